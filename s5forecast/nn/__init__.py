@@ -1,0 +1,9 @@
+"""Networks without a task: blocks, encoder, embeddings, heads."""
+
+from s5forecast.nn.block import ACTIVATIONS, Block
+from s5forecast.nn.embedding import CategoryEmbedding
+from s5forecast.nn.encoder import Encoder
+from s5forecast.nn.heads import OutputHead, SeasonalSkip
+from s5forecast.nn.standardization import Standardization
+
+__all__ = ["ACTIVATIONS", "Block", "CategoryEmbedding", "Encoder", "OutputHead", "SeasonalSkip", "Standardization"]

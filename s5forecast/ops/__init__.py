@@ -1,0 +1,6 @@
+"""The recurrence and nothing else: two operators, their discretisations and their backends."""
+
+from s5forecast.ops.discretization import DISCRETIZATIONS as DISCRETIZATIONS
+from s5forecast.ops.scan import BACKENDS as BACKENDS
+from s5forecast.ops.scan import linear_scan as linear_scan
+from s5forecast.ops.scan import ssm_scan as ssm_scan

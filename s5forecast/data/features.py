@@ -1,0 +1,80 @@
+"""Calendar features and lags, from integer time.
+
+Time is counted in base units since 1970 (``pd.Period.ordinal``), so features of any number of windows are a
+few array operations, and none of them is stored.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from s5forecast.data.frequency import Frequency
+
+DAY = 86_400.0
+YEAR = 365.2425 * DAY
+CYCLES = {"hour": 3_600.0, "day": DAY, "week": 7 * DAY, "year": YEAR}
+# Monday, 1969-12-29, so that the week's phase is 0 on Monday.
+EPOCH_WEEKDAY = 3 * DAY
+SECONDS = {"ms": 1e-3, "s": 1.0, "min": 60.0, "h": 3_600.0, "D": DAY, "W": 7 * DAY}
+# Units that are not of equal length in seconds: the steps of their cycles.
+STEPS = {"B": (5.0, 365.2425 * 5 / 7), "M": (12.0,), "Q": (4.0,), "Y": ()}
+HARMONICS = 2
+
+
+def calendar_features(frequency: Frequency, time: Tensor) -> Tensor:
+    """Sines and cosines of the time of hour, day, week and year, those that are longer than two steps.
+
+    Arguments:
+        frequency: of the steps.
+        time: base units since 1970, int64 ``[...]``.
+
+    Returns:
+        float32 ``[..., F]`` in [-1, 1].
+    """
+    phases = _phases(frequency, time)
+    if not phases:
+        return torch.zeros(*time.shape, 0)
+    angle = 2 * math.pi * torch.stack(phases, dim=-1)
+    waves = [f(k * angle) for k in range(1, HARMONICS + 1) for f in (torch.sin, torch.cos)]
+    return torch.cat(waves, dim=-1).float()
+
+
+def num_calendar_features(frequency: Frequency) -> int:
+    return calendar_features(frequency, torch.zeros(1, dtype=torch.int64)).shape[-1]
+
+
+def _phases(frequency: Frequency, time: Tensor) -> list[Tensor]:
+    """Position within each cycle, in [0, 1), float64."""
+    if frequency.unit in STEPS:
+        offset = 3 if frequency.unit == "B" else 0  # 1970-01-01 was a Thursday
+        return [(time + offset).double().remainder(cycle) / cycle for cycle in STEPS[frequency.unit]]
+    seconds = time.double() * SECONDS[frequency.unit]
+    cycles = {name: length for name, length in CYCLES.items() if length > 2 * frequency.seconds}
+    return [
+        (seconds + (EPOCH_WEEKDAY if name == "week" else 0)).remainder(length) / length
+        for name, length in cycles.items()
+    ]
+
+
+def default_lags(frequency: Frequency) -> list[int]:
+    """The last value, and the same position one and two of each season ago."""
+    return sorted({1} | {season * k for season in frequency.seasons for k in (1, 2)})
+
+
+def default_context_length(frequency: Frequency, prediction_length: int) -> int:
+    """Two horizons, two of the longest and four of the dominant season, between 32 and 512 steps."""
+    seasons = frequency.seasons or (1,)
+    return min(max(2 * prediction_length, 2 * seasons[-1], 4 * seasons[0], 32), 512)
+
+
+def lag_offsets(lags: Tensor, context_length: int, prediction_length: int) -> Tensor:
+    """Where each lag of each step of a window is found, relative to the step, ``[L + H, K]``, all negative.
+
+    Over the horizon a lag is the smallest multiple of itself that reaches back to what is known at the forecast.
+    """
+    ahead = torch.arange(1, prediction_length + 1).unsqueeze(-1)
+    horizon = lags * torch.div(ahead + lags - 1, lags, rounding_mode="floor")
+    return -torch.cat([lags.expand(context_length, -1), horizon])

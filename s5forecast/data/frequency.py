@@ -1,0 +1,321 @@
+"""Frequencies: a closed table from pandas offset aliases to steps, Periods, nominal seconds and seasons.
+
+A `Frequency` counts the steps of a series as integers, lays out the stamps that follow, and translates to the
+`pd.Period` that GluonTS entries hold as their start. What the table cannot count exactly is refused.
+"""
+
+from __future__ import annotations
+
+import re
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import tzinfo
+from functools import cache
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+
+DAY = 86_400.0
+YEAR = 365.25 * DAY
+WEEKDAYS = ("MON", "TUE", "WED", "THU", "FRI", "SAT", "SUN")
+MONTHS = ("JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC")
+
+
+class Stem(NamedTuple):
+    """What an alias means without its multiple: unit, nominal seconds, seasons in steps, default anchor."""
+
+    unit: str
+    seconds: float
+    seasons: tuple[int, ...]  # ascending, the first is the dominant one
+    anchor: str = ""
+
+
+STEMS = {
+    "ms": Stem("ms", 1e-3, ()),
+    "s": Stem("s", 1.0, (3_600, 86_400)),
+    "min": Stem("min", 60.0, (1_440, 10_080)),
+    "h": Stem("h", 3_600.0, (24, 168)),
+    "D": Stem("D", DAY, (7,)),
+    "B": Stem("B", 7 * DAY / 5, (5,)),
+    "W": Stem("W", 7 * DAY, (52,), "SUN"),
+    "MS": Stem("M", YEAR / 12, (12,)),
+    "ME": Stem("M", YEAR / 12, (12,)),
+    "QS": Stem("Q", YEAR / 4, (4,), "JAN"),
+    "QE": Stem("Q", YEAR / 4, (4,), "DEC"),
+    "YS": Stem("Y", YEAR, (), "JAN"),
+    "YE": Stem("Y", YEAR, (), "DEC"),
+}
+# Period spellings and those of pandas before 2.2; as there, a bare M, Q, Y or A is stamped at its end.
+SYNONYMS = {"H": "h", "T": "min", "S": "s", "L": "ms", "M": "ME", "Q": "QE", "Y": "YE", "A": "YE", "AS": "YS"}
+TICKS = {"ms": 10**6, "s": 10**9, "min": 60 * 10**9, "h": 3_600 * 10**9}  # nanoseconds
+MONTH_SPANS = {"M": 1, "Q": 3, "Y": 12}
+ACCEPTED = (
+    "ms, s, min, h, D, B, W-MON to W-SUN, MS, ME, QS-JAN to QS-DEC, QE-JAN to QE-DEC, YS-JAN to YS-DEC, "
+    "YE-JAN to YE-DEC, each with an integer multiple if need be, as in '15min'"
+)
+
+
+@dataclass(frozen=True)
+class Frequency:
+    """The frequency of a regular series, by its pandas offset alias: `Frequency.parse("15min")`.
+
+    Raises ValueError, listing the choices, for an alias outside the table.
+    """
+
+    alias: str
+
+    def __post_init__(self) -> None:
+        multiple, stem, anchor = _split(self.alias)
+        object.__setattr__(self, "alias", _join(multiple, stem, anchor))
+
+    @classmethod
+    def parse(cls, freq: str | pd.offsets.BaseOffset | Frequency) -> Frequency:
+        """The frequency named by an offset alias, a Period alias, an offset or a Frequency.
+
+        Raises ValueError, listing the choices, for anything else.
+        """
+        if isinstance(freq, Frequency):
+            return freq
+        if isinstance(freq, pd.offsets.Week) and freq.freqstr.endswith("W"):
+            raise ValueError(f"{freq!r} has no weekday. Use '7D', or an anchored week such as 'W-SUN'.")
+        return cls(freq.freqstr if isinstance(freq, pd.offsets.BaseOffset) else str(freq))
+
+    @classmethod
+    def infer(cls, timestamps: pd.DatetimeIndex, name: str = "the series") -> Frequency:
+        """The coarsest frequency on whose grid all stamps lie, gaps allowed, in any order.
+
+        Raises ValueError, naming `name`, unless more than half of the gaps are one step.
+        """
+        stamps = pd.DatetimeIndex(timestamps).unique().sort_values()
+        if stamps.hasnans:
+            raise ValueError(f"{name} has missing timestamps (NaT). Drop these rows first.")
+        if len(stamps) < 2:
+            raise ValueError(
+                f"The frequency of {name} cannot be inferred from {len(stamps)} distinct timestamp(s). "
+                "Pass freq=..., for example freq='h'."
+            )
+        candidates = list(_candidates(stamps))
+        alias, share = max(candidates, key=lambda candidate: candidate[1], default=("", 0.0))
+        if share <= 0.5:
+            gaps = _describe_gaps(stamps)
+            raise ValueError(f"{name} has no regular frequency: {gaps}. Pass freq=... if it has one.")
+        return cls(alias)
+
+    @property
+    def unit(self) -> str:
+        """Base unit: one of ms, s, min, h, D, B, W, M, Q, Y."""
+        return self._stem.unit
+
+    @property
+    def multiple(self) -> int:
+        """Units per step: 15 for 15min."""
+        return _split(self.alias)[0]
+
+    @property
+    def period_alias(self) -> str:
+        """The Period spelling, as GluonTS takes it: M for MS, Q-JAN for QS-FEB, Y-DEC for YE-DEC."""
+        return self._period_alias(self.multiple)
+
+    @property
+    def seconds(self) -> float:
+        """Nominal length of one step in seconds; months, quarters and years are parts of 365.25 days."""
+        return self.multiple * self._stem.seconds
+
+    @property
+    def season(self) -> int:
+        """Dominant season in steps; 1 stands for none."""
+        return self.seasons[0] if self.seasons else 1
+
+    @property
+    def seasons(self) -> tuple[int, ...]:
+        """All seasons in steps, ascending; those that are not a whole number of steps are left out."""
+        cycles, multiple = self._stem.seasons, self.multiple
+        if self.unit == "D" and multiple % 7 == 0:
+            cycles, multiple = STEMS["W"].seasons, multiple // 7
+        return tuple(cycle // multiple for cycle in cycles if cycle % multiple == 0 and cycle > multiple)
+
+    def range(self, start: pd.Timestamp, periods: int) -> pd.DatetimeIndex:
+        """`periods` stamps from `start` on, in its time zone.
+
+        Days and longer keep the wall time, or take the next moment where daylight saving skips it.
+        Raises ValueError for a start that is not on the grid.
+        """
+        self.ordinal(pd.DatetimeIndex([start]))
+        if start.tz is None or self.unit in TICKS:
+            return pd.date_range(start, periods=periods, freq=self.alias)
+        wall = pd.date_range(start.tz_localize(None), periods=periods, freq=self.alias)
+        return _localize(wall, start.tz, bool(start.dst()))
+
+    def ordinal(self, timestamps: pd.DatetimeIndex) -> np.ndarray:
+        """Number of each stamp, int64 [T]; those of consecutive steps differ by exactly 1.
+
+        Steps below a day are counted in absolute (UTC) time, days and longer in local wall time. All stamps
+        share the phase of the first: its place within a multiple and, for days and longer, its time of day.
+        Raises ValueError, naming the first, for stamps that are missing or not on the grid.
+        """
+        stamps = pd.DatetimeIndex(timestamps)
+        if stamps.hasnans:
+            raise ValueError("Timestamps must not be missing (NaT). Drop these rows first.")
+        multiple, stem, anchor = _split(self.alias)
+        units, off_grid = _count(stamps, stem, anchor)
+        ordinal, phase = np.divmod(units, multiple)
+        off_grid = off_grid | (phase != phase[:1])
+        if off_grid.any():
+            raise ValueError(self._off_grid_message(stamps[int(off_grid.argmax())], stamps[0]))
+        return ordinal
+
+    def period(self, timestamp: pd.Timestamp) -> pd.Period:
+        """The Period stamped by `timestamp`, whose time zone is dropped.
+
+        Raises ValueError for a stamp that `timestamp` would not give back, such as half past for hours.
+        """
+        wall = timestamp.tz_localize(None)
+        with _quiet_periods():
+            period = pd.Period(wall, freq=self.period_alias)
+        if self.timestamp(period) != wall:
+            raise ValueError(
+                f"{timestamp} is not a stamp of freq='{self.alias}': its period {period} is stamped "
+                f"{self.timestamp(period)}. Shift the timestamps, or pass the freq= they follow."
+            )
+        return period
+
+    def timestamp(self, period: pd.Period) -> pd.Timestamp:
+        """The offset's stamp of `period`, no time zone: MS its first day, ME its last, W-TUE the Tuesday.
+
+        Raises ValueError for a Period of another frequency.
+        """
+        if period.freqstr != self.period_alias:
+            raise ValueError(
+                f"freq='{self.alias}' needs Periods of freq '{self.period_alias}', not '{period.freqstr}'."
+            )
+        # A Period of several units ends after the last of them, but is stamped by the first.
+        at_end = self.unit == "W" or _split(self.alias)[1].endswith("E")
+        with _quiet_periods():
+            single = pd.Period(ordinal=period.ordinal, freq=self._period_alias(1))
+            return single.end_time.normalize() if at_end else single.start_time
+
+    @property
+    def _stem(self) -> Stem:
+        return STEMS[_split(self.alias)[1]]
+
+    def _period_alias(self, multiple: int) -> str:
+        _, stem, anchor = _split(self.alias)
+        if stem in ("QS", "YS"):
+            anchor = MONTHS[MONTHS.index(anchor) - 1]
+        return _join(multiple, self.unit, anchor)
+
+    def _off_grid_message(self, stamp: pd.Timestamp, first: pd.Timestamp) -> str:
+        start = "" if stamp == first else f", counted from {first}"
+        return (
+            f"The timestamp {stamp} ({stamp.day_name()}) is not on the grid of freq='{self.alias}'{start}. "
+            f"Pass the freq= the timestamps follow ({ACCEPTED}), or move them onto the grid."
+        )
+
+
+@cache
+def _split(alias: str) -> tuple[int, str, str]:
+    match = re.fullmatch(r"(\d*)([A-Za-z]+)(?:-([A-Z]{3}))?", alias)
+    if match is None:
+        raise ValueError(f"Unknown frequency {alias!r}. Choose from {ACCEPTED}.")
+    multiple, stem, anchor = int(match[1] or 1), SYNONYMS.get(match[2], match[2]), match[3] or ""
+    default = STEMS[stem].anchor if stem in STEMS else ""
+    anchors = WEEKDAYS if stem == "W" else MONTHS if default else ()
+    if stem not in STEMS or multiple == 0 or (anchor and anchor not in anchors):
+        raise ValueError(f"Unknown frequency {alias!r}. Choose from {ACCEPTED}.")
+    return multiple, stem, anchor or default
+
+
+def _join(multiple: int, stem: str, anchor: str) -> str:
+    return (str(multiple) if multiple > 1 else "") + stem + ("-" + anchor if anchor else "")
+
+
+@contextmanager
+def _quiet_periods() -> Iterator[None]:
+    with warnings.catch_warnings():
+        # pandas announces the end of business-day Periods at each one; GluonTS has no other spelling.
+        warnings.simplefilter("ignore", FutureWarning)
+        yield
+
+
+def _count(stamps: pd.DatetimeIndex, stem: str, anchor: str) -> tuple[np.ndarray, np.ndarray]:
+    """Base units since 1970, int64 [T], and whether a stamp is off the grid of single units, bool [T]."""
+    if stem in TICKS:
+        units, phase = np.divmod(stamps.as_unit("ns").asi8, TICKS[stem])
+        return units, phase != phase[:1]
+    days, off_clock = _split_days(stamps)
+    if stem == "D":
+        return days, off_clock
+    weekday = (days + 3) % 7  # 1970-01-01 was a Thursday
+    if stem == "B":
+        return (days + 3) // 7 * 5 + np.minimum(weekday, 4), off_clock | (weekday > 4)
+    if stem == "W":
+        day = WEEKDAYS.index(anchor)
+        return (days + 3 - day) // 7, off_clock | (weekday != day)
+    at_end = stem.endswith("E")
+    days = days + at_end  # the day after a month's end is a month's begin
+    months = days.astype("datetime64[D]").astype("datetime64[M]")
+    month = MONTHS.index(anchor) + at_end if anchor else 0
+    units, phase = np.divmod(months.astype(np.int64) - month, MONTH_SPANS[STEMS[stem].unit])
+    return units, off_clock | (phase != 0) | (months.astype("datetime64[D]").astype(np.int64) != days)
+
+
+def _split_days(stamps: pd.DatetimeIndex) -> tuple[np.ndarray, np.ndarray]:
+    """Local days since 1970, int64 [T], and whether the wall time differs from the others', bool [T]."""
+    wall = stamps.tz_localize(None).to_numpy()
+    days = wall.astype("datetime64[D]")
+    clock = wall - days
+    if stamps.tz is None or not len(stamps) or (clock == clock[0]).all():
+        return days.astype(np.int64), clock != clock[:1]
+    # Daylight saving may skip the common time of day, never put it earlier.
+    expected = _localize(pd.DatetimeIndex(days + clock.min()), stamps.tz, True)
+    return days.astype(np.int64), expected.tz_localize(None).to_numpy() != wall
+
+
+def _localize(wall: pd.DatetimeIndex, tz: tzinfo | None, daylight: bool) -> pd.DatetimeIndex:
+    ambiguous = np.full(len(wall), daylight)
+    return wall.tz_localize(tz, ambiguous=ambiguous, nonexistent="shift_forward")
+
+
+def _candidates(stamps: pd.DatetimeIndex) -> Iterator[tuple[str, float]]:
+    """Aliases whose grid holds all (ascending) stamps, best first, and the share of gaps of one step."""
+    days, off_clock = _split_days(stamps)
+    if off_clock.any() or not np.diff(days).all():
+        step, share = _step(stamps.as_unit("ns").asi8)
+        stem = next((stem for stem in ("h", "min", "s", "ms") if step % TICKS[stem] == 0), None)
+        if stem is not None:
+            yield f"{step // TICKS[stem]}{stem}", share
+        return
+    for stem in ("MS", "ME", "D", "B"):
+        units, off_grid = _count(stamps, stem, "")
+        if not off_grid.any():
+            step, share = _step(units)
+            yield _spell(step, stem, stamps[0]), share
+
+
+def _step(units: np.ndarray) -> tuple[int, float]:
+    gaps = np.diff(units)
+    step = int(np.gcd.reduce(gaps))
+    return step, float(np.mean(gaps == step))
+
+
+def _spell(step: int, stem: str, first: pd.Timestamp) -> str:
+    if stem == "D" and step % 7 == 0:
+        return f"{step // 7}W-{WEEKDAYS[first.weekday()]}"
+    if stem in ("MS", "ME") and step % 12 == 0:
+        return f"{step // 12}Y{stem[1]}-{MONTHS[first.month - 1]}"
+    if stem in ("MS", "ME") and step == 3:
+        month = (first.month - 1) % 3 + (0 if stem == "MS" else 9)
+        return f"Q{stem[1]}-{MONTHS[month]}"
+    return f"{step}{stem}"
+
+
+def _describe_gaps(stamps: pd.DatetimeIndex) -> str:
+    gaps = pd.Series(stamps[1:] - stamps[:-1])
+    common = gaps.mode()[0]
+    share = (gaps == common).mean()
+    return (
+        f"its gaps run from {gaps.min()} to {gaps.max()}, the most common, {common}, is {share:.0%} of them"
+    )

@@ -1,0 +1,59 @@
+"""Location and scale of a window: what normalises the input of a network."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+# A window whose spread is below this share of its level counts as constant.
+RELATIVE_FLOOR = 1e-6
+
+
+def masked_mean(values: Tensor, mask: Tensor) -> Tensor:
+    """Mean over time of what is observed, ``[B, T] -> [B, 1]``; 0 where nothing is."""
+    return (values * mask).sum(1, keepdim=True) / mask.sum(1, keepdim=True).clamp(min=1)
+
+
+def standard(values: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and standard deviation of the window."""
+    loc = masked_mean(values, mask)
+    return loc, _floored(masked_mean((values - loc) ** 2, mask).sqrt(), values, mask)
+
+
+def last(values: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+    """Last observed value, and root mean square distance to it."""
+    steps = torch.arange(1, values.shape[1] + 1, device=values.device)
+    position = (mask * steps).argmax(1, keepdim=True)
+    loc = (values * mask).gather(1, position)
+    return loc, _floored(masked_mean((values - loc) ** 2, mask).sqrt(), values, mask)
+
+
+def mean(values: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+    """No location, mean absolute value as scale, as in DeepAR."""
+    scale = masked_mean(values.abs(), mask)
+    return torch.zeros_like(scale), _positive(scale)
+
+
+def none(values: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+    """The values as they are."""
+    return torch.zeros_like(values[:, :1]), torch.ones_like(values[:, :1])
+
+
+def _floored(spread: Tensor, values: Tensor, mask: Tensor) -> Tensor:
+    level = masked_mean(values.abs(), mask)
+    return _positive(torch.where(spread > RELATIVE_FLOOR * level, spread, level))
+
+
+def _positive(scale: Tensor) -> Tensor:
+    return torch.where(scale > 0, scale, 1.0)
+
+
+# (values [B, T], mask [B, T]) -> loc [B, 1], scale [B, 1]
+SCALINGS: dict[str, Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]] = {
+    "standard": standard,
+    "last": last,
+    "mean": mean,
+    "none": none,
+}

@@ -1,0 +1,126 @@
+"""GluonTS entries, checked and brought to arrays of one shape."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+
+if TYPE_CHECKING:
+    from s5forecast.data.windows import WindowSpec
+
+
+class Series(NamedTuple):
+    """One checked entry of a dataset of T steps, with H steps to forecast."""
+
+    item_id: str | None
+    info: Any
+    start: pd.Period
+    target: np.ndarray  # [T] float32 or float64, NaN where not observed
+    covariates: np.ndarray  # [T + H, F] float32: known over the horizon, then those of the past; NaN where not
+    static_real: np.ndarray  # [F] float32
+    static_cat: np.ndarray  # [F] int64
+
+
+def read_series(entries: Iterable[dict[str, Any]], spec: WindowSpec, *, forecast: bool) -> list[Series]:
+    """Check the entries of a GluonTS dataset.
+
+    Arguments:
+        entries: with ``start``, ``target`` and the features the ``spec`` counts.
+        forecast: whether known covariates must reach over the horizon that follows the target.
+
+    Raises:
+        ValueError: naming the series, the field and the fix.
+    """
+    return [_read(entry, f"series {entry.get('item_id', position)!r}", spec, forecast)
+            for position, entry in enumerate(entries)]  # fmt: skip
+
+
+def _read(entry: dict[str, Any], name: str, spec: WindowSpec, forecast: bool) -> Series:
+    target = _target(entry, name)
+    steps = len(target) + spec.prediction_length
+    known = _dynamic(entry, "feat_dynamic_real", spec.num_feat_dynamic_real, name, len(target), steps if forecast else 0)
+    past = _dynamic(entry, "past_feat_dynamic_real", spec.num_past_feat_dynamic_real, name, len(target), 0)
+    covariates = np.full((steps, len(known) + len(past)), np.nan, dtype=np.float32)
+    for column, values in enumerate(known):
+        covariates[: len(values), column] = values[:steps]
+    for column, values in enumerate(past, start=len(known)):
+        covariates[: len(target), column] = values[: len(target)]
+    return Series(
+        item_id=entry.get("item_id"),
+        info=entry.get("info"),
+        start=_start(entry, name, spec),
+        target=target,
+        covariates=covariates,
+        static_real=_static(entry, "feat_static_real", spec.num_feat_static_real, name, np.float32),
+        static_cat=_static(entry, "feat_static_cat", spec.num_feat_static_cat, name, np.int64),
+    )
+
+
+def _target(entry: dict[str, Any], name: str) -> np.ndarray:
+    target = np.asarray(_field(entry, "target", name))
+    if target.ndim != 1:
+        raise ValueError(f"{name}: target must have one dimension, got shape {target.shape}; give one series an entry")
+    target = _numbers(target, "target", name)
+    if not len(target) or np.isnan(target).all():
+        raise ValueError(f"{name}: target has no observed value; leave the series out or give its history")
+    return target
+
+
+def _start(entry: dict[str, Any], name: str, spec: WindowSpec) -> pd.Period:
+    start = _field(entry, "start", name)
+    if not isinstance(start, pd.Period):
+        raise ValueError(f"{name}: start must be a pandas Period, got {type(start).__name__}; use pd.Period(start, freq)")
+    if start.freqstr != spec.frequency.period_alias:
+        raise ValueError(
+            f"{name}: start has freq {start.freqstr!r}, the estimator was built for freq={spec.freq!r}; "
+            "build it with the frequency of the data"
+        )
+    return start
+
+
+def _dynamic(entry: dict[str, Any], field: str, count: int, name: str, length: int, needed: int) -> np.ndarray:
+    if not count:
+        return np.empty((0, length), dtype=np.float32)
+    values = _numbers(np.atleast_2d(np.asarray(_field(entry, field, name))), field, name)
+    if values.shape[0] != count:
+        raise ValueError(f"{name}: {field} has {values.shape[0]} rows, the estimator was built for {count}")
+    if values.shape[1] < max(length, needed):
+        raise ValueError(
+            f"{name}: {field} has {values.shape[1]} steps, {max(length, needed)} are needed"
+            + (": the history and the horizon" if needed else "")
+        )
+    missing = np.isnan(values[:, length:needed]).any(1)
+    if missing.any():
+        raise ValueError(f"{name}: {field} row {missing.argmax()} is missing within the horizon; fill it")
+    return values
+
+
+def _static(entry: dict[str, Any], field: str, count: int, name: str, dtype: type) -> np.ndarray:
+    if not count:
+        return np.empty(0, dtype=dtype)
+    values = _numbers(np.atleast_1d(np.asarray(_field(entry, field, name))), field, name)
+    if values.shape != (count,):
+        raise ValueError(f"{name}: {field} has shape {values.shape}, the estimator was built for ({count},)")
+    if np.isnan(values).any():
+        raise ValueError(f"{name}: {field} has a missing value; fill it, or use a code of its own for unknown")
+    return values.astype(dtype)
+
+
+def _field(entry: dict[str, Any], field: str, name: str) -> Any:
+    if field not in entry:
+        raise ValueError(f"{name} has no field {field!r}; add it, or build the estimator without it")
+    return entry[field]
+
+
+def _numbers(values: np.ndarray, field: str, name: str) -> np.ndarray:
+    if values.dtype != np.float32:
+        try:
+            values = values.astype(np.float64)
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"{name}: {field} must hold numbers, got {values.dtype}") from error
+    if np.isinf(values).any():
+        raise ValueError(f"{name}: {field} has an infinite value at step {np.isinf(values).argmax()}; remove it")
+    return values

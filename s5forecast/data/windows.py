@@ -1,0 +1,196 @@
+"""Series laid end to end, and windows gathered from them by index, a batch at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from s5forecast.data.features import calendar_features, lag_offsets
+from s5forecast.data.frequency import Frequency
+from s5forecast.data.series import Series
+from s5forecast.data.scaling import SCALINGS, masked_mean
+
+
+@dataclass(frozen=True)
+class WindowSpec:
+    """What a window holds: plain data, saved with a predictor.
+
+    Arguments:
+        freq: offset alias of the steps.
+        context_length: steps before the forecast, L.
+        prediction_length: steps forecast, H.
+        lags: distances at which earlier values are shown beside each step, K of them.
+        scaling: a key of ``data.scaling.SCALINGS``.
+        num_feat_dynamic_real, num_past_feat_dynamic_real: covariates known over the horizon, and not.
+        num_feat_static_real, num_feat_static_cat: static features.
+    """
+
+    freq: str
+    context_length: int
+    prediction_length: int
+    lags: list[int]
+    scaling: str = "standard"
+    num_feat_dynamic_real: int = 0
+    num_past_feat_dynamic_real: int = 0
+    num_feat_static_real: int = 0
+    num_feat_static_cat: int = 0
+
+    @property
+    def frequency(self) -> Frequency:
+        return Frequency.parse(self.freq)
+
+
+class Batch(NamedTuple):
+    """Windows of L + H steps, normalised. Over the horizon, values and mask are the target, not an input."""
+
+    values: Tensor  # [B, L + H] float32, 0 where not observed
+    mask: Tensor  # [B, L + H] float32, 1 where observed
+    lags: Tensor  # [B, L + H, K] float32, 0 where not observed
+    lag_mask: Tensor  # [B, L + H, K] float32
+    calendar: Tensor  # [B, L + H, F] float32
+    covariates: Tensor  # [B, L + H, F] float32, as given, NaN where not observed
+    static_real: Tensor  # [B, F] float32: as given, then log(scale) and loc / scale
+    static_cat: Tensor  # [B, F] int64
+    loc: Tensor  # [B, 1] float64: values = loc + scale * normalised values
+    scale: Tensor  # [B, 1] float64
+    target: Tensor  # [B, H] float64, as given, 0 where not observed
+    level: Tensor  # [B, 1] float64, mean absolute value, 1 where that is 0
+
+
+class SeriesStore:
+    """Series laid end to end, each followed by the horizon, from which windows are gathered.
+
+    Arguments:
+        series: checked series, see :func:`s5forecast.data.series.read_series`.
+        spec: what the windows hold.
+    """
+
+    def __init__(self, series: list[Series], spec: WindowSpec) -> None:
+        self.spec = spec
+        self.series = series
+        H = spec.prediction_length
+        self.length = torch.tensor([len(s.target) for s in series])
+        ends = torch.cumsum(self.length + H, 0)
+        self.begin = ends - self.length - H
+        self.time = torch.tensor([s.start.ordinal for s in series])
+        values = torch.cat([_padded(torch.from_numpy(s.target), H) for s in series])
+        self.mask = ~values.isnan()
+        self.values = values.nan_to_num(0.0)
+        self.covariates = torch.cat([torch.from_numpy(s.covariates) for s in series])
+        self.static_real = torch.stack([torch.from_numpy(s.static_real) for s in series])
+        self.static_cat = torch.stack([torch.from_numpy(s.static_cat) for s in series])
+        self._offsets = lag_offsets(torch.tensor(spec.lags), spec.context_length, H)
+        self._steps = torch.arange(-spec.context_length, H)
+
+    def __len__(self) -> int:
+        return len(self.series)
+
+    def gather(self, index: Tensor, cut: Tensor) -> Batch:
+        """The windows of series ``index [B]`` whose horizon begins at position ``cut [B]``."""
+        spec, L = self.spec, self.spec.context_length
+        position = cut[:, None] + self._steps  # [B, L + H]
+        values, mask = self._at(index, position)
+        loc, scale = SCALINGS[spec.scaling](values[:, :L], mask[:, :L])
+        level = masked_mean(values[:, :L].abs(), mask[:, :L])
+        lags, lag_mask = self._at(index, position[..., None] + self._offsets)
+        time = self.time[index, None] + spec.frequency.multiple * position
+        rows = self._row(index, position)
+        return Batch(
+            values=_normalised(values, mask, loc, scale),
+            mask=mask.float(),
+            lags=_normalised(lags, lag_mask, loc[..., None], scale[..., None]),
+            lag_mask=lag_mask.float(),
+            calendar=calendar_features(spec.frequency, time),
+            covariates=self.covariates[rows].where((position >= 0)[..., None], torch.nan),
+            static_real=torch.cat([self.static_real[index], scale.log(), loc / scale], dim=1).float(),
+            static_cat=self.static_cat[index],
+            loc=loc,
+            scale=scale,
+            target=values[:, L:],
+            level=torch.where(level > 0, level, 1.0),
+        )
+
+    def _row(self, index: Tensor, position: Tensor) -> Tensor:
+        begin = self.begin[index].view(-1, *[1] * (position.ndim - 1))
+        last = (self.length[index] + self.spec.prediction_length - 1).view_as(begin)
+        return begin + torch.minimum(position.clamp(min=0), last)
+
+    def _at(self, index: Tensor, position: Tensor) -> tuple[Tensor, Tensor]:
+        """Values, float64, and whether they are observed, at ``position [B, ...]`` of series ``index [B]``."""
+        rows = self._row(index, position)
+        mask = self.mask[rows] & (position >= 0)
+        return self.values[rows].double() * mask, mask.double()
+
+
+class TrainingWindows:
+    """Batches of windows at random: a series uniformly, then a cut uniformly.
+
+    Cuts leave a full horizon where the series is long enough; a shorter one is trained on what there is.
+
+    Raises:
+        ValueError: if no series has a value before a step that could be forecast.
+    """
+
+    def __init__(
+        self, store: SeriesStore, *, batch_size: int, num_batches: int, generator: torch.Generator
+    ) -> None:
+        self.store = store
+        self.batch_size = batch_size
+        self.num_batches = num_batches
+        self.generator = generator
+        self.usable = torch.nonzero(store.length > 1).squeeze(-1)
+        if not len(self.usable):
+            raise ValueError(
+                "no series has two values, one to forecast from and one to learn from; give a longer history"
+            )
+
+    def __len__(self) -> int:
+        return self.num_batches
+
+    def __iter__(self) -> Iterator[Batch]:
+        for _ in range(self.num_batches):
+            yield self.draw(self.batch_size)
+
+    def draw(self, count: int) -> Batch:
+        index = self.usable[torch.randint(len(self.usable), (count,), generator=self.generator)]
+        lowest, highest = cut_range(self.store, index)
+        share = torch.rand(count, generator=self.generator, dtype=torch.float64)
+        return self.store.gather(index, lowest + (share * (highest - lowest + 1)).long())
+
+
+class LastWindows:
+    """Batches of the last window of every series: of what is to come, or of the last horizon that is known."""
+
+    def __init__(self, store: SeriesStore, *, batch_size: int, known: bool) -> None:
+        self.store = store
+        self.batch_size = batch_size
+        self.index = torch.nonzero(store.length > 1).squeeze(-1) if known else torch.arange(len(store))
+        self.cut = cut_range(store, self.index)[1] if known else store.length[self.index]
+
+    def __len__(self) -> int:
+        return -(-len(self.index) // self.batch_size)
+
+    def __iter__(self) -> Iterator[Batch]:
+        for index, cut in zip(self.index.split(self.batch_size), self.cut.split(self.batch_size), strict=True):
+            yield self.store.gather(index, cut)
+
+
+def cut_range(store: SeriesStore, index: Tensor) -> tuple[Tensor, Tensor]:
+    """Lowest and highest cut ``[B]`` of a training window: half the usable history, or a full context, comes before."""
+    length, spec = store.length[index], store.spec
+    highest = torch.maximum(length - spec.prediction_length, torch.ones_like(length))
+    highest = torch.where(length > spec.prediction_length, highest, length - 1)
+    lowest = torch.clamp(highest // 2, min=1, max=spec.context_length)
+    return lowest, highest
+
+
+def _padded(target: Tensor, count: int) -> Tensor:
+    return torch.cat([target, target.new_full((count,), torch.nan)])
+
+
+def _normalised(values: Tensor, mask: Tensor, loc: Tensor, scale: Tensor) -> Tensor:
+    return ((values - loc) / scale * mask).float()

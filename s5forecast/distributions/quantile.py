@@ -1,0 +1,53 @@
+"""Quantiles that cannot cross."""
+
+import torch
+import torch.nn.functional as F
+from gluonts.core.component import validated
+from gluonts.torch.distributions import QuantileOutput as GluonTSQuantileOutput
+from torch import Tensor
+
+
+class QuantileOutput(GluonTSQuantileOutput):
+    r"""Quantiles at fixed levels, trained by the pinball loss, increasing by construction.
+
+    The network gives the middle quantile and the logarithmic-like distances between neighbours:
+
+    .. math:: q_{m+k} = q_m + \sum_{j \le k} \mathrm{softplus}(d_j), \qquad
+              q_{m-k} = q_m - \sum_{j \le k} \mathrm{softplus}(d_{-j})
+
+    Arguments:
+        quantiles: levels in (0, 1).
+
+    References:
+        "Multivariate Quantile Function Forecaster" (Kan, Aubet, Januschowski, Park, Benidis, Ruthotto,
+        Gasthaus, 2022), for monotone quantile functions by construction
+    """
+
+    @validated()
+    def __init__(self, quantiles: list[float]) -> None:
+        super().__init__(quantiles=sorted(quantiles))
+
+    def domain_map(self, outputs: Tensor) -> tuple[Tensor]:  # type: ignore[override]
+        middle = self.num_quantiles // 2
+        below = -F.softplus(outputs[..., :middle]).flip(-1).cumsum(-1).flip(-1)
+        centre = outputs[..., middle : middle + 1]
+        above = F.softplus(outputs[..., middle + 1 :]).cumsum(-1)
+        return (torch.cat([centre + below, centre, centre + above], dim=-1),)
+
+    def mean_weights(self) -> Tensor:
+        """Weights ``[Q]`` with which the quantiles add up to the mean.
+
+        The quantile function is taken as linear between the levels and, with the slope of its last piece,
+        beyond them: :math:`E[y] = \\int_0^1 q(u)\\,du`.
+        """
+        levels = torch.tensor(self.quantiles, dtype=torch.float64)
+        if len(levels) == 1:
+            return torch.ones(1, dtype=torch.float64)
+        gaps = levels.diff()
+        weights = torch.zeros_like(levels)
+        weights[:-1] += gaps / 2
+        weights[1:] += gaps / 2
+        for edge, inner, width, gap in ((0, 1, levels[0], gaps[0]), (-1, -2, 1 - levels[-1], gaps[-1])):
+            weights[edge] += width + width**2 / (2 * gap)
+            weights[inner] -= width**2 / (2 * gap)
+        return weights

@@ -1,0 +1,150 @@
+"""What all estimators share: checked data, training, and the predictor."""
+
+from abc import abstractmethod
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from gluonts.core.component import validated
+from gluonts.dataset.common import Dataset
+from gluonts.dataset.stat import calculate_dataset_statistics
+from gluonts.torch.model.estimator import PyTorchLightningEstimator, TrainOutput
+from gluonts.torch.model.predictor import PyTorchPredictor
+from gluonts.torch.util import resolve_device
+from gluonts.transform import Identity, Transformation
+from torch import nn
+
+from s5forecast.data.series import read_series
+from s5forecast.data.windows import Batch, LastWindows, SeriesStore, TrainingWindows, WindowSpec
+from s5forecast.estimators.predictor import S5Predictor
+from s5forecast.estimators.training import ForecastModule, fit, seeded
+
+FITTING_WINDOWS = 512
+
+
+class ForecastEstimator(PyTorchLightningEstimator):
+    """A GluonTS estimator that trains a network on windows gathered by index.
+
+    A subclass gives :meth:`window_spec` and :meth:`create_network`; its network has ``forward(batch)``,
+    ``loss(batch)`` and ``fit_features(batch)``.
+    """
+
+    @validated()
+    def __init__(
+        self,
+        lr: float,
+        ssm_lr: float,
+        weight_decay: float,
+        warmup: float,
+        patience: int,
+        batch_size: int,
+        num_batches_per_epoch: int,
+        predict_batch_size: int,
+        trainer_kwargs: dict[str, Any],
+        seed: int | None,
+        device: str,
+    ) -> None:
+        super().__init__(trainer_kwargs=trainer_kwargs)
+        self.lr, self.ssm_lr, self.weight_decay, self.warmup = lr, ssm_lr, weight_decay, warmup
+        self.patience = patience
+        self.batch_size = batch_size
+        self.num_batches_per_epoch = num_batches_per_epoch
+        self.predict_batch_size = predict_batch_size
+        self.seed = seed
+        self.device = device
+
+    @abstractmethod
+    def window_spec(self) -> WindowSpec:
+        """What a window holds."""
+
+    @abstractmethod
+    def create_network(self) -> nn.Module:
+        """The untrained network."""
+
+    @classmethod
+    def derive_auto_fields(cls, train_iter: Iterable) -> dict[str, Any]:
+        """The number of features of a dataset, for ``from_inputs``."""
+        stats = calculate_dataset_statistics(train_iter)
+        return {
+            "num_feat_dynamic_real": stats.num_feat_dynamic_real,
+            "num_feat_static_real": stats.num_feat_static_real,
+            "num_feat_static_cat": len(stats.feat_static_cat),
+            "cardinality": [len(categories) for categories in stats.feat_static_cat],
+        }
+
+    def create_transformation(self) -> Transformation:
+        return Identity()
+
+    def create_lightning_module(self) -> ForecastModule:
+        return ForecastModule(self.create_network(), self.lr, self.ssm_lr, self.weight_decay, self.warmup)
+
+    def create_training_data_loader(self, data: Dataset, module: ForecastModule, **kwargs: Any) -> TrainingWindows:
+        with seeded(self.seed) as generator:
+            return TrainingWindows(
+                self._store(data),
+                batch_size=self.batch_size,
+                num_batches=self.num_batches_per_epoch,
+                generator=generator,
+            )
+
+    def create_validation_data_loader(self, data: Dataset, module: ForecastModule, **kwargs: Any) -> Iterable[Batch]:
+        return LastWindows(self._store(data), batch_size=self.predict_batch_size, known=True)
+
+    def create_predictor(self, transformation: Transformation, module: ForecastModule) -> S5Predictor:
+        # The device is set afterwards: saved as "auto", a predictor loads wherever it is taken.
+        predictor = S5Predictor(module.network, self.window_spec(), batch_size=self.predict_batch_size)
+        return predictor.to(self.device)
+
+    def train_model(  # type: ignore[override]
+        self,
+        training_data: Dataset,
+        validation_data: Dataset | None = None,
+        from_predictor: PyTorchPredictor | None = None,
+        shuffle_buffer_length: int | None = None,
+        cache_data: bool = False,
+        ckpt_path: str | Path | None = None,
+    ) -> TrainOutput:
+        """Train on ``training_data``.
+
+        Arguments:
+            training_data: GluonTS dataset. It is read once: ``shuffle_buffer_length`` and ``cache_data``, kept
+                for compatibility, change nothing.
+            validation_data: the last horizon of each series decides when to stop and which weights are kept.
+            from_predictor: start from its weights.
+            ckpt_path: resume, with the state of the optimiser, from a checkpoint that a callback wrote.
+
+        Raises:
+            ValueError: for data that does not fit, before training starts.
+        """
+        with seeded(self.seed):
+            module = self.create_lightning_module()
+            windows = self.create_training_data_loader(training_data, module)
+            validation = (
+                None if validation_data is None else self.create_validation_data_loader(validation_data, module)
+            )
+            if from_predictor is None:
+                module.network.fit_features(windows.draw(FITTING_WINDOWS))
+            else:
+                module.network.load_state_dict(from_predictor.network.state_dict())
+            trainer = fit(
+                module,
+                windows,
+                validation,
+                device=str(resolve_device(self.device)),
+                patience=self.patience,
+                trainer_kwargs=self.trainer_kwargs,
+                ckpt_path=ckpt_path,
+            )
+        transformation = self.create_transformation()
+        return TrainOutput(transformation, module, trainer, self.create_predictor(transformation, module))
+
+    def train(self, training_data: Dataset, validation_data: Dataset | None = None, **kwargs: Any) -> S5Predictor:  # type: ignore[override]
+        """Train and return the predictor; arguments as :meth:`train_model`."""
+        return self.train_model(training_data, validation_data, **kwargs).predictor
+
+    def _store(self, data: Dataset) -> SeriesStore:
+        spec = self.window_spec()
+        series = read_series(data, spec, forecast=False)
+        if not series:
+            raise ValueError("the dataset is empty; give at least one series")
+        return SeriesStore(series, spec)

@@ -1,0 +1,202 @@
+"""S5Estimator: the whole horizon in one pass."""
+
+from typing import Any
+
+import torch
+from gluonts.core.component import validated
+from gluonts.torch.distributions import Output
+from torch import Tensor, nn
+
+from s5forecast.data.features import default_context_length, default_lags, num_calendar_features
+from s5forecast.data.frequency import Frequency
+from s5forecast.data.windows import Batch, WindowSpec
+from s5forecast.distributions import DECILES, is_real, make_output
+from s5forecast.estimators.base import ForecastEstimator
+from s5forecast.nn import CategoryEmbedding, Encoder, OutputHead, SeasonalSkip, Standardization
+from s5forecast.estimators.outputs import Prediction
+
+
+class DirectNetwork(nn.Module):
+    """Encoder over context and horizon together; over the horizon it sees what is known there, not the values.
+
+    Each step shows the normalised value, whether it was observed, values at the lags, the calendar, covariates
+    and its distance into the horizon; static features are added to all steps. The head corrects a convex
+    combination of the lagged values.
+    """
+
+    @validated()
+    def __init__(
+        self,
+        spec: WindowSpec,
+        output: Output,
+        cardinality: list[int],
+        width: int,
+        num_layers: int,
+        layer: str,
+        layer_kwargs: dict[str, Any],
+        activation: str,
+        dropout: float,
+    ) -> None:
+        super().__init__()
+        self.spec, self.output = spec, output
+        num_covariates = spec.num_feat_dynamic_real + spec.num_past_feat_dynamic_real
+        self.covariates = Standardization(num_covariates)
+        self.statics = Standardization(spec.num_feat_static_real + 2)
+        inputs = 3 + 2 * len(spec.lags) + num_calendar_features(spec.frequency) + 2 * num_covariates
+        self.input = nn.Linear(inputs, width)
+        self.static_input = nn.Linear(2 * (spec.num_feat_static_real + 2), width)
+        self.categories = CategoryEmbedding(cardinality, width) if cardinality else None
+        self.encoder = Encoder(
+            width, num_layers, layer=layer, layer_kwargs=layer_kwargs, activation=activation, dropout=dropout
+        )
+        self.skip = SeasonalSkip(width, len(spec.lags))
+        self.head = OutputHead(width, output)
+
+    @torch.no_grad()
+    def fit_features(self, batch: Batch) -> None:
+        """Take location and scale of covariates and static features from a batch."""
+        self.covariates.fit(batch.covariates)
+        self.statics.fit(batch.static_real)
+
+    def forward(self, batch: Batch) -> Prediction:
+        """The output's arguments ``[B, H, ...]`` and where they are to be put."""
+        horizon = slice(self.spec.context_length, None)
+        h, _ = self.encoder(self._inputs(batch))
+        h = h[:, horizon]
+        offset = self.skip(h, batch.lags[:, horizon], batch.lag_mask[:, horizon])
+        if is_real(self.output):
+            return Prediction(self.output, self.head(h), batch.loc, batch.scale, offset)
+        share = (batch.loc + batch.scale * offset) / batch.level
+        return Prediction(self.output, self.head(h, share.to(h.dtype)), None, batch.level, None)
+
+    def loss(self, batch: Batch) -> Tensor:
+        """Mean loss over the observed steps of the horizon."""
+        horizon = slice(self.spec.context_length, None)
+        mask = batch.mask[:, horizon]
+        loss = self(batch).loss(batch.values[:, horizon], batch.target)
+        return (loss * mask).sum() / mask.sum().clamp(min=1)
+
+    def _inputs(self, batch: Batch) -> Tensor:
+        spec = self.spec
+        past = torch.zeros_like(batch.mask)
+        past[:, : spec.context_length] = 1
+        ahead = torch.zeros_like(past)
+        ahead[:, spec.context_length :] = torch.linspace(0, 1, spec.prediction_length + 1, device=past.device)[1:]
+        own = torch.stack([batch.values * past, batch.mask * past, ahead], dim=-1)
+        steps = torch.cat(
+            [own, batch.lags, batch.lag_mask, batch.calendar, self.covariates(batch.covariates)], dim=-1
+        )
+        static = self.static_input(self.statics(batch.static_real))
+        if self.categories is not None:
+            static = static + self.categories(batch.static_cat)
+        return self.input(steps) + static[:, None]
+
+
+class S5Estimator(ForecastEstimator):
+    """Forecasts the whole horizon in one pass, by an S5 encoder over context and horizon.
+
+    Arguments:
+        freq: offset or Period alias of the data.
+        prediction_length: steps to forecast.
+        context_length: steps of history the network sees; chosen from frequency and horizon when not given.
+        lags_seq: distances at which earlier values are shown and may be repeated; by frequency when not given.
+        scaling: ``"standard"``, ``"last"``, ``"mean"`` or ``"none"``: what normalises a window.
+        distr_output: ``"quantile"``, ``"student_t"``, ``"normal"``, ``"negative_binomial"`` or a GluonTS output.
+        quantile_levels: of the quantile output.
+        width, num_layers, state_size: size of the network: features, blocks, states of each block.
+        layer: a key of ``ssm.LAYERS``; layer_kwargs: its further arguments.
+        activation, dropout: of each block.
+        num_feat_dynamic_real, num_past_feat_dynamic_real: covariates known over the horizon, and not.
+        num_feat_static_real, num_feat_static_cat, cardinality: static features, categories of each.
+        lr, ssm_lr, weight_decay, warmup: learning rates of the network and of the state-space dynamics, weight
+            decay, and the share of steps over which the rates rise.
+        patience: epochs without improvement on validation data after which training stops.
+        batch_size, num_batches_per_epoch, max_epochs: windows per step, steps per epoch, epochs.
+        predict_batch_size: series per pass when predicting.
+        trainer_kwargs: of Lightning's ``Trainer``; its ``callbacks`` are kept across calls.
+        seed: the same seed gives the same result on a CPU; ``None`` draws one.
+        device: ``"auto"``, ``"cpu"``, ``"cuda"``, ``"cuda:1"`` …
+
+    Raises:
+        ValueError: for a name or a number that cannot be, listing the choices.
+    """
+
+    @validated()
+    def __init__(
+        self,
+        freq: str,
+        prediction_length: int,
+        context_length: int | None = None,
+        lags_seq: list[int] | None = None,
+        scaling: str = "standard",
+        distr_output: Any = "quantile",
+        quantile_levels: list[float] | None = None,
+        width: int = 64,
+        num_layers: int = 2,
+        state_size: int = 64,
+        layer: str = "s5",
+        layer_kwargs: dict[str, Any] | None = None,
+        activation: str = "half_glu2",
+        dropout: float = 0.1,
+        num_feat_dynamic_real: int = 0,
+        num_past_feat_dynamic_real: int = 0,
+        num_feat_static_real: int = 0,
+        num_feat_static_cat: int = 0,
+        cardinality: list[int] | None = None,
+        lr: float = 3e-3,
+        ssm_lr: float = 1e-3,
+        weight_decay: float = 0.01,
+        warmup: float = 0.1,
+        patience: int = 10,
+        batch_size: int = 32,
+        num_batches_per_epoch: int = 50,
+        max_epochs: int = 20,
+        predict_batch_size: int = 256,
+        trainer_kwargs: dict[str, Any] | None = None,
+        seed: int | None = 0,
+        device: str = "auto",
+    ) -> None:
+        super().__init__(
+            lr=lr, ssm_lr=ssm_lr, weight_decay=weight_decay, warmup=warmup, patience=patience,
+            batch_size=batch_size, num_batches_per_epoch=num_batches_per_epoch,
+            predict_batch_size=predict_batch_size, trainer_kwargs={"max_epochs": max_epochs, **(trainer_kwargs or {})},
+            seed=seed, device=device,
+        )  # fmt: skip
+        frequency = Frequency.parse(freq)
+        self.spec = WindowSpec(
+            freq=frequency.alias,
+            context_length=context_length or default_context_length(frequency, prediction_length),
+            prediction_length=prediction_length,
+            lags=lags_seq or default_lags(frequency),
+            scaling=scaling,
+            num_feat_dynamic_real=num_feat_dynamic_real,
+            num_past_feat_dynamic_real=num_past_feat_dynamic_real,
+            num_feat_static_real=num_feat_static_real,
+            num_feat_static_cat=num_feat_static_cat,
+        )
+        self.output = make_output(distr_output, quantile_levels or DECILES)
+        self.cardinality = _checked_cardinality(cardinality, num_feat_static_cat)
+        self.network_kwargs = {
+            "width": width,
+            "num_layers": num_layers,
+            "layer": layer,
+            "layer_kwargs": {"state_size": state_size, "bidirectional": True, **(layer_kwargs or {})},
+            "activation": activation,
+            "dropout": dropout,
+        }
+
+    def window_spec(self) -> WindowSpec:
+        return self.spec
+
+    def create_network(self) -> DirectNetwork:
+        return DirectNetwork(self.spec, self.output, self.cardinality, **self.network_kwargs)
+
+
+def _checked_cardinality(cardinality: list[int] | None, count: int) -> list[int]:
+    cardinality = cardinality or []
+    if len(cardinality) != count:
+        raise ValueError(
+            f"cardinality must give the number of categories of each of num_feat_static_cat={count} features, "
+            f"got {cardinality}"
+        )
+    return cardinality

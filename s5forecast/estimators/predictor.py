@@ -1,0 +1,97 @@
+"""The predictor of every estimator: vectorised, portable between devices, safe to load."""
+
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from gluonts.core.component import validated
+from gluonts.dataset.common import Dataset
+from gluonts.model.forecast import Forecast
+from gluonts.torch.model.predictor import PyTorchPredictor
+from gluonts.torch.util import resolve_device
+from gluonts.transform import Identity
+from torch import nn
+
+from s5forecast.data.series import Series, read_series
+from s5forecast.data.windows import LastWindows, SeriesStore, WindowSpec
+from s5forecast.estimators.outputs import Prediction
+
+FORMAT_VERSION = 1
+
+
+class S5Predictor(PyTorchPredictor):
+    """Forecasts what follows each series of a dataset, a batch of series at a time.
+
+    Arguments:
+        prediction_net: maps a :class:`~s5forecast.data.windows.Batch` to a ``Prediction``.
+        spec: what the windows hold.
+        batch_size: series per pass.
+        device: ``"auto"`` is CUDA where there is one, else the CPU.
+    """
+
+    @validated()
+    def __init__(
+        self, prediction_net: nn.Module, spec: WindowSpec, batch_size: int = 256, device: str = "auto"
+    ) -> None:
+        super().__init__(
+            input_names=[],
+            prediction_net=prediction_net,
+            batch_size=batch_size,
+            prediction_length=spec.prediction_length,
+            input_transform=Identity(),
+            device=device,
+        )
+        self.spec = spec
+
+    def predict(self, dataset: Dataset, num_samples: int | None = None) -> Iterator[Forecast]:  # type: ignore[override]
+        """One forecast for each entry, in order; ``num_samples`` has no meaning, as none are drawn.
+
+        Raises:
+            ValueError: for an entry that does not fit, naming the series, the field and the fix.
+        """
+        for prediction, series in self._predictions(dataset):
+            yield from prediction.forecasts(series)
+
+    def predict_quantiles(self, dataset: Dataset, levels: Sequence[float]) -> tuple[np.ndarray, np.ndarray]:
+        """Means ``[S, H]`` and quantiles ``[S, H, Q]`` for all S entries, without an object for each.
+
+        Raises:
+            ValueError: as :meth:`predict`.
+        """
+        pairs = [(p.mean(), p.quantiles(levels)) for p, _ in self._predictions(dataset)]
+        H = self.prediction_length
+        means, quantiles = zip(*pairs, strict=True) if pairs else ([np.empty((0, H))], [np.empty((0, H, len(levels)))])
+        return np.concatenate(means), np.concatenate(quantiles)
+
+    def _predictions(self, dataset: Iterable[dict[str, Any]]) -> Iterator[tuple[Prediction, list[Series]]]:
+        entries = iter(dataset)
+        self.prediction_net.eval()
+        while chunk := list(islice(entries, self.batch_size)):
+            series = read_series(chunk, self.spec, forecast=True)
+            (batch,) = LastWindows(SeriesStore(series, self.spec), batch_size=self.batch_size, known=False)
+            with torch.no_grad():
+                yield self.prediction_net(type(batch)(*(x.to(self.device) for x in batch))), series
+
+    def serialize(self, path: Path) -> None:
+        """Write to an existing folder: JSON and tensors, no pickled code."""
+        super().serialize(path)
+        (path / "format.json").write_text(json.dumps({"format_version": FORMAT_VERSION}))
+
+    @classmethod
+    def deserialize(cls, path: Path, device: str | torch.device | None = None) -> "S5Predictor":
+        """Read what :meth:`serialize` wrote, on whatever device it was trained.
+
+        Raises:
+            ValueError: if it was written by a later format.
+        """
+        found = json.loads((path / "format.json").read_text())["format_version"]
+        if found > FORMAT_VERSION:
+            raise ValueError(f"{path} has format {found}, this version reads up to {FORMAT_VERSION}; update s5forecast")
+        predictor = super(PyTorchPredictor, cls).deserialize(path)
+        state = torch.load(path / "prediction-net-state.pt", map_location="cpu", weights_only=True)
+        predictor.prediction_net.load_state_dict(state)
+        return predictor.to(predictor.device if device is None else resolve_device(device))

@@ -1,0 +1,167 @@
+"""Training: the one LightningModule, its optimiser, and a trainer that leaves nothing behind."""
+
+from __future__ import annotations
+
+import logging
+import math
+import tempfile
+import warnings
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as pl
+import torch
+from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint
+from torch import Tensor, nn
+from tqdm.auto import tqdm
+
+from s5forecast.data.windows import Batch
+from s5forecast.ssm import StateSpaceLayer
+
+
+class ForecastModule(pl.LightningModule):
+    """Trains a network by its own ``loss(batch)``: AdamW, warm-up, then a cosine to zero.
+
+    The timescales and dynamics of state-space layers are a group of their own, at ``ssm_lr`` and without
+    weight decay, as in "Simplified State Space Layers for Sequence Modeling" (Smith, Warrington, Linderman, 2023).
+    """
+
+    def __init__(self, network: nn.Module, lr: float, ssm_lr: float, weight_decay: float, warmup: float) -> None:
+        super().__init__()
+        self.network = network
+        self.lr, self.ssm_lr, self.weight_decay, self.warmup = lr, ssm_lr, weight_decay, warmup
+
+    def forward(self, batch: Batch) -> Any:
+        return self.network(batch)
+
+    def training_step(self, batch: Batch, batch_index: int) -> Tensor:
+        loss = self.network.loss(batch)
+        if not torch.isfinite(loss):
+            raise FloatingPointError(
+                f"the training loss is {loss.item()} at step {self.global_step}; lower lr (now {self.lr}), "
+                "choose another distr_output, or look for extreme values in the target"
+            )
+        self.log("train_loss", loss, on_step=False, on_epoch=True, batch_size=len(batch.values))
+        return loss
+
+    def validation_step(self, batch: Batch, batch_index: int) -> Tensor:
+        loss = self.network.loss(batch)
+        self.log("val_loss", loss, on_epoch=True, batch_size=len(batch.values))
+        return loss
+
+    def configure_optimizers(self) -> dict[str, Any]:
+        optimizer = torch.optim.AdamW(self._parameter_groups(), weight_decay=self.weight_decay)
+        steps = max(int(self.trainer.estimated_stepping_batches), 1)
+        warmup = max(1, round(self.warmup * steps))
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _warmup_cosine(step, warmup, steps))
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def _parameter_groups(self) -> list[dict[str, Any]]:
+        layers = [module for module in self.modules() if isinstance(module, StateSpaceLayer)]
+        dynamics = {id(p): p for layer in layers for p in layer.timescale_parameters()}
+        rest = [p for p in self.parameters() if id(p) not in dynamics]
+        return [
+            {"params": [p for p in rest if p.ndim > 1], "lr": self.lr},
+            {"params": [p for p in rest if p.ndim <= 1], "lr": self.lr, "weight_decay": 0.0},
+            {"params": list(dynamics.values()), "lr": self.ssm_lr, "weight_decay": 0.0},
+        ]
+
+
+class ProgressBar(Callback):
+    """One bar over all training steps."""
+
+    def on_train_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        total = trainer.estimated_stepping_batches
+        self.bar = tqdm(total=int(total) if math.isfinite(total) else None, desc="training", unit="step")
+        self.bar.update(trainer.global_step)
+
+    def on_train_batch_end(self, trainer: pl.Trainer, *args: Any) -> None:
+        self.bar.update(trainer.global_step - self.bar.n)
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        names = ("train_loss", "val_loss")
+        metrics = {k: f"{trainer.callback_metrics[k].item():.4f}" for k in names if k in trainer.callback_metrics}
+        self.bar.set_postfix(metrics, refresh=False)
+
+    def teardown(self, trainer: pl.Trainer, module: pl.LightningModule, stage: str) -> None:
+        if hasattr(self, "bar"):
+            self.bar.close()
+
+
+def fit(
+    module: ForecastModule,
+    windows: Iterable[Batch],
+    validation: Iterable[Batch] | None,
+    *,
+    device: str,
+    patience: int,
+    trainer_kwargs: dict[str, Any],
+    ckpt_path: str | Path | None,
+) -> pl.Trainer:
+    """Train in place; with validation windows, stop early and end with the best weights.
+
+    Whatever goes wrong is raised. Nothing is written but what callbacks or a logger given by the caller write.
+    """
+    with tempfile.TemporaryDirectory(prefix="s5forecast-") as folder, _quiet():
+        best = None if validation is None else ModelCheckpoint(folder, monitor="val_loss", save_weights_only=True)
+        trainer = _trainer(folder, best, device, patience, trainer_kwargs)
+        trainer.fit(module, windows, validation, ckpt_path=ckpt_path)
+        if best is not None and best.best_model_path:
+            module.load_state_dict(torch.load(best.best_model_path, map_location="cpu", weights_only=True)["state_dict"])
+    return trainer
+
+
+def _trainer(
+    folder: str, best: ModelCheckpoint | None, device: str, patience: int, given: dict[str, Any]
+) -> pl.Trainer:
+    callbacks = list(given.get("callbacks") or [])
+    keeps = any(isinstance(callback, ModelCheckpoint) for callback in callbacks)
+    bar = given.get("enable_progress_bar", True)
+    if best is not None:
+        callbacks += [best, EarlyStopping("val_loss", patience=patience)]
+    if bar:
+        callbacks.append(ProgressBar())
+    defaults = {
+        "accelerator": "gpu" if device.startswith("cuda") else device,
+        "devices": [int(device.split(":")[1])] if ":" in device else 1,
+        "gradient_clip_val": 1.0,
+        "logger": False,
+        "enable_model_summary": False,
+        "enable_checkpointing": keeps or best is not None,
+        "default_root_dir": folder,
+        "num_sanity_val_steps": 0,
+    }
+    return pl.Trainer(**{**defaults, **given, "callbacks": callbacks, "enable_progress_bar": False})
+
+
+@contextmanager
+def seeded(seed: int | None) -> Iterator[torch.Generator]:
+    """A generator from ``seed``, with torch's own state seeded alike inside and as it was outside."""
+    if seed is None:
+        yield torch.Generator().manual_seed(int(torch.empty((), dtype=torch.int64).random_()))
+        return
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        yield torch.Generator().manual_seed(seed)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without Lightning's announcements of devices, loaders and tips."""
+    logger = logging.getLogger("lightning.pytorch")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", module=r"lightning\..*")
+            yield
+    finally:
+        logger.setLevel(level)
+
+
+def _warmup_cosine(step: int, warmup: int, steps: int) -> float:
+    if step < warmup:
+        return (step + 1) / warmup
+    return 0.5 * (1 + math.cos(math.pi * min(1.0, (step - warmup) / max(1, steps - warmup))))

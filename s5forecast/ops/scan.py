@@ -1,0 +1,209 @@
+"""The two operators: checks, choice of backend by name, and the rules of differentiation.
+
+With `x_t = a_t x_{t-1} + b_t` and the gradient `dx_t` on the states, the adjoint
+
+    g_t = dx_t + conj(a_{t+1}) g_{t+1}
+
+is a scan the other way, and `db_t = g_t`, `da_t = g_t conj(x_{t-1})`, `dx_0 = conj(a_1) g_1`.
+See docs/derivations/scan.md.
+"""
+
+from importlib import import_module
+from types import ModuleType
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from s5forecast.ops.discretization import DISCRETIZATIONS
+from s5forecast.ops.naive import multiply
+
+
+class Backend(NamedTuple):
+    """Where the functions of a backend are; the module is imported when the backend is first used.
+
+    Attributes:
+        module: has `linear_scan(a, b, initial_state, reverse)`.
+        device: the only type of device it runs on, if any.
+        methods: the discretisations it fuses with the scan. If there are any, the module has
+            `linear_scan_backward`, `ssm_scan` and `ssm_scan_backward` as well.
+    """
+
+    module: str
+    device: str | None = None
+    methods: tuple[str, ...] = ()
+
+
+BACKENDS = {
+    "naive": Backend("s5forecast.ops.naive"),
+    "chunked": Backend("s5forecast.ops.chunked"),
+}
+
+
+def linear_scan(
+    a: Tensor,
+    b: Tensor,
+    initial_state: Tensor | None = None,
+    *,
+    reverse: bool = False,
+    backend: str = "auto",
+) -> Tensor:
+    """Linear recurrence over time, `x_t = a_t x_{t-1} + b_t`, complex and planar.
+
+    Computed in the widest dtype given, at least float32, and returned in the widest dtype given.
+
+    Args:
+        a: `[2, N]`, or `[B, T, 2, N]` for one factor per step.
+        b: `[B, T, 2, N]`.
+        initial_state: `[B, 2, N]`, the state before the first step (after the last if `reverse`); zero if None.
+        reverse: whether time runs from the last step to the first, `x_t = a_t x_{t+1} + b_t`.
+        backend: a key of `BACKENDS`, or "auto".
+
+    Returns:
+        All states, `[B, T, 2, N]`.
+
+    Raises:
+        ValueError: if shapes do not fit, or the backend is unknown or does not run on the device of `b`.
+
+    References:
+        Simplified State Space Layers for Sequence Modeling, Smith, Warrington, Linderman, 2023.
+    """
+    _check_inputs("b", b, initial_state)
+    if a.shape != b.shape[2:] and a.shape != b.shape:
+        raise ValueError(
+            f"'a' has shape {_shape(a)}, expected {list(b.shape[2:])} or {_shape(b)} as 'b' has."
+        )
+    backend = _choose(backend, b)
+    (a, b, initial_state), dtype = _promote(a, b, initial_state)
+    return _linear_scan(a, b, initial_state, reverse, backend).to(dtype)
+
+
+def ssm_scan(
+    Lambda: Tensor,
+    step: Tensor,
+    dt: Tensor | None,
+    Bu: Tensor,
+    initial_state: Tensor | None = None,
+    *,
+    method: str = "zoh",
+    reverse: bool = False,
+    backend: str = "auto",
+) -> Tensor:
+    """Diagonal state-space model over regular or irregular steps, discretised on the way.
+
+    `x_t = Lambda_bar_t x_{t-1} + input_scale_t (B u)_t`, where `method` gives `Lambda_bar_t` and `input_scale_t` from
+    `Lambda` and the step `step dt_t`.
+
+    Args:
+        Lambda: `[2, N]`.
+        step: `[N]`, positive: the length of a unit step as each state sees it.
+        dt: `[B, T]`, the time since the previous step in unit steps; one everywhere if None.
+        Bu: `[B, T, 2, N]`.
+        initial_state: `[B, 2, N]`, the state before the first step (after the last if `reverse`); zero if None.
+        method: a key of `DISCRETIZATIONS`.
+        reverse: whether time runs from the last step to the first.
+        backend: a key of `BACKENDS`, or "auto".
+
+    Returns:
+        All states, `[B, T, 2, N]`.
+
+    Raises:
+        ValueError: if shapes do not fit, the method is unknown, or the backend is unknown or does not run on the
+            device of `Bu`.
+
+    References:
+        Simplified State Space Layers for Sequence Modeling, Smith, Warrington, Linderman, 2023.
+    """
+    _check_inputs("Bu", Bu, initial_state)
+    _check_shape("Lambda", Lambda, tuple(Bu.shape[2:]))
+    _check_shape("step", step, (Bu.shape[3],))
+    if dt is not None:
+        _check_shape("dt", dt, tuple(Bu.shape[:2]))
+    if method not in DISCRETIZATIONS:
+        raise ValueError(f"'method' is {method!r}, expected one of {', '.join(DISCRETIZATIONS)}.")
+    backend = _choose(backend, Bu)
+    (Lambda, step, dt, Bu, initial_state), dtype = _promote(Lambda, step, dt, Bu, initial_state)
+    Delta = step if dt is None else step * dt.unsqueeze(-1)  # [N] or [B, T, N]
+    Lambda_bar, input_scale = DISCRETIZATIONS[method](Lambda, Delta)
+    return _linear_scan(Lambda_bar, multiply(input_scale, Bu), initial_state, reverse, backend).to(dtype)
+
+
+def _check_inputs(name: str, b: Tensor, initial_state: Tensor | None) -> None:
+    if b.ndim != 4 or b.shape[2] != 2:
+        raise ValueError(f"'{name}' has shape {_shape(b)}, expected [B, T, 2, N].")
+    if initial_state is not None:
+        _check_shape("initial_state", initial_state, (b.shape[0], 2, b.shape[3]))
+
+
+def _check_shape(name: str, tensor: Tensor, shape: tuple[int, ...]) -> None:
+    if tuple(tensor.shape) != shape:
+        raise ValueError(f"'{name}' has shape {_shape(tensor)}, expected {list(shape)}.")
+
+
+def _shape(tensor: Tensor) -> list[int]:
+    return list(tensor.shape)
+
+
+def _choose(backend: str, b: Tensor) -> str:
+    if backend == "auto":
+        return "chunked"
+    if backend not in BACKENDS:
+        raise ValueError(f"'backend' is {backend!r}, expected one of auto, {', '.join(BACKENDS)}.")
+    device = BACKENDS[backend].device
+    if device not in (None, b.device.type):
+        raise ValueError(f"backend {backend!r} runs on {device}, the tensors are on {b.device.type}.")
+    return backend
+
+
+def _promote(*tensors: Tensor | None) -> tuple[list[Any], torch.dtype]:
+    """The tensors in the dtype to compute in, and the dtype to return."""
+    dtype = tensors[0].dtype  # type: ignore[union-attr]
+    for tensor in tensors[1:]:
+        if tensor is not None:
+            dtype = torch.promote_types(dtype, tensor.dtype)
+    wide = torch.promote_types(dtype, torch.float32)
+    return [None if tensor is None else tensor.to(wide) for tensor in tensors], dtype
+
+
+def _module(backend: str) -> ModuleType:
+    return import_module(BACKENDS[backend].module)
+
+
+@torch.library.custom_op("s5forecast::linear_scan", mutates_args=())
+def _linear_scan(a: Tensor, b: Tensor, initial_state: Tensor | None, reverse: bool, backend: str) -> Tensor:
+    return _module(backend).linear_scan(a, b, initial_state, reverse)
+
+
+@_linear_scan.register_fake
+def _(a: Tensor, b: Tensor, initial_state: Tensor | None, reverse: bool, backend: str) -> Tensor:
+    return b.new_empty(b.shape)
+
+
+def _save_for_linear_scan(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+    a, _, initial_state, ctx.reverse, ctx.backend = inputs
+    ctx.save_for_backward(a, initial_state, output)
+
+
+def _differentiate_linear_scan(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+    a, initial_state, x = ctx.saved_tensors
+    da, db, dx0 = _adjoint(grad, a, initial_state, x, ctx.reverse, ctx.backend)
+    return da, db, None if initial_state is None else dx0, None, None
+
+
+def _adjoint(
+    grad: Tensor, a: Tensor, initial_state: Tensor | None, x: Tensor, reverse: bool, backend: str
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The gradients to `a`, `b` and the initial state, by any backend's scan."""
+    conj = torch.stack((a.select(-2, 0), -a.select(-2, 1)), -2)
+    next_conj = conj if a.ndim == 2 else conj.roll(1 if reverse else -1, 1)
+    g = _linear_scan(next_conj, grad, None, not reverse, backend)
+    first = slice(-1, None) if reverse else slice(0, 1)
+    dx0 = multiply(conj if a.ndim == 2 else conj[:, first], g[:, first]).sum(1)
+
+    x0 = torch.zeros_like(x[:, :1]) if initial_state is None else initial_state.unsqueeze(1)
+    x_before = torch.cat((x, x0), 1)[:, 1:] if reverse else torch.cat((x0, x), 1)[:, :-1]
+    da = multiply(g, torch.stack((x_before.select(-2, 0), -x_before.select(-2, 1)), -2))
+    return (da.sum((0, 1)) if a.ndim == 2 else da), g, dx0
+
+
+_linear_scan.register_autograd(_differentiate_linear_scan, setup_context=_save_for_linear_scan)

@@ -1,0 +1,236 @@
+"""The S5 layer: one MIMO state-space system per layer, diagonalised, run by a scan."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from s5forecast.choices import choose
+from s5forecast.ops import DISCRETIZATIONS, linear_scan, ssm_scan
+from s5forecast.ssm.base import StateSpaceLayer
+from s5forecast.ssm.initialization import INITIALIZATIONS, OUTPUT_MATRICES, input_matrix, log_timescales
+
+CLIPPED_REAL_PART = -1e-4
+
+
+class S5(StateSpaceLayer):
+    r"""The S5 layer.
+
+    .. math:: x'(t) = \Lambda x(t) + \tilde B u(t), \qquad y(t) = 2\,\mathrm{Re}(\tilde C x(t)) + D u(t)
+
+    discretised with one learnable timescale per state, :math:`\Delta_t = s \cdot dt_t \cdot \exp(\log\Delta)`,
+    where :math:`dt_t` is the time since the previous step (1 where it is not given) and :math:`s` is
+    ``step_scale``. Complex numbers are stored as planes ``[2, ...]``, real part first.
+
+    Arguments:
+        width: number of inputs and outputs, H.
+        state_size: number of states P. With ``conj_sym`` N = P / 2 of them are kept.
+        block_count: number of blocks on the diagonal of the initial dynamics, J.
+        initialization: a key of ``INITIALIZATIONS`` or a function ``(P, J, conj_sym) -> Lambda [N], V [P, N]``.
+        C_init: a key of ``OUTPUT_MATRICES`` or a function ``(V, H) -> C_tilde [H, N]``.
+        discretization: a key of ``ops.DISCRETIZATIONS``.
+        bidirectional: add a second scan that runs backward, with an output matrix of its own.
+        conj_sym: keep one state of each conjugate pair.
+        clip_eigs: keep the real parts of ``Lambda`` at or below -1e-4.
+        step_scale: multiplies all steps; 0.5 runs a layer trained on hours at half-hours.
+        dt_min, dt_max: range of the initial timescales.
+        backend: how the scan is run, a key of ``ops.BACKENDS`` or ``"auto"``.
+
+    Raises:
+        ValueError: for an unknown name, or a ``state_size`` that the blocks do not divide.
+
+    References:
+        "Simplified State Space Layers for Sequence Modeling" (Smith, Warrington, Linderman, 2023)
+    """
+
+    def __init__(
+        self,
+        width: int,
+        state_size: int,
+        *,
+        block_count: int = 1,
+        initialization: str = "hippo",
+        C_init: str = "trunc_standard_normal",
+        discretization: str = "zoh",
+        bidirectional: bool = False,
+        conj_sym: bool = True,
+        clip_eigs: bool = False,
+        step_scale: float = 1.0,
+        dt_min: float = 1e-3,
+        dt_max: float = 1e-1,
+        backend: str = "auto",
+    ) -> None:
+        super().__init__()
+        choose(DISCRETIZATIONS, discretization, "discretization")
+        self._initial_dynamics = choose(INITIALIZATIONS, initialization, "initialization")
+        self._initial_output = choose(OUTPUT_MATRICES, C_init, "C_init")
+        self.width, self.state_size, self.block_count = width, state_size, block_count
+        self.discretization = discretization
+        self.bidirectional = bidirectional
+        self.conj_sym = conj_sym
+        self.clip_eigs = clip_eigs
+        self.step_scale = step_scale
+        self.dt_min, self.dt_max = dt_min, dt_max
+        self.backend = backend
+        N = state_size // 2 if conj_sym else state_size
+        self.Lambda = nn.Parameter(torch.empty(2, N))
+        self.B_tilde = nn.Parameter(torch.empty(2, N, width))
+        self.C_tilde = nn.Parameter(torch.empty(2, width, N))
+        self.C_tilde_backward = nn.Parameter(torch.empty(2, width, N)) if bidirectional else None
+        self.D = nn.Parameter(torch.empty(width))
+        self.log_step = nn.Parameter(torch.empty(N))
+        self.reset_parameters()
+
+    @classmethod
+    def from_continuous(
+        cls,
+        Lambda: Tensor,
+        B_tilde: Tensor,
+        C_tilde: Tensor,
+        D: Tensor,
+        log_step: Tensor,
+        *,
+        C_tilde_backward: Tensor | None = None,
+        conj_sym: bool = True,
+        discretization: str = "zoh",
+        bidirectional: bool = False,
+        clip_eigs: bool = False,
+        step_scale: float = 1.0,
+    ) -> S5:
+        """Build a layer from the complex arrays that the original implementation holds.
+
+        Arguments:
+            Lambda: ``[N]`` complex. B_tilde: ``[N, H]`` complex. C_tilde: ``[H, N]`` complex.
+            D: ``[H]``. log_step: ``[N]`` or ``[N, 1]``.
+            C_tilde_backward: ``[H, N]`` complex, for a bidirectional layer.
+
+        Raises:
+            ValueError: if ``bidirectional`` and ``C_tilde_backward`` do not go together, or shapes differ.
+        """
+        if bidirectional != (C_tilde_backward is not None):
+            raise ValueError("a bidirectional layer, and no other, needs C_tilde_backward")
+        N, width = B_tilde.shape
+        layer = cls(
+            width,
+            2 * N if conj_sym else N,
+            conj_sym=conj_sym,
+            discretization=discretization,
+            bidirectional=bidirectional,
+            clip_eigs=clip_eigs,
+            step_scale=step_scale,
+        ).to(D.dtype)
+        given = {"Lambda": Lambda, "B_tilde": B_tilde, "C_tilde": C_tilde, "C_tilde_backward": C_tilde_backward}
+        planes = {name: _planes(value) for name, value in given.items() if value is not None}
+        layer.load_state_dict({**planes, "D": D, "log_step": log_step.reshape(-1)})
+        return layer
+
+    @torch.no_grad()
+    def reset_parameters(self) -> None:
+        Lambda, V = self._initial_dynamics(self.state_size, self.block_count, self.conj_sym)
+        self.Lambda.copy_(_planes(Lambda))
+        self.B_tilde.copy_(_planes(input_matrix(V, self.width)))
+        self.C_tilde.copy_(_planes(self._initial_output(V, self.width)))
+        if self.C_tilde_backward is not None:
+            self.C_tilde_backward.copy_(_planes(self._initial_output(V, self.width)))
+        self.D.normal_()
+        self.log_step.copy_(log_timescales(self.log_step.numel(), self.dt_min, self.dt_max))
+
+    @property
+    def supports_step(self) -> bool:
+        return not self.bidirectional
+
+    def initial_state(self, batch_size: int) -> Tensor:
+        """Zeros ``[B, 2, N]``."""
+        return self.Lambda.new_zeros(batch_size, *self.Lambda.shape)
+
+    def timescale_parameters(self) -> Iterator[nn.Parameter]:
+        yield from (self.Lambda, self.B_tilde, self.log_step)
+
+    def forward(self, u: Tensor, state: Tensor | None = None, dt: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Run over a sequence.
+
+        Arguments:
+            u: inputs ``[B, T, H]``.
+            state: ``[B, 2, N]`` before the first step; zero where it is not given.
+            dt: ``[B, T]``, time since the previous step; 1 where it is not given.
+
+        Returns:
+            outputs ``[B, T, H]`` and the state after the last step ``[B, 2, N]`` (of the forward direction).
+        """
+        if dt is None:
+            Lambda_bar, B_bar = self._discretize()
+            Bu = _project(u, B_bar)
+            x = linear_scan(Lambda_bar, Bu, state, backend=self.backend)
+        else:
+            Bu = _project(u, self.B_tilde)
+            x = self._scan(Bu, dt, state)
+        y = self._read(x, self.C_tilde)
+        if self.C_tilde_backward is not None:
+            if dt is None:
+                x_backward = linear_scan(Lambda_bar, Bu, reverse=True, backend=self.backend)
+            else:
+                x_backward = self._scan(Bu, _time_until_next(dt), reverse=True)
+            y = y + self._read(x_backward, self.C_tilde_backward)
+        last = x[:, -1] if u.shape[1] else (self.initial_state(u.shape[0]) if state is None else state)
+        return y + self.D * u, last
+
+    def step(self, u: Tensor, state: Tensor, dt: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Advance by one observation: ``u [B, H]``, ``state [B, 2, N]``, ``dt [B]`` to ``y [B, H]`` and state.
+
+        Raises:
+            ValueError: for a bidirectional layer, which cannot know the steps to come.
+        """
+        if not self.supports_step:
+            raise ValueError("a bidirectional S5 layer has no step mode; build it with bidirectional=False")
+        y, state = self(u[:, None], state, None if dt is None else dt[:, None])
+        return y[:, 0], state
+
+    def extra_repr(self) -> str:
+        return (
+            f"width={self.width}, state_size={self.state_size}, discretization={self.discretization!r}, "
+            f"bidirectional={self.bidirectional}"
+        )
+
+    def _poles(self) -> Tensor:
+        if not self.clip_eigs:
+            return self.Lambda
+        real, imag = self.Lambda
+        return torch.stack([real.clamp(max=CLIPPED_REAL_PART), imag])
+
+    def _step(self) -> Tensor:
+        return self.step_scale * torch.exp(self.log_step)
+
+    def _discretize(self) -> tuple[Tensor, Tensor]:
+        Lambda_bar, scale = DISCRETIZATIONS[self.discretization](self._poles(), self._step())
+        (re, im), (B_re, B_im) = scale.unsqueeze(-1), self.B_tilde
+        return Lambda_bar, torch.stack([re * B_re - im * B_im, re * B_im + im * B_re])
+
+    def _scan(self, Bu: Tensor, dt: Tensor, state: Tensor | None = None, reverse: bool = False) -> Tensor:
+        return ssm_scan(
+            self._poles(), self._step(), dt, Bu, state,
+            method=self.discretization, reverse=reverse, backend=self.backend,
+        )  # fmt: skip
+
+    def _read(self, x: Tensor, C_tilde: Tensor) -> Tensor:
+        real, imag = C_tilde
+        weight = torch.cat([real, -imag], dim=-1) * (2 if self.conj_sym else 1)  # [H, 2N]
+        return F.linear(x.flatten(-2), weight)
+
+
+def _project(u: Tensor, B: Tensor) -> Tensor:
+    """``u [B, T, H]``, ``B [2, N, H]`` -> ``[B, T, 2, N]``, in float32 at least, as the scan needs it."""
+    Bu = F.linear(u, B.flatten(0, 1)).unflatten(-1, B.shape[:2])
+    return Bu.to(torch.promote_types(Bu.dtype, torch.float32))
+
+
+def _time_until_next(dt: Tensor) -> Tensor:
+    return torch.cat([dt[:, 1:], torch.ones_like(dt[:, :1])], dim=1)
+
+
+def _planes(z: Tensor) -> Tensor:
+    z = torch.as_tensor(z)
+    return torch.stack([z.real, z.imag])
+

@@ -1,0 +1,227 @@
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from gluonts.dataset.common import load_datasets
+from gluonts.model.forecast import QuantileForecast, SampleForecast
+from gluonts.model.predictor import Predictor
+
+from s5forecast.evaluation.backtest import Backtest, backtest
+from s5forecast.evaluation.baselines import GaussianForecast, NaivePredictor, SeasonalNaivePredictor
+from s5forecast.evaluation.metrics import seasonal_error
+
+SHARED = Path(__file__).parents[3] / "shared" / "data" / "gluonts"
+
+
+class Recorder(Predictor):
+    """Forecasts zeros and keeps what it was given."""
+
+    calls = 0
+
+    def predict(self, dataset, **kwargs):
+        self.calls += 1
+        self.given = list(dataset)
+        for entry in self.given:
+            start = entry["start"] + len(entry["target"])
+            zeros = np.zeros(self.prediction_length)
+            yield GaussianForecast(zeros, zeros, start, item_id=entry.get("item_id"))
+
+
+def entries(*lengths, freq="h", **fields):
+    start = pd.Period("2024-01-01", freq)
+    return [{"start": start, "target": np.arange(length, dtype=float), **fields} for length in lengths]
+
+
+def test_a_forecast_sees_its_history_and_nothing_else():
+    series = entries(20, 23)
+    for number, entry in enumerate(series):
+        time = np.arange(len(entry["target"]))
+        entry |= {"item_id": f"s{number}", "feat_static_cat": np.array([number]), "info": {"unit": "m"}}
+        entry |= {"feat_dynamic_real": np.stack([time, -time]), "past_feat_dynamic_real": time[None]}
+    recorder = Recorder(prediction_length=4)
+    result = backtest(recorder, series, prediction_length=4, windows=3, step=2, freq="h")
+
+    assert recorder.calls == 1
+    assert [entry["item_id"] for entry in recorder.given] == ["s0", "s1"] * 3
+    assert [len(entry["target"]) for entry in recorder.given] == [12, 15, 14, 17, 16, 19]
+    for entry in recorder.given:
+        cut = len(entry["target"])
+        np.testing.assert_array_equal(entry["target"], np.arange(cut))
+        np.testing.assert_array_equal(entry["past_feat_dynamic_real"], [np.arange(cut)])
+        np.testing.assert_array_equal(entry["feat_dynamic_real"][0], np.arange(cut + 4))
+        np.testing.assert_array_equal(entry["feat_static_cat"], [int(entry["item_id"][1])])
+        assert entry["info"] == {"unit": "m"}
+    assert [len(entry["target"]) for entry in series] == [20, 23]
+
+    first = result.forecasts.query("item_id == 's1'").groupby("cutoff", sort=False).first()
+    assert list(first["target"]) == [15, 17, 19]
+    assert list(first.index) == list(first["timestamp"] - pd.Timedelta("1h"))
+    assert first.index[0] == pd.Timestamp("2024-01-01 14:00")
+
+
+def test_known_features_beyond_the_target_are_cut_too():
+    series = entries(10, feat_dynamic_real=np.arange(30)[None])
+    recorder = Recorder(prediction_length=2)
+    backtest(recorder, series, prediction_length=2, windows=2, metrics=())
+    assert [entry["feat_dynamic_real"].shape for entry in recorder.given] == [(1, 8), (1, 10)]
+
+
+def test_frame_and_metrics():
+    result = backtest(
+        SeasonalNaivePredictor(6, season=4), entries(40, 50), prediction_length=6, windows=2, name="sn"
+    )
+    assert list(result.forecasts.columns[:5]) == ["item_id", "cutoff", "timestamp", "target", "mean"]
+    assert list(result.forecasts.columns[5:]) == [f"0.{level}" for level in range(1, 10)]
+    assert result.quantile_levels == tuple(level / 10 for level in range(1, 10))
+    assert list(result.forecasts["item_id"].unique()) == ["0", "1"]
+    assert (
+        len(result.forecasts) == 2 * 2 * 6
+        and not result.forecasts.duplicated(["item_id", "cutoff", "timestamp"]).any()
+    )
+    assert list(result.metrics.index) == ["sn"]
+    assert list(result.metrics.columns) == ["WQL", "MASE", "sMAPE", "coverage_80", "predict_seconds"]
+    # the error is 4 for four steps and 8 for two, and the history grows by 24 in a season
+    assert result.metrics.loc["sn", "MASE"] == pytest.approx((4 * 4 + 2 * 8) / 6 / 24)
+    assert result.seconds == result.metrics.loc["sn", "predict_seconds"]
+
+
+def test_by_item_step_and_cutoff():
+    result = backtest(
+        NaivePredictor(3), entries(10, 20), prediction_length=3, windows=2, metrics=("MAE", "WQL")
+    )
+    np.testing.assert_allclose(result.by("step")["MAE"], [1, 2, 3])
+    assert result.by("step").index.name == "step" and list(result.by("step").index) == [1, 2, 3]
+    items = result.by("item_id")
+    assert list(items.index) == ["0", "1"] and (items["WQL"].iloc[0] > items["WQL"].iloc[1])
+    assert len(result.by("cutoff")) == 4
+    part = result.forecasts["item_id"] == "1"
+    alone = Backtest.from_frame(result.forecasts[part], name="x", metrics=("MAE", "WQL"))
+    np.testing.assert_allclose(alone.metrics.loc["x"], items.loc["1"])
+
+
+@pytest.mark.parametrize(
+    ("freq", "period", "first"),
+    [
+        ("MS", "M", "2024-09-01"),
+        ("ME", "M", "2024-09-30"),
+        (None, "M", "2024-09-01"),
+        ("W-TUE", "W-TUE", "2024-02-27"),
+    ],
+)
+def test_timestamps_follow_the_frequency(freq, period, first):
+    result = backtest(NaivePredictor(2), entries(10, freq=period), prediction_length=2, freq=freq)
+    assert result.forecasts["timestamp"].iloc[0] == pd.Timestamp(first)
+
+
+def test_business_days_emit_no_warning():
+    with pytest.warns(FutureWarning):
+        series = entries(20, freq="B")
+    for freq in ("B", None):
+        result = backtest(NaivePredictor(2), series, prediction_length=2, windows=2, freq=freq)
+        assert result.forecasts["timestamp"].dt.weekday.max() <= 4
+
+
+def test_a_frame_from_elsewhere():
+    result = backtest(
+        SeasonalNaivePredictor(6, 4), entries(40, 50), prediction_length=6, windows=2, name="sn"
+    )
+    names = {"item_id": "unique_id", "timestamp": "ds", "target": "y"}
+    frame = result.forecasts.rename(columns=names)
+    before = frame.copy()
+    errors = pd.Series({"0": seasonal_error(np.arange(30), 24), "1": seasonal_error(np.arange(40), 24)})
+    other = Backtest.from_frame(frame, errors, name="sn", item_id="unique_id", timestamp="ds", target="y")
+    expected = result.metrics.drop(columns="predict_seconds")
+    pd.testing.assert_frame_equal(other.metrics, expected)
+    pd.testing.assert_frame_equal(frame, before)
+
+
+def test_samples_and_quantiles_are_forecasts_too():
+    class Other(Predictor):
+        def predict(self, dataset, **kwargs):
+            for number, entry in enumerate(dataset):
+                start = entry["start"] + len(entry["target"])
+                if number % 2:
+                    yield SampleForecast(np.random.default_rng(0).normal(size=(50, 2)), start)
+                else:
+                    yield QuantileForecast(np.zeros((3, 2)), start, ["mean", "0.1", "0.9"])
+
+    result = backtest(Other(2), entries(10, 10), prediction_length=2)
+    assert np.isfinite(result.metrics.to_numpy()).all()
+
+
+def test_a_constant_series_has_no_mase_and_does_not_spoil_it():
+    series = entries(30, 30)
+    alone = backtest(NaivePredictor(2), series[:1], prediction_length=2)
+    series[1]["target"] = np.ones(30)
+    both = backtest(NaivePredictor(2), series, prediction_length=2)
+    assert both.metrics["MASE"].item() == alone.metrics["MASE"].item()
+    assert np.isnan(both.by("item_id").loc["1", "MASE"])
+
+
+def test_the_time_to_fit_is_reported_when_given():
+    result = backtest(NaivePredictor(2), entries(10), prediction_length=2, metrics=("MAE",))
+    timed = Backtest(result.name, result.forecasts, metric_names=("MAE",), seconds=1.0, fit_seconds=2.0)
+    assert list(timed.metrics.columns) == ["MAE", "fit_seconds", "predict_seconds"]
+
+
+def nan_forecast(forecasts):
+    for forecast in forecasts:
+        forecast.mean[0] = np.nan
+        yield forecast
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"windows": 4}, "series 's' has 10 values.*4 windows of 3 steps, 3 apart, need 13: use windows=3"),
+        ({"prediction_length": 10}, "series 's' has 10 values.*shorter prediction_length"),
+        ({"windows": 0}, "windows=0"),
+        ({"step": 0}, "step=0"),
+        ({"quantile_levels": (0.5, 1.0)}, r"not in \(0, 1\)"),
+        ({"metrics": ("WAPE",)}, "unknown metric 'WAPE'"),
+        ({"metrics": ("MSIS",)}, "'0.025'"),
+        ({"prediction_length": 2}, r"series 's' has shape \(3,\).*2 steps from 2024-01-01 08:00"),
+        ({"data": []}, "no series"),
+        ({"data": [{"start": 0, "target": np.ones((2, 9)), "item_id": "d"}]}, "'d'.*one entry per dimension"),
+        ({"freq": "fortnight"}, "fortnight"),
+    ],
+)
+def test_errors_name_series_and_fix(arguments, message):
+    chosen = {"data": entries(10, item_id="s"), "prediction_length": 3, **arguments}
+    with pytest.raises(ValueError, match=message):
+        backtest(NaivePredictor(3), **chosen)
+
+
+def test_missing_forecasts_are_an_error():
+    recorder = Recorder(3)
+    recorder.predict = lambda data: nan_forecast(NaivePredictor(3).predict(data))
+    with pytest.raises(ValueError, match=r"by 'r' of series '0' at 2024-01-01 07:00:00, made at .*, is NaN"):
+        backtest(recorder, entries(10), prediction_length=3, name="r")
+    recorder.predict = lambda data: []
+    with pytest.raises(ValueError, match="'Recorder' gave 0 forecasts for 1 windows"):
+        backtest(recorder, entries(10), prediction_length=3)
+    with pytest.raises(ValueError, match=r"lack the columns \['cutoff', 'target'\]"):
+        Backtest.from_frame(pd.DataFrame({"item_id": ["a"], "timestamp": [0]}))
+
+
+def test_plot_is_a_figure():
+    result = backtest(NaivePredictor(2), entries(10), prediction_length=2)
+    assert result.plot().data
+
+
+@pytest.mark.shared
+@pytest.mark.parametrize(
+    ("name", "season", "wql", "mase"),
+    [("hospital", 12, 0.0625, 0.9205), ("m4_weekly", 1, 0.0609, 2.7773), ("covid_deaths", 1, 0.1267, 46.912)],
+)
+def test_seasonal_naive_equals_the_published_figures(name, season, wql, mase):
+    if not (SHARED / name).exists():
+        pytest.skip(f"benchmark data {name} is not here")
+    metadata = json.loads((SHARED / name / "metadata" / "metadata.json").read_text())
+    data = load_datasets(SHARED / name / "metadata", SHARED / name / "train", SHARED / name / "test").test
+    length = metadata["prediction_length"]
+    result = backtest(SeasonalNaivePredictor(length, season), data, prediction_length=length)
+    assert result.metrics["WQL"].item() == pytest.approx(wql, abs=5e-5)
+    assert result.metrics["MASE"].item() == pytest.approx(mase, abs=1e-3)

@@ -1,0 +1,112 @@
+import subprocess
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+from gluonts.model.predictor import Predictor
+from scipy.special import ndtri
+
+from s5forecast.evaluation.baselines import BASELINES, NaivePredictor, SeasonalNaivePredictor
+
+
+def entry(target, start="2024-01-01", freq="h", **fields):
+    return {"start": pd.Period(start, freq), "target": np.asarray(target, dtype=float), **fields}
+
+
+def forecast(predictor, target, **fields):
+    return next(iter(predictor.predict([entry(target, **fields)])))
+
+
+def test_seasonal_naive_by_hand():
+    result = forecast(SeasonalNaivePredictor(5, season=2), [1, 10, 2, 13, 5, 14])
+    # residuals 1, 3, 3, 1; sigma^2 = (1 + 9 + 9 + 1) / (6 - 2)
+    np.testing.assert_allclose(result.mean, [5, 14, 5, 14, 5])
+    np.testing.assert_allclose(result.sigma, np.sqrt(5 * np.array([1, 1, 2, 2, 3])))
+    np.testing.assert_allclose(result.quantile(0.975), result.mean + 1.959964 * result.sigma, rtol=1e-6)
+    np.testing.assert_allclose(result["p10"], result.mean + ndtri(0.1) * result.sigma)
+    np.testing.assert_allclose(result["median"], result.mean)
+
+
+def test_naive_by_hand():
+    result = forecast(NaivePredictor(3), [1, 3, 2])
+    np.testing.assert_allclose(result.mean, [2, 2, 2])
+    np.testing.assert_allclose(result.sigma, np.sqrt((4 + 1) / 2 * np.array([1, 2, 3])))
+
+
+def test_missing_values():
+    nan = np.nan
+    result = forecast(SeasonalNaivePredictor(3, season=3), [1, nan, 3, 4, nan, nan, 7, nan, nan])
+    # phases: 7, never observed -> last observed, 3 two seasons ago; residuals 3 and 3
+    np.testing.assert_allclose(result.mean, [7, 7, 3])
+    np.testing.assert_allclose(result.sigma, 3)
+    np.testing.assert_allclose(forecast(NaivePredictor(2), [1, 3, nan]).sigma, 2 * np.sqrt([1, 2]))
+
+
+@pytest.mark.parametrize("target", [[5.0], [5.0, 5.0, 5.0], [np.nan, 5.0, np.nan], [5.0] * 30])
+@pytest.mark.parametrize("name", BASELINES)
+def test_little_history_is_repeated_without_spread(name, target):
+    result = forecast(BASELINES[name](prediction_length=4), target)
+    np.testing.assert_array_equal(np.stack([result.mean, result.quantile(0.9)]), 5.0)
+
+
+def test_a_history_no_longer_than_a_season_falls_back_to_naive():
+    short, seasonal, naive = [1.0, 4.0, 2.0], SeasonalNaivePredictor(3, season=3), NaivePredictor(3)
+    for q in (0.1, 0.5, 0.9):
+        np.testing.assert_array_equal(
+            forecast(seasonal, short).quantile(q), forecast(naive, short).quantile(q)
+        )
+
+
+@pytest.mark.parametrize(("freq", "season"), [("h", 24), ("D", 7), ("M", 12), ("Q-DEC", 4), ("15min", 96)])
+def test_season_follows_the_frequency(freq, season):
+    result = forecast(SeasonalNaivePredictor(season), np.arange(3 * season), freq=freq)
+    np.testing.assert_array_equal(result.mean, np.arange(2 * season, 3 * season))
+
+
+def test_business_days_emit_no_warning():
+    with pytest.warns(FutureWarning):
+        start = pd.Period("2024-01-01", "B")
+    result = next(SeasonalNaivePredictor(5).predict([{"start": start, "target": np.arange(20.0)}]))
+    np.testing.assert_array_equal(result.mean, np.arange(15, 20))
+
+
+@pytest.mark.parametrize("target", [[], [np.nan, np.nan], [[1.0, 2.0]]])
+def test_a_series_without_observed_value_is_named(target):
+    with pytest.raises(ValueError, match=r"series 'x'.*no observed value"):
+        forecast(SeasonalNaivePredictor(2), target, item_id="x")
+
+
+def test_arguments_are_checked():
+    with pytest.raises(ValueError, match="season=0"):
+        SeasonalNaivePredictor(2, season=0)
+    with pytest.raises(ValueError, match=r"1.0 is not in \(0, 1\)"):
+        forecast(NaivePredictor(2), [1.0]).quantile(1.0)
+
+
+@pytest.mark.parametrize(
+    "predictor", [NaivePredictor(3), SeasonalNaivePredictor(3, 2), SeasonalNaivePredictor(3)]
+)
+def test_serialises(predictor, tmp_path):
+    predictor.serialize(tmp_path)
+    copy = Predictor.deserialize(tmp_path)
+    assert copy == predictor
+    target = [1.0, 5.0, 2.0, 7.0]
+    np.testing.assert_array_equal(
+        forecast(copy, target).quantile(0.3), forecast(predictor, target).quantile(0.3)
+    )
+
+
+def test_keeps_item_id_info_and_start():
+    result = forecast(NaivePredictor(2), [1, 2, 3], item_id="x", info={"a": 1})
+    assert (result.item_id, result.info, result.start_date) == (
+        "x",
+        {"a": 1},
+        pd.Period("2024-01-01 03:00", "h"),
+    )
+    assert len(result.index) == result.prediction_length == 2
+
+
+def test_evaluation_imports_no_torch():
+    code = "import sys, s5forecast.evaluation.report; assert not {'torch', 'lightning'} & sys.modules.keys()"
+    subprocess.run([sys.executable, "-c", code], check=True)
