@@ -1,3 +1,38 @@
-"""Probabilistic time-series forecasting with S5 state-space layers, on pandas and GluonTS."""
+"""Probabilistic time-series forecasting with S5 state-space layers, on pandas and GluonTS.
+
+The names below are imported when they are first used, so that ``import s5forecast`` stays quick.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from s5forecast.data.repository import list_datasets, load_dataset
+    from s5forecast.estimators import S5Estimator, S5Predictor
+    from s5forecast.evaluation import backtest
+    from s5forecast.forecaster import S5Forecaster
 
 __version__ = "0.1.0"
+
+_HOMES = {
+    "S5Forecaster": "s5forecast.forecaster",
+    "S5Estimator": "s5forecast.estimators",
+    "S5Predictor": "s5forecast.estimators",
+    "backtest": "s5forecast.evaluation",
+    "list_datasets": "s5forecast.data.repository",
+    "load_dataset": "s5forecast.data.repository",
+}
+
+__all__ = ["S5Estimator", "S5Forecaster", "S5Predictor", "backtest", "list_datasets", "load_dataset"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 's5forecast' has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return [*__all__, "__version__"]

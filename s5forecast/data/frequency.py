@@ -167,15 +167,15 @@ class Frequency:
             raise ValueError(self._off_grid_message(stamps[int(off_grid.argmax())], stamps[0]))
         return ordinal
 
-    def period(self, timestamp: pd.Timestamp) -> pd.Period:
-        """The Period stamped by `timestamp`, whose time zone is dropped.
+    def period(self, timestamp: pd.Timestamp, *, exact: bool = True) -> pd.Period:
+        """The Period stamped by `timestamp`, whose time zone is dropped; the one it lies in unless `exact`.
 
         Raises ValueError for a stamp that `timestamp` would not give back, such as half past for hours.
         """
         wall = timestamp.tz_localize(None)
         with _quiet_periods():
             period = pd.Period(wall, freq=self.period_alias)
-        if self.timestamp(period) != wall:
+        if exact and self.timestamp(period) != wall:
             raise ValueError(
                 f"{timestamp} is not a stamp of freq='{self.alias}': its period {period} is stamped "
                 f"{self.timestamp(period)}. Shift the timestamps, or pass the freq= they follow."

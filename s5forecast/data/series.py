@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -22,6 +23,14 @@ class Series(NamedTuple):
     covariates: np.ndarray  # [T + H, F] float32: known over the horizon, then those of the past; NaN where not
     static_real: np.ndarray  # [F] float32
     static_cat: np.ndarray  # [F] int64
+
+    @property
+    def forecast_start(self) -> pd.Period:
+        """The step after the last of the target."""
+        with warnings.catch_warnings():
+            # pandas announces the end of business-day Periods at each one; GluonTS has no other spelling.
+            warnings.simplefilter("ignore", FutureWarning)
+            return self.start + len(self.target)
 
 
 def read_series(entries: Iterable[dict[str, Any]], spec: WindowSpec, *, forecast: bool) -> list[Series]:
@@ -104,8 +113,8 @@ def _static(entry: dict[str, Any], field: str, count: int, name: str, dtype: typ
     values = _numbers(np.atleast_1d(np.asarray(_field(entry, field, name))), field, name)
     if values.shape != (count,):
         raise ValueError(f"{name}: {field} has shape {values.shape}, the estimator was built for ({count},)")
-    if np.isnan(values).any():
-        raise ValueError(f"{name}: {field} has a missing value; fill it, or use a code of its own for unknown")
+    if dtype is np.int64 and np.isnan(values).any():
+        raise ValueError(f"{name}: {field} has a missing value; -1 stands for an unknown category")
     return values.astype(dtype)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
@@ -15,8 +14,7 @@ from s5forecast.data.series import Series
 from s5forecast.data.scaling import SCALINGS, masked_mean
 
 
-@dataclass(frozen=True)
-class WindowSpec:
+class WindowSpec(NamedTuple):
     """What a window holds: plain data, saved with a predictor.
 
     Arguments:

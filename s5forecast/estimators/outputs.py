@@ -96,7 +96,7 @@ class Prediction:
         for array, one in zip(arrays, series, strict=True):
             yield QuantileForecast(
                 forecast_arrays=array.astype(one.target.dtype),
-                start_date=one.start + len(one.target),
+                start_date=one.forecast_start,
                 forecast_keys=["mean", *map(str, levels)],
                 item_id=one.item_id,
                 info=one.info,
@@ -115,7 +115,7 @@ class RowForecast(DistributionForecast):
     def __init__(self, batch: Prediction, row: int, series: Series) -> None:
         super().__init__(
             batch.row(row).distribution(),
-            start_date=series.start + len(series.target),
+            start_date=series.forecast_start,
             item_id=series.item_id,
             info=series.info,
         )

@@ -2,6 +2,7 @@
 
 With y the label, m the median forecast, e the seasonal error of the history, and y_q the forecast of level q:
 
+    QL           mean over q and y of  2 (y - y_q) (q - [y < y_q])
     WQL          mean over q of  sum 2 (y - y_q) (q - [y < y_q]) / sum |y|
     MASE         mean |y - m| / e
     sMAPE        mean 2 |y - m| / (|y| + |m|)
@@ -27,6 +28,7 @@ import numpy as np
 import pandas as pd
 from gluonts.ev import metrics as ev
 from gluonts.ev.aggregations import Mean
+from gluonts.ev.stats import quantile_loss
 from gluonts.ev.ts_stats import seasonal_error as gluonts_seasonal_error
 from gluonts.time_feature.seasonality import get_seasonality
 
@@ -50,10 +52,28 @@ class CentralCoverage(ev.BaseMetricDefinition):
         return ev.DirectMetric(f"coverage_{100 * self.share:g}", inside, Mean(axis=axis))
 
 
-def _weighted_quantile_loss(levels: Sequence[float]) -> ev.MeanWeightedSumQuantileLoss:
+@dataclass
+class MeanQuantileLoss(ev.BaseMetricDefinition):
+    """Quantile loss, mean over levels and labels, in the unit of the labels.
+
+    QL = mean_{q, y}  2 (y - y_q) (q - [y < y_q]), close to the CRPS when the levels are many and even.
+    """
+
+    levels: Sequence[float]
+
+    def __call__(self, axis: int | None = None) -> ev.DirectMetric:
+        """The GluonTS metric that aggregates over `axis`."""
+
+        def loss(data: Mapping[str, np.ndarray]) -> np.ndarray:
+            return sum(quantile_loss(data, level) for level in self.levels) / len(self.levels)  # type: ignore[arg-type]
+
+        return ev.DirectMetric("QL", loss, Mean(axis=axis))
+
+
+def _over_levels(metric: Callable[[Sequence[float]], Any], levels: Sequence[float]) -> Any:
     if not levels:
-        raise ValueError("WQL needs forecasts of quantile levels, named '0.1', '0.5' ...")
-    return ev.MeanWeightedSumQuantileLoss(levels)
+        raise ValueError("WQL and QL need forecasts of quantile levels, named '0.1', '0.5' ...")
+    return metric(levels)
 
 
 def _coverage(percent: int, levels: Sequence[float]) -> CentralCoverage:
@@ -61,7 +81,8 @@ def _coverage(percent: int, levels: Sequence[float]) -> CentralCoverage:
 
 
 METRICS: dict[str, Callable[[Sequence[float]], Any]] = {
-    "WQL": _weighted_quantile_loss,
+    "QL": partial(_over_levels, MeanQuantileLoss),
+    "WQL": partial(_over_levels, ev.MeanWeightedSumQuantileLoss),
     "MASE": lambda levels: ev.MASE(),
     "sMAPE": lambda levels: ev.SMAPE(),
     "MAE": lambda levels: ev.MAE(),
@@ -171,6 +192,21 @@ def reliability(forecasts: pd.DataFrame, target: str = "target") -> pd.DataFrame
     for level, column in quantile_columns(forecasts).items():
         below = label[seen] <= forecasts[column].to_numpy(dtype=float)[seen]
         rows.append((level, below.mean() if len(below) else np.nan, len(below)))
+    return pd.DataFrame(rows, columns=["level", "observed", "count"])
+
+
+def interval_coverage(forecasts: pd.DataFrame, target: str = "target") -> pd.DataFrame:
+    """Share of the target inside each central interval of a long frame: columns level, observed, count."""
+    label = forecasts[target].to_numpy(dtype=float)
+    seen = ~np.isnan(label)
+    columns = quantile_columns(forecasts)
+    rows = []
+    for lower in reversed([level for level in columns if level < 0.5]):
+        upper = round(1 - lower, 10)
+        if upper in columns:
+            ends = forecasts[[columns[lower], columns[upper]]].to_numpy(dtype=float)[seen]
+            inside = (ends[:, 0] <= label[seen]) & (label[seen] <= ends[:, 1])
+            rows.append((round(upper - lower, 10), inside.mean() if len(inside) else np.nan, len(inside)))
     return pd.DataFrame(rows, columns=["level", "observed", "count"])
 
 

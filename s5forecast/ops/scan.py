@@ -37,6 +37,7 @@ class Backend(NamedTuple):
 BACKENDS = {
     "naive": Backend("s5forecast.ops.naive"),
     "chunked": Backend("s5forecast.ops.chunked"),
+    "cpu": Backend("s5forecast.ops.cpu", device="cpu", methods=("zoh", "bilinear", "dirac")),
 }
 
 
@@ -123,6 +124,8 @@ def ssm_scan(
         raise ValueError(f"'method' is {method!r}, expected one of {', '.join(DISCRETIZATIONS)}.")
     backend = _choose(backend, Bu)
     (Lambda, step, dt, Bu, initial_state), dtype = _promote(Lambda, step, dt, Bu, initial_state)
+    if method in BACKENDS[backend].methods:
+        return _ssm_scan(Lambda, step, dt, Bu, initial_state, method, reverse, backend).to(dtype)
     Delta = step if dt is None else step * dt.unsqueeze(-1)  # [N] or [B, T, N]
     Lambda_bar, input_scale = DISCRETIZATIONS[method](Lambda, Delta)
     return _linear_scan(Lambda_bar, multiply(input_scale, Bu), initial_state, reverse, backend).to(dtype)
@@ -146,13 +149,22 @@ def _shape(tensor: Tensor) -> list[int]:
 
 def _choose(backend: str, b: Tensor) -> str:
     if backend == "auto":
-        return "chunked"
+        return "cpu" if b.device.type == "cpu" and _numba_imports() else "chunked"
     if backend not in BACKENDS:
         raise ValueError(f"'backend' is {backend!r}, expected one of auto, {', '.join(BACKENDS)}.")
     device = BACKENDS[backend].device
     if device not in (None, b.device.type):
         raise ValueError(f"backend {backend!r} runs on {device}, the tensors are on {b.device.type}.")
     return backend
+
+
+@torch.compiler.assume_constant_result
+def _numba_imports() -> bool:
+    try:
+        import_module("numba")
+    except ImportError:
+        return False
+    return True
 
 
 def _promote(*tensors: Tensor | None) -> tuple[list[Any], torch.dtype]:
@@ -186,17 +198,18 @@ def _save_for_linear_scan(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> 
 
 def _differentiate_linear_scan(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
     a, initial_state, x = ctx.saved_tensors
-    da, db, dx0 = _adjoint(grad, a, initial_state, x, ctx.reverse, ctx.backend)
+    adjoint = _linear_scan_backward if BACKENDS[ctx.backend].methods else _adjoint
+    da, db, dx0 = adjoint(grad, a, initial_state, x, ctx.reverse, ctx.backend)
     return da, db, None if initial_state is None else dx0, None, None
 
 
 def _adjoint(
-    grad: Tensor, a: Tensor, initial_state: Tensor | None, x: Tensor, reverse: bool, backend: str
+    dx: Tensor, a: Tensor, initial_state: Tensor | None, x: Tensor, reverse: bool, backend: str
 ) -> tuple[Tensor, Tensor, Tensor]:
     """The gradients to `a`, `b` and the initial state, by any backend's scan."""
     conj = torch.stack((a.select(-2, 0), -a.select(-2, 1)), -2)
     next_conj = conj if a.ndim == 2 else conj.roll(1 if reverse else -1, 1)
-    g = _linear_scan(next_conj, grad, None, not reverse, backend)
+    g = _linear_scan(next_conj, dx, None, not reverse, backend)
     first = slice(-1, None) if reverse else slice(0, 1)
     dx0 = multiply(conj if a.ndim == 2 else conj[:, first], g[:, first]).sum(1)
 
@@ -207,3 +220,96 @@ def _adjoint(
 
 
 _linear_scan.register_autograd(_differentiate_linear_scan, setup_context=_save_for_linear_scan)
+
+
+@torch.library.custom_op("s5forecast::linear_scan_backward", mutates_args=())
+def _linear_scan_backward(
+    dx: Tensor, a: Tensor, initial_state: Tensor | None, x: Tensor, reverse: bool, backend: str
+) -> tuple[Tensor, Tensor, Tensor]:
+    return _module(backend).linear_scan_backward(dx, a, initial_state, x, reverse)
+
+
+@_linear_scan_backward.register_fake
+def _(
+    dx: Tensor, a: Tensor, initial_state: Tensor | None, x: Tensor, reverse: bool, backend: str
+) -> tuple[Tensor, Tensor, Tensor]:
+    return a.new_empty(a.shape), x.new_empty(x.shape), x.new_empty(x.shape[0], 2, x.shape[3])
+
+
+@torch.library.custom_op("s5forecast::ssm_scan", mutates_args=())
+def _ssm_scan(
+    Lambda: Tensor,
+    step: Tensor,
+    dt: Tensor | None,
+    Bu: Tensor,
+    initial_state: Tensor | None,
+    method: str,
+    reverse: bool,
+    backend: str,
+) -> Tensor:
+    return _module(backend).ssm_scan(Lambda, step, dt, Bu, initial_state, method, reverse)
+
+
+@_ssm_scan.register_fake
+def _(
+    Lambda: Tensor,
+    step: Tensor,
+    dt: Tensor | None,
+    Bu: Tensor,
+    initial_state: Tensor | None,
+    method: str,
+    reverse: bool,
+    backend: str,
+) -> Tensor:
+    return Bu.new_empty(Bu.shape)
+
+
+@torch.library.custom_op("s5forecast::ssm_scan_backward", mutates_args=())
+def _ssm_scan_backward(
+    dx: Tensor,
+    Lambda: Tensor,
+    step: Tensor,
+    dt: Tensor | None,
+    Bu: Tensor,
+    initial_state: Tensor | None,
+    x: Tensor,
+    method: str,
+    reverse: bool,
+    backend: str,
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    return _module(backend).ssm_scan_backward(dx, Lambda, step, dt, Bu, initial_state, x, method, reverse)
+
+
+@_ssm_scan_backward.register_fake
+def _(
+    dx: Tensor,
+    Lambda: Tensor,
+    step: Tensor,
+    dt: Tensor | None,
+    Bu: Tensor,
+    initial_state: Tensor | None,
+    x: Tensor,
+    method: str,
+    reverse: bool,
+    backend: str,
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    ddt = x.new_empty((0, 0) if dt is None else dt.shape)
+    dx0 = x.new_empty(x.shape[0], 2, x.shape[3])
+    return Lambda.new_empty(Lambda.shape), step.new_empty(step.shape), ddt, x.new_empty(x.shape), dx0
+
+
+def _save_for_ssm_scan(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+    *tensors, ctx.method, ctx.reverse, ctx.backend = inputs
+    ctx.save_for_backward(*tensors, output)
+
+
+def _differentiate_ssm_scan(ctx: Any, dx: Tensor) -> tuple[Tensor | None, ...]:
+    dt, initial_state = ctx.saved_tensors[2], ctx.saved_tensors[4]
+    dLambda, dstep, ddt, dBu, dx0 = _ssm_scan_backward(
+        dx, *ctx.saved_tensors, ctx.method, ctx.reverse, ctx.backend
+    )
+    ddt, dx0 = None if dt is None else ddt, None if initial_state is None else dx0
+    return dLambda, dstep, ddt, dBu, dx0, None, None, None
+
+
+_ssm_scan.register_autograd(_differentiate_ssm_scan, setup_context=_save_for_ssm_scan)

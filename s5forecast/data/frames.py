@@ -1,0 +1,347 @@
+"""Long DataFrames in, GluonTS entries out, and back: column roles, checks, categories."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from difflib import get_close_matches
+from itertools import pairwise
+from numbers import Real
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from s5forecast.data.frequency import Frequency
+
+UNKNOWN = -1
+
+
+@dataclass(frozen=True)
+class Columns:
+    """Which column of a long frame plays which role."""
+
+    target: str = "target"
+    item_id: str = "item_id"
+    timestamp: str = "timestamp"
+    known: tuple[str, ...] = ()
+    static: tuple[str, ...] = ()
+
+
+class FrameSeries(NamedTuple):
+    """One series of a frame, on a regular grid of T steps."""
+
+    item_id: Any  # as in the frame; None where it has no such column
+    timestamps: pd.DatetimeIndex  # [T]
+    target: np.ndarray  # [T] float, NaN where not observed
+    known: np.ndarray  # [F, T] float32
+    static: dict[str, Any]
+
+    @property
+    def name(self) -> str:
+        return "the series" if self.item_id is None else f"series {self.item_id!r}"
+
+
+@dataclass(frozen=True)
+class StaticFeatures:
+    """Static columns as learned in training: those of numbers, and the others with their categories."""
+
+    real: Sequence[str] = ()
+    categorical: Sequence[str] = ()
+    categories: Sequence[Sequence[str]] = ()
+
+    @classmethod
+    def learn(cls, series: Sequence[FrameSeries], columns: Columns) -> StaticFeatures:
+        values = {column: pd.Series([one.static[column] for one in series]) for column in columns.static}
+        real = [column for column, found in values.items() if _is_number(found)]
+        categorical = [column for column in values if column not in real]
+        categories = [sorted(values[column].dropna().astype(str).unique()) for column in categorical]
+        return cls(real, categorical, categories)
+
+    @property
+    def cardinality(self) -> list[int]:
+        return [len(names) for names in self.categories]
+
+    def encode(self, one: FrameSeries) -> dict[str, np.ndarray]:
+        """The entry fields ``feat_static_real`` and ``feat_static_cat``; a category not learned is -1.
+
+        Raises:
+            ValueError: if a column that held numbers in training holds something else.
+        """
+        codes = [
+            names.index(str(one.static[column])) if str(one.static[column]) in names else UNKNOWN
+            for column, names in zip(self.categorical, self.categories, strict=True)
+        ]
+        numbers = [_number(one, column) for column in self.real]
+        return {
+            "feat_static_real": np.array(numbers, dtype=np.float32),
+            "feat_static_cat": np.array(codes, dtype=np.int64),
+        }
+
+
+def read_frame(
+    frame: pd.DataFrame, columns: Columns, freq: str | Frequency = "infer"
+) -> tuple[list[FrameSeries], Frequency]:
+    """Check a long frame and split it into regular series, in order of first appearance; it is not changed.
+
+    Rows are sorted by time. Gaps become missing values, which one warning reports.
+
+    Raises:
+        ValueError: naming the series, the column and the fix.
+    """
+    parts = _parts(frame, columns, [columns.target, *columns.known], columns.static)
+    series = [_series(item, part, columns) for item, part in parts]
+    frequency = _infer(series) if isinstance(freq, str) and freq == "infer" else Frequency.parse(freq)
+    regular = [_regular(one, frequency) for one in series]
+    _report_gaps(series, regular, frequency)
+    return regular, frequency
+
+
+def read_future(
+    future: pd.DataFrame | None, series: Sequence[FrameSeries], columns: Columns, frequency: Frequency, length: int
+) -> list[np.ndarray]:
+    """Known covariates over the ``length`` steps after each series, ``[F, H]`` each.
+
+    Raises:
+        ValueError: naming the series, the column and the first missing timestamp.
+    """
+    if not columns.known:
+        return [np.empty((0, length), dtype=np.float32) for _ in series]
+    if future is None:
+        raise ValueError(f"the known columns {list(columns.known)} are needed over the horizon: give them as future=")
+    parts = dict(_parts(future, columns, columns.known, ()))
+    return [_horizon(parts.get(one.item_id), one, columns, frequency, length) for one in series]
+
+
+def to_entries(
+    series: Sequence[FrameSeries], frequency: Frequency, statics: StaticFeatures, future: Sequence[np.ndarray] | None = None
+) -> list[dict[str, Any]]:
+    """GluonTS entries; ``future`` continues the known covariates over the horizon."""
+    entries = []
+    for position, one in enumerate(series):
+        known = one.known if future is None else np.concatenate([one.known, future[position]], axis=1)
+        entries.append(
+            {
+                "item_id": str(position) if one.item_id is None else one.item_id,
+                "start": frequency.period(one.timestamps[0], exact=False),
+                "timestamps": one.timestamps,
+                "target": one.target,
+                "feat_dynamic_real": known,
+                **statics.encode(one),
+            }
+        )
+    return entries
+
+
+def to_frame(
+    series: Sequence[FrameSeries],
+    columns: Columns,
+    frequency: Frequency,
+    mean: np.ndarray,
+    quantiles: np.ndarray,
+    levels: Sequence[float],
+) -> pd.DataFrame:
+    """Long frame of ``mean [S, H]`` and ``quantiles [S, H, Q]``, at the timestamps that follow each series."""
+    length = mean.shape[1]
+    stamps = [frequency.range(one.timestamps[-1], length + 1)[1:] for one in series]
+    keys: dict[str, Any] = {}
+    if series[0].item_id is not None:
+        keys[columns.item_id] = np.repeat(np.array([one.item_id for one in series], dtype=object), length)
+    keys[columns.timestamp] = stamps[0].append(stamps[1:])
+    values = {"mean": mean.ravel(), **{str(q): quantiles[..., i].ravel() for i, q in enumerate(levels)}}
+    return pd.DataFrame({**keys, **values}).infer_objects()
+
+
+def history_frame(series: Sequence[FrameSeries], columns: Columns) -> pd.DataFrame:
+    """Long frame of the targets."""
+    frames = []
+    for one in series:
+        keys = {} if one.item_id is None else {columns.item_id: one.item_id}
+        frames.append(pd.DataFrame({**keys, columns.timestamp: one.timestamps, columns.target: one.target}))
+    return pd.concat(frames, ignore_index=True)
+
+
+def _parts(
+    frame: pd.DataFrame, columns: Columns, numeric: Sequence[str], static: Sequence[str]
+) -> list[tuple[Any, pd.DataFrame]]:
+    """Item and checked rows, in order of time, of each series; one item ``None`` where there is no such column."""
+    frame = _with_time_column(frame, columns)
+    if frame.empty:
+        raise ValueError("the frame has no rows")
+    # Without the default item column a frame is one series; a column that was named must be there.
+    named = columns.item_id in frame or columns.item_id != Columns.item_id
+    keys = [columns.item_id] if named else []
+    needed = list(dict.fromkeys([*keys, columns.timestamp, *numeric, *static]))
+    for column in needed:
+        _require(frame, column)
+    items = frame[columns.item_id] if keys else pd.Series(0, index=frame.index)
+    if items.isna().any():
+        raise ValueError(f"column {columns.item_id!r} has missing values; every row needs its series")
+    names = [f"series {item!r}" if keys else "the series" for item in items.unique()]
+    codes = pd.factorize(items)[0]
+    tidy = frame[needed].assign(**{columns.timestamp: _timestamps(frame[columns.timestamp])})
+    for column in numeric:
+        tidy[column] = _numbers(tidy[column], tidy[columns.timestamp], codes, names)
+    order = np.lexsort((tidy[columns.timestamp].array.asi8, codes))
+    tidy, codes = tidy.iloc[order], codes[order]
+    _refuse_duplicates(tidy[columns.timestamp], codes, names, columns)
+    bounds = np.flatnonzero(np.diff(codes, prepend=-1, append=codes[-1] + 1))
+    return [
+        (tidy[columns.item_id].iloc[begin] if keys else None, tidy.iloc[begin:end])
+        for begin, end in pairwise(bounds)
+    ]
+
+
+def _is_number(values: pd.Series) -> bool:
+    return pd.api.types.is_numeric_dtype(values) and not pd.api.types.is_bool_dtype(values)
+
+
+def _number(one: FrameSeries, column: str) -> float:
+    value = one.static[column]
+    try:
+        return float("nan") if pd.isna(value) else float(value)
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            f"{one.name}: static column {column!r} held numbers in training and is {value!r} here; convert it"
+        ) from error
+
+
+def _with_time_column(frame: pd.DataFrame, columns: Columns) -> pd.DataFrame:
+    if not isinstance(frame, pd.DataFrame):
+        raise ValueError(f"a pandas DataFrame is needed, got {type(frame).__name__}")
+    if columns.timestamp not in frame and isinstance(frame.index, pd.DatetimeIndex):
+        return frame.rename_axis(columns.timestamp).reset_index()
+    return frame
+
+
+def _require(frame: pd.DataFrame, column: str) -> None:
+    if column not in frame.columns:
+        found = [str(name) for name in frame.columns]
+        close = get_close_matches(column, found, n=1)
+        hint = f"did you mean {close[0]!r}?" if close else "name the right one."
+        raise ValueError(f"the frame has no column {column!r}; {hint} It has {found}")
+
+
+def _timestamps(values: pd.Series) -> pd.Series:
+    if not pd.api.types.is_datetime64_any_dtype(values):
+        if pd.api.types.is_numeric_dtype(values):
+            raise ValueError(f"column {values.name!r} must hold timestamps, got {values.dtype}; use pd.to_datetime")
+        try:
+            values = pd.to_datetime(values)
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"column {values.name!r} cannot be read as timestamps: {error}") from error
+    if values.isna().any():
+        raise ValueError(f"column {values.name!r} has missing timestamps (NaT); drop these rows")
+    return values
+
+
+def _numbers(values: pd.Series, times: pd.Series, codes: np.ndarray, names: list[str]) -> pd.Series:
+    if not pd.api.types.is_numeric_dtype(values):
+        text = values.map(lambda value: not pd.isna(value) and not isinstance(value, Real | Decimal))
+        if text.any() or not pd.api.types.is_object_dtype(values):
+            row = int(text.to_numpy().argmax())
+            raise ValueError(
+                f"{names[codes[row]]}: column {values.name!r} must hold numbers, got {values.iloc[row]!r}; "
+                "convert it, with pd.to_numeric or pd.get_dummies"
+            )
+    numbers = values.astype("float32" if values.dtype == np.float32 else "float64")
+    infinite = np.isinf(numbers.to_numpy())
+    if infinite.any():
+        row = int(infinite.argmax())
+        raise ValueError(
+            f"{names[codes[row]]}: column {values.name!r} is infinite at {times.iloc[row]}; "
+            "correct the value or mark it as missing (NaN)"
+        )
+    return numbers
+
+
+def _refuse_duplicates(times: pd.Series, codes: np.ndarray, names: list[str], columns: Columns) -> None:
+    twice = (np.diff(times.array.asi8) == 0) & (np.diff(codes) == 0)
+    if twice.any():
+        row = int(twice.argmax())
+        fix = "aggregate or drop them"
+        if names == ["the series"]:
+            fix += ", or name the column that tells the series apart with item_id="
+        raise ValueError(
+            f"{names[codes[row]]}: column {columns.timestamp!r} has {times.iloc[row]} more than once; {fix}"
+        )
+
+
+def _series(item: Any, part: pd.DataFrame, columns: Columns) -> FrameSeries:
+    one = FrameSeries(
+        item_id=item,
+        timestamps=pd.DatetimeIndex(part[columns.timestamp]),
+        target=part[columns.target].to_numpy(),
+        known=part[list(columns.known)].to_numpy(dtype=np.float32).T,
+        static={column: part[column].iloc[0] for column in columns.static},
+    )
+    if np.isnan(one.target).all():
+        raise ValueError(f"{one.name}: column {columns.target!r} has no value at all; leave the series out")
+    for column in columns.static:
+        if part[column].nunique(dropna=False) > 1:
+            raise ValueError(
+                f"{one.name}: static column {column!r} changes within the series, "
+                f"{list(part[column].unique()[:3])}; pass it as known=, or make it constant"
+            )
+    return one
+
+
+def _infer(series: Sequence[FrameSeries]) -> Frequency:
+    """The frequency on which all series agree; those of a single row follow the others."""
+    found = {}
+    for one in series:
+        if len(one.timestamps) > 1 or len(series) == 1:
+            found.setdefault(Frequency.infer(one.timestamps, one.name), one.name)
+    if len(found) != 1:
+        seen = ", ".join(f"{frequency.alias!r} in {name}" for frequency, name in found.items())
+        raise ValueError(f"the frequency is not the same in all series ({seen or 'one row each'}); give freq=")
+    return next(iter(found))
+
+
+def _regular(one: FrameSeries, frequency: Frequency) -> FrameSeries:
+    """The series with a step for each point of the grid between its first and last timestamp."""
+    try:
+        position = frequency.ordinal(one.timestamps)
+    except ValueError as error:
+        raise ValueError(f"{one.name}: {error}") from error
+    position = position - position[0]
+    steps = int(position[-1]) + 1
+    if steps == len(position):
+        return one
+    target = np.full(steps, np.nan, dtype=one.target.dtype)
+    known = np.full((len(one.known), steps), np.nan, dtype=np.float32)
+    target[position], known[:, position] = one.target, one.known
+    return one._replace(timestamps=frequency.range(one.timestamps[0], steps), target=target, known=known)
+
+
+def _report_gaps(before: Sequence[FrameSeries], after: Sequence[FrameSeries], frequency: Frequency) -> None:
+    added = {a.name: len(a.target) - len(b.target) for a, b in zip(after, before, strict=True)}
+    added = {name: count for name, count in added.items() if count}
+    if added:
+        name, count = next(iter(added.items()))
+        warnings.warn(
+            f"{sum(added.values())} timestamps are absent from the {frequency.alias!r} grid of {len(added)} of "
+            f"{len(before)} series ({count} in {name}); they are treated as missing values",
+            UserWarning,
+            stacklevel=4,
+        )
+
+
+def _horizon(
+    part: pd.DataFrame | None, one: FrameSeries, columns: Columns, frequency: Frequency, length: int
+) -> np.ndarray:
+    stamps = frequency.range(one.timestamps[-1], length + 1)[1:]
+    known = list(columns.known)
+    if part is None:
+        raise ValueError(f"{one.name}: future= has no rows for it; {known} are needed from {stamps[0]} to {stamps[-1]}")
+    values = part.set_index(columns.timestamp)[known].reindex(stamps)
+    missing = values.isna()
+    if missing.to_numpy().any():
+        column = missing.any().idxmax()
+        raise ValueError(
+            f"{one.name}: column {column!r} of future= has no value at {missing[column].idxmax()}; "
+            f"it is needed for all {length} steps from {stamps[0]} to {stamps[-1]}"
+        )
+    return values.to_numpy(dtype=np.float32).T

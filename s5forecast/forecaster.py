@@ -1,0 +1,264 @@
+"""S5Forecaster: pandas in, pandas out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from numbers import Integral
+from pathlib import Path
+from time import perf_counter
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+from gluonts.core.serde import dump_json, load_json
+from sklearn.base import BaseEstimator, clone
+from sklearn.utils.validation import check_is_fitted
+
+from s5forecast.choices import choose
+from s5forecast.data.frames import Columns, FrameSeries, StaticFeatures, history_frame, read_frame, read_future, to_entries, to_frame
+from s5forecast.data.frequency import Frequency
+from s5forecast.distributions import DECILES, check_levels
+from s5forecast.estimators import ForecastEstimator, S5Estimator, S5Predictor
+from s5forecast.evaluation.backtest import METRIC_NAMES, Backtest, backtest
+
+if TYPE_CHECKING:
+    import plotly.graph_objects as go
+
+ESTIMATORS: dict[str, type[ForecastEstimator]] = {"direct": S5Estimator}
+
+
+class S5Forecaster(BaseEstimator):
+    """Probabilistic forecasts of the series of a long DataFrame.
+
+    Arguments:
+        prediction_length: steps to forecast.
+        freq: offset alias of the timestamps, such as ``"h"``, ``"15min"``, ``"MS"``; ``"infer"`` finds it.
+        target, item_id, timestamp: names of columns. A frame without the column ``item_id`` is one series.
+        known: columns of numbers that are known over the horizon.
+        static: columns that are constant in each series; text is taken as categories.
+        quantile_levels: of the forecasts, in (0, 1).
+        estimator: a key of ``ESTIMATORS``: ``"direct"`` forecasts the whole horizon in one pass.
+        estimator_kwargs: further arguments of the estimator, see :class:`~s5forecast.S5Estimator`.
+        seed: the same seed gives the same result on a CPU.
+        verbose: whether a progress bar is shown while training.
+
+    Attributes:
+        predictor_: the trained GluonTS predictor.
+        frequency_: of the training frame.
+        fit_seconds_: time to fit.
+    """
+
+    def __init__(
+        self,
+        prediction_length: int,
+        freq: str | None = "infer",
+        *,
+        target: str = "target",
+        item_id: str = "item_id",
+        timestamp: str = "timestamp",
+        known: Sequence[str] = (),
+        static: Sequence[str] = (),
+        quantile_levels: Sequence[float] = DECILES,
+        estimator: str = "direct",
+        estimator_kwargs: dict[str, Any] | None = None,
+        seed: int | None = 0,
+        verbose: bool = True,
+    ) -> None:
+        self.prediction_length = prediction_length
+        self.freq = freq
+        self.target = target
+        self.item_id = item_id
+        self.timestamp = timestamp
+        self.known = known
+        self.static = static
+        self.quantile_levels = quantile_levels
+        self.estimator = estimator
+        self.estimator_kwargs = estimator_kwargs
+        self.seed = seed
+        self.verbose = verbose
+
+    def fit(self, df: pd.DataFrame, validation: pd.DataFrame | None = None) -> S5Forecaster:
+        """Train on all series of a long frame.
+
+        Arguments:
+            df: one row for each series and timestamp.
+            validation: frame like ``df``, whose last horizon decides when to stop; it may begin with ``df``.
+
+        Raises:
+            ValueError: for bad arguments or data, naming the series, the column and the fix.
+        """
+        self._check_parameters()
+        series, frequency = read_frame(df, self._columns, self.freq)
+        held_out = None if validation is None else read_frame(validation, self._columns, frequency)[0]
+        return self._fit(series, frequency, held_out)
+
+    def predict(
+        self,
+        df: pd.DataFrame | None = None,
+        future: pd.DataFrame | None = None,
+        quantile_levels: Sequence[float] | None = None,
+    ) -> pd.DataFrame:
+        """Forecast the steps that follow each series.
+
+        Arguments:
+            df: histories to continue, of series seen in training or not; the training frame by default.
+            future: the ``known`` columns over the horizon, a row for each series and timestamp.
+            quantile_levels: levels other than those of the constructor.
+
+        Returns:
+            Long frame: item_id, timestamp, mean and a column for each level, named ``"0.1"`` …
+
+        Raises:
+            ValueError: for data that does not fit, naming the series, the column and the fix.
+        """
+        check_is_fitted(self, "predictor_")
+        levels = list(self.quantile_levels if quantile_levels is None else quantile_levels)
+        check_levels(levels)
+        series = self._histories(df)
+        covariates = read_future(future, series, self._columns, self.frequency_, self.prediction_length)
+        entries = to_entries(series, self.frequency_, self.statics_, covariates)
+        mean, quantiles = self.predictor_.predict_quantiles(entries, levels)
+        return to_frame(series, self._columns, self.frequency_, mean, quantiles, levels)
+
+    def backtest(
+        self,
+        df: pd.DataFrame,
+        windows: int = 1,
+        step: int | None = None,
+        metrics: Sequence[Any] = METRIC_NAMES,
+        season: int | None = None,
+    ) -> Backtest:
+        """Forecast the last windows of every series of ``df`` from what came before each.
+
+        The model must not have seen the windows. If this one was fitted on data that end before them it is
+        used as it is, else a copy with the same parameters is fitted on what comes before the first window.
+
+        Arguments:
+            df: histories, the windows included.
+            windows: number of windows at the end of each series.
+            step: steps from one window to the next, ``prediction_length`` by default.
+            metrics: names in ``evaluation.METRICS``.
+            season: steps of the differences that scale MASE; by frequency, as in GluonTS, when not given.
+        """
+        self._check_parameters()
+        series, frequency = read_frame(df, self._columns, self.freq)
+        held_out = self.prediction_length + (windows - 1) * (step or self.prediction_length)
+        before = [_without_end(one, held_out) for one in series]
+        model = self if self._has_not_seen(before) else clone(self)._fit(before, frequency)
+        result = backtest(
+            model.predictor_,
+            to_entries(series, frequency, model.statics_),
+            prediction_length=self.prediction_length,
+            windows=windows,
+            step=step,
+            quantile_levels=list(self.quantile_levels),
+            metrics=metrics,
+            season=season,
+            name=type(self).__name__,
+            freq=frequency,
+        )
+        return replace(result, fit_seconds=model.fit_seconds_)
+
+    def plot(self, forecast: pd.DataFrame, history: pd.DataFrame | None = None, **kwargs: Any) -> go.Figure:
+        """Fan chart of a forecast after its history, the training frame by default."""
+        from s5forecast.plotting.forecasts import plot_forecast
+
+        if history is None and hasattr(self, "history_"):
+            history = history_frame(self.history_, self._columns)
+        names = {"target": self.target, "item_id": self.item_id, "timestamp": self.timestamp}
+        return plot_forecast(history, forecast, **names, **kwargs)
+
+    def save(self, path: str | Path) -> None:
+        """Write the fitted model to a folder: JSON and tensors, no pickle, none of the training data."""
+        check_is_fitted(self, "predictor_")
+        path = Path(path)
+        (path / "predictor").mkdir(parents=True, exist_ok=True)
+        state = {
+            "parameters": self.get_params(),
+            "frequency": self.frequency_.alias,
+            "statics": asdict(self.statics_),
+            "trained_until": self.trained_until_,
+            "fit_seconds": self.fit_seconds_,
+        }
+        (path / "forecaster.json").write_text(dump_json(state, indent=1))
+        self.predictor_.serialize(path / "predictor")
+
+    @classmethod
+    def load(cls, path: str | Path, device: str | None = None) -> S5Forecaster:
+        """Read what :meth:`save` wrote, on whatever device it was trained."""
+        path = Path(path)
+        state = load_json((path / "forecaster.json").read_text())
+        forecaster = cls(**state["parameters"])
+        forecaster.frequency_ = Frequency.parse(state["frequency"])
+        forecaster.statics_ = StaticFeatures(**state["statics"])
+        forecaster.trained_until_ = state["trained_until"]
+        forecaster.fit_seconds_ = state["fit_seconds"]
+        forecaster.predictor_ = S5Predictor.deserialize(path / "predictor", device)
+        return forecaster
+
+    def _fit(
+        self, series: list[FrameSeries], frequency: Frequency, validation: list[FrameSeries] | None = None
+    ) -> S5Forecaster:
+        began = perf_counter()
+        self.frequency_ = frequency
+        self.statics_ = StaticFeatures.learn(series, self._columns)
+        held_out = None if validation is None else to_entries(validation, frequency, self.statics_)
+        self.predictor_ = self._estimator().train(to_entries(series, frequency, self.statics_), held_out)
+        self.history_ = series
+        self.trained_until_ = max(one.timestamps[-1] for one in series)
+        self.fit_seconds_ = perf_counter() - began
+        return self
+
+    def _estimator(self) -> ForecastEstimator:
+        given = dict(self.estimator_kwargs or {})
+        trainer_kwargs = {"enable_progress_bar": self.verbose, **given.pop("trainer_kwargs", {})}
+        return choose(ESTIMATORS, self.estimator, "estimator")(
+            freq=self.frequency_.alias,
+            prediction_length=self.prediction_length,
+            quantile_levels=list(self.quantile_levels),
+            num_feat_dynamic_real=len(self.known),
+            num_feat_static_real=len(self.statics_.real),
+            num_feat_static_cat=len(self.statics_.categorical),
+            cardinality=self.statics_.cardinality,
+            seed=self.seed,
+            trainer_kwargs=trainer_kwargs,
+            **given,
+        )
+
+    def _check_parameters(self) -> None:
+        if not isinstance(self.prediction_length, Integral) or self.prediction_length < 1:
+            raise ValueError(f"prediction_length must be a whole number of at least 1, got {self.prediction_length!r}")
+        if self.freq is None:
+            raise ValueError(
+                "freq=None stands for irregular series, which this version does not forecast yet; "
+                "give the frequency, or freq='infer'"
+            )
+        check_levels(list(self.quantile_levels))
+        choose(ESTIMATORS, self.estimator, "estimator")
+        if isinstance(self.known, str) or isinstance(self.static, str):
+            raise ValueError("known and static are lists of column names, as in known=['price']")
+
+    @property
+    def _columns(self) -> Columns:
+        return Columns(self.target, self.item_id, self.timestamp, tuple(self.known), tuple(self.static))
+
+    def _histories(self, df: pd.DataFrame | None) -> list[FrameSeries]:
+        if df is not None:
+            return read_frame(df, self._columns, self.frequency_)[0]
+        if not hasattr(self, "history_"):
+            raise ValueError("a loaded model holds no data to continue; give the histories: predict(df)")
+        return self.history_
+
+    def _has_not_seen(self, before: list[FrameSeries]) -> bool:
+        """Whether the model is fitted, and on nothing later than the end of each of these series."""
+        return hasattr(self, "predictor_") and all(self.trained_until_ <= one.timestamps[-1] for one in before)
+
+
+def _without_end(one: FrameSeries, count: int) -> FrameSeries:
+    keep = len(one.target) - count
+    if keep < 1:
+        raise ValueError(
+            f"{one.name} has {len(one.target)} steps, the windows alone take {count}; "
+            "give a longer history or fewer windows"
+        )
+    return one._replace(timestamps=one.timestamps[:keep], target=one.target[:keep], known=one.known[:, :keep])

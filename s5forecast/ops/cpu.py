@@ -1,0 +1,248 @@
+"""The scans on the CPU: Numba kernels at memory speed, on a thread pool of our own.
+
+The pool works over the batch and, where the batch is smaller than the number of threads, over chunks of time as well.
+Numba's own parallel loops are not used: they do not survive a fork, nor calls from several threads.
+"""
+
+import os
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor, wait
+from functools import partial
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from s5forecast.ops import cpu_kernels
+
+METHODS = {"zoh": cpu_kernels.ZOH, "bilinear": cpu_kernels.BILINEAR, "dirac": cpu_kernels.DIRAC}
+WORTH_A_THREAD = 2**15  # states; handing fewer over takes longer than working on them
+CARRY_COST = 0.5  # of a pass that only carries the state on, relative to a whole one
+
+Array = NDArray[np.floating]
+Run = Callable[[Array, Array, int, int, int, int, bool], None]  # what a kernel does on its part: see cpu_kernels.py
+
+_lock = threading.Lock()
+_pool: ThreadPoolExecutor | None = None
+
+
+def linear_scan(a: Tensor, b: Tensor, initial_state: Tensor | None, reverse: bool) -> Tensor:
+    """`x_t = a_t x_{t-1} + b_t`.
+
+    Args:
+        a: `[2, N]` or `[B, T, 2, N]`.
+        b: `[B, T, 2, N]`.
+        initial_state: `[B, 2, N]`, zero if None.
+        reverse: whether time runs from the last step to the first.
+
+    Returns:
+        `[B, T, 2, N]`.
+    """
+    x = torch.empty(b.shape, dtype=b.dtype)
+    arrays = _array(a).reshape(-1), _array(b), x.numpy()
+
+    def run(state: Array, product: Array, *part: int) -> None:
+        cpu_kernels.scan_forward(*arrays, state, product, a.ndim == 4, reverse, *part)
+
+    _share(run, _state(initial_state, b), b.shape)
+    return x
+
+
+def linear_scan_backward(
+    grad: Tensor, a: Tensor, initial_state: Tensor | None, x: Tensor, reverse: bool
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The adjoint of `linear_scan`, in one pass.
+
+    Args:
+        grad: `[B, T, 2, N]`, the gradient to the states.
+        a: `[2, N]` or `[B, T, 2, N]`.
+        initial_state: `[B, 2, N]`, zero if None.
+        x: `[B, T, 2, N]`, the states.
+        reverse: as in `linear_scan`.
+
+    Returns:
+        The gradients to `a`, `b` and the initial state.
+    """
+    per_step = a.ndim == 4
+    db = torch.empty(x.shape, dtype=x.dtype)
+    da = torch.empty(a.shape if per_step else (0,), dtype=a.dtype)
+    arrays = _array(grad), _array(x), _state(initial_state, x), _array(a).reshape(-1)
+    gradients = da.numpy().reshape(-1), db.numpy()
+    state, totals = _state(None, x), _Totals(2, x)
+
+    def run(state: Array, product: Array, *part: int) -> None:
+        total = totals.part(*part)
+        cpu_kernels.scan_backward(*arrays, *gradients, total, state, product, per_step, reverse, *part)
+
+    _share(run, state, x.shape)
+    return da if per_step else totals.sum(), db, torch.from_numpy(state)
+
+
+def ssm_scan(
+    Lambda: Tensor,
+    step: Tensor,
+    dt: Tensor | None,
+    Bu: Tensor,
+    initial_state: Tensor | None,
+    method: str,
+    reverse: bool,
+) -> Tensor:
+    """`x_t = Lambda_bar_t x_{t-1} + input_scale_t Bu_t`, discretised on the way.
+
+    Args:
+        Lambda: `[2, N]`.
+        step: `[N]`.
+        dt: `[B, T]`, one everywhere if None.
+        Bu: `[B, T, 2, N]`.
+        initial_state: `[B, 2, N]`, zero if None.
+        method: a key of `METHODS`.
+        reverse: whether time runs from the last step to the first.
+
+    Returns:
+        `[B, T, 2, N]`.
+    """
+    x = torch.empty(Bu.shape, dtype=Bu.dtype)
+    arrays = _array(Lambda), _array(step), _steps(dt, Bu), _array(Bu), x.numpy()
+    flags = METHODS[method], dt is not None, reverse
+
+    def run(state: Array, product: Array, *part: int) -> None:
+        cpu_kernels.ssm_forward(*arrays, state, product, *flags, *part)
+
+    _share(run, _state(initial_state, Bu), Bu.shape)
+    return x
+
+
+def ssm_scan_backward(
+    grad: Tensor,
+    Lambda: Tensor,
+    step: Tensor,
+    dt: Tensor | None,
+    Bu: Tensor,
+    initial_state: Tensor | None,
+    x: Tensor,
+    method: str,
+    reverse: bool,
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """The adjoint of `ssm_scan`, in one pass.
+
+    Args:
+        grad: `[B, T, 2, N]`, the gradient to the states.
+        Lambda: `[2, N]`.
+        step: `[N]`.
+        dt: `[B, T]`, one everywhere if None.
+        Bu: `[B, T, 2, N]`.
+        initial_state: `[B, 2, N]`, zero if None.
+        x: `[B, T, 2, N]`, the states.
+        method: as in `ssm_scan`.
+        reverse: as in `ssm_scan`.
+
+    Returns:
+        The gradients to `Lambda`, `step`, `dt` (empty if that is None), `Bu` and the initial state.
+    """
+    dBu = torch.empty(x.shape, dtype=x.dtype)
+    ddt = torch.empty((0, 0) if dt is None else dt.shape, dtype=x.dtype)
+    arrays = _array(grad), _array(x), _state(initial_state, x), _array(Lambda), _array(step), _steps(dt, x), _array(Bu)
+    gradients, flags = (dBu.numpy(), ddt.numpy()), (METHODS[method], dt is not None, reverse)
+    state, totals = _state(None, x), _Totals(3, x)
+
+    def run(state: Array, product: Array, *part: int) -> None:
+        cpu_kernels.ssm_backward(*arrays, *gradients, totals.part(*part), state, product, *flags, *part)
+
+    _share(run, state, x.shape)
+    total = totals.sum()
+    return total[:2].clone(), total[2].clone(), ddt, dBu, torch.from_numpy(state)
+
+
+def _array(tensor: Tensor) -> Array:
+    return tensor.detach().contiguous().numpy()
+
+
+def _steps(dt: Tensor | None, like: Tensor) -> Array:
+    return _array(like.new_ones(1, 1) if dt is None else dt)
+
+
+def _state(initial_state: Tensor | None, like: Tensor) -> Array:
+    """A copy, which the kernels may overwrite."""
+    batch, _, _, states = like.shape
+    if initial_state is None:
+        return like.new_zeros(batch, 2, states).numpy()
+    return initial_state.detach().clone(memory_format=torch.contiguous_format).numpy()
+
+
+class _Totals:
+    """Sums over batch and time, of `rows` numbers a state, float64, and in the same order on every run."""
+
+    def __init__(self, rows: int, like: Tensor) -> None:
+        self.shape, self.dtype = (rows, like.shape[-1]), like.dtype
+        self.parts: dict[tuple[int, ...], Array] = {}
+
+    def part(self, *part: int) -> Array:
+        return self.parts.setdefault(part, np.zeros(self.shape))
+
+    def sum(self) -> Tensor:
+        total = sum((self.parts[part] for part in sorted(self.parts)), np.zeros(self.shape))
+        return torch.from_numpy(total).to(self.dtype)
+
+
+def _share(run: Run, state: Array, shape: torch.Size) -> None:
+    """Runs a kernel over all batch elements and steps; `state` is the first one before, the last one after."""
+    batch, length, _, states = shape
+    threads = max(1, min(torch.get_num_threads(), batch * length * states // WORTH_A_THREAD))
+    rows = max(1, min(batch, threads))
+    cuts = [batch * i // rows for i in range(rows + 1)]
+    ranges = list(zip(cuts[:-1], cuts[1:], strict=True))
+    chunks = threads // rows
+    if chunks == 1:
+        _in_parallel([partial(run, state, state, *rows, 0, length, False) for rows in ranges])
+        return
+
+    # The first chunk, a short one, is done at once, while the others only carry their state on.
+    cuts = [0, *(round(length * (CARRY_COST + c) / (CARRY_COST + chunks)) for c in range(chunks + 1))]
+    times = list(zip(cuts[:-1], cuts[1:], strict=True))
+    carried = np.zeros((chunks + 1, *state.shape), state.dtype)
+    product = np.zeros_like(carried)
+    carried[0], product[:, :, 0] = state, 1
+    parts = [(c, rows) for c in range(chunks + 1) for rows in ranges]
+    _in_parallel([partial(run, carried[c], product[c], *rows, *times[c], c > 0) for c, rows in parts if c < chunks])
+    before = carried[0].copy()
+    for c in range(1, chunks + 1):
+        before, carried[c] = carried[c] + _multiply(product[c], before), before
+    _in_parallel([partial(run, carried[c], product[c], *rows, *times[c], False) for c, rows in parts if c > 0])
+    state[...] = carried[chunks]
+
+
+def _multiply(product: Array, state: Array) -> Array:
+    """Complex and planar; a state of zero stays zero, even if the product of a growing system has overflown."""
+    u, v = (part[:, 0] + 1j * part[:, 1] for part in (product, state))
+    result = np.where(v == 0, 0, u) * v
+    return np.stack((result.real, result.imag), 1)
+
+
+def _in_parallel(tasks: list[Callable[[], None]]) -> None:
+    futures = [_executor().submit(task) for task in tasks[1:]]
+    try:
+        tasks[0]()
+    finally:
+        wait(futures)
+    for future in futures:
+        future.result()
+
+
+def _executor() -> ThreadPoolExecutor:
+    global _pool
+    with _lock:
+        if _pool is None:
+            _pool = ThreadPoolExecutor(os.cpu_count(), thread_name_prefix="s5forecast")
+        return _pool
+
+
+def _after_fork() -> None:
+    """The threads of the parent do not exist in a child, and its lock may be held by one of them."""
+    global _pool, _lock
+    _pool, _lock = None, threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)

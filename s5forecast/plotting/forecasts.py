@@ -1,0 +1,287 @@
+"""Fan charts of forecasts: what was observed, the median, and central intervals that darken towards it."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
+
+from s5forecast.evaluation.metrics import quantile_columns
+from s5forecast.plotting.theme import OBSERVED, PALETTE, line_style, styled, translucent
+
+MAX_ITEMS = 30
+HEIGHT = 440
+
+
+def plot_forecast(
+    history: pd.DataFrame | None,
+    forecast: pd.DataFrame,
+    *,
+    target: str = "target",
+    item_id: str = "item_id",
+    timestamp: str = "timestamp",
+    actuals: pd.DataFrame | None = None,
+    items: Sequence[Any] | None = None,
+    max_history: int | None = None,
+    mean: bool = False,
+    title: str | None = None,
+) -> go.Figure:
+    """Fan chart of a forecast after its history, with a selector of series when there are several.
+
+    Arguments:
+        history: long frame with target, timestamp and, unless there is one series, item_id.
+        forecast: long frame with timestamp, quantile columns such as "0.1" or a mean, and item_id likewise.
+        target, item_id, timestamp: names of the columns in all frames.
+        actuals: what happened over the horizon, laid out as the history.
+        items: series to show, in this order; by default the first 30 of the forecast.
+        max_history: last rows of each history to show; by default 7 horizons, between 50 and 2,000.
+        mean: draw the mean beside the median.
+        title: above the figure.
+
+    Raises:
+        ValueError: a column or a series is missing.
+    """
+    names = {target: "target", item_id: "item_id", timestamp: "timestamp"}
+    fans = _by_item(forecast, names, "forecast")
+    chosen = _chosen(fans, items)
+    pasts = {} if history is None else _by_item(history, names, "history", "target")
+    futures = {} if actuals is None else _by_item(actuals, names, "actuals", "target")
+    traces = []
+    for item in chosen:
+        length = max_history or int(np.clip(7 * len(fans[item]), 50, 2000))
+        observed = [past.tail(length) for past in (pasts.get(item),) if past is not None]
+        observed += [futures[item]] if item in futures else []
+        traces += _labelled(item, _layered(_observed(observed), _fan([fans[item]], mean)))
+    return _figure(traces, chosen, target, timestamp, title)
+
+
+def plot_backtest(
+    backtest: Any,
+    history: pd.DataFrame | None = None,
+    *,
+    target: str = "target",
+    item_id: str = "item_id",
+    timestamp: str = "timestamp",
+    others: Mapping[str, pd.DataFrame] | None = None,
+    items: Sequence[Any] | None = None,
+    max_history: int | None = None,
+    title: str | None = None,
+) -> go.Figure:
+    """Fan charts of the windows of a backtest over what happened; of windows that overlap, every one that is free.
+
+    Arguments:
+        backtest: a `Backtest`, or its frame of forecasts (item_id, cutoff, timestamp, target, quantiles).
+        history: long frame to show before the first window.
+        target, item_id, timestamp: names of the columns of the history.
+        others: forecasts of other models by name, of which the medians are drawn.
+        items: series to show, in this order; by default the first 30.
+        max_history: rows of history before the first window; by default three windows, at most 2,000.
+        title: above the figure.
+
+    Raises:
+        ValueError: a column or a series is missing.
+    """
+    frame = getattr(backtest, "forecasts", backtest)
+    names = {target: "target", item_id: "item_id", timestamp: "timestamp"}
+    pasts = {} if history is None else _by_item(history, names, "history", "target")
+    fans = _by_item(frame, {}, "backtest", "target", "cutoff")
+    medians = {name: _by_item(other, {}, name, "cutoff") for name, other in (others or {}).items()}
+    chosen = _chosen(fans, items)
+    traces = []
+    for item in chosen:
+        windows = _disjoint(fans[item])
+        known = fans[item].drop_duplicates("timestamp")
+        if item in pasts:
+            length = max_history or min(3 * len(windows[0]), 2000)
+            before = pasts[item][pasts[item]["timestamp"] < known["timestamp"].iloc[0]]
+            known = pd.concat([before.tail(length), known])
+        lines = [
+            _median(_disjoint(by_item[item]), name, number)
+            for number, (name, by_item) in enumerate(medians.items(), start=1)
+            if item in by_item
+        ]
+        traces += _labelled(item, _layered([*lines, *_observed([known])], _fan(windows, False)))
+    return _figure(traces, chosen, "target", "timestamp", title)
+
+
+def _by_item(frame: pd.DataFrame, names: dict[str, str], what: str, *needed: str) -> dict[str, pd.DataFrame]:
+    """Rows of each series in order of time, under the standard column names; one series may be without name."""
+    frame = frame.rename(columns=names)
+    missing = [column for column in ("timestamp", *needed) if column not in frame.columns]
+    if missing:
+        spelt = [old for old, new in names.items() if new in missing] or missing
+        raise ValueError(
+            f"the {what} has no column {spelt}; it has {list(frame.columns)}: name the right one"
+        )
+    if isinstance(frame["timestamp"].dtype, pd.DatetimeTZDtype):
+        frame = frame.assign(timestamp=frame["timestamp"].dt.tz_localize(None))  # plotly shows wall time
+    ordered = frame.sort_values("timestamp", kind="stable", ignore_index=True)
+    if "item_id" not in frame.columns:
+        return {"": ordered}
+    groups = dict(iter(ordered.groupby(ordered["item_id"].astype(str))))
+    return {str(item): groups[str(item)] for item in frame["item_id"].unique()}
+
+
+def _chosen(series: Mapping[str, pd.DataFrame], items: Sequence[Any] | None) -> list[str]:
+    if items is None:
+        return list(series)[:MAX_ITEMS]
+    unknown = [item for item in map(str, items) if item not in series]
+    if unknown or not len(items):
+        raise ValueError(f"no forecast of series {unknown}; there are {list(series)[:10]}")
+    return [str(item) for item in items]
+
+
+def _disjoint(frame: pd.DataFrame) -> list[pd.DataFrame]:
+    """Windows by cutoff, each beginning after the end of the one before."""
+    windows: list[pd.DataFrame] = []
+    for _, window in frame.groupby("cutoff"):
+        if not windows or window["timestamp"].iloc[0] > windows[-1]["timestamp"].iloc[-1]:
+            windows.append(window)
+    return windows
+
+
+def _observed(parts: list[pd.DataFrame]) -> list[go.Scatter]:
+    if not parts:
+        return []
+    known = pd.concat(parts)
+    values = known["target"].to_numpy(dtype=float)
+    seen = np.pad(~np.isnan(values), 1)
+    alone = seen[1:-1] & ~seen[:-2] & ~seen[2:]
+    return [
+        go.Scatter(
+            x=known["timestamp"],
+            y=values,
+            name="observed",
+            mode="lines+markers" if alone.any() else "lines",
+            marker={"size": 4},
+            line={"color": OBSERVED, "width": 1.6},
+            hovertemplate="%{y:.4~g}",
+        )
+    ]
+
+
+def _fan(windows: list[pd.DataFrame], mean: bool) -> list[go.Scatter]:
+    """Bands from the widest to the narrowest, the median, and the mean if asked for or all there is."""
+    columns = quantile_columns(windows[0])
+    lower = [level for level in columns if level < 0.5 and round(1 - level, 10) in columns]
+    alpha = 1 - 0.6 ** (1 / max(len(lower), 1))  # the bands lie on one another
+    shares = [f"{100 * (1 - 2 * level):.4g}" for level in lower]
+    traces = [
+        _band(windows, columns[level], columns[round(1 - level, 10)], f"{share} %", alpha)
+        for level, share in zip(lower, shares, strict=True)
+    ]
+    if traces:
+        traces[0].update(name=f"{', '.join(shares)} % intervals", showlegend=True)
+    if 0.5 in columns:
+        traces.append(_median(windows, "median", 0, lower[0] if lower else None))
+    if "mean" in windows[0] and (mean or not columns):
+        style = {"color": PALETTE[0], "width": 1.5, "dash": "dot"}
+        x, y = _joined(windows, "timestamp"), _joined(windows, "mean")
+        traces.append(
+            go.Scatter(x=x, y=y, name="mean", mode=_mode(windows), line=style, hovertemplate="%{y:.4~g}")
+        )
+    return traces
+
+
+def _band(windows: list[pd.DataFrame], lower: Any, upper: Any, name: str, alpha: float) -> go.Scatter:
+    """Closed outline of an interval in each window."""
+    outlines = [
+        pd.DataFrame(
+            {
+                "timestamp": pd.concat([window["timestamp"], window["timestamp"][::-1]], ignore_index=True),
+                "value": np.concatenate([window[upper], window[lower][::-1]]),
+            }
+        )
+        for window in windows
+    ]
+    single = all(len(window) == 1 for window in windows)  # an area of no width
+    color = translucent(PALETTE[0], alpha)
+    return go.Scatter(
+        x=_joined(outlines, "timestamp"),
+        y=_joined(outlines, "value"),
+        name=name,
+        mode="lines",
+        fill="toself",
+        fillcolor=color,
+        line={"width": 6 if single else 0, "color": color},
+        hoverinfo="skip",
+        legendgroup="intervals",
+        showlegend=False,
+    )
+
+
+def _median(windows: list[pd.DataFrame], name: str, number: int, lower: float | None = None) -> go.Scatter:
+    columns = quantile_columns(windows[0])
+    template, customdata = "%{y:.4~g}", None
+    if lower is not None:
+        ends = (columns[lower], columns[round(1 - lower, 10)])
+        customdata = np.stack([_joined(windows, end) for end in ends], axis=-1)
+        template += f" ({100 * (1 - 2 * lower):.4g} %: %{{customdata[0]:.4~g}} to %{{customdata[1]:.4~g}})"
+    return go.Scatter(
+        x=_joined(windows, "timestamp"),
+        y=_joined(windows, columns.get(0.5, "mean")),
+        name=name,
+        mode=_mode(windows),
+        line=line_style(number, width=2.2 if number == 0 else 1.4),
+        customdata=customdata,
+        hovertemplate=template,
+    )
+
+
+def _mode(windows: list[pd.DataFrame]) -> str:
+    return "lines+markers" if any(len(window) == 1 for window in windows) else "lines"
+
+
+def _joined(windows: list[pd.DataFrame], column: Any) -> np.ndarray:
+    """A column of all windows with a gap between them."""
+    parts: list[np.ndarray] = []
+    for window in windows:
+        values = window[column].to_numpy()
+        if values.dtype.kind == "M":
+            values = values.astype("datetime64[ms]").astype(
+                object
+            )  # plotly draws NaT in the year 1677, None nowhere
+        parts += [np.array([None if values.dtype == object else np.nan]), values]
+    return np.concatenate(parts[1:])
+
+
+def _layered(lines: list[go.Scatter], fan: list[go.Scatter]) -> list[go.Scatter]:
+    """Bands below the other lines, the forecast's own line above."""
+    bands = [trace for trace in fan if trace.fill]
+    return [*bands, *lines, *fan[len(bands) :]]
+
+
+def _labelled(item: str, traces: list[go.Scatter]) -> list[go.Scatter]:
+    return [trace.update(meta={"item": item}) for trace in traces]
+
+
+def _figure(traces: list[go.Scatter], items: list[str], y: str, x: str, title: str | None) -> go.Figure:
+    figure = styled(go.Figure(traces), title=title, height=HEIGHT)
+    figure.update_layout(hovermode="x unified")
+    figure.update_xaxes(title=x, hoverformat=_time_format(traces))
+    figure.update_yaxes(title=y, tickformat="~g")
+    if len(items) > 1:
+        shown = {item: [trace.meta["item"] == item for trace in traces] for item in items}
+        figure.update_layout(updatemenus=[_menu(shown)], margin_t=92)
+        for trace, visible in zip(figure.data, shown[items[0]], strict=True):
+            trace.visible = visible
+    return figure
+
+
+def _menu(shown: Mapping[str, list[bool]]) -> dict[str, Any]:
+    """Drop-down of series at the top right, in line with the title."""
+    buttons = [
+        {"label": item, "method": "update", "args": [{"visible": visible}]} for item, visible in shown.items()
+    ]
+    place = {"x": 1, "xanchor": "right", "y": 1.12, "yanchor": "bottom", "pad": {"t": 0, "b": 0}}
+    return {"buttons": buttons, "bgcolor": "rgba(128, 134, 142, 0.12)", "bordercolor": OBSERVED, **place}
+
+
+def _time_format(traces: list[go.Scatter]) -> str | None:
+    """How hovering shows the time: without the clock where all steps are at midnight."""
+    stamps = pd.Series(np.concatenate([np.asarray(trace.x) for trace in traces])).dropna().infer_objects()
+    if stamps.dtype.kind != "M":
+        return None
+    whole_days = (stamps == stamps.dt.normalize()).all()
+    return "%a %d %b %Y" if whole_days else "%a %d %b %Y %H:%M"

@@ -1,0 +1,49 @@
+"""One look for all figures: legible on white and on black, told apart without colour vision."""
+
+import plotly.graph_objects as go
+
+# Okabe and Ito's palette, the blue lightened for dark pages; from "Color universal design" (2008).
+PALETTE = ("#1b7fc4", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
+DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")
+OBSERVED = "#7d838c"  # also of text: equally far from white and from black
+GRID = "rgba(128, 134, 142, 0.22)"
+FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"
+
+
+def line_style(number: int, width: float = 2.0) -> dict[str, object]:
+    """Line of the model with this number: colour and dash differ together."""
+    return {"color": PALETTE[number % len(PALETTE)], "dash": DASHES[number % len(DASHES)], "width": width}
+
+
+def translucent(color: str, alpha: float) -> str:
+    """A colour such as "#1b7fc4" with an opacity in [0, 1]."""
+    red, green, blue = (int(color[place : place + 2], 16) for place in (1, 3, 5))
+    return f"rgba({red}, {green}, {blue}, {alpha:.3f})"
+
+
+def styled(figure: go.Figure, *, title: str | None, height: int) -> go.Figure:
+    """The figure with the common layout: transparent, title above the legend, legend above the plot."""
+    figure.update_layout(
+        template="none",
+        height=height,
+        margin={"l": 64, "r": 16, "t": 92 if title else 56, "b": 56},
+        paper_bgcolor="rgba(0, 0, 0, 0)",
+        plot_bgcolor="rgba(0, 0, 0, 0)",
+        font={"family": FONT, "size": 13, "color": OBSERVED},
+        legend={"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom", "bgcolor": "rgba(0, 0, 0, 0)"},
+        modebar={"bgcolor": "rgba(0, 0, 0, 0)", "color": OBSERVED, "activecolor": PALETTE[0]},
+        hoverlabel={
+            "bgcolor": "#fcfcfd",
+            "bordercolor": OBSERVED,
+            "font": {"color": "#22262b"},
+            "namelength": -1,
+        },
+    )
+    if title:
+        figure.update_layout(
+            title={"text": title, "x": 0, "xref": "paper", "xanchor": "left", "font": {"size": 17}}
+        )
+    axis = {"gridcolor": GRID, "zeroline": False, "automargin": True, "ticks": "outside", "tickcolor": GRID}
+    figure.update_xaxes(**axis, showgrid=False, linecolor=OBSERVED, showline=True)
+    figure.update_yaxes(**axis)
+    return figure
