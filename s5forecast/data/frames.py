@@ -229,9 +229,12 @@ def _timestamps(values: pd.Series) -> pd.Series:
         if pd.api.types.is_numeric_dtype(values):
             raise ValueError(f"column {values.name!r} must hold timestamps, got {values.dtype}; use pd.to_datetime")
         try:
-            values = pd.to_datetime(values)
+            values = pd.to_datetime(values, format="ISO8601")
         except (TypeError, ValueError) as error:
-            raise ValueError(f"column {values.name!r} cannot be read as timestamps: {error}") from error
+            raise ValueError(
+                f"column {values.name!r} cannot be read as ISO 8601 timestamps; convert it with pd.to_datetime "
+                f"and its format ({error})"
+            ) from error
     if values.isna().any():
         raise ValueError(f"column {values.name!r} has missing timestamps (NaT); drop these rows")
     return values

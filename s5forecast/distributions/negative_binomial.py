@@ -4,7 +4,6 @@ from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
-from gluonts.core.component import validated
 from gluonts.torch.distributions import DistributionOutput
 from gluonts.torch.distributions.negative_binomial import NegativeBinomial
 from torch import Tensor
@@ -24,10 +23,6 @@ class NegativeBinomialOutput(DistributionOutput):
 
     args_dim: ClassVar[dict[str, int]] = {"mean": 1, "dispersion": 1}
     distr_cls: type = NegativeBinomial
-
-    @validated()
-    def __init__(self) -> None:
-        super().__init__()
 
     @classmethod
     def domain_map(cls, mean: Tensor, dispersion: Tensor) -> tuple[Tensor, Tensor]:

@@ -67,7 +67,7 @@ class ForecastEstimator(PyTorchLightningEstimator):
         stats = calculate_dataset_statistics(train_iter)
         return {
             "num_feat_dynamic_real": stats.num_feat_dynamic_real,
-            "num_feat_static_real": stats.num_feat_static_real,
+            "num_feat_static_real": len(stats.feat_static_real),
             "num_feat_static_cat": len(stats.feat_static_cat),
             "cardinality": [len(categories) for categories in stats.feat_static_cat],
         }

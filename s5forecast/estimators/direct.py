@@ -7,13 +7,16 @@ from gluonts.core.component import validated
 from gluonts.torch.distributions import Output
 from torch import Tensor, nn
 
+from s5forecast.choices import choose
 from s5forecast.data.features import default_context_length, default_lags, num_calendar_features
 from s5forecast.data.frequency import Frequency
+from s5forecast.data.scaling import SCALINGS
 from s5forecast.data.windows import Batch, WindowSpec
 from s5forecast.distributions import DECILES, is_real, make_output
 from s5forecast.estimators.base import ForecastEstimator
-from s5forecast.nn import CategoryEmbedding, Encoder, OutputHead, SeasonalSkip, Standardization
 from s5forecast.estimators.outputs import Prediction
+from s5forecast.nn import ACTIVATIONS, CategoryEmbedding, Encoder, OutputHead, SeasonalSkip, Standardization
+from s5forecast.ssm import LAYERS
 
 
 class DirectNetwork(nn.Module):
@@ -163,18 +166,24 @@ class S5Estimator(ForecastEstimator):
             seed=seed, device=device,
         )  # fmt: skip
         frequency = Frequency.parse(freq)
+        context_length = default_context_length(frequency, prediction_length) if context_length is None else context_length
+        lags_seq = default_lags(frequency) if lags_seq is None else lags_seq
+        _check_positive(prediction_length=[prediction_length], context_length=[context_length], lags_seq=lags_seq)
+        for choices, choice, what in ((SCALINGS, scaling, "scaling"), (LAYERS, layer, "layer"),
+                                      (ACTIVATIONS, activation, "activation")):  # fmt: skip
+            choose(choices, choice, what)
         self.spec = WindowSpec(
             freq=frequency.alias,
-            context_length=context_length or default_context_length(frequency, prediction_length),
+            context_length=context_length,
             prediction_length=prediction_length,
-            lags=lags_seq or default_lags(frequency),
+            lags=lags_seq,
             scaling=scaling,
             num_feat_dynamic_real=num_feat_dynamic_real,
             num_past_feat_dynamic_real=num_past_feat_dynamic_real,
             num_feat_static_real=num_feat_static_real,
             num_feat_static_cat=num_feat_static_cat,
         )
-        self.output = make_output(distr_output, quantile_levels or DECILES)
+        self.output = make_output(distr_output, DECILES if quantile_levels is None else quantile_levels)
         self.cardinality = _checked_cardinality(cardinality, num_feat_static_cat)
         self.network_kwargs = {
             "width": width,
@@ -190,6 +199,12 @@ class S5Estimator(ForecastEstimator):
 
     def create_network(self) -> DirectNetwork:
         return DirectNetwork(self.spec, self.output, self.cardinality, **self.network_kwargs)
+
+
+def _check_positive(**arguments: list[int]) -> None:
+    for name, values in arguments.items():
+        if not values or min(values) < 1:
+            raise ValueError(f"{name} must be at least 1, got {values[0] if len(values) == 1 else values}")
 
 
 def _checked_cardinality(cardinality: list[int] | None, count: int) -> list[int]:

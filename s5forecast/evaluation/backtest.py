@@ -123,7 +123,7 @@ class Backtest:
 
         def padded(values: Any, fill: float = 0.0) -> np.ndarray:
             matrix = np.full(shape, fill)
-            matrix[codes, position] = values
+            matrix[codes, position] = pd.Series(values).to_numpy(dtype=float)
             return matrix
 
         label = padded(self.forecasts["target"], np.nan)
@@ -200,8 +200,9 @@ def backtest(
 
 def _check_metrics(metrics: Sequence[Any], quantile_levels: Sequence[float]) -> None:
     """Evaluate a single value, so that a wrong name or a missing level is told before the work is done."""
-    if not quantile_levels or not all(0 < level < 1 for level in quantile_levels):
-        raise ValueError(f"quantile_levels={tuple(quantile_levels)} are not in (0, 1)")
+    inside = [level for level in quantile_levels if 0 < level < 1]
+    if not inside or len(set(inside)) < len(quantile_levels):
+        raise ValueError(f"quantile_levels={tuple(quantile_levels)} are not in (0, 1), or repeat")
     one = np.ones((1, 1))
     evaluate(one, {"mean": one, **{level_name(level): one for level in quantile_levels}}, one, metrics)
 

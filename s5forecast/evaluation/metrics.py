@@ -65,14 +65,14 @@ class MeanQuantileLoss(ev.BaseMetricDefinition):
         """The GluonTS metric that aggregates over `axis`."""
 
         def loss(data: Mapping[str, np.ndarray]) -> np.ndarray:
-            return sum(quantile_loss(data, level) for level in self.levels) / len(self.levels)  # type: ignore[arg-type]
+            return sum(quantile_loss(data, level) for level in self.levels) / len(self.levels)
 
         return ev.DirectMetric("QL", loss, Mean(axis=axis))
 
 
 def _over_levels(metric: Callable[[Sequence[float]], Any], levels: Sequence[float]) -> Any:
     if not levels:
-        raise ValueError("WQL and QL need forecasts of quantile levels, named '0.1', '0.5' ...")
+        raise ValueError("a metric needs forecasts of quantile levels, named '0.1', '0.5' ...")
     return metric(levels)
 
 
@@ -81,8 +81,8 @@ def _coverage(percent: int, levels: Sequence[float]) -> CentralCoverage:
 
 
 METRICS: dict[str, Callable[[Sequence[float]], Any]] = {
-    "QL": partial(_over_levels, MeanQuantileLoss),
     "WQL": partial(_over_levels, ev.MeanWeightedSumQuantileLoss),
+    "QL": partial(_over_levels, MeanQuantileLoss),
     "MASE": lambda levels: ev.MASE(),
     "sMAPE": lambda levels: ev.SMAPE(),
     "MAE": lambda levels: ev.MAE(),
@@ -185,13 +185,13 @@ def default_season(freq: str) -> int:
 
 
 def reliability(forecasts: pd.DataFrame, target: str = "target") -> pd.DataFrame:
-    """Share of the target at or below each quantile of a long frame: columns level, observed, count."""
+    """Share of the target below each quantile of a long frame, ties half: columns level, observed, count."""
     label = forecasts[target].to_numpy(dtype=float)
     seen = ~np.isnan(label)
     rows = []
     for level, column in quantile_columns(forecasts).items():
-        below = label[seen] <= forecasts[column].to_numpy(dtype=float)[seen]
-        rows.append((level, below.mean() if len(below) else np.nan, len(below)))
+        side = np.sign(forecasts[column].to_numpy(dtype=float)[seen] - label[seen])  # -1, 0 or 1
+        rows.append((level, (1 + side.mean()) / 2 if len(side) else np.nan, len(side)))
     return pd.DataFrame(rows, columns=["level", "observed", "count"])
 
 

@@ -19,7 +19,12 @@ if TYPE_CHECKING:
 
 MAX_ITEMS = 30
 TIMES = {"fit_seconds": "seconds to fit", "predict_seconds": "seconds to predict"}
-CONFIG = {"displaylogo": False, "responsive": True, "modeBarButtonsToRemove": ["select2d", "lasso2d"]}
+CONFIG = {
+    "displaylogo": False,
+    "responsive": True,
+    "showSendToCloud": False,
+    "modeBarButtonsToRemove": ["select2d", "lasso2d"],
+}
 
 
 def report(
@@ -42,7 +47,7 @@ def report(
         note: a paragraph below the table.
 
     Returns:
-        The path, or the page where no path is given. Of many series, the 30 with the largest targets are drawn.
+        The path, or the page if no path is given. Of many series, the 30 with the largest targets are drawn.
 
     Raises:
         ValueError: there is no backtest, or two have the same name.
@@ -70,7 +75,9 @@ def report(
 
 def leaderboard(backtests: Mapping[str, Backtest]) -> pd.DataFrame:
     """Metrics and seconds, one row per model."""
-    return pd.concat([one.metrics.set_axis([name]) for name, one in backtests.items()]).rename_axis("model")
+    table = pd.concat([one.metrics.set_axis([name]) for name, one in backtests.items()]).rename_axis("model")
+    times = [column for column in TIMES if column in table]
+    return table[[*table.columns.difference(times, sort=False), *times]]
 
 
 def _leaderboard_section(backtests: Mapping[str, Backtest], note: str) -> str:
@@ -88,7 +95,7 @@ def _forecast_section(
     items = [item for item in items if item in known] or known[:MAX_ITEMS]
     horizon = int(_item_column(forecast).value_counts().max())
     figure = plot_forecast(history, forecast, items=items)
-    text = f"The next {horizon} steps by {name}: the median and central intervals after the last observed values."
+    text = f"The next {horizon} steps by {name}: median and central intervals after the last observed values."
     return _section("Forecast", text, _selectable(figure, "forecast", items, len(known)))
 
 
@@ -114,7 +121,7 @@ def _calibration_section(backtests: Mapping[str, Backtest]) -> str:
     figure = plot_calibration({name: one.forecasts for name, one in backtests.items()})
     text = (
         "How often the values fell below each quantile (left) and inside each central interval (right). "
-        "A calibrated forecast lies on the dotted diagonal; below it on the right, the intervals are too narrow."
+        "Calibrated forecasts lie on the dotted diagonal; below it on the right, intervals are too narrow."
     )
     return _section("Calibration", text, _figure(figure, "calibration"))
 
@@ -122,6 +129,8 @@ def _calibration_section(backtests: Mapping[str, Backtest]) -> str:
 def _horizon_section(backtests: Mapping[str, Backtest]) -> str:
     from s5forecast.plotting.evaluation import plot_error_by_horizon
 
+    if all(one.step.max() == 1 for one in backtests.values()):
+        return ""
     scaled = all(one.seasonal_error is not None for one in backtests.values())
     metrics = {"QL": "mean quantile loss", "MASE": "MASE"} if scaled else {"QL": "mean quantile loss"}
     errors = {
@@ -136,28 +145,35 @@ def _horizon_section(backtests: Mapping[str, Backtest]) -> str:
 def _summary(backtests: Mapping[str, Backtest]) -> str:
     """What was measured, and how the first model compares, in words."""
     name, first = next(iter(backtests.items()))
-    frame = first.forecasts
-    series, windows = frame["item_id"].nunique(), frame.groupby("item_id")["cutoff"].nunique().max()
-    scope = f"{_count(series, 'series', 'series')}, {_count(windows, 'window')} of {_count(first.step.max(), 'step')}"
+    series = _count(first.forecasts["item_id"].nunique(), "series", "series")
+    windows = _count(first.forecasts.groupby("item_id")["cutoff"].nunique().max(), "window")
+    scope = f"{series}, {windows} of {_count(first.step.max(), 'step')}"
     table = leaderboard(backtests)
-    metric = table.columns[0]
-    text = f"{scope}: {name} has a {metric} of {_number(table.loc[name, metric])}"
-    if len(table) > 1:
-        rival = table[metric].drop(name).idxmin()
-        change = table.loc[name, metric] / table.loc[rival, metric] - 1
-        text += f", {100 * abs(change):.0f} % {'lower' if change <= 0 else 'higher'} than {rival}"
+    errors = [str(name) for name in table if name not in TIMES and not str(name).startswith("coverage_")]
+    if not errors:
+        return f"{name} on {scope}."
+    values = dict(zip(table.index, table[errors[0]].astype(float), strict=True))
+    rivals = {other: value for other, value in values.items() if other != name and 0 < value < np.inf}
+    text = f"{scope}: {name} has a {errors[0]} of {_number(values[name])}"
+    if rivals:
+        rival = min(rivals, key=lambda other: rivals[other])
+        change = 100 * (values[name] / rivals[rival] - 1)
+        text += f", {abs(change):.0f} % {'lower' if change <= 0 else 'higher'} than {rival}"
     return f"{text}."
 
 
 def _table(metrics: pd.DataFrame) -> str:
-    best = metrics.apply(_best)
+    best = metrics.apply(_best).to_numpy()
     head = "".join(f"<th>{escape(_heading(str(column)))}</th>" for column in metrics)
-    body = ""
-    for name, row in metrics.iterrows():
-        marks = [' class="best"' if best.loc[name, column] else "" for column in metrics]
-        cells = "".join(f"<td{mark}>{_number(value)}</td>" for mark, value in zip(marks, row, strict=True))
-        body += f"<tr><th>{escape(str(name))}</th>{cells}</tr>"
-    return f"<table><thead><tr><th>model</th>{head}</tr></thead><tbody>{body}</tbody></table>"
+    rows = [
+        f"<tr><th>{escape(str(name))}</th>{''.join(map(_cell, values, marks))}</tr>"
+        for name, values, marks in zip(metrics.index, metrics.to_numpy(dtype=float), best, strict=True)
+    ]
+    return f"<table><thead><tr><th>model</th>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table>"
+
+
+def _cell(value: float, best: bool) -> str:
+    return f'<td class="best">{_number(value)}</td>' if best else f"<td>{_number(value)}</td>"
 
 
 def _best(column: pd.Series) -> pd.Series:
@@ -203,6 +219,7 @@ def _selectable(figure: go.Figure, name: str, items: list[str], count: int) -> s
     if len(items) < 2:
         return _figure(figure, name)
     figure.layout.updatemenus = None
+    figure.layout.margin.t = 56
     options = "".join(f'<option value="{escape(item)}">{escape(item)}</option>' for item in items)
     shown = f" {len(items)} of {count}, the largest" if count > len(items) else ""
     selector = f'<label>series <select data-figure="{name}">{options}</select>{shown}</label>'

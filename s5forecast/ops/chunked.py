@@ -1,8 +1,9 @@
 """The recurrence in plain torch, blocked over time, on any device.
 
-Time is cut into blocks of L steps. All blocks are first run at once from zero, for their last states and the products
-of their `a`; these obey the same recurrence, L times shorter, and give every block its first state; then all blocks
-are run again from there. That is `O(L log T / log L)` tensor operations, of products only: `a` may be zero.
+Time is cut into blocks of L steps. First all blocks are run at once from zero, for their last states and the
+products of their `a`. These obey the same recurrence, L times shorter, and give every block its first state.
+Then all blocks are run again from there. It takes `O(L log T / log L)` tensor operations and no quotients:
+`a` may be zero.
 """
 
 import torch

@@ -1,6 +1,6 @@
 """The scans on the CPU: Numba kernels at memory speed, on a thread pool of our own.
 
-The pool works over the batch and, where the batch is smaller than the number of threads, over chunks of time as well.
+The pool works over the batch and, where there are more threads than that, over chunks of time as well.
 Numba's own parallel loops are not used: they do not survive a fork, nor calls from several threads.
 """
 
@@ -9,20 +9,22 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, wait
 from functools import partial
+from itertools import pairwise
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
-from s5forecast.ops import cpu_kernels
+from s5forecast.ops.cpu_linear import scan_backward, scan_forward
+from s5forecast.ops.cpu_rows import Array, Part
+from s5forecast.ops.cpu_ssm import BILINEAR, DIRAC, ZOH, ssm_backward, ssm_forward
 
-METHODS = {"zoh": cpu_kernels.ZOH, "bilinear": cpu_kernels.BILINEAR, "dirac": cpu_kernels.DIRAC}
+METHODS = {"zoh": ZOH, "bilinear": BILINEAR, "dirac": DIRAC}
 WORTH_A_THREAD = 2**15  # states; handing fewer over takes longer than working on them
+SHORTEST_CHUNK = 64
 CARRY_COST = 0.5  # of a pass that only carries the state on, relative to a whole one
 
-Array = NDArray[np.floating]
-Run = Callable[[Array, Array, int, int, int, int, bool], None]  # what a kernel does on its part: see cpu_kernels.py
+Run = Callable[[Array, Array, Part], None]  # a kernel with its arrays, run on a part with state and product
 
 _lock = threading.Lock()
 _pool: ThreadPoolExecutor | None = None
@@ -43,8 +45,8 @@ def linear_scan(a: Tensor, b: Tensor, initial_state: Tensor | None, reverse: boo
     x = torch.empty(b.shape, dtype=b.dtype)
     arrays = _array(a).reshape(-1), _array(b), x.numpy()
 
-    def run(state: Array, product: Array, *part: int) -> None:
-        cpu_kernels.scan_forward(*arrays, state, product, a.ndim == 4, reverse, *part)
+    def run(state: Array, product: Array, part: Part) -> None:
+        scan_forward(*arrays, state, product, a.ndim == 4, reverse, part)
 
     _share(run, _state(initial_state, b), b.shape)
     return x
@@ -72,9 +74,9 @@ def linear_scan_backward(
     gradients = da.numpy().reshape(-1), db.numpy()
     state, totals = _state(None, x), _Totals(2, x)
 
-    def run(state: Array, product: Array, *part: int) -> None:
-        total = totals.part(*part)
-        cpu_kernels.scan_backward(*arrays, *gradients, total, state, product, per_step, reverse, *part)
+    def run(state: Array, product: Array, part: Part) -> None:
+        total = totals.part(part)
+        scan_backward(*arrays, *gradients, total, state, product, per_step, reverse, part)
 
     _share(run, state, x.shape)
     return da if per_step else totals.sum(), db, torch.from_numpy(state)
@@ -107,8 +109,8 @@ def ssm_scan(
     arrays = _array(Lambda), _array(step), _steps(dt, Bu), _array(Bu), x.numpy()
     flags = METHODS[method], dt is not None, reverse
 
-    def run(state: Array, product: Array, *part: int) -> None:
-        cpu_kernels.ssm_forward(*arrays, state, product, *flags, *part)
+    def run(state: Array, product: Array, part: Part) -> None:
+        ssm_forward(*arrays, state, product, *flags, part)
 
     _share(run, _state(initial_state, Bu), Bu.shape)
     return x
@@ -143,12 +145,20 @@ def ssm_scan_backward(
     """
     dBu = torch.empty(x.shape, dtype=x.dtype)
     ddt = torch.empty((0, 0) if dt is None else dt.shape, dtype=x.dtype)
-    arrays = _array(grad), _array(x), _state(initial_state, x), _array(Lambda), _array(step), _steps(dt, x), _array(Bu)
+    arrays = (
+        _array(grad),
+        _array(x),
+        _state(initial_state, x),
+        _array(Lambda),
+        _array(step),
+        _steps(dt, x),
+        _array(Bu),
+    )
     gradients, flags = (dBu.numpy(), ddt.numpy()), (METHODS[method], dt is not None, reverse)
     state, totals = _state(None, x), _Totals(3, x)
 
-    def run(state: Array, product: Array, *part: int) -> None:
-        cpu_kernels.ssm_backward(*arrays, *gradients, totals.part(*part), state, product, *flags, *part)
+    def run(state: Array, product: Array, part: Part) -> None:
+        ssm_backward(*arrays, *gradients, totals.part(part), state, product, *flags, part)
 
     _share(run, state, x.shape)
     total = totals.sum()
@@ -176,9 +186,9 @@ class _Totals:
 
     def __init__(self, rows: int, like: Tensor) -> None:
         self.shape, self.dtype = (rows, like.shape[-1]), like.dtype
-        self.parts: dict[tuple[int, ...], Array] = {}
+        self.parts: dict[Part, Array] = {}
 
-    def part(self, *part: int) -> Array:
+    def part(self, part: Part) -> Array:
         return self.parts.setdefault(part, np.zeros(self.shape))
 
     def sum(self) -> Tensor:
@@ -187,36 +197,41 @@ class _Totals:
 
 
 def _share(run: Run, state: Array, shape: torch.Size) -> None:
-    """Runs a kernel over all batch elements and steps; `state` is the first one before, the last one after."""
+    """Runs a kernel over all batch elements and steps, and turns the first `state` into the last."""
     batch, length, _, states = shape
     threads = max(1, min(torch.get_num_threads(), batch * length * states // WORTH_A_THREAD))
     rows = max(1, min(batch, threads))
     cuts = [batch * i // rows for i in range(rows + 1)]
-    ranges = list(zip(cuts[:-1], cuts[1:], strict=True))
-    chunks = threads // rows
-    if chunks == 1:
-        _in_parallel([partial(run, state, state, *rows, 0, length, False) for rows in ranges])
+    ranges = list(pairwise(cuts))
+    chunks = min(threads // rows, length // SHORTEST_CHUNK)
+    if chunks <= 1:
+        _in_parallel([partial(run, state, state, (*rows, 0, length, False)) for rows in ranges])
         return
 
     # The first chunk, a short one, is done at once, while the others only carry their state on.
     cuts = [0, *(round(length * (CARRY_COST + c) / (CARRY_COST + chunks)) for c in range(chunks + 1))]
-    times = list(zip(cuts[:-1], cuts[1:], strict=True))
+    times = list(pairwise(cuts))
     carried = np.zeros((chunks + 1, *state.shape), state.dtype)
     product = np.zeros_like(carried)
     carried[0], product[:, :, 0] = state, 1
     parts = [(c, rows) for c in range(chunks + 1) for rows in ranges]
-    _in_parallel([partial(run, carried[c], product[c], *rows, *times[c], c > 0) for c, rows in parts if c < chunks])
+    _in_parallel(
+        [partial(run, carried[c], product[c], (*rows, *times[c], c > 0)) for c, rows in parts if c < chunks]
+    )
     before = carried[0].copy()
     for c in range(1, chunks + 1):
         before, carried[c] = carried[c] + _multiply(product[c], before), before
-    _in_parallel([partial(run, carried[c], product[c], *rows, *times[c], False) for c, rows in parts if c > 0])
+    _in_parallel(
+        [partial(run, carried[c], product[c], (*rows, *times[c], False)) for c, rows in parts if c > 0]
+    )
     state[...] = carried[chunks]
 
 
 def _multiply(product: Array, state: Array) -> Array:
-    """Complex and planar; a state of zero stays zero, even if the product of a growing system has overflown."""
+    """Complex and planar; a state of zero stays zero, even where a growing product overflows."""
     u, v = (part[:, 0] + 1j * part[:, 1] for part in (product, state))
-    result = np.where(v == 0, 0, u) * v
+    with np.errstate(all="ignore"):
+        result = np.where(v == 0, 0, u) * v
     return np.stack((result.real, result.imag), 1)
 
 

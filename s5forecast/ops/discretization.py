@@ -1,6 +1,6 @@
 """From continuous to discrete time, as plain differentiable torch.
 
-`x' = Lambda x + B u` becomes `x_t = Lambda_bar x_{t-1} + input_scale * (B u_t)`. Everything complex is planar.
+`x' = Lambda x + B u` becomes `x_t = Lambda_bar x_{t-1} + input_scale (B u_t)`. Complex means planar.
 """
 
 from collections.abc import Callable
@@ -16,7 +16,7 @@ TERMS = 13
 def zoh(Lambda: Tensor, step: Tensor) -> tuple[Tensor, Tensor]:
     """Zero-order hold: exact where the input is constant between the steps.
 
-    `Lambda_bar = exp(Lambda step)`, `input_scale = (Lambda_bar - 1) / Lambda`, which is `step` at `Lambda = 0`.
+    `Lambda_bar = exp(Lambda step)`, `input_scale = (Lambda_bar - 1) / Lambda`, `step` at `Lambda = 0`.
 
     Args:
         Lambda: `[..., 2, N]`.
@@ -98,8 +98,8 @@ def dirac(Lambda: Tensor, step: Tensor) -> tuple[Tensor, Tensor]:
 def _series(z_re: Tensor, z_im: Tensor) -> tuple[Tensor, Tensor]:
     """`(exp(z) - 1) / z = sum_k z^k / (k + 1)!`.
 
-    A polynomial with real coefficients is reduced modulo `(z - z0)(z - conj(z0)) = z^2 - 2 Re(z0) z + |z0|^2`, which
-    takes two real products a term (Knuth, The Art of Computer Programming, volume 2, section 4.6.4).
+    At `z = w`, a polynomial with real coefficients is its remainder modulo `(z - w)(z - conj(w))`, in two
+    real products a term (Knuth, The Art of Computer Programming, volume 2, section 4.6.4).
     """
     twice, norm = 2 * z_re, z_re.square() + z_im.square()
     high = torch.full_like(z_re, 1 / factorial(TERMS))

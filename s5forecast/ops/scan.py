@@ -51,12 +51,12 @@ def linear_scan(
 ) -> Tensor:
     """Linear recurrence over time, `x_t = a_t x_{t-1} + b_t`, complex and planar.
 
-    Computed in the widest dtype given, at least float32, and returned in the widest dtype given.
+    Computed in float32, or in float64 if any argument is; returned in half precision if all arguments are.
 
     Args:
         a: `[2, N]`, or `[B, T, 2, N]` for one factor per step.
         b: `[B, T, 2, N]`.
-        initial_state: `[B, 2, N]`, the state before the first step (after the last if `reverse`); zero if None.
+        initial_state: `[B, 2, N]`, the state before the first step (after the last if `reverse`), or zero.
         reverse: whether time runs from the last step to the first, `x_t = a_t x_{t+1} + b_t`.
         backend: a key of `BACKENDS`, or "auto".
 
@@ -92,15 +92,15 @@ def ssm_scan(
 ) -> Tensor:
     """Diagonal state-space model over regular or irregular steps, discretised on the way.
 
-    `x_t = Lambda_bar_t x_{t-1} + input_scale_t (B u)_t`, where `method` gives `Lambda_bar_t` and `input_scale_t` from
-    `Lambda` and the step `step dt_t`.
+    `x_t = Lambda_bar_t x_{t-1} + input_scale_t (B u)_t`, where `method` gives both factors for `Lambda` and
+    the step `step dt_t`. Dtypes are those of `linear_scan`.
 
     Args:
         Lambda: `[2, N]`.
         step: `[N]`, positive: the length of a unit step as each state sees it.
         dt: `[B, T]`, the time since the previous step in unit steps; one everywhere if None.
         Bu: `[B, T, 2, N]`.
-        initial_state: `[B, 2, N]`, the state before the first step (after the last if `reverse`); zero if None.
+        initial_state: `[B, 2, N]`, the state before the first step (after the last if `reverse`), or zero.
         method: a key of `DISCRETIZATIONS`.
         reverse: whether time runs from the last step to the first.
         backend: a key of `BACKENDS`, or "auto".
@@ -109,8 +109,8 @@ def ssm_scan(
         All states, `[B, T, 2, N]`.
 
     Raises:
-        ValueError: if shapes do not fit, the method is unknown, or the backend is unknown or does not run on the
-            device of `Bu`.
+        ValueError: if shapes do not fit, the method is unknown, or the backend is unknown or does not run on
+            the device of `Bu`.
 
     References:
         Simplified State Space Layers for Sequence Modeling, Smith, Warrington, Linderman, 2023.
@@ -169,12 +169,12 @@ def _numba_imports() -> bool:
 
 def _promote(*tensors: Tensor | None) -> tuple[list[Any], torch.dtype]:
     """The tensors in the dtype to compute in, and the dtype to return."""
-    dtype = tensors[0].dtype  # type: ignore[union-attr]
-    for tensor in tensors[1:]:
-        if tensor is not None:
-            dtype = torch.promote_types(dtype, tensor.dtype)
-    wide = torch.promote_types(dtype, torch.float32)
-    return [None if tensor is None else tensor.to(wide) for tensor in tensors], dtype
+    dtypes = {tensor.dtype for tensor in tensors if tensor is not None}
+    wide = torch.float64 if torch.float64 in dtypes else torch.float32
+    narrow = dtypes in ({torch.float16}, {torch.bfloat16})
+    return [
+        None if tensor is None else tensor.to(wide) for tensor in tensors
+    ], dtypes.pop() if narrow else wide
 
 
 def _module(backend: str) -> ModuleType:

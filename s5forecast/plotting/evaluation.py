@@ -38,12 +38,10 @@ def plot_calibration(
     styled(figure, title=title, height=HEIGHT)
     figure.update_xaxes(range=[0, 1], dtick=0.2, constrain="domain")
     figure.update_yaxes(range=[0, 1], dtick=0.2)
-    figure.update_xaxes(title="quantile level", col=1).update_xaxes(
-        title="share of the central interval", col=2
-    )
-    figure.update_yaxes(title="observed share below", col=1).update_yaxes(
-        title="observed share inside", col=2
-    )
+    figure.update_xaxes(title_text="quantile level", col=1)
+    figure.update_yaxes(title_text="observed share below", col=1)
+    figure.update_xaxes(title_text="share of the central interval", col=2)
+    figure.update_yaxes(title_text="observed share inside", col=2)
     return figure
 
 
@@ -66,10 +64,10 @@ def plot_error_by_horizon(
             if metric not in frame.columns:
                 raise ValueError(f"{name!r} has no metric {metric!r}; it has {list(frame.columns)}")
             figure.add_trace(_curve(frame.index, frame[metric], name, number, column == 1), 1, column)
-        figure.update_yaxes(title=metric, rangemode="tozero", tickformat="~g", col=column)
+        figure.update_yaxes(title_text=metric, rangemode="tozero", tickformat="~g", col=column)
     styled(figure, title=title, height=HEIGHT)
     figure.update_layout(hovermode="x unified")
-    return figure.update_xaxes(title="step ahead", tickformat="d")
+    return figure.update_xaxes(title_text="step ahead", tickformat="d")
 
 
 def _curve(x: pd.Series | pd.Index, y: pd.Series, name: str, number: int, legend: bool) -> go.Scatter:

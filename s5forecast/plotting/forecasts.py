@@ -45,12 +45,12 @@ def plot_forecast(
     names = {target: "target", item_id: "item_id", timestamp: "timestamp"}
     fans = _by_item(forecast, names, "forecast")
     chosen = _chosen(fans, items)
-    pasts = {} if history is None else _by_item(history, names, "history", "target")
-    futures = {} if actuals is None else _by_item(actuals, names, "actuals", "target")
+    pasts = {} if history is None else _beside(_by_item(history, names, "history", "target"), fans)
+    futures = {} if actuals is None else _beside(_by_item(actuals, names, "actuals", "target"), fans)
     traces = []
     for item in chosen:
         length = max_history or int(np.clip(7 * len(fans[item]), 50, 2000))
-        observed = [past.tail(length) for past in (pasts.get(item),) if past is not None]
+        observed = [pasts[item].tail(length)] if item in pasts else []
         observed += [futures[item]] if item in futures else []
         traces += _labelled(item, _layered(_observed(observed), _fan([fans[item]], mean)))
     return _figure(traces, chosen, target, timestamp, title)
@@ -68,7 +68,7 @@ def plot_backtest(
     max_history: int | None = None,
     title: str | None = None,
 ) -> go.Figure:
-    """Fan charts of the windows of a backtest over what happened; of windows that overlap, every one that is free.
+    """Fan charts of the windows of a backtest with what happened; where some overlap, the first is drawn.
 
     Arguments:
         backtest: a `Backtest`, or its frame of forecasts (item_id, cutoff, timestamp, target, quantiles).
@@ -84,8 +84,8 @@ def plot_backtest(
     """
     frame = getattr(backtest, "forecasts", backtest)
     names = {target: "target", item_id: "item_id", timestamp: "timestamp"}
-    pasts = {} if history is None else _by_item(history, names, "history", "target")
     fans = _by_item(frame, {}, "backtest", "target", "cutoff")
+    pasts = {} if history is None else _beside(_by_item(history, names, "history", "target"), fans)
     medians = {name: _by_item(other, {}, name, "cutoff") for name, other in (others or {}).items()}
     chosen = _chosen(fans, items)
     traces = []
@@ -106,7 +106,7 @@ def plot_backtest(
 
 
 def _by_item(frame: pd.DataFrame, names: dict[str, str], what: str, *needed: str) -> dict[str, pd.DataFrame]:
-    """Rows of each series in order of time, under the standard column names; one series may be without name."""
+    """Rows of each series in order of time, under the standard column names; a single one needs no name."""
     frame = frame.rename(columns=names)
     missing = [column for column in ("timestamp", *needed) if column not in frame.columns]
     if missing:
@@ -121,6 +121,13 @@ def _by_item(frame: pd.DataFrame, names: dict[str, str], what: str, *needed: str
         return {"": ordered}
     groups = dict(iter(ordered.groupby(ordered["item_id"].astype(str))))
     return {str(item): groups[str(item)] for item in frame["item_id"].unique()}
+
+
+def _beside(frames: dict[str, pd.DataFrame], fans: Mapping[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
+    """The frames by the names of the forecasts: a single series may be named in one of them only."""
+    if len(frames) == len(fans) == 1 and "" in {*frames, *fans}:
+        return dict(zip(fans, frames.values(), strict=True))
+    return frames
 
 
 def _chosen(series: Mapping[str, pd.DataFrame], items: Sequence[Any] | None) -> list[str]:
@@ -165,7 +172,7 @@ def _fan(windows: list[pd.DataFrame], mean: bool) -> list[go.Scatter]:
     """Bands from the widest to the narrowest, the median, and the mean if asked for or all there is."""
     columns = quantile_columns(windows[0])
     lower = [level for level in columns if level < 0.5 and round(1 - level, 10) in columns]
-    alpha = 1 - 0.6 ** (1 / max(len(lower), 1))  # the bands lie on one another
+    alpha = 1 - 0.5 ** (1 / max(len(lower), 1))  # the bands lie on one another
     shares = [f"{100 * (1 - 2 * level):.4g}" for level in lower]
     traces = [
         _band(windows, columns[level], columns[round(1 - level, 10)], f"{share} %", alpha)
@@ -238,10 +245,8 @@ def _joined(windows: list[pd.DataFrame], column: Any) -> np.ndarray:
     parts: list[np.ndarray] = []
     for window in windows:
         values = window[column].to_numpy()
-        if values.dtype.kind == "M":
-            values = values.astype("datetime64[ms]").astype(
-                object
-            )  # plotly draws NaT in the year 1677, None nowhere
+        if values.dtype.kind == "M":  # plotly draws NaT in the year 1677, None nowhere
+            values = values.astype("datetime64[ms]").astype(object)
         parts += [np.array([None if values.dtype == object else np.nan]), values]
     return np.concatenate(parts[1:])
 
@@ -259,8 +264,8 @@ def _labelled(item: str, traces: list[go.Scatter]) -> list[go.Scatter]:
 def _figure(traces: list[go.Scatter], items: list[str], y: str, x: str, title: str | None) -> go.Figure:
     figure = styled(go.Figure(traces), title=title, height=HEIGHT)
     figure.update_layout(hovermode="x unified")
-    figure.update_xaxes(title=x, hoverformat=_time_format(traces))
-    figure.update_yaxes(title=y, tickformat="~g")
+    figure.update_xaxes(title_text=x)
+    figure.update_yaxes(title_text=y, tickformat="~g")
     if len(items) > 1:
         shown = {item: [trace.meta["item"] == item for trace in traces] for item in items}
         figure.update_layout(updatemenus=[_menu(shown)], margin_t=92)
@@ -276,12 +281,3 @@ def _menu(shown: Mapping[str, list[bool]]) -> dict[str, Any]:
     ]
     place = {"x": 1, "xanchor": "right", "y": 1.12, "yanchor": "bottom", "pad": {"t": 0, "b": 0}}
     return {"buttons": buttons, "bgcolor": "rgba(128, 134, 142, 0.12)", "bordercolor": OBSERVED, **place}
-
-
-def _time_format(traces: list[go.Scatter]) -> str | None:
-    """How hovering shows the time: without the clock where all steps are at midnight."""
-    stamps = pd.Series(np.concatenate([np.asarray(trace.x) for trace in traces])).dropna().infer_objects()
-    if stamps.dtype.kind != "M":
-        return None
-    whole_days = (stamps == stamps.dt.normalize()).all()
-    return "%a %d %b %Y" if whole_days else "%a %d %b %Y %H:%M"

@@ -44,6 +44,7 @@ def styled(figure: go.Figure, *, title: str | None, height: int) -> go.Figure:
             title={"text": title, "x": 0, "xref": "paper", "xanchor": "left", "font": {"size": 17}}
         )
     axis = {"gridcolor": GRID, "zeroline": False, "automargin": True, "ticks": "outside", "tickcolor": GRID}
-    figure.update_xaxes(**axis, showgrid=False, linecolor=OBSERVED, showline=True)
-    figure.update_yaxes(**axis)
+    spike = {"spikecolor": OBSERVED, "spikethickness": 1, "spikedash": "solid"}
+    figure.update_xaxes(**axis, **spike, showgrid=False, linecolor=OBSERVED, showline=True)
+    figure.update_yaxes(**axis, title_standoff=14)
     return figure

@@ -180,6 +180,7 @@ def nan_forecast(forecasts):
         ({"windows": 0}, "windows=0"),
         ({"step": 0}, "step=0"),
         ({"quantile_levels": (0.5, 1.0)}, r"not in \(0, 1\)"),
+        ({"quantile_levels": (0.5, 0.5)}, "or repeat"),
         ({"metrics": ("WAPE",)}, "unknown metric 'WAPE'"),
         ({"metrics": ("MSIS",)}, "'0.025'"),
         ({"prediction_length": 2}, r"series 's' has shape \(3,\).*2 steps from 2024-01-01 08:00"),

@@ -81,6 +81,14 @@ def test_weighted_quantile_loss_in_closed_form():
     assert evaluate(label, forecasts, metrics=["WQL"])["WQL"] == pytest.approx((0.4 + 1.8) / 14)
 
 
+def test_quantile_losses_differ_by_the_mean_label():
+    rng = np.random.default_rng(3)
+    label, forecasts = rng.normal(size=(4, 5)), {level_name(q): rng.normal(size=(4, 5)) for q in LEVELS}
+    label[0, 0] = np.nan
+    values = evaluate(label, forecasts, metrics=["QL", "WQL"])
+    assert values["QL"] / np.nanmean(np.abs(label)) == pytest.approx(values["WQL"], rel=1e-12)
+
+
 def test_weighted_quantile_loss_tends_to_the_crps_of_a_gaussian():
     levels = (np.arange(400) + 0.5) / 400
     y = 0.7
@@ -111,7 +119,7 @@ def test_what_nothing_was_observed_for_is_nan():
 @pytest.mark.parametrize(
     ("forecasts", "metrics", "message"),
     [
-        ({"0.5": [[1.0]]}, ["CRPSS"], "'CRPSS'; choose from WQL, MASE"),
+        ({"0.5": [[1.0]]}, ["CRPSS"], "'CRPSS'; choose from WQL, QL"),
         ({"0.5": [[1.0]]}, "WQL", r"metrics=\('WQL',\)"),
         ({"0.5": [[1.0]]}, ["coverage_80"], "needs the forecast '0.1'"),
         ({"0.5": [[1.0]]}, ["MASE"], "give seasonal_error"),

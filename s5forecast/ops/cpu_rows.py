@@ -1,0 +1,110 @@
+"""What the CPU kernels are written with: the compiler's options, and rows.
+
+A row is a pointer into an array which, the compiler is told, overlaps with no row of another group. It would
+otherwise check all pairs of rows at every time step before it dares to vectorise: that takes longer than the
+arithmetic.
+
+Numba's cache only notices changes in the file of a kernel itself: delete `__pycache__` after a change here.
+"""
+
+import operator
+from collections.abc import Callable
+from typing import Any
+
+import numba
+import numpy as np
+from numba import types
+from numba.extending import intrinsic, lower_builtin, models, register_model, type_callable
+from numpy.typing import NDArray
+
+Array = NDArray[np.floating]
+Part = tuple[int, int, int, int, bool]  # first, last, start, stop, carry_only
+
+# Not "nnan" and "ninf": a NaN has to come through. Not "reassoc": it would undo rounding.
+OPTIONS: Any = {"nogil": True, "error_model": "numpy", "fastmath": {"contract", "nsz", "arcp"}}
+FLUSH = 64  # steps summed in the dtype of the input before they are added to the float64 sums
+GROUPS = 40
+
+
+def kernel(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Compiles on first use, and keeps the machine code on disk where some directory is writable."""
+    try:
+        return numba.njit(cache=True, **OPTIONS)(function)
+    except RuntimeError:
+        return numba.njit(**OPTIONS)(function)
+
+
+class Row(types.Type):
+    """A pointer to numbers of `dtype`; rows of different groups never overlap."""
+
+    def __init__(self, dtype: types.Type, group: int) -> None:
+        self.dtype = dtype
+        self.group = group
+        super().__init__(name=f"Row({dtype}, {group})")
+
+
+register_model(Row)(models.PointerModel)
+
+
+def _pointer(context: Any, builder: Any, array_type: Any, array: Any, offset: Any) -> Any:
+    return builder.gep(context.make_array(array_type)(context, builder, array).data, [offset])
+
+
+def _row(typingctx: Any, array: Any, group: Any, offset: Any) -> Any:
+    """The numbers of `array` (contiguous) from `offset` on."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return _pointer(context, builder, signature.args[0], arguments[0], arguments[2])
+
+    return Row(array.dtype, group.literal_value)(array, group, types.intp), generate
+
+
+def _planes(typingctx: Any, array: Any, group: Any, offset: Any, states: Any) -> Any:
+    """The real and the imaginary row, of `states` numbers each, from `offset` on; they take two groups."""
+    pair = types.Tuple([Row(array.dtype, group.literal_value + plane) for plane in range(2)])
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        array, _, offset, states = arguments
+        offsets = (offset, builder.add(offset, states))
+        rows = [_pointer(context, builder, signature.args[0], array, start) for start in offsets]
+        return context.make_tuple(builder, signature.return_type, rows)
+
+    return pair(array, group, types.intp, types.intp), generate
+
+
+row: Any = intrinsic(prefer_literal=True)(_row)
+planes: Any = intrinsic(prefer_literal=True)(_planes)
+
+
+def _annotate(builder: Any, instruction: Any, group: int) -> None:
+    module = builder.module
+    domain = module.add_metadata(["s5forecast rows"])
+    scopes = [module.add_metadata([f"group {k}", domain]) for k in range(GROUPS)]
+    instruction.set_metadata("alias.scope", module.add_metadata([scopes.pop(group)]))
+    instruction.set_metadata("noalias", module.add_metadata(scopes))
+
+
+@type_callable(operator.getitem)
+def _(context: Any) -> Any:
+    return lambda row, index: row.dtype if isinstance(row, Row) else None
+
+
+@type_callable(operator.setitem)
+def _(context: Any) -> Any:
+    return lambda row, index, value: types.none if isinstance(row, Row) else None
+
+
+@lower_builtin(operator.getitem, Row, types.Integer)
+def _(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+    pointer, index = arguments
+    value = builder.load(builder.gep(pointer, [index]))
+    _annotate(builder, value, signature.args[0].group)
+    return value
+
+
+@lower_builtin(operator.setitem, Row, types.Integer, types.Float)
+def _(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+    pointer, index, value = arguments
+    value = context.cast(builder, value, signature.args[2], signature.args[0].dtype)
+    _annotate(builder, builder.store(value, builder.gep(pointer, [index])), signature.args[0].group)
+    return context.get_dummy_value()

@@ -1,0 +1,160 @@
+"""Windows: what a batch holds equals what a loop over the series would put there, and never the future."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from s5forecast.data.features import calendar_features, default_lags, lag_offsets, num_calendar_features
+from s5forecast.data.frequency import Frequency
+from s5forecast.data.scaling import SCALINGS
+from s5forecast.data.series import read_series
+from s5forecast.data.windows import LastWindows, SeriesStore, TrainingWindows, WindowSpec, cut_range
+
+SPEC = WindowSpec("h", context_length=6, prediction_length=3, lags=[1, 2, 4], num_feat_dynamic_real=1,
+                  num_past_feat_dynamic_real=1, num_feat_static_real=1, num_feat_static_cat=1)  # fmt: skip
+
+
+def entry(length, seed):
+    rng = np.random.default_rng(seed)
+    target = rng.normal(10, 3, length)
+    target[rng.random(length) < 0.2] = np.nan
+    target[0] = 1.0
+    return {
+        "start": pd.Period("2024-01-01 07:00", "h") + seed,
+        "target": target,
+        "feat_dynamic_real": rng.normal(size=(1, length + 3)),
+        "past_feat_dynamic_real": rng.normal(size=(1, length)),
+        "feat_static_real": [seed / 10],
+        "feat_static_cat": [seed],
+    }
+
+
+@pytest.fixture(scope="module")
+def entries():
+    return [entry(length, seed) for seed, length in enumerate([20, 4, 1, 11])]
+
+
+@pytest.fixture(scope="module")
+def store(entries):
+    return SeriesStore(read_series(entries, SPEC, forecast=True), SPEC)
+
+
+def naive_window(one, cut):
+    """Values, lags and covariates of one window, step by step, in the units of the target."""
+    L, H = SPEC.context_length, SPEC.prediction_length
+    at = lambda array, p: array[p] if 0 <= p < len(array) else np.nan  # noqa: E731
+    values = [at(one["target"], cut + s) for s in range(-L, H)]
+    lags = []
+    for step in range(-L, H):
+        ahead = max(step + 1, 0)
+        distances = [lag * max(1, -(-ahead // lag)) for lag in SPEC.lags]
+        lags.append([at(one["target"], cut + step - d) for d in distances])
+    known = [at(one["feat_dynamic_real"][0], cut + s) for s in range(-L, H)]
+    past = [at(one["past_feat_dynamic_real"][0], cut + s) for s in range(-L, H)]
+    return np.array(values), np.array(lags), np.stack([known, past], -1)
+
+
+@pytest.mark.parametrize(("index", "cut"), [(0, 20), (0, 10), (0, 2), (1, 4), (2, 1), (3, 8)])
+def test_a_window_is_what_a_loop_would_gather(entries, store, index, cut):
+    batch = store.gather(torch.tensor([index]), torch.tensor([cut]))
+    values, lags, covariates = naive_window(entries[index], cut)
+    loc, scale = batch.loc.item(), batch.scale.item()
+    for found, mask, expected in ((batch.values, batch.mask, values), (batch.lags, batch.lag_mask, lags)):
+        assert np.array_equal(mask[0].numpy() == 1, ~np.isnan(expected))
+        restored = loc + scale * found[0].double().numpy()
+        assert np.allclose(restored[~np.isnan(expected)], expected[~np.isnan(expected)], rtol=1e-5)
+        assert (found[0].numpy()[np.isnan(expected)] == 0).all()
+    assert np.allclose(batch.covariates[0].numpy(), covariates, equal_nan=True)
+    assert np.allclose(batch.target[0].numpy(), np.nan_to_num(values[6:]))
+    context = values[:6][~np.isnan(values[:6])]
+    assert loc == pytest.approx(context.mean())
+    assert batch.static_cat.tolist() == [[index]]
+    assert batch.static_real[0, 0].item() == pytest.approx(index / 10)
+
+
+def test_what_an_input_holds_does_not_depend_on_the_future(entries, store):
+    changed = [dict(one) for one in entries]
+    changed[0]["target"] = changed[0]["target"].copy()
+    changed[0]["target"][12:] = 1e6
+    other = SeriesStore(read_series(changed, SPEC, forecast=True), SPEC)
+    index, cut = torch.tensor([0]), torch.tensor([12])
+    a, b = store.gather(index, cut), other.gather(index, cut)
+    for name in ("lags", "lag_mask", "loc", "scale", "level", "calendar", "static_real"):
+        assert torch.equal(getattr(a, name), getattr(b, name)), name
+    assert torch.equal(a.values[:, :6], b.values[:, :6])
+
+
+def test_training_windows_are_reproducible_and_within_the_series(store):
+    def draw():
+        generator = torch.Generator().manual_seed(3)
+        return list(TrainingWindows(store, batch_size=64, num_batches=2, generator=generator))
+
+    for a, b in zip(draw(), draw(), strict=True):
+        assert all(torch.equal(x, y) for x, y in zip(a[:5], b[:5], strict=True))
+        assert (a.mask[:, 6:].sum(1) + (a.target == 0).sum(1) >= 0).all()
+    low, high = cut_range(store, torch.arange(4))
+    assert (low >= 1).all() and (low[[0, 1, 3]] <= high[[0, 1, 3]]).all()
+    assert high.tolist() == [17, 1, 0, 8]
+
+
+def test_the_last_windows(store):
+    (ahead,) = LastWindows(store, batch_size=10, known=False)
+    assert (ahead.mask[:, 6:] == 0).all() and len(ahead.values) == 4
+    known = list(LastWindows(store, batch_size=2, known=True))
+    assert sum(len(batch.values) for batch in known) == 3  # a series of one value has nothing to compare with
+
+
+def test_lags_over_the_horizon_reach_back_to_what_is_known():
+    offsets = lag_offsets(torch.tensor([1, 3]), context_length=2, prediction_length=7)
+    assert offsets[:2].tolist() == [[-1, -3], [-1, -3]]
+    assert offsets[2:, 0].tolist() == [-1, -2, -3, -4, -5, -6, -7]
+    assert offsets[2:, 1].tolist() == [-3, -3, -3, -6, -6, -6, -9]
+
+
+@pytest.mark.parametrize("alias", ["ms", "s", "min", "15min", "h", "D", "B", "W-TUE", "MS", "QS-FEB", "YS", "2h"])
+def test_calendar_features_follow_the_calendar(alias):
+    frequency = Frequency.parse(alias)
+    start = frequency.period(pd.Timestamp("2023-11-01"), exact=False)
+    steps = torch.arange(400)
+    features = calendar_features(frequency, start.ordinal + frequency.multiple * steps)
+    assert features.shape == (400, num_calendar_features(frequency)) and (features.abs() <= 1).all()
+    for season in frequency.seasons:
+        if season < 200 and alias != "W-TUE":  # a year is no whole number of weeks
+            assert any(torch.allclose(column[season:], column[:-season], atol=1e-4) for column in features.T)
+
+
+def test_the_week_begins_on_monday():
+    frequency = Frequency.parse("D")
+    monday = torch.tensor([pd.Period("2024-01-01", "D").ordinal])
+    week = calendar_features(frequency, monday)
+    assert week[0, 0].item() == pytest.approx(0.0, abs=1e-6)  # sine of the week's phase
+
+
+@pytest.mark.parametrize("scaling", SCALINGS)
+@pytest.mark.parametrize("factor", [1e-9, 1.0, 1e12])
+def test_scalings_are_equivariant(scaling, factor):
+    torch.manual_seed(0)
+    values, mask = torch.randn(5, 9).double() + 3, (torch.rand(5, 9) > 0.3).double()
+    mask[0] = 0
+    mask[1, 1:] = 0
+    loc, scale = SCALINGS[scaling](values, mask)
+    scaled_loc, scaled_scale = SCALINGS[scaling](values * factor, mask)
+    assert torch.isfinite(loc).all() and (scale > 0).all()
+    if scaling != "none":
+        observed = mask.sum(1) > 0
+        assert torch.allclose(scaled_scale[observed], scale[observed] * factor, rtol=1e-9)
+        assert torch.allclose(scaled_loc[observed], loc[observed] * factor, rtol=1e-9)
+
+
+def test_standard_scaling_is_mean_and_deviation_of_what_is_observed():
+    values, mask = torch.tensor([[1.0, 3.0, 100.0, 5.0]]).double(), torch.tensor([[1.0, 1.0, 0.0, 1.0]]).double()
+    loc, scale = SCALINGS["standard"](values, mask)
+    assert loc.item() == 3 and scale.item() == pytest.approx(np.std([1, 3, 5]))
+    assert SCALINGS["last"](values, mask)[0].item() == 5
+    assert SCALINGS["mean"](values, mask)[1].item() == 3
+
+
+def test_default_lags():
+    assert default_lags(Frequency.parse("h")) == [1, 24, 48, 168, 336]
+    assert default_lags(Frequency.parse("MS")) == [1, 12, 24]

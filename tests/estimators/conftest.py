@@ -1,0 +1,53 @@
+"""Small estimators and data sets on which every contract is run."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from s5forecast.estimators import S5Estimator
+
+H, L = 4, 12
+SMALL = dict(
+    freq="h",
+    prediction_length=H,
+    context_length=L,
+    lags_seq=[1, 6],
+    width=8,
+    num_layers=1,
+    state_size=4, layer_kwargs={"backend": "chunked"},
+    batch_size=4,
+    num_batches_per_epoch=2,
+    max_epochs=1,
+    device="cpu",
+    trainer_kwargs={"enable_progress_bar": False},
+)
+
+# Every estimator, with every output it offers, goes through the one contract.
+ESTIMATORS = {
+    f"{name}-{output}": (cls, output)
+    for name, cls in {"direct": S5Estimator}.items()
+    for output in ("quantile", "student_t", "normal", "negative_binomial")
+}
+
+
+@pytest.fixture(params=ESTIMATORS)
+def make(request):
+    cls, output = ESTIMATORS[request.param]
+    return lambda **kwargs: cls(**{**SMALL, "distr_output": output, **kwargs})
+
+
+@pytest.fixture
+def make_one():
+    return lambda **kwargs: S5Estimator(**{**SMALL, **kwargs})
+
+
+def entry(length=60, item_id="a", seed=0, start="2024-01-01 05:00", dtype=np.float32, **fields):
+    """Hourly counts with a cycle of six hours."""
+    rng = np.random.default_rng(seed)
+    target = rng.poisson(5 + 4 * np.sin(np.arange(length) * np.pi / 3)).astype(dtype)
+    return {"start": pd.Period(start, "h"), "target": target, "item_id": item_id, **fields}
+
+
+@pytest.fixture
+def data():
+    return [entry(60, "a", 0, info={"note": 1}), entry(45, "b", 1), entry(80, "c", 2)]

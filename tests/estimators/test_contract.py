@@ -1,0 +1,226 @@
+"""What GluonTS and its users expect of an estimator and its predictor; each member of the list passes all of it."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from conftest import H, entry
+from gluonts.dataset.common import ListDataset
+from gluonts.dataset.pandas import PandasDataset
+from gluonts.dataset.split import split
+from gluonts.ev.metrics import MASE, MeanWeightedSumQuantileLoss
+from gluonts.evaluation import make_evaluation_predictions
+from gluonts.model import evaluate_model
+from gluonts.model.forecast import Forecast
+from gluonts.model.predictor import Predictor
+from gluonts.torch.model.estimator import PyTorchLightningEstimator
+from gluonts.torch.model.predictor import PyTorchPredictor
+
+LEVELS = [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9]
+
+
+def arrays(forecasts):
+    return np.stack([np.stack([f.mean, *(f.quantile(q) for q in LEVELS)]) for f in forecasts])
+
+
+@pytest.mark.parametrize("validated", [False, True])
+def test_train_and_predict(make, data, validated):
+    estimator = make()
+    assert isinstance(estimator, PyTorchLightningEstimator)
+    predictor = estimator.train(data, data if validated else None)
+    assert isinstance(predictor, PyTorchPredictor)
+    forecasts = list(predictor.predict(data))
+    for given, forecast in zip(data, forecasts, strict=True):
+        assert isinstance(forecast, Forecast)
+        assert forecast.start_date == given["start"] + len(given["target"])
+        assert forecast.item_id == given["item_id"] and forecast.info == given.get("info")
+        assert forecast.prediction_length == H and len(forecast.index) == H
+        assert forecast.mean.shape == (H,)
+        for level in (0.05, *LEVELS, 0.99, "0.5"):
+            assert forecast.quantile(level).shape == (H,)
+        assert np.array_equal(forecast.median, forecast.quantile(0.5))
+    found = arrays(forecasts)
+    assert np.isfinite(found).all()
+    assert (np.diff(found[:, 1:], axis=1) >= 0).all(), "quantiles cross"
+    assert (found[:, 0] > found[:, 1]).all() and (found[:, 0] < found[:, -1]).all(), "the mean is outside"
+
+
+def test_all_kinds_of_features(make):
+    def with_features(length, known, **kwargs):
+        return entry(
+            length,
+            feat_dynamic_real=np.random.default_rng(0).normal(size=(2, length + known)),
+            past_feat_dynamic_real=np.random.default_rng(1).normal(size=(1, length)),
+            feat_static_real=[0.5],
+            feat_static_cat=[1, 0],
+            **kwargs,
+        )
+
+    estimator = make(
+        num_feat_dynamic_real=2, num_past_feat_dynamic_real=1,
+        num_feat_static_real=1, num_feat_static_cat=2, cardinality=[3, 2],
+    )  # fmt: skip
+    predictor = estimator.train([with_features(60, 0), with_features(50, 0, item_id="b")])
+    (forecast,) = predictor.predict([with_features(40, H)])
+    assert np.isfinite(forecast.mean).all()
+    unseen = with_features(40, H) | {"feat_static_cat": [7, -1]}
+    assert np.isfinite(next(predictor.predict([unseen])).mean).all()
+    missing = with_features(40, H)
+    missing["feat_dynamic_real"][0, 5] = np.nan
+    assert np.isfinite(next(predictor.predict([missing])).mean).all()
+
+
+def test_gluonts_evaluation(make):
+    frame = pd.DataFrame({"target": entry(100)["target"]}, index=pd.date_range("2024", periods=100, freq="h"))
+    data = PandasDataset({"a": frame, "b": frame + 1})
+    train, template = split(data, offset=-3 * H)
+    predictor = make().train(train)
+    test = template.generate_instances(H, windows=3)
+    metrics = evaluate_model(predictor, test_data=test, metrics=[MeanWeightedSumQuantileLoss(LEVELS), MASE()])
+    assert np.isfinite(metrics.to_numpy()).all()
+    forecasts, labels = make_evaluation_predictions(data, predictor=predictor, num_samples=10)
+    for forecast, label in zip(forecasts, labels, strict=True):
+        assert list(forecast.index) == list(label.index[-H:])
+
+
+def test_saved_and_loaded_in_another_process(make, data, tmp_path):
+    predictor = make().train(data)
+    predictor.serialize(tmp_path)
+    again = Predictor.deserialize(tmp_path)
+    assert isinstance(again, type(predictor)) and again == predictor
+    assert np.array_equal(arrays(again.predict(data)), arrays(predictor.predict(data)))
+    expected = arrays(predictor.predict([entry()]))
+    np.save(tmp_path / "expected.npy", expected)
+    program = (
+        "import sys, numpy as np; from pathlib import Path; sys.path[:0] = [sys.argv[2]]\n"
+        "from gluonts.model.predictor import Predictor\n"
+        "from conftest import entry; from test_contract import arrays\n"
+        "folder = Path(sys.argv[1]); found = arrays(Predictor.deserialize(folder).predict([entry()]))\n"
+        "assert np.allclose(found, np.load(folder / 'expected.npy'), rtol=1e-6)"
+    )
+    here = str(__file__).rsplit("/", 1)[0]
+    run = subprocess.run([sys.executable, "-c", program, str(tmp_path), here], capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
+
+
+def test_only_tensors_are_unpickled(make_one, data, tmp_path):
+    make_one().train(data).serialize(tmp_path)
+    assert {path.suffix for path in tmp_path.iterdir()} == {".json", ".pt", ".txt"} & {
+        path.suffix for path in tmp_path.iterdir()
+    }
+    state = torch.load(tmp_path / "prediction-net-state.pt", weights_only=True)
+    assert all(isinstance(value, torch.Tensor) for value in state.values())
+
+
+def test_training_goes_on_from_a_predictor(make, data):
+    first = make().train(data)
+    # Without a step of training the weights are those that were given.
+    same = make(lr=0.0, ssm_lr=0.0).train_from(first, data)
+    assert np.array_equal(arrays(same.predict(data)), arrays(first.predict(data)))
+    further = make().train_from(first, data)
+    assert not np.array_equal(arrays(further.predict(data)), arrays(first.predict(data)))
+
+
+def test_the_same_seed_gives_the_same_forecasts(make, data):
+    torch.manual_seed(3)
+    drawn = torch.rand(1)
+    torch.manual_seed(3)
+    first = arrays(make(seed=1).train(data, data).predict(data))
+    assert torch.equal(torch.rand(1), drawn), "the global random state was changed"
+    second = arrays(make(seed=1).train(data, data).predict(data))
+    assert np.array_equal(first, second)
+    assert not np.array_equal(first, arrays(make(seed=2).train(data, data).predict(data)))
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.int64, np.float32])
+def test_dtypes_of_the_target(make, dtype):
+    data = [entry(dtype=dtype)]
+    (forecast,) = make().train(data).predict(data)
+    expected = np.float32 if dtype is np.float32 else np.float64
+    assert forecast.quantile(0.5).dtype == expected
+
+
+def test_missing_values_and_short_series(make):
+    holes = entry(70)
+    holes["target"][[3, 10, 11, 50, 68, 69]] = np.nan
+    lost = entry(70, "lost")
+    lost["target"][30:] = np.nan  # nothing within the context
+    late = entry(70, "late")
+    late["target"][:60] = np.nan
+    data = [holes, lost, late, entry(3, "short"), entry(1, "single")]
+    forecasts = list(make().train(data).predict(data))
+    assert np.isfinite(arrays(forecasts)).all()
+
+
+@pytest.mark.parametrize("scale", [1e-9, 1.0, 1e12])
+def test_extreme_scales_and_constant_series(make, scale):
+    data = [entry(50, "scaled"), entry(50, "constant"), entry(50, "zero")]
+    data[0]["target"] = (data[0]["target"] * scale).astype(np.float64)
+    data[1]["target"] = np.full(50, scale)
+    data[2]["target"] = np.zeros(50)
+    found = arrays(make().train(data).predict(data))
+    assert np.isfinite(found).all()
+    assert abs(found[0]).max() < 1e3 * scale
+
+
+def test_counts_stay_counts(make_one):
+    data = [entry()]
+    predictor = make_one(distr_output="negative_binomial").train(data)
+    (forecast,) = predictor.predict(data)
+    for level in LEVELS:
+        assert (forecast.quantile(level) >= 0).all() and (forecast.quantile(level) % 1 == 0).all()
+    samples = forecast.to_sample_forecast(50).samples
+    assert samples.shape == (50, H) and (samples >= 0).all()
+
+
+@pytest.mark.parametrize("freq", ["h", "15min", "D", "B", "W-TUE", "MS", "ME", "QS-FEB", "YE", "H", "M"])
+def test_frequencies(make_one, freq):
+    estimator = make_one(freq=freq)
+    start = estimator.spec.frequency.period(pd.Timestamp("2024-01-01"), exact=False)
+    data = [entry() | {"start": start}]
+    (forecast,) = estimator.train(data).predict(data)
+    assert np.isfinite(forecast.mean).all() and forecast.start_date.freqstr == start.freqstr
+
+
+def test_from_inputs_counts_the_features(data):
+    from s5forecast import S5Estimator
+
+    data = ListDataset([e | {"feat_static_cat": [i], "feat_dynamic_real": [e["target"]]} for i, e in enumerate(data)], "h")
+    estimator = S5Estimator.from_inputs(data, freq="h", prediction_length=4)
+    assert estimator.spec.num_feat_dynamic_real == 1 and estimator.cardinality == [3]
+
+
+def test_a_batch_at_a_time_equals_one_by_one(make, data):
+    predictor = make().train(data)
+    together = arrays(predictor.predict(data))
+    alone = np.concatenate([arrays(predictor.predict([one])) for one in data])
+    assert np.allclose(together, alone, rtol=1e-4, atol=1e-4)
+    mean, quantiles = predictor.predict_quantiles(data, LEVELS)
+    assert np.allclose(np.moveaxis(quantiles, -1, 1), together[:, 1:], rtol=1e-5)
+    assert np.allclose(mean, together[:, 0], rtol=1e-5)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_a_predictor_from_a_gpu_loads_on_a_cpu(make, data, tmp_path):
+    predictor = make(device="cuda").train(data)
+    predictor.serialize(tmp_path)
+    again = type(predictor).deserialize(tmp_path, device="cpu")
+    assert np.allclose(arrays(again.predict(data)), arrays(predictor.predict(data)), rtol=1e-3, atol=1e-3)
+
+
+def test_weights_tagged_with_an_absent_device_load_on_a_cpu(make_one, data, tmp_path, monkeypatch):
+    predictor = make_one().train(data)
+    predictor.serialize(tmp_path)
+    seen = {}
+    load = torch.load
+
+    def recorded(*args, **kwargs):
+        seen.update(kwargs)
+        return load(*args, **kwargs)
+
+    monkeypatch.setattr(torch, "load", recorded)
+    type(predictor).deserialize(tmp_path)
+    assert seen["map_location"] == "cpu" and seen["weights_only"] is True

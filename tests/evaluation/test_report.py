@@ -1,0 +1,124 @@
+import re
+from dataclasses import replace
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from s5forecast.evaluation.backtest import Backtest, backtest
+from s5forecast.evaluation.baselines import NaivePredictor, SeasonalNaivePredictor
+from s5forecast.evaluation.report import leaderboard, report
+
+STAMPS = pd.date_range("2024-01-01", periods=100, freq="h")
+
+
+@pytest.fixture(scope="module")
+def history():
+    time = np.arange(100)
+    values = {"<small>": np.sin(time / 4), "large": 50 + 9 * np.sin(time / 4) + np.cos(3 * time)}
+    return pd.concat(
+        [pd.DataFrame({"item_id": item, "timestamp": STAMPS, "target": y}) for item, y in values.items()]
+    )
+
+
+@pytest.fixture(scope="module")
+def backtests(history):
+    groups = history.groupby("item_id")["target"]
+    entries = [{"item_id": i, "start": pd.Period(STAMPS[0], "h"), "target": y.to_numpy()} for i, y in groups]
+    predictors = {"first & best": SeasonalNaivePredictor(8, 25), "naive": NaivePredictor(8)}
+    results = {n: backtest(p, entries, prediction_length=8, windows=3, name=n) for n, p in predictors.items()}
+    results["first & best"] = replace(results["first & best"], fit_seconds=1.25)
+    return results
+
+
+class Page(HTMLParser):
+    def __init__(self, text):
+        super().__init__()
+        self.tags = []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+
+    def all(self, tag):
+        return [attrs for name, attrs in self.tags if name == tag]
+
+
+@pytest.fixture(scope="module")
+def text(backtests, history):
+    future = backtests["naive"].forecasts.drop(columns=["target", "cutoff"]).tail(16)
+    return report(backtests, title="A <title>", history=history, forecast=future, note="5 < 6")
+
+
+def test_one_page_without_network(text):
+    page = Page(text)
+    assert not [attrs for attrs in page.all("script") if "src" in attrs]
+    assert not page.all("link") and not page.all("img") and not page.all("iframe")
+    assert text.count("plotly.js v") == 1
+    assert str(Path(__file__).parents[2]) not in text and len(text) < 8e6
+    assert "sendChartToCloud" not in re.sub(r"<script>.*?</script>", "", text, count=1, flags=re.DOTALL)
+
+
+def test_all_sections_are_there(text):
+    assert re.findall(r"<h2>(.*?)</h2>", text) == [
+        "Leaderboard",
+        "Forecast",
+        "Backtest windows",
+        "Calibration",
+        "Error over the horizon",
+    ]
+    for name in ("forecast", "backtest", "calibration", "horizon"):
+        assert f'<div id="{name}"' in text
+    assert "A &lt;title&gt;" in text and "5 &lt; 6" in text and "<small>" not in text
+    assert "2 series, 3 windows of 8 steps: first &amp; best has a WQL of" in text
+    assert re.search(r"\d+ % lower than naive", text)
+
+
+def test_selectors_list_the_series_by_size(text):
+    page = Page(text)
+    assert [attrs["data-figure"] for attrs in page.all("select")] == ["forecast", "backtest"]
+    assert [attrs["value"] for attrs in page.all("option")] == ["large", "<small>"] * 2
+
+
+def test_the_best_are_marked(text, backtests):
+    rows = re.findall(r"<tr><th>(.*?)</th>(.*?)</tr>", text)
+    table = {name: re.findall(r"<td(.*?)>(.*?)</td>", cells) for name, cells in rows}
+    assert list(table) == ["model", "first &amp; best", "naive"]
+    assert table["first &amp; best"][0][0] == ' class="best"' and not table["naive"][0][0]
+    assert table["first &amp; best"][4][1] == "1.250" and table["naive"][4][1] == "–"
+    backwards = dict(reversed(backtests.items()))
+    assert list(leaderboard(backwards).columns[-2:]) == ["fit_seconds", "predict_seconds"]
+
+
+def test_is_written_where_asked(backtests, tmp_path):
+    path = report(list(backtests.values())[:1], tmp_path / "report.html")
+    assert path == tmp_path / "report.html"
+    page = path.read_text(encoding="utf-8")
+    assert page.startswith("<!doctype html>") and 'id="forecast"' not in page
+    assert [entry.name for entry in tmp_path.iterdir()] == ["report.html"]
+
+
+def test_a_frame_without_seasonal_errors_is_reported_too(backtests):
+    other = Backtest.from_frame(backtests["naive"].forecasts, name="x", metrics=("coverage_80", "WQL"))
+    assert "coverage of 80 %" in report([other])
+
+
+def test_a_perfect_rival_is_no_measure(backtests):
+    perfect = backtests["naive"].forecasts.copy()
+    for column in ("mean", *(f"0.{level}" for level in range(1, 10))):
+        perfect[column] = perfect["target"]
+    best = replace(backtests["naive"], name="oracle", forecasts=perfect)
+    assert "naive has a WQL of" in report([backtests["naive"], best])
+
+
+def test_a_single_step_has_no_error_over_the_horizon(backtests):
+    first = backtests["naive"].forecasts.groupby(["item_id", "cutoff"]).head(1)
+    assert 'id="horizon"' not in report([replace(backtests["naive"], forecasts=first)])
+
+
+def test_names_must_differ(backtests):
+    for wrong in ([], [backtests["naive"]] * 2):
+        with pytest.raises(ValueError, match="names that differ"):
+            report(wrong)

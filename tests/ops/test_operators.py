@@ -1,0 +1,164 @@
+"""The operators as PyTorch and the operating system see them: tracing, errors, threads, forks."""
+
+import os
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+import torch
+
+from s5forecast.ops import BACKENDS, DISCRETIZATIONS, cpu, linear_scan, ssm_scan
+
+B, T, N = 3, 20, 4
+
+
+@pytest.fixture
+def inputs():
+    torch.manual_seed(0)
+    Lambda = torch.stack((-torch.rand(N), torch.randn(N)))
+    return [Lambda, torch.rand(N), torch.rand(B, T), torch.randn(B, T, 2, N), torch.randn(B, 2, N)]
+
+
+class Model(torch.nn.Module):
+    """Both operators, one after the other and in both directions, slicing the last state."""
+
+    def __init__(self, backend):
+        super().__init__()
+        self.backend = backend
+
+    def forward(self, poles, step, dt, Bu, x0):  # export turns names into lower case: not "Lambda"
+        x = ssm_scan(poles, step, dt, Bu, x0, backend=self.backend)
+        y = linear_scan(poles, x, x[:, -1], reverse=True, backend=self.backend)
+        return x, y[:, 0]
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_opcheck(backend, inputs):
+    Lambda, step, dt, Bu, x0 = (v.requires_grad_() for v in inputs)
+    for state in (None, x0):
+        for a in (Lambda, torch.randn_like(Bu).requires_grad_()):
+            torch.library.opcheck(torch.ops.s5forecast.linear_scan.default, (a, Bu, state, False, backend))
+        for method in BACKENDS[backend].methods:
+            for steps in (None, dt):
+                arguments = (Lambda, step, steps, Bu, state, method, True, backend)
+                torch.library.opcheck(torch.ops.s5forecast.ssm_scan.default, arguments)
+
+
+@pytest.mark.parametrize("backend", ("auto", "chunked"))
+def test_compile_without_graph_breaks(backend, inputs):
+    inputs = [v.requires_grad_() for v in inputs]
+    model = Model(backend)
+    expected = model(*inputs)
+    torch._dynamo.reset()
+    result = torch.compile(model, fullgraph=True, backend="aot_eager")(*inputs)
+    for u, v in zip(result, expected, strict=True):
+        torch.testing.assert_close(u, v)
+    gradients = [torch.autograd.grad(sum(v.sum() for v in x), inputs) for x in (result, expected)]
+    for u, v in zip(*gradients, strict=True):
+        torch.testing.assert_close(u, v, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("backend", ("auto", "chunked"))
+def test_export(backend, inputs):
+    program = torch.export.export(Model(backend), tuple(inputs))
+    for u, v in zip(program.module()(*inputs), Model(backend)(*inputs), strict=True):
+        torch.testing.assert_close(u, v)
+
+
+def test_auto_is_the_kernels_on_the_cpu(inputs):
+    assert torch.equal(ssm_scan(*inputs), ssm_scan(*inputs, backend="cpu"))
+
+
+def test_auto_without_numba(inputs, monkeypatch):
+    monkeypatch.setattr("s5forecast.ops.scan._numba_imports", lambda: False)
+    assert torch.equal(ssm_scan(*inputs), ssm_scan(*inputs, backend="chunked"))
+
+
+def test_autocast_leaves_the_state_in_float32(inputs):
+    Lambda, step, dt, Bu, x0 = inputs
+    with torch.autocast("cpu", torch.bfloat16):
+        half = Bu @ torch.eye(N)
+        assert half.dtype == torch.bfloat16
+        assert ssm_scan(Lambda, step, dt, half, x0).dtype == torch.float32
+
+
+@pytest.mark.parametrize("backend", ["auto", *BACKENDS])
+def test_errors_name_the_argument_and_the_shapes(backend, inputs):
+    Lambda, step, dt, Bu, x0 = inputs
+    for wrong, message in (
+        ((Lambda, Bu[0]), r"'b' has shape \[20, 2, 4\], expected \[B, T, 2, N\]"),
+        ((Lambda[:, :3], Bu), r"'a' has shape \[2, 3\], expected \[2, 4\] or \[3, 20, 2, 4\]"),
+        ((Lambda, Bu, x0[:2]), r"'initial_state' has shape \[2, 2, 4\], expected \[3, 2, 4\]"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            linear_scan(*wrong, backend=backend)
+    for wrong, message in (
+        ((Lambda[:1], step, dt, Bu), r"'Lambda' has shape \[1, 4\], expected \[2, 4\]"),
+        ((Lambda, step[:1], dt, Bu), r"'step' has shape \[1\], expected \[4\]"),
+        ((Lambda, step, dt[:, 1:], Bu), r"'dt' has shape \[3, 19\], expected \[3, 20\]"),
+        ((Lambda, step, dt, Bu[:, :, 0]), r"'Bu' has shape \[3, 20, 4\], expected \[B, T, 2, N\]"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            ssm_scan(*wrong, backend=backend)
+
+
+def test_errors_list_the_names(inputs):
+    with pytest.raises(ValueError, match=", ".join(BACKENDS)):
+        ssm_scan(*inputs, backend="gpu")
+    with pytest.raises(ValueError, match=", ".join(DISCRETIZATIONS)):
+        ssm_scan(*inputs, method="euler")
+
+
+def test_error_on_another_device(inputs):
+    inputs = [v.to("meta") for v in inputs]
+    with pytest.raises(ValueError, match="'cpu' runs on cpu, the tensors are on meta"):
+        ssm_scan(*inputs, backend="cpu")
+    assert ssm_scan(*inputs).device.type == "meta"
+
+
+@pytest.fixture
+def many_parts(monkeypatch):
+    monkeypatch.setattr(cpu, "WORTH_A_THREAD", 1)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(3)
+    yield
+    torch.set_num_threads(threads)
+
+
+def test_number_of_threads_changes(inputs, many_parts):
+    results = []
+    for threads in (3, 1, 4, 2):
+        torch.set_num_threads(threads)
+        results.append(ssm_scan(*inputs))
+    assert all(torch.equal(x, results[0]) for x in results)
+
+
+def test_calls_from_several_threads(inputs, many_parts):
+    expected = ssm_scan(*inputs)
+    with ThreadPoolExecutor(4) as pool:
+        for future in [pool.submit(ssm_scan, *inputs) for _ in range(50)]:
+            assert torch.equal(future.result(), expected)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+def test_fork(inputs, many_parts):
+    expected = ssm_scan(*inputs)
+    child = os.fork()
+    if child == 0:
+        os._exit(0 if torch.equal(ssm_scan(*inputs), expected) else 1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    assert torch.equal(ssm_scan(*inputs), expected)
+
+
+def test_no_writable_cache(monkeypatch):
+    from s5forecast.ops import cpu_rows
+
+    njit = cpu_rows.numba.njit
+
+    def refuse(**options):
+        if options.pop("cache", False):
+            raise RuntimeError("cannot cache function 'f': no locator available")
+        return njit(**options)
+
+    monkeypatch.setattr(cpu_rows.numba, "njit", refuse)
+    assert cpu_rows.kernel(lambda x: x + 1)(1) == 2

@@ -1,0 +1,153 @@
+import numpy as np
+import pandas as pd
+import pytest
+from scipy.special import ndtri
+
+from s5forecast.plotting.forecasts import plot_backtest, plot_forecast
+
+LEVELS = [f"0.{level}" for level in range(1, 10)]
+
+
+def history(*items, length=60, freq="h"):
+    stamps = pd.date_range("2024-01-01", periods=length, freq=freq)
+    rng = np.random.default_rng(0)
+    return pd.concat(
+        [
+            pd.DataFrame({"item_id": item, "timestamp": stamps, "target": rng.normal(size=length)})
+            for item in items
+        ],
+        ignore_index=True,
+    )
+
+
+def forecast(*items, start="2024-01-03 12:00", length=4, freq="h"):
+    stamps = pd.date_range(start, periods=length, freq=freq)
+    quantiles = {level: np.arange(length) + ndtri(float(level)) for level in LEVELS}
+    parts = [
+        pd.DataFrame({"item_id": item, "timestamp": stamps, "mean": np.arange(length) + 0.1, **quantiles})
+        for item in items
+    ]
+    return pd.concat(parts, ignore_index=True)
+
+
+def windows(*items, steps=(0, 4, 8)):
+    start = pd.Timestamp("2024-01-03 12:00")
+    cuts = [start + pd.Timedelta(hours=step) for step in steps]
+    frames = [forecast(*items, start=cut).assign(cutoff=cut - pd.Timedelta("1h"), target=1.0) for cut in cuts]
+    return pd.concat(frames, ignore_index=True)
+
+
+def by_name(figure):
+    return {trace.name: trace for trace in figure.data}
+
+
+def test_one_series_is_a_fan_after_its_history():
+    past, future = history("a"), forecast("a")
+    before = past.copy(), future.copy()
+    figure = plot_forecast(past, future, actuals=future.assign(target=2.0), title="Fan")
+    pd.testing.assert_frame_equal(past, before[0])
+    pd.testing.assert_frame_equal(future, before[1])
+
+    names = [trace.name for trace in figure.data]
+    assert names == ["80, 60, 40, 20 % intervals", "60 %", "40 %", "20 %", "observed", "median"]
+    assert not figure.layout.updatemenus
+    assert figure.layout.title.text == "Fan"
+    assert (figure.layout.xaxis.title.text, figure.layout.yaxis.title.text) == ("timestamp", "target")
+    observed = by_name(figure)["observed"]
+    np.testing.assert_array_equal(observed.y, [*past["target"].tail(50), 2, 2, 2, 2])
+    np.testing.assert_array_equal(pd.to_datetime(by_name(figure)["median"].x), future["timestamp"])
+    np.testing.assert_allclose(by_name(figure)["median"].customdata, future[["0.1", "0.9"]])
+
+
+def test_bands_are_nested():
+    bands = [
+        np.asarray(trace.y, dtype=float) for trace in plot_forecast(None, forecast("a")).data if trace.fill
+    ]
+    upper, lower = np.stack([band[:4] for band in bands]), np.stack([band[:3:-1] for band in bands])
+    np.testing.assert_allclose(upper[0], forecast("a")["0.9"])
+    np.testing.assert_allclose(lower[0], forecast("a")["0.1"])
+    assert (np.diff(upper, axis=0) < 0).all() and (np.diff(lower, axis=0) > 0).all() and (lower < upper).all()
+
+
+def test_several_series_have_a_selector():
+    figure = plot_forecast(history("a", "b", "c"), forecast("a", "b", "c"), items=["c", "a"])
+    buttons = figure.layout.updatemenus[0].buttons
+    assert [button.label for button in buttons] == ["c", "a"]
+    assert [trace.visible for trace in figure.data] == [True] * 6 + [False] * 6
+    assert list(buttons[1].args[0]["visible"]) == [False] * 6 + [True] * 6
+    assert {trace.meta["item"] for trace in figure.data} == {"c", "a"}
+
+
+def test_many_series_are_cut_to_thirty():
+    figure = plot_forecast(None, forecast(*range(40)))
+    assert len(figure.layout.updatemenus[0].buttons) == 30
+
+
+def test_a_single_series_needs_no_name():
+    past, future = history("a").drop(columns="item_id"), forecast("a").drop(columns="item_id")
+    for one in (future, future.assign(item_id="x")):
+        assert "observed" in by_name(plot_forecast(past, one))
+
+
+def test_columns_may_have_other_names():
+    names = {"target": "y", "item_id": "unique_id", "timestamp": "ds"}
+    past, future = history("a").rename(columns=names), forecast("a").rename(columns=names)
+    figure = plot_forecast(past, future, **names)
+    assert figure.layout.yaxis.title.text == "y"
+    with pytest.raises(ValueError, match=r"the history has no column \['y'\]"):
+        plot_forecast(past.rename(columns={"y": "z"}), future, **names)
+    with pytest.raises(ValueError, match=r"no forecast of series \['z'\]; there are \['a'\]"):
+        plot_forecast(past, future, items=["z"], **names)
+
+
+def test_irregular_times_are_drawn_as_they_are():
+    stamps = pd.to_datetime(["2024-01-01 00:00", "2024-01-01 00:07", "2024-01-05 13:01", "2024-01-05 13:02"])
+    future = forecast("a").assign(timestamp=stamps)
+    figure = plot_forecast(None, future)
+    np.testing.assert_array_equal(pd.to_datetime(by_name(figure)["median"].x), stamps)
+    minutes = plot_forecast(None, forecast("a").assign(timestamp=[0.0, 1.5, 100.0, 100.1]))
+    np.testing.assert_array_equal(by_name(minutes)["median"].x, [0.0, 1.5, 100.0, 100.1])
+
+
+def test_time_zones_show_wall_time():
+    past, future = history("a"), forecast("a")
+    zoned = [
+        frame.assign(timestamp=frame["timestamp"].dt.tz_localize("America/New_York"))
+        for frame in (past, future)
+    ]
+    aware, naive = plot_forecast(*zoned), plot_forecast(past, future)
+    for one, other in zip(aware.data, naive.data, strict=True):
+        np.testing.assert_array_equal(one.x, other.x)
+
+
+def test_lone_observations_and_lone_steps_are_visible():
+    past = history("a", length=5).assign(target=[1.0, np.nan, 2.0, np.nan, np.nan])
+    figure = plot_forecast(past, forecast("a", length=1))
+    assert by_name(figure)["observed"].mode == by_name(figure)["median"].mode == "lines+markers"
+    assert all(trace.line.width > 0 for trace in figure.data if trace.fill)
+
+
+def test_means_and_nullable_values():
+    point = forecast("a")[["item_id", "timestamp", "mean"]]
+    past = history("a").assign(target=pd.array([1, None] * 30, dtype="Int64"))
+    assert [trace.name for trace in plot_forecast(past, point).data] == ["observed", "mean"]
+    assert "mean" in by_name(plot_forecast(None, forecast("a"), mean=True))
+
+
+def test_backtest_windows_have_gaps_between_them():
+    frame, past = windows("a", "b"), history("a", "b")
+    figure = plot_backtest(frame, past, others={"naive": frame})
+    traces = by_name(figure)
+    median = np.asarray(traces["median"].y, dtype=float)
+    assert list(np.flatnonzero(np.isnan(median))) == [4, 9] and traces["median"].x[4] is None
+    assert list(np.flatnonzero(np.isnan(np.asarray(traces["60 %"].y, dtype=float)))) == [8, 17]
+    np.testing.assert_array_equal(np.asarray(traces["naive"].y, dtype=float), median)
+    assert traces["naive"].line.dash != traces["median"].line.dash
+    assert len(traces["observed"].x) == 3 * 4 + 3 * 4
+    assert [button.label for button in figure.layout.updatemenus[0].buttons] == ["a", "b"]
+
+
+def test_of_overlapping_windows_the_first_is_drawn():
+    figure = plot_backtest(windows("a", steps=(0, 1, 2, 3, 4)))
+    assert np.isnan(np.asarray(by_name(figure)["median"].y, dtype=float)).sum() == 1
+    assert len(by_name(figure)["observed"].x) == 8
