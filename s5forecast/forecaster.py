@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, replace
+from inspect import signature
 from numbers import Integral
 from pathlib import Path
 from time import perf_counter
@@ -210,9 +211,14 @@ class S5Forecaster(BaseEstimator):
         return self
 
     def _estimator(self) -> ForecastEstimator:
+        make = choose(ESTIMATORS, self.estimator, "estimator")
         given = dict(self.estimator_kwargs or {})
+        known = list(signature(make).parameters)
+        for name in given:
+            if name not in known:
+                raise ValueError(f"estimator_kwargs has {name!r}, which {make.__name__} does not take; it takes {known}")
         trainer_kwargs = {"enable_progress_bar": self.verbose, **given.pop("trainer_kwargs", {})}
-        return choose(ESTIMATORS, self.estimator, "estimator")(
+        return make(
             freq=self.frequency_.alias,
             prediction_length=self.prediction_length,
             quantile_levels=list(self.quantile_levels),

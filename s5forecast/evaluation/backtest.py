@@ -162,7 +162,8 @@ def backtest(
     Arguments:
         predictor: anything with GluonTS's `predict`; called once, with all windows, oldest first.
         data: GluonTS entries, `target` `[T]`; the series may differ in length. What each forecast is given
-            ends with its history, but for the known dynamic features, which reach over the horizon.
+            ends with its history, but for the known dynamic features, which reach over the horizon. An entry
+            may hold its `timestamps` `[T]`, which the result then has.
         prediction_length: steps H of a window.
         windows: number of windows at the end of each series.
         step: steps from one window to the next, `prediction_length` by default.
@@ -210,13 +211,17 @@ def _check_metrics(metrics: Sequence[Any], quantile_levels: Sequence[float]) -> 
 def _keys(windows: list[Window], frequency: Frequency | None) -> pd.DataFrame:
     """The columns item_id, cutoff, timestamp and target of windows of equal length."""
     item_ids = np.array([window.item_id for window in windows], dtype=object)
-    times = np.stack([window.timestamps(frequency).to_numpy() for window in windows])  # [windows, 1 + H]
-    length = times.shape[1] - 1
+    times = [window.timestamps(frequency) for window in windows]  # of 1 + H each
+    length = len(times[0]) - 1
     return pd.DataFrame(
         {
             "item_id": np.repeat(item_ids, length),
-            "cutoff": np.repeat(times[:, 0], length),
-            "timestamp": times[:, 1:].ravel(),
+            "cutoff": _joined([stamps[:1].repeat(length) for stamps in times]),
+            "timestamp": _joined([stamps[1:] for stamps in times]),
             "target": np.concatenate([window.label for window in windows]),
         }
     )
+
+
+def _joined(parts: list[pd.DatetimeIndex]) -> pd.Index:
+    return parts[0].append(parts[1:])

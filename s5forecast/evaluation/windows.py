@@ -64,7 +64,9 @@ class Window:
         return seasonal_error(history, season or default_season(self.entry["start"].freqstr))
 
     def timestamps(self, frequency: Frequency | None) -> pd.DatetimeIndex:
-        """Times from the last step of the history on, `[1 + H]`."""
+        """Times from the last step of the history on, `[1 + H]`; those of the entry where it has them."""
+        if "timestamps" in self.entry:
+            return self.entry["timestamps"][self.cut - 1 : self.cut + self.length]
         last = self._period(-1)
         if frequency is not None:
             return frequency.range(frequency.timestamp(last), 1 + self.length)

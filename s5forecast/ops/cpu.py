@@ -7,7 +7,7 @@ Numba's own parallel loops are not used: they do not survive a fork, nor calls f
 import os
 import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor, wait
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from itertools import pairwise
 
@@ -237,10 +237,7 @@ def _multiply(product: Array, state: Array) -> Array:
 
 def _in_parallel(tasks: list[Callable[[], None]]) -> None:
     futures = [_executor().submit(task) for task in tasks[1:]]
-    try:
-        tasks[0]()
-    finally:
-        wait(futures)
+    tasks[0]()
     for future in futures:
         future.result()
 

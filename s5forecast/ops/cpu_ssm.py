@@ -15,6 +15,8 @@ from numba.extending import overload
 from s5forecast.ops.cpu_rows import FLUSH, OPTIONS, Array, Part, kernel, planes, row
 
 ZOH, BILINEAR, DIRAC = 0, 1, 2
+LAMBDA, INVERSE, STEP, BAR, SCALE, OUTER, INNER, SUMS, SUMS_STEP = range(0, 18, 2)  # groups of rows
+TOTAL, TOTAL_STEP, SLOPE, STATE, PRODUCT, INPUT, X, DX, DINPUT = range(18, 36, 2)
 INLINED: Any = {**OPTIONS, "forceinline": True}
 
 LOG2E, LN2_HIGH, LN2_LOW = np.float32(1.44269504), np.float32(0.693359375), np.float32(-2.12194440e-4)
@@ -76,17 +78,17 @@ def _exponential_32(z_re: Any, Lambda_im: Any, Delta: Any) -> Any:
     return growth * cos, growth * sin, growth_1 * cos + cos_1
 
 
-@kernel
+@numba.njit(**INLINED)
 def discretise(
     Lambda: Array, inverse: Array, step: Array, dt: float, bar: Array, scale: Array, method: int
 ) -> None:
     """`Lambda_bar` and `input_scale` at the steps `step dt`, as discretization.py defines them."""
     states = step.size
-    l_re, l_im = planes(Lambda, 0, 0, states)
-    v_re, v_im = planes(inverse, 2, 0, states)
-    unit = row(step, 4, 0)
-    bar_re, bar_im = planes(bar, 6, 0, states)
-    s_re, s_im = planes(scale, 8, 0, states)
+    l_re, l_im = planes(Lambda, LAMBDA, 0, states)
+    v_re, v_im = planes(inverse, INVERSE, 0, states)
+    unit = row(step, STEP, 0)
+    bar_re, bar_im = planes(bar, BAR, 0, states)
+    s_re, s_im = planes(scale, SCALE, 0, states)
     number = step.dtype.type
     zero, half, one, sixth, tiny = number(0), number(0.5), number(1), number(1 / 6), number(1e-5)
     if method == BILINEAR:
@@ -115,7 +117,7 @@ def discretise(
             s_im[n] = delta * (half * im + (sixth + sixth) * re * im) if small else q_im
 
 
-@kernel
+@numba.njit(**INLINED)
 def slopes(
     Lambda: Array,
     inverse: Array,
@@ -133,13 +135,13 @@ def slopes(
     `dinput_scale / dLambda = M`, and `dinput_scale / dDelta = E` (0 for dirac).
     """
     states = step.size
-    l_re, l_im = planes(Lambda, 0, 0, states)
-    v_re, v_im = planes(inverse, 2, 0, states)
-    unit = row(step, 4, 0)
-    bar_re, bar_im = planes(bar, 6, 0, states)
-    s_re, s_im = planes(scale, 8, 0, states)
-    e_re, e_im = planes(outer, 10, 0, states)
-    m_re, m_im = planes(inner, 12, 0, states)
+    l_re, l_im = planes(Lambda, LAMBDA, 0, states)
+    v_re, v_im = planes(inverse, INVERSE, 0, states)
+    unit = row(step, STEP, 0)
+    bar_re, bar_im = planes(bar, BAR, 0, states)
+    s_re, s_im = planes(scale, SCALE, 0, states)
+    e_re, e_im = planes(outer, OUTER, 0, states)
+    m_re, m_im = planes(inner, INNER, 0, states)
     number = step.dtype.type
     zero, half, one, small = number(0), number(0.5), number(1), number(0.25 if step.itemsize == 4 else 0.02)
     c0, c1, c2, c3 = number(1 / 2), number(1 / 3), number(1 / 8), number(1 / 30)
@@ -206,12 +208,12 @@ def ssm_forward(
     first, last, start, stop, carry_only = part
     length, states = Bu.shape[1], Bu.shape[3]
     inverse, bar, scale = invert(Lambda), np.empty_like(Lambda), np.empty_like(Lambda)
-    a_re, a_im = planes(bar, 4, 0, states)
-    c_re, c_im = planes(scale, 6, 0, states)
+    a_re, a_im = planes(bar, BAR, 0, states)
+    c_re, c_im = planes(scale, SCALE, 0, states)
     known, at = False, step.dtype.type(0)
     for i in range(first, last):
-        s_re, s_im = planes(state, 0, i * 2 * states, states)
-        p_re, p_im = planes(product, 2, i * 2 * states, states)
+        s_re, s_im = planes(state, STATE, i * 2 * states, states)
+        p_re, p_im = planes(product, PRODUCT, i * 2 * states, states)
         for k in range(start, stop):
             t = length - 1 - k if reverse else k
             now = dt[i, t] if irregular else dt[0, 0]
@@ -219,8 +221,8 @@ def ssm_forward(
                 discretise(Lambda, inverse, step, now, bar, scale, method)
                 known, at = True, now
             offset = (i * length + t) * 2 * states
-            u_re, u_im = planes(Bu, 8, offset, states)
-            x_re, x_im = planes(x, 10, offset, states)
+            u_re, u_im = planes(Bu, INPUT, offset, states)
+            x_re, x_im = planes(x, X, offset, states)
             if carry_only:
                 for n in range(states):
                     re = a_re[n] * s_re[n] - a_im[n] * s_im[n] + (c_re[n] * u_re[n] - c_im[n] * u_im[n])
@@ -271,19 +273,19 @@ def ssm_backward(
     outer, inner, sums = np.empty_like(Lambda), np.empty_like(Lambda), np.zeros(3 * states, dx.dtype)
     slope = np.zeros(max(states, 1), dx.dtype)
     with_input = dx.dtype.type(0 if method == DIRAC else 1)
-    a_re, a_im = planes(bar, 4, 0, states)
-    c_re, c_im = planes(scale, 6, 0, states)
-    e_re, e_im = planes(outer, 8, 0, states)
-    m_re, m_im = planes(inner, 10, 0, states)
-    l_re, l_im = planes(Lambda, 12, 0, states)
-    sum_re, sum_im = planes(sums, 14, 0, states)
-    sum_step, unit, w = row(sums, 16, 2 * states), row(step, 17, 0), row(slope, 18, 0)
-    total_re, total_im = planes(total, 20, 0, states)
-    total_step = row(total, 22, 2 * states)
+    a_re, a_im = planes(bar, BAR, 0, states)
+    c_re, c_im = planes(scale, SCALE, 0, states)
+    e_re, e_im = planes(outer, OUTER, 0, states)
+    m_re, m_im = planes(inner, INNER, 0, states)
+    l_re, l_im = planes(Lambda, LAMBDA, 0, states)
+    sum_re, sum_im = planes(sums, SUMS, 0, states)
+    sum_step, unit, w = row(sums, SUMS_STEP, 2 * states), row(step, STEP, 0), row(slope, SLOPE, 0)
+    total_re, total_im = planes(total, TOTAL, 0, states)
+    total_step = row(total, TOTAL_STEP, 2 * states)
     known, at = False, step.dtype.type(0)
     for i in range(first, last):
-        h_re, h_im = planes(state, 0, i * 2 * states, states)
-        p_re, p_im = planes(product, 2, i * 2 * states, states)
+        h_re, h_im = planes(state, STATE, i * 2 * states, states)
+        p_re, p_im = planes(product, PRODUCT, i * 2 * states, states)
         for k in range(start, stop):
             t = k if reverse else length - 1 - k
             now = dt[i, t] if irregular else dt[0, 0]
@@ -292,7 +294,7 @@ def ssm_backward(
                 slopes(Lambda, inverse, step, now, bar, scale, outer, inner, method)
                 known, at = True, now
             offset = (i * length + t) * 2 * states
-            dx_re, dx_im = planes(dx, 24, offset, states)
+            dx_re, dx_im = planes(dx, DX, offset, states)
             if carry_only:
                 for n in range(states):
                     re, im = dx_re[n] + h_re[n], dx_im[n] + h_im[n]
@@ -300,11 +302,11 @@ def ssm_backward(
                     re, im = p_re[n], p_im[n]
                     p_re[n], p_im[n] = a_re[n] * re + a_im[n] * im, a_re[n] * im - a_im[n] * re
                 continue
-            u_re, u_im = planes(Bu, 26, offset, states)
-            du_re, du_im = planes(dBu, 28, offset, states)
+            u_re, u_im = planes(Bu, INPUT, offset, states)
+            du_re, du_im = planes(dBu, DINPUT, offset, states)
             before = offset + (2 * states if reverse else -2 * states)
             is_first = k + 1 == length
-            y_re, y_im = planes(x0, 30, i * 2 * states, states) if is_first else planes(x, 30, before, states)
+            y_re, y_im = planes(x0, X, i * 2 * states, states) if is_first else planes(x, X, before, states)
             for n in range(states):
                 re, im = dx_re[n] + h_re[n], dx_im[n] + h_im[n]
                 h_re[n], h_im[n] = a_re[n] * re + a_im[n] * im, a_re[n] * im - a_im[n] * re

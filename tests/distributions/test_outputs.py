@@ -1,0 +1,135 @@
+"""Outputs: domains, moments, and quantiles that cannot cross."""
+
+import numpy as np
+import pytest
+import torch
+from gluonts.torch.distributions import LaplaceOutput
+from scipy import stats
+
+from s5forecast.distributions import (
+    DISTRIBUTIONS,
+    NegativeBinomialOutput,
+    NormalOutput,
+    QuantileOutput,
+    StudentTOutput,
+    is_real,
+    make_output,
+)
+
+LEVELS = [0.05, 0.1, 0.3, 0.5, 0.8, 0.95]
+
+
+@pytest.fixture(params=DISTRIBUTIONS)
+def output(request):
+    return make_output(request.param, LEVELS)
+
+
+def raw_arguments(output, count=40, spread=3.0, dtype=torch.float32):
+    torch.manual_seed(0)
+    return [spread * torch.randn(count, size, dtype=dtype) for size in output.args_dim.values()]
+
+
+@pytest.mark.parametrize("spread", [1.0, 30.0, 1000.0])
+def test_loss_and_gradients_are_finite_at_extreme_inputs(output, spread):
+    raw = [x.requires_grad_() for x in raw_arguments(output, spread=spread)]
+    target = torch.logspace(-3, 6, 40).round() if not is_real(output) else torch.linspace(-1e3, 1e3, 40)
+    output.loss(target, output.domain_map(*raw)).mean().backward()
+    assert all(torch.isfinite(x.grad).all() for x in raw)
+
+
+def test_saved_by_gluonts(output):
+    from gluonts.core import serde
+
+    again = serde.decode(serde.encode(output))
+    assert type(again) is type(output) and again.args_dim == output.args_dim
+
+
+@pytest.mark.parametrize("name", [name for name in DISTRIBUTIONS if name != "quantile"])
+def test_quantiles_and_moments_match_samples(name):
+    torch.manual_seed(0)
+    output = make_output(name)
+    args = output.domain_map(*(x.double() for x in raw_arguments(output, 5, 1.0)))
+    scale = torch.full((5,), 2.0, dtype=torch.float64)
+    loc = torch.full((5,), 3.0, dtype=torch.float64) if is_real(output) else None
+    distribution = output.distribution(args, loc=loc, scale=scale)
+    samples = distribution.sample((60_000,))
+    for level in (0.1, 0.5, 0.9):
+        quantile = distribution.icdf(torch.tensor([level], dtype=torch.float64))
+        below, at_most = (samples < quantile).double().mean(0), (samples <= quantile).double().mean(0)
+        assert (below <= level + 0.01).all() and (at_most >= level - 0.01).all()
+    tolerance = 5 * samples.std(0) / np.sqrt(len(samples))
+    assert ((samples.mean(0) - distribution.mean).abs() < tolerance).all()
+
+
+def test_negative_binomial_has_the_mean_and_variance_it_names():
+    mean, dispersion = torch.tensor([4.0]), torch.tensor([0.5])
+    distribution = NegativeBinomialOutput().distribution((mean, dispersion), scale=torch.tensor([3.0]))
+    assert distribution.mean.item() == pytest.approx(12)
+    assert distribution.variance.item() == pytest.approx(12 + 0.5 * 12**2, rel=1e-4)
+    counts = torch.arange(0, 3000.0)
+    total = distribution.log_prob(counts).exp().sum()
+    assert total.item() == pytest.approx(1, abs=1e-4)
+    assert torch.equal(mean, torch.tensor([4.0])), "the arguments were changed in place"
+    with pytest.raises(ValueError, match="loc"):
+        NegativeBinomialOutput().distribution((mean, dispersion), loc=mean)
+
+
+def test_normal_scale_does_not_underflow():
+    loc, scale = NormalOutput().domain_map(torch.zeros(1, 1), torch.full((1, 1), -200.0))
+    assert scale.item() > 0
+
+
+def test_quantiles_never_cross():
+    output = QuantileOutput(LEVELS)
+    for spread in (0.01, 1.0, 100.0):
+        (quantiles,) = output.domain_map(*raw_arguments(output, 200, spread))
+        assert (quantiles.diff(dim=-1) >= 0).all()
+
+
+@pytest.mark.parametrize("levels", [[0.5], [0.1, 0.9], [0.1, 0.5, 0.9], list(np.arange(1, 20) / 20)])
+def test_any_number_of_quantiles_reaches_any_increasing_values(levels):
+    output = QuantileOutput(list(levels))
+    wanted = torch.tensor(stats.norm.ppf(levels), dtype=torch.float64).reshape(1, -1)
+    raw = torch.zeros_like(wanted).requires_grad_()
+    optimizer = torch.optim.LBFGS([raw], max_iter=300, line_search_fn="strong_wolfe")
+
+    def closure():
+        optimizer.zero_grad()
+        loss = (output.domain_map(raw)[0] - wanted).square().sum()
+        loss.backward()
+        return loss
+
+    optimizer.step(closure)
+    assert closure().item() < 1e-6
+
+
+def test_pinball_loss_is_minimal_at_the_quantiles():
+    torch.manual_seed(0)
+    samples = torch.randn(20_000, dtype=torch.float64)
+    output = QuantileOutput(LEVELS)
+    exact = torch.tensor(stats.norm.ppf(LEVELS))
+    best = output.loss(samples, (exact.expand(20_000, -1),)).mean()
+    for shift in (-0.1, 0.1):
+        assert output.loss(samples, ((exact + shift).expand(20_000, -1),)).mean() > best
+
+
+def test_mean_of_a_quantile_function():
+    levels = np.arange(1, 20) / 20
+    weights = QuantileOutput(list(levels)).mean_weights().numpy()
+    assert weights.sum() == pytest.approx(1)
+    # exact where the quantile function is linear, close for smooth ones, skewed or not
+    assert weights @ stats.uniform(2, 5).ppf(levels) == pytest.approx(4.5)
+    assert weights @ stats.norm(3, 2).ppf(levels) == pytest.approx(3, abs=1e-9)
+    assert weights @ stats.gamma(4).ppf(levels) == pytest.approx(4, rel=0.01)
+
+
+def test_choices():
+    assert isinstance(make_output("student_t"), StudentTOutput)
+    own = LaplaceOutput()
+    assert make_output(own) is own and is_real(own)
+    assert not is_real(NegativeBinomialOutput()) and is_real(QuantileOutput(LEVELS))
+    with pytest.raises(ValueError, match="'negative_binomial'"):
+        make_output("gauss")
+    for levels in ([], [0.0, 0.5], [1.1], [0.5, 0.5]):
+        with pytest.raises(ValueError, match="quantile_levels"):
+            make_output("quantile", levels)

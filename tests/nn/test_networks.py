@@ -1,0 +1,125 @@
+"""Blocks, encoder, embeddings and heads."""
+
+import pytest
+import torch
+from gluonts.torch.distributions import PoissonOutput
+from torch.nn.functional import softplus
+
+from s5forecast.distributions import NegativeBinomialOutput, QuantileOutput
+from s5forecast.nn import ACTIVATIONS, Block, CategoryEmbedding, Encoder, OutputHead, SeasonalSkip, Standardization
+from s5forecast.nn.block import SharedDropout
+from s5forecast.nn.heads import inverse_softplus
+from s5forecast.ssm import S5
+
+WIDTH = 6
+
+
+@pytest.fixture(params=[(a, p) for a in ACTIVATIONS for p in (True, False)], ids=str)
+def encoder(request):
+    torch.manual_seed(0)
+    activation, prenorm = request.param
+    return Encoder(
+        WIDTH, 2, layer_kwargs={"state_size": 4}, activation=activation, prenorm=prenorm, dropout=0.3
+    ).double()
+
+
+@pytest.mark.parametrize("irregular", [False, True])
+def test_encoder_step_by_step_equals_parallel_from_a_carried_state(encoder, irregular):
+    encoder.eval()
+    u = torch.randn(3, 15, WIDTH, dtype=torch.float64)
+    dt = torch.rand(3, 15, dtype=torch.float64) + 0.1 if irregular else None
+    y, last = encoder(u, dt=dt)
+    assert y.shape == u.shape and encoder.supports_step
+    head, state = encoder(u[:, :6], encoder.initial_state(3), None if dt is None else dt[:, :6])
+    assert torch.allclose(head, y[:, :6], atol=1e-12)
+    for t in range(6, 15):
+        y_t, state = encoder.step(u[:, t], state, None if dt is None else dt[:, t])
+        assert torch.allclose(y_t, y[:, t], atol=1e-12)
+    for a, b in zip(state, last, strict=True):
+        assert torch.allclose(a, b, atol=1e-12)
+
+
+def test_every_parameter_of_the_encoder_is_trained(encoder):
+    encoder(torch.randn(3, 15, WIDTH, dtype=torch.float64))[0].square().mean().backward()
+    for name, parameter in encoder.named_parameters():
+        assert parameter.grad is not None and torch.isfinite(parameter.grad).all(), name
+
+
+def test_dropout_only_in_training_and_shared_over_time():
+    dropout = SharedDropout(0.5)
+    x = torch.ones(4, 7, 50)
+    dropped = dropout(x)
+    assert torch.equal(dropped, dropped[:, :1].expand_as(dropped))
+    assert set(dropped.unique().tolist()) == {0.0, 2.0}
+    assert torch.equal(dropout.eval()(x), x)
+
+
+def test_a_bidirectional_block_has_no_step():
+    block = Block(S5(WIDTH, 4, bidirectional=True), WIDTH)
+    assert not block.supports_step
+    with pytest.raises(ValueError, match="bidirectional"):
+        block.step(torch.zeros(1, WIDTH), block.initial_state(1))
+
+
+def test_layers_and_activations_by_name():
+    with pytest.raises(ValueError, match="'s5'"):
+        Encoder(WIDTH, 1, layer="gru")
+    with pytest.raises(ValueError, match="'full_glu'"):
+        Encoder(WIDTH, 1, layer_kwargs={"state_size": 4}, activation="relu")
+    assert isinstance(Encoder(WIDTH, 1, layer=S5, layer_kwargs={"state_size": 4}).blocks[0].layer, S5)
+
+
+def test_unknown_categories_are_embedded_as_zero():
+    embedding = CategoryEmbedding([3, 2], 5).eval()
+    codes = torch.tensor([[0, 1], [3, 7], [-1, 0]])
+    found = embedding(codes)
+    assert (found[1] == 0).all()
+    assert torch.equal(found[0], embedding.tables[0].weight[0] + embedding.tables[1].weight[1])
+    assert torch.equal(found[2], embedding.tables[1].weight[0])
+    torch.manual_seed(0)
+    hidden = CategoryEmbedding([3], 5, hidden=0.5)(torch.zeros(1000, 1, dtype=torch.int64))
+    assert 400 < (hidden == 0).all(1).sum() < 600
+
+
+def test_standardization():
+    layer = Standardization(3)
+    x = torch.tensor([[1.0, 5.0, torch.nan], [3.0, 5.0, torch.nan], [5.0, torch.nan, torch.nan]])
+    layer.fit(x)
+    z = layer(x)
+    assert torch.isfinite(z).all() and z.shape == (3, 6)
+    assert z[:, 0].mean().abs() < 1e-6 and z[:, 0].square().mean().item() == pytest.approx(1)
+    assert (z[:2, 1] == 0).all() and z[:, 3:].tolist() == [[1, 1, 0], [1, 1, 0], [1, 0, 0]]
+    assert layer(torch.full((1, 3), 1e9))[0, 0] == 10
+
+
+def test_seasonal_skip_is_a_convex_combination_of_what_is_observed():
+    torch.manual_seed(0)
+    skip = SeasonalSkip(WIDTH, 4)
+    lags = torch.randn(2, 5, 4)
+    mask = torch.ones(2, 5, 4)
+    assert torch.allclose(skip(torch.zeros(2, 5, WIDTH), lags, mask), lags.mean(-1))
+    torch.nn.init.normal_(skip.weights.weight)
+    mask[0, 0] = torch.tensor([0, 1, 0, 0])
+    mask[0, 1] = 0
+    found = skip(torch.randn(2, 5, WIDTH), lags * mask, mask)
+    assert found[0, 0] == lags[0, 0, 1] and found[0, 1] == 0
+    inside = (found <= lags.amax(-1) + 1e-6) & (found >= lags.amin(-1) - 1e-6)
+    assert inside[1].all() and inside[0, 2:].all()
+
+
+def test_an_offset_moves_the_mean_of_a_positive_output():
+    torch.manual_seed(0)
+    h, offset = torch.zeros(2, 3, WIDTH), torch.tensor([[0.0, 1e-3, 1.0], [5.0, 300.0, 1e6]])
+    for output in (NegativeBinomialOutput(), PoissonOutput()):
+        mean, *_ = OutputHead(WIDTH, output)(h, offset)
+        assert torch.allclose(mean, offset, rtol=1e-3, atol=2e-4)
+
+
+def test_inverse_softplus():
+    y = torch.logspace(-4, 6, 50, dtype=torch.float64)
+    assert torch.allclose(softplus(inverse_softplus(y)), y, rtol=1e-8)
+
+
+def test_head_gives_the_arguments_of_its_output():
+    (quantiles,) = OutputHead(WIDTH, QuantileOutput([0.1, 0.5, 0.9]))(torch.randn(2, 3, WIDTH))
+    assert quantiles.shape == (2, 3, 3) and (quantiles.diff(dim=-1) > 0).all()

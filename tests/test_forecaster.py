@@ -1,0 +1,249 @@
+"""S5Forecaster: the notebook path, scikit-learn's conventions, backtests without leakage."""
+
+import os
+import subprocess
+import sys
+import warnings
+
+import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
+import pytest
+from sklearn.base import clone
+from sklearn.exceptions import NotFittedError
+
+from s5forecast import S5Forecaster, load_dataset
+
+H = 4
+SMALL = dict(
+    width=8, num_layers=1, state_size=4, context_length=12, lags_seq=[1, 6],
+    max_epochs=1, num_batches_per_epoch=2, batch_size=4, device="cpu",
+)  # fmt: skip
+LEVELS = ["0.1", "0.2", "0.3", "0.4", "0.5", "0.6", "0.7", "0.8", "0.9"]
+
+
+def forecaster(**kwargs):
+    return S5Forecaster(**{"prediction_length": H, "verbose": False, "estimator_kwargs": SMALL, **kwargs})
+
+
+def frame(steps=60, items=("b", "a"), freq="h", start="2024-01-01", tz=None, seed=0):
+    rng = np.random.default_rng(seed)
+    times = pd.date_range(start, periods=steps, freq=freq, tz=tz)
+    parts = [
+        pd.DataFrame(
+            {
+                "item_id": item,
+                "timestamp": times,
+                "target": rng.poisson(5 + 4 * np.sin(np.arange(steps) * np.pi / 3)),
+                "price": rng.normal(size=steps),
+                "shop": f"shop {item}",
+            }
+        )
+        for item in items
+    ]
+    return pd.concat(parts, ignore_index=True)
+
+
+@pytest.fixture(scope="module")
+def fitted():
+    return forecaster(freq="h", static=["shop"]).fit(frame())
+
+
+def test_a_forecast_continues_the_training_frame(fitted):
+    forecast = fitted.predict()
+    assert list(forecast.columns) == ["item_id", "timestamp", "mean", *LEVELS]
+    assert forecast["item_id"].tolist() == ["b"] * H + ["a"] * H
+    assert forecast["timestamp"].iloc[0] == pd.Timestamp("2024-01-03 12:00")
+    assert np.isfinite(forecast[["mean", *LEVELS]].to_numpy()).all()
+    assert (forecast[LEVELS].diff(axis=1).iloc[:, 1:] >= 0).all(axis=None)
+    pd.testing.assert_frame_equal(forecast, fitted.predict(frame()))
+
+
+def test_unseen_series_and_other_levels(fitted):
+    new = frame(20, ["new"], start="2030-05-05", seed=9)
+    forecast = fitted.predict(new, quantile_levels=[0.05, 0.5, 0.99])
+    assert list(forecast.columns[3:]) == ["0.05", "0.5", "0.99"]
+    assert (forecast["0.05"] <= forecast["0.5"]).all() and (forecast["0.5"] <= forecast["0.99"]).all()
+    assert forecast["timestamp"].iloc[0] == pd.Timestamp("2030-05-05 20:00")
+    single = fitted.predict(new.iloc[:1])
+    assert np.isfinite(single["mean"]).all()
+
+
+def test_saved_and_loaded_in_another_process(fitted, tmp_path):
+    folder = tmp_path / "deep" / "model"
+    fitted.save(folder)
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    assert {path.suffix for path in files} <= {".json", ".pt", ".txt"}
+    again = S5Forecaster.load(folder)
+    assert again.get_params() == fitted.get_params()
+    pd.testing.assert_frame_equal(again.predict(frame()), fitted.predict())
+    with pytest.raises(ValueError, match=r"predict\(df\)"):
+        again.predict()
+    frame().to_csv(tmp_path / "new.csv", index=False)
+    program = (
+        "import sys, pandas as pd; from s5forecast import S5Forecaster\n"
+        "df = pd.read_csv(sys.argv[2], parse_dates=['timestamp'])\n"
+        "S5Forecaster.load(sys.argv[1]).predict(df).to_csv(sys.argv[3], index=False)"
+    )
+    out = tmp_path / "out.csv"
+    command = [sys.executable, "-W", "error", "-c", program, str(folder), str(tmp_path / "new.csv"), str(out)]
+    run = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
+    assert run.returncode == 0 and run.stderr == "", run.stderr
+    found = pd.read_csv(out, parse_dates=["timestamp"])
+    pd.testing.assert_frame_equal(found, fitted.predict(), rtol=1e-6)
+
+
+def test_known_covariates(fitted):
+    model = forecaster(known=["price"]).fit(frame())
+    future = frame(H, start="2024-01-03 12:00", seed=1)
+    forecast = model.predict(future=future)
+    changed = model.predict(future=future.assign(price=50.0))
+    assert not np.allclose(forecast["mean"], changed["mean"])
+    with pytest.raises(ValueError, match=r"\['price'\].*future="):
+        model.predict()
+    backtest = model.backtest(frame(), windows=2)
+    assert len(backtest.forecasts) == 2 * 2 * H
+
+
+def test_a_backtest_uses_a_model_that_has_not_seen_the_windows():
+    df = frame(80)
+    before = df[df["timestamp"] < df["timestamp"].iloc[80 - 2 * H]]
+    model = forecaster().fit(before)
+    result = model.backtest(df, windows=2)
+    # The forecast of the first window is that of the fitted model, so it was not fitted again.
+    first = result.forecasts[result.forecasts["cutoff"] == result.forecasts["cutoff"].min()]
+    assert np.allclose(first["mean"], model.predict(before)["mean"], rtol=1e-5)
+    assert list(result.metrics.index) == ["S5Forecaster"]
+    assert {"WQL", "MASE", "fit_seconds", "predict_seconds"} <= set(result.metrics.columns)
+    assert isinstance(result.plot(), go.Figure)
+
+
+def test_a_backtest_fits_anew_on_what_comes_before_when_the_model_has_seen_the_windows():
+    df = frame(80)
+    model = forecaster().fit(df)
+    seen = model.predict()
+    found = model.backtest(df, windows=2).forecasts
+    before = df[df["timestamp"] < df["timestamp"].iloc[80 - 2 * H]]
+    expected = forecaster().fit(before).backtest(df, windows=2).forecasts
+    pd.testing.assert_frame_equal(found, expected)
+    pd.testing.assert_frame_equal(model.predict(), seen)
+    spoiled = df.copy()
+    spoiled.loc[spoiled["timestamp"] >= df["timestamp"].iloc[80 - H], "target"] = 1e6
+    changed = model.backtest(spoiled, windows=2).forecasts
+    columns = ["item_id", "cutoff", "timestamp", "mean", *LEVELS]
+    pd.testing.assert_frame_equal(changed[columns], found[columns])
+    with pytest.raises(ValueError, match="longer history or fewer windows"):
+        model.backtest(df, windows=30)
+
+
+@pytest.mark.parametrize("freq", ["B", "MS", "QE-NOV", "W-TUE"])
+@pytest.mark.parametrize("tz", [None, "America/New_York"])
+def test_calendars_and_time_zones_survive(freq, tz):
+    df = frame(40, freq=freq, tz=tz).drop(columns=["price", "shop"])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        model = forecaster().fit(df)
+        forecast, result = model.predict(), model.backtest(df, windows=2)
+    assert model.frequency_.alias == freq or freq == "QE-NOV"
+    expected = pd.date_range(df["timestamp"].iloc[39], periods=H + 1, freq=freq)[1:]
+    assert forecast["timestamp"].iloc[:H].tolist() == expected.tolist()
+    window = result.forecasts.iloc[-H:]
+    assert window["timestamp"].tolist() == df["timestamp"].iloc[40 - H : 40].tolist()
+    assert (window["cutoff"] == df["timestamp"].iloc[40 - H - 1]).all()
+    assert np.array_equal(window["target"], df["target"].iloc[-H:])
+
+
+def test_a_single_series_with_names_of_its_own():
+    df = frame(items=["x"])[["timestamp", "target"]].rename(columns={"timestamp": "ds", "target": "y"})
+    model = forecaster(target="y", timestamp="ds").fit(df)
+    forecast = model.predict()
+    assert list(forecast.columns[:2]) == ["ds", "mean"]
+    assert isinstance(model.plot(forecast), go.Figure)
+    result = model.backtest(df)
+    assert len(result.forecasts) == H and isinstance(result.plot(), go.Figure)
+
+
+def test_plots(fitted):
+    forecast = fitted.predict()
+    kept = forecast.copy()
+    figure = fitted.plot(forecast)
+    assert isinstance(figure, go.Figure) and len(figure.data) >= 3
+    pd.testing.assert_frame_equal(forecast, kept)
+
+
+def test_validation_data_stop_the_training():
+    df = frame(90)
+    cut = df["timestamp"].iloc[80]
+    kwargs = {**SMALL, "max_epochs": 30, "lr": 1.0, "patience": 1}
+    model = forecaster(estimator_kwargs=kwargs).fit(df[df["timestamp"] < cut], validation=df)
+    assert np.isfinite(model.predict()["mean"]).all()
+
+
+def test_scikit_learn_conventions(fitted):
+    model = forecaster(seed=3)
+    copy = clone(model).set_params(prediction_length=7)
+    assert copy.get_params()["seed"] == 3 and copy.prediction_length == 7 and model.prediction_length == H
+    assert model.fit(frame()) is model
+    assert "S5Forecaster(" in repr(model)
+    with pytest.raises(NotFittedError):
+        copy.predict(frame())
+
+
+def test_the_same_seed_gives_the_same_forecast():
+    first, second, other = (forecaster(seed=s).fit(frame()).predict() for s in (0, 0, 1))
+    pd.testing.assert_frame_equal(first, second)
+    assert not first["mean"].equals(other["mean"])
+
+
+def test_frames_are_not_changed(fitted):
+    df = frame().sample(frac=1, random_state=0)
+    kept = df.copy(deep=True)
+    forecaster().fit(df).backtest(df)
+    fitted.predict(df)
+    pd.testing.assert_frame_equal(df, kept)
+
+
+def test_quiet_and_without_files(tmp_path, monkeypatch, capfd):
+    monkeypatch.chdir(tmp_path)
+    model = forecaster().fit(frame())
+    model.predict()
+    model.backtest(frame())
+    assert os.listdir(tmp_path) == [] and capfd.readouterr() == ("", "")
+    forecaster(verbose=True).fit(frame())
+    assert "2/2" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("argument", "message"),
+    [
+        ({"prediction_length": 0}, "prediction_length"),
+        ({"prediction_length": 2.5}, "prediction_length"),
+        ({"freq": None}, "irregular"),
+        ({"freq": "x"}, "15min"),
+        ({"quantile_levels": [0.0]}, "between 0 and 1"),
+        ({"estimator": "oracle"}, "'direct'"),
+        ({"known": "price"}, "lists of column names"),
+        ({"target": "sales"}, "no column 'sales'"),
+        ({"estimator_kwargs": {"distr_output": "x"}}, "'quantile'"),
+        ({"estimator_kwargs": {"scaling": "x"}}, "'standard'"),
+        ({"estimator_kwargs": {"layer": "x"}}, "'s5'"),
+        ({"estimator_kwargs": {"widht": 8}}, "widht.*width"),
+    ],
+)
+def test_bad_arguments(argument, message):
+    with pytest.raises(ValueError, match=message):
+        forecaster(**argument).fit(frame())
+
+
+def test_another_frequency_at_prediction(fitted):
+    with pytest.raises(ValueError, match="series 'b'"):
+        fitted.predict(frame(30, freq="17min"))
+
+
+def test_the_embedded_data_go_straight_in():
+    df = load_dataset("nyc_weather_hourly")
+    df = df[df["item_id"].isin(df["item_id"].unique()[:2])]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        forecast = forecaster(static=["station", "variable"]).fit(df).predict()
+    assert len(forecast) == 2 * H
