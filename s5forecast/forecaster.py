@@ -10,13 +10,23 @@ from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pandas as pd
 from gluonts.core.serde import dump_json, load_json
 from sklearn.base import BaseEstimator, clone
 from sklearn.utils.validation import check_is_fitted
 
 from s5forecast.choices import choose
-from s5forecast.data.frames import Columns, FrameSeries, StaticFeatures, history_frame, read_frame, read_future, to_entries, to_frame
+from s5forecast.data.frames import (
+    Columns,
+    FrameSeries,
+    StaticFeatures,
+    history_frame,
+    read_frame,
+    read_future,
+    to_entries,
+    to_frame,
+)
 from s5forecast.data.frequency import Frequency
 from s5forecast.distributions import DECILES, check_levels
 from s5forecast.estimators import ForecastEstimator, S5Estimator, S5Predictor
@@ -89,7 +99,7 @@ class S5Forecaster(BaseEstimator):
             ValueError: for bad arguments or data, naming the series, the column and the fix.
         """
         self._check_parameters()
-        series, frequency = read_frame(df, self._columns, self.freq)
+        series, frequency = read_frame(df, self._columns, self._checked_freq())
         held_out = None if validation is None else read_frame(validation, self._columns, frequency)[0]
         return self._fit(series, frequency, held_out)
 
@@ -116,8 +126,7 @@ class S5Forecaster(BaseEstimator):
         levels = list(self.quantile_levels if quantile_levels is None else quantile_levels)
         check_levels(levels)
         series = self._histories(df)
-        covariates = read_future(future, series, self._columns, self.frequency_, self.prediction_length)
-        entries = to_entries(series, self.frequency_, self.statics_, covariates)
+        entries = to_entries(series, self.frequency_, self.statics_, self._future(future, series))
         mean, quantiles = self.predictor_.predict_quantiles(entries, levels)
         return to_frame(series, self._columns, self.frequency_, mean, quantiles, levels)
 
@@ -142,7 +151,7 @@ class S5Forecaster(BaseEstimator):
             season: steps of the differences that scale MASE; by frequency, as in GluonTS, when not given.
         """
         self._check_parameters()
-        series, frequency = read_frame(df, self._columns, self.freq)
+        series, frequency = read_frame(df, self._columns, self._checked_freq())
         held_out = self.prediction_length + (windows - 1) * (step or self.prediction_length)
         before = [_without_end(one, held_out) for one in series]
         model = self if self._has_not_seen(before) else clone(self)._fit(before, frequency)
@@ -160,13 +169,25 @@ class S5Forecaster(BaseEstimator):
         )
         return replace(result, fit_seconds=model.fit_seconds_)
 
+    def to_gluonts(self, df: pd.DataFrame, future: pd.DataFrame | None = None) -> list[dict[str, Any]]:
+        """The series of a frame as GluonTS entries, as :attr:`predictor_` and any other predictor take them.
+
+        Arguments:
+            df: long frame.
+            future: the ``known`` columns over the horizon; without them the entries end with the history.
+        """
+        check_is_fitted(self, "predictor_")
+        series = self._histories(df)
+        ahead = None if future is None else self._future(future, series)
+        return to_entries(series, self.frequency_, self.statics_, ahead)
+
     def plot(self, forecast: pd.DataFrame, history: pd.DataFrame | None = None, **kwargs: Any) -> go.Figure:
         """Fan chart of a forecast after its history, the training frame by default."""
         from s5forecast.plotting.forecasts import plot_forecast
 
         if history is None and hasattr(self, "history_"):
             history = history_frame(self.history_, self._columns)
-        names = {"target": self.target, "item_id": self.item_id, "timestamp": self.timestamp}
+        names: dict[str, Any] = {"target": self.target, "item_id": self.item_id, "timestamp": self.timestamp}
         return plot_forecast(history, forecast, **names, **kwargs)
 
     def save(self, path: str | Path) -> None:
@@ -216,7 +237,9 @@ class S5Forecaster(BaseEstimator):
         known = list(signature(make).parameters)
         for name in given:
             if name not in known:
-                raise ValueError(f"estimator_kwargs has {name!r}, which {make.__name__} does not take; it takes {known}")
+                raise ValueError(
+                    f"estimator_kwargs has {name!r}, which {make.__name__} does not take; it takes {known}"
+                )
         trainer_kwargs = {"enable_progress_bar": self.verbose, **given.pop("trainer_kwargs", {})}
         return make(
             freq=self.frequency_.alias,
@@ -234,15 +257,18 @@ class S5Forecaster(BaseEstimator):
     def _check_parameters(self) -> None:
         if not isinstance(self.prediction_length, Integral) or self.prediction_length < 1:
             raise ValueError(f"prediction_length must be a whole number of at least 1, got {self.prediction_length!r}")
+        check_levels(list(self.quantile_levels))
+        choose(ESTIMATORS, self.estimator, "estimator")
+        if isinstance(self.known, str) or isinstance(self.static, str):
+            raise ValueError("known and static are lists of column names, as in known=['price']")
+
+    def _checked_freq(self) -> str:
         if self.freq is None:
             raise ValueError(
                 "freq=None stands for irregular series, which this version does not forecast yet; "
                 "give the frequency, or freq='infer'"
             )
-        check_levels(list(self.quantile_levels))
-        choose(ESTIMATORS, self.estimator, "estimator")
-        if isinstance(self.known, str) or isinstance(self.static, str):
-            raise ValueError("known and static are lists of column names, as in known=['price']")
+        return self.freq
 
     @property
     def _columns(self) -> Columns:
@@ -254,6 +280,9 @@ class S5Forecaster(BaseEstimator):
         if not hasattr(self, "history_"):
             raise ValueError("a loaded model holds no data to continue; give the histories: predict(df)")
         return self.history_
+
+    def _future(self, future: pd.DataFrame | None, series: list[FrameSeries]) -> list[np.ndarray]:
+        return read_future(future, series, self._columns, self.frequency_, self.prediction_length)
 
     def _has_not_seen(self, before: list[FrameSeries]) -> bool:
         """Whether the model is fitted, and on nothing later than the end of each of these series."""

@@ -60,8 +60,9 @@ def _phases(frequency: Frequency, time: Tensor) -> list[Tensor]:
 
 
 def default_lags(frequency: Frequency) -> list[int]:
-    """The last value, and the same position one and two of each season ago."""
-    return sorted({1} | {season * k for season in frequency.seasons for k in (1, 2)})
+    """The last value, and the same position in the last two of each season and four of the longest."""
+    lags = {1} | {season * k for season in frequency.seasons for k in (1, 2)}
+    return sorted(lags | {season * k for season in frequency.seasons[-1:] for k in (3, 4)})
 
 
 def default_context_length(frequency: Frequency, prediction_length: int) -> int:

@@ -100,7 +100,11 @@ def read_frame(
 
 
 def read_future(
-    future: pd.DataFrame | None, series: Sequence[FrameSeries], columns: Columns, frequency: Frequency, length: int
+    future: pd.DataFrame | None,
+    series: Sequence[FrameSeries],
+    columns: Columns,
+    frequency: Frequency,
+    length: int,
 ) -> list[np.ndarray]:
     """Known covariates over the ``length`` steps after each series, ``[F, H]`` each.
 
@@ -116,7 +120,10 @@ def read_future(
 
 
 def to_entries(
-    series: Sequence[FrameSeries], frequency: Frequency, statics: StaticFeatures, future: Sequence[np.ndarray] | None = None
+    series: Sequence[FrameSeries],
+    frequency: Frequency,
+    statics: StaticFeatures,
+    future: Sequence[np.ndarray] | None = None,
 ) -> list[dict[str, Any]]:
     """GluonTS entries; ``future`` continues the known covariates over the horizon."""
     entries = []
@@ -189,8 +196,7 @@ def _parts(
     _refuse_duplicates(tidy[columns.timestamp], codes, names, columns)
     bounds = np.flatnonzero(np.diff(codes, prepend=-1, append=codes[-1] + 1))
     return [
-        (tidy[columns.item_id].iloc[begin] if keys else None, tidy.iloc[begin:end])
-        for begin, end in pairwise(bounds)
+        (tidy[columns.item_id].iloc[begin] if keys else None, tidy.iloc[begin:end]) for begin, end in pairwise(bounds)
     ]
 
 
@@ -293,7 +299,7 @@ def _series(item: Any, part: pd.DataFrame, columns: Columns) -> FrameSeries:
 
 def _infer(series: Sequence[FrameSeries]) -> Frequency:
     """The frequency on which all series agree; those of a single row follow the others."""
-    found = {}
+    found: dict[Frequency, str] = {}
     for one in series:
         if len(one.timestamps) > 1 or len(series) == 1:
             found.setdefault(Frequency.infer(one.timestamps, one.name), one.name)

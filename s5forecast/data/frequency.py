@@ -316,6 +316,4 @@ def _describe_gaps(stamps: pd.DatetimeIndex) -> str:
     gaps = pd.Series(stamps[1:] - stamps[:-1])
     common = gaps.mode()[0]
     share = (gaps == common).mean()
-    return (
-        f"its gaps run from {gaps.min()} to {gaps.max()}, the most common, {common}, is {share:.0%} of them"
-    )
+    return f"its gaps run from {gaps.min()} to {gaps.max()}, the most common, {common}, is {share:.0%} of them"

@@ -110,9 +110,7 @@ def _download(name: str, folder: Path, path: Path | None) -> None:
 def _unknown(name: str, path: Path | None, gluonts_names: list[str]) -> Exception:
     embedded = sorted(_embedded())
     if name in embedded:
-        return FileNotFoundError(
-            f"There is no '{name}' in {path}. Leave out path= to load the embedded data set."
-        )
+        return FileNotFoundError(f"There is no '{name}' in {path}. Leave out path= to load the embedded data set.")
     where = "" if path is None else f", and not in {path}"
     return ValueError(
         f"Unknown data set {name!r}{where}. Choose an embedded one, {embedded}, or one of GluonTS's, "

@@ -50,7 +50,9 @@ def read_series(entries: Iterable[dict[str, Any]], spec: WindowSpec, *, forecast
 def _read(entry: dict[str, Any], name: str, spec: WindowSpec, forecast: bool) -> Series:
     target = _target(entry, name)
     steps = len(target) + spec.prediction_length
-    known = _dynamic(entry, "feat_dynamic_real", spec.num_feat_dynamic_real, name, len(target), steps if forecast else 0)
+    known = _dynamic(
+        entry, "feat_dynamic_real", spec.num_feat_dynamic_real, name, len(target), steps if forecast else 0
+    )
     past = _dynamic(entry, "past_feat_dynamic_real", spec.num_past_feat_dynamic_real, name, len(target), 0)
     covariates = np.full((steps, len(known) + len(past)), np.nan, dtype=np.float32)
     for column, values in enumerate(known):
@@ -81,7 +83,9 @@ def _target(entry: dict[str, Any], name: str) -> np.ndarray:
 def _start(entry: dict[str, Any], name: str, spec: WindowSpec) -> pd.Period:
     start = _field(entry, "start", name)
     if not isinstance(start, pd.Period):
-        raise ValueError(f"{name}: start must be a pandas Period, got {type(start).__name__}; use pd.Period(start, freq)")
+        raise ValueError(
+            f"{name}: start must be a pandas Period, got {type(start).__name__}; use pd.Period(start, freq)"
+        )
     if start.freqstr != spec.frequency.period_alias:
         raise ValueError(
             f"{name}: start has freq {start.freqstr!r}, the estimator was built for freq={spec.freq!r}; "

@@ -10,8 +10,8 @@ from torch import Tensor
 
 from s5forecast.data.features import calendar_features, lag_offsets
 from s5forecast.data.frequency import Frequency
-from s5forecast.data.series import Series
 from s5forecast.data.scaling import SCALINGS, masked_mean
+from s5forecast.data.series import Series
 
 
 class WindowSpec(NamedTuple):
@@ -133,9 +133,7 @@ class TrainingWindows:
         ValueError: if no series has a value before a step that could be forecast.
     """
 
-    def __init__(
-        self, store: SeriesStore, *, batch_size: int, num_batches: int, generator: torch.Generator
-    ) -> None:
+    def __init__(self, store: SeriesStore, *, batch_size: int, num_batches: int, generator: torch.Generator) -> None:
         self.store = store
         self.batch_size = batch_size
         self.num_batches = num_batches

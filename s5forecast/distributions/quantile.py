@@ -27,7 +27,7 @@ class QuantileOutput(GluonTSQuantileOutput):
     def __init__(self, quantiles: list[float]) -> None:
         super().__init__(quantiles=sorted(quantiles))
 
-    def domain_map(self, outputs: Tensor) -> tuple[Tensor]:  # type: ignore[override]
+    def domain_map(self, outputs: Tensor) -> tuple[Tensor]:
         middle = self.num_quantiles // 2
         below = -F.softplus(outputs[..., :middle]).flip(-1).cumsum(-1).flip(-1)
         centre = outputs[..., middle : middle + 1]

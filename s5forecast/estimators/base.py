@@ -12,10 +12,10 @@ from gluonts.torch.model.estimator import PyTorchLightningEstimator, TrainOutput
 from gluonts.torch.model.predictor import PyTorchPredictor
 from gluonts.torch.util import resolve_device
 from gluonts.transform import Identity, Transformation
-from torch import nn
 
 from s5forecast.data.series import read_series
 from s5forecast.data.windows import Batch, LastWindows, SeriesStore, TrainingWindows, WindowSpec
+from s5forecast.estimators.network import ForecastNetwork
 from s5forecast.estimators.predictor import S5Predictor
 from s5forecast.estimators.training import ForecastModule, fit, seeded
 
@@ -58,7 +58,7 @@ class ForecastEstimator(PyTorchLightningEstimator):
         """What a window holds."""
 
     @abstractmethod
-    def create_network(self) -> nn.Module:
+    def create_network(self) -> ForecastNetwork:
         """The untrained network."""
 
     @classmethod
@@ -95,7 +95,7 @@ class ForecastEstimator(PyTorchLightningEstimator):
         predictor = S5Predictor(module.network, self.window_spec(), batch_size=self.predict_batch_size)
         return predictor.to(self.device)
 
-    def train_model(  # type: ignore[override]
+    def train_model(
         self,
         training_data: Dataset,
         validation_data: Dataset | None = None,
@@ -138,7 +138,7 @@ class ForecastEstimator(PyTorchLightningEstimator):
         transformation = self.create_transformation()
         return TrainOutput(transformation, module, trainer, self.create_predictor(transformation, module))
 
-    def train(self, training_data: Dataset, validation_data: Dataset | None = None, **kwargs: Any) -> S5Predictor:  # type: ignore[override]
+    def train(self, training_data: Dataset, validation_data: Dataset | None = None, **kwargs: Any) -> S5Predictor:
         """Train and return the predictor; arguments as :meth:`train_model`."""
         return self.train_model(training_data, validation_data, **kwargs).predictor
 

@@ -14,12 +14,13 @@ from s5forecast.data.scaling import SCALINGS
 from s5forecast.data.windows import Batch, WindowSpec
 from s5forecast.distributions import DECILES, is_real, make_output
 from s5forecast.estimators.base import ForecastEstimator
+from s5forecast.estimators.network import ForecastNetwork
 from s5forecast.estimators.outputs import Prediction
 from s5forecast.nn import ACTIVATIONS, CategoryEmbedding, Encoder, OutputHead, SeasonalSkip, Standardization
 from s5forecast.ssm import LAYERS
 
 
-class DirectNetwork(nn.Module):
+class DirectNetwork(ForecastNetwork):
     """Encoder over context and horizon together; over the horizon it sees what is known there, not the values.
 
     Each step shows the normalised value, whether it was observed, values at the lags, the calendar, covariates
@@ -86,9 +87,7 @@ class DirectNetwork(nn.Module):
         ahead = torch.zeros_like(past)
         ahead[:, spec.context_length :] = torch.linspace(0, 1, spec.prediction_length + 1, device=past.device)[1:]
         own = torch.stack([batch.values * past, batch.mask * past, ahead], dim=-1)
-        steps = torch.cat(
-            [own, batch.lags, batch.lag_mask, batch.calendar, self.covariates(batch.covariates)], dim=-1
-        )
+        steps = torch.cat([own, batch.lags, batch.lag_mask, batch.calendar, self.covariates(batch.covariates)], dim=-1)
         static = self.static_input(self.statics(batch.static_real))
         if self.categories is not None:
             static = static + self.categories(batch.static_cat)
@@ -166,7 +165,9 @@ class S5Estimator(ForecastEstimator):
             seed=seed, device=device,
         )  # fmt: skip
         frequency = Frequency.parse(freq)
-        context_length = default_context_length(frequency, prediction_length) if context_length is None else context_length
+        context_length = (
+            default_context_length(frequency, prediction_length) if context_length is None else context_length
+        )
         lags_seq = default_lags(frequency) if lags_seq is None else lags_seq
         _check_positive(prediction_length=[prediction_length], context_length=[context_length], lags_seq=lags_seq)
         for choices, choice, what in ((SCALINGS, scaling, "scaling"), (LAYERS, layer, "layer"),

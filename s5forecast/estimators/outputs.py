@@ -103,6 +103,8 @@ class Prediction:
             )
 
     def _location(self) -> Tensor:
+        if self.loc is None or self.offset is None:
+            raise TypeError(f"{type(self.output).__name__} has no location: its support is limited")
         return self.loc + self.scale * self.offset
 
     def _quantiles(self) -> Tensor:

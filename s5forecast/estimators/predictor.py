@@ -47,7 +47,7 @@ class S5Predictor(PyTorchPredictor):
         )
         self.spec = spec
 
-    def predict(self, dataset: Dataset, num_samples: int | None = None) -> Iterator[Forecast]:  # type: ignore[override]
+    def predict(self, dataset: Dataset, num_samples: int | None = None) -> Iterator[Forecast]:
         """One forecast for each entry, in order; ``num_samples`` has no meaning, as none are drawn.
 
         Raises:

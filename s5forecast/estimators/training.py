@@ -14,10 +14,13 @@ from typing import Any
 import lightning.pytorch as pl
 import torch
 from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint
-from torch import Tensor, nn
+from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
+from torch import Tensor
 from tqdm.auto import tqdm
 
 from s5forecast.data.windows import Batch
+from s5forecast.estimators.network import ForecastNetwork
+from s5forecast.estimators.outputs import Prediction
 from s5forecast.ssm import StateSpaceLayer
 
 
@@ -28,12 +31,12 @@ class ForecastModule(pl.LightningModule):
     weight decay, as in "Simplified State Space Layers for Sequence Modeling" (Smith, Warrington, Linderman, 2023).
     """
 
-    def __init__(self, network: nn.Module, lr: float, ssm_lr: float, weight_decay: float, warmup: float) -> None:
+    def __init__(self, network: ForecastNetwork, lr: float, ssm_lr: float, weight_decay: float, warmup: float) -> None:
         super().__init__()
         self.network = network
         self.lr, self.ssm_lr, self.weight_decay, self.warmup = lr, ssm_lr, weight_decay, warmup
 
-    def forward(self, batch: Batch) -> Any:
+    def forward(self, batch: Batch) -> Prediction:
         return self.network(batch)
 
     def training_step(self, batch: Batch, batch_index: int) -> Tensor:
@@ -51,7 +54,7 @@ class ForecastModule(pl.LightningModule):
         self.log("val_loss", loss, on_epoch=True, batch_size=len(batch.values))
         return loss
 
-    def configure_optimizers(self) -> dict[str, Any]:
+    def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         optimizer = torch.optim.AdamW(self._parameter_groups(), weight_decay=self.weight_decay)
         steps = max(int(self.trainer.estimated_stepping_batches), 1)
         warmup = max(1, round(self.warmup * steps))
@@ -109,7 +112,9 @@ def fit(
         trainer = _trainer(folder, best, device, patience, trainer_kwargs)
         trainer.fit(module, windows, validation, ckpt_path=ckpt_path)
         if best is not None and best.best_model_path:
-            module.load_state_dict(torch.load(best.best_model_path, map_location="cpu", weights_only=True)["state_dict"])
+            module.load_state_dict(
+                torch.load(best.best_model_path, map_location="cpu", weights_only=True)["state_dict"]
+            )
     return trainer
 
 

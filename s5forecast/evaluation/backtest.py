@@ -138,9 +138,7 @@ class Backtest:
             keys = pd.MultiIndex.from_frame(self.forecasts[["item_id", "cutoff"]])
         unknown = keys.difference(errors.index)
         if len(unknown):
-            raise ValueError(
-                f"no seasonal error for {unknown[0]!r}: index them by item_id, or item_id and cutoff"
-            )
+            raise ValueError(f"no seasonal error for {unknown[0]!r}: index them by item_id, or item_id and cutoff")
         return errors.reindex(keys).to_numpy(dtype=float)
 
 

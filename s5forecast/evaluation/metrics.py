@@ -90,9 +90,7 @@ METRICS: dict[str, Callable[[Sequence[float]], Any]] = {
     "RMSE": lambda levels: ev.RMSE(),
     "ND": lambda levels: ev.ND(),
     "MSIS": lambda levels: ev.MSIS(),
-    **{
-        f"coverage_{percent}": partial(_coverage, percent) for percent in (20, 40, 50, 60, 80, 90, 95, 98, 99)
-    },
+    **{f"coverage_{percent}": partial(_coverage, percent) for percent in (20, 40, 50, 60, 80, 90, 95, 98, 99)},
 }
 """Name -> function of the quantile levels that gives a GluonTS metric definition."""
 
@@ -106,9 +104,7 @@ class _Batch(dict[str, np.ndarray]):
         if is_level(name) and level_name(float(name)) in self:
             return self[level_name(float(name))]
         forecasts = sorted(self.keys() - {"label", "seasonal_error"})
-        raise ValueError(
-            f"a metric needs the forecast {name!r} beside {forecasts}: ask for this quantile level"
-        )
+        raise ValueError(f"a metric needs the forecast {name!r} beside {forecasts}: ask for this quantile level")
 
 
 def evaluate(
@@ -138,9 +134,7 @@ def evaluate(
     arrays = {level_name(float(name)) if is_level(name) else name: array for name, array in arrays.items()}
     if seasonal_error is not None:
         errors = np.asarray(seasonal_error, dtype=float)
-        arrays["seasonal_error"] = np.broadcast_to(
-            errors[:, None] if errors.ndim == 1 else errors, label.shape
-        )
+        arrays["seasonal_error"] = np.broadcast_to(errors[:, None] if errors.ndim == 1 else errors, label.shape)
     arrays["label"] = label
     batch = _Batch({name: _aggregated_first(array, axis) for name, array in arrays.items()})
     batch["label"] = np.ma.masked_invalid(batch["label"])
@@ -235,9 +229,7 @@ def _checked(name: str, values: np.ndarray, label: np.ndarray) -> np.ndarray:
     missing = np.isnan(array)
     if missing.any():
         row = int(np.argmax(missing.any(axis=1)))
-        raise ValueError(
-            f"forecast {name!r} has {missing.sum()} NaN of {array.size} values, the first in row {row}"
-        )
+        raise ValueError(f"forecast {name!r} has {missing.sum()} NaN of {array.size} values, the first in row {row}")
     return array
 
 

@@ -86,9 +86,7 @@ def _leaderboard_section(backtests: Mapping[str, Backtest], note: str) -> str:
     return _section("Leaderboard", text, f'<div class="scroll">{_table(leaderboard(backtests))}</div>{extra}')
 
 
-def _forecast_section(
-    name: str, history: pd.DataFrame | None, forecast: pd.DataFrame, items: list[str]
-) -> str:
+def _forecast_section(name: str, history: pd.DataFrame | None, forecast: pd.DataFrame, items: list[str]) -> str:
     from s5forecast.plotting.forecasts import plot_forecast
 
     known = _items(forecast)

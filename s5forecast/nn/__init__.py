@@ -6,4 +6,12 @@ from s5forecast.nn.encoder import Encoder
 from s5forecast.nn.heads import OutputHead, SeasonalSkip
 from s5forecast.nn.standardization import Standardization
 
-__all__ = ["ACTIVATIONS", "Block", "CategoryEmbedding", "Encoder", "OutputHead", "SeasonalSkip", "Standardization"]
+__all__ = [
+    "ACTIVATIONS",
+    "Block",
+    "CategoryEmbedding",
+    "Encoder",
+    "OutputHead",
+    "SeasonalSkip",
+    "Standardization",
+]

@@ -90,7 +90,13 @@ class Block(nn.Module):
     """
 
     def __init__(
-        self, layer: StateSpaceLayer, width: int, *, activation: str = "half_glu2", dropout: float = 0.0, prenorm: bool = True
+        self,
+        layer: StateSpaceLayer,
+        width: int,
+        *,
+        activation: str = "half_glu2",
+        dropout: float = 0.0,
+        prenorm: bool = True,
     ) -> None:
         super().__init__()
         self.norm = nn.LayerNorm(width)

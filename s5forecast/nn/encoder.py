@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 from torch import Tensor, nn
 
@@ -38,34 +38,41 @@ class Encoder(nn.Module):
         super().__init__()
         make = choose(LAYERS, layer, "layer")
         self.blocks = nn.ModuleList(
-            Block(make(width, **(layer_kwargs or {})), width, activation=activation, dropout=dropout, prenorm=prenorm)
+            Block(
+                make(width, **(layer_kwargs or {})),
+                width,
+                activation=activation,
+                dropout=dropout,
+                prenorm=prenorm,
+            )
             for _ in range(num_layers)
         )
         self.norm = nn.LayerNorm(width) if prenorm else nn.Identity()
 
+    def _layers(self) -> list[Block]:
+        return cast(list[Block], list(self.blocks))
+
     @property
     def supports_step(self) -> bool:
-        return all(block.supports_step for block in self.blocks)
+        return all(block.supports_step for block in self._layers())
 
     def initial_state(self, batch_size: int) -> tuple[Tensor, ...]:
-        return tuple(block.initial_state(batch_size) for block in self.blocks)
+        return tuple(block.initial_state(batch_size) for block in self._layers())
 
     def forward(
         self, u: Tensor, state: tuple[Tensor, ...] | None = None, dt: Tensor | None = None
     ) -> tuple[Tensor, tuple[Tensor, ...]]:
         """``u [B, T, H]`` to ``y [B, T, H]`` and the states of the layers."""
         states = []
-        for block, before in zip(self.blocks, state or [None] * len(self.blocks), strict=True):
+        for block, before in zip(self._layers(), state or [None] * len(self.blocks), strict=True):
             u, after = block(u, before, dt)
             states.append(after)
         return self.norm(u), tuple(states)
 
-    def step(
-        self, u: Tensor, state: tuple[Tensor, ...], dt: Tensor | None = None
-    ) -> tuple[Tensor, tuple[Tensor, ...]]:
+    def step(self, u: Tensor, state: tuple[Tensor, ...], dt: Tensor | None = None) -> tuple[Tensor, tuple[Tensor, ...]]:
         """``u [B, H]`` to ``y [B, H]`` and the new states."""
         states = []
-        for block, before in zip(self.blocks, state, strict=True):
+        for block, before in zip(self._layers(), state, strict=True):
             u, after = block.step(u, before, dt)
             states.append(after)
         return self.norm(u), tuple(states)

@@ -215,15 +215,11 @@ def _share(run: Run, state: Array, shape: torch.Size) -> None:
     product = np.zeros_like(carried)
     carried[0], product[:, :, 0] = state, 1
     parts = [(c, rows) for c in range(chunks + 1) for rows in ranges]
-    _in_parallel(
-        [partial(run, carried[c], product[c], (*rows, *times[c], c > 0)) for c, rows in parts if c < chunks]
-    )
+    _in_parallel([partial(run, carried[c], product[c], (*rows, *times[c], c > 0)) for c, rows in parts if c < chunks])
     before = carried[0].copy()
     for c in range(1, chunks + 1):
         before, carried[c] = carried[c] + _multiply(product[c], before), before
-    _in_parallel(
-        [partial(run, carried[c], product[c], (*rows, *times[c], False)) for c, rows in parts if c > 0]
-    )
+    _in_parallel([partial(run, carried[c], product[c], (*rows, *times[c], False)) for c, rows in parts if c > 0])
     state[...] = carried[chunks]
 
 

@@ -79,9 +79,7 @@ def _exponential_32(z_re: Any, Lambda_im: Any, Delta: Any) -> Any:
 
 
 @numba.njit(**INLINED)
-def discretise(
-    Lambda: Array, inverse: Array, step: Array, dt: float, bar: Array, scale: Array, method: int
-) -> None:
+def discretise(Lambda: Array, inverse: Array, step: Array, dt: float, bar: Array, scale: Array, method: int) -> None:
     """`Lambda_bar` and `input_scale` at the steps `step dt`, as discretization.py defines them."""
     states = step.size
     l_re, l_im = planes(Lambda, LAMBDA, 0, states)

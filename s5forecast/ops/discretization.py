@@ -68,9 +68,7 @@ def bilinear(Lambda: Tensor, step: Tensor) -> tuple[Tensor, Tensor]:
     half_re, half_im = half.unbind(-2)
     norm = (1 - half_re).square() + half_im.square()
     w_re, w_im = (1 - half_re) / norm, half_im / norm  # 1 / (1 - z / 2)
-    Lambda_bar = torch.stack(
-        ((1 + half_re) * w_re - half_im * w_im, (1 + half_re) * w_im + half_im * w_re), -2
-    )
+    Lambda_bar = torch.stack(((1 + half_re) * w_re - half_im * w_im, (1 + half_re) * w_im + half_im * w_re), -2)
     return Lambda_bar, torch.stack((step * w_re, step * w_im), -2)
 
 

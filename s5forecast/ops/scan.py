@@ -9,6 +9,7 @@ See docs/derivations/scan.md.
 """
 
 from importlib import import_module
+from importlib.util import find_spec
 from types import ModuleType
 from typing import Any, NamedTuple
 
@@ -17,6 +18,8 @@ from torch import Tensor
 
 from s5forecast.ops.discretization import DISCRETIZATIONS
 from s5forecast.ops.naive import multiply
+
+HAS_NUMBA = find_spec("numba") is not None
 
 
 class Backend(NamedTuple):
@@ -71,9 +74,7 @@ def linear_scan(
     """
     _check_inputs("b", b, initial_state)
     if a.shape != b.shape[2:] and a.shape != b.shape:
-        raise ValueError(
-            f"'a' has shape {_shape(a)}, expected {list(b.shape[2:])} or {_shape(b)} as 'b' has."
-        )
+        raise ValueError(f"'a' has shape {_shape(a)}, expected {list(b.shape[2:])} or {_shape(b)} as 'b' has.")
     backend = _choose(backend, b)
     (a, b, initial_state), dtype = _promote(a, b, initial_state)
     return _linear_scan(a, b, initial_state, reverse, backend).to(dtype)
@@ -149,7 +150,7 @@ def _shape(tensor: Tensor) -> list[int]:
 
 def _choose(backend: str, b: Tensor) -> str:
     if backend == "auto":
-        return "cpu" if b.device.type == "cpu" and _numba_imports() else "chunked"
+        return "cpu" if b.device.type == "cpu" and HAS_NUMBA else "chunked"
     if backend not in BACKENDS:
         raise ValueError(f"'backend' is {backend!r}, expected one of auto, {', '.join(BACKENDS)}.")
     device = BACKENDS[backend].device
@@ -158,23 +159,12 @@ def _choose(backend: str, b: Tensor) -> str:
     return backend
 
 
-@torch.compiler.assume_constant_result
-def _numba_imports() -> bool:
-    try:
-        import_module("numba")
-    except ImportError:
-        return False
-    return True
-
-
 def _promote(*tensors: Tensor | None) -> tuple[list[Any], torch.dtype]:
     """The tensors in the dtype to compute in, and the dtype to return."""
     dtypes = {tensor.dtype for tensor in tensors if tensor is not None}
     wide = torch.float64 if torch.float64 in dtypes else torch.float32
     narrow = dtypes in ({torch.float16}, {torch.bfloat16})
-    return [
-        None if tensor is None else tensor.to(wide) for tensor in tensors
-    ], dtypes.pop() if narrow else wide
+    return [None if tensor is None else tensor.to(wide) for tensor in tensors], dtypes.pop() if narrow else wide
 
 
 def _module(backend: str) -> ModuleType:
@@ -305,9 +295,7 @@ def _save_for_ssm_scan(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> Non
 
 def _differentiate_ssm_scan(ctx: Any, dx: Tensor) -> tuple[Tensor | None, ...]:
     dt, initial_state = ctx.saved_tensors[2], ctx.saved_tensors[4]
-    dLambda, dstep, ddt, dBu, dx0 = _ssm_scan_backward(
-        dx, *ctx.saved_tensors, ctx.method, ctx.reverse, ctx.backend
-    )
+    dLambda, dstep, ddt, dBu, dx0 = _ssm_scan_backward(dx, *ctx.saved_tensors, ctx.method, ctx.reverse, ctx.backend)
     ddt, dx0 = None if dt is None else ddt, None if initial_state is None else dx0
     return dLambda, dstep, ddt, dBu, dx0, None, None, None
 

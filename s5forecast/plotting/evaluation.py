@@ -29,12 +29,8 @@ def plot_calibration(
         diagonal.line = {"color": OBSERVED, "width": 1, "dash": "dot"}
         figure.add_trace(diagonal.update(showlegend=column == 1, legendgroup="calibrated"), 1, column)
     for number, (name, frame) in enumerate(forecasts.items()):
-        for column, shares in enumerate(
-            (reliability(frame, target), interval_coverage(frame, target)), start=1
-        ):
-            figure.add_trace(
-                _curve(shares["level"], shares["observed"], name, number, column == 1), 1, column
-            )
+        for column, shares in enumerate((reliability(frame, target), interval_coverage(frame, target)), start=1):
+            figure.add_trace(_curve(shares["level"], shares["observed"], name, number, column == 1), 1, column)
     styled(figure, title=title, height=HEIGHT)
     figure.update_xaxes(range=[0, 1], dtick=0.2, constrain="domain")
     figure.update_yaxes(range=[0, 1], dtick=0.2)

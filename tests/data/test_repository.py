@@ -124,9 +124,7 @@ def test_list_has_a_row_per_folder():
 
 def test_a_changed_file_is_refused(tmp_path, monkeypatch):
     shutil.copytree(ROOT / "datasets", tmp_path / "datasets")
-    (tmp_path / "datasets" / "atlantic_storms" / "data.csv.gz").write_bytes(
-        gzip.compress(b"item_id,timestamp\n")
-    )
+    (tmp_path / "datasets" / "atlantic_storms" / "data.csv.gz").write_bytes(gzip.compress(b"item_id,timestamp\n"))
     monkeypatch.setattr(repository, "FOLDERS", (tmp_path / "none", tmp_path / "datasets"))
     with pytest.raises(ValueError, match=r"data\.csv\.gz is damaged or was changed: its sha256 is"):
         load_dataset("atlantic_storms")
@@ -142,9 +140,7 @@ def test_unknown_names_list_the_choices(tmp_path):
         load_dataset("atlantic_storms", path=tmp_path)
 
 
-def write_gluonts_folder(
-    folder: Path, metadata: str = "metadata.json", parts: tuple[str, ...] = ("train", "test")
-):
+def write_gluonts_folder(folder: Path, metadata: str = "metadata.json", parts: tuple[str, ...] = ("train", "test")):
     (folder / metadata).parent.mkdir(parents=True, exist_ok=True)
     (folder / metadata).write_text(json.dumps({"freq": "D", "prediction_length": 2}))
     for length, part in enumerate(parts, start=4):
@@ -197,9 +193,7 @@ def test_offline_errors_say_where_to_put_the_data(tmp_path, monkeypatch):
 
 
 @pytest.mark.shared
-@pytest.mark.parametrize(
-    ("name", "series"), [("m4_hourly", 414), ("pjm_hourly", 10), ("exchange_rate_nips", 8)]
-)
+@pytest.mark.parametrize(("name", "series"), [("m4_hourly", 414), ("pjm_hourly", 10), ("exchange_rate_nips", 8)])
 def test_shared_gluonts_folders(name, series):
     if not SHARED.is_dir():
         pytest.skip(f"the benchmark data are not at {SHARED}")

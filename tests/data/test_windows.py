@@ -148,7 +148,10 @@ def test_scalings_are_equivariant(scaling, factor):
 
 
 def test_standard_scaling_is_mean_and_deviation_of_what_is_observed():
-    values, mask = torch.tensor([[1.0, 3.0, 100.0, 5.0]]).double(), torch.tensor([[1.0, 1.0, 0.0, 1.0]]).double()
+    values, mask = (
+        torch.tensor([[1.0, 3.0, 100.0, 5.0]]).double(),
+        torch.tensor([[1.0, 1.0, 0.0, 1.0]]).double(),
+    )
     loc, scale = SCALINGS["standard"](values, mask)
     assert loc.item() == 3 and scale.item() == pytest.approx(np.std([1, 3, 5]))
     assert SCALINGS["last"](values, mask)[0].item() == 5
@@ -156,5 +159,5 @@ def test_standard_scaling_is_mean_and_deviation_of_what_is_observed():
 
 
 def test_default_lags():
-    assert default_lags(Frequency.parse("h")) == [1, 24, 48, 168, 336]
-    assert default_lags(Frequency.parse("MS")) == [1, 12, 24]
+    assert default_lags(Frequency.parse("h")) == [1, 24, 48, 168, 336, 504, 672]
+    assert default_lags(Frequency.parse("MS")) == [1, 12, 24, 36, 48]

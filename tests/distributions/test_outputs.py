@@ -75,7 +75,7 @@ def test_negative_binomial_has_the_mean_and_variance_it_names():
 
 
 def test_normal_scale_does_not_underflow():
-    loc, scale = NormalOutput().domain_map(torch.zeros(1, 1), torch.full((1, 1), -200.0))
+    _, scale = NormalOutput().domain_map(torch.zeros(1, 1), torch.full((1, 1), -200.0))
     assert scale.item() > 0
 
 

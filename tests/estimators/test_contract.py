@@ -188,7 +188,9 @@ def test_frequencies(make_one, freq):
 def test_from_inputs_counts_the_features(data):
     from s5forecast import S5Estimator
 
-    data = ListDataset([e | {"feat_static_cat": [i], "feat_dynamic_real": [e["target"]]} for i, e in enumerate(data)], "h")
+    data = ListDataset(
+        [e | {"feat_static_cat": [i], "feat_dynamic_real": [e["target"]]} for i, e in enumerate(data)], "h"
+    )
     estimator = S5Estimator.from_inputs(data, freq="h", prediction_length=4)
     assert estimator.spec.num_feat_dynamic_real == 1 and estimator.cardinality == [3]
 

@@ -77,5 +77,5 @@ def test_bad_arguments(make_one, argument, message):
 
 def test_defaults_follow_the_frequency():
     hourly = S5Estimator(freq="h", prediction_length=24).spec
-    assert hourly.context_length == 336 and hourly.lags == [1, 24, 48, 168, 336]
+    assert hourly.context_length == 336 and hourly.lags == [1, 24, 48, 168, 336, 504, 672]
     assert S5Estimator(freq="YS", prediction_length=4).spec.lags == [1]

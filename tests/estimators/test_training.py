@@ -86,7 +86,10 @@ def test_resuming_equals_not_stopping(make_one, data, tmp_path):
 def test_validation_stops_early_and_keeps_the_best_weights(make_one, data):
     recorder = Recorder()
     estimator = make_one(
-        lr=1.0, max_epochs=30, patience=2, trainer_kwargs={"callbacks": [recorder], "enable_progress_bar": False}
+        lr=1.0,
+        max_epochs=30,
+        patience=2,
+        trainer_kwargs={"callbacks": [recorder], "enable_progress_bar": False},
     )
     output = estimator.train_model(data, data)
     losses = [epoch["val_loss"] for epoch in recorder.losses]

@@ -69,16 +69,13 @@ def test_known_features_beyond_the_target_are_cut_too():
 
 
 def test_frame_and_metrics():
-    result = backtest(
-        SeasonalNaivePredictor(6, season=4), entries(40, 50), prediction_length=6, windows=2, name="sn"
-    )
+    result = backtest(SeasonalNaivePredictor(6, season=4), entries(40, 50), prediction_length=6, windows=2, name="sn")
     assert list(result.forecasts.columns[:5]) == ["item_id", "cutoff", "timestamp", "target", "mean"]
     assert list(result.forecasts.columns[5:]) == [f"0.{level}" for level in range(1, 10)]
     assert result.quantile_levels == tuple(level / 10 for level in range(1, 10))
     assert list(result.forecasts["item_id"].unique()) == ["0", "1"]
     assert (
-        len(result.forecasts) == 2 * 2 * 6
-        and not result.forecasts.duplicated(["item_id", "cutoff", "timestamp"]).any()
+        len(result.forecasts) == 2 * 2 * 6 and not result.forecasts.duplicated(["item_id", "cutoff", "timestamp"]).any()
     )
     assert list(result.metrics.index) == ["sn"]
     assert list(result.metrics.columns) == ["WQL", "MASE", "sMAPE", "coverage_80", "predict_seconds"]
@@ -88,9 +85,7 @@ def test_frame_and_metrics():
 
 
 def test_by_item_step_and_cutoff():
-    result = backtest(
-        NaivePredictor(3), entries(10, 20), prediction_length=3, windows=2, metrics=("MAE", "WQL")
-    )
+    result = backtest(NaivePredictor(3), entries(10, 20), prediction_length=3, windows=2, metrics=("MAE", "WQL"))
     np.testing.assert_allclose(result.by("step")["MAE"], [1, 2, 3])
     assert result.by("step").index.name == "step" and list(result.by("step").index) == [1, 2, 3]
     items = result.by("item_id")
@@ -124,9 +119,7 @@ def test_business_days_emit_no_warning():
 
 
 def test_a_frame_from_elsewhere():
-    result = backtest(
-        SeasonalNaivePredictor(6, 4), entries(40, 50), prediction_length=6, windows=2, name="sn"
-    )
+    result = backtest(SeasonalNaivePredictor(6, 4), entries(40, 50), prediction_length=6, windows=2, name="sn")
     names = {"item_id": "unique_id", "timestamp": "ds", "target": "y"}
     frame = result.forecasts.rename(columns=names)
     before = frame.copy()

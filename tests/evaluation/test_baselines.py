@@ -53,9 +53,7 @@ def test_little_history_is_repeated_without_spread(name, target):
 def test_a_history_no_longer_than_a_season_falls_back_to_naive():
     short, seasonal, naive = [1.0, 4.0, 2.0], SeasonalNaivePredictor(3, season=3), NaivePredictor(3)
     for q in (0.1, 0.5, 0.9):
-        np.testing.assert_array_equal(
-            forecast(seasonal, short).quantile(q), forecast(naive, short).quantile(q)
-        )
+        np.testing.assert_array_equal(forecast(seasonal, short).quantile(q), forecast(naive, short).quantile(q))
 
 
 @pytest.mark.parametrize(("freq", "season"), [("h", 24), ("D", 7), ("M", 12), ("Q-DEC", 4), ("15min", 96)])
@@ -84,17 +82,13 @@ def test_arguments_are_checked():
         forecast(NaivePredictor(2), [1.0]).quantile(1.0)
 
 
-@pytest.mark.parametrize(
-    "predictor", [NaivePredictor(3), SeasonalNaivePredictor(3, 2), SeasonalNaivePredictor(3)]
-)
+@pytest.mark.parametrize("predictor", [NaivePredictor(3), SeasonalNaivePredictor(3, 2), SeasonalNaivePredictor(3)])
 def test_serialises(predictor, tmp_path):
     predictor.serialize(tmp_path)
     copy = Predictor.deserialize(tmp_path)
     assert copy == predictor
     target = [1.0, 5.0, 2.0, 7.0]
-    np.testing.assert_array_equal(
-        forecast(copy, target).quantile(0.3), forecast(predictor, target).quantile(0.3)
-    )
+    np.testing.assert_array_equal(forecast(copy, target).quantile(0.3), forecast(predictor, target).quantile(0.3))
 
 
 def test_keeps_item_id_info_and_start():

@@ -95,9 +95,7 @@ def test_weighted_quantile_loss_tends_to_the_crps_of_a_gaussian():
     forecasts = {level_name(q): np.full((1, 1), ndtri(q)) for q in levels}
     density, distribution = np.exp(-(y**2) / 2) / np.sqrt(2 * np.pi), 0.758036347776927
     crps = y * (2 * distribution - 1) + 2 * density - 1 / np.sqrt(np.pi)
-    assert evaluate(np.full((1, 1), y), forecasts, metrics=["WQL"])["WQL"] * y == pytest.approx(
-        crps, rel=1e-3
-    )
+    assert evaluate(np.full((1, 1), y), forecasts, metrics=["WQL"])["WQL"] * y == pytest.approx(crps, rel=1e-3)
 
 
 def test_calibrated_forecasts_cover_as_they_say():

@@ -18,9 +18,7 @@ STAMPS = pd.date_range("2024-01-01", periods=100, freq="h")
 def history():
     time = np.arange(100)
     values = {"<small>": np.sin(time / 4), "large": 50 + 9 * np.sin(time / 4) + np.cos(3 * time)}
-    return pd.concat(
-        [pd.DataFrame({"item_id": item, "timestamp": STAMPS, "target": y}) for item, y in values.items()]
-    )
+    return pd.concat([pd.DataFrame({"item_id": item, "timestamp": STAMPS, "target": y}) for item, y in values.items()])
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,15 @@ from gluonts.torch.distributions import PoissonOutput
 from torch.nn.functional import softplus
 
 from s5forecast.distributions import NegativeBinomialOutput, QuantileOutput
-from s5forecast.nn import ACTIVATIONS, Block, CategoryEmbedding, Encoder, OutputHead, SeasonalSkip, Standardization
+from s5forecast.nn import (
+    ACTIVATIONS,
+    Block,
+    CategoryEmbedding,
+    Encoder,
+    OutputHead,
+    SeasonalSkip,
+    Standardization,
+)
 from s5forecast.nn.block import SharedDropout
 from s5forecast.nn.heads import inverse_softplus
 from s5forecast.ssm import S5

@@ -68,9 +68,7 @@ def test_zoh_near_zero(dtype):
     step = torch.full((7,), 0.7, dtype=dtype, requires_grad=True)
     z, Delta = complex_of(Lambda) * step.detach().double(), step.detach().double()
     bar, scale = DISCRETIZATIONS["zoh"](Lambda, step)
-    assert (
-        complex_of(scale) - Delta * (1 + z / 2 + z**2 / 6 + z**3 / 24 + z**4 / 120)
-    ).abs().max() < 4 * epsilon
+    assert (complex_of(scale) - Delta * (1 + z / 2 + z**2 / 6 + z**3 / 24 + z**4 / 120)).abs().max() < 4 * epsilon
     gradients = torch.autograd.grad(scale[0].sum(), (Lambda, step))
     expected = (Delta**2 * (1 / 2 + z / 3 + z**2 / 8 + z**3 / 30 + z**4 / 144)).conj()
     assert (complex_of(gradients[0]) - expected).abs().max() < 4 * epsilon
@@ -125,6 +123,4 @@ def test_float32_exponential():
     far = z.abs() > 0.1
     exact = torch.where(far, (z.exp() - 1) / torch.where(far, z, 1), exact)
     checked = far | (z.abs() < 1e-4)
-    assert ((complex_of(scale) - exact).abs() / exact.abs())[checked].max() < 6 * torch.finfo(
-        torch.float32
-    ).eps
+    assert ((complex_of(scale) - exact).abs() / exact.abs())[checked].max() < 6 * torch.finfo(torch.float32).eps

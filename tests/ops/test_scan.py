@@ -50,9 +50,7 @@ def scan_inputs(length, per_step, initial, dtype=torch.float64, batch=B):
     shape = (batch, length) if per_step else ()
     modulus, angle = torch.rand(*shape, N).sqrt(), 6.3 * torch.rand(*shape, N)
     a = torch.stack((modulus * angle.cos(), modulus * angle.sin()), -2)
-    return [
-        v if v is None else v.to(dtype) for v in (a, torch.randn(batch, length, 2, N), state(initial, batch))
-    ]
+    return [v if v is None else v.to(dtype) for v in (a, torch.randn(batch, length, 2, N), state(initial, batch))]
 
 
 def state(initial, batch):
@@ -120,9 +118,7 @@ def test_threads_over_batch_and_time(batch, threads, monkeypatch, poison):
         assert_close(result, expected, 1e-10)
         inputs = ssm_inputs(400, per_step, True, batch=batch)
         expected = with_gradients(partial(ssm_by_definition, method="zoh", reverse=reverse), *inputs)
-        assert_close(
-            with_gradients(partial(ssm_scan, reverse=reverse, backend="cpu"), *inputs), expected, 1e-10
-        )
+        assert_close(with_gradients(partial(ssm_scan, reverse=reverse, backend="cpu"), *inputs), expected, 1e-10)
 
 
 @pytest.mark.parametrize("backend", BACKENDS)

@@ -8,9 +8,7 @@ from s5forecast.plotting.evaluation import plot_calibration, plot_error_by_horiz
 
 def frame(spread=1.0):
     target = np.random.default_rng(0).normal(size=20000)
-    return pd.DataFrame(
-        {"target": target, **{f"0.{k}": spread * ndtri(k / 10) * np.ones(20000) for k in range(1, 10)}}
-    )
+    return pd.DataFrame({"target": target, **{f"0.{k}": spread * ndtri(k / 10) * np.ones(20000) for k in range(1, 10)}})
 
 
 def test_calibration_lies_on_the_diagonal_or_below_when_too_narrow():
@@ -25,9 +23,7 @@ def test_calibration_lies_on_the_diagonal_or_below_when_too_narrow():
 
 
 def test_ties_count_half():
-    zeros = pd.DataFrame(
-        {"target": np.zeros(10), "0.1": np.zeros(10), "0.5": np.zeros(10), "0.9": np.zeros(10)}
-    )
+    zeros = pd.DataFrame({"target": np.zeros(10), "0.1": np.zeros(10), "0.5": np.zeros(10), "0.9": np.zeros(10)})
     np.testing.assert_array_equal(plot_calibration({"zeros": zeros}).data[2].y, 0.5)
 
 
@@ -48,10 +44,6 @@ def test_error_by_horizon_has_a_panel_for_each_metric():
     ]
     np.testing.assert_array_equal(figure.data[3].y, [1.0, 1.4])
     assert figure.layout.yaxis2.title.text == "MASE"
-    assert (
-        len({trace.line.color for trace in figure.data})
-        == len({trace.line.dash for trace in figure.data})
-        == 2
-    )
+    assert len({trace.line.color for trace in figure.data}) == len({trace.line.dash for trace in figure.data}) == 2
     with pytest.raises(ValueError, match="'a' has no metric 'WQL'"):
         plot_error_by_horizon({"a": errors})

@@ -12,10 +12,7 @@ def history(*items, length=60, freq="h"):
     stamps = pd.date_range("2024-01-01", periods=length, freq=freq)
     rng = np.random.default_rng(0)
     return pd.concat(
-        [
-            pd.DataFrame({"item_id": item, "timestamp": stamps, "target": rng.normal(size=length)})
-            for item in items
-        ],
+        [pd.DataFrame({"item_id": item, "timestamp": stamps, "target": rng.normal(size=length)}) for item in items],
         ignore_index=True,
     )
 
@@ -60,9 +57,7 @@ def test_one_series_is_a_fan_after_its_history():
 
 
 def test_bands_are_nested():
-    bands = [
-        np.asarray(trace.y, dtype=float) for trace in plot_forecast(None, forecast("a")).data if trace.fill
-    ]
+    bands = [np.asarray(trace.y, dtype=float) for trace in plot_forecast(None, forecast("a")).data if trace.fill]
     upper, lower = np.stack([band[:4] for band in bands]), np.stack([band[:3:-1] for band in bands])
     np.testing.assert_allclose(upper[0], forecast("a")["0.9"])
     np.testing.assert_allclose(lower[0], forecast("a")["0.1"])
@@ -111,10 +106,7 @@ def test_irregular_times_are_drawn_as_they_are():
 
 def test_time_zones_show_wall_time():
     past, future = history("a"), forecast("a")
-    zoned = [
-        frame.assign(timestamp=frame["timestamp"].dt.tz_localize("America/New_York"))
-        for frame in (past, future)
-    ]
+    zoned = [frame.assign(timestamp=frame["timestamp"].dt.tz_localize("America/New_York")) for frame in (past, future)]
     aware, naive = plot_forecast(*zoned), plot_forecast(past, future)
     for one, other in zip(aware.data, naive.data, strict=True):
         np.testing.assert_array_equal(one.x, other.x)

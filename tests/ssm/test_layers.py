@@ -175,7 +175,11 @@ def test_clipped_eigenvalues_do_not_grow():
 
 @pytest.mark.parametrize(
     ("wrong", "listed"),
-    [({"discretization": "euler"}, "'zoh'"), ({"initialization": "zeros"}, "'hippo'"), ({"C_init": "x"}, "lecun")],
+    [
+        ({"discretization": "euler"}, "'zoh'"),
+        ({"initialization": "zeros"}, "'hippo'"),
+        ({"C_init": "x"}, "lecun"),
+    ],
 )
 def test_unknown_names_list_the_choices(wrong, listed):
     with pytest.raises(ValueError, match=listed):

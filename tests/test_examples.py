@@ -1,0 +1,60 @@
+"""Examples run as they stand, and quietly."""
+
+import importlib.util
+from pathlib import Path
+
+import nbformat
+import pandas as pd
+import pytest
+from nbclient import NotebookClient
+
+EXAMPLES = Path(__file__).parents[1] / "examples"
+NOTEBOOKS = sorted(EXAMPLES.glob("*.ipynb"))
+SHORT = 'estimator_kwargs={"max_epochs": 1, "num_batches_per_epoch": 5}'
+
+
+def run(path, folder, short):
+    notebook = nbformat.read(path, as_version=4)
+    for cell in notebook.cells:
+        if short:
+            cell.source = cell.source.replace(
+                "S5Forecaster(prediction_length=24,", f"S5Forecaster({SHORT}, prediction_length=24,"
+            )
+    NotebookClient(notebook, timeout=900, resources={"metadata": {"path": str(folder)}}).execute()
+    return notebook
+
+
+def check(notebook, folder):
+    outputs = [output for cell in notebook.cells if cell.cell_type == "code" for output in cell.outputs]
+    written = "".join(output.text for output in outputs if output.output_type == "stream")
+    assert "Warning" not in written
+    assert sum("application/vnd.plotly.v1+json" in output.get("data", {}) for output in outputs) >= 3
+    assert list(folder.iterdir()) == []
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_notebooks_run_with_a_short_training(path, tmp_path):
+    notebook = run(path, tmp_path, short=True)
+    assert SHORT in "".join(cell.source for cell in notebook.cells)
+    check(notebook, tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_notebooks_run_as_they_are(path, tmp_path):
+    check(run(path, tmp_path, short=False), tmp_path)
+
+
+@pytest.mark.slow
+def test_the_demo_beats_seasonal_naive_and_writes_its_files(tmp_path, capsys):
+    spec = importlib.util.spec_from_file_location("demo", EXAMPLES / "demo.py")
+    demo = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(demo)
+    table = demo.main(tmp_path / "out")
+    assert table["WQL"].iloc[0] < 0.8 * table["WQL"].iloc[1]
+    forecast = pd.read_csv(tmp_path / "out" / "forecast.csv")
+    assert len(forecast) == 20 * 24 and forecast.notna().all(axis=None)
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert "seasonal naive" in page and 'src="http' not in page
+    printed = capsys.readouterr().out
+    assert str(tmp_path / "out" / "report.html") in printed
