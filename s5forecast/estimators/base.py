@@ -19,14 +19,12 @@ from s5forecast.estimators.network import ForecastNetwork
 from s5forecast.estimators.predictor import S5Predictor
 from s5forecast.estimators.training import ForecastModule, fit, seeded
 
-FITTING_WINDOWS = 512
-
 
 class ForecastEstimator(PyTorchLightningEstimator):
     """A GluonTS estimator that trains a network on windows gathered by index.
 
     A subclass gives :meth:`window_spec` and :meth:`create_network`; its network has ``forward(batch)``,
-    ``loss(batch)`` and ``fit_features(batch)``.
+    ``loss(batch)`` and ``fit_data(windows)``.
     """
 
     @validated()
@@ -123,7 +121,7 @@ class ForecastEstimator(PyTorchLightningEstimator):
                 None if validation_data is None else self.create_validation_data_loader(validation_data, module)
             )
             if from_predictor is None:
-                module.network.fit_features(windows.draw(FITTING_WINDOWS))
+                module.network.fit_data(windows)
             else:
                 module.network.load_state_dict(from_predictor.network.state_dict())
             trainer = fit(

@@ -11,13 +11,15 @@ from s5forecast.choices import choose
 from s5forecast.data.features import default_context_length, default_lags, num_calendar_features
 from s5forecast.data.frequency import Frequency
 from s5forecast.data.scaling import SCALINGS
-from s5forecast.data.windows import Batch, WindowSpec
+from s5forecast.data.windows import Batch, TrainingWindows, WindowSpec
 from s5forecast.distributions import DECILES, is_real, make_output
 from s5forecast.estimators.base import ForecastEstimator
 from s5forecast.estimators.network import ForecastNetwork
 from s5forecast.estimators.outputs import Prediction
 from s5forecast.nn import ACTIVATIONS, CategoryEmbedding, Encoder, OutputHead, SeasonalSkip, Standardization
 from s5forecast.ssm import LAYERS
+
+FITTING_WINDOWS = 512
 
 
 class DirectNetwork(ForecastNetwork):
@@ -27,6 +29,8 @@ class DirectNetwork(ForecastNetwork):
     and its distance into the horizon; static features are added to all steps. The head corrects a convex
     combination of the lagged values.
     """
+
+    counts: Tensor
 
     @validated()
     def __init__(
@@ -46,6 +50,7 @@ class DirectNetwork(ForecastNetwork):
         num_covariates = spec.num_feat_dynamic_real + spec.num_past_feat_dynamic_real
         self.covariates = Standardization(num_covariates)
         self.statics = Standardization(spec.num_feat_static_real + 2)
+        self.register_buffer("counts", torch.tensor(False))
         inputs = 3 + 2 * len(spec.lags) + num_calendar_features(spec.frequency) + 2 * num_covariates
         self.input = nn.Linear(inputs, width)
         self.static_input = nn.Linear(2 * (spec.num_feat_static_real + 2), width)
@@ -57,10 +62,13 @@ class DirectNetwork(ForecastNetwork):
         self.head = OutputHead(width, output)
 
     @torch.no_grad()
-    def fit_features(self, batch: Batch) -> None:
-        """Take location and scale of covariates and static features from a batch."""
+    def fit_data(self, windows: TrainingWindows) -> None:
+        """Take location and scale of the features from some windows; see whether all values are counts."""
+        batch = windows.draw(FITTING_WINDOWS)
         self.covariates.fit(batch.covariates)
         self.statics.fit(batch.static_real)
+        values = windows.store.values
+        self.counts.fill_(bool((values >= 0).all() and (values == values.round()).all()))
 
     def forward(self, batch: Batch) -> Prediction:
         """The output's arguments ``[B, H, ...]`` and where they are to be put."""
@@ -69,7 +77,7 @@ class DirectNetwork(ForecastNetwork):
         h = h[:, horizon]
         offset = self.skip(h, batch.lags[:, horizon], batch.lag_mask[:, horizon])
         if is_real(self.output):
-            return Prediction(self.output, self.head(h), batch.loc, batch.scale, offset)
+            return Prediction(self.output, self.head(h), batch.loc, batch.scale, offset, bool(self.counts))
         share = (batch.loc + batch.scale * offset) / batch.level
         return Prediction(self.output, self.head(h, share.to(h.dtype)), None, batch.level, None)
 

@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 
 from torch import Tensor, nn
 
-from s5forecast.data.windows import Batch
+from s5forecast.data.windows import Batch, TrainingWindows
 from s5forecast.estimators.outputs import Prediction
 
 
@@ -22,5 +22,5 @@ class ForecastNetwork(nn.Module, ABC):
         """What is minimised, a scalar."""
 
     @abstractmethod
-    def fit_features(self, batch: Batch) -> None:
-        """Take what normalises the features from a batch of training windows."""
+    def fit_data(self, windows: TrainingWindows) -> None:
+        """Take from the training data what is not learned: what normalises features, what values can be."""

@@ -33,6 +33,7 @@ class Prediction:
     loc: Tensor | None  # [B, 1] float64
     scale: Tensor  # [B, 1] float64
     offset: Tensor | None  # [B, H]
+    counts: bool = False  # whether the values are known to be whole numbers, none of them negative
     _quantile: dict[float, np.ndarray] = field(default_factory=dict, repr=False)  # level -> [B, H]
 
     def loss(self, values: Tensor, target: Tensor) -> Tensor:
@@ -45,16 +46,18 @@ class Prediction:
         """``[B, H]``."""
         if isinstance(self.output, QuantileOutput):
             weights = self.output.mean_weights().to(self.args[0].device)
-            return _numpy(self._quantiles() @ weights)
+            mean = _numpy(self._quantiles() @ weights)
+            return mean.clip(min=0) if self.counts else mean
         return _numpy(self.distribution().mean)
 
     def quantiles(self, levels: Sequence[float]) -> np.ndarray:
         """``[B, H, Q]``, increasing along Q as the levels are."""
         if isinstance(self.output, QuantileOutput):
-            known = _numpy(self._quantiles())
-            if list(levels) == self.output.quantiles:
-                return known
-            return _interpolated(self.output.quantiles, known, levels)
+            quantiles = _numpy(self._quantiles())
+            if list(levels) != self.output.quantiles:
+                quantiles = _interpolated(self.output.quantiles, quantiles, levels)
+            # A quantile of counts is a count.
+            return quantiles.round().clip(min=0) if self.counts else quantiles
         return np.stack([self.quantile(level) for level in levels], axis=-1)
 
     def quantile(self, level: float) -> np.ndarray:

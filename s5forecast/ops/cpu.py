@@ -200,10 +200,9 @@ def _share(run: Run, state: Array, shape: torch.Size) -> None:
     """Runs a kernel over all batch elements and steps, and turns the first `state` into the last."""
     batch, length, _, states = shape
     threads = max(1, min(torch.get_num_threads(), batch * length * states // WORTH_A_THREAD))
-    rows = max(1, min(batch, threads))
-    cuts = [batch * i // rows for i in range(rows + 1)]
-    ranges = list(pairwise(cuts))
-    chunks = min(threads // rows, length // SHORTEST_CHUNK)
+    shares = max(1, min(batch, threads))
+    ranges = list(pairwise(batch * i // shares for i in range(shares + 1)))
+    chunks = min(threads // shares, length // SHORTEST_CHUNK)
     if chunks <= 1:
         _in_parallel([partial(run, state, state, (*rows, 0, length, False)) for rows in ranges])
         return
@@ -217,8 +216,9 @@ def _share(run: Run, state: Array, shape: torch.Size) -> None:
     parts = [(c, rows) for c in range(chunks + 1) for rows in ranges]
     _in_parallel([partial(run, carried[c], product[c], (*rows, *times[c], c > 0)) for c, rows in parts if c < chunks])
     before = carried[0].copy()
-    for c in range(1, chunks + 1):
-        before, carried[c] = carried[c] + _multiply(product[c], before), before
+    with np.errstate(all="ignore"):
+        for c in range(1, chunks + 1):
+            before, carried[c] = carried[c] + _multiply(product[c], before), before
     _in_parallel([partial(run, carried[c], product[c], (*rows, *times[c], False)) for c, rows in parts if c > 0])
     state[...] = carried[chunks]
 
@@ -226,8 +226,7 @@ def _share(run: Run, state: Array, shape: torch.Size) -> None:
 def _multiply(product: Array, state: Array) -> Array:
     """Complex and planar; a state of zero stays zero, even where a growing product overflows."""
     u, v = (part[:, 0] + 1j * part[:, 1] for part in (product, state))
-    with np.errstate(all="ignore"):
-        result = np.where(v == 0, 0, u) * v
+    result = np.where(v == 0, 0, u) * v
     return np.stack((result.real, result.imag), 1)
 
 

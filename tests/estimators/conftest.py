@@ -15,7 +15,6 @@ SMALL = dict(
     width=8,
     num_layers=1,
     state_size=4,
-    layer_kwargs={"backend": "chunked"},
     batch_size=4,
     num_batches_per_epoch=2,
     max_epochs=1,
