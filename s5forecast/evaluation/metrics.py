@@ -178,32 +178,6 @@ def default_season(freq: str) -> int:
         return int(get_seasonality(freq))
 
 
-def reliability(forecasts: pd.DataFrame, target: str = "target") -> pd.DataFrame:
-    """Share of the target below each quantile of a long frame, ties half: columns level, observed, count."""
-    label = forecasts[target].to_numpy(dtype=float)
-    seen = ~np.isnan(label)
-    rows = []
-    for level, column in quantile_columns(forecasts).items():
-        side = np.sign(forecasts[column].to_numpy(dtype=float)[seen] - label[seen])  # -1, 0 or 1
-        rows.append((level, (1 + side.mean()) / 2 if len(side) else np.nan, len(side)))
-    return pd.DataFrame(rows, columns=["level", "observed", "count"])
-
-
-def interval_coverage(forecasts: pd.DataFrame, target: str = "target") -> pd.DataFrame:
-    """Share of the target inside each central interval of a long frame: columns level, observed, count."""
-    label = forecasts[target].to_numpy(dtype=float)
-    seen = ~np.isnan(label)
-    columns = quantile_columns(forecasts)
-    rows = []
-    for lower in reversed([level for level in columns if level < 0.5]):
-        upper = round(1 - lower, 10)
-        if upper in columns:
-            ends = forecasts[[columns[lower], columns[upper]]].to_numpy(dtype=float)[seen]
-            inside = (ends[:, 0] <= label[seen]) & (label[seen] <= ends[:, 1])
-            rows.append((round(upper - lower, 10), inside.mean() if len(inside) else np.nan, len(inside)))
-    return pd.DataFrame(rows, columns=["level", "observed", "count"])
-
-
 def quantile_columns(frame: pd.DataFrame) -> dict[float, Any]:
     """Columns of a frame that are named by a level in (0, 1), such as "0.1", by level in ascending order."""
     return dict(sorted((float(column), column) for column in frame.columns if is_level(column)))

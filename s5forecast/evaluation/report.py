@@ -119,7 +119,8 @@ def _calibration_section(backtests: Mapping[str, Backtest]) -> str:
     figure = plot_calibration({name: one.forecasts for name, one in backtests.items()})
     text = (
         "How often the values fell below each quantile (left) and inside each central interval (right). "
-        "Calibrated forecasts lie on the dotted diagonal; below it on the right, intervals are too narrow."
+        "Values that equal quantiles, as counts do, are spread over their levels. Calibrated forecasts lie on the "
+        "dotted diagonal; below it on the right, intervals are too narrow."
     )
     return _section("Calibration", text, _figure(figure, "calibration"))
 

@@ -6,7 +6,7 @@ import pandas as pd
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from s5forecast.evaluation.metrics import interval_coverage, reliability
+from s5forecast.evaluation.calibration import interval_coverage, reliability
 from s5forecast.plotting.theme import OBSERVED, line_style, styled
 
 HEIGHT = 400

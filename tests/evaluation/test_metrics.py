@@ -14,7 +14,6 @@ from s5forecast.evaluation.metrics import (
     evaluate,
     level_name,
     quantile_columns,
-    reliability,
     seasonal_error,
 )
 
@@ -105,8 +104,6 @@ def test_calibrated_forecasts_cover_as_they_say():
     names = ["coverage_50", "coverage_80", "coverage_95"]
     covered = evaluate(label, forecasts, metrics=names)
     np.testing.assert_allclose([covered[name] for name in names], [0.5, 0.8, 0.95], atol=0.01)
-    frame = pd.DataFrame({"target": label.ravel(), **{n: f.ravel() for n, f in forecasts.items()}})
-    np.testing.assert_allclose(reliability(frame)["observed"], levels, atol=0.01)
 
 
 def test_what_nothing_was_observed_for_is_nan():

@@ -22,11 +22,6 @@ def test_calibration_lies_on_the_diagonal_or_below_when_too_narrow():
     assert sum(trace.showlegend for trace in figure.data) == 3
 
 
-def test_ties_count_half():
-    zeros = pd.DataFrame({"target": np.zeros(10), "0.1": np.zeros(10), "0.5": np.zeros(10), "0.9": np.zeros(10)})
-    np.testing.assert_array_equal(plot_calibration({"zeros": zeros}).data[2].y, 0.5)
-
-
 def test_missing_targets_are_left_out():
     half = frame()
     half.loc[::2, "target"] = np.nan
