@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test test-slow lint format clean
+.PHONY: demo test test-slow lint format bench clean
 
 demo: $(VENV)/.installed
 	$(BIN)/python examples/demo.py
@@ -18,6 +18,11 @@ lint: $(VENV)/.installed-test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+bench: $(VENV)/.installed-benchmark
+	$(BIN)/python benchmarks/scan_speed.py
+	$(BIN)/python benchmarks/layer_speed.py
+	$(BIN)/python benchmarks/memory.py
 
 format: $(VENV)/.installed-test
 	$(BIN)/ruff check --fix .
@@ -35,4 +40,8 @@ $(VENV)/.installed: pyproject.toml constraints.txt | $(BIN)/python
 
 $(VENV)/.installed-test: pyproject.toml constraints.txt | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[test]"
+	touch $@
+
+$(VENV)/.installed-benchmark: pyproject.toml constraints.txt | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[benchmark]"
 	touch $@

@@ -8,6 +8,7 @@ is a scan the other way, and `db_t = g_t`, `da_t = g_t conj(x_{t-1})`, `dx_0 = c
 See docs/derivations/scan.md.
 """
 
+import os
 from importlib import import_module
 from importlib.util import find_spec
 from types import ModuleType
@@ -20,6 +21,7 @@ from s5forecast.ops.discretization import DISCRETIZATIONS
 from s5forecast.ops.naive import multiply
 
 HAS_NUMBA = find_spec("numba") is not None
+HAS_TRITON = find_spec("triton") is not None
 
 
 class Backend(NamedTuple):
@@ -41,6 +43,7 @@ BACKENDS = {
     "naive": Backend("s5forecast.ops.naive"),
     "chunked": Backend("s5forecast.ops.chunked"),
     "cpu": Backend("s5forecast.ops.cpu", device="cpu", methods=("zoh", "bilinear", "dirac")),
+    "triton": Backend("s5forecast.ops.triton_kernel", device="cuda", methods=("zoh", "bilinear", "dirac")),
 }
 
 
@@ -75,8 +78,8 @@ def linear_scan(
     _check_inputs("b", b, initial_state)
     if a.shape != b.shape[2:] and a.shape != b.shape:
         raise ValueError(f"'a' has shape {_shape(a)}, expected {list(b.shape[2:])} or {_shape(b)} as 'b' has.")
-    backend = _choose(backend, b)
     (a, b, initial_state), dtype = _promote(a, b, initial_state)
+    backend = _choose(backend, b)
     return _linear_scan(a, b, initial_state, reverse, backend).to(dtype)
 
 
@@ -123,8 +126,8 @@ def ssm_scan(
         _check_shape("dt", dt, tuple(Bu.shape[:2]))
     if method not in DISCRETIZATIONS:
         raise ValueError(f"'method' is {method!r}, expected one of {', '.join(DISCRETIZATIONS)}.")
-    backend = _choose(backend, Bu)
     (Lambda, step, dt, Bu, initial_state), dtype = _promote(Lambda, step, dt, Bu, initial_state)
+    backend = _choose(backend, Bu)
     if method in BACKENDS[backend].methods:
         return _ssm_scan(Lambda, step, dt, Bu, initial_state, method, reverse, backend).to(dtype)
     Delta = step if dt is None else step * dt.unsqueeze(-1)  # [N] or [B, T, N]
@@ -150,13 +153,20 @@ def _shape(tensor: Tensor) -> list[int]:
 
 def _choose(backend: str, b: Tensor) -> str:
     if backend == "auto":
+        if b.device.type == "cuda" and b.dtype == torch.float32 and HAS_TRITON:
+            return "triton"
         return "cpu" if b.device.type == "cpu" and HAS_NUMBA else "chunked"
     if backend not in BACKENDS:
         raise ValueError(f"'backend' is {backend!r}, expected one of auto, {', '.join(BACKENDS)}.")
     device = BACKENDS[backend].device
-    if device not in (None, b.device.type):
+    if device not in (None, b.device.type) and not _interpreted(backend, b):
         raise ValueError(f"backend {backend!r} runs on {device}, the tensors are on {b.device.type}.")
     return backend
+
+
+def _interpreted(backend: str, b: Tensor) -> bool:
+    """Whether Triton's interpreter runs the kernels, slowly, on the CPU."""
+    return backend == "triton" and b.device.type == "cpu" and os.environ.get("TRITON_INTERPRET") == "1"
 
 
 def _promote(*tensors: Tensor | None) -> tuple[list[Any], torch.dtype]:

@@ -2,5 +2,14 @@
 
 from s5forecast.plotting.evaluation import plot_calibration, plot_error_by_horizon
 from s5forecast.plotting.forecasts import plot_backtest, plot_forecast
+from s5forecast.plotting.ssm import plot_eigenvalues, plot_timescales, plot_transfer_functions
 
-__all__ = ["plot_backtest", "plot_calibration", "plot_error_by_horizon", "plot_forecast"]
+__all__ = [
+    "plot_backtest",
+    "plot_calibration",
+    "plot_eigenvalues",
+    "plot_error_by_horizon",
+    "plot_forecast",
+    "plot_timescales",
+    "plot_transfer_functions",
+]

@@ -4,11 +4,16 @@ HiPPO-LegS, with measure :math:`e^{-s}` over the past in logarithmic time, is
 
 .. math:: A_{nk} = -\\sqrt{(2n+1)(2k+1)}\\ (n > k), \\quad -(n+1)\\ (n = k), \\quad 0\\ (n < k),
 
-the sum of a normal matrix, which a unitary :math:`V` diagonalises, and a term of rank one, which is dropped.
+the sum of a normal matrix, which a unitary :math:`V` diagonalises, and a term of rank one, :math:`-p p^T`; the sum has
+exponentially ill-conditioned eigenvectors. S4D and S5 drop the term; perturb-then-diagonalise (PTD) drops a small part
+of it and keeps the transfer function: see ``docs/derivations/initialization.md``.
 
 References:
     "HiPPO: Recurrent Memory with Optimal Polynomial Projections" (Gu, Dao, Ermon, Rudra, Re, 2020)
+    "On the Parameterization and Initialization of Diagonal State Space Models" (Gu, Gupta, Goel, Re, 2022)
     "Simplified State Space Layers for Sequence Modeling" (Smith, Warrington, Linderman, 2023)
+    "Robustifying State-space Models for Long Sequences via Approximate Diagonalization" (Yu, Nigmetov, Morozov,
+    Mahoney, Erichson, 2023)
 """
 
 from __future__ import annotations
@@ -21,6 +26,9 @@ from torch import Tensor
 
 # Standard deviation of a standard normal truncated to [-2, 2].
 _TRUNCATED_STD = 0.87962566103423978
+
+# (state_size, block_count, conj_sym) -> Lambda [N], V [P, N]
+Initialization = Callable[[int, int, bool], tuple[Tensor, Tensor]]
 
 
 def hippo_legs(size: int) -> tuple[Tensor, Tensor]:
@@ -46,6 +54,49 @@ def hippo_normal(size: int) -> tuple[Tensor, Tensor]:
     return torch.complex(torch.full_like(imag, -0.5), imag), V
 
 
+def perturb_then_diagonalize(A: Tensor, E: Tensor) -> tuple[Tensor, Tensor]:
+    """Eigenvalues and eigenvectors of ``A + E``; a small E makes them well-conditioned where those of A are not.
+
+    The diagonalisation is then backward stable: ``V diag(Lambda) V^-1`` is ``A + E`` up to rounding, and A up to E.
+
+    Arguments:
+        A, E: real ``[P, P]``.
+
+    Returns:
+        ``Lambda [P]`` in ascending order of the imaginary part and ``V [P, P]`` with columns of norm one, complex.
+        As A and E are real, complex eigenvalues and their eigenvectors are conjugate to the last bit.
+    """
+    Lambda, V = torch.linalg.eig(A + E)
+    order = torch.argsort(Lambda.imag, stable=True)
+    return Lambda[order], V[:, order]
+
+
+def hippo_perturbed(size: int, perturbation: float) -> tuple[Tensor, Tensor]:
+    r"""Perturb-then-diagonalise for HiPPO-LegS, with the perturbation along its own term of rank one.
+
+    .. math:: A + E = V \Lambda V^{-1}, \qquad E = \tau p p^T, \qquad p_n = \sqrt{n + 1/2}
+
+    The paper finds E by gradient descent on the condition number of V and the norm of E. Along p p^T nothing is to be
+    found: for every P no real part is above -1/2, the condition number is about 2 / tau, and
+
+    .. math:: \sup_\omega \|(i\omega - A - E)^{-1} - (i\omega - A)^{-1}\|_2 \le \frac{\tau}{2 (1 - \tau)}.
+
+    Arguments:
+        size: number of states P.
+        perturbation: tau; at 0 the matrix is HiPPO's, at 1 its normal part. ``|E| / |A|`` is about 0.79 tau.
+
+    Returns:
+        ``Lambda [P]`` in ascending order of the imaginary part and ``V [P, P]``, complex128.
+
+    Raises:
+        ValueError: unless ``0 < perturbation <= 1``.
+    """
+    if not 0 < perturbation <= 1:
+        raise ValueError(f"perturbation={perturbation} must be above 0 and at most 1")
+    A, B = hippo_legs(size)
+    return perturb_then_diagonalize(A, perturbation / 2 * torch.outer(B, B))
+
+
 def hippo(state_size: int, block_count: int = 1, conj_sym: bool = True) -> tuple[Tensor, Tensor]:
     """``Lambda [N]`` and ``V [P, N]`` of ``block_count`` HiPPO-N blocks on the diagonal.
 
@@ -54,14 +105,63 @@ def hippo(state_size: int, block_count: int = 1, conj_sym: bool = True) -> tuple
     Raises:
         ValueError: the blocks do not divide the states, or a block has an odd size under ``conj_sym``.
     """
+    size = _block_size(state_size, block_count, conj_sym)
+    return _on_diagonal(*hippo_normal(size), block_count, conj_sym)
+
+
+def hippo_ptd(
+    state_size: int, block_count: int = 1, conj_sym: bool = True, perturbation: float = 0.1
+) -> tuple[Tensor, Tensor]:
+    """S5-PTD: ``Lambda [N]`` and ``V [P, N]`` of ``block_count`` blocks of :func:`hippo_perturbed` on the diagonal.
+
+    With ``conj_sym`` one of each conjugate pair is kept, N = P / 2. For another perturbation than the default:
+    ``S5(..., initialization=functools.partial(hippo_ptd, perturbation=0.05))``.
+
+    Raises:
+        ValueError: as :func:`hippo` and :func:`hippo_perturbed`, or if under ``conj_sym`` the perturbation is so small
+            that real eigenvalues remain, which have no partner.
+    """
+    size = _block_size(state_size, block_count, conj_sym)
+    Lambda, V = hippo_perturbed(size, perturbation)
+    if conj_sym and (Lambda.imag == 0).any():
+        raise ValueError(
+            f"perturbation={perturbation} leaves real eigenvalues in blocks of {size} states, so that they cannot be "
+            "kept in conjugate pairs; choose a larger perturbation, larger blocks or conj_sym=False"
+        )
+    return _on_diagonal(Lambda, V, block_count, conj_sym)
+
+
+def s4_ptd(state_size: int, perturbation: float = 0.1) -> tuple[Tensor, Tensor, Tensor]:
+    r"""S4-PTD: HiPPO-LegS as a diagonal system of one input, with HiPPO's own B.
+
+    .. math:: \tilde B = (1 - \tau / 2) V^{-1} B, \qquad \tilde C = C V
+
+    The transfer function is HiPPO's up to a relative error of ``tau / (2 (1 - tau))``, whatever the frequency, C and
+    the number of states. At ``perturbation=1`` this is S4D-LegS, with its B / 2, and no such bound.
+
+    Returns:
+        ``Lambda [P]``, ``V [P, P]``, ``B_tilde [P]``, complex128.
+
+    Raises:
+        ValueError: unless ``0 < perturbation <= 1``.
+    """
+    Lambda, V = hippo_perturbed(state_size, perturbation)
+    _, B = hippo_legs(state_size)
+    return Lambda, V, (1 - perturbation / 2) * torch.linalg.solve(V, B.to(V.dtype))
+
+
+def _block_size(state_size: int, block_count: int, conj_sym: bool) -> int:
     size, rest = divmod(state_size, block_count)
     if rest or (conj_sym and size % 2):
         raise ValueError(
             f"state_size={state_size} cannot be split into block_count={block_count} blocks of "
             f"{'an even' if conj_sym else 'equal'} size; choose a multiple of {block_count * (1 + conj_sym)}"
         )
-    Lambda, V = hippo_normal(size)
-    kept = size // 2 if conj_sym else size
+    return size
+
+
+def _on_diagonal(Lambda: Tensor, V: Tensor, block_count: int, conj_sym: bool) -> tuple[Tensor, Tensor]:
+    kept = len(Lambda) // 2 if conj_sym else len(Lambda)
     return Lambda[:kept].repeat(block_count), torch.block_diag(*[V[:, :kept]] * block_count)
 
 
@@ -72,10 +172,14 @@ def lecun_normal(*shape: int, fan_in: int) -> Tensor:
 
 
 def input_matrix(V: Tensor, width: int) -> Tensor:
-    """``B_tilde = V^H B [N, H]`` with ``B [P, H]`` LeCun normal."""
-    state_size = V.shape[0]
+    """``B_tilde = V^-1 B [N, H]`` with ``B [P, H]`` LeCun normal.
+
+    Where ``V [P, N]`` holds one of each conjugate pair, the basis to invert is its columns and their conjugates.
+    """
+    state_size, kept = V.shape
     B = lecun_normal(state_size, width, fan_in=state_size)
-    return V.mH @ B.to(V.dtype)
+    basis = V if kept == state_size else torch.cat([V, V.conj()], dim=1)
+    return torch.linalg.solve(basis, B.to(V.dtype))[:kept]
 
 
 def _truncated_standard_normal(V: Tensor, width: int) -> Tensor:
@@ -106,8 +210,7 @@ def log_timescales(count: int, dt_min: float, dt_max: float) -> Tensor:
     return torch.rand(count, dtype=torch.float64) * (high - low) + low
 
 
-# (state_size, block_count, conj_sym) -> Lambda [N], V [P, N]
-INITIALIZATIONS: dict[str, Callable[[int, int, bool], tuple[Tensor, Tensor]]] = {"hippo": hippo}
+INITIALIZATIONS: dict[str, Initialization] = {"hippo": hippo, "hippo_ptd": hippo_ptd}
 
 # (V [P, N], width) -> C_tilde [H, N]; the names are those of the original implementation
 OUTPUT_MATRICES: dict[str, Callable[[Tensor, int], Tensor]] = {

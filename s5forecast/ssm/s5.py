@@ -11,7 +11,13 @@ from torch import Tensor, nn
 from s5forecast.choices import choose
 from s5forecast.ops import DISCRETIZATIONS, linear_scan, ssm_scan
 from s5forecast.ssm.base import StateSpaceLayer
-from s5forecast.ssm.initialization import INITIALIZATIONS, OUTPUT_MATRICES, input_matrix, log_timescales
+from s5forecast.ssm.initialization import (
+    INITIALIZATIONS,
+    OUTPUT_MATRICES,
+    Initialization,
+    input_matrix,
+    log_timescales,
+)
 
 CLIPPED_REAL_PART = -1e-4
 
@@ -29,7 +35,8 @@ class S5(StateSpaceLayer):
         width: number of inputs and outputs, H.
         state_size: number of states P. With ``conj_sym`` N = P / 2 of them are kept.
         block_count: number of blocks on the diagonal of the initial dynamics, J.
-        initialization: a key of ``INITIALIZATIONS`` or a function ``(P, J, conj_sym) -> Lambda [N], V [P, N]``.
+        initialization: a key of ``INITIALIZATIONS``, such as ``"hippo"`` or ``"hippo_ptd"``, or a function
+            ``(P, J, conj_sym) -> Lambda [N], V [P, N]``.
         C_init: a key of ``OUTPUT_MATRICES`` or a function ``(V, H) -> C_tilde [H, N]``.
         discretization: a key of ``ops.DISCRETIZATIONS``.
         bidirectional: add a second scan that runs backward, with an output matrix of its own.
@@ -52,7 +59,7 @@ class S5(StateSpaceLayer):
         state_size: int,
         *,
         block_count: int = 1,
-        initialization: str = "hippo",
+        initialization: str | Initialization = "hippo",
         C_init: str = "trunc_standard_normal",
         discretization: str = "zoh",
         bidirectional: bool = False,
@@ -82,6 +89,7 @@ class S5(StateSpaceLayer):
         self.C_tilde_backward = nn.Parameter(torch.empty(2, width, N)) if bidirectional else None
         self.D = nn.Parameter(torch.empty(width))
         self.log_step = nn.Parameter(torch.empty(N))
+        self._step_key: tuple = ()
         self.reset_parameters()
 
     @classmethod
@@ -179,8 +187,7 @@ class S5(StateSpaceLayer):
             else:
                 x_backward = self._scan(Bu, _time_until_next(dt), reverse=True)
             y = y + self._read(x_backward, self.C_tilde_backward)
-        last = x[:, -1] if u.shape[1] else (self.initial_state(u.shape[0]) if state is None else state)
-        return y + self.D * u, last
+        return torch.addcmul(y, self.D, u), self._last(x, state)
 
     def step(self, u: Tensor, state: Tensor, dt: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Advance by one observation: ``u [B, H]``, ``state [B, 2, N]``, ``dt [B]`` to ``y [B, H]`` and state.
@@ -190,14 +197,35 @@ class S5(StateSpaceLayer):
         """
         if not self.supports_step:
             raise ValueError("a bidirectional S5 layer has no step mode; build it with bidirectional=False")
-        y, state = self(u[:, None], state, None if dt is None else dt[:, None])
-        return y[:, 0], state
+        if dt is not None or torch.is_grad_enabled():
+            y, state = self(u[:, None], state, None if dt is None else dt[:, None])
+            return y[:, 0], state
+        straight, across, B_bar, C = self._step_matrices()
+        Bu = F.linear(u, B_bar).view_as(state)
+        state = torch.addcmul(torch.addcmul(Bu, straight, state), across, state.flip(1))
+        return torch.addcmul(F.linear(state.flatten(1), C), self.D, u), state
 
     def extra_repr(self) -> str:
         return (
             f"width={self.width}, state_size={self.state_size}, discretization={self.discretization!r}, "
             f"bidirectional={self.bidirectional}"
         )
+
+    def _last(self, x: Tensor, state: Tensor | None) -> Tensor:
+        """The state after the last step, apart from the others, so that it does not keep them in memory."""
+        if x.shape[1]:
+            return x[:, -1].clone()
+        return self.initial_state(x.shape[0]) if state is None else state
+
+    def _step_matrices(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """What :meth:`step` multiplies by, kept until a parameter changes: discretising takes longer than a step."""
+        parameters = (self.Lambda, self.log_step, self.B_tilde, self.C_tilde)
+        key = (self.step_scale, *((p.data_ptr(), 0 if p.is_inference() else p._version) for p in parameters))
+        if key != self._step_key:
+            (real, imag), B_bar = self._discretize()
+            straight, across = torch.stack([real, real]), torch.stack([-imag, imag])
+            self._step_key, self._kept = key, (straight, across, B_bar.flatten(0, 1), self._output_matrix(self.C_tilde))
+        return self._kept
 
     def _poles(self) -> Tensor:
         if not self.clip_eigs:
@@ -219,10 +247,12 @@ class S5(StateSpaceLayer):
             method=self.discretization, reverse=reverse, backend=self.backend,
         )  # fmt: skip
 
-    def _read(self, x: Tensor, C_tilde: Tensor) -> Tensor:
+    def _output_matrix(self, C_tilde: Tensor) -> Tensor:
         real, imag = C_tilde
-        weight = torch.cat([real, -imag], dim=-1) * (2 if self.conj_sym else 1)  # [H, 2N]
-        return F.linear(x.flatten(-2), weight)
+        return torch.cat([real, -imag], dim=-1) * (2 if self.conj_sym else 1)  # [H, 2N]
+
+    def _read(self, x: Tensor, C_tilde: Tensor) -> Tensor:
+        return F.linear(x.flatten(-2), self._output_matrix(C_tilde))
 
 
 def _project(u: Tensor, B: Tensor) -> Tensor:

@@ -11,6 +11,7 @@ WIDTH, STATES = 6, 8
 VARIANTS = {
     "s5": lambda **kw: S5(WIDTH, STATES, **kw),
     "s5-blocks": lambda **kw: S5(WIDTH, STATES, block_count=2, **kw),
+    "s5-ptd": lambda **kw: S5(WIDTH, STATES, initialization="hippo_ptd", **kw),
     "s5-bilinear": lambda **kw: S5(WIDTH, STATES, discretization="bilinear", **kw),
     "s5-dirac": lambda **kw: S5(WIDTH, STATES, discretization="dirac", **kw),
     "s5-all-states": lambda **kw: S5(WIDTH, STATES, conj_sym=False, **kw),
@@ -78,6 +79,21 @@ def test_step_by_step_equals_parallel_from_a_carried_state(layer, u, dt):
         y_t, state = layer.step(u[:, t], state, cut(dt, t))
         assert torch.allclose(y_t, y[:, t], atol=1e-12)
     assert torch.allclose(state, last, atol=1e-12)
+
+
+def test_step_without_gradients_follows_the_parameters(layer, u):
+    if not layer.supports_step:
+        pytest.skip("a bidirectional layer has no step mode")
+    state = torch.randn_like(layer.initial_state(3))
+    for _ in range(2):
+        expected = layer.step(u[:, 0], state)
+        with torch.no_grad():
+            found = layer.step(u[:, 0], state)
+            assert all(torch.allclose(a, b, atol=1e-12) for a, b in zip(found, expected, strict=True))
+            layer.log_step += 0.5
+            layer.C_tilde *= 2
+    with torch.inference_mode():
+        assert torch.isfinite(layer.step(u[:, 0], state)[0]).all()
 
 
 def test_dt_of_one_is_the_regular_layer(layer, u):

@@ -1,0 +1,133 @@
+"""How fast is an S5 layer beside its peers? Training (forward and backward), irregular steps, long sequences, step mode.
+
+    python benchmarks/layer_speed.py
+
+Peers: ``s5-pytorch``, the original formulation in JAX (``jax.lax.associative_scan``, jit) and ``torch.nn.LSTM``, all of width
+64 and with the same 32 kept states (P = 64 with conjugate symmetry). A ratio of 6 says that the peer takes six times as long.
+"""
+
+from __future__ import annotations
+
+import time
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import s5
+import torch
+from timing import medians, save
+
+from s5forecast.nn import Encoder
+from s5forecast.ssm import S5
+
+H, P, N = 64, 64, 32
+SHAPES = [(64, 384), (16, 2048), (4, 16384)]
+
+
+def trained(layer, u, *args, **kwargs):
+    parameters = list(layer.parameters())
+
+    def run():
+        y = layer(u, *args, **kwargs)
+        torch.autograd.grad((y[0] if isinstance(y, tuple) else y).sum(), [u, *parameters], allow_unused=True)
+
+    return run
+
+
+def jax_layer(u: np.ndarray):
+    """The original formulation: discretise by ZOH, project, scan with an associative operator, project back."""
+    keys = jax.random.split(jax.random.PRNGKey(0), 5)
+    parameters = {
+        "Lambda": jnp.linspace(-0.5, -0.5, N) + 1j * jnp.arange(N),
+        "B": jax.random.normal(keys[0], (N, H)) + 1j * jax.random.normal(keys[1], (N, H)),
+        "C": jax.random.normal(keys[2], (H, N)) + 1j * jax.random.normal(keys[3], (H, N)),
+        "D": jnp.ones(H),
+        "log_step": jnp.full(N, -4.0),
+    }
+
+    def operator(left, right):
+        return right[0] * left[0], right[0] * left[1] + right[1]
+
+    def apply(p, sequence):
+        step = jnp.exp(p["log_step"])
+        Lambda_bar = jnp.exp(p["Lambda"] * step)
+        B_bar = ((Lambda_bar - 1) / p["Lambda"])[:, None] * p["B"]
+        Bu = jax.vmap(lambda v: B_bar @ v)(sequence)
+        _, xs = jax.lax.associative_scan(operator, (Lambda_bar * jnp.ones((sequence.shape[0], 1)), Bu))
+        return jax.vmap(lambda x: 2 * (p["C"] @ x).real)(xs) + sequence * p["D"]
+
+    def loss(p, batch):
+        return jax.vmap(apply, in_axes=(None, 0))(p, batch).sum()
+
+    grad, batch = jax.jit(jax.grad(loss, argnums=(0, 1))), jnp.asarray(u)
+    return lambda: jax.block_until_ready(grad(parameters, batch))
+
+
+def training() -> None:
+    rows = []
+    for batch, steps in SHAPES:
+        torch.manual_seed(0)
+        u = torch.randn(batch, steps, H, requires_grad=True)
+        dt = torch.rand(batch, steps) + 0.5
+        layer, peer = S5(H, P), s5.S5(H, N)
+        candidates = {
+            "S5": trained(layer, u),
+            "S5 irregular": trained(layer, u, dt=dt),
+            "s5-pytorch": trained(peer, u),
+            "s5-pytorch irregular": trained(peer, u, step_scale=dt),
+            "JAX": jax_layer(u.detach().numpy()),
+            "LSTM": trained(torch.nn.LSTM(H, H, batch_first=True), u),
+        }
+        times = medians(candidates, seconds=8, rounds=3)
+        ratios = {f"{name} / S5": times[name] / times["S5"] for name in times if name not in ("S5", "S5 irregular")}
+        irregular = {
+            "S5 irregular / regular": times["S5 irregular"] / times["S5"],
+            "s5-pytorch irregular / S5 irregular": times["s5-pytorch irregular"] / times["S5 irregular"],
+        }
+        rows.append({"shape": f"{batch} x {steps} x {H}", "S5_ms": times["S5"], **ratios, **irregular})
+    save(rows, "layer_training")
+
+
+def lengths() -> None:
+    """Time per step from 2^8 to 2^20 steps, 2^20 in all."""
+    rows = []
+    for exponent in range(8, 21, 2):
+        u = torch.randn(2 ** (20 - exponent), 2**exponent, H, requires_grad=True)
+        times = medians({"S5": trained(S5(H, P), u)}, seconds=0, rounds=3)
+        rows.append({"steps": f"2^{exponent}", "batch": u.shape[0], "ns_per_step": 1e6 * times["S5"] / 2**20})
+    shortest = min(row["ns_per_step"] for row in rows)
+    save([{**row, "over_shortest": row["ns_per_step"] / shortest} for row in rows], "layer_lengths")
+
+
+def stepping() -> None:
+    """Observations a second, one at a time, through four layers."""
+    encoder = Encoder(H, 4, layer_kwargs={"state_size": P}).eval()
+    layers = [S5(H, P).eval() for _ in range(4)]
+    rows = []
+    with torch.inference_mode():
+        for name, step, state in (
+            ("4 layers", lambda u, s: _through(layers, u, s), [layer.initial_state(1) for layer in layers]),
+            ("encoder of 4 blocks", encoder.step, encoder.initial_state(1)),
+        ):
+            u = torch.randn(1, H)
+            for _ in range(100):
+                _, state = step(u, state)
+            began, count = time.perf_counter(), 2000
+            for _ in range(count):
+                _, state = step(u, state)
+            rows.append({"model": name, "steps_per_second": count / (time.perf_counter() - began)})
+    save(rows, "layer_step")
+
+
+def _through(layers, u, states):
+    after = []
+    for layer, state in zip(layers, states, strict=True):
+        u, state = layer.step(u, state)
+        after.append(state)
+    return u, after
+
+
+if __name__ == "__main__":
+    training()
+    lengths()
+    stepping()

@@ -1,0 +1,66 @@
+"""How much memory does training a layer take? Peak resident bytes per step, above what the process held before.
+
+    python benchmarks/memory.py
+
+Every case runs in a process of its own. Memory that is flat per step is linear in the length.
+"""
+
+from __future__ import annotations
+
+import resource
+import subprocess
+import sys
+
+import torch
+from timing import save
+
+H, P, N = 64, 64, 32
+SHAPES = [(64, 384), (16, 2048), (4, 16384), (1, 65536)]
+LAYERS = ("S5", "S5 irregular", "s5-pytorch", "s5-pytorch irregular")
+
+
+def train(name: str, batch: int, steps: int) -> None:
+    u = torch.randn(batch, steps, H, requires_grad=True)
+    dt = torch.rand(batch, steps) + 0.5
+    if name.startswith("S5"):
+        from s5forecast.ssm import S5
+
+        y, _ = S5(H, P)(u, dt=dt if "irregular" in name else None)
+    else:
+        import s5
+
+        y = s5.S5(H, N)(u, step_scale=dt if "irregular" in name else 1.0)
+    y.sum().backward()
+
+
+def peak(name: str, batch: int, steps: int) -> float:
+    """Bytes per step, of a process that trains once."""
+    command = [sys.executable, __file__, name, str(batch), str(steps)]
+    out = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    return float(out) / (batch * steps)
+
+
+def main() -> None:
+    rows = []
+    for batch, steps in SHAPES:
+        found = {name: peak(name, batch, steps) for name in LAYERS}
+        rows.append(
+            {
+                "shape": f"{batch} x {steps} x {H}",
+                **{f"{name}, bytes per step": value for name, value in found.items()},
+                "S5 / s5-pytorch": found["S5"] / found["s5-pytorch"],
+                "S5 irregular / regular": found["S5 irregular"] / found["S5"],
+            }
+        )
+    save(rows, "memory")
+
+
+if __name__ == "__main__":
+    if len(sys.argv) == 1:
+        main()
+    else:
+        kind, batch, steps = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+        train(kind, 2, 64)
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        train(kind, batch, steps)
+        print(1024 * (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before))

@@ -1,0 +1,354 @@
+"""What the GPU kernels are written with: rows of complex numbers, affine maps, and discretisation.
+
+A row holds the states `n` of one time step, one a thread; with several time steps side by side it is a block
+`[WIDTH, BLOCK]`. A complex row is two of them, a tuple of rows several successive steps.
+"""
+
+# mypy: disable-error-code=assignment
+
+from math import factorial
+from typing import Any
+
+import triton
+import triton.language as tl
+
+CONSTANT, PER_STEP = tl.constexpr(0), tl.constexpr(1)  # how `linear_scan` gets its factors; the rest discretise
+ZOH, BILINEAR, DIRAC = tl.constexpr(2), tl.constexpr(3), tl.constexpr(4)
+
+# pi / 2 and ln 2 are sums of numbers so short that their products with small whole numbers are exact
+QUARTER = tl.constexpr((1.5703125, 4.837512969970703125e-4, 7.549789954891882e-8))
+LN2 = tl.constexpr((0.693359375, -2.1219444005469057e-4))
+LOG2E, TWO_OVER_PI, OCTANT = tl.constexpr(1.4426950408889634), tl.constexpr(0.6366197723675814), tl.constexpr(0.7854)
+EXP = tl.constexpr(tuple(1 / factorial(k) for k in range(14, 1, -1)))  # Taylor's coefficients, the last first
+SIN = tl.constexpr(tuple((-1) ** (k // 2) / factorial(k) for k in range(17, 1, -2)))
+COS = tl.constexpr(tuple((-1) ** (k // 2) / factorial(k) for k in range(16, 0, -2)))
+SLOPE = tl.constexpr(tuple(1 / (factorial(k) * (k + 2)) for k in range(6, -1, -1)))
+
+
+@triton.jit
+def multiply(u_re: tl.tensor, u_im: tl.tensor, v_re: tl.tensor, v_im: tl.tensor) -> Any:
+    """`u v`."""
+    return u_re * v_re - u_im * v_im, u_re * v_im + u_im * v_re
+
+
+@triton.jit
+def multiply_conj(u_re: tl.tensor, u_im: tl.tensor, v_re: tl.tensor, v_im: tl.tensor) -> Any:
+    """`conj(u) v`."""
+    return u_re * v_re + u_im * v_im, u_re * v_im - u_im * v_re
+
+
+@triton.jit
+def affine(p_re: tl.tensor, p_im: tl.tensor, v_re: tl.tensor, v_im: tl.tensor, e_re: tl.tensor, e_im: tl.tensor) -> Any:
+    """`p v + e`; what is zero stays zero, even where a growing product of factors has overflowed."""
+    zero = (v_re == 0) & (v_im == 0)
+    re, im = multiply(tl.where(zero, 0.0, p_re), tl.where(zero, 0.0, p_im), v_re, v_im)
+    return re + e_re, im + e_im
+
+
+@triton.jit
+def then(
+    q0_re: tl.tensor,
+    q0_im: tl.tensor,
+    f0_re: tl.tensor,
+    f0_im: tl.tensor,
+    p0_re: tl.tensor,
+    p0_im: tl.tensor,
+    e0_re: tl.tensor,
+    e0_im: tl.tensor,
+    q_re: tl.tensor,
+    q_im: tl.tensor,
+    f_re: tl.tensor,
+    f_im: tl.tensor,
+    p_re: tl.tensor,
+    p_im: tl.tensor,
+    e_re: tl.tensor,
+    e_im: tl.tensor,
+) -> Any:
+    """`p v + e` after `p0 v + e0`; and `q v + f`, what precedes the last of the maps so composed."""
+    r_re, r_im = q_re * p0_re - q_im * p0_im, q_re * p0_im + q_im * p0_re
+    s_re, s_im = p_re * p0_re - p_im * p0_im, p_re * p0_im + p_im * p0_re
+    zero = (e0_re == 0) & (e0_im == 0)
+    q_re, q_im = tl.where(zero, 0.0, q_re), tl.where(zero, 0.0, q_im)
+    p_re, p_im = tl.where(zero, 0.0, p_re), tl.where(zero, 0.0, p_im)
+    g_re, g_im = q_re * e0_re - q_im * e0_im + f_re, q_re * e0_im + q_im * e0_re + f_im
+    h_re, h_im = p_re * e0_re - p_im * e0_im + e_re, p_re * e0_im + p_im * e0_re + e_im
+    return r_re, r_im, g_re, g_im, s_re, s_im, h_re, h_im
+
+
+@triton.jit
+def compose(
+    p_re: tl.tensor, p_im: tl.tensor, e_re: tl.tensor, e_im: tl.tensor, WIDTH: tl.constexpr, BLOCK: tl.constexpr
+) -> Any:
+    """The maps `p v + e` along the first axis, each composed with all before it: without itself, and with it."""
+    p_re, p_im = tl.broadcast_to(p_re, [WIDTH, BLOCK]), tl.broadcast_to(p_im, [WIDTH, BLOCK])
+    zero = tl.zeros_like(e_re)
+    return tl.associative_scan((zero + 1.0, zero, zero, zero, p_re, p_im, e_re, e_im), 0, then)
+
+
+@triton.jit
+def add(u_re: tl.tensor, u_im: tl.tensor, v_re: tl.tensor, v_im: tl.tensor) -> Any:
+    return u_re + v_re, u_im + v_im
+
+
+@triton.jit
+def last(re: tl.tensor, im: tl.tensor, WIDTH: tl.constexpr) -> Any:
+    """`[WIDTH, BLOCK]` to its last row, `[1, BLOCK]`."""
+    is_last = tl.arange(0, WIDTH)[:, None] == WIDTH - 1
+    re, im = tl.reduce((tl.where(is_last, re, 0.0), tl.where(is_last, im, 0.0)), 0, add)
+    return re[None, :], im[None, :]
+
+
+@triton.jit
+def load_row(
+    v: tl.tensor, at: tl.tensor, mask: tl.tensor, states: tl.tensor, other_re: tl.tensor, other_im: tl.tensor
+) -> Any:
+    return tl.load(v + at, mask, other=other_re), tl.load(v + at + states, mask, other=other_im)
+
+
+@triton.jit
+def store_row(v: tl.tensor, at: tl.tensor, mask: tl.tensor, states: tl.tensor, re: tl.tensor, im: tl.tensor) -> Any:
+    tl.store(v + at, re, mask)
+    tl.store(v + at + states, im, mask)
+
+
+@triton.jit
+def block_of_states(states: tl.tensor, BLOCK: tl.constexpr) -> Any:
+    """The batch element of this program, its states `[1, BLOCK]`, and which of them exist."""
+    blocks = tl.cdiv(states, BLOCK)
+    program = tl.program_id(0)
+    n = (program % blocks) * BLOCK + tl.arange(0, BLOCK)[None, :]
+    return (program // blocks).to(tl.int64), n, n < states
+
+
+@triton.jit
+def offsets(
+    i: tl.tensor, k: tl.tensor, n: tl.tensor, length: tl.tensor, states: tl.tensor, REVERSE: tl.constexpr
+) -> Any:
+    """Where the step `k`, as counted in the order of work, is in `[B, T, 2, N]`, and how far on the next one is."""
+    t = length - 1 - k if REVERSE else k
+    stride = -2 * states if REVERSE else 2 * states
+    return (i * length + t) * (2 * states) + n, stride
+
+
+@triton.jit
+def parameters(
+    a: tl.tensor, step: tl.tensor, n: tl.tensor, inside: tl.tensor, states: tl.tensor, SYSTEM: tl.constexpr
+) -> Any:
+    """What is the same at all steps: `a`, or `Lambda`, `1 / Lambda` and `step`, each `[1, BLOCK]`."""
+    if SYSTEM == PER_STEP:
+        rows = ()
+    else:
+        re, im = load_row(a, n, inside, states, 0.0, 0.0)
+        if SYSTEM == CONSTANT:
+            rows = (re, im)
+        else:
+            wide_re, wide_im = re.to(tl.float64), im.to(tl.float64)
+            norm = wide_re * wide_re + wide_im * wide_im
+            norm = tl.where(norm > 0, norm, 1.0)
+            v_re, v_im = (wide_re / norm).to(re.dtype), (-wide_im / norm).to(re.dtype)
+            rows = (re, im, v_re, v_im, tl.load(step + n, inside, other=0.0))
+    return rows
+
+
+@triton.jit
+def load_steps(
+    a: tl.tensor,
+    dt: tl.tensor,
+    i: tl.tensor,
+    k: tl.tensor,
+    n: tl.tensor,
+    inside: tl.tensor,
+    length: tl.tensor,
+    states: tl.tensor,
+    SYSTEM: tl.constexpr,
+    REVERSE: tl.constexpr,
+    ROWS: tl.constexpr,
+) -> Any:
+    """What differs from step to step: `a`, or `dt`, or nothing. Past the end, the state stays as it is."""
+    re, im = (), ()
+    if SYSTEM == PER_STEP:
+        at, stride = offsets(i, k, n, length, states, REVERSE)
+        for r in tl.static_range(ROWS):
+            a_re, a_im = load_row(a, at + r * stride, (k + r < length) & inside, states, 1.0, 0.0)
+            re, im = re + (a_re,), im + (a_im,)  # noqa: RUF005
+    elif SYSTEM != CONSTANT and dt is not None:
+        for r in tl.static_range(ROWS):
+            # Every thread loads one number: said to be contiguous, they get the layout of the other rows.
+            t = (length - 1 - k - r if REVERSE else k + r) + tl.zeros_like(n)
+            at = tl.max_contiguous(i * length + t, [1, n.shape[1]])
+            re = re + (tl.load(dt + at, k + r < length, other=0.0),)  # noqa: RUF005
+    return re, im
+
+
+@triton.jit
+def load_rows(
+    v: tl.tensor,
+    i: tl.tensor,
+    k: tl.tensor,
+    n: tl.tensor,
+    inside: tl.tensor,
+    length: tl.tensor,
+    states: tl.tensor,
+    REVERSE: tl.constexpr,
+    ROWS: tl.constexpr,
+) -> Any:
+    """`v`, of `[B, T, 2, N]`, at `ROWS` steps from `k` on; zero past the end."""
+    re, im = (), ()
+    at, stride = offsets(i, k, n, length, states, REVERSE)
+    for r in tl.static_range(ROWS):
+        v_re, v_im = load_row(v, at + r * stride, (k + r < length) & inside, states, 0.0, 0.0)
+        re, im = re + (v_re,), im + (v_im,)  # noqa: RUF005
+    return re, im
+
+
+@triton.jit
+def load_start(
+    start: tl.tensor,
+    i: tl.tensor,
+    c: tl.tensor,
+    chunks: tl.tensor,
+    n: tl.tensor,
+    inside: tl.tensor,
+    states: tl.tensor,
+    like: tl.tensor,
+) -> Any:
+    """`start[i, c]` of `[B, C, 2, N]`, zero if there is none."""
+    if start is None:
+        re = tl.zeros(n.shape, like.dtype.element_ty)
+        im = re
+    else:
+        re, im = load_row(start, (i * chunks + c) * 2 * states + n, inside, states, 0.0, 0.0)
+    return re, im
+
+
+@triton.jit
+def load_before(
+    x: tl.tensor,
+    x0: tl.tensor,
+    i: tl.tensor,
+    k: tl.tensor,
+    n: tl.tensor,
+    inside: tl.tensor,
+    length: tl.tensor,
+    states: tl.tensor,
+    REVERSE: tl.constexpr,
+    ROWS: tl.constexpr,
+) -> Any:
+    """The states before those at the `ROWS` steps from `k` on, which for the adjoint come after them."""
+    re, im = (), ()
+    first_re, first_im = load_start(x0, i, 0, 1, n, inside, states, x)
+    at, stride = offsets(i, k + 1, n, length, states, REVERSE)
+    for r in tl.static_range(ROWS):
+        is_first, mask = k + r + 1 == length, (k + r + 1 < length) & inside
+        other_re, other_im = tl.where(is_first, first_re, 0.0), tl.where(is_first, first_im, 0.0)
+        v_re, v_im = load_row(x, at + r * stride, mask, states, other_re, other_im)
+        re, im = re + (v_re,), im + (v_im,)  # noqa: RUF005
+    return re, im
+
+
+@triton.jit
+def polynomial(x: tl.tensor, C: tl.constexpr, FIRST: tl.constexpr, TERMS: tl.constexpr) -> Any:
+    y = x * C[FIRST] + C[FIRST + 1]
+    for k in tl.static_range(FIRST + 2, TERMS):
+        y = y * x + C[k]
+    return y
+
+
+@triton.jit
+def exponential(z_re: tl.tensor, z_im: tl.tensor) -> Any:
+    """`exp(z)`, real and imaginary part, and the real part of `exp(z) - 1`.
+
+    The GPU's library would reduce the range three times, and knows no `expm1` which the interpreter knows, too.
+    """
+    WIDE: tl.constexpr = z_re.dtype == tl.float64
+    LOWEST: tl.constexpr = -708.0 if WIDE else -87.0
+    HIGHEST: tl.constexpr = 709.0 if WIDE else 88.0
+    x = tl.where(z_re < LOWEST, LOWEST, z_re)
+    x = tl.where(x > HIGHEST, HIGHEST, x)  # in this order a NaN stays
+    whole = tl.floor(x * LOG2E + 0.5)
+    r = x - whole * LN2[0] - whole * LN2[1]
+    r = r + r * r * polynomial(r, EXP, 0 if WIDE else 6, 13)  # exp(r) - 1
+    power = tl.exp2(whole)
+    growth, growth_1 = power * r + power, power * r + (power - 1.0)
+
+    turns = tl.floor(z_im * TWO_OVER_PI + 0.5)
+    r = z_im - turns * QUARTER[0] - turns * QUARTER[1] - turns * QUARTER[2]
+    r = tl.where(r < -OCTANT, -OCTANT, r)
+    r = tl.where(r > OCTANT, OCTANT, r)
+    quadrant = turns - 4.0 * tl.floor(turns * 0.25)
+    square = r * r
+    sine = r + r * square * polynomial(square, SIN, 0 if WIDE else 4, 8)
+    cosine_1 = square * polynomial(square, COS, 0 if WIDE else 3, 8)
+    odd = (quadrant == 1) | (quadrant == 3)
+    sin, cos = tl.where(odd, 1.0 + cosine_1, sine), tl.where(odd, sine, 1.0 + cosine_1)
+    sin = tl.where(quadrant >= 2, -sin, sin)
+    cos = tl.where((quadrant == 1) | (quadrant == 2), -cos, cos)
+    cos_1 = tl.where(quadrant == 0, cosine_1, cos - 1.0)
+    return growth * cos, growth * sin, growth_1 * cos + cos_1
+
+
+@triton.jit
+def discretise(rows: tl.tensor, dt: tl.tensor, SYSTEM: tl.constexpr) -> Any:
+    """`Lambda_bar` and `input_scale` at the steps `step dt`, as discretization.py defines them."""
+    Delta = rows[4] * dt
+    z_re, z_im = rows[0] * Delta, rows[1] * Delta
+    if SYSTEM == BILINEAR:
+        w_re, w_im = resolvent(z_re, z_im)
+        a_re, a_im = multiply(1.0 + 0.5 * z_re, 0.5 * z_im, w_re, w_im)
+        c_re, c_im = Delta * w_re, Delta * w_im
+    else:
+        a_re, a_im, d_re = exponential(z_re, z_im)
+        if SYSTEM == DIRAC:
+            c_re, c_im = tl.full(Delta.shape, 1.0, Delta.dtype), tl.zeros_like(Delta)
+        else:
+            c_re, c_im = multiply(d_re, a_im, rows[2], rows[3])
+            # The quotient is accurate down to the smallest numbers, but for zero.
+            small = tl.abs(z_re) + tl.abs(z_im) < 1e-5
+            c_re = tl.where(small, Delta * (1.0 + 0.5 * z_re + (z_re * z_re - z_im * z_im) / 6), c_re)
+            c_im = tl.where(small, Delta * z_im * (0.5 + z_re / 3), c_im)
+    return a_re, a_im, c_re, c_im
+
+
+@triton.jit
+def resolvent(z_re: tl.tensor, z_im: tl.tensor) -> Any:
+    """`1 / (1 - z / 2)`."""
+    re, im = 1.0 - 0.5 * z_re, 0.5 * z_im
+    norm = re * re + im * im
+    return re / norm, im / norm
+
+
+@triton.jit
+def slopes(
+    rows: tl.tensor,
+    dt: tl.tensor,
+    a_re: tl.tensor,
+    a_im: tl.tensor,
+    c_re: tl.tensor,
+    c_im: tl.tensor,
+    SYSTEM: tl.constexpr,
+) -> Any:
+    """`E` and `M`, in which the derivatives of `discretise` are `dLambda_bar / dLambda = Delta E`,
+    `dLambda_bar / dDelta = Lambda E`, `dinput_scale / dLambda = M`, `dinput_scale / dDelta = E` (0 for dirac).
+    """
+    Delta = rows[4] * dt
+    z_re, z_im = rows[0] * Delta, rows[1] * Delta
+    if SYSTEM == BILINEAR:
+        w_re, w_im = resolvent(z_re, z_im)
+        e_re, e_im = multiply(w_re, w_im, w_re, w_im)
+        m_re, m_im = 0.5 * Delta * Delta * e_re, 0.5 * Delta * Delta * e_im
+    else:
+        e_re, e_im = a_re, a_im
+        if SYSTEM == DIRAC:
+            m_re, m_im = tl.zeros_like(Delta), tl.zeros_like(Delta)
+        else:
+            # (Delta exp(z) - input_scale) / Lambda, where z is small as Delta^2 (1/2 + z/3 + z^2/8 + ...)
+            m_re, m_im = multiply(Delta * a_re - c_re, Delta * a_im - c_im, rows[2], rows[3])
+            twice, norm = z_re + z_re, z_re * z_re + z_im * z_im
+            high, low = SLOPE[1] + SLOPE[0] * twice, SLOPE[2] - SLOPE[0] * norm
+            for k in tl.static_range(3, 7):
+                high, low = low + high * twice, SLOPE[k] - high * norm
+            NEAR: tl.constexpr = 0.02 if z_re.dtype == tl.float64 else 0.25
+            near = tl.abs(z_re) + tl.abs(z_im) < NEAR
+            m_re = tl.where(near, Delta * Delta * (low + high * z_re), m_re)
+            m_im = tl.where(near, Delta * Delta * high * z_im, m_im)
+    return e_re, e_im, m_re, m_im
