@@ -1,9 +1,10 @@
-"""How fast is an S5 layer beside its peers? Training (forward and backward), irregular steps, long sequences, step mode.
+"""How fast is an S5 layer beside its peers, with irregular steps, on long sequences and one step at a time?
 
     python benchmarks/layer_speed.py
 
-Peers: ``s5-pytorch``, the original formulation in JAX (``jax.lax.associative_scan``, jit) and ``torch.nn.LSTM``, all of width
-64 and with the same 32 kept states (P = 64 with conjugate symmetry). A ratio of 6 says that the peer takes six times as long.
+Training is forward and backward. Peers: ``s5-pytorch``, the original formulation in JAX (``jax.lax.associative_scan``,
+jit) and ``torch.nn.LSTM``, all of width 64 with the same 32 kept states (P = 64, conjugate symmetry). A ratio of 6
+says that the peer takes six times as long.
 """
 
 from __future__ import annotations

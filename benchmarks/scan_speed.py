@@ -2,9 +2,9 @@
 
     python benchmarks/scan_speed.py [--device cuda] [--backend triton]
 
-Rows: the number of states B * T * N, the shape, and what a step is (``constant`` multiplies by one ``a``, ``per-step`` reads
-an ``a`` for each, ``dt`` discretises a time step for each by zero-order hold on the way). Columns: milliseconds of the copy,
-and of the scan forward, and forward with all gradients, as multiples of it.
+Rows: the number of states B * T * N, the shape, and what a step is: ``constant`` multiplies by one ``a``, ``per-step``
+reads an ``a`` for each, ``dt`` discretises a time step for each by zero-order hold on the way. Columns: milliseconds of
+the copy, and of the scan forward, and forward with all gradients, as multiples of it.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, replace
 from inspect import signature
 from numbers import Integral
@@ -28,13 +28,19 @@ from s5forecast.data.frames import (
     to_frame,
 )
 from s5forecast.data.frequency import Frequency
-from s5forecast.distributions import DECILES, check_levels
 from s5forecast.estimators import ForecastEstimator, S5Estimator, S5Predictor
-from s5forecast.evaluation.backtest import METRIC_NAMES, Backtest, backtest
+from s5forecast.evaluation.backtest import METRIC_NAMES, Backtest, backtest, check_backtest
+from s5forecast.levels import DECILES, check_levels
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
 
+FORMAT_VERSION = 1
+OWN_ARGUMENTS = (
+    "freq", "prediction_length", "quantile_levels", "seed",
+    "num_feat_dynamic_real", "num_feat_static_real", "num_feat_static_cat", "cardinality",
+)  # fmt: skip
+NOT_SAVED = ("callbacks", "logger")
 ESTIMATORS: dict[str, type[ForecastEstimator]] = {"direct": S5Estimator}
 
 
@@ -151,9 +157,12 @@ class S5Forecaster(BaseEstimator):
             season: steps of the differences that scale MASE; by frequency, as in GluonTS, when not given.
         """
         self._check_parameters()
+        step = self.prediction_length if step is None else step
+        check_backtest(self.prediction_length, windows, step, metrics, list(self.quantile_levels))
         series, frequency = read_frame(df, self._columns, self._checked_freq())
-        held_out = self.prediction_length + (windows - 1) * (step or self.prediction_length)
+        held_out = self.prediction_length + (windows - 1) * step
         before = [_without_end(one, held_out) for one in series]
+        _require_known(series, held_out, self.known)
         model = self if self._has_not_seen(before) else clone(self)._fit(before, frequency)
         result = backtest(
             model.predictor_,
@@ -196,7 +205,8 @@ class S5Forecaster(BaseEstimator):
         path = Path(path)
         (path / "predictor").mkdir(parents=True, exist_ok=True)
         state = {
-            "parameters": self.get_params(),
+            "format_version": FORMAT_VERSION,
+            "parameters": self._saved_parameters(),
             "frequency": self.frequency_.alias,
             "statics": asdict(self.statics_),
             "trained_until": self.trained_until_,
@@ -210,6 +220,8 @@ class S5Forecaster(BaseEstimator):
         """Read what :meth:`save` wrote, on whatever device it was trained."""
         path = Path(path)
         state = load_json((path / "forecaster.json").read_text())
+        if state["format_version"] > FORMAT_VERSION:
+            raise ValueError(f"{path} was written by a later version; update s5forecast")
         forecaster = cls(**state["parameters"])
         forecaster.frequency_ = Frequency.parse(state["frequency"])
         forecaster.statics_ = StaticFeatures(**state["statics"])
@@ -217,6 +229,14 @@ class S5Forecaster(BaseEstimator):
         forecaster.fit_seconds_ = state["fit_seconds"]
         forecaster.predictor_ = S5Predictor.deserialize(path / "predictor", device)
         return forecaster
+
+    def _saved_parameters(self) -> dict[str, Any]:
+        """All parameters as plain data; callbacks and loggers belong to a training and are left out."""
+        given = dict(self.estimator_kwargs or {})
+        if "trainer_kwargs" in given:
+            given["trainer_kwargs"] = {k: v for k, v in given["trainer_kwargs"].items() if k not in NOT_SAVED}
+        lists = {name: list(getattr(self, name)) for name in ("known", "static", "quantile_levels")}
+        return {**self.get_params(), **lists, "estimator_kwargs": given}
 
     def _fit(
         self, series: list[FrameSeries], frequency: Frequency, validation: list[FrameSeries] | None = None
@@ -227,19 +247,19 @@ class S5Forecaster(BaseEstimator):
         held_out = None if validation is None else to_entries(validation, frequency, self.statics_)
         self.predictor_ = self._estimator().train(to_entries(series, frequency, self.statics_), held_out)
         self.history_ = series
-        self.trained_until_ = max(one.timestamps[-1] for one in series)
+        self.trained_until_ = max(_moment(one) for one in [*series, *(validation or [])])
         self.fit_seconds_ = perf_counter() - began
         return self
 
     def _estimator(self) -> ForecastEstimator:
         make = choose(ESTIMATORS, self.estimator, "estimator")
         given = dict(self.estimator_kwargs or {})
-        known = list(signature(make).parameters)
+        takes = [name for name in signature(make).parameters if name not in OWN_ARGUMENTS]
         for name in given:
-            if name not in known:
-                raise ValueError(
-                    f"estimator_kwargs has {name!r}, which {make.__name__} does not take; it takes {known}"
-                )
+            if name in OWN_ARGUMENTS:
+                raise ValueError(f"estimator_kwargs has {name!r}, which S5Forecaster sets from its own arguments")
+            if name not in takes:
+                raise ValueError(f"estimator_kwargs has {name!r}; {make.__name__} takes {takes}")
         trainer_kwargs = {"enable_progress_bar": self.verbose, **given.pop("trainer_kwargs", {})}
         return make(
             freq=self.frequency_.alias,
@@ -259,8 +279,12 @@ class S5Forecaster(BaseEstimator):
             raise ValueError(f"prediction_length must be a whole number of at least 1, got {self.prediction_length!r}")
         check_levels(list(self.quantile_levels))
         choose(ESTIMATORS, self.estimator, "estimator")
-        if isinstance(self.known, str) or isinstance(self.static, str):
+        if not all(isinstance(names, Iterable) and not isinstance(names, str) for names in (self.known, self.static)):
             raise ValueError("known and static are lists of column names, as in known=['price']")
+        roles = [self.target, self.item_id, self.timestamp, *self.known, *self.static]
+        twice = sorted({name for name in roles if roles.count(name) > 1})
+        if twice:
+            raise ValueError(f"every column has one role; {twice} have several")
 
     def _checked_freq(self) -> str:
         if self.freq is None:
@@ -286,7 +310,24 @@ class S5Forecaster(BaseEstimator):
 
     def _has_not_seen(self, before: list[FrameSeries]) -> bool:
         """Whether the model is fitted, and on nothing later than the end of each of these series."""
-        return hasattr(self, "predictor_") and all(self.trained_until_ <= one.timestamps[-1] for one in before)
+        return hasattr(self, "predictor_") and all(self.trained_until_ <= _moment(one) for one in before)
+
+
+def _moment(one: FrameSeries) -> pd.Timestamp:
+    """The last timestamp, comparable whether or not it has a time zone."""
+    last = one.timestamps[-1]
+    return last if last.tz is None else last.tz_convert(None)
+
+
+def _require_known(series: list[FrameSeries], count: int, columns: Sequence[str]) -> None:
+    for one in series:
+        missing = np.isnan(one.known[:, -count:])
+        if missing.any():
+            row, step = np.argwhere(missing)[0]
+            raise ValueError(
+                f"{one.name}: known column {columns[row]!r} has no value at {one.timestamps[-count:][step]}, "
+                "within the windows to forecast; fill it"
+            )
 
 
 def _without_end(one: FrameSeries, count: int) -> FrameSeries:

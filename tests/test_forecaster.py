@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 import pytest
+from lightning.pytorch.callbacks import Callback
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 
@@ -75,7 +76,8 @@ def test_saved_and_loaded_in_another_process(fitted, tmp_path):
     files = [path for path in folder.rglob("*") if path.is_file()]
     assert {path.suffix for path in files} <= {".json", ".pt", ".txt"}
     again = S5Forecaster.load(folder)
-    assert again.get_params() == fitted.get_params()
+    lists = {name: list(fitted.get_params()[name]) for name in ("known", "static", "quantile_levels")}
+    assert again.get_params() == {**fitted.get_params(), **lists}
     pd.testing.assert_frame_equal(again.predict(frame()), fitted.predict())
     with pytest.raises(ValueError, match=r"predict\(df\)"):
         again.predict()
@@ -179,6 +181,46 @@ def test_validation_data_stop_the_training():
     assert np.isfinite(model.predict()["mean"]).all()
 
 
+def test_a_model_whose_weights_were_chosen_on_the_windows_is_fitted_anew():
+    df = frame(90)
+    early = df[df["timestamp"] < df["timestamp"].iloc[86]]
+    chosen = forecaster().fit(early, validation=df)
+    before = chosen.predictor_
+    found = chosen.backtest(df).forecasts
+    expected = forecaster().fit(early).backtest(df).forecasts
+    pd.testing.assert_frame_equal(found, expected)
+    assert chosen.predictor_ is before
+
+
+def test_mistakes_in_a_backtest_are_told_before_any_training(monkeypatch):
+    model, df = forecaster(known=["price"]), frame(60)
+    monkeypatch.setattr(S5Forecaster, "_fit", None)
+    for arguments, message in (
+        ({"metrics": ["nope"]}, "nope"),
+        ({"metrics": ["coverage_95"]}, "0.025"),
+        ({"windows": 0}, "windows=0"),
+        ({"step": 0}, "step=0"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            model.backtest(df, **arguments)
+    df.loc[58, "price"] = np.nan
+    with pytest.raises(ValueError, match="series 'b': known column 'price' has no value at 2024-01-03 10:00"):
+        model.backtest(df)
+
+
+def test_what_cannot_be_saved_is_left_out(tmp_path):
+    callback = Callback()
+    kwargs = {**SMALL, "trainer_kwargs": {"callbacks": [callback], "max_epochs": 1}}
+    model = forecaster(estimator_kwargs=kwargs, static=pd.Index(["shop"])).fit(frame())
+    model.save(tmp_path)
+    assert model.estimator_kwargs["trainer_kwargs"]["callbacks"] == [callback]
+    assert S5Forecaster.load(tmp_path).estimator_kwargs["trainer_kwargs"] == {"max_epochs": 1}
+    text = (tmp_path / "forecaster.json").read_text()
+    (tmp_path / "forecaster.json").write_text(text.replace('"format_version": 1', '"format_version": 99'))
+    with pytest.raises(ValueError, match="later version"):
+        S5Forecaster.load(tmp_path)
+
+
 def test_scikit_learn_conventions(fitted):
     model = forecaster(seed=3)
     copy = clone(model).set_params(prediction_length=7)
@@ -223,6 +265,11 @@ def test_quiet_and_without_files(tmp_path, monkeypatch, capfd):
         ({"quantile_levels": [0.0]}, "between 0 and 1"),
         ({"estimator": "oracle"}, "'direct'"),
         ({"known": "price"}, "lists of column names"),
+        ({"known": None}, "lists of column names"),
+        ({"known": ["target"]}, r"\['target'\] have several"),
+        ({"known": ["price"], "static": ["price"]}, r"\['price'\] have several"),
+        ({"quantile_levels": ["0.1"]}, "between 0 and 1"),
+        ({"estimator_kwargs": {"seed": 3}}, "S5Forecaster sets"),
         ({"target": "sales"}, "no column 'sales'"),
         ({"estimator_kwargs": {"distr_output": "x"}}, "'quantile'"),
         ({"estimator_kwargs": {"scaling": "x"}}, "'standard'"),

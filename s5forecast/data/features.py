@@ -11,16 +11,13 @@ import math
 import torch
 from torch import Tensor
 
-from s5forecast.data.frequency import Frequency
+from s5forecast.data.frequency import DAY, YEAR, Frequency
 
-DAY = 86_400.0
-YEAR = 365.2425 * DAY
 CYCLES = {"hour": 3_600.0, "day": DAY, "week": 7 * DAY, "year": YEAR}
 # Monday, 1969-12-29, so that the week's phase is 0 on Monday.
 EPOCH_WEEKDAY = 3 * DAY
-SECONDS = {"ms": 1e-3, "s": 1.0, "min": 60.0, "h": 3_600.0, "D": DAY, "W": 7 * DAY}
 # Units that are not of equal length in seconds: the steps of their cycles.
-STEPS = {"B": (5.0, 365.2425 * 5 / 7), "M": (12.0,), "Q": (4.0,), "Y": ()}
+STEPS = {"B": (5.0, YEAR / DAY * 5 / 7), "M": (12.0,), "Q": (4.0,), "Y": ()}
 HARMONICS = 2
 
 
@@ -51,7 +48,7 @@ def _phases(frequency: Frequency, time: Tensor) -> list[Tensor]:
     if frequency.unit in STEPS:
         offset = 3 if frequency.unit == "B" else 0  # 1970-01-01 was a Thursday
         return [(time + offset).double().remainder(cycle) / cycle for cycle in STEPS[frequency.unit]]
-    seconds = time.double() * SECONDS[frequency.unit]
+    seconds = time.double() * (frequency.seconds / frequency.multiple)
     cycles = {name: length for name, length in CYCLES.items() if length > 2 * frequency.seconds}
     return [
         (seconds + (EPOCH_WEEKDAY if name == "week" else 0)).remainder(length) / length

@@ -15,8 +15,11 @@ import numpy as np
 import pandas as pd
 
 from s5forecast.data.frequency import Frequency
+from s5forecast.levels import level_name
 
 UNKNOWN = -1
+# A series with more steps than these is taken for one with a wrong timestamp.
+MOST_STEPS, MOST_STEPS_PER_ROW = 10_000_000, 100
 
 
 @dataclass(frozen=True)
@@ -155,9 +158,9 @@ def to_frame(
     stamps = [frequency.range(one.timestamps[-1], length + 1)[1:] for one in series]
     keys: dict[str, Any] = {}
     if series[0].item_id is not None:
-        keys[columns.item_id] = np.repeat(np.array([one.item_id for one in series], dtype=object), length)
+        keys[columns.item_id] = pd.Series([one.item_id for one in series], dtype=object).repeat(length).array
     keys[columns.timestamp] = stamps[0].append(stamps[1:])
-    values = {"mean": mean.ravel(), **{str(q): quantiles[..., i].ravel() for i, q in enumerate(levels)}}
+    values = {"mean": mean.ravel(), **{level_name(q): quantiles[..., i].ravel() for i, q in enumerate(levels)}}
     return pd.DataFrame({**keys, **values}).infer_objects()
 
 
@@ -177,6 +180,8 @@ def _parts(
     frame = _with_time_column(frame, columns)
     if frame.empty:
         raise ValueError("the frame has no rows")
+    if not frame.columns.is_unique:
+        raise ValueError(f"the frame has columns of the same name: {list(frame.columns[frame.columns.duplicated()])}")
     # Without the default item column a frame is one series; a column that was named must be there.
     named = columns.item_id in frame or columns.item_id != Columns.item_id
     keys = [columns.item_id] if named else []
@@ -217,8 +222,11 @@ def _number(one: FrameSeries, column: str) -> float:
 def _with_time_column(frame: pd.DataFrame, columns: Columns) -> pd.DataFrame:
     if not isinstance(frame, pd.DataFrame):
         raise ValueError(f"a pandas DataFrame is needed, got {type(frame).__name__}")
-    if columns.timestamp not in frame and isinstance(frame.index, pd.DatetimeIndex):
-        return frame.rename_axis(columns.timestamp).reset_index()
+    levels = [name for name in frame.index.names if name in (columns.item_id, columns.timestamp)]
+    if levels:
+        frame = frame.reset_index([name for name in levels if name not in frame])
+    if columns.timestamp not in frame and isinstance(frame.index, pd.DatetimeIndex | pd.PeriodIndex):
+        frame = frame.rename_axis(columns.timestamp).reset_index()
     return frame
 
 
@@ -232,8 +240,11 @@ def _require(frame: pd.DataFrame, column: str) -> None:
 
 def _timestamps(values: pd.Series) -> pd.Series:
     if not pd.api.types.is_datetime64_any_dtype(values):
-        if pd.api.types.is_numeric_dtype(values):
-            raise ValueError(f"column {values.name!r} must hold timestamps, got {values.dtype}; use pd.to_datetime")
+        if isinstance(values.dtype, pd.PeriodDtype) or pd.api.types.is_numeric_dtype(values):
+            raise ValueError(
+                f"column {values.name!r} must hold timestamps, got {values.dtype}; "
+                "convert it with .dt.to_timestamp() or pd.to_datetime"
+            )
         try:
             values = pd.to_datetime(values, format="ISO8601")
         except (TypeError, ValueError) as error:
@@ -319,6 +330,11 @@ def _regular(one: FrameSeries, frequency: Frequency) -> FrameSeries:
     steps = int(position[-1]) + 1
     if steps == len(position):
         return one
+    if steps > MOST_STEPS and steps > MOST_STEPS_PER_ROW * len(position):
+        raise ValueError(
+            f"{one.name} has {len(position)} rows on a {frequency.alias!r} grid of {steps:,} steps, from "
+            f"{one.timestamps[0]} to {one.timestamps[-1]}; correct its timestamps or freq="
+        )
     target = np.full(steps, np.nan, dtype=one.target.dtype)
     known = np.full((len(one.known), steps), np.nan, dtype=np.float32)
     target[position], known[:, position] = one.target, one.known

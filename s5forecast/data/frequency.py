@@ -19,7 +19,7 @@ import numpy as np
 import pandas as pd
 
 DAY = 86_400.0
-YEAR = 365.25 * DAY
+YEAR = 365.2425 * DAY
 WEEKDAYS = ("MON", "TUE", "WED", "THU", "FRI", "SAT", "SUN")
 MONTHS = ("JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC")
 
@@ -121,7 +121,7 @@ class Frequency:
 
     @property
     def seconds(self) -> float:
-        """Nominal length of one step in seconds; months, quarters and years are parts of 365.25 days."""
+        """Nominal length of one step in seconds; months, quarters and years are parts of 365.2425 days."""
         return self.multiple * self._stem.seconds
 
     @property
@@ -173,7 +173,7 @@ class Frequency:
         Raises ValueError for a stamp that `timestamp` would not give back, such as half past for hours.
         """
         wall = timestamp.tz_localize(None)
-        with _quiet_periods():
+        with quiet_periods():
             period = pd.Period(wall, freq=self.period_alias)
         if exact and self.timestamp(period) != wall:
             raise ValueError(
@@ -193,7 +193,7 @@ class Frequency:
             )
         # A Period of several units ends after the last of them, but is stamped by the first.
         at_end = self.unit == "W" or _split(self.alias)[1].endswith("E")
-        with _quiet_periods():
+        with quiet_periods():
             single = pd.Period(ordinal=period.ordinal, freq=self._period_alias(1))
             return single.end_time.normalize() if at_end else single.start_time
 
@@ -233,9 +233,10 @@ def _join(multiple: int, stem: str, anchor: str) -> str:
 
 
 @contextmanager
-def _quiet_periods() -> Iterator[None]:
+def quiet_periods() -> Iterator[None]:
+    """Without pandas' announcement at every Period of business days."""
     with warnings.catch_warnings():
-        # pandas announces the end of business-day Periods at each one; GluonTS has no other spelling.
+        # GluonTS has no other spelling for business days.
         warnings.simplefilter("ignore", FutureWarning)
         yield
 

@@ -7,8 +7,10 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-# A window whose spread is below this share of its level counts as constant.
-RELATIVE_FLOOR = 1e-6
+# A window whose spread is below this share of its level counts as constant: what rounding leaves of it in float64.
+ROUNDING = 1e-12
+# The scale of a constant window, as a share of its level.
+CONSTANT_SCALE = 1e-2
 
 
 def masked_mean(values: Tensor, mask: Tensor) -> Tensor:
@@ -43,7 +45,7 @@ def none(values: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
 
 def _floored(spread: Tensor, values: Tensor, mask: Tensor) -> Tensor:
     level = masked_mean(values.abs(), mask)
-    return _positive(torch.where(spread > RELATIVE_FLOOR * level, spread, level))
+    return _positive(torch.where(spread > ROUNDING * level, spread, CONSTANT_SCALE * level))
 
 
 def _positive(scale: Tensor) -> Tensor:

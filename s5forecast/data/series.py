@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pandas as pd
+
+from s5forecast.data.frequency import TICKS, quiet_periods
 
 if TYPE_CHECKING:
     from s5forecast.data.windows import WindowSpec
@@ -19,6 +20,7 @@ class Series(NamedTuple):
     item_id: str | None
     info: Any
     start: pd.Period
+    time: np.ndarray  # [T + H] int64, base units since 1970, in local time
     target: np.ndarray  # [T] float32 or float64, NaN where not observed
     covariates: np.ndarray  # [T + H, F] float32: known over the horizon, then those of the past; NaN where not
     static_real: np.ndarray  # [F] float32
@@ -27,9 +29,7 @@ class Series(NamedTuple):
     @property
     def forecast_start(self) -> pd.Period:
         """The step after the last of the target."""
-        with warnings.catch_warnings():
-            # pandas announces the end of business-day Periods at each one; GluonTS has no other spelling.
-            warnings.simplefilter("ignore", FutureWarning)
+        with quiet_periods():
             return self.start + len(self.target)
 
 
@@ -63,6 +63,7 @@ def _read(entry: dict[str, Any], name: str, spec: WindowSpec, forecast: bool) ->
         item_id=entry.get("item_id"),
         info=entry.get("info"),
         start=_start(entry, name, spec),
+        time=_local_time(entry, spec, steps),
         target=target,
         covariates=covariates,
         static_real=_static(entry, "feat_static_real", spec.num_feat_static_real, name, np.float32),
@@ -92,6 +93,15 @@ def _start(entry: dict[str, Any], name: str, spec: WindowSpec) -> pd.Period:
             "build it with the frequency of the data"
         )
     return start
+
+
+def _local_time(entry: dict[str, Any], spec: WindowSpec, steps: int) -> np.ndarray:
+    """Steps counted by the clock on the wall where the entry has its ``timestamps``, else from ``start`` on."""
+    stamps = entry.get("timestamps")
+    if stamps is None or stamps.tz is None or spec.frequency.unit not in TICKS:
+        return entry["start"].ordinal + spec.frequency.multiple * np.arange(steps)
+    stamps = stamps.append(spec.frequency.range(stamps[-1], steps - len(stamps) + 1)[1:])
+    return stamps.tz_localize(None).as_unit("ns").asi8 // TICKS[spec.frequency.unit]
 
 
 def _dynamic(entry: dict[str, Any], field: str, count: int, name: str, length: int, needed: int) -> np.ndarray:

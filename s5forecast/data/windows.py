@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -57,6 +58,7 @@ class Batch(NamedTuple):
     scale: Tensor  # [B, 1] float64
     target: Tensor  # [B, H] float64, as given, 0 where not observed
     level: Tensor  # [B, 1] float64, mean absolute value, 1 where that is 0
+    counts: Tensor  # [B, 1] bool, whether the history is of whole numbers, none of them negative
 
 
 class SeriesStore:
@@ -74,10 +76,11 @@ class SeriesStore:
         self.length = torch.tensor([len(s.target) for s in series])
         ends = torch.cumsum(self.length + H, 0)
         self.begin = ends - self.length - H
-        self.time = torch.tensor([s.start.ordinal for s in series])
+        self.time = torch.cat([torch.from_numpy(s.time) for s in series])
         values = torch.cat([_padded(torch.from_numpy(s.target), H) for s in series])
         self.mask = ~values.isnan()
         self.values = values.nan_to_num(0.0)
+        self.counts = torch.tensor([_are_counts(s.target) for s in series])
         self.covariates = torch.cat([torch.from_numpy(s.covariates) for s in series])
         self.static_real = torch.stack([torch.from_numpy(s.static_real) for s in series])
         self.static_cat = torch.stack([torch.from_numpy(s.static_cat) for s in series])
@@ -95,22 +98,29 @@ class SeriesStore:
         loc, scale = SCALINGS[spec.scaling](values[:, :L], mask[:, :L])
         level = masked_mean(values[:, :L].abs(), mask[:, :L])
         lags, lag_mask = self._at(index, position[..., None] + self._offsets)
-        time = self.time[index, None] + spec.frequency.multiple * position
         rows = self._row(index, position)
+        time = self.time[rows] + spec.frequency.multiple * position.clamp(max=0)
         return Batch(
             values=_normalised(values, mask, loc, scale),
             mask=mask.float(),
             lags=_normalised(lags, lag_mask, loc[..., None], scale[..., None]),
             lag_mask=lag_mask.float(),
             calendar=calendar_features(spec.frequency, time),
-            covariates=self.covariates[rows].where((position >= 0)[..., None], torch.nan),
+            covariates=self._covariates(rows, position),
             static_real=torch.cat([self.static_real[index], scale.log(), loc / scale], dim=1).float(),
             static_cat=self.static_cat[index],
             loc=loc,
             scale=scale,
             target=values[:, L:],
             level=torch.where(level > 0, level, 1.0),
+            counts=self.counts[index, None],
         )
+
+    def _covariates(self, rows: Tensor, position: Tensor) -> Tensor:
+        """NaN before the series, and over the horizon for those that are not known ahead."""
+        covariates = self.covariates[rows].where((position >= 0)[..., None], torch.nan)
+        covariates[:, self.spec.context_length :, self.spec.num_feat_dynamic_real :] = torch.nan
+        return covariates
 
     def _row(self, index: Tensor, position: Tensor) -> Tensor:
         begin = self.begin[index].view(-1, *[1] * (position.ndim - 1))
@@ -182,6 +192,11 @@ def cut_range(store: SeriesStore, index: Tensor) -> tuple[Tensor, Tensor]:
     highest = torch.where(length > spec.prediction_length, highest, length - 1)
     lowest = torch.clamp(highest // 2, min=1, max=spec.context_length)
     return lowest, highest
+
+
+def _are_counts(target: np.ndarray) -> bool:
+    observed = target[~np.isnan(target)]
+    return bool((observed >= 0).all() and (observed == np.rint(observed)).all())
 
 
 def _padded(target: Tensor, count: int) -> Tensor:

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from gluonts.torch.distributions import Output, StudentTOutput
+from gluonts.torch.distributions import LaplaceOutput, Output, StudentTOutput
+from gluonts.torch.distributions import QuantileOutput as GluonTSQuantileOutput
 from torch.distributions import constraints
 
 from s5forecast.choices import choose
 from s5forecast.distributions.negative_binomial import NegativeBinomialOutput
 from s5forecast.distributions.normal import NormalOutput
 from s5forecast.distributions.quantile import QuantileOutput
-
-DECILES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
+from s5forecast.levels import DECILES, check_levels
 
 # quantile levels -> output
 DISTRIBUTIONS: dict[str, Callable[[Sequence[float]], Output]] = {
@@ -21,26 +21,30 @@ DISTRIBUTIONS: dict[str, Callable[[Sequence[float]], Output]] = {
     "normal": lambda levels: NormalOutput(),
     "negative_binomial": lambda levels: NegativeBinomialOutput(),
 }
+# GluonTS's own that have a mean, quantiles and a scale that serve a forecast of the whole horizon
+GLUONTS_OUTPUTS = (StudentTOutput, LaplaceOutput)
 
 
 def make_output(distr_output: str | Output, quantile_levels: Sequence[float] = DECILES) -> Output:
-    """The output named, or the object itself.
+    """The output named, or the object itself: one of ``GLUONTS_OUTPUTS``, or of a class of your own.
+
+    The quantile output is trained at the deciles and at the levels asked for, so that its mean is known.
 
     Raises:
-        ValueError: for an unknown name, or a quantile level outside (0, 1).
+        ValueError: for an unknown name, an output of GluonTS that does not serve, or a level outside (0, 1).
     """
     check_levels(quantile_levels)
-    if isinstance(distr_output, Output):
-        return distr_output
-    return choose(DISTRIBUTIONS, distr_output, "distr_output")(quantile_levels)
-
-
-def check_levels(quantile_levels: Sequence[float]) -> None:
-    """Raise ValueError unless all levels lie in (0, 1), at least one is given, and none twice."""
-    if not quantile_levels or not all(0 < level < 1 for level in quantile_levels):
-        raise ValueError(f"quantile_levels must lie strictly between 0 and 1, got {list(quantile_levels)}")
-    if len(set(quantile_levels)) < len(quantile_levels):
-        raise ValueError(f"quantile_levels must not repeat, got {list(quantile_levels)}")
+    levels = sorted({*DECILES, *quantile_levels})
+    if isinstance(distr_output, GluonTSQuantileOutput) and not isinstance(distr_output, QuantileOutput):
+        return QuantileOutput(distr_output.quantiles)
+    if type(distr_output).__module__.startswith("gluonts.") and not isinstance(distr_output, GLUONTS_OUTPUTS):
+        raise ValueError(
+            f"{type(distr_output).__name__} of GluonTS does not serve here; choose one of "
+            f"{', '.join(map(repr, DISTRIBUTIONS))}, LaplaceOutput(), or an output of your own"
+        )
+    return (
+        choose(DISTRIBUTIONS, distr_output, "distr_output")(levels) if isinstance(distr_output, str) else distr_output
+    )
 
 
 def is_real(output: Output) -> bool:
@@ -50,14 +54,12 @@ def is_real(output: Output) -> bool:
 
 
 __all__ = [
-    "DECILES",
     "DISTRIBUTIONS",
     "NegativeBinomialOutput",
     "NormalOutput",
     "Output",
     "QuantileOutput",
     "StudentTOutput",
-    "check_levels",
     "is_real",
     "make_output",
 ]

@@ -10,7 +10,7 @@ from torch import Tensor
 class QuantileOutput(GluonTSQuantileOutput):
     r"""Quantiles at fixed levels, trained by the pinball loss, increasing by construction.
 
-    The network gives the middle quantile and the logarithmic-like distances between neighbours:
+    The network gives the middle quantile and the distances between neighbours through a softplus:
 
     .. math:: q_{m+k} = q_m + \sum_{j \le k} \mathrm{softplus}(d_j), \qquad
               q_{m-k} = q_m - \sum_{j \le k} \mathrm{softplus}(d_{-j})
@@ -37,8 +37,8 @@ class QuantileOutput(GluonTSQuantileOutput):
     def mean_weights(self) -> Tensor:
         """Weights ``[Q]`` with which the quantiles add up to the mean.
 
-        The quantile function is taken as linear between the levels and, with the slope of its last piece,
-        beyond them: :math:`E[y] = \\int_0^1 q(u)\\,du`.
+        The quantile function is taken as linear between the levels, and beyond them with the slope before:
+        :math:`E[y] = \\int_0^1 q(u)\\,du`.
         """
         levels = torch.tensor(self.quantiles, dtype=torch.float64)
         if len(levels) == 1:
@@ -47,7 +47,13 @@ class QuantileOutput(GluonTSQuantileOutput):
         weights = torch.zeros_like(levels)
         weights[:-1] += gaps / 2
         weights[1:] += gaps / 2
-        for edge, inner, width, gap in ((0, 1, levels[0], gaps[0]), (-1, -2, 1 - levels[-1], gaps[-1])):
-            weights[edge] += width + width**2 / (2 * gap)
-            weights[inner] -= width**2 / (2 * gap)
+        for edge, width in ((0, levels[0]), (-1, 1 - levels[-1])):
+            # the slope of a tail is taken over at least its own width
+            distance = (levels - levels[edge]).abs()
+            inner = int(torch.where(distance >= width - 1e-9, distance, torch.inf).argmin())
+            if distance[inner] == 0:
+                weights[edge] += width
+                continue
+            weights[edge] += width + width**2 / (2 * distance[inner])
+            weights[inner] -= width**2 / (2 * distance[inner])
         return weights

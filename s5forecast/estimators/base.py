@@ -3,6 +3,7 @@
 from abc import abstractmethod
 from collections.abc import Iterable
 from pathlib import Path
+from threading import RLock
 from typing import Any
 
 from gluonts.core.component import validated
@@ -19,12 +20,16 @@ from s5forecast.estimators.network import ForecastNetwork
 from s5forecast.estimators.predictor import S5Predictor
 from s5forecast.estimators.training import ForecastModule, fit, seeded
 
+# Seeds, signals and Lightning's logging belong to the process: one training at a time.
+_TRAINING = RLock()
+
 
 class ForecastEstimator(PyTorchLightningEstimator):
     """A GluonTS estimator that trains a network on windows gathered by index.
 
     A subclass gives :meth:`window_spec` and :meth:`create_network`; its network has ``forward(batch)``,
-    ``loss(batch)`` and ``fit_data(windows)``.
+    ``loss(batch)``, ``fit_features(windows)`` and
+    ``fit_support(windows)``.
     """
 
     @validated()
@@ -43,6 +48,17 @@ class ForecastEstimator(PyTorchLightningEstimator):
         device: str,
     ) -> None:
         super().__init__(trainer_kwargs=trainer_kwargs)
+        check_positive(
+            patience=patience,
+            batch_size=batch_size,
+            num_batches_per_epoch=num_batches_per_epoch,
+            predict_batch_size=predict_batch_size,
+        )
+        for name, rate in (("lr", lr), ("ssm_lr", ssm_lr), ("weight_decay", weight_decay), ("warmup", warmup)):
+            if rate < 0:
+                raise ValueError(f"{name} must not be negative, got {rate}")
+        if device.startswith("mps"):
+            raise ValueError("device='mps' has no float64, which forecasts are put together in; use 'cpu' or 'cuda'")
         self.lr, self.ssm_lr, self.weight_decay, self.warmup = lr, ssm_lr, weight_decay, warmup
         self.patience = patience
         self.batch_size = batch_size
@@ -64,7 +80,8 @@ class ForecastEstimator(PyTorchLightningEstimator):
         """The number of features of a dataset, for ``from_inputs``."""
         stats = calculate_dataset_statistics(train_iter)
         return {
-            "num_feat_dynamic_real": stats.num_feat_dynamic_real,
+            "num_feat_dynamic_real": stats.num_feat_dynamic_real or 0,
+            "num_past_feat_dynamic_real": stats.num_past_feat_dynamic_real or 0,
             "num_feat_static_real": len(stats.feat_static_real),
             "num_feat_static_cat": len(stats.feat_static_cat),
             "cardinality": [len(categories) for categories in stats.feat_static_cat],
@@ -86,7 +103,10 @@ class ForecastEstimator(PyTorchLightningEstimator):
             )
 
     def create_validation_data_loader(self, data: Dataset, module: ForecastModule, **kwargs: Any) -> Iterable[Batch]:
-        return LastWindows(self._store(data), batch_size=self.predict_batch_size, known=True)
+        windows = LastWindows(self._store(data), batch_size=self.predict_batch_size, known=True)
+        if not any(batch.mask[:, -self.window_spec().prediction_length :].any() for batch in windows):
+            raise ValueError("validation_data has no observed value in the last horizon of any series")
+        return windows
 
     def create_predictor(self, transformation: Transformation, module: ForecastModule) -> S5Predictor:
         # The device is set afterwards: saved as "auto", a predictor loads wherever it is taken.
@@ -114,16 +134,17 @@ class ForecastEstimator(PyTorchLightningEstimator):
         Raises:
             ValueError: for data that does not fit, before training starts.
         """
-        with seeded(self.seed):
+        with _TRAINING, seeded(self.seed):
             module = self.create_lightning_module()
             windows = self.create_training_data_loader(training_data, module)
             validation = (
                 None if validation_data is None else self.create_validation_data_loader(validation_data, module)
             )
             if from_predictor is None:
-                module.network.fit_data(windows)
+                module.network.fit_features(windows)
             else:
                 module.network.load_state_dict(from_predictor.network.state_dict())
+            module.network.fit_support(windows)
             trainer = fit(
                 module,
                 windows,
@@ -146,3 +167,10 @@ class ForecastEstimator(PyTorchLightningEstimator):
         if not series:
             raise ValueError("the dataset is empty; give at least one series")
         return SeriesStore(series, spec)
+
+
+def check_positive(**arguments: int) -> None:
+    """Raise ValueError, naming the argument, for a number below 1."""
+    for name, value in arguments.items():
+        if value < 1:
+            raise ValueError(f"{name} must be at least 1, got {value}")

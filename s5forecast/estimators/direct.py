@@ -12,10 +12,11 @@ from s5forecast.data.features import default_context_length, default_lags, num_c
 from s5forecast.data.frequency import Frequency
 from s5forecast.data.scaling import SCALINGS
 from s5forecast.data.windows import Batch, TrainingWindows, WindowSpec
-from s5forecast.distributions import DECILES, is_real, make_output
-from s5forecast.estimators.base import ForecastEstimator
-from s5forecast.estimators.network import ForecastNetwork
+from s5forecast.distributions import is_real, make_output
+from s5forecast.estimators.base import ForecastEstimator, check_positive
+from s5forecast.estimators.network import ForecastNetwork, check_support
 from s5forecast.estimators.outputs import Prediction
+from s5forecast.levels import DECILES
 from s5forecast.nn import ACTIVATIONS, CategoryEmbedding, Encoder, OutputHead, SeasonalSkip, Standardization
 from s5forecast.ssm import LAYERS
 
@@ -62,13 +63,17 @@ class DirectNetwork(ForecastNetwork):
         self.head = OutputHead(width, output)
 
     @torch.no_grad()
-    def fit_data(self, windows: TrainingWindows) -> None:
-        """Take location and scale of the features from some windows; see whether all values are counts."""
+    def fit_features(self, windows: TrainingWindows) -> None:
+        """Take location and scale of covariates and static features from some windows."""
         batch = windows.draw(FITTING_WINDOWS)
         self.covariates.fit(batch.covariates)
         self.statics.fit(batch.static_real)
-        values = windows.store.values
-        self.counts.fill_(bool((values >= 0).all() and (values == values.round()).all()))
+
+    @torch.no_grad()
+    def fit_support(self, windows: TrainingWindows) -> None:
+        """See whether all series are counts."""
+        check_support(self.output, windows.store)
+        self.counts.fill_(bool(windows.store.counts.all()))
 
     def forward(self, batch: Batch) -> Prediction:
         """The output's arguments ``[B, H, ...]`` and where they are to be put."""
@@ -77,15 +82,16 @@ class DirectNetwork(ForecastNetwork):
         h = h[:, horizon]
         offset = self.skip(h, batch.lags[:, horizon], batch.lag_mask[:, horizon])
         if is_real(self.output):
-            return Prediction(self.output, self.head(h), batch.loc, batch.scale, offset, bool(self.counts))
+            return Prediction(self.output, self.head(h), batch.loc, batch.scale, offset, self.counts & batch.counts)
         share = (batch.loc + batch.scale * offset) / batch.level
-        return Prediction(self.output, self.head(h, share.to(h.dtype)), None, batch.level, None)
+        return Prediction(self.output, self.head(h, share.to(h.dtype)), None, batch.level, None, batch.counts)
 
     def loss(self, batch: Batch) -> Tensor:
         """Mean loss over the observed steps of the horizon."""
         horizon = slice(self.spec.context_length, None)
         mask = batch.mask[:, horizon]
-        loss = self(batch).loss(batch.values[:, horizon], batch.target)
+        target = torch.where(mask > 0, batch.target, self.output.value_in_support)
+        loss = self(batch).loss(batch.values[:, horizon], target)
         return (loss * mask).sum() / mask.sum().clamp(min=1)
 
     def _inputs(self, batch: Batch) -> Tensor:
@@ -111,8 +117,9 @@ class S5Estimator(ForecastEstimator):
         context_length: steps of history the network sees; chosen from frequency and horizon when not given.
         lags_seq: distances at which earlier values are shown and may be repeated; by frequency when not given.
         scaling: ``"standard"``, ``"last"``, ``"mean"`` or ``"none"``: what normalises a window.
-        distr_output: ``"quantile"``, ``"student_t"``, ``"normal"``, ``"negative_binomial"`` or a GluonTS output.
-        quantile_levels: of the quantile output.
+        distr_output: ``"quantile"``, ``"student_t"``, ``"normal"``, ``"negative_binomial"``, GluonTS's
+            ``LaplaceOutput()`` or an output of your own.
+        quantile_levels: of the quantile output, which is trained at the deciles too.
         width, num_layers, state_size: size of the network: features, blocks, states of each block.
         layer: a key of ``ssm.LAYERS``; layer_kwargs: its further arguments.
         activation, dropout: of each block.
@@ -125,7 +132,7 @@ class S5Estimator(ForecastEstimator):
         predict_batch_size: series per pass when predicting.
         trainer_kwargs: of Lightning's ``Trainer``; its ``callbacks`` are kept across calls.
         seed: the same seed gives the same result on a CPU; ``None`` draws one.
-        device: ``"auto"``, ``"cpu"``, ``"cuda"``, ``"cuda:1"`` …
+        device: ``"auto"`` (CUDA where there is one), ``"cpu"``, ``"cuda"``, ``"cuda:1"`` …
 
     Raises:
         ValueError: for a name or a number that cannot be, listing the choices.
@@ -173,14 +180,20 @@ class S5Estimator(ForecastEstimator):
             seed=seed, device=device,
         )  # fmt: skip
         frequency = Frequency.parse(freq)
-        context_length = (
-            default_context_length(frequency, prediction_length) if context_length is None else context_length
-        )
+        if context_length is None:
+            context_length = default_context_length(frequency, prediction_length)
         lags_seq = default_lags(frequency) if lags_seq is None else lags_seq
-        _check_positive(prediction_length=[prediction_length], context_length=[context_length], lags_seq=lags_seq)
-        for choices, choice, what in ((SCALINGS, scaling, "scaling"), (LAYERS, layer, "layer"),
-                                      (ACTIVATIONS, activation, "activation")):  # fmt: skip
-            choose(choices, choice, what)
+        check_positive(
+            prediction_length=prediction_length,
+            context_length=context_length,
+            lags_seq=min(lags_seq, default=0),
+            width=width,
+            num_layers=num_layers,
+            state_size=state_size,
+        )
+        choose(SCALINGS, scaling, "scaling")
+        choose(LAYERS, layer, "layer")
+        choose(ACTIVATIONS, activation, "activation")
         self.spec = WindowSpec(
             freq=frequency.alias,
             context_length=context_length,
@@ -208,12 +221,6 @@ class S5Estimator(ForecastEstimator):
 
     def create_network(self) -> DirectNetwork:
         return DirectNetwork(self.spec, self.output, self.cardinality, **self.network_kwargs)
-
-
-def _check_positive(**arguments: list[int]) -> None:
-    for name, values in arguments.items():
-        if not values or min(values) < 1:
-            raise ValueError(f"{name} must be at least 1, got {values[0] if len(values) == 1 else values}")
 
 
 def _checked_cardinality(cardinality: list[int] | None, count: int) -> list[int]:

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 
+import numpy as np
+import torch
+from gluonts.torch.distributions import Output
 from torch import Tensor, nn
 
-from s5forecast.data.windows import Batch, TrainingWindows
+from s5forecast.data.windows import Batch, SeriesStore, TrainingWindows
+from s5forecast.distributions import is_real
 from s5forecast.estimators.outputs import Prediction
 
 
@@ -22,5 +26,28 @@ class ForecastNetwork(nn.Module, ABC):
         """What is minimised, a scalar."""
 
     @abstractmethod
-    def fit_data(self, windows: TrainingWindows) -> None:
-        """Take from the training data what is not learned: what normalises features, what values can be."""
+    def fit_features(self, windows: TrainingWindows) -> None:
+        """Take from the training data what normalises the features."""
+
+    @abstractmethod
+    def fit_support(self, windows: TrainingWindows) -> None:
+        """Take from the training data what values there can be.
+
+        Raises:
+            ValueError: naming the series, if the output does not reach its values.
+        """
+
+
+def check_support(output: Output, store: SeriesStore) -> None:
+    """Raise ValueError, naming the series, for a value outside the support of an output."""
+    if is_real(output):
+        return
+    for position, series in enumerate(store.series):
+        observed = torch.from_numpy(series.target[~np.isnan(series.target)])
+        outside = ~output.distr_cls.support.check(observed)
+        if outside.any():
+            name = position if series.item_id is None else series.item_id
+            raise ValueError(
+                f"series {name!r}: {type(output).__name__} cannot give the value {observed[outside][0].item():g} "
+                "of target; choose another distr_output"
+            )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -33,7 +34,7 @@ class Prediction:
     loc: Tensor | None  # [B, 1] float64
     scale: Tensor  # [B, 1] float64
     offset: Tensor | None  # [B, H]
-    counts: bool = False  # whether the values are known to be whole numbers, none of them negative
+    counts: Tensor  # [B, 1] bool, whether the values are whole numbers, none of them negative
     _quantile: dict[float, np.ndarray] = field(default_factory=dict, repr=False)  # level -> [B, H]
 
     def loss(self, values: Tensor, target: Tensor) -> Tensor:
@@ -47,7 +48,7 @@ class Prediction:
         if isinstance(self.output, QuantileOutput):
             weights = self.output.mean_weights().to(self.args[0].device)
             mean = _numpy(self._quantiles() @ weights)
-            return mean.clip(min=0) if self.counts else mean
+            return np.where(_numpy(self.counts), mean.clip(min=0), mean)
         return _numpy(self.distribution().mean)
 
     def quantiles(self, levels: Sequence[float]) -> np.ndarray:
@@ -57,7 +58,7 @@ class Prediction:
             if list(levels) != self.output.quantiles:
                 quantiles = _interpolated(self.output.quantiles, quantiles, levels)
             # A quantile of counts is a count.
-            return quantiles.round().clip(min=0) if self.counts else quantiles
+            return np.where(_numpy(self.counts)[..., None], quantiles.round().clip(min=0), quantiles)
         return np.stack([self.quantile(level) for level in levels], axis=-1)
 
     def quantile(self, level: float) -> np.ndarray:
@@ -74,14 +75,15 @@ class Prediction:
             return self.output.distribution(args, scale=self.scale.expand_as(args[0]))
         return self.output.distribution(args, loc=self._location(), scale=self.scale.expand_as(self.offset))
 
-    def row(self, i: int) -> Prediction:
-        """The forecast of one series, without its batch dimension."""
+    def __getitem__(self, index: int | slice) -> Prediction:
+        """The forecast of one series, without its batch dimension, or of several."""
         return replace(
             self,
-            args=tuple(arg[i] for arg in self.args),
-            loc=None if self.loc is None else self.loc[i],
-            scale=self.scale[i],
-            offset=None if self.offset is None else self.offset[i],
+            args=tuple(arg[index] for arg in self.args),
+            loc=None if self.loc is None else self.loc[index],
+            scale=self.scale[index],
+            offset=None if self.offset is None else self.offset[index],
+            counts=self.counts[index],
             _quantile={},
         )
 
@@ -119,7 +121,7 @@ class RowForecast(DistributionForecast):
 
     def __init__(self, batch: Prediction, row: int, series: Series) -> None:
         super().__init__(
-            batch.row(row).distribution(),
+            batch[row].distribution(),
             start_date=series.forecast_start,
             item_id=series.item_id,
             info=series.info,
@@ -129,6 +131,11 @@ class RowForecast(DistributionForecast):
     def quantile(self, level: float | str) -> np.ndarray:
         """``[H]``."""
         return self._batch.quantile(Quantile.parse(level).value)[self._row].astype(self._dtype)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What is pickled: this series, not the batch it came in."""
+        row = slice(self._row, self._row + 1)
+        return {**self.__dict__, "_batch": self._batch[row], "_row": 0}
 
 
 def _interpolated(known_levels: Sequence[float], known: np.ndarray, levels: Sequence[float]) -> np.ndarray:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import logging
 import math
+import signal
 import tempfile
+import threading
 import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -51,11 +53,15 @@ class ForecastModule(pl.LightningModule):
 
     def validation_step(self, batch: Batch, batch_index: int) -> Tensor:
         loss = self.network.loss(batch)
-        self.log("val_loss", loss, on_epoch=True, batch_size=len(batch.values))
+        observed = int(batch.mask[:, -batch.target.shape[1] :].sum())
+        if observed:
+            self.log("val_loss", loss, on_epoch=True, batch_size=observed)
         return loss
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         optimizer = torch.optim.AdamW(self._parameter_groups(), weight_decay=self.weight_decay)
+        if not math.isfinite(self.trainer.estimated_stepping_batches):
+            raise ValueError("the learning rate falls over the whole training: give max_epochs or max_steps")
         steps = max(int(self.trainer.estimated_stepping_batches), 1)
         warmup = max(1, round(self.warmup * steps))
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _warmup_cosine(step, warmup, steps))
@@ -63,7 +69,7 @@ class ForecastModule(pl.LightningModule):
 
     def _parameter_groups(self) -> list[dict[str, Any]]:
         layers = [module for module in self.modules() if isinstance(module, StateSpaceLayer)]
-        dynamics = {id(p): p for layer in layers for p in layer.timescale_parameters()}
+        dynamics = {id(p): p for layer in layers for p in layer.dynamics_parameters()}
         rest = [p for p in self.parameters() if id(p) not in dynamics]
         return [
             {"params": [p for p in rest if p.ndim > 1], "lr": self.lr},
@@ -76,8 +82,7 @@ class ProgressBar(Callback):
     """One bar over all training steps."""
 
     def on_train_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
-        total = trainer.estimated_stepping_batches
-        self.bar = tqdm(total=int(total) if math.isfinite(total) else None, desc="training", unit="step")
+        self.bar = tqdm(total=int(trainer.estimated_stepping_batches), desc="training", unit="step", mininterval=0.5)
         self.bar.update(trainer.global_step)
 
     def on_train_batch_end(self, trainer: pl.Trainer, *args: Any) -> None:
@@ -110,7 +115,8 @@ def fit(
     with tempfile.TemporaryDirectory(prefix="s5forecast-") as folder, _quiet():
         best = None if validation is None else ModelCheckpoint(folder, monitor="val_loss", save_weights_only=True)
         trainer = _trainer(folder, best, device, patience, trainer_kwargs)
-        trainer.fit(module, windows, validation, ckpt_path=ckpt_path)
+        with _interruptible():
+            trainer.fit(module, windows, validation, ckpt_path=ckpt_path)
         if best is not None and best.best_model_path:
             module.load_state_dict(
                 torch.load(best.best_model_path, map_location="cpu", weights_only=True)["state_dict"]
@@ -147,9 +153,22 @@ def seeded(seed: int | None) -> Iterator[torch.Generator]:
     if seed is None:
         yield torch.Generator().manual_seed(int(torch.empty((), dtype=torch.int64).random_()))
         return
-    with torch.random.fork_rng():
+    with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
         torch.manual_seed(seed)
         yield torch.Generator().manual_seed(seed)
+
+
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    """Lightning turns an interrupt into the end of the process, deaf to further ones: turn it back."""
+    handler = signal.getsignal(signal.SIGINT)
+    try:
+        yield
+    except SystemExit as stop:
+        raise KeyboardInterrupt("training was interrupted") from stop
+    finally:
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGINT, handler)
 
 
 @contextmanager

@@ -14,13 +14,13 @@ from gluonts.dataset.common import DataEntry
 from gluonts.model.predictor import Predictor
 
 from s5forecast.data.frequency import Frequency
-from s5forecast.evaluation.metrics import evaluate, level_name, quantile_columns
+from s5forecast.evaluation.metrics import evaluate, quantile_columns
 from s5forecast.evaluation.windows import Window, last_windows
+from s5forecast.levels import DECILES, check_levels, level_name
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
 
-QUANTILE_LEVELS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 METRIC_NAMES = ("WQL", "MASE", "sMAPE", "coverage_80")
 COLUMNS = ("item_id", "cutoff", "timestamp", "target")
 
@@ -149,7 +149,7 @@ def backtest(
     prediction_length: int,
     windows: int = 1,
     step: int | None = None,
-    quantile_levels: Sequence[float] = QUANTILE_LEVELS,
+    quantile_levels: Sequence[float] = DECILES,
     metrics: Sequence[Any] = METRIC_NAMES,
     season: int | None = None,
     name: str | None = None,
@@ -176,9 +176,7 @@ def backtest(
         ValueError: a series is too short, a level or metric unknown, or a forecast does not fit its window.
     """
     step = prediction_length if step is None else step
-    if min(prediction_length, windows, step) < 1:
-        raise ValueError(f"{prediction_length=}, {windows=} and {step=} must be at least 1")
-    _check_metrics(metrics, quantile_levels)
+    check_backtest(prediction_length, windows, step, metrics, quantile_levels)
     frequency = None if freq is None else Frequency.parse(freq)
     cuts = last_windows(data, prediction_length, windows, step)
     inputs = [window.input for window in cuts]
@@ -197,11 +195,13 @@ def backtest(
     return Backtest(name, frame, errors, tuple(metrics), seconds)
 
 
-def _check_metrics(metrics: Sequence[Any], quantile_levels: Sequence[float]) -> None:
-    """Evaluate a single value, so that a wrong name or a missing level is told before the work is done."""
-    inside = [level for level in quantile_levels if 0 < level < 1]
-    if not inside or len(set(inside)) < len(quantile_levels):
-        raise ValueError(f"quantile_levels={tuple(quantile_levels)} are not in (0, 1), or repeat")
+def check_backtest(
+    prediction_length: int, windows: int, step: int, metrics: Sequence[Any], quantile_levels: Sequence[float]
+) -> None:
+    """Raise ValueError for a wrong number, metric or level, before the work is done."""
+    if min(prediction_length, windows, step) < 1:
+        raise ValueError(f"{prediction_length=}, {windows=} and {step=} must be at least 1")
+    check_levels(quantile_levels)
     one = np.ones((1, 1))
     evaluate(one, {"mean": one, **{level_name(level): one for level in quantile_levels}}, one, metrics)
 

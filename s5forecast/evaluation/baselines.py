@@ -11,7 +11,6 @@ Reference:
     Forecasting: principles and practice, 3rd edition (Hyndman and Athanasopoulos, 2021), sections 5.2, 5.5.
 """
 
-import warnings
 from typing import Any
 
 import numpy as np
@@ -23,7 +22,7 @@ from gluonts.model.forecast import Forecast, Quantile
 from gluonts.model.predictor import RepresentablePredictor
 from scipy.special import ndtri
 
-from s5forecast.data.frequency import Frequency
+from s5forecast.data.frequency import Frequency, quiet_periods
 
 
 class GaussianForecast(Forecast):
@@ -113,8 +112,7 @@ def _forecast(item: DataEntry, season: int, prediction_length: int) -> GaussianF
         name = item.get("item_id", "without item_id")
         raise ValueError(f"series {name!r}, of shape {history.shape}, has no observed value to repeat")
     mean, sigma = seasonal_naive(history, season, prediction_length)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", FutureWarning)  # pandas at every Period of business days
+    with quiet_periods():
         start = forecast_start(item)
     return GaussianForecast(mean, sigma, start, item_id=item.get("item_id"), info=item.get("info"))
 

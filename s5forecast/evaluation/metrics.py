@@ -32,6 +32,8 @@ from gluonts.ev.stats import quantile_loss
 from gluonts.ev.ts_stats import seasonal_error as gluonts_seasonal_error
 from gluonts.time_feature.seasonality import get_seasonality
 
+from s5forecast.levels import level_name
+
 
 @dataclass
 class CentralCoverage(ev.BaseMetricDefinition):
@@ -189,11 +191,6 @@ def is_level(name: Any) -> bool:
         return 0 < float(name) < 1
     except (TypeError, ValueError):
         return False
-
-
-def level_name(level: float) -> str:
-    """The column of a quantile level: "0.1" for 0.1, without the dust of floating point."""
-    return str(round(float(level), 10))
 
 
 def _checked(name: str, values: np.ndarray, label: np.ndarray) -> np.ndarray:

@@ -1,8 +1,6 @@
 """Windows of a series to be forecast, and exactly what a forecast of them may know."""
 
-import warnings
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +9,7 @@ import pandas as pd
 from gluonts.dataset.common import DataEntry
 from gluonts.model.forecast import Forecast
 
-from s5forecast.data.frequency import Frequency
+from s5forecast.data.frequency import Frequency, quiet_periods
 from s5forecast.evaluation.metrics import default_season, seasonal_error
 
 PAST_FIELDS = (
@@ -70,11 +68,11 @@ class Window:
         last = self._period(-1)
         if frequency is not None:
             return frequency.range(frequency.timestamp(last), 1 + self.length)
-        with _quiet():
+        with quiet_periods():
             return pd.period_range(last, periods=1 + self.length, freq=last.freq).to_timestamp()
 
     def _period(self, step: int) -> pd.Period:
-        with _quiet():
+        with quiet_periods():
             return self.entry["start"] + (self.cut + step)
 
 
@@ -107,11 +105,3 @@ def _checked_length(item_id: Any, entry: DataEntry, prediction_length: int, wind
             f"{step} apart, need {needed}: use {fix}, or leave the series out"
         )
     return int(shape[0])
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Without pandas's announcement at every Period of business days."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", FutureWarning)
-        yield

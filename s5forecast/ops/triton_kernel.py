@@ -20,7 +20,7 @@ from s5forecast.ops.triton_steps import carry_kernel, forward_kernel, linear_bac
 METHODS = {"zoh": ZOH.value, "bilinear": BILINEAR.value, "dirac": DIRAC.value}
 THREADS = 128
 ROWS, ROWS_BACKWARD = 16, 8  # steps a thread holds; the adjoint has more numbers to each
-SMALLEST_BLOCK, LARGEST_BLOCK = 8, 32  # states; a row of 32 fills a cache line
+SMALLEST_BLOCK, LARGEST_BLOCK = 8, 32  # states, at least ROWS_BACKWARD; a row of 32 fills a cache line
 PROGRAMS = 4  # on each multiprocessor, enough to keep the memory busy
 
 
@@ -243,8 +243,9 @@ def _starts(
         **plan.options,
     )
     start, alone = _empty(b, *end.shape), _options(plan.options["BLOCK"], ROWS)
+    whole = triton.cdiv(chunks, _tile(alone)) * _tile(alone)
     forward_kernel[programs, 1](
-        product, None, None, end, None, start, chunks, states, _tile(alone) * chunks, PER_STEP.value, False, **alone
+        product, None, None, end, None, start, chunks, states, whole, PER_STEP.value, False, GUARDED=True, **alone
     )
     return start
 

@@ -38,11 +38,21 @@ def multiply_conj(u_re: tl.tensor, u_im: tl.tensor, v_re: tl.tensor, v_im: tl.te
 
 
 @triton.jit
-def affine(p_re: tl.tensor, p_im: tl.tensor, v_re: tl.tensor, v_im: tl.tensor, e_re: tl.tensor, e_im: tl.tensor) -> Any:
-    """`p v + e`; what is zero stays zero, even where a growing product of factors has overflowed."""
-    zero = (v_re == 0) & (v_im == 0)
-    re, im = multiply(tl.where(zero, 0.0, p_re), tl.where(zero, 0.0, p_im), v_re, v_im)
-    return re + e_re, im + e_im
+def affine(
+    p_re: tl.tensor,
+    p_im: tl.tensor,
+    v_re: tl.tensor,
+    v_im: tl.tensor,
+    e_re: tl.tensor,
+    e_im: tl.tensor,
+    GUARDED: tl.constexpr = True,
+) -> Any:
+    """`p v + e`; guarded, what is zero stays zero, even where a growing product of factors has overflowed."""
+    if GUARDED:
+        zero = (v_re == 0) & (v_im == 0)
+        p_re, p_im = tl.where(zero, 0.0, p_re), tl.where(zero, 0.0, p_im)
+    # In this order, four operations; the product and then the sum are six.
+    return (p_re * v_re + e_re) - p_im * v_im, (p_re * v_im + e_im) + p_im * v_re
 
 
 @triton.jit
@@ -173,10 +183,8 @@ def load_steps(
             re, im = re + (a_re,), im + (a_im,)  # noqa: RUF005
     elif SYSTEM != CONSTANT and dt is not None:
         for r in tl.static_range(ROWS):
-            # Every thread loads one number: said to be contiguous, they get the layout of the other rows.
-            t = (length - 1 - k - r if REVERSE else k + r) + tl.zeros_like(n)
-            at = tl.max_contiguous(i * length + t, [1, n.shape[1]])
-            re = re + (tl.load(dt + at, k + r < length, other=0.0),)  # noqa: RUF005
+            t = length - 1 - k - r if REVERSE else k + r
+            re = re + (tl.load(dt + i * length + t, k + r < length, other=0.0),)  # noqa: RUF005
     return re, im
 
 
@@ -261,30 +269,41 @@ def exponential(z_re: tl.tensor, z_im: tl.tensor) -> Any:
     The GPU's library would reduce the range three times, and knows no `expm1` which the interpreter knows, too.
     """
     WIDE: tl.constexpr = z_re.dtype == tl.float64
-    LOWEST: tl.constexpr = -708.0 if WIDE else -87.0
-    HIGHEST: tl.constexpr = 709.0 if WIDE else 88.0
-    x = tl.where(z_re < LOWEST, LOWEST, z_re)
-    x = tl.where(x > HIGHEST, HIGHEST, x)  # in this order a NaN stays
-    whole = tl.floor(x * LOG2E + 0.5)
+    ROUND: tl.constexpr = 1.5 * 2.0**52 if WIDE else 1.5 * 2.0**23  # added, it rounds to an integer, in the low bits
+    BITS: tl.constexpr = tl.int64 if WIDE else tl.int32
+    LENGTH: tl.constexpr = 64 if WIDE else 32
+    MANTISSA: tl.constexpr = 52 if WIDE else 23
+    ONE: tl.constexpr = 1023 if WIDE else 127
+    x = clamp(z_re, -708.0 if WIDE else -87.0, 709.0 if WIDE else 88.0)
+    shifted = x * LOG2E + ROUND
+    whole = shifted - ROUND
     r = x - whole * LN2[0] - whole * LN2[1]
-    r = r + r * r * polynomial(r, EXP, 0 if WIDE else 6, 13)  # exp(r) - 1
-    power = tl.exp2(whole)
+    r = r + r * r * polynomial(r, EXP, 0 if WIDE else 7, 13)  # exp(r) - 1
+    power = ((shifted.to(BITS, bitcast=True) + ONE) << MANTISSA).to(x.dtype, bitcast=True)
     growth, growth_1 = power * r + power, power * r + (power - 1.0)
 
-    turns = tl.floor(z_im * TWO_OVER_PI + 0.5)
-    r = z_im - turns * QUARTER[0] - turns * QUARTER[1] - turns * QUARTER[2]
-    r = tl.where(r < -OCTANT, -OCTANT, r)
-    r = tl.where(r > OCTANT, OCTANT, r)
-    quadrant = turns - 4.0 * tl.floor(turns * 0.25)
+    shifted = z_im * TWO_OVER_PI + ROUND
+    turns = shifted - ROUND
+    r = clamp(z_im - turns * QUARTER[0] - turns * QUARTER[1] - turns * QUARTER[2], -OCTANT, OCTANT)
+    quadrant = shifted.to(BITS, bitcast=True)
     square = r * r
     sine = r + r * square * polynomial(square, SIN, 0 if WIDE else 4, 8)
     cosine_1 = square * polynomial(square, COS, 0 if WIDE else 3, 8)
-    odd = (quadrant == 1) | (quadrant == 3)
-    sin, cos = tl.where(odd, 1.0 + cosine_1, sine), tl.where(odd, sine, 1.0 + cosine_1)
-    sin = tl.where(quadrant >= 2, -sin, sin)
-    cos = tl.where((quadrant == 1) | (quadrant == 2), -cos, cos)
-    cos_1 = tl.where(quadrant == 0, cosine_1, cos - 1.0)
+    odd, cosine = (quadrant & 1) != 0, 1.0 + cosine_1
+    sin, cos = tl.where(odd, cosine, sine), tl.where(odd, sine, cosine)
+    sign = (quadrant & 2) << (LENGTH - 2)
+    sin = (sin.to(BITS, bitcast=True) ^ sign).to(x.dtype, bitcast=True)
+    sign = ((quadrant + 1) & 2) << (LENGTH - 2)
+    cos = (cos.to(BITS, bitcast=True) ^ sign).to(x.dtype, bitcast=True)
+    cos_1 = tl.where((quadrant & 3) == 0, cosine_1, cos - 1.0)
     return growth * cos, growth * sin, growth_1 * cos + cos_1
+
+
+@triton.jit
+def clamp(x: tl.tensor, LOWEST: tl.constexpr, HIGHEST: tl.constexpr) -> Any:
+    """A NaN stays."""
+    x = tl.maximum(x, LOWEST, propagate_nan=tl.PropagateNan.ALL)
+    return tl.minimum(x, HIGHEST, propagate_nan=tl.PropagateNan.ALL)
 
 
 @triton.jit
@@ -303,9 +322,10 @@ def discretise(rows: tl.tensor, dt: tl.tensor, SYSTEM: tl.constexpr) -> Any:
         else:
             c_re, c_im = multiply(d_re, a_im, rows[2], rows[3])
             # The quotient is accurate down to the smallest numbers, but for zero.
-            small = tl.abs(z_re) + tl.abs(z_im) < 1e-5
-            c_re = tl.where(small, Delta * (1.0 + 0.5 * z_re + (z_re * z_re - z_im * z_im) / 6), c_re)
-            c_im = tl.where(small, Delta * z_im * (0.5 + z_re / 3), c_im)
+            SMALL: tl.constexpr = 1e-8 if z_re.dtype == tl.float64 else 1e-5
+            small, half = tl.abs(z_re) + tl.abs(z_im) < SMALL, 0.5 * Delta
+            c_re = tl.where(small, Delta + half * z_re, c_re)
+            c_im = tl.where(small, half * z_im, c_im)
     return a_re, a_im, c_re, c_im
 
 
@@ -313,8 +333,8 @@ def discretise(rows: tl.tensor, dt: tl.tensor, SYSTEM: tl.constexpr) -> Any:
 def resolvent(z_re: tl.tensor, z_im: tl.tensor) -> Any:
     """`1 / (1 - z / 2)`."""
     re, im = 1.0 - 0.5 * z_re, 0.5 * z_im
-    norm = re * re + im * im
-    return re / norm, im / norm
+    inverse = 1.0 / (re * re + im * im)
+    return re * inverse, im * inverse
 
 
 @triton.jit

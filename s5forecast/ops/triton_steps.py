@@ -93,13 +93,19 @@ def adjoint_steps(
 
 
 @triton.jit
-def total(a_re: tl.tensor, a_im: tl.tensor, b_re: tl.tensor, b_im: tl.tensor, ROWS: tl.constexpr) -> Any:
+def total(
+    a_re: tl.tensor,
+    a_im: tl.tensor,
+    b_re: tl.tensor,
+    b_im: tl.tensor,
+    ROWS: tl.constexpr,
+    GUARDED: tl.constexpr = False,
+) -> Any:
     """The map `p x + e` of all the steps together."""
     p_re, p_im, e_re, e_im = a_re[0], a_im[0], b_re[0], b_im[0]
     for r in tl.static_range(1, ROWS):
         p_re, p_im = multiply(a_re[r], a_im[r], p_re, p_im)
-        e_re, e_im = multiply(a_re[r], a_im[r], e_re, e_im)
-        e_re, e_im = e_re + b_re[r], e_im + b_im[r]
+        e_re, e_im = affine(a_re[r], a_im[r], e_re, e_im, b_re[r], b_im[r], GUARDED)
     return p_re, p_im, e_re, e_im
 
 
@@ -186,6 +192,7 @@ def forward_kernel(
     WIDTH: tl.constexpr,
     BLOCK: tl.constexpr,
     ROWS: tl.constexpr,
+    GUARDED: tl.constexpr = False,
 ) -> None:
     """`x_t = a_t x_{t-1} + b_t`."""
     i, n, inside = block_of_states(states, BLOCK)
@@ -199,12 +206,11 @@ def forward_kernel(
         u_re, u_im = load_rows(b, i, k, n, inside, length, states, REVERSE, ROWS)
         v_re, v_im = load_steps(a, dt, i, k, n, inside, length, states, SYSTEM, REVERSE, ROWS)
         a_re, a_im, b_re, b_im = steps(rows, v_re, v_im, u_re, u_im, dt, SYSTEM, ROWS)
-        p_re, p_im, e_re, e_im = total(a_re, a_im, b_re, b_im, ROWS)
+        p_re, p_im, e_re, e_im = total(a_re, a_im, b_re, b_im, ROWS, GUARDED)
         x_re, x_im = beginnings(p_re, p_im, e_re, e_im, s_re, s_im, WIDTH, BLOCK)
         at, stride = offsets(i, k, n, length, states, REVERSE)
         for r in tl.static_range(ROWS):
-            x_re, x_im = multiply(a_re[r], a_im[r], x_re, x_im)
-            x_re, x_im = x_re + b_re[r], x_im + b_im[r]
+            x_re, x_im = affine(a_re[r], a_im[r], x_re, x_im, b_re[r], b_im[r], GUARDED)
             store_row(x, at + r * stride, (k + r < length) & inside, states, x_re, x_im)
         s_re, s_im = last(x_re, x_im, WIDTH)
 

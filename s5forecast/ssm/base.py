@@ -36,7 +36,7 @@ class StateSpaceLayer(nn.Module, ABC):
         """The state before the first observation."""
 
     @abstractmethod
-    def timescale_parameters(self) -> Iterator[nn.Parameter]:
+    def dynamics_parameters(self) -> Iterator[nn.Parameter]:
         """The parameters of the dynamics: trained at their own rate, without weight decay."""
 
     @abstractmethod

@@ -71,7 +71,8 @@ class S5(StateSpaceLayer):
         backend: str = "auto",
     ) -> None:
         super().__init__()
-        choose(DISCRETIZATIONS, discretization, "discretization")
+        if discretization not in DISCRETIZATIONS:
+            raise ValueError(f"unknown discretization {discretization!r}; choose one of {', '.join(DISCRETIZATIONS)}")
         self._initial_dynamics = choose(INITIALIZATIONS, initialization, "initialization")
         self._initial_output = choose(OUTPUT_MATRICES, C_init, "C_init")
         self.width, self.state_size, self.block_count = width, state_size, block_count
@@ -159,7 +160,7 @@ class S5(StateSpaceLayer):
         """Zeros ``[B, 2, N]``."""
         return self.Lambda.new_zeros(batch_size, *self.Lambda.shape)
 
-    def timescale_parameters(self) -> Iterator[nn.Parameter]:
+    def dynamics_parameters(self) -> Iterator[nn.Parameter]:
         yield from (self.Lambda, self.B_tilde, self.log_step)
 
     def forward(self, u: Tensor, state: Tensor | None = None, dt: Tensor | None = None) -> tuple[Tensor, Tensor]:

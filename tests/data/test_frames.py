@@ -107,6 +107,20 @@ def test_output_continues_the_index_as_it_came(freq, tz):
     assert out["timestamp"].dt.tz == stamps.tz
 
 
+def test_an_index_of_items_and_times():
+    df = frame()
+    indexed = entries_of(df.set_index(["item_id", "timestamp"]))
+    assert [e["target"].tolist() for e in indexed] == [e["target"].tolist() for e in entries_of(df)]
+
+
+def test_item_ids_may_be_tuples():
+    df = frame(items=["a"]).drop(columns=["price", "shop", "area"])
+    df["item_id"] = [("a", 1)] * len(df)
+    series, frequency = read_frame(df, Columns())
+    out = to_frame(series, Columns(), frequency, np.zeros((1, 3)), np.zeros((1, 3, 2)), [0.1, 0.1 + 0.2])
+    assert out["item_id"].tolist() == [("a", 1)] * 3 and list(out.columns[3:]) == ["0.1", "0.3"]
+
+
 def test_item_ids_keep_their_type():
     df = frame(items=[7, 3])
     series, frequency = read_frame(df, COLUMNS)
@@ -160,6 +174,12 @@ BAD_FRAMES = {
     "no item": (lambda df: df.assign(item_id=df["item_id"].where(df["item_id"] == "a")), "every row needs its series"),
     "static changes": (lambda df: set_cell(df, 4, "shop", "moved"), "series 'b': static column 'shop' changes"),
     "two frequencies": (lambda df: pd.concat([df, frame(items=["c"], freq="h")]), "'h' in series 'c'"),
+    "same name": (lambda df: pd.concat([df, df[["price"]]], axis=1), r"same name: \['price'\]"),
+    "periods": (lambda df: df.assign(timestamp=df["timestamp"].dt.to_period("D")), "to_timestamp"),
+    "stray time": (
+        lambda df: pd.concat([frame(freq="s"), df.iloc[:1].assign(timestamp=pd.Timestamp("1900-01-01"))]),
+        "series 'b' has 11 rows on a 's' grid",
+    ),
     "uneven": (
         lambda df: df.assign(timestamp=df["timestamp"] + pd.to_timedelta(df["target"] ** 2, "s")),
         "series 'b'",
@@ -171,7 +191,7 @@ BAD_FRAMES = {
 def test_bad_frames(case):
     change, message = BAD_FRAMES[case]
     with pytest.raises(ValueError, match=message):
-        read_frame(change(frame()), COLUMNS)
+        read_frame(change(frame()), COLUMNS, "s" if case == "stray time" else "infer")
 
 
 def test_a_frequency_that_contradicts_the_timestamps():

@@ -51,7 +51,7 @@ def naive_window(one, cut):
         distances = [lag * max(1, -(-ahead // lag)) for lag in SPEC.lags]
         lags.append([at(one["target"], cut + step - d) for d in distances])
     known = [at(one["feat_dynamic_real"][0], cut + s) for s in range(-L, H)]
-    past = [at(one["past_feat_dynamic_real"][0], cut + s) for s in range(-L, H)]
+    past = [at(one["past_feat_dynamic_real"][0], cut + s) if s < 0 else np.nan for s in range(-L, H)]
     return np.array(values), np.array(lags), np.stack([known, past], -1)
 
 
@@ -77,12 +77,15 @@ def test_what_an_input_holds_does_not_depend_on_the_future(entries, store):
     changed = [dict(one) for one in entries]
     changed[0]["target"] = changed[0]["target"].copy()
     changed[0]["target"][12:] = 1e6
+    changed[0]["past_feat_dynamic_real"] = changed[0]["past_feat_dynamic_real"].copy()
+    changed[0]["past_feat_dynamic_real"][:, 12:] = 1e6
     other = SeriesStore(read_series(changed, SPEC, forecast=True), SPEC)
     index, cut = torch.tensor([0]), torch.tensor([12])
     a, b = store.gather(index, cut), other.gather(index, cut)
     for name in ("lags", "lag_mask", "loc", "scale", "level", "calendar", "static_real"):
         assert torch.equal(getattr(a, name), getattr(b, name)), name
     assert torch.equal(a.values[:, :6], b.values[:, :6])
+    assert torch.equal(a.covariates.nan_to_num(7.0), b.covariates.nan_to_num(7.0))
 
 
 def test_training_windows_are_reproducible_and_within_the_series(store):
@@ -92,7 +95,7 @@ def test_training_windows_are_reproducible_and_within_the_series(store):
 
     for a, b in zip(draw(), draw(), strict=True):
         assert all(torch.equal(x, y) for x, y in zip(a[:5], b[:5], strict=True))
-        assert (a.mask[:, 6:].sum(1) + (a.target == 0).sum(1) >= 0).all()
+        assert (a.mask[:, :6].sum(1) > 0).all(), "nothing before the cut"
     low, high = cut_range(store, torch.arange(4))
     assert (low >= 1).all() and (low[[0, 1, 3]] <= high[[0, 1, 3]]).all()
     assert high.tolist() == [17, 1, 0, 8]
@@ -156,6 +159,35 @@ def test_standard_scaling_is_mean_and_deviation_of_what_is_observed():
     assert loc.item() == 3 and scale.item() == pytest.approx(np.std([1, 3, 5]))
     assert SCALINGS["last"](values, mask)[0].item() == 5
     assert SCALINGS["mean"](values, mask)[1].item() == 3
+
+
+@pytest.mark.parametrize(("level", "noise"), [(1e9, 10.0), (1e9, 0.0), (-3.0, 0.0), (0.0, 0.0)])
+def test_nearly_constant_windows_keep_their_spread(level, noise):
+    values = level + noise * torch.randn(1, 50, dtype=torch.float64)
+    loc, scale = SCALINGS["standard"](values, torch.ones_like(values))
+    assert loc.item() == pytest.approx(level, rel=1e-8)
+    expected = values.std(correction=0).item() if noise else 0.01 * abs(level) or 1.0
+    assert scale.item() == pytest.approx(expected, rel=1e-5)
+
+
+def test_counts_are_told_by_the_history():
+    histories = {True: [[0, 3, np.nan, 2.0], [0, 0]], False: [[0.5, 1], [-1, 2]]}
+    for expected, targets in histories.items():
+        for target in targets:
+            one = {"start": pd.Period("2024-01-01", "h"), "target": np.array(target)}
+            spec = WindowSpec("h", 4, 2, [1])
+            store = SeriesStore(read_series([one], spec, forecast=True), spec)
+            (batch,) = LastWindows(store, batch_size=1, known=False)
+            assert batch.counts.tolist() == [[expected]]
+
+
+def test_the_calendar_is_that_of_the_wall_across_a_change_of_clocks():
+    stamps = pd.date_range("2024-03-09", periods=60, freq="h", tz="America/New_York")
+    spec = WindowSpec("h", 30, 24, [1])
+    one = {"start": pd.Period("2024-03-09", "h"), "target": np.ones(60), "timestamps": stamps}
+    (series,) = read_series([one], spec, forecast=True)
+    wall = pd.date_range(stamps[0], periods=84, freq="h").tz_localize(None)
+    assert pd.PeriodIndex.from_ordinals(series.time, freq="h").to_timestamp().tolist() == wall.tolist()
 
 
 def test_default_lags():

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 import torch
-from gluonts.torch.distributions import LaplaceOutput
+from gluonts.torch.distributions import ISQFOutput, LaplaceOutput, PoissonOutput
+from gluonts.torch.distributions import QuantileOutput as GluonTSQuantileOutput
 from scipy import stats
 
 from s5forecast.distributions import (
@@ -15,6 +16,7 @@ from s5forecast.distributions import (
     is_real,
     make_output,
 )
+from s5forecast.levels import DECILES
 
 LEVELS = [0.05, 0.1, 0.3, 0.5, 0.8, 0.95]
 
@@ -121,11 +123,20 @@ def test_mean_of_a_quantile_function():
     assert weights @ stats.uniform(2, 5).ppf(levels) == pytest.approx(4.5)
     assert weights @ stats.norm(3, 2).ppf(levels) == pytest.approx(3, abs=1e-9)
     assert weights @ stats.gamma(4).ppf(levels) == pytest.approx(4, rel=0.01)
+    # close neighbours do not blow up, and without a slope a tail is flat
+    near = QuantileOutput([0.1, 0.11, 0.5, 0.9]).mean_weights()
+    assert near.abs().max() < 1 and near.sum().item() == pytest.approx(1)
+    assert QuantileOutput([0.9]).mean_weights().tolist() == [1.0]
 
 
 def test_choices():
     assert isinstance(make_output("student_t"), StudentTOutput)
     own = LaplaceOutput()
+    assert make_output("quantile", [0.05, 0.5]).quantiles == [0.05, *DECILES]
+    assert isinstance(make_output(GluonTSQuantileOutput([0.2, 0.7])), QuantileOutput)
+    for unfit in (PoissonOutput(), ISQFOutput(5, [0.1, 0.9])):
+        with pytest.raises(ValueError, match="does not serve here"):
+            make_output(unfit)
     assert make_output(own) is own and is_real(own)
     assert not is_real(NegativeBinomialOutput()) and is_real(QuantileOutput(LEVELS))
     with pytest.raises(ValueError, match="'negative_binomial'"):

@@ -1,5 +1,6 @@
 """What GluonTS and its users expect of an estimator and its predictor; each member of the list passes all of it."""
 
+import pickle
 import subprocess
 import sys
 
@@ -18,6 +19,8 @@ from gluonts.model.forecast import Forecast
 from gluonts.model.predictor import Predictor
 from gluonts.torch.model.estimator import PyTorchLightningEstimator
 from gluonts.torch.model.predictor import PyTorchPredictor
+
+from s5forecast.distributions import is_real
 
 LEVELS = [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9]
 
@@ -157,15 +160,21 @@ def test_missing_values_and_short_series(make):
     assert np.isfinite(arrays(forecasts)).all()
 
 
-@pytest.mark.parametrize("scale", [1e-9, 1.0, 1e12])
+@pytest.mark.parametrize("scale", [1e-9, 1, 1e12])
 def test_extreme_scales_and_constant_series(make, scale):
     data = [entry(50, "scaled"), entry(50, "constant"), entry(50, "zero")]
     data[0]["target"] = (data[0]["target"] * scale).astype(np.float64)
     data[1]["target"] = np.full(50, scale)
     data[2]["target"] = np.zeros(50)
-    found = arrays(make().train(data).predict(data))
+    estimator = make()
+    if scale < 1 and not is_real(estimator.output):
+        with pytest.raises(ValueError, match="series 'scaled': NegativeBinomialOutput cannot give the value"):
+            estimator.train(data)
+        return
+    found = arrays(estimator.train(data).predict(data))
     assert np.isfinite(found).all()
     assert abs(found[0]).max() < 1e3 * scale
+    assert abs(found[1] - scale).max() < (0.2 if is_real(estimator.output) and scale < 1 else 100) * scale
 
 
 def test_counts_have_quantiles_that_are_counts(make_one):
@@ -175,6 +184,43 @@ def test_counts_have_quantiles_that_are_counts(make_one):
     assert (found >= 0).all() and (found % 1 == 0).all() and (forecast.mean >= 0).all()
     (forecast,) = make_one().train(halves).predict(halves)
     assert (np.stack([forecast.quantile(level) for level in LEVELS]) % 1 != 0).any()
+
+
+def test_what_is_not_counts_is_left_as_it_is(make_one):
+    predictor = make_one().train([entry()])
+    for target in (entry()["target"] / 100, entry()["target"] - 30):
+        (forecast,) = predictor.predict([entry() | {"target": target}])
+        assert (forecast.quantile(0.9) % 1 != 0).any()
+        assert forecast.mean.mean() == pytest.approx(target.mean(), abs=10)
+    fractions = [entry() | {"target": entry()["target"] / 3}]
+    (forecast,) = make_one().train_from(predictor, fractions).predict([entry()])
+    assert (forecast.quantile(0.5) % 1 != 0).any()
+
+
+@pytest.mark.parametrize("values", [[1.0, 2.5, 3.0] * 9, [-1.0, 2.0, 3.0] * 9])
+def test_values_an_output_cannot_give_are_refused(make_one, values):
+    with pytest.raises(ValueError, match="series 'odd': NegativeBinomialOutput cannot give the value"):
+        make_one(distr_output="negative_binomial").train([entry(), entry(item_id="odd") | {"target": np.array(values)}])
+
+
+def test_past_covariates_do_not_tell_the_future(make_one):
+    rng = np.random.default_rng(0)
+    data = []
+    for name in "abc":
+        noise = rng.normal(size=150)
+        data.append(entry(150, name) | {"target": noise, "past_feat_dynamic_real": noise[None]})
+    kwargs = dict(max_epochs=4, num_batches_per_epoch=40, num_past_feat_dynamic_real=1, seed=1)
+    (forecast, *_) = make_one(**kwargs).train(data).predict(data)
+    width = (forecast.quantile(0.9) - forecast.quantile(0.1)).mean()
+    assert width > 1.5  # 2.56 for standard normal noise
+
+
+def test_forecasts_are_pickled_without_their_batch(make, data):
+    forecasts = list(make().train(data).predict(data))
+    for forecast in forecasts:
+        again = pickle.loads(pickle.dumps(forecast))
+        assert np.array_equal(again.quantile(0.3), forecast.quantile(0.3))
+        assert np.array_equal(again.mean, forecast.mean)
 
 
 def test_counts_stay_counts(make_one):

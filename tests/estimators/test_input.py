@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from conftest import H, entry
+from gluonts.torch.distributions import GammaOutput
 
 from s5forecast.estimators import S5Estimator
 
@@ -68,6 +69,11 @@ def test_no_data(make_one):
         ({"quantile_levels": [0.5, 0.5]}, "repeat"),
         ({"num_feat_static_cat": 2}, "cardinality"),
         ({"lags_seq": [0]}, "lags_seq"),
+        ({"batch_size": 0}, "batch_size"),
+        ({"width": 0}, "width"),
+        ({"lr": -1.0}, "lr"),
+        ({"device": "mps"}, "float64"),
+        ({"distr_output": GammaOutput()}, "GammaOutput of GluonTS does not serve"),
     ],
 )
 def test_bad_arguments(make_one, argument, message):

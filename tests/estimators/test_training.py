@@ -1,7 +1,8 @@
 """The trainer: what it keeps, raises, resumes and leaves alone."""
 
-import json
 import os
+import signal
+from concurrent.futures import ThreadPoolExecutor
 
 import lightning.pytorch as pl
 import numpy as np
@@ -126,9 +127,46 @@ def test_training_reports_what_gluonts_reports(make_one, data):
     output = make_one().train_model(data)
     assert isinstance(output.trained_net, ForecastModule)
     assert output.predictor.network is output.trained_net.network
-    assert json.dumps(dict(output.trained_net.hparams)) == "{}"
 
 
 def test_unknown_arguments_are_refused(make_one, data):
     with pytest.raises(TypeError, match="num_workers"):
         make_one().train(data, num_workers=4)
+
+
+def test_an_interrupt_stays_an_interrupt(make_one, data):
+    class Interrupt(Callback):
+        def on_train_epoch_start(self, trainer, module):
+            raise KeyboardInterrupt
+
+    before = signal.getsignal(signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt):
+        make_one(trainer_kwargs={"callbacks": [Interrupt()], "enable_progress_bar": False}).train(data)
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_validation_without_an_observed_horizon(make_one, data):
+    blind = entry(60)
+    blind["target"][-4:] = np.nan
+    with pytest.raises(ValueError, match="no observed value in the last horizon"):
+        make_one().train(data, [blind])
+    make_one().train(data, [blind, entry(50, "b")])
+
+
+def test_trainings_in_threads_do_not_disturb_each_other(make_one, data):
+    def train():
+        (forecast, *_) = make_one(seed=4).train(data).predict(data)
+        return forecast.mean
+
+    alone = train()
+    torch.manual_seed(0)
+    state = torch.get_rng_state()
+    with ThreadPoolExecutor(2) as pool:
+        together = [future.result() for future in [pool.submit(train) for _ in range(3)]]
+    assert all(np.array_equal(alone, mean) for mean in together)
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_the_schedule_needs_an_end(make_one, data):
+    with pytest.raises(ValueError, match="max_epochs or max_steps"):
+        make_one(trainer_kwargs={"max_epochs": -1, "max_time": "00:00:00:05", "enable_progress_bar": False}).train(data)

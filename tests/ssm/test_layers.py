@@ -192,7 +192,7 @@ def test_clipped_eigenvalues_do_not_grow():
 @pytest.mark.parametrize(
     ("wrong", "listed"),
     [
-        ({"discretization": "euler"}, "'zoh'"),
+        ({"discretization": "euler"}, "zoh"),
         ({"initialization": "zeros"}, "'hippo'"),
         ({"C_init": "x"}, "lecun"),
     ],
