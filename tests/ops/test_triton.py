@@ -1,21 +1,23 @@
 """The GPU kernels agree with the loop: in Triton's interpreter on the CPU, and as they are where there is a GPU."""
 
 import os
+import subprocess
+import sys
 from functools import partial
 from itertools import product
+from pathlib import Path
 
 import pytest
 import torch
 
-DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
-if DEVICE == "cpu":
-    os.environ["TRITON_INTERPRET"] = "1"  # read when triton is imported
 pytest.importorskip("triton", reason="triton is not installed")
 
-from s5forecast.ops import DISCRETIZATIONS, linear_scan, ssm_scan, triton_kernel  # noqa: E402
-from s5forecast.ops.naive import linear_scan as loop  # noqa: E402
-from s5forecast.ops.naive import multiply  # noqa: E402
+from s5forecast.ops import DISCRETIZATIONS, linear_scan, ssm_scan, triton_kernel
+from s5forecast.ops.naive import linear_scan as loop
+from s5forecast.ops.naive import multiply
 
+DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
+READY = DEVICE == "cuda" or os.environ.get("TRITON_INTERPRET") == "1"
 B, N = 2, 3
 TOLERANCE = {torch.float64: 1e-10, torch.float32: 1e-5}
 on_a_gpu = pytest.mark.skipif(DEVICE == "cpu", reason="too slow in the interpreter")
@@ -24,8 +26,20 @@ overflow_is_fine = pytest.mark.filterwarnings("ignore:(overflow|invalid value):R
 
 
 @pytest.fixture(autouse=True)
-def seed():
+def ready(request):
+    if not READY and request.function not in (test_in_the_interpreter, test_auto_and_errors):
+        pytest.skip("needs a GPU or the interpreter, see test_in_the_interpreter")
     torch.manual_seed(0)
+
+
+@pytest.mark.skipif(READY, reason="the tests run as they are")
+def test_in_the_interpreter():
+    """In another process: triton chooses its interpreter when first imported, and other packages import it, too."""
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", __file__]
+    environment = {**os.environ, "TRITON_INTERPRET": "1"}
+    root = Path(__file__).parents[2]
+    done = subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout[-5000:] + done.stderr[-5000:]
 
 
 @pytest.fixture(autouse=True)
@@ -109,9 +123,10 @@ def to_device(inputs, dtype):
 
 
 def cases(length):
-    """All of them; in the interpreter all pairs."""
+    """All of them; in the interpreter, some for each length, each of them for some length."""
     every = list(product((False, True), repeat=3))
-    return every if DEVICE == "cuda" else [case for case in every if sum(case) % 2 == length % 2]
+    some = {1: (1, 2, 4, 7), 2: (0, 3, 5, 6), 63: (2, 5), 100: (1, 6)}
+    return every if DEVICE == "cuda" else [every[k] for k in some[length]]
 
 
 @pytest.mark.parametrize("length", (1, 2, 63, 100))
@@ -121,7 +136,7 @@ def test_linear_scan_is_the_loop(length):
 
 
 @pytest.mark.parametrize("method", DISCRETIZATIONS)
-@pytest.mark.parametrize("length", (1, 2, 63))
+@pytest.mark.parametrize("length", (1, 2, 63, 100))
 def test_ssm_scan_is_its_definition(length, method):
     for irregular, initial, reverse in cases(length):
         check_ssm(ssm_inputs(length, irregular, initial, B if length == 2 else 1), method, reverse)
@@ -129,16 +144,13 @@ def test_ssm_scan_is_its_definition(length, method):
 
 @pytest.mark.parametrize("reverse", (False, True))
 def test_chunks_of_time(reverse, chunked):
-    check_linear(scan_inputs(100, False, True, batch=1), reverse)
-    check_linear(scan_inputs(100, True, not reverse, batch=1), reverse)
-    check_ssm(ssm_inputs(100, True, True, batch=1), "zoh", reverse)
-    check_ssm(ssm_inputs(70, False, not reverse, batch=1), "bilinear", reverse)
+    check_linear(scan_inputs(90, reverse, True, batch=1), reverse)
+    check_ssm(ssm_inputs(90, not reverse, reverse, batch=1), "bilinear" if reverse else "zoh", reverse)
 
 
 def test_float64(chunked):
     check_linear(scan_inputs(40, True, True), False, torch.float64)
-    for method in DISCRETIZATIONS:
-        check_ssm(ssm_inputs(40, True, True, batch=1), method, True, torch.float64)
+    check_ssm(ssm_inputs(40, True, True, batch=1), "zoh", True, torch.float64)
 
 
 @on_a_gpu
