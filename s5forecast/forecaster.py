@@ -20,7 +20,6 @@ from s5forecast.choices import choose
 from s5forecast.data.frames import (
     Columns,
     FrameSeries,
-    StaticFeatures,
     history_frame,
     read_frame,
     read_future,
@@ -28,6 +27,7 @@ from s5forecast.data.frames import (
     to_frame,
 )
 from s5forecast.data.frequency import Frequency
+from s5forecast.data.statics import StaticFeatures
 from s5forecast.estimators import ForecastEstimator, S5Estimator, S5Predictor
 from s5forecast.evaluation.backtest import METRIC_NAMES, Backtest, backtest, check_backtest
 from s5forecast.levels import DECILES, check_levels

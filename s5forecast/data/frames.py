@@ -9,7 +9,7 @@ from decimal import Decimal
 from difflib import get_close_matches
 from itertools import pairwise
 from numbers import Real
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -17,7 +17,9 @@ import pandas as pd
 from s5forecast.data.frequency import Frequency
 from s5forecast.levels import level_name
 
-UNKNOWN = -1
+if TYPE_CHECKING:
+    from s5forecast.data.statics import StaticFeatures
+
 # A series with more steps than these is taken for one with a wrong timestamp.
 MOST_STEPS, MOST_STEPS_PER_ROW = 10_000_000, 100
 
@@ -45,43 +47,6 @@ class FrameSeries(NamedTuple):
     @property
     def name(self) -> str:
         return "the series" if self.item_id is None else f"series {self.item_id!r}"
-
-
-@dataclass(frozen=True)
-class StaticFeatures:
-    """Static columns as learned in training: those of numbers, and the others with their categories."""
-
-    real: Sequence[str] = ()
-    categorical: Sequence[str] = ()
-    categories: Sequence[Sequence[str]] = ()
-
-    @classmethod
-    def learn(cls, series: Sequence[FrameSeries], columns: Columns) -> StaticFeatures:
-        values = {column: pd.Series([one.static[column] for one in series]) for column in columns.static}
-        real = [column for column, found in values.items() if _is_number(found)]
-        categorical = [column for column in values if column not in real]
-        categories = [sorted(values[column].dropna().astype(str).unique()) for column in categorical]
-        return cls(real, categorical, categories)
-
-    @property
-    def cardinality(self) -> list[int]:
-        return [len(names) for names in self.categories]
-
-    def encode(self, one: FrameSeries) -> dict[str, np.ndarray]:
-        """The entry fields ``feat_static_real`` and ``feat_static_cat``; a category not learned is -1.
-
-        Raises:
-            ValueError: if a column that held numbers in training holds something else.
-        """
-        codes = [
-            names.index(str(one.static[column])) if str(one.static[column]) in names else UNKNOWN
-            for column, names in zip(self.categorical, self.categories, strict=True)
-        ]
-        numbers = [_number(one, column) for column in self.real]
-        return {
-            "feat_static_real": np.array(numbers, dtype=np.float32),
-            "feat_static_cat": np.array(codes, dtype=np.int64),
-        }
 
 
 def read_frame(
@@ -203,20 +168,6 @@ def _parts(
     return [
         (tidy[columns.item_id].iloc[begin] if keys else None, tidy.iloc[begin:end]) for begin, end in pairwise(bounds)
     ]
-
-
-def _is_number(values: pd.Series) -> bool:
-    return pd.api.types.is_numeric_dtype(values) and not pd.api.types.is_bool_dtype(values)
-
-
-def _number(one: FrameSeries, column: str) -> float:
-    value = one.static[column]
-    try:
-        return float("nan") if pd.isna(value) else float(value)
-    except (TypeError, ValueError) as error:
-        raise ValueError(
-            f"{one.name}: static column {column!r} held numbers in training and is {value!r} here; convert it"
-        ) from error
 
 
 def _with_time_column(frame: pd.DataFrame, columns: Columns) -> pd.DataFrame:

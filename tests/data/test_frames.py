@@ -7,8 +7,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from s5forecast.data.frames import Columns, StaticFeatures, read_frame, read_future, to_entries, to_frame
+from s5forecast.data.frames import Columns, read_frame, read_future, to_entries, to_frame
 from s5forecast.data.frequency import Frequency
+from s5forecast.data.statics import StaticFeatures
 
 COLUMNS = Columns(known=("price",), static=("shop", "area"))
 
