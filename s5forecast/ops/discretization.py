@@ -36,8 +36,10 @@ def zoh(Lambda: Tensor, step: Tensor) -> tuple[Tensor, Tensor]:
     # Both branches of `where` are differentiated: neither may see an argument at which it is singular.
     safe_re = torch.where(small, 1.0, Lambda_re)
     safe_im = torch.where(small, 0.0, Lambda_im)
-    # exp(z) - 1 without cancellation
-    e_re = torch.expm1(z_re) * cos - 2 * torch.sin(z_im / 2).square()
+    # exp(z) - 1 without cancellation, of the value near z = 0 and of its derivative far from it
+    near = z_re > -1
+    e_near = torch.expm1(torch.where(near, z_re, 0.0)) * cos - 2 * torch.sin(z_im / 2).square()
+    e_re = torch.where(near, e_near, growth * cos - 1)
     e_im = growth * sin
     norm = safe_re.square() + safe_im.square()
     quotient_re = (e_re * safe_re + e_im * safe_im) / norm

@@ -171,6 +171,8 @@ def _interpreted(backend: str, b: Tensor) -> bool:
 
 def _promote(*tensors: Tensor | None) -> tuple[list[Any], torch.dtype]:
     """The tensors in the dtype to compute in, and the dtype to return."""
+    if any(tensor is not None and tensor.is_complex() for tensor in tensors):
+        raise ValueError("complex numbers are given as real planes [..., 2, N]: torch.stack([z.real, z.imag], dim=-2)")
     dtypes = {tensor.dtype for tensor in tensors if tensor is not None}
     wide = torch.float64 if torch.float64 in dtypes else torch.float32
     narrow = dtypes in ({torch.float16}, {torch.bfloat16})

@@ -256,8 +256,9 @@ def linear_backward_kernel(
         tile_re = tl.zeros([WIDTH, BLOCK], x.dtype.element_ty)
         tile_im = tile_re
         for r in tl.static_range(ROWS):
-            g_re, g_im = dx_re[r] + h_re, dx_im[r] + h_im
             mask = (k + r < length) & inside
+            # Past the end the maps go on, and may overflow: nothing of them may reach the sums.
+            g_re, g_im = tl.where(mask, dx_re[r] + h_re, 0.0), tl.where(mask, dx_im[r] + h_im, 0.0)
             store_row(db, at + r * stride, mask, states, g_re, g_im)
             da_re, da_im = multiply_conj(y_re[r], y_im[r], g_re, g_im)
             if SYSTEM == PER_STEP:
@@ -321,12 +322,13 @@ def ssm_backward_kernel(
         tile_re = tl.zeros([WIDTH, BLOCK], x.dtype.element_ty)
         tile_im, tile_step, slope = tile_re, tile_re, tile_re
         for r in tl.static_range(ROWS):
-            g_re, g_im = dx_re[r] + h_re, dx_im[r] + h_im
+            mask = (k + r < length) & inside
+            g_re, g_im = tl.where(mask, dx_re[r] + h_re, 0.0), tl.where(mask, dx_im[r] + h_im, 0.0)
             h_re, h_im = multiply(a_re[r], a_im[r], g_re, g_im)
             store_row(dx0, home, (k + r + 1 == length) & inside, states, h_re, h_im)
             f_re, f_im, c_re, c_im = factor(rows, v_re, v_im, dt, r, SYSTEM)
             du_re, du_im = multiply_conj(c_re, c_im, g_re, g_im)
-            store_row(dBu, at + r * stride, (k + r < length) & inside, states, du_re, du_im)
+            store_row(dBu, at + r * stride, mask, states, du_re, du_im)
 
             now = 1.0 if dt is None else v_re[r]
             E_re, E_im, M_re, M_im = slopes(rows, now, f_re, f_im, c_re, c_im, SYSTEM)

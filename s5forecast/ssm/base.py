@@ -13,7 +13,8 @@ class StateSpaceLayer(nn.Module, ABC):
     """A sequence layer ``[B, T, H] -> [B, T, H]`` with a state that can be carried from call to call.
 
     Calling :meth:`forward` on two halves of a sequence, the second from the state the first returned,
-    equals calling it on the whole; :meth:`step` is :meth:`forward` with one time step.
+    equals calling it on the whole, unless the layer is bidirectional; :meth:`step` is :meth:`forward` with one
+    time step.
     """
 
     supports_dt: ClassVar[bool] = True

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -20,6 +21,12 @@ from s5forecast.ssm.initialization import (
 )
 
 CLIPPED_REAL_PART = -1e-4
+
+
+class _StepMatrices(NamedTuple):
+    settings: tuple[Any, ...]
+    parameters: tuple[Tensor, ...]
+    matrices: tuple[Tensor, Tensor, Tensor, Tensor]
 
 
 class S5(StateSpaceLayer):
@@ -90,7 +97,7 @@ class S5(StateSpaceLayer):
         self.C_tilde_backward = nn.Parameter(torch.empty(2, width, N)) if bidirectional else None
         self.D = nn.Parameter(torch.empty(width))
         self.log_step = nn.Parameter(torch.empty(N))
-        self._step_key: tuple = ()
+        self._kept: _StepMatrices | None = None
         self.reset_parameters()
 
     @classmethod
@@ -198,7 +205,7 @@ class S5(StateSpaceLayer):
         """
         if not self.supports_step:
             raise ValueError("a bidirectional S5 layer has no step mode; build it with bidirectional=False")
-        if dt is not None or torch.is_grad_enabled():
+        if dt is not None or torch.is_grad_enabled() or torch.compiler.is_compiling():
             y, state = self(u[:, None], state, None if dt is None else dt[:, None])
             return y[:, 0], state
         straight, across, B_bar, C = self._step_matrices()
@@ -221,12 +228,19 @@ class S5(StateSpaceLayer):
     def _step_matrices(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """What :meth:`step` multiplies by, kept until a parameter changes: discretising takes longer than a step."""
         parameters = (self.Lambda, self.log_step, self.B_tilde, self.C_tilde)
-        key = (self.step_scale, *((p.data_ptr(), 0 if p.is_inference() else p._version) for p in parameters))
-        if key != self._step_key:
+        settings = (self.discretization, self.clip_eigs, self.step_scale, self.D.dtype, self.D.device)
+        kept = self._kept
+        if kept is None or kept.settings != settings or not all(map(torch.equal, kept.parameters, parameters)):
             (real, imag), B_bar = self._discretize()
-            straight, across = torch.stack([real, real]), torch.stack([-imag, imag])
-            self._step_key, self._kept = key, (straight, across, B_bar.flatten(0, 1), self._output_matrix(self.C_tilde))
-        return self._kept
+            arrays = (torch.stack([real, real]), torch.stack([-imag, imag]), B_bar.flatten(0, 1))
+            copies = tuple(parameter.clone() for parameter in parameters)
+            kept = _StepMatrices(settings, copies, (*arrays, self._output_matrix(self.C_tilde)))
+            self._kept = kept
+        return kept.matrices
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What is copied and pickled: not the kept matrices."""
+        return {**super().__getstate__(), "_kept": None}
 
     def _poles(self) -> Tensor:
         if not self.clip_eigs:
@@ -253,7 +267,8 @@ class S5(StateSpaceLayer):
         return torch.cat([real, -imag], dim=-1) * (2 if self.conj_sym else 1)  # [H, 2N]
 
     def _read(self, x: Tensor, C_tilde: Tensor) -> Tensor:
-        return F.linear(x.flatten(-2), self._output_matrix(C_tilde))
+        weight = self._output_matrix(C_tilde)
+        return F.linear(x.flatten(-2).to(weight.dtype), weight)
 
 
 def _project(u: Tensor, B: Tensor) -> Tensor:

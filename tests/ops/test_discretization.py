@@ -124,3 +124,20 @@ def test_float32_exponential():
     exact = torch.where(far, (z.exp() - 1) / torch.where(far, z, 1), exact)
     checked = far | (z.abs() < 1e-4)
     assert ((complex_of(scale) - exact).abs() / exact.abs())[checked].max() < 6 * torch.finfo(torch.float32).eps
+
+
+def test_zoh_derivatives_at_large_steps():
+    """At steps over which a state decays away, the derivatives are those of -1 / Lambda."""
+    Lambda = torch.tensor([[-1e-3], [1.0]]).requires_grad_()
+    _, scale = DISCRETIZATIONS["zoh"](Lambda, torch.tensor([1e20]))
+    exact = torch.view_as_complex(Lambda.detach().double().T.contiguous()).requires_grad_()
+    expected = torch.autograd.grad(torch.view_as_real(-1 / exact).sum(), exact)[0]
+    (found,) = torch.autograd.grad(scale.sum(), Lambda)
+    assert torch.allclose(found.flatten().double(), torch.view_as_real(expected).flatten(), rtol=1e-4)
+
+
+def test_complex_tensors_are_refused():
+    from s5forecast.ops import linear_scan
+
+    with pytest.raises(ValueError, match="planes"):
+        linear_scan(torch.ones(2, 3), torch.ones(1, 4, 2, 3, dtype=torch.complex64))

@@ -240,3 +240,13 @@ def test_opcheck(initial):
     torch.library.opcheck(torch.ops.s5forecast.linear_scan.default, arguments, test_utils=checks)
     arguments = Lambda, step, dt, Bu, x0, "zoh", True, "triton"
     torch.library.opcheck(torch.ops.s5forecast.ssm_scan.default, arguments, test_utils=checks)
+
+
+@overflow_is_fine
+def test_growing_states_end_finite():
+    """Steps past the end of a short sequence do not reach the gradients."""
+    a = torch.full((2, N), 1e4, device=DEVICE).requires_grad_()
+    b = torch.ones(1, 5, 2, N, device=DEVICE)
+    (found,) = torch.autograd.grad(linear_scan(a, b, backend="triton")[:, :3].sum(), a)
+    (expected,) = torch.autograd.grad(linear_scan(a, b, backend="naive")[:, :3].sum(), a)
+    assert torch.allclose(found, expected, rtol=1e-4)

@@ -91,9 +91,32 @@ def test_step_without_gradients_follows_the_parameters(layer, u):
             found = layer.step(u[:, 0], state)
             assert all(torch.allclose(a, b, atol=1e-12) for a, b in zip(found, expected, strict=True))
             layer.log_step += 0.5
-            layer.C_tilde *= 2
+            layer.C_tilde.data *= 2
+            layer.step_scale *= 2
     with torch.inference_mode():
         assert torch.isfinite(layer.step(u[:, 0], state)[0]).all()
+
+
+def test_step_follows_a_fused_optimiser():
+    layer, u = S5(WIDTH, STATES), torch.randn(3, WIDTH)
+    state = layer.initial_state(3)
+    with torch.no_grad():
+        layer.step(u, state)
+    optimizer = torch.optim.AdamW(layer.parameters(), lr=0.1, fused=True)
+    layer(u[:, None])[0].square().mean().backward()
+    optimizer.step()
+    expected, _ = layer.step(u, state)
+    with torch.no_grad():
+        assert torch.allclose(layer.step(u, state)[0], expected, atol=1e-5)
+        assert layer.__getstate__()["_kept"] is None
+
+
+def test_half_precision_parameters():
+    layer, u = S5(WIDTH, STATES), torch.randn(2, 9, WIDTH)
+    expected, _ = layer(u)
+    found, state = layer.bfloat16()(u.bfloat16())
+    assert found.dtype == torch.bfloat16 and state.dtype == torch.float32
+    assert (found.float() - expected).abs().max() < 0.1 * expected.abs().max()
 
 
 def test_dt_of_one_is_the_regular_layer(layer, u):
