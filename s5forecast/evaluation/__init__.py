@@ -2,8 +2,9 @@
 
 from s5forecast.evaluation.backtest import Backtest, backtest
 from s5forecast.evaluation.baselines import BASELINES, NaivePredictor, SeasonalNaivePredictor
-from s5forecast.evaluation.metrics import METRICS, evaluate, seasonal_error
+from s5forecast.evaluation.metrics import METRICS, evaluate
 from s5forecast.evaluation.report import leaderboard, report
+from s5forecast.evaluation.seasonality import seasonal_error
 
 __all__ = [
     "BASELINES",

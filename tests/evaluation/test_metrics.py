@@ -8,14 +8,8 @@ from scipy.special import ndtri
 
 from s5forecast.evaluation.backtest import backtest
 from s5forecast.evaluation.baselines import SeasonalNaivePredictor
-from s5forecast.evaluation.metrics import (
-    METRICS,
-    default_season,
-    evaluate,
-    level_name,
-    quantile_columns,
-    seasonal_error,
-)
+from s5forecast.evaluation.metrics import METRICS, evaluate, level_name, quantile_columns
+from s5forecast.evaluation.seasonality import default_season, seasonal_error
 
 LEVELS = (0.025, 0.1, 0.5, 0.9, 0.975)
 GLUONTS = {
