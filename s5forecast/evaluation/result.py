@@ -37,7 +37,8 @@ class Backtest:
     Arguments:
         name: of the model.
         forecasts: long frame with a row per series, window and step: item_id, cutoff (time of the last value
-            the forecast could see), timestamp, target (NaN: not observed), mean, quantiles "0.1", "0.2" ...; samples "sample_0" ...
+            the forecast could see), timestamp, target (NaN: not observed), mean, quantiles "0.1", "0.2" ...
+            and samples "sample_0", "sample_1" ...
         seasonal_error: mean absolute seasonal difference of the history before each window, indexed by
             (item_id, cutoff) or by item_id; needed by the metrics that are scaled by it.
         metric_names: names in `METRICS`, or GluonTS metric definitions.

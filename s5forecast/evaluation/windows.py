@@ -74,7 +74,10 @@ class Window:
 
         Raises ValueError when it is of other steps, or has no samples.
         """
-        values = np.array([forecast[column] for column in columns], dtype=float)
+        # GluonTS gives the median for a mean that was not stored, and announces it for each.
+        stored = getattr(forecast, "forecast_keys", columns)
+        names = ["0.5" if column == "mean" and "mean" not in stored else column for column in columns]
+        values = np.array([forecast[name] for name in names], dtype=float)
         start = self.period(0)
         if values.shape != (len(columns), self.length) or forecast.start_date != start:
             raise ValueError(
