@@ -28,10 +28,17 @@ def backtest(series: int, steps: int, samples: int) -> Backtest:
     quantiles = np.quantile(paths, levels, axis=1)
     items = np.arange(series).astype(str).astype(object)
     times = pd.date_range("2024-01-01", periods=steps + 1, freq="h")
-    keys = pd.DataFrame({
-        "item_id": items.repeat(steps), "cutoff": times[0], "timestamp": np.tile(times[1:], series), "target": label,
-        "mean": paths.mean(axis=1), "naive_2": 0.0, **{level_name(q): v for q, v in zip(levels, quantiles, strict=True)},
-    })  # fmt: skip
+    keys = pd.DataFrame(
+        {
+            "item_id": items.repeat(steps),
+            "cutoff": times[0],
+            "timestamp": np.tile(times[1:], series),
+            "target": label,
+            "mean": paths.mean(axis=1),
+            "naive_2": 0.0,
+            **{level_name(level): values for level, values in zip(levels, quantiles, strict=True)},
+        }
+    )
     frame = pd.concat([keys, pd.DataFrame(paths, columns=[f"sample_{n}" for n in range(samples)])], axis=1)
     scale = pd.Series(1.0, items)
     return Backtest("paths", frame, scale, tuple(METRICS), squared_seasonal_error=scale)
@@ -49,6 +56,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=48)
     parser.add_argument("--samples", type=int, default=100)
     size = vars(parser.parse_args())
+    _ = backtest(3, 2, 4).metrics  # compiles
     result = backtest(**size)
     questions: dict[str, Callable[[], pd.DataFrame]] = {
         "overall": lambda: result.metrics,
