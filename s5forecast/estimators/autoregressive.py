@@ -82,7 +82,7 @@ class S5AutoregressiveEstimator(ForecastEstimator):
         batch_size: int = 32,
         num_batches_per_epoch: int = 50,
         max_epochs: int = 20,
-        predict_batch_size: int = 256,
+        predict_batch_size: int = 64,
         trainer_kwargs: dict[str, Any] | None = None,
         seed: int | None = 0,
         device: str = "auto",

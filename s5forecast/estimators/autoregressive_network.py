@@ -12,6 +12,7 @@ from s5forecast.data.features import num_calendar_features
 from s5forecast.data.scaling import masked_mean
 from s5forecast.data.windows import Batch, TrainingWindows, WindowSpec
 from s5forecast.distributions import is_real
+from s5forecast.distributions.sampling import draw
 from s5forecast.estimators.network import ForecastNetwork, check_support
 from s5forecast.estimators.outputs import Prediction
 from s5forecast.estimators.paths import SamplePaths
@@ -20,19 +21,19 @@ from s5forecast.nn import CategoryEmbedding, Encoder, OutputHead, SeasonalSkip, 
 
 FITTING_WINDOWS = 512
 # Paths advanced at once: few enough that what a step touches stays in the cache.
-ROWS = 4096
+ROWS = 8192
 
 
 class Horizon(NamedTuple):
     """What is known over the horizon before anything is drawn."""
 
     inputs: Tensor  # [H, B, width], without the values drawn
-    lags: Tensor  # [H, B, K]
-    lag_mask: Tensor  # [H, B, K]
+    lags: Tensor  # [H, K, B]
+    lag_mask: Tensor  # [H, K, B]
 
 
 class Place(NamedTuple):
-    """Where the values of each row lie, float64 ``[R, 1]``, see :class:`~s5forecast.data.windows.Batch`."""
+    """Where the values of each row lie, float64 ``[R]``, see :class:`~s5forecast.data.windows.Batch`."""
 
     loc: Tensor
     scale: Tensor
@@ -132,8 +133,9 @@ class AutoregressiveNetwork(ForecastNetwork):
         lags, lag_mask = batch.lags.masked_fill(drawn, 0.0), batch.lag_mask.masked_fill(drawn, 1.0)
         u = self._inputs(batch, lags, lag_mask)
         _, state = self.encoder(u[:, :L])
-        horizon = Horizon(*(x[:, L:].transpose(0, 1).contiguous() for x in (u, lags, lag_mask)))
-        place = Place(batch.loc, batch.scale, batch.level)
+        lags, lag_mask = (x[:, L:].permute(1, 2, 0).contiguous() for x in (lags, lag_mask))
+        horizon = Horizon(u[:, L:].transpose(0, 1).contiguous(), lags, lag_mask)
+        place = Place(*(x.squeeze(-1) for x in (batch.loc, batch.scale, batch.level)))
         series = torch.arange(len(u), device=u.device).repeat_interleave(num_samples)
         paths = [self._walk(horizon, place, state, rows) for rows in series.split(ROWS)]
         return torch.cat(paths).view(len(u), num_samples, H)
@@ -143,28 +145,34 @@ class AutoregressiveNetwork(ForecastNetwork):
         place = Place(*(x.index_select(0, series) for x in place))
         state = tuple(x.index_select(0, series) for x in state)
         path = horizon.inputs.new_empty(len(horizon.inputs), len(series))
-        values = place.loc.new_empty(len(series), len(path))
+        values = place.loc.new_empty(path.shape)
         for step in range(len(path)):
-            u, lags, lag_mask = (x[step].index_select(0, series) for x in horizon)
+            u = horizon.inputs[step].index_select(0, series)
+            lags, lag_mask = (x[step].index_select(1, series) for x in horizon[1:])
             reached = [k for k, lag in enumerate(self.spec.lags) if lag <= step]
             if reached:
-                back = path[[step - self.spec.lags[k] for k in reached]].T
-                lags[:, reached] = back
-                u = torch.addmm(u, back, self.input.weight[:, reached].T)
+                lags[reached] = path[[step - self.spec.lags[k] for k in reached]]
+                u.addmm_(lags[reached].T, self.input.weight[:, reached].T)
             h, state = self.encoder.step(u, state)
-            path[step], values[:, step] = self._draw(h, lags, lag_mask, place)
-        return values
+            logits, projected = self._outputs(h)
+            path[step], values[step] = self._draw(projected, self.skip.mix(logits, lags, lag_mask), place)
+        return values.T
 
-    def _draw(self, h: Tensor, lags: Tensor, lag_mask: Tensor, place: Place) -> tuple[Tensor, Tensor]:
-        """A value for each row of ``h [R, width]``: normalised, and as it is."""
-        offset = self.skip(h, lags, lag_mask)
-        loc, scale, level = (x.squeeze(-1) for x in place)
+    def _outputs(self, h: Tensor) -> tuple[Tensor, Tensor]:
+        """Weights of skip ``[K, R]`` and head ``[R, ...]`` times ``h [R, width]``, at once: they are narrow."""
+        layers = (self.skip.weights, self.head.projection)
+        weight, bias = (torch.cat([getattr(layer, name) for layer in layers]) for name in ("weight", "bias"))
+        logits, projected = torch.addmm(bias[:, None], weight, h.T).split([layer.out_features for layer in layers])
+        return logits, projected.T
+
+    def _draw(self, projected: Tensor, offset: Tensor, place: Place) -> tuple[Tensor, Tensor]:
+        """A value for each of the R rows: normalised, and as it is."""
+        loc, scale, level = place
         if is_real(self.output):
-            drawn = offset + self.output.distribution(self.head(h)).sample()
+            drawn = offset + draw(self.output, self.head.arguments(projected))
             return drawn, loc + scale * drawn
-        share = (loc + scale * offset) / level
-        args = self.head(h, share.to(h.dtype))
-        value = self.output.distribution(args, scale=level.to(h.dtype)).sample()
+        share = ((loc + scale * offset) / level).to(offset.dtype)
+        value = draw(self.output, self.head.arguments(projected, share), level.to(offset.dtype))
         return (value - loc) / scale, value
 
     def _prediction(self, batch: Batch, h: Tensor) -> Prediction:
