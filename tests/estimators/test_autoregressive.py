@@ -180,7 +180,7 @@ def test_outputs_of_gluonts(data):
 
 @pytest.mark.parametrize("output", ["quantile", GluonTSQuantileOutput([0.1, 0.5, 0.9])])
 def test_quantiles_have_no_likelihood(output):
-    with pytest.raises(ValueError, match="no likelihood.*'student_t'.*'negative_binomial'.*S5Estimator"):
+    with pytest.raises(ValueError, match=r"no likelihood.*'student_t'.*'negative_binomial'.*S5Estimator"):
         make(distr_output=output)
 
 
