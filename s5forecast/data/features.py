@@ -68,6 +68,11 @@ def default_context_length(frequency: Frequency, prediction_length: int) -> int:
     return min(max(2 * prediction_length, 2 * seasons[-1], 4 * seasons[0], 32), 512)
 
 
+def default_patch_length(context_length: int) -> int:
+    """The largest power of two up to 8 that leaves 32 patches of the context."""
+    return min(8, 2 ** (max(context_length // 32, 1).bit_length() - 1))
+
+
 def lag_offsets(lags: Tensor, context_length: int, prediction_length: int, *, recursive: bool = False) -> Tensor:
     """Where each lag of each step of a window is found, relative to the step, ``[L + H, K]``, all negative.
 
