@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import lightning.pytorch as pl
 from gluonts.model.seasonal_naive import SeasonalNaivePredictor as PointSeasonalNaive
 from tasks import Task
 
 from s5forecast import S5Estimator
 from s5forecast.estimators.autoregressive import S5AutoregressiveEstimator
-from s5forecast.estimators.peers import PEERS, make_peer
+from s5forecast.estimators.peers import PEERS
 from s5forecast.evaluation.baselines import BASELINES, SeasonalNaivePredictor
 
 LEVELS = [0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95]
@@ -33,13 +32,8 @@ def seasonal_naive(task: Task, seed: int) -> Any:
 
 
 def peer(name: str) -> Callable[[Task, int], Any]:
-    """A GluonTS estimator with its defaults; its weights depend on the seed."""
-
-    def build(task: Task, seed: int) -> Any:
-        pl.seed_everything(seed, verbose=False)
-        return make_peer(name, freq=task.freq, prediction_length=task.prediction_length)
-
-    return build
+    """A GluonTS estimator with its defaults."""
+    return lambda task, seed: PEERS[name](freq=task.freq, prediction_length=task.prediction_length, seed=seed)
 
 
 def baseline(name: str) -> Callable[[Task, int], Any]:
@@ -51,5 +45,5 @@ MODELS: dict[str, Callable[[Task, int], Any]] = {
     "s5_autoregressive": s5_autoregressive,
     "seasonal_naive": seasonal_naive,
     **{name: peer(name) for name in PEERS},
-    **{name: baseline(name) for name in BASELINES if name.startswith("auto_") or name == "theta"},
+    **{name: baseline(name) for name in ("auto_ets", "auto_arima", "theta")},
 }

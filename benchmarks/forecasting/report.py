@@ -21,8 +21,9 @@ from s5forecast.plotting.theme import PALETTE, styled
 METRICS = ["WQL", "MASE"]
 OURS = {"s5_direct": "S5Estimator (ours)", "s5_autoregressive": "S5AutoregressiveEstimator (ours)"}
 NOTE = (
-    "Ratios to seasonal naive (lower is better), as geometric means over tasks; WQL over the deciles. Ours and models marked "
-    "'run here' were trained by `run.py`, means over seeds; the others are published figures, see `published.csv`."
+    "Ratios to seasonal naive (lower is better), as geometric means over tasks; WQL over the deciles. Ours and models "
+    "marked 'run here' were trained by `run.py`, means over seeds; the others are published figures, see "
+    "`published.csv`."
 )
 NAIVE = "seasonal naive"
 SUITES = {"gift": "GIFT-Eval, 23 tasks", "chronos": "Chronos benchmarks I and II, 11 data sets", "own": "Own splits"}
@@ -87,7 +88,8 @@ def to_seconds(measured: pd.DataFrame) -> str:
     """Processor seconds of what was run here."""
     columns = ["WQL", "spread", "MASE", "coverage_80", "coverage_90", "train_seconds", "predict_seconds", "parameters"]
     table = measured.set_index(["model", "task"])[columns].round(4).reset_index()
-    return f"## Run here\n\nSeconds are those of the processor; spread is the standard deviation of WQL over seeds.\n\n{table.to_markdown(index=False)}\n"
+    note = "Seconds are those of the processor; spread is the standard deviation of WQL over seeds."
+    return f"## Run here\n\n{note}\n\n{table.to_markdown(index=False)}\n"
 
 
 def page(tables: dict[str, pd.DataFrame]) -> go.Figure:
@@ -102,7 +104,11 @@ def page(tables: dict[str, pd.DataFrame]) -> go.Figure:
                 visible=suite == shown[0], text=means[metric].map("{:.3f}".format), textposition="outside",
             )  # fmt: skip
     buttons = [
-        {"label": SUITES[suite], "method": "update", "args": [{"visible": [s == suite for s in shown for _ in METRICS]}]}
+        {
+            "label": SUITES[suite],
+            "method": "update",
+            "args": [{"visible": [other == suite for other in shown for _ in METRICS]}],
+        }
         for suite in shown
     ]
     styled(figure, title="Ratio to seasonal naive (lower is better)", height=760)

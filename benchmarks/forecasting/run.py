@@ -17,7 +17,7 @@ from time import process_time
 from typing import Any
 
 import torch
-from gluonts import ev
+from gluonts.ev.metrics import MeanWeightedSumQuantileLoss
 from gluonts.model.estimator import Estimator
 from gluonts.torch.model.predictor import PyTorchPredictor
 from models import LEVELS, MODELS
@@ -28,7 +28,7 @@ from s5forecast.levels import DECILES
 
 # The published WQL is over the deciles, whatever other levels are forecast.
 METRICS = {
-    "WQL": ev.MeanWeightedSumQuantileLoss(DECILES),
+    "WQL": MeanWeightedSumQuantileLoss(DECILES),
     "MASE": "MASE",
     "sMAPE": "sMAPE",
     "coverage_80": "coverage_80",
