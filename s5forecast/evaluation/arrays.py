@@ -34,7 +34,7 @@ class ForecastArrays:
         columns = quantile_columns(frame)
         if not columns or "timestamp" not in frame:
             raise ValueError(f"a frame of forecasts has a timestamp and quantiles such as '0.1', not {list(frame)}")
-        item = frame["item_id"] if "item_id" in frame else pd.Series("", frame.index)
+        item = frame["item_id"] if "item_id" in frame else pd.Series("0", frame.index)
         cutoff = frame["cutoff"] if "cutoff" in frame else pd.Series(0, frame.index)
         target = frame["target"] if "target" in frame else pd.Series(np.nan, frame.index)
         quantiles = frame[list(columns.values())].to_numpy(dtype=float)
