@@ -151,7 +151,7 @@ class S5Forecaster(BaseEstimator):
         return frame.assign(**values[asked])[[*keys, *asked]]
 
     def calibrate(
-        self, df: pd.DataFrame, windows: int, step: int | None = None, method: str = "cqr", **options: Any
+        self, df: pd.DataFrame, windows: int, step: int | None = None, method: str = "adaptive", **options: Any
     ) -> S5Forecaster:
         """Correct the quantiles of all later forecasts by those of the last windows of every series of ``df``.
 
@@ -162,7 +162,7 @@ class S5Forecaster(BaseEstimator):
             df: histories, the windows included.
             windows: number of windows at the end of each series.
             step: steps from one window to the next, ``prediction_length`` by default.
-            method: ``"cqr"``, ``"split"`` or ``"adaptive"``.
+            method: a key of ``evaluation.conformal.METHODS``: ``"adaptive"``, ``"cqr"``, ``"split"`` ….
             options: of :class:`~s5forecast.evaluation.ConformalCalibrator`: scale, per_item, per_step, learning_rate.
 
         Raises:

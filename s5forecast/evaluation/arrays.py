@@ -72,14 +72,24 @@ class ForecastArrays:
         whole = ((self.quantiles >= 0) & (self.quantiles == np.floor(self.quantiles))).all(axis=1)
         return pd.Series(whole).groupby([self.item, self.cutoff]).transform("all").to_numpy()[:, None]
 
-    def below(self, quantiles: np.ndarray) -> np.ndarray:
-        """Where the target lies below each of the quantiles `[M, Q]`: 1, 0, or 1/2 where it equals a median.
+    @property
+    def opposite(self) -> np.ndarray:
+        """Place of the level 1 - tau for each level tau, `[Q]`; raises ValueError when there is none."""
+        found = [np.flatnonzero(np.isclose(self.levels, 1 - level)) for level in self.levels]
+        if not all(map(len, found)):
+            raise ValueError(f"of the levels {self.levels.tolist()}, some have no opposite 1 - level: add it")
+        return np.concatenate(found)
 
-        A target that equals a quantile counts as inside of the central interval that ends there.
-        """
+    def within(self, quantiles: np.ndarray) -> np.ndarray:
+        """Where the target is on the inner side of each of the quantiles `[M, Q]`, or on it; 1/2 where on a median."""
         target = self.target[:, None]
-        inside = np.select([self.levels > 0.5, self.levels < 0.5], [1.0, 0.0], 0.5)
-        return np.where(target == quantiles, inside, target < quantiles)
+        inner = np.where(self.levels < 0.5, target > quantiles, target < quantiles)
+        return np.where(target == quantiles, np.where(self.levels == 0.5, 0.5, 1.0), inner)
+
+    def inside(self, quantiles: np.ndarray) -> np.ndarray:
+        """Where the target is within both ends of the interval that each of the quantiles `[M, Q]` ends."""
+        within = self.within(quantiles)
+        return np.minimum(within, within[:, self.opposite])
 
 
 def rounded_counts(quantiles: np.ndarray, levels: np.ndarray) -> np.ndarray:

@@ -81,7 +81,7 @@ def calibrate(
     *,
     step: int | None = None,
     quantile_levels: Sequence[float] = DECILES,
-    method: str = "cqr",
+    method: str = "adaptive",
     **options: Any,
 ) -> CalibratedPredictor:
     """The predictor with quantiles calibrated on the last windows of the data, which it must not have seen.
@@ -93,7 +93,7 @@ def calibrate(
         windows: number of windows at the end of each series; level tau takes n scores with n >= tau / (1 - tau).
         step: steps from one window to the next, `prediction_length` by default.
         quantile_levels: levels to calibrate, in (0, 1).
-        method: a key of `METHODS`: "cqr", "split" or "adaptive".
+        method: a key of `METHODS`: "adaptive", "adaptive_cqr", "cqr", "cqr_symmetric" or "split".
         options: of `ConformalCalibrator`: scale, per_item, per_step, learning_rate.
 
     Raises:

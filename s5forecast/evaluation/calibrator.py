@@ -11,7 +11,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from s5forecast.choices import choose
 from s5forecast.evaluation.arrays import ForecastArrays, rounded_counts
-from s5forecast.evaluation.conformal import METHODS, Method, corrections, needed_scores, slopes
+from s5forecast.evaluation.conformal import METHODS, Method, corrections, needed_scores, outward, slopes
 from s5forecast.evaluation.metrics import quantile_columns
 from s5forecast.levels import level_name
 
@@ -27,14 +27,15 @@ class ConformalCalibrator(TransformerMixin, BaseEstimator):
     Windows whose quantiles are all whole numbers and none negative are taken for counts, and stay so.
 
     Arguments:
-        method: a key of `METHODS`: "cqr" corrects each level by itself, "split" puts symmetric intervals around
-            the median, "adaptive" is cqr that follows the windows over time.
+        method: a key of `METHODS`: "cqr" corrects each level by itself, "cqr_symmetric" both ends of an interval
+            alike, "split" puts symmetric intervals around the median; "adaptive" is cqr_symmetric and
+            "adaptive_cqr" cqr that follow the windows over time.
         scale: unit of the scores, so that series may be pooled: "width" of the outermost interval of each step, or
             the mean absolute error of the median of each "item" over the calibration windows. Where it is 0,
             nothing is learnt and nothing moved.
         per_item: a correction for each series instead of one for all; other series then raise an error.
         per_step: a correction for each step of the horizon instead of one for all.
-        learning_rate: gamma in (0, 1], the share of a gap in coverage that one window closes; for "adaptive".
+        learning_rate: gamma in (0, 1], the share of a gap in coverage that one window closes; for adaptive methods.
 
     Attributes:
         levels_: of the quantiles.
@@ -48,7 +49,7 @@ class ConformalCalibrator(TransformerMixin, BaseEstimator):
 
     def __init__(
         self,
-        method: str = "cqr",
+        method: str = "adaptive",
         *,
         scale: str = "width",
         per_item: bool = False,
@@ -72,23 +73,25 @@ class ConformalCalibrator(TransformerMixin, BaseEstimator):
         if not seen.any():
             raise ValueError("there is nothing to learn from: no step has both a target and a scale above 0")
         rows = pd.Series(np.flatnonzero(seen)).groupby(self._keys(arrays)[seen]).agg(list)
-        for key, index in rows.items():
+        for key, index in zip(rows.index, rows, strict=True):
             _check_count(key, self._needed(method), len(index), len(set(arrays.cutoff[index])))
-        found = [corrections(scores[index], arrays.levels, method) for index in rows]
+        found = np.array([corrections(scores[index], arrays.levels, method) for index in rows])
         groups = pd.MultiIndex.from_tuples(rows.index, names=["item_id", "step"])
         columns = [level_name(level) for level in self.levels_]
         self.corrections_ = pd.DataFrame(found, groups, columns)
         if method.follows:
-            found = [slopes(scores[index], arrays.levels) for index in rows]
+            found = np.array([slopes(scores[index], arrays.levels, method) for index in rows])
             self.slopes_ = pd.DataFrame(found, groups, columns)
             self.partial_fit(forecasts)
         return self
 
     def partial_fit(self, forecasts: pd.DataFrame, y: None = None) -> ConformalCalibrator:
-        """Follow further windows beside what happened, in the order of their cutoffs; for "adaptive"."""
+        """Follow further windows beside what happened, in the order of their cutoffs; for adaptive methods."""
         check_is_fitted(self, "corrections_")
         if not METHODS[self.method].follows:
-            raise ValueError(f"method {self.method!r} does not follow further windows: fit again, or use 'adaptive'")
+            raise ValueError(
+                f"method {self.method!r} does not follow windows: fit again, or use 'adaptive'"
+            )
         _, corrections = self._follow(self._checked_arrays(forecasts))
         self.corrections_ = pd.DataFrame(corrections, self.corrections_.index, self.corrections_.columns)
         return self
@@ -154,9 +157,13 @@ class ConformalCalibrator(TransformerMixin, BaseEstimator):
         useful = np.isfinite(arrays.target) & (scale[:, 0] > 0)
         unknown = useful.copy()
 
+        method, sign = METHODS[self.method], outward(arrays.levels)
+        shares = method.shares(arrays.levels)
+
         def learn(happened: np.ndarray) -> None:
-            below = pd.DataFrame(arrays.below(moved)[happened]).groupby(groups[happened]).mean()
-            theta[below.index] += self.learning_rate * slopes[below.index] * (arrays.levels - below.to_numpy())
+            within = arrays.inside(moved) if method.symmetric else arrays.within(moved)
+            found = pd.DataFrame(within[happened]).groupby(groups[happened]).mean()
+            theta[found.index] += self.learning_rate * slopes[found.index] * sign * (shares - found.to_numpy())
 
         issued = np.zeros_like(useful)
         for cutoff in np.unique(arrays.cutoff):
@@ -173,10 +180,11 @@ class ConformalCalibrator(TransformerMixin, BaseEstimator):
         return moved, theta
 
     def _scores(self, arrays: ForecastArrays, method: Method) -> np.ndarray:
-        """How far the target lies from what is corrected, `[M, Q]` in units of the scale; NaN: not known."""
+        """How far outside of what is corrected the target lies, `[M, Q]` in units of the scale; NaN: not known."""
         scale = self._scale(arrays)
         known = np.where(scale > 0, scale, np.nan)
-        return (arrays.target[:, None] - self._base(arrays, method)) / known
+        away = outward(arrays.levels) * (arrays.target[:, None] - self._base(arrays, method))
+        return (np.maximum(away, away[:, arrays.opposite]) if method.symmetric else away) / known
 
     def _base(self, arrays: ForecastArrays, method: Method) -> np.ndarray:
         return np.broadcast_to(arrays.median, arrays.quantiles.shape) if method.around_median else arrays.quantiles
@@ -185,7 +193,7 @@ class ConformalCalibrator(TransformerMixin, BaseEstimator):
         """Unit of the scores, `[M, 1]`."""
         if self.item_scales_ is None:
             return arrays.width
-        place = self.item_scales_.index.get_indexer(arrays.item)
+        place = self.item_scales_.index.get_indexer(pd.Index(arrays.item))
         if (place < 0).any():
             raise ValueError(f"series {arrays.item[place < 0][0]!r} was not calibrated: use scale='width'")
         return self.item_scales_.to_numpy()[place, None]
@@ -221,7 +229,8 @@ class ConformalCalibrator(TransformerMixin, BaseEstimator):
 
     def _needed(self, method: Method) -> tuple[float, int]:
         """The level that takes the most scores, and how many."""
-        needed = {level: needed_scores(method.share(level)) for level in self.levels_}
+        shares = method.shares(np.array(self.levels_))
+        needed = {level: needed_scores(share) for level, share in zip(self.levels_, shares, strict=True)}
         return max(needed.items(), key=lambda pair: pair[1])
 
 

@@ -2,14 +2,17 @@
 
 With y the target, q the forecast of level tau, m that of level 0.5, s the scale of a forecast, n calibration scores:
 
-    cqr       E = (y - q) / s,    q + s E_(k),  k = ceil((n + 1) tau) for tau > 1/2, mirrored for tau < 1/2
-    split     R = |y - m| / s,    m +- s R_(k), k = ceil((n + 1) |2 tau - 1|)
-    adaptive  q + s theta, where theta starts as E_(k) and then follows the windows:
-              theta += gamma g (tau - share of the last window with y <= q + s theta)
+    cqr            E = (y - q) / s,  q + s E_(k),  k = ceil((n + 1) tau) for tau > 1/2, mirrored for tau < 1/2
+    cqr_symmetric  E = max(l - y, y - u) / s of an interval [l, u] of share p, l - s E_(k), u + s E_(k),
+                   k = ceil((n + 1) p)
+    split          R = |y - m| / s,  m +- s R_(k),  k = ceil((n + 1) p)
+    adaptive       l - s theta, u + s theta, where theta starts as E_(k) and then follows the windows:
+                   theta += gamma g (p - share of the last window inside)
+    adaptive_cqr   the same of each tail by itself
 
-g, the slope of the scores' quantile function at tau, makes gamma the share of a gap in coverage that one window
-closes, as in ACI. Where scores are exchangeable, P(y <= q + s E_(k)) lies in [tau, tau + 1 / (n + 1)] for tau > 1/2.
-The adaptive form needs no such assumption: over T windows its share below q is tau + O(1 / (gamma T)).
+g, the slope of the scores' quantile function at p, makes gamma the share of a gap in coverage that one window
+closes, as in ACI. Where scores are exchangeable, the share inside lies in [p, p + 1 / (n + 1)]. The adaptive forms
+need no such assumption: over T windows the share inside is p + O(1 / (gamma T)).
 
 References:
     Conformalized quantile regression (Romano, Patterson, Candes, 2019): cqr, here with a tail on either side.
@@ -21,7 +24,6 @@ References:
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -30,17 +32,23 @@ from s5forecast.evaluation.arrays import DUST
 
 
 class Method(NamedTuple):
-    """How scores correct a quantile level."""
+    """What a method moves, whether both ends of an interval together, and whether it follows the windows."""
 
-    share: Callable[[float], float]  # quantile level -> share of the scores that stay within its correction
     around_median: bool = False
+    symmetric: bool = False
     follows: bool = False
+
+    def shares(self, levels: np.ndarray) -> np.ndarray:
+        """The share of the scores within the correction of each level, `[Q]`: of an interval, or of a tail."""
+        return abs(2 * levels - 1) if self.symmetric else np.maximum(levels, 1 - levels)
 
 
 METHODS: dict[str, Method] = {
-    "cqr": Method(lambda level: max(level, 1 - level)),
-    "split": Method(lambda level: abs(2 * level - 1), around_median=True),
-    "adaptive": Method(lambda level: max(level, 1 - level), follows=True),
+    "cqr": Method(),
+    "cqr_symmetric": Method(symmetric=True),
+    "split": Method(around_median=True, symmetric=True),
+    "adaptive_cqr": Method(follows=True),
+    "adaptive": Method(symmetric=True, follows=True),
 }
 """Name -> method of `ConformalCalibrator`."""
 
@@ -62,24 +70,24 @@ def needed_scores(share: float) -> int:
     return max(1, int(np.ceil(share / (1 - share) - DUST)))
 
 
-def corrections(scores: np.ndarray, levels: np.ndarray, method: Method) -> list[float]:
-    """One for each level, in the unit of the scores `[n, Q]`."""
-    found = []
-    for column, level in zip(scores.T, levels, strict=True):
-        if level == 0.5:
-            found.append(0.0 if method.around_median else float(np.median(column)))
-            continue
-        sign = np.sign(level - 0.5)
-        outward = abs(column) if method.around_median else sign * column
-        found.append(sign * conformal_quantile(outward, method.share(level)))
-    return found
+def outward(levels: np.ndarray) -> np.ndarray:
+    """-1 for levels below 1/2, 1 for the others."""
+    return np.where(levels < 0.5, -1.0, 1.0)
 
 
-def slopes(scores: np.ndarray, levels: np.ndarray) -> np.ndarray:
-    """Slope of the scores' quantile function at each level, at least their mean absolute deviation."""
-    reach = np.minimum(levels, 1 - levels) / 2
-    ends = [
-        np.quantile(column, (level - h, level + h)) for column, level, h in zip(scores.T, levels, reach, strict=True)
+def corrections(scores: np.ndarray, levels: np.ndarray, method: Method) -> np.ndarray:
+    """One for each level, `[Q]` in the unit of the outward scores `[n, Q]`; of symmetric methods 0 at the median."""
+    found = [
+        conformal_quantile(column, share) if level != 0.5 else float(np.median(column)) * (not method.symmetric)
+        for column, share, level in zip(scores.T, method.shares(levels), levels, strict=True)
     ]
+    return outward(levels) * found
+
+
+def slopes(scores: np.ndarray, levels: np.ndarray, method: Method) -> np.ndarray:
+    """Slope of the scores' quantile function at the share of each level, at least their mean absolute deviation."""
+    shares = method.shares(levels)
+    reach = np.minimum(shares, 1 - shares) / 2
+    ends = [np.quantile(x, (share - h, share + h)) for x, share, h in zip(scores.T, shares, reach, strict=True)]
     spread = abs(scores - np.median(scores, axis=0)).mean(axis=0)
-    return np.maximum(np.diff(ends, axis=1)[:, 0] / (2 * reach), spread)
+    return np.maximum(np.diff(ends, axis=1)[:, 0] / (2 * np.maximum(reach, DUST)), spread) * (shares > 0)
