@@ -51,7 +51,7 @@ class ConformalCalibrator(TransformerMixin, BaseEstimator):
         self,
         method: str = "adaptive",
         *,
-        scale: str = "width",
+        scale: str = "item",
         per_item: bool = False,
         per_step: bool = False,
         learning_rate: float = 0.1,
@@ -89,9 +89,7 @@ class ConformalCalibrator(TransformerMixin, BaseEstimator):
         """Follow further windows beside what happened, in the order of their cutoffs; for adaptive methods."""
         check_is_fitted(self, "corrections_")
         if not METHODS[self.method].follows:
-            raise ValueError(
-                f"method {self.method!r} does not follow windows: fit again, or use 'adaptive'"
-            )
+            raise ValueError(f"method {self.method!r} does not follow windows: fit again, or use 'adaptive'")
         _, corrections = self._follow(self._checked_arrays(forecasts))
         self.corrections_ = pd.DataFrame(corrections, self.corrections_.index, self.corrections_.columns)
         return self
