@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -237,7 +238,7 @@ def _median_errors(arrays: ForecastArrays) -> pd.Series:
     return pd.Series(abs(arrays.target - arrays.median[:, 0])).groupby(arrays.item, sort=False).mean().fillna(0.0)
 
 
-def _check_count(key: tuple[str, int], needed: tuple[float, int], count: int, windows: int) -> None:
+def _check_count(key: Any, needed: tuple[float, int], count: int, windows: int) -> None:
     level, least = needed
     if count < least:
         item, step = key

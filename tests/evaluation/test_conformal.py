@@ -142,7 +142,7 @@ def test_float32_in_float32_out():
 
 
 def test_errors_name_what_is_wrong():
-    with pytest.raises(ValueError, match="needs 19 calibration scores of series 'a' at step 1.*at least 19 windows"):
+    with pytest.raises(ValueError, match=r"needs 19 calibration scores of series 'a' at step 1.*at least 19 windows"):
         ConformalCalibrator("cqr", per_item=True, per_step=True).fit(frame(12))
     fitted = ConformalCalibrator("cqr", per_item=True).fit(frame(30))
     with pytest.raises(ValueError, match="series 'new' was not calibrated"):
