@@ -131,7 +131,7 @@ def test_no_width_is_left_alone_and_missing_targets_left_out():
     flat = frame(30)
     flat.loc[::2, NAMES] = 7.0
     holes = pd.concat([flat, frame(30, seed=5).assign(target=np.nan, item_id="c")])
-    one, other = ConformalCalibrator("cqr").fit(flat), ConformalCalibrator("cqr").fit(holes)
+    one, other = (ConformalCalibrator("cqr", scale="width").fit(data) for data in (flat, holes))
     pd.testing.assert_frame_equal(one.corrections_, other.corrections_)
     assert (one.transform(flat).loc[::2, NAMES] == 7.0).all(axis=None)
 
