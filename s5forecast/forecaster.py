@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from copy import copy
 from dataclasses import asdict, replace
 from inspect import signature
 from numbers import Integral
@@ -30,7 +31,8 @@ from s5forecast.data.frequency import Frequency
 from s5forecast.data.statics import StaticFeatures
 from s5forecast.estimators import ForecastEstimator, S5AutoregressiveEstimator, S5Estimator, S5Predictor
 from s5forecast.evaluation.backtest import METRIC_NAMES, Backtest, backtest, check_backtest
-from s5forecast.levels import DECILES, check_levels
+from s5forecast.evaluation.calibrator import ConformalCalibrator
+from s5forecast.levels import DECILES, check_levels, level_name
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -68,6 +70,7 @@ class S5Forecaster(BaseEstimator):
         predictor_: the trained GluonTS predictor.
         frequency_: of the training frame.
         fit_seconds_: time to fit.
+        calibrator_: corrects the quantiles of every forecast, after :meth:`calibrate`.
     """
 
     def __init__(
@@ -138,8 +141,45 @@ class S5Forecaster(BaseEstimator):
         check_levels(levels)
         series = self._histories(df)
         entries = to_entries(series, self.frequency_, self.statics_, self._future(future, series))
-        mean, quantiles = self.predictor_.predict_quantiles(entries, levels)
-        return to_frame(series, self._columns, self.frequency_, mean, quantiles, levels)
+        if not hasattr(self, "calibrator_"):
+            mean, quantiles = self.predictor_.predict_quantiles(entries, levels)
+            return to_frame(series, self._columns, self.frequency_, mean, quantiles, levels)
+        calibrated = self.calibrator_.levels_
+        if not set(levels) <= set(calibrated):
+            raise ValueError(f"the forecaster is calibrated at the levels {calibrated} alone, asked for are {levels}")
+        mean, quantiles = self.predictor_.predict_quantiles(entries, calibrated)
+        frame = to_frame(series, self._columns, self.frequency_, mean, quantiles, calibrated)
+        names = {self.item_id: "item_id", self.timestamp: "timestamp"}
+        values = self.calibrator_.transform(frame.rename(columns=names))
+        asked = [level_name(level) for level in levels]
+        keys = frame.columns[: -len(calibrated)].tolist()
+        return frame.assign(**values[asked])[[*keys, *asked]]
+
+    def calibrate(
+        self, df: pd.DataFrame, windows: int, step: int | None = None, method: str = "adaptive", **options: Any
+    ) -> S5Forecaster:
+        """Correct the quantiles of all later forecasts by those of the last windows of every series of ``df``.
+
+        As in :meth:`backtest`, a copy fitted on what comes before the windows forecasts them if this model has seen
+        them. A later :meth:`fit` forgets the calibration.
+
+        Arguments:
+            df: histories, the windows included.
+            windows: number of windows at the end of each series.
+            step: steps from one window to the next, ``prediction_length`` by default.
+            method: a key of ``evaluation.conformal.METHODS``: ``"adaptive"``, ``"cqr"``, ``"split"`` ….
+            options: of :class:`~s5forecast.evaluation.ConformalCalibrator`: scale, per_item, per_step, learning_rate.
+
+        Raises:
+            ValueError: for bad data, or too few windows for a level, naming how many it takes.
+        """
+        check_is_fitted(self, "predictor_")
+        uncalibrated = copy(self)
+        uncalibrated._forget_calibration()
+        past = uncalibrated.backtest(df, windows, step).forecasts
+        self.calibrator_ = ConformalCalibrator(method, **options).fit(past)
+        self.calibrated_until_ = max(_moment(one) for one in read_frame(df, self._columns, self.frequency_)[0])
+        return self
 
     def backtest(
         self,
@@ -152,7 +192,8 @@ class S5Forecaster(BaseEstimator):
         """Forecast the last windows of every series of ``df`` from what came before each.
 
         The model must not have seen the windows. If this one was fitted on data that end before them it is
-        used as it is, else a copy with the same parameters is fitted on what comes before the first window.
+        used as it is, calibrated if it is, else a copy with the same parameters is fitted on what comes before the
+        first window. What it was calibrated on counts as seen; the copy is not calibrated.
 
         Arguments:
             df: histories, the windows included.
@@ -181,6 +222,8 @@ class S5Forecaster(BaseEstimator):
             name=type(self).__name__,
             freq=frequency,
         )
+        if hasattr(model, "calibrator_"):
+            result = replace(result, forecasts=model.calibrator_.transform(result.forecasts))
         return replace(result, fit_seconds=model.fit_seconds_)
 
     def to_gluonts(self, df: pd.DataFrame, future: pd.DataFrame | None = None) -> list[dict[str, Any]]:
@@ -217,6 +260,8 @@ class S5Forecaster(BaseEstimator):
             "trained_until": self.trained_until_,
             "fit_seconds": self.fit_seconds_,
         }
+        if hasattr(self, "calibrator_"):
+            state |= {"calibrator": self.calibrator_.to_json(), "calibrated_until": self.calibrated_until_}
         (path / "forecaster.json").write_text(dump_json(state, indent=1))
         self.predictor_.serialize(path / "predictor")
 
@@ -233,6 +278,9 @@ class S5Forecaster(BaseEstimator):
         forecaster.trained_until_ = state["trained_until"]
         forecaster.fit_seconds_ = state["fit_seconds"]
         forecaster.predictor_ = S5Predictor.deserialize(path / "predictor", device)
+        if "calibrator" in state:
+            forecaster.calibrator_ = ConformalCalibrator.from_json(state["calibrator"])
+            forecaster.calibrated_until_ = state["calibrated_until"]
         return forecaster
 
     def _saved_parameters(self) -> dict[str, Any]:
@@ -247,6 +295,7 @@ class S5Forecaster(BaseEstimator):
         self, series: list[FrameSeries], frequency: Frequency, validation: list[FrameSeries] | None = None
     ) -> S5Forecaster:
         began = perf_counter()
+        self._forget_calibration()
         self.frequency_ = frequency
         self.statics_ = StaticFeatures.learn(series, self._columns)
         held_out = None if validation is None else to_entries(validation, frequency, self.statics_)
@@ -255,6 +304,10 @@ class S5Forecaster(BaseEstimator):
         self.trained_until_ = max(_moment(one) for one in [*series, *(validation or [])])
         self.fit_seconds_ = perf_counter() - began
         return self
+
+    def _forget_calibration(self) -> None:
+        for name in ("calibrator_", "calibrated_until_"):
+            self.__dict__.pop(name, None)
 
     def _estimator(self) -> ForecastEstimator:
         make = choose(ESTIMATORS, self.estimator, "estimator")
@@ -314,8 +367,11 @@ class S5Forecaster(BaseEstimator):
         return read_future(future, series, self._columns, self.frequency_, self.prediction_length)
 
     def _has_not_seen(self, before: list[FrameSeries]) -> bool:
-        """Whether the model is fitted, and on nothing later than the end of each of these series."""
-        return hasattr(self, "predictor_") and all(self.trained_until_ <= _moment(one) for one in before)
+        """Whether the model is fitted and calibrated on nothing later than the end of each of these series."""
+        if not hasattr(self, "predictor_"):
+            return False
+        seen = max(self.trained_until_, getattr(self, "calibrated_until_", self.trained_until_))
+        return all(seen <= _moment(one) for one in before)
 
 
 def _moment(one: FrameSeries) -> pd.Timestamp:

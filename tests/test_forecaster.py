@@ -308,3 +308,25 @@ def test_the_embedded_data_go_straight_in():
         warnings.simplefilter("error")
         forecast = forecaster(static=["station", "variable"]).fit(df).predict()
     assert len(forecast) == 2 * H
+
+
+def test_calibration_changes_later_forecasts_and_is_saved(tmp_path):
+    columns = {"item_id": "unique_id", "timestamp": "ds"}
+    data = frame(steps=200).rename(columns=columns)
+    model = forecaster(**columns).fit(data[data["ds"] < data["ds"].iloc[140]])
+    history = data[data["ds"] < data["ds"].iloc[184]]
+    raw = model.predict(history)
+    predictor = model.predictor_
+    calibrated = model.calibrate(history, windows=10).predict(history)
+    assert model.predictor_ is predictor
+    assert list(calibrated.columns) == list(raw.columns) and (calibrated[LEVELS] != raw[LEVELS]).any(axis=None)
+    assert (np.diff(calibrated[LEVELS], axis=1) >= 0).all()
+    pd.testing.assert_frame_equal(calibrated.drop(columns=LEVELS), raw.drop(columns=LEVELS))
+    model.save(tmp_path)
+    pd.testing.assert_frame_equal(S5Forecaster.load(tmp_path).predict(history), calibrated)
+    assert list(model.predict(history, quantile_levels=[0.9, 0.1]).columns[-2:]) == ["0.9", "0.1"]
+    with pytest.raises(ValueError, match="calibrated at the levels"):
+        model.predict(history, quantile_levels=[0.95])
+    first = model.backtest(data, windows=4).forecasts.groupby("item_id", sort=False).head(H)
+    np.testing.assert_allclose(first[LEVELS], calibrated[LEVELS])
+    assert not hasattr(model.fit(history), "calibrator_")

@@ -2,6 +2,9 @@
 
 from s5forecast.evaluation.backtest import backtest
 from s5forecast.evaluation.baselines import BASELINES, NaivePredictor, SeasonalNaivePredictor
+from s5forecast.evaluation.calibrated import CalibratedPredictor, calibrate
+from s5forecast.evaluation.calibration import interval_coverage, pit_histogram, reliability
+from s5forecast.evaluation.calibrator import ConformalCalibrator
 from s5forecast.evaluation.comparison import Comparison, compare, diebold_mariano, skill
 from s5forecast.evaluation.metrics import METRICS, evaluate
 from s5forecast.evaluation.report import leaderboard, report
@@ -12,14 +15,20 @@ __all__ = [
     "BASELINES",
     "METRICS",
     "Backtest",
+    "CalibratedPredictor",
     "Comparison",
+    "ConformalCalibrator",
     "NaivePredictor",
     "SeasonalNaivePredictor",
     "backtest",
+    "calibrate",
     "compare",
     "diebold_mariano",
     "evaluate",
+    "interval_coverage",
     "leaderboard",
+    "pit_histogram",
+    "reliability",
     "report",
     "seasonal_error",
     "skill",

@@ -1,4 +1,4 @@
-"""Calibration: how often what happened fell below each quantile, and inside each central interval.
+"""Calibration: how often what happened fell below each quantile, and inside each central interval, how wide that is.
 
 A value that equals some of its quantiles, as counts do, is spread evenly between the levels next to them, so that a
 right forecast lies on the diagonal for discrete targets too.
@@ -22,13 +22,36 @@ def reliability(forecasts: pd.DataFrame, target: str = "target") -> pd.DataFrame
 
 
 def interval_coverage(forecasts: pd.DataFrame, target: str = "target") -> pd.DataFrame:
-    """Share of the target inside each central interval of a long frame: columns level, observed, count."""
+    """Share of the target inside each central interval of a long frame: columns level, observed, count, width.
+
+    The width is the mean over the rows with a target, in its unit.
+    """
+    columns = quantile_columns(forecasts)
     levels, shares = _shares_below(forecasts, target)
     below = dict(zip(levels, _mean(shares), strict=True))
-    ends = [(lower, round(1 - lower, 10)) for lower in sorted(levels, reverse=True) if lower < 0.5]
-    ends = [(lower, upper) for lower, upper in ends if upper in below]
-    rows = [(round(upper - lower, 10), below[upper] - below[lower], len(shares)) for lower, upper in ends]
-    return pd.DataFrame(rows, columns=["level", "observed", "count"])
+    seen = forecasts[forecasts[target].notna()]
+    rows = []
+    for lower in sorted((level for level in levels if level < 0.5), reverse=True):
+        upper = round(1 - lower, 10)
+        if upper in below:
+            width = float((seen[columns[upper]] - seen[columns[lower]]).mean())
+            rows.append((round(upper - lower, 10), below[upper] - below[lower], len(shares), width))
+    return pd.DataFrame(rows, columns=["level", "observed", "count", "width"])
+
+
+def pit_histogram(forecasts: pd.DataFrame, target: str = "target") -> pd.DataFrame:
+    """Histogram of the probability integral transform: columns lower, upper, observed, density.
+
+    The bins lie between the levels of the quantiles, where the forecast says no more; observed is the share of the
+    target in a bin, density = observed / (upper - lower), which is 1 in all bins where the forecast is calibrated.
+    """
+    levels, shares = _shares_below(forecasts, target)
+    below = np.array([0.0, *_mean(shares), 1.0])
+    bounds = np.array([0.0, *levels, 1.0])
+    observed = np.diff(below)
+    return pd.DataFrame(
+        {"lower": bounds[:-1], "upper": bounds[1:], "observed": observed, "density": observed / np.diff(bounds)}
+    )
 
 
 def _shares_below(forecasts: pd.DataFrame, target: str) -> tuple[list[float], np.ndarray]:

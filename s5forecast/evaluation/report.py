@@ -1,4 +1,4 @@
-"""Backtests as one self-contained page: a table, fan charts, calibration, the error over the horizon."""
+"""Backtests as one self-contained page: tables, fan charts, errors, calibration, sharpness."""
 
 from __future__ import annotations
 
@@ -7,18 +7,21 @@ from dataclasses import replace
 from html import escape
 from pathlib import Path
 from string import Template
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
 from s5forecast.evaluation.backtest import Backtest
+from s5forecast.evaluation.tables import is_error, leaderboard, leaderboard_table, number, pairwise_table
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
 
-MAX_ITEMS = 30
-TIMES = {"fit_seconds": "seconds to fit", "predict_seconds": "seconds to predict"}
+__all__ = ["leaderboard", "report"]
+
+MAX_ITEMS, MAX_WINDOWS = 30, 14
+RANKING = "WQL"  # an error in units of the series, which ranks them
 CONFIG = {
     "displaylogo": False,
     "responsive": True,
@@ -28,7 +31,7 @@ CONFIG = {
 
 
 def report(
-    backtests: Sequence[Backtest] | Mapping[str, Backtest],
+    backtests: Backtest | Sequence[Backtest] | Mapping[str, Backtest] | Any,
     path: str | Path | None = None,
     *,
     title: str = "Forecast report",
@@ -36,10 +39,12 @@ def report(
     forecast: pd.DataFrame | None = None,
     note: str = "",
 ) -> Path | str:
-    """One interactive HTML page that needs no network.
+    """One interactive HTML page that needs no network: what happened, the errors, calibration and sharpness.
 
     Arguments:
-        backtests: of the same windows; the first is drawn as a fan, the median of the second as a line.
+        backtests: one backtest, several of the same windows, or a comparison (whatever has `backtests`,
+            `leaderboard()` and `pairwise()`), whose best model comes first. The first is drawn as a fan, the median
+            of the second as a line.
         path: file to write; None returns the page as a string.
         title: heading of the page.
         history: long frame item_id, timestamp, target that ends before the forecast.
@@ -47,54 +52,75 @@ def report(
         note: a paragraph below the table.
 
     Returns:
-        The path, or the page if no path is given. Of many series, the 30 with the largest targets are drawn.
+        The path, or the page if no path is given. Drawn are the last 14 windows, and of many series the 15 that
+        the first model forecasts best and the 15 that it forecasts worst.
 
     Raises:
         ValueError: there is no backtest, or two have the same name.
     """
-    named = dict(backtests) if isinstance(backtests, Mapping) else {one.name: one for one in backtests}
-    if not named or len(named) < len(backtests):
-        raise ValueError("report needs a backtest, and names that differ: report({'a': ..., 'b': ...})")
+    named, table, pairs = _read(backtests)
     first = next(iter(named))
     second = {name: one.forecasts for name, one in list(named.items())[1:2]}
-    sections = [_leaderboard_section(named, note)]
-    items = _largest(named[first].forecasts)
+    items = _ranked(named[first])
+    sections = [_leaderboard_section(table, note), "" if pairs is None else _pairwise_section(pairs)]
     if forecast is not None:
         sections.append(_forecast_section(first, history, forecast, items))
     sections += [
         _windows_section(first, named[first], second, history, items),
-        _calibration_section(named),
         _horizon_section(named),
+        _time_section(named),
+        _calibration_section(named),
+        _pit_section(named),
+        _width_section(named),
     ]
-    page = _page(title, _summary(named), sections)
+    page = _page(title, _summary(named, table), sections)
     if path is None:
         return page
     Path(path).write_text(page, encoding="utf-8")
     return Path(path)
 
 
-def leaderboard(backtests: Mapping[str, Backtest]) -> pd.DataFrame:
-    """Metrics and seconds, one row per model."""
-    table = pd.concat([one.metrics.set_axis([name]) for name, one in backtests.items()]).rename_axis("model")
-    times = [column for column in TIMES if column in table]
-    return table[[*table.columns.difference(times, sort=False), *times]]
+def _read(given: Any) -> tuple[dict[str, Backtest], pd.DataFrame, pd.DataFrame | None]:
+    """Backtests by name, their leaderboard, and the pairs of a comparison."""
+    if hasattr(given, "backtests"):
+        table = given.leaderboard()
+        pairs = given.pairwise() if len(table) > 1 else None
+        return {name: given.backtests[name] for name in table.index}, table, pairs
+    given = [given] if isinstance(given, Backtest) else given
+    named = dict(given) if isinstance(given, Mapping) else {one.name: one for one in given}
+    if not named or len(named) < len(given):
+        raise ValueError("report needs a backtest, and names that differ: report({'a': ..., 'b': ...})")
+    return named, leaderboard(named), None
 
 
-def _leaderboard_section(backtests: Mapping[str, Backtest], note: str) -> str:
-    text = "Over all series, windows and steps. Lower is better; coverage is best near its nominal share."
+def _leaderboard_section(table: pd.DataFrame, note: str) -> str:
+    text = "Over all series, windows and steps. Of errors lower is better; coverage is best near its nominal share."
+    if "skill" in table:
+        text += " Skill is the share of the baseline's error that a model saves; the rank is the mean over windows."
     extra = f"<p>{escape(note)}</p>" if note else ""
-    return _section("Leaderboard", text, f'<div class="scroll">{_table(leaderboard(backtests))}</div>{extra}')
+    return _section("Leaderboard", text, f'<div class="scroll">{leaderboard_table(table)}</div>{extra}')
 
 
-def _forecast_section(name: str, history: pd.DataFrame | None, forecast: pd.DataFrame, items: list[str]) -> str:
+def _pairwise_section(pairs: pd.DataFrame) -> str:
+    text = (
+        "Share of windows in which the model of the row has a lower error than that of the column. A star marks mean "
+        "errors that differ with p < 0.05 (Diebold and Mariano's test)."
+    )
+    return _section("Who beats whom", text, f'<div class="scroll">{pairwise_table(pairs)}</div>')
+
+
+def _forecast_section(
+    name: str, history: pd.DataFrame | None, forecast: pd.DataFrame, errors: Mapping[str, float]
+) -> str:
     from s5forecast.plotting.forecasts import plot_forecast
 
     known = _items(forecast)
-    items = [item for item in items if item in known] or known[:MAX_ITEMS]
+    chosen = {item: error for item, error in errors.items() if item in known}
+    chosen = chosen or dict.fromkeys(known[:MAX_ITEMS], np.nan)
     horizon = int(_item_column(forecast).value_counts().max())
-    figure = plot_forecast(history, forecast, items=items)
+    figure = plot_forecast(history, forecast, items=list(chosen))
     text = f"The next {horizon} steps by {name}: median and central intervals after the last observed values."
-    return _section("Forecast", text, _selectable(figure, "forecast", items, len(known)))
+    return _section("Forecast", text, _selectable(figure, "forecast", chosen, len(known)))
 
 
 def _windows_section(
@@ -102,27 +128,18 @@ def _windows_section(
     backtest: Backtest,
     others: Mapping[str, pd.DataFrame],
     history: pd.DataFrame | None,
-    items: list[str],
+    errors: Mapping[str, float],
 ) -> str:
     from s5forecast.plotting.forecasts import plot_backtest
 
-    figure = plot_backtest(backtest, history, others=others, items=items)
+    frames = {other: _last_windows(frame, errors) for other, frame in others.items()}
+    figure = plot_backtest(_last_windows(backtest.forecasts, errors), history, others=frames, items=list(errors))
     beside = "".join(f"; the median of {other} is drawn as a line" for other in others)
     text = f"What {name} forecast for each window from the values before it, and what happened{beside}."
+    if backtest.forecasts.groupby("item_id")["cutoff"].nunique().max() > MAX_WINDOWS:
+        text += f" The last {MAX_WINDOWS} windows are drawn."
     count = backtest.forecasts["item_id"].nunique()
-    return _section("Backtest windows", text, _selectable(figure, "backtest", items, count))
-
-
-def _calibration_section(backtests: Mapping[str, Backtest]) -> str:
-    from s5forecast.plotting.evaluation import plot_calibration
-
-    figure = plot_calibration({name: one.forecasts for name, one in backtests.items()})
-    text = (
-        "How often the values fell below each quantile (left) and inside each central interval (right). "
-        "Values that equal quantiles, as counts do, are spread over their levels. Calibrated forecasts lie on the "
-        "dotted diagonal; below it on the right, intervals are too narrow."
-    )
-    return _section("Calibration", text, _figure(figure, "calibration"))
+    return _section("Backtest windows", text, _selectable(figure, "backtest", errors, count))
 
 
 def _horizon_section(backtests: Mapping[str, Backtest]) -> str:
@@ -130,30 +147,80 @@ def _horizon_section(backtests: Mapping[str, Backtest]) -> str:
 
     if all(one.step.max() == 1 for one in backtests.values()):
         return ""
+    errors, metrics = _errors(backtests, "step")
+    text = "The error of each step ahead, over all series and windows."
+    return _section("Error over the horizon", text, _figure(plot_error_by_horizon(errors, metrics=metrics), "horizon"))
+
+
+def _time_section(backtests: Mapping[str, Backtest]) -> str:
+    from s5forecast.plotting.evaluation import plot_score_over_time
+
+    if all(one.forecasts["cutoff"].nunique() == 1 for one in backtests.values()):
+        return ""
+    errors, metrics = _errors(backtests, "cutoff")
+    text = "The error of each window, over all series and steps, by the time at which the forecast was made."
+    figure = plot_score_over_time({name: frame.sort_index() for name, frame in errors.items()}, metrics=metrics)
+    return _section("Score over time", text, _figure(figure, "time"))
+
+
+def _calibration_section(backtests: Mapping[str, Backtest]) -> str:
+    from s5forecast.plotting.evaluation import plot_calibration
+
+    text = (
+        "How often the values fell below each quantile (left) and inside each central interval (right). "
+        "Values that equal quantiles, as counts do, are spread over their levels. Calibrated forecasts lie on the "
+        "dotted diagonal; below it on the right, intervals are too narrow."
+    )
+    return _section("Calibration", text, _figure(plot_calibration(_frames(backtests)), "calibration"))
+
+
+def _pit_section(backtests: Mapping[str, Backtest]) -> str:
+    from s5forecast.plotting.evaluation import plot_pit
+
+    text = (
+        "Where in the forecast distribution the values fell, between the quantiles that were forecast. Flat at 1 is "
+        "calibrated; a valley means intervals too narrow, a hill too wide, a slope to the left or right a bias."
+    )
+    return _section("PIT histogram", text, _figure(plot_pit(_frames(backtests)), "pit"))
+
+
+def _width_section(backtests: Mapping[str, Backtest]) -> str:
+    from s5forecast.plotting.evaluation import plot_coverage_width
+
+    text = (
+        "Mean width of the central intervals against the share of values inside. At equal coverage the lower forecast "
+        "is the sharper one; dotted lines stand at the nominal shares."
+    )
+    return _section("Coverage against width", text, _figure(plot_coverage_width(_frames(backtests)), "width"))
+
+
+def _frames(backtests: Mapping[str, Backtest]) -> dict[str, pd.DataFrame]:
+    return {name: one.forecasts for name, one in backtests.items()}
+
+
+def _errors(backtests: Mapping[str, Backtest], column: str) -> tuple[dict[str, pd.DataFrame], tuple[str, ...]]:
+    """Errors of each model by the values of a column, and their names."""
     scaled = all(one.seasonal_error is not None for one in backtests.values())
     metrics = {"QL": "mean quantile loss", "MASE": "MASE"} if scaled else {"QL": "mean quantile loss"}
     errors = {
-        name: replace(one, metric_names=tuple(metrics)).by("step").rename(columns=metrics)
+        name: replace(one, metric_names=tuple(metrics)).by(column).rename(columns=metrics)
         for name, one in backtests.items()
     }
-    figure = plot_error_by_horizon(errors, metrics=tuple(metrics.values()))
-    text = "The error of each step ahead, over all series and windows."
-    return _section("Error over the horizon", text, _figure(figure, "horizon"))
+    return errors, tuple(metrics.values())
 
 
-def _summary(backtests: Mapping[str, Backtest]) -> str:
+def _summary(backtests: Mapping[str, Backtest], table: pd.DataFrame) -> str:
     """What was measured, and how the first model compares, in words."""
     name, first = next(iter(backtests.items()))
     series = _count(first.forecasts["item_id"].nunique(), "series", "series")
     windows = _count(first.forecasts.groupby("item_id")["cutoff"].nunique().max(), "window")
     scope = f"{series}, {windows} of {_count(first.step.max(), 'step')}"
-    table = leaderboard(backtests)
-    errors = [str(name) for name in table if name not in TIMES and not str(name).startswith("coverage_")]
+    errors = [str(column) for column in table if is_error(str(column))]
     if not errors:
         return f"{name} on {scope}."
     values = dict(zip(table.index, table[errors[0]].astype(float), strict=True))
     rivals = {other: value for other, value in values.items() if other != name and 0 < value < np.inf}
-    text = f"{scope}: {name} has a {errors[0]} of {_number(values[name])}"
+    text = f"{scope}: {name} has a {errors[0]} of {number(values[name])}"
     if rivals:
         rival = min(rivals, key=lambda other: rivals[other])
         change = 100 * (values[name] / rivals[rival] - 1)
@@ -161,43 +228,8 @@ def _summary(backtests: Mapping[str, Backtest]) -> str:
     return f"{text}."
 
 
-def _table(metrics: pd.DataFrame) -> str:
-    best = metrics.apply(_best).to_numpy()
-    head = "".join(f"<th>{escape(_heading(str(column)))}</th>" for column in metrics)
-    rows = [
-        f"<tr><th>{escape(str(name))}</th>{''.join(map(_cell, values, marks))}</tr>"
-        for name, values, marks in zip(metrics.index, metrics.to_numpy(dtype=float), best, strict=True)
-    ]
-    return f"<table><thead><tr><th>model</th>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table>"
-
-
-def _cell(value: float, best: bool) -> str:
-    return f'<td class="best">{_number(value)}</td>' if best else f"<td>{_number(value)}</td>"
-
-
-def _best(column: pd.Series) -> pd.Series:
-    """Where a metric is at its best: nearest to nominal for coverage, else lowest; nowhere for times."""
-    name = str(column.name)
-    if name in TIMES or len(column) == 1:
-        return pd.Series(False, index=column.index)
-    share = float(name.removeprefix("coverage_")) / 100 if name.startswith("coverage_") else None
-    distance = column if share is None else (column - share).abs()
-    return distance == distance.min()
-
-
-def _heading(column: str) -> str:
-    share = column.removeprefix("coverage_")
-    return TIMES.get(column, column) if share == column else f"coverage of {share} %"
-
-
-def _number(value: float) -> str:
-    if not np.isfinite(value):
-        return "–"
-    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3f}" if abs(value) < 10 else f"{value:.1f}"
-
-
-def _count(number: int, noun: str, plural: str | None = None) -> str:
-    return f"{number} {noun if number == 1 else plural or noun + 's'}"
+def _count(count: int, noun: str, plural: str | None = None) -> str:
+    return f"{count} {noun if count == 1 else plural or noun + 's'}"
 
 
 def _item_column(frame: pd.DataFrame) -> pd.Series:
@@ -208,21 +240,43 @@ def _items(frame: pd.DataFrame) -> list[str]:
     return list(_item_column(frame).unique())
 
 
-def _largest(frame: pd.DataFrame) -> list[str]:
-    size = frame["target"].abs().groupby(_item_column(frame), sort=False).mean()
-    return list(size.sort_values(ascending=False, kind="stable").index[:MAX_ITEMS])
+def _ranked(backtest: Backtest) -> dict[str, float]:
+    """Error of the series, from the best to the worst; of many only both ends, and those without an error last."""
+    errors = replace(backtest, metric_names=(RANKING,)).by("item_id")[RANKING]
+    errors = errors.replace([np.inf, -np.inf], np.nan).sort_values(kind="stable")
+    if len(errors) > MAX_ITEMS:
+        known = errors.dropna() if errors.notna().any() else errors
+        errors = pd.concat([known[: MAX_ITEMS // 2], known[MAX_ITEMS // 2 :][-(MAX_ITEMS // 2) :]])
+    return {str(item): float(error) for item, error in errors.items()}
 
 
-def _selectable(figure: go.Figure, name: str, items: list[str], count: int) -> str:
-    """The figure below a selector of its series."""
-    if len(items) < 2:
+def _last_windows(forecasts: pd.DataFrame, items: Mapping[str, float]) -> pd.DataFrame:
+    """What is drawn of the chosen series, so that the page stays light."""
+    drawn = forecasts[forecasts["item_id"].astype(str).isin(list(items))]
+    age = drawn.groupby("item_id", sort=False)["cutoff"].rank("dense", ascending=False)
+    return drawn[age <= MAX_WINDOWS]
+
+
+def _selectable(figure: go.Figure, name: str, errors: Mapping[str, float], count: int) -> str:
+    """The figure below a selector of its series, the best ones first, then the worst."""
+    if len(errors) < 2:
         return _figure(figure, name)
     figure.layout.updatemenus = None
     figure.layout.margin.t = 56
-    options = "".join(f'<option value="{escape(item)}">{escape(item)}</option>' for item in items)
-    shown = f" {len(items)} of {count}, the largest" if count > len(items) else ""
-    selector = f'<label>series <select data-figure="{name}">{options}</select>{shown}</label>'
-    return selector + _figure(figure, name)
+    items = list(errors)
+    half = (len(items) + 1) // 2
+    groups = {"forecast best": items[:half], "forecast worst": items[half:][::-1]}
+    options = "".join(
+        f'<optgroup label="{label}">{"".join(_option(item, errors[item]) for item in members)}</optgroup>'
+        for label, members in groups.items()
+    )
+    shown = f" {len(items)} of {count}" if count > len(items) else ""
+    return f'<label>series <select data-figure="{name}">{options}</select>{shown}</label>' + _figure(figure, name)
+
+
+def _option(item: str, error: float) -> str:
+    text = escape(item) if np.isnan(error) else f"{escape(item)} · {RANKING} {number(error)}"
+    return f'<option value="{escape(item)}">{text}</option>'
 
 
 def _figure(figure: go.Figure, name: str) -> str:

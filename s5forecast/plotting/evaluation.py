@@ -1,13 +1,14 @@
-"""Figures of how good forecasts were: calibration, and the error over the horizon."""
+"""Figures of how good forecasts were: calibration, PIT, width, the error over the horizon and over time."""
 
 from collections.abc import Mapping, Sequence
 
+import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from s5forecast.evaluation.calibration import interval_coverage, reliability
-from s5forecast.plotting.theme import OBSERVED, line_style, styled
+from s5forecast.evaluation.calibration import interval_coverage, pit_histogram, reliability
+from s5forecast.plotting.theme import OBSERVED, PALETTE, line_style, styled, translucent
 
 HEIGHT = 400
 
@@ -54,16 +55,87 @@ def plot_error_by_horizon(
     Raises:
         ValueError: a metric is missing.
     """
+    figure = _panels(errors, metrics, title)
+    return figure.update_xaxes(title_text="step ahead", tickformat="d")
+
+
+def plot_score_over_time(
+    scores: Mapping[str, pd.DataFrame], *, metrics: Sequence[str] = ("WQL",), title: str | None = None
+) -> go.Figure:
+    """Metrics of the windows by the time they were made at, a panel for each.
+
+    Arguments:
+        scores: by model, metrics with one row per cutoff, as `Backtest.by("cutoff")` gives them.
+        metrics: columns to show.
+        title: above the figure.
+
+    Raises:
+        ValueError: a metric is missing.
+    """
+    return _panels(scores, metrics, title).update_xaxes(title_text="time of the forecast")
+
+
+def plot_pit(forecasts: Mapping[str, pd.DataFrame], *, target: str = "target", title: str | None = None) -> go.Figure:
+    """PIT histograms: the density of what happened between the quantiles of the forecast.
+
+    A calibrated forecast is flat at 1; a valley has intervals too narrow, a hill too wide, a slope a bias.
+
+    Arguments:
+        forecasts: by model, a frame with the target and quantile columns such as "0.1".
+        title: above the figure.
+    """
+    traces = [go.Scatter(x=[0, 1], y=[1, 1], name="calibrated", mode="lines", hoverinfo="skip")]
+    traces[0].line = {"color": OBSERVED, "width": 1, "dash": "dot"}
+    for number, (name, frame) in enumerate(forecasts.items()):
+        bins = pit_histogram(frame, target)
+        edges = np.repeat([*bins["lower"], 1.0], 2)
+        density = np.concatenate([[0.0], np.repeat(bins["density"], 2), [0.0]])
+        trace = go.Scatter(x=edges, y=density, name=name, mode="lines", line=line_style(number))
+        if len(forecasts) == 1:
+            trace.update(fill="tozeroy", fillcolor=translucent(PALETTE[0], 0.2))
+        traces.append(trace.update(hovertemplate="%{y:.3~g}"))
+    figure = styled(go.Figure(traces), title=title, height=HEIGHT)
+    figure.update_xaxes(range=[0, 1], dtick=0.1, title_text="quantile level of what happened")
+    return figure.update_yaxes(title_text="density", rangemode="tozero")
+
+
+def plot_coverage_width(
+    forecasts: Mapping[str, pd.DataFrame], *, target: str = "target", title: str | None = None
+) -> go.Figure:
+    """Mean width of the central intervals against the share of the values inside, one point for each interval.
+
+    At equal coverage the lower line is the sharper forecast; dotted lines are the nominal shares.
+
+    Arguments:
+        forecasts: by model, a frame with the target and quantile columns such as "0.1".
+        title: above the figure.
+    """
+    figure = go.Figure()
+    nominal = set()
+    for number, (name, frame) in enumerate(forecasts.items()):
+        found = interval_coverage(frame, target)
+        nominal |= set(found["level"])
+        trace = _curve(found["observed"], found["width"], name, number, True)
+        trace.update(mode="lines+markers", customdata=100 * found["level"])
+        figure.add_trace(trace.update(hovertemplate="%{customdata:.4~g} % interval: %{x:.1%} inside, width %{y:.4~g}"))
+    for level in sorted(nominal):
+        figure.add_vline(level, line={"color": OBSERVED, "width": 1, "dash": "dot"}, opacity=0.6)
+    styled(figure, title=title, height=HEIGHT)
+    figure.update_xaxes(range=[0, 1], dtick=0.2, tickformat=".0%", title_text="observed share inside")
+    return figure.update_yaxes(title_text="mean width", rangemode="tozero", tickformat="~g")
+
+
+def _panels(frames: Mapping[str, pd.DataFrame], metrics: Sequence[str], title: str | None) -> go.Figure:
+    """Columns of the frames over their index, a panel for each column and a line for each frame."""
     figure = make_subplots(1, len(metrics), horizontal_spacing=0.12)
     for column, metric in enumerate(metrics, start=1):
-        for number, (name, frame) in enumerate(errors.items()):
+        for number, (name, frame) in enumerate(frames.items()):
             if metric not in frame.columns:
                 raise ValueError(f"{name!r} has no metric {metric!r}; it has {list(frame.columns)}")
             figure.add_trace(_curve(frame.index, frame[metric], name, number, column == 1), 1, column)
         figure.update_yaxes(title_text=metric, rangemode="tozero", tickformat="~g", col=column)
     styled(figure, title=title, height=HEIGHT)
-    figure.update_layout(hovermode="x unified")
-    return figure.update_xaxes(title_text="step ahead", tickformat="d")
+    return figure.update_layout(hovermode="x unified")
 
 
 def _curve(x: pd.Series | pd.Index, y: pd.Series, name: str, number: int, legend: bool) -> go.Scatter:
@@ -76,5 +148,5 @@ def _curve(x: pd.Series | pd.Index, y: pd.Series, name: str, number: int, legend
         marker={"size": 6},
         legendgroup=name,
         showlegend=legend,
-        hovertemplate="%{x:~g}: %{y:.4~g}",
+        hovertemplate="%{y:.4~g}",
     )

@@ -64,18 +64,22 @@ def test_all_sections_are_there(text):
         "Leaderboard",
         "Forecast",
         "Backtest windows",
-        "Calibration",
         "Error over the horizon",
+        "Score over time",
+        "Calibration",
+        "PIT histogram",
+        "Coverage against width",
     ]
-    for name in ("forecast", "backtest", "calibration", "horizon"):
+    for name in ("forecast", "backtest", "horizon", "time", "calibration", "pit", "width"):
         assert f'<div id="{name}"' in text
     assert "A &lt;title&gt;" in text and "5 &lt; 6" in text and "<small>" not in text
     assert "2 series, 3 windows of 8 steps: first &amp; best has a WQL of" in text
     assert re.search(r"\d+ % lower than naive", text)
 
 
-def test_selectors_list_the_series_by_size(text):
+def test_selectors_list_the_best_series_then_the_worst(text):
     page = Page(text)
+    assert [attrs["label"] for attrs in page.all("optgroup")] == ["forecast best", "forecast worst"] * 2
     assert [attrs["data-figure"] for attrs in page.all("select")] == ["forecast", "backtest"]
     assert [attrs["value"] for attrs in page.all("option")] == ["large", "<small>"] * 2
 
@@ -120,3 +124,48 @@ def test_names_must_differ(backtests):
     for wrong in ([], [backtests["naive"]] * 2):
         with pytest.raises(ValueError, match="names that differ"):
             report(wrong)
+
+
+class Comparison:
+    """What a report asks of a comparison."""
+
+    def __init__(self, backtests):
+        self.backtests = dict(reversed(backtests.items()))
+
+    def leaderboard(self):
+        table = leaderboard(self.backtests).iloc[::-1]
+        table.insert(0, "skill", 1 - table["WQL"] / table["WQL"].max())
+        return table
+
+    def pairwise(self):
+        pairs = [("first & best", "naive"), ("naive", "first & best")]
+        shares = {"wins": [0.75, 0.25], "wins_lower": [0.6, 0.1], "wins_upper": [0.9, 0.4], "p_value": [0.01, 0.01]}
+        return pd.DataFrame(shares, pd.MultiIndex.from_tuples(pairs, names=["model", "other"]))
+
+
+def test_a_comparison_adds_who_beats_whom_and_begins_with_the_best(backtests):
+    text = report(Comparison(backtests))
+    assert re.findall(r"<h2>(.*?)</h2>", text)[:2] == ["Leaderboard", "Who beats whom"]
+    assert "first &amp; best has a WQL of" in text and "What first &amp; best forecast" in text
+    assert "<strong>75 % *</strong>" in text and "<th>skill</th>" in text
+
+
+def test_one_model_has_every_section(backtests):
+    text = report(backtests["naive"])
+    for name in ("backtest", "horizon", "time", "calibration", "pit", "width"):
+        assert f'<div id="{name}"' in text
+    assert "Who beats whom" not in text
+
+
+def test_of_many_series_the_ends_are_drawn(backtests):
+    frame = backtests["naive"].forecasts
+    one = frame[frame["item_id"] == "large"]
+    many = pd.concat([one.assign(item_id=f"s{k:02d}", **{"0.5": one["target"] + k}) for k in range(40)])
+    listed = [attrs["value"] for attrs in Page(report(Backtest.from_frame(many, metrics=("WQL",)))).all("option")]
+    assert listed == [f"s{k:02d}" for k in [*range(15), *range(39, 24, -1)]]
+
+
+def test_old_windows_are_not_drawn(backtests):
+    frame = backtests["naive"].forecasts
+    later = [frame.assign(**{c: frame[c] + pd.Timedelta(days=k) for c in ("cutoff", "timestamp")}) for k in range(8)]
+    assert "The last 14 windows are drawn" in report(Backtest.from_frame(pd.concat(later), metrics=("WQL",)))

@@ -3,7 +3,13 @@ import pandas as pd
 import pytest
 from scipy.special import ndtri
 
-from s5forecast.plotting.evaluation import plot_calibration, plot_error_by_horizon
+from s5forecast.plotting.evaluation import (
+    plot_calibration,
+    plot_coverage_width,
+    plot_error_by_horizon,
+    plot_pit,
+    plot_score_over_time,
+)
 
 
 def frame(spread=1.0):
@@ -42,3 +48,31 @@ def test_error_by_horizon_has_a_panel_for_each_metric():
     assert len({trace.line.color for trace in figure.data}) == len({trace.line.dash for trace in figure.data}) == 2
     with pytest.raises(ValueError, match="'a' has no metric 'WQL'"):
         plot_error_by_horizon({"a": errors})
+
+
+def test_pit_is_flat_when_calibrated_and_a_valley_when_too_narrow():
+    figure = plot_pit({"good": frame(), "narrow": frame(0.5)})
+    good, narrow = (np.asarray(trace.y)[1:-1] for trace in figure.data[1:])
+    np.testing.assert_allclose(good, 1, atol=0.1)
+    assert narrow[0] > 2 and narrow[-1] > 2 and narrow[len(narrow) // 2] < 0.7
+    widths = np.diff(figure.data[1].x)[1:-1:2]
+    assert widths @ good[::2] == pytest.approx(1)
+    assert plot_pit({"one": frame()}).data[1].fill == "tozeroy"
+
+
+def test_coverage_against_width():
+    figure = plot_coverage_width({"good": frame(), "wide": frame(2.0)})
+    good, wide = figure.data
+    np.testing.assert_allclose(good.x, [0.2, 0.4, 0.6, 0.8], atol=0.02)
+    np.testing.assert_allclose(wide.y, 2 * np.asarray(good.y))
+    np.testing.assert_allclose(good.y, 2 * ndtri([0.6, 0.7, 0.8, 0.9]))
+    assert len(figure.layout.shapes) == 4
+
+
+def test_score_over_time():
+    stamps = pd.Index(pd.date_range("2024", periods=3, freq="D"), name="cutoff")
+    scores = pd.DataFrame({"WQL": [1.0, 2.0, 3.0]}, index=stamps)
+    figure = plot_score_over_time({"a": scores})
+    assert list(figure.data[0].y) == [1, 2, 3] and len(figure.data[0].x) == 3
+    with pytest.raises(ValueError, match="no metric 'QL'"):
+        plot_score_over_time({"a": scores}, metrics=("QL",))

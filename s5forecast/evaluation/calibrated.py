@@ -1,0 +1,118 @@
+"""CalibratedPredictor: any GluonTS predictor with calibrated quantiles."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from gluonts.dataset.common import DataEntry
+from gluonts.model.forecast import Forecast, QuantileForecast
+from gluonts.model.predictor import Predictor
+
+from s5forecast.evaluation.backtest import backtest
+from s5forecast.evaluation.calibrator import ConformalCalibrator
+from s5forecast.levels import DECILES, level_name
+
+CHUNK = 256
+
+
+class CalibratedPredictor(Predictor):
+    """Forecasts of a predictor at the levels of a calibrator, corrected by it.
+
+    Series without item_id go by their position, as in `backtest`.
+
+    Arguments:
+        predictor: any GluonTS predictor.
+        calibrator: fitted on its forecasts.
+    """
+
+    def __init__(self, predictor: Predictor, calibrator: ConformalCalibrator) -> None:
+        super().__init__(predictor.prediction_length, predictor.lead_time)
+        self.predictor = predictor
+        self.calibrator = calibrator
+
+    def predict(self, dataset: Iterable[DataEntry], **kwargs: Any) -> Iterator[QuantileForecast]:
+        """One forecast for each entry, in order: the mean as it was, and the calibrated levels.
+
+        Raises:
+            ValueError: a series or a step was not calibrated, or a forecast is NaN.
+        """
+        forecasts = enumerate(self.predictor.predict(dataset, **kwargs))
+        while chunk := list(islice(forecasts, CHUNK)):
+            yield from self._calibrated(chunk)
+
+    def serialize(self, path: Path) -> None:
+        """Write to an existing folder, the predictor to a folder therein as it does itself, the corrections as JSON."""
+        super().serialize(path)
+        (path / "predictor").mkdir(exist_ok=True)
+        self.predictor.serialize(path / "predictor")
+        (path / "calibrator.json").write_text(self.calibrator.to_json())
+
+    @classmethod
+    def deserialize(cls, path: Path, **kwargs: Any) -> CalibratedPredictor:
+        """Read what `serialize` wrote; further arguments, such as a device, go to the predictor's `deserialize`."""
+        calibrator = ConformalCalibrator.from_json((path / "calibrator.json").read_text())
+        return cls(Predictor.deserialize(path / "predictor", **kwargs), calibrator)
+
+    def _calibrated(self, numbered: list[tuple[int, Forecast]]) -> Iterator[QuantileForecast]:
+        columns = [level_name(level) for level in self.calibrator.levels_]
+        frame = pd.concat([_frame(forecast, number, columns) for number, forecast in numbered], ignore_index=True)
+        calibrated = self.calibrator.transform(frame)[["mean", *columns]].to_numpy()
+        arrays = calibrated.reshape(len(numbered), self.prediction_length, -1).swapaxes(1, 2)
+        for (_, forecast), array in zip(numbered, arrays, strict=True):
+            yield QuantileForecast(
+                forecast_arrays=array.astype(forecast.mean.dtype),
+                start_date=forecast.start_date,
+                forecast_keys=["mean", *columns],
+                item_id=forecast.item_id,
+                info=forecast.info,
+            )
+
+
+def calibrate(
+    predictor: Predictor,
+    data: Iterable[DataEntry],
+    prediction_length: int,
+    windows: int,
+    *,
+    step: int | None = None,
+    quantile_levels: Sequence[float] = DECILES,
+    method: str = "adaptive",
+    **options: Any,
+) -> CalibratedPredictor:
+    """The predictor with quantiles calibrated on the last windows of the data, which it must not have seen.
+
+    Arguments:
+        predictor: any GluonTS predictor.
+        data: GluonTS entries, `target` `[T]`.
+        prediction_length: steps H of a window.
+        windows: number of windows at the end of each series; level tau takes n scores with n >= tau / (1 - tau).
+        step: steps from one window to the next, `prediction_length` by default.
+        quantile_levels: levels to calibrate, in (0, 1).
+        method: a key of `METHODS`: "adaptive", "adaptive_cqr", "cqr", "cqr_symmetric" or "split".
+        options: of `ConformalCalibrator`: scale, per_item, per_step, learning_rate.
+
+    Raises:
+        ValueError: as `backtest` and `ConformalCalibrator`, naming the windows it takes where there are too few.
+    """
+    calibrator = ConformalCalibrator(method, **options)
+    past = backtest(
+        predictor,
+        data,
+        prediction_length=prediction_length,
+        windows=windows,
+        step=step,
+        quantile_levels=quantile_levels,
+    )
+    return CalibratedPredictor(predictor, calibrator.fit(past.forecasts))
+
+
+def _frame(forecast: Forecast, number: int, columns: list[str]) -> pd.DataFrame:
+    """A long frame in which the position stands for the cutoff, and the step for the time."""
+    values = {column: np.asarray(forecast[column], dtype=float) for column in ["mean", *columns]}
+    item = str(number) if forecast.item_id is None else forecast.item_id
+    return pd.DataFrame({"item_id": item, "cutoff": number, "timestamp": np.arange(len(values["mean"])), **values})

@@ -1,0 +1,251 @@
+"""ConformalCalibrator: frames of forecasts in, frames of calibrated forecasts out, as scikit-learn transforms."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from sklearn.base import BaseEstimator, TransformerMixin
+from sklearn.utils.validation import check_is_fitted
+
+from s5forecast.choices import choose
+from s5forecast.evaluation.arrays import ForecastArrays, rounded_counts
+from s5forecast.evaluation.conformal import METHODS, Method, corrections, needed_scores, outward, slopes
+from s5forecast.evaluation.metrics import quantile_columns
+from s5forecast.levels import level_name
+
+ALL_ITEMS, ALL_STEPS = "all", 0
+FORMAT_VERSION = 1
+
+
+class ConformalCalibrator(TransformerMixin, BaseEstimator):
+    """Corrects the quantiles of any forecaster by the scores of windows it had not seen.
+
+    Frames are long, as `Backtest.forecasts`: item_id, cutoff, timestamp, target and quantile columns such as "0.1".
+    Without item_id a frame is one series, without cutoff one window of each series. The mean is left as it is.
+    Windows whose quantiles are all whole numbers and none negative are taken for counts, and stay so.
+
+    Arguments:
+        method: a key of `METHODS`: "cqr" corrects each level by itself, "cqr_symmetric" both ends of an interval
+            alike, "split" puts symmetric intervals around the median; "adaptive" is cqr_symmetric and
+            "adaptive_cqr" cqr that follow the windows over time.
+        scale: unit of the scores, so that series may be pooled: "width" of the outermost interval of each step, or
+            the mean absolute error of the median of each "item" over the calibration windows. Where it is 0,
+            nothing is learnt and nothing moved.
+        per_item: a correction for each series instead of one for all; other series then raise an error.
+        per_step: a correction for each step of the horizon instead of one for all.
+        learning_rate: gamma in (0, 1], the share of a gap in coverage that one window closes; for adaptive methods.
+
+    Attributes:
+        levels_: of the quantiles.
+        corrections_: in units of the scale, a row for each group and a column for each level; item "all" and
+            step 0 stand for all of them.
+
+    Raises:
+        ValueError: for an unknown choice, too few windows for a level (naming how many it takes), quantiles of
+            other levels than calibrated, or a series or step without a correction.
+    """
+
+    def __init__(
+        self,
+        method: str = "adaptive",
+        *,
+        scale: str = "item",
+        per_item: bool = False,
+        per_step: bool = False,
+        learning_rate: float = 0.1,
+    ) -> None:
+        self.method = method
+        self.scale = scale
+        self.per_item = per_item
+        self.per_step = per_step
+        self.learning_rate = learning_rate
+
+    def fit(self, forecasts: pd.DataFrame, y: None = None) -> ConformalCalibrator:
+        """Learn the corrections from forecasts of past windows beside what happened; y has no meaning."""
+        method = self._checked_method()
+        arrays = ForecastArrays.from_frame(forecasts)
+        self.levels_ = arrays.levels.tolist()
+        self.item_scales_ = _median_errors(arrays) if self.scale == "item" else None
+        scores = self._scores(arrays, method)
+        seen = np.isfinite(scores[:, 0])
+        if not seen.any():
+            raise ValueError("there is nothing to learn from: no step has both a target and a scale above 0")
+        rows = pd.Series(np.flatnonzero(seen)).groupby(self._keys(arrays)[seen]).agg(list)
+        for key, index in zip(rows.index, rows, strict=True):
+            _check_count(key, self._needed(method), len(index), len(set(arrays.cutoff[index])))
+        found = np.array([corrections(scores[index], arrays.levels, method) for index in rows])
+        groups = pd.MultiIndex.from_tuples(rows.index, names=["item_id", "step"])
+        columns = [level_name(level) for level in self.levels_]
+        self.corrections_ = pd.DataFrame(found, groups, columns)
+        if method.follows:
+            found = np.array([slopes(scores[index], arrays.levels, method) for index in rows])
+            self.slopes_ = pd.DataFrame(found, groups, columns)
+            self.partial_fit(forecasts)
+        return self
+
+    def partial_fit(self, forecasts: pd.DataFrame, y: None = None) -> ConformalCalibrator:
+        """Follow further windows beside what happened, in the order of their cutoffs; for adaptive methods."""
+        check_is_fitted(self, "corrections_")
+        if not METHODS[self.method].follows:
+            raise ValueError(f"method {self.method!r} does not follow windows: fit again, or use 'adaptive'")
+        _, corrections = self._follow(self._checked_arrays(forecasts))
+        self.corrections_ = pd.DataFrame(corrections, self.corrections_.index, self.corrections_.columns)
+        return self
+
+    def transform(self, forecasts: pd.DataFrame) -> pd.DataFrame:
+        """The frame with corrected quantiles, ascending along the levels.
+
+        The adaptive method uses the targets of the frame: a window is corrected by those that were known at its
+        cutoff, and by none later. What it learns so is kept by `partial_fit` alone.
+        """
+        check_is_fitted(self, "corrections_")
+        method, arrays = METHODS[self.method], self._checked_arrays(forecasts)
+        if method.follows and np.isfinite(arrays.target).any():
+            moved, _ = self._follow(arrays)
+        else:
+            corrections = self.corrections_.to_numpy()[self._groups(arrays)]
+            moved = self._base(arrays, method) + self._scale(arrays) * corrections
+        moved = np.where(self._scale(arrays) > 0, moved, arrays.quantiles)
+        moved = np.where(arrays.counts, rounded_counts(moved, arrays.levels), moved)
+        columns = quantile_columns(forecasts).values()
+        dtypes = [np.result_type(forecasts[column].dtype, np.float32) for column in columns]
+        ascending = zip(columns, np.sort(moved, axis=1).T, dtypes, strict=True)
+        return forecasts.assign(**{column: values.astype(dtype) for column, values, dtype in ascending})
+
+    def to_json(self) -> str:
+        """The fitted calibrator as text for `from_json`."""
+        check_is_fitted(self, "corrections_")
+        state = {
+            "format_version": FORMAT_VERSION,
+            "parameters": self.get_params(),
+            "levels": self.levels_,
+            "groups": [list(key) for key in self.corrections_.index],
+            "corrections": self.corrections_.to_numpy().tolist(),
+        }
+        if METHODS[self.method].follows:
+            state["slopes"] = self.slopes_.to_numpy().tolist()
+        if self.item_scales_ is not None:
+            state["item_scales"] = [self.item_scales_.index.tolist(), self.item_scales_.tolist()]
+        return json.dumps(state, default=np.generic.item)
+
+    @classmethod
+    def from_json(cls, text: str) -> ConformalCalibrator:
+        """Read what `to_json` wrote; raises ValueError if a later version wrote it."""
+        state = json.loads(text)
+        if state["format_version"] > FORMAT_VERSION:
+            raise ValueError("the calibration was written by a later version; update s5forecast")
+        calibrator = cls(**state["parameters"])
+        calibrator.levels_ = state["levels"]
+        columns = [level_name(level) for level in state["levels"]]
+        groups = pd.MultiIndex.from_tuples(map(tuple, state["groups"]), names=["item_id", "step"])
+        calibrator.corrections_ = pd.DataFrame(state["corrections"], groups, columns)
+        if "slopes" in state:
+            calibrator.slopes_ = pd.DataFrame(state["slopes"], groups, columns)
+        items, values = state.get("item_scales", ([], []))
+        calibrator.item_scales_ = pd.Series(values, pd.Index(items, dtype=object)) if items else None
+        return calibrator
+
+    def _follow(self, arrays: ForecastArrays) -> tuple[np.ndarray, np.ndarray]:
+        """Corrected quantiles `[M, Q]`, each window with what was known at its cutoff, and the corrections after."""
+        theta, slopes = self.corrections_.to_numpy().copy(), self.slopes_.to_numpy()
+        groups, scale = self._groups(arrays), self._scale(arrays)
+        moved = np.empty_like(arrays.quantiles)
+        useful = np.isfinite(arrays.target) & (scale[:, 0] > 0)
+        unknown = useful.copy()
+
+        method, sign = METHODS[self.method], outward(arrays.levels)
+        shares = method.shares(arrays.levels)
+
+        def learn(happened: np.ndarray) -> None:
+            within = arrays.inside(moved) if method.symmetric else arrays.within(moved)
+            found = pd.DataFrame(within[happened]).groupby(groups[happened]).mean()
+            theta[found.index] += self.learning_rate * slopes[found.index] * sign * (shares - found.to_numpy())
+
+        issued = np.zeros_like(useful)
+        for cutoff in np.unique(arrays.cutoff):
+            if issued.any():
+                happened = unknown & issued & (arrays.timestamp <= cutoff)
+                if happened.any():
+                    learn(happened)
+                    unknown &= ~happened
+            now = arrays.cutoff == cutoff
+            moved[now] = arrays.quantiles[now] + scale[now] * theta[groups[now]]
+            issued |= now
+        if unknown.any():
+            learn(unknown)
+        return moved, theta
+
+    def _scores(self, arrays: ForecastArrays, method: Method) -> np.ndarray:
+        """How far outside of what is corrected the target lies, `[M, Q]` in units of the scale; NaN: not known."""
+        scale = self._scale(arrays)
+        known = np.where(scale > 0, scale, np.nan)
+        away = outward(arrays.levels) * (arrays.target[:, None] - self._base(arrays, method))
+        return (np.maximum(away, away[:, arrays.opposite]) if method.symmetric else away) / known
+
+    def _base(self, arrays: ForecastArrays, method: Method) -> np.ndarray:
+        return np.broadcast_to(arrays.median, arrays.quantiles.shape) if method.around_median else arrays.quantiles
+
+    def _scale(self, arrays: ForecastArrays) -> np.ndarray:
+        """Unit of the scores, `[M, 1]`."""
+        if self.item_scales_ is None:
+            return arrays.width
+        place = self.item_scales_.index.get_indexer(pd.Index(arrays.item))
+        if (place < 0).any():
+            raise ValueError(f"series {arrays.item[place < 0][0]!r} was not calibrated: use scale='width'")
+        return self.item_scales_.to_numpy()[place, None]
+
+    def _keys(self, arrays: ForecastArrays) -> pd.Index:
+        """The group of each row: its series or all, its step or all."""
+        items = arrays.item if self.per_item else np.full(len(arrays.item), ALL_ITEMS, dtype=object)
+        steps = arrays.step if self.per_step else np.full(len(arrays.item), ALL_STEPS)
+        return pd.Index(zip(items, steps.tolist(), strict=True), tupleize_cols=False)
+
+    def _groups(self, arrays: ForecastArrays) -> np.ndarray:
+        """The row of `corrections_` for each row, `[M]`."""
+        keys = self._keys(arrays)
+        place = self.corrections_.index.to_flat_index().get_indexer(keys)
+        if (place < 0).any():
+            item, step = keys[place < 0][0]
+            which = f"series {item!r}" + (f", step {step}," if self.per_step else "")
+            raise ValueError(f"{which} was not calibrated: calibrate on it, or pool by per_item=False, per_step=False")
+        return place
+
+    def _checked_arrays(self, forecasts: pd.DataFrame) -> ForecastArrays:
+        arrays = ForecastArrays.from_frame(forecasts)
+        if arrays.levels.tolist() != self.levels_:
+            raise ValueError(f"calibrated are the levels {self.levels_}, the forecasts have {arrays.levels.tolist()}")
+        return arrays
+
+    def _checked_method(self) -> Method:
+        if self.scale not in ("width", "item"):
+            raise ValueError(f"unknown scale {self.scale!r}; choose one of 'width', 'item'")
+        if not 0 < self.learning_rate <= 1:
+            raise ValueError(f"learning_rate must be in (0, 1], got {self.learning_rate!r}")
+        return choose(METHODS, self.method, "method")
+
+    def _needed(self, method: Method) -> tuple[float, int]:
+        """The level that takes the most scores, and how many."""
+        shares = method.shares(np.array(self.levels_))
+        needed = {level: needed_scores(share) for level, share in zip(self.levels_, shares, strict=True)}
+        return max(needed.items(), key=lambda pair: pair[1])
+
+
+def _median_errors(arrays: ForecastArrays) -> pd.Series:
+    """Mean absolute error of the median of each series; 0 where it was never observed."""
+    return pd.Series(abs(arrays.target - arrays.median[:, 0])).groupby(arrays.item, sort=False).mean().fillna(0.0)
+
+
+def _check_count(key: Any, needed: tuple[float, int], count: int, windows: int) -> None:
+    level, least = needed
+    if count < least:
+        item, step = key
+        which = "" if item == ALL_ITEMS else f" of series {item!r}"
+        which += "" if step == ALL_STEPS else f" at step {step}"
+        raise ValueError(
+            f"level {level_name(level)} needs {least} calibration scores{which}, {windows} windows give {count}: "
+            f"calibrate on at least {-(-least * windows // count)} windows, pool by per_item=False and "
+            "per_step=False, or leave the level out"
+        )

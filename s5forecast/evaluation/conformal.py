@@ -1,0 +1,93 @@
+"""Conformal calibration: quantiles moved by what earlier windows say they were off.
+
+With y the target, q the forecast of level tau, m that of level 0.5, s the scale of a forecast, n calibration scores:
+
+    cqr            E = (y - q) / s,  q + s E_(k),  k = ceil((n + 1) tau) for tau > 1/2, mirrored for tau < 1/2
+    cqr_symmetric  E = max(l - y, y - u) / s of an interval [l, u] of share p, l - s E_(k), u + s E_(k),
+                   k = ceil((n + 1) p)
+    split          R = |y - m| / s,  m +- s R_(k),  k = ceil((n + 1) p)
+    adaptive       l - s theta, u + s theta, where theta starts as E_(k) and then follows the windows:
+                   theta += gamma g (p - share of the last window inside)
+    adaptive_cqr   the same of each tail by itself
+
+g, the slope of the scores' quantile function at p, makes gamma the share of a gap in coverage that one window
+closes, as in ACI. Where scores are exchangeable, the share inside lies in [p, p + 1 / (n + 1)]. The adaptive forms
+need no such assumption: over T windows the share inside is p + O(1 / (gamma T)).
+
+References:
+    Conformalized quantile regression (Romano, Patterson, Candes, 2019): cqr, here with a tail on either side.
+    A comparison of some conformal quantile regression methods (Sesia, Candes, 2020): scores in units of the width.
+    Distribution-free predictive inference for regression (Lei et al., 2018): split.
+    Adaptive conformal inference under distribution shift (Gibbs, Candes, 2021).
+    Conformal PID control for time series prediction (Angelopoulos, Candes, Tibshirani, 2023): quantile tracking.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from s5forecast.evaluation.arrays import DUST
+
+
+class Method(NamedTuple):
+    """What a method moves, whether both ends of an interval together, and whether it follows the windows."""
+
+    around_median: bool = False
+    symmetric: bool = False
+    follows: bool = False
+
+    def shares(self, levels: np.ndarray) -> np.ndarray:
+        """The share of the scores within the correction of each level, `[Q]`: of an interval, or of a tail."""
+        return abs(2 * levels - 1) if self.symmetric else np.maximum(levels, 1 - levels)
+
+
+METHODS: dict[str, Method] = {
+    "cqr": Method(),
+    "cqr_symmetric": Method(symmetric=True),
+    "split": Method(around_median=True, symmetric=True),
+    "adaptive_cqr": Method(follows=True),
+    "adaptive": Method(symmetric=True, follows=True),
+}
+"""Name -> method of `ConformalCalibrator`."""
+
+
+def conformal_quantile(scores: np.ndarray, share: float) -> float:
+    """The ceil((n + 1) share)-th smallest of n scores; a further, exchangeable one exceeds it with at most 1 - share.
+
+    Raises:
+        ValueError: there are fewer scores than `needed_scores(share)`.
+    """
+    rank = max(1, int(np.ceil((len(scores) + 1) * share - DUST)))
+    if rank > len(scores):
+        raise ValueError(f"a share of {share:.4g} needs {needed_scores(share)} scores, there are {len(scores)}")
+    return float(np.partition(scores, rank - 1)[rank - 1])
+
+
+def needed_scores(share: float) -> int:
+    """The fewest scores that have a conformal quantile of this share: n >= share / (1 - share)."""
+    return max(1, int(np.ceil(share / (1 - share) - DUST)))
+
+
+def outward(levels: np.ndarray) -> np.ndarray:
+    """-1 for levels below 1/2, 1 for the others."""
+    return np.where(levels < 0.5, -1.0, 1.0)
+
+
+def corrections(scores: np.ndarray, levels: np.ndarray, method: Method) -> np.ndarray:
+    """One for each level, `[Q]` in the unit of the outward scores `[n, Q]`; of symmetric methods 0 at the median."""
+    found = [
+        conformal_quantile(column, share) if level != 0.5 else float(np.median(column)) * (not method.symmetric)
+        for column, share, level in zip(scores.T, method.shares(levels), levels, strict=True)
+    ]
+    return outward(levels) * found
+
+
+def slopes(scores: np.ndarray, levels: np.ndarray, method: Method) -> np.ndarray:
+    """Slope of the scores' quantile function at the share of each level, at least their mean absolute deviation."""
+    shares = method.shares(levels)
+    reach = np.minimum(shares, 1 - shares) / 2
+    ends = [np.quantile(x, (share - h, share + h)) for x, share, h in zip(scores.T, shares, reach, strict=True)]
+    spread = abs(scores - np.median(scores, axis=0)).mean(axis=0)
+    return np.maximum(np.diff(ends, axis=1)[:, 0] / (2 * np.maximum(reach, DUST)), spread) * (shares > 0)

@@ -1,0 +1,88 @@
+"""Tables of a report as HTML: the leaderboard, and how often one model beats another."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from html import escape
+
+import numpy as np
+import pandas as pd
+
+from s5forecast.evaluation.backtest import Backtest
+
+TIMES = {"fit_seconds": "seconds to fit", "predict_seconds": "seconds to predict"}
+HIGHER_IS_BETTER = ("skill",)
+NEITHER = ("PIT", "reliability", "width", "sum_num", "mean_absolute_label", "sum_absolute_label", "sum_error")
+SIGNIFICANT = 0.05
+
+
+def leaderboard(backtests: Mapping[str, Backtest]) -> pd.DataFrame:
+    """Metrics and seconds, one row per model."""
+    table = pd.concat([one.metrics.set_axis([name]) for name, one in backtests.items()]).rename_axis("model")
+    times = [column for column in TIMES if column in table]
+    return table[[*table.columns.difference(times, sort=False), *times]]
+
+
+def leaderboard_table(metrics: pd.DataFrame) -> str:
+    """A row for each model, the best of each metric marked."""
+    best = metrics.apply(_best).to_numpy()
+    head = "".join(f"<th>{escape(_heading(str(column)))}</th>" for column in metrics)
+    rows = [
+        f"<tr><th>{escape(str(name))}</th>{''.join(map(_cell, values, marks))}</tr>"
+        for name, values, marks in zip(metrics.index, metrics.to_numpy(dtype=float), best, strict=True)
+    ]
+    return f"<table><thead><tr><th>model</th>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table>"
+
+
+def pairwise_table(pairs: pd.DataFrame) -> str:
+    """Of pairs (model, other) with wins and p_value: models in rows, others in columns, shares of windows won."""
+    names = list(dict.fromkeys(pairs.index.get_level_values(0)))
+    head = "".join(f"<th>{escape(str(name))}</th>" for name in names)
+    rows = []
+    for model in names:
+        cells = [_wins(pairs.loc[(model, other)]) if other != model else "<td>–</td>" for other in names]
+        rows.append(f"<tr><th>{escape(str(model))}</th>{''.join(cells)}</tr>")
+    return f"<table><thead><tr><th>wins of … over</th>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table>"
+
+
+def number(value: float) -> str:
+    """Three to four digits; a dash for what is not finite."""
+    if not np.isfinite(value):
+        return "–"
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3f}" if abs(value) < 10 else f"{value:.1f}"
+
+
+def is_error(column: str) -> bool:
+    """Whether a column of a leaderboard is a loss, the lower the better."""
+    return column not in (*TIMES, *HIGHER_IS_BETTER, "rank") and not column.startswith(("coverage_", *NEITHER))
+
+
+def _wins(pair: pd.Series) -> str:
+    alpha = round(0.7 * abs(pair["wins"] - 0.5), 3)
+    color = f"rgba(27, 127, 196, {alpha})" if pair["wins"] >= 0.5 else f"rgba(213, 94, 0, {alpha})"
+    text = f"{100 * pair['wins']:.0f} %"
+    if pair["p_value"] < SIGNIFICANT:
+        text = f"<strong>{text} *</strong>"
+    span = f"{100 * pair['wins_lower']:.0f} to {100 * pair['wins_upper']:.0f} %, p = {number(pair['p_value'])}"
+    return f'<td style="background: {color}" title="{span}">{text}</td>'
+
+
+def _cell(value: float, best: bool) -> str:
+    return f'<td class="best">{number(value)}</td>' if best else f"<td>{number(value)}</td>"
+
+
+def _best(column: pd.Series) -> pd.Series:
+    """Where a metric is at its best: nearest to nominal for coverage; nowhere for times and what has no best."""
+    name = str(column.name)
+    if name in TIMES or name.startswith(NEITHER) or len(column) == 1:
+        return pd.Series(False, index=column.index)
+    if name in HIGHER_IS_BETTER:
+        return column == column.max()
+    share = float(name.removeprefix("coverage_")) / 100 if name.startswith("coverage_") else None
+    distance = column if share is None else (column - share).abs()
+    return distance == distance.min()
+
+
+def _heading(column: str) -> str:
+    share = column.removeprefix("coverage_")
+    return TIMES.get(column, column) if share == column else f"coverage of {share} %"

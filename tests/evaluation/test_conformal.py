@@ -1,0 +1,188 @@
+"""Conformal calibration: finite-sample coverage, order, scale, following a shift, saving."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy.special import ndtri
+
+from s5forecast.evaluation.backtest import backtest
+from s5forecast.evaluation.baselines import SeasonalNaivePredictor
+from s5forecast.evaluation.calibrated import CalibratedPredictor, calibrate
+from s5forecast.evaluation.calibration import interval_coverage
+from s5forecast.evaluation.calibrator import ConformalCalibrator
+from s5forecast.evaluation.conformal import METHODS, conformal_quantile, needed_scores
+
+LEVELS = (0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95)
+NAMES = [str(level) for level in LEVELS]
+
+
+def frame(windows=60, H=3, items=("a", "b"), spread=1.0, seed=0, start="2024-01-01", noise=None):
+    """Normal targets, of series b 100 times as large, and forecasts that are `spread` times as wide as they are."""
+    rng = np.random.default_rng(seed)
+    parts = []
+    for window in range(windows):
+        cutoff = pd.Timestamp(start) + pd.Timedelta(hours=window * H)
+        for number, item in enumerate(items):
+            unit = 100.0**number
+            target = unit * (1 if noise is None else noise[window]) * rng.normal(size=H)
+            keys = {"item_id": item, "cutoff": cutoff, "timestamp": pd.date_range(cutoff, periods=H + 1, freq="h")[1:]}
+            quantiles = {name: unit * spread * ndtri(level) for name, level in zip(NAMES, LEVELS, strict=True)}
+            parts.append(pd.DataFrame({**keys, "target": target, **quantiles}))
+    return pd.concat(parts, ignore_index=True)
+
+
+@pytest.mark.parametrize("share", [0.5, 0.8, 0.9])
+@pytest.mark.parametrize("n", [9, 19, 40])
+def test_split_conformal_has_its_exact_finite_sample_coverage(n, share):
+    scores = np.random.default_rng(0).exponential(size=(20_000, n + 1))
+    covered = np.mean([row[-1] <= conformal_quantile(row[:-1], share) for row in scores])
+    assert covered == pytest.approx(np.ceil((n + 1) * share - 1e-9) / (n + 1), abs=0.01)
+
+
+def test_the_fewest_scores():
+    assert [needed_scores(share) for share in (0.5, 0.9, 0.95, 0.975)] == [1, 9, 19, 39]
+    with pytest.raises(ValueError, match="needs 9 scores, there are 8"):
+        conformal_quantile(np.arange(8.0), 0.9)
+    assert conformal_quantile(np.arange(9.0), 0.9) == 8
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("options", [{}, {"per_item": True}, {"per_step": True}, {"scale": "item"}], ids=str)
+def test_too_narrow_forecasts_become_calibrated(method, options):
+    raw = frame(300, spread=0.4, seed=1, start="2025-01-01")
+    calibrated = ConformalCalibrator(method, **options).fit(frame(200, spread=0.4)).transform(raw)
+    found = interval_coverage(calibrated)
+    np.testing.assert_allclose(found["observed"], found["level"], atol=0.05)
+    assert (np.diff(calibrated[NAMES], axis=1) >= 0).all()
+    pd.testing.assert_frame_equal(calibrated.drop(columns=NAMES), raw.drop(columns=NAMES))
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_quantiles_stay_in_order_where_corrections_cross(method):
+    rng = np.random.default_rng(0)
+    wild = frame(40)
+    wild[NAMES] = np.sort(rng.standard_cauchy(wild[NAMES].shape), axis=1)
+    corrected = ConformalCalibrator(method, learning_rate=1.0).fit(wild).transform(wild)
+    assert (np.diff(corrected[NAMES], axis=1) >= 0).all()
+
+
+@pytest.mark.parametrize("scale", ["width", "item"])
+@pytest.mark.parametrize("method", METHODS)
+def test_equivariant_to_the_scale_and_the_place_of_each_series(method, scale):
+    past, later = frame(30, spread=0.5), frame(10, spread=0.5, seed=1, start="2024-02-01")
+
+    def moved(data):
+        values = data.copy()
+        for item, (factor, shift) in {"a": (1e6, 3e6), "b": (1e-6, -1e-4)}.items():
+            rows = data["item_id"] == item
+            values.loc[rows, ["target", *NAMES]] = factor * data.loc[rows, ["target", *NAMES]] + shift
+        return values
+
+    one = ConformalCalibrator(method, scale=scale).fit(past).transform(later)
+    other = ConformalCalibrator(method, scale=scale).fit(moved(past)).transform(moved(later))
+    np.testing.assert_allclose(other[NAMES], moved(one)[NAMES], rtol=1e-7)
+
+
+@pytest.mark.parametrize("method", [name for name in METHODS if METHODS[name].follows])
+def test_coverage_in_the_long_run_on_a_series_that_shifts(method):
+    noise = np.concatenate([np.ones(100), np.full(150, 4.0), np.full(150, 0.5)])
+    everything = frame(400, H=8, noise=noise)
+    first = everything["cutoff"] < everything["cutoff"].unique()[50]
+    adaptive = ConformalCalibrator(method).fit(everything[first]).transform(everything[~first])
+    fixed = ConformalCalibrator("cqr").fit(everything[first]).transform(everything[~first])
+    found, missed = interval_coverage(adaptive), interval_coverage(fixed)
+    np.testing.assert_allclose(found["observed"], found["level"], atol=0.03)
+    assert (abs(missed["observed"] - missed["level"]) > 0.05).any()
+
+
+def test_adapting_never_looks_ahead():
+    past, later = frame(40), frame(20, seed=1, start="2024-02-01")
+    calibrator = ConformalCalibrator("adaptive").fit(past)
+    before = calibrator.transform(later)
+    cut = later["cutoff"].unique()[10]
+    planted = later.assign(target=later["target"].where(later["timestamp"] <= cut, 1e9))
+    after = calibrator.transform(planted)
+    same = later["cutoff"] <= cut
+    pd.testing.assert_frame_equal(before.loc[same, NAMES], after.loc[same, NAMES])
+    assert (before.loc[~same, NAMES] != after.loc[~same, NAMES]).any(axis=None)
+
+
+def test_following_windows_one_by_one_equals_following_them_together():
+    past, later = frame(40), frame(20, seed=1, start="2024-02-01", spread=0.5)
+    together = ConformalCalibrator("adaptive").fit(past).partial_fit(later)
+    single = ConformalCalibrator("adaptive").fit(past)
+    for _, window in later.groupby("cutoff"):
+        single.partial_fit(window)
+    np.testing.assert_allclose(together.corrections_, single.corrections_)
+    with pytest.raises(ValueError, match="does not follow"):
+        ConformalCalibrator("cqr").fit(past).partial_fit(later)
+
+
+def test_counts_stay_counts():
+    rng = np.random.default_rng(0)
+    counts = frame(60)
+    counts["target"] = rng.poisson(3.0, len(counts))
+    counts[NAMES] = [2.0, 2.0, 3.0, 3.0, 3.0, 4.0, 4.0]
+    corrected = ConformalCalibrator("cqr").fit(counts).transform(counts)[NAMES].to_numpy()
+    assert (corrected == corrected.round()).all() and (corrected >= 0).all() and (corrected[:, -1] > 4).all()
+
+
+def test_no_width_is_left_alone_and_missing_targets_left_out():
+    flat = frame(30)
+    flat.loc[::2, NAMES] = 7.0
+    holes = pd.concat([flat, frame(30, seed=5).assign(target=np.nan, item_id="c")])
+    one, other = (ConformalCalibrator("cqr", scale="width").fit(data) for data in (flat, holes))
+    pd.testing.assert_frame_equal(one.corrections_, other.corrections_)
+    assert (one.transform(flat).loc[::2, NAMES] == 7.0).all(axis=None)
+
+
+def test_float32_in_float32_out():
+    data = frame(30).astype({name: np.float32 for name in NAMES})
+    assert (ConformalCalibrator().fit(data).transform(data)[NAMES].dtypes == np.float32).all()
+
+
+def test_errors_name_what_is_wrong():
+    with pytest.raises(ValueError, match=r"needs 19 calibration scores of series 'a' at step 1.*at least 19 windows"):
+        ConformalCalibrator("cqr", per_item=True, per_step=True).fit(frame(12))
+    fitted = ConformalCalibrator("cqr", per_item=True).fit(frame(30))
+    with pytest.raises(ValueError, match="series 'new' was not calibrated"):
+        fitted.transform(frame(2, items=("new",)))
+    with pytest.raises(ValueError, match="calibrated are the levels"):
+        fitted.transform(frame(2).drop(columns="0.5"))
+    with pytest.raises(ValueError, match="choose one of"):
+        ConformalCalibrator("magic").fit(frame(30))
+    with pytest.raises(ValueError, match="nothing to learn"):
+        ConformalCalibrator("cqr").fit(frame(30).assign(target=np.nan))
+
+
+@pytest.mark.parametrize("options", [{}, {"per_item": True}, {"scale": "item"}, {"per_step": True}], ids=str)
+@pytest.mark.parametrize("method", METHODS)
+def test_json_keeps_everything(method, options):
+    fitted = ConformalCalibrator(method, **options).fit(frame(60))
+    again = ConformalCalibrator.from_json(fitted.to_json())
+    later = frame(5, seed=2, start="2025-01-01")
+    pd.testing.assert_frame_equal(fitted.transform(later), again.transform(later))
+    assert again.get_params() == fitted.get_params()
+
+
+@pytest.mark.parametrize("per_item", [False, True])
+def test_a_calibrated_predictor_is_a_gluonts_predictor(tmp_path, per_item):
+    rng = np.random.default_rng(0)
+    start = pd.Period("2024-01-01", "h")
+    data = [
+        {"item_id": name, "start": start, "target": np.sin(np.arange(700) / 4) + rng.standard_t(3, size=700)}
+        for name in ("x", "y")
+    ]
+    inner = SeasonalNaivePredictor(4, 25)
+    calibrated = calibrate(inner, data, 4, windows=60, quantile_levels=LEVELS, method="cqr", per_item=per_item)
+    calibrated.serialize(tmp_path)
+    again = CalibratedPredictor.deserialize(tmp_path)
+    assert sorted(path.suffix for path in tmp_path.rglob("*") if path.is_file()) == [".json"] * 4
+    found, read = list(calibrated.predict(data)), list(again.predict(data))
+    for one, other, entry in zip(found, read, data, strict=True):
+        assert one.item_id == entry["item_id"] and one.start_date == start + 700
+        np.testing.assert_array_equal(one.forecast_array, other.forecast_array)
+    raw = backtest(inner, data, prediction_length=4, windows=60, quantile_levels=LEVELS).forecasts
+    expected = calibrated.calibrator.transform(raw)
+    shown = backtest(calibrated, data, prediction_length=4, windows=60, quantile_levels=LEVELS).forecasts
+    pd.testing.assert_frame_equal(shown, expected)
