@@ -144,12 +144,29 @@ class TrainingWindows:
 
     Cuts leave a full horizon where the series is long enough; a shorter one is trained on what there is.
 
+    Arguments:
+        store: the series.
+        batch_size, num_batches: windows of a batch, batches of an epoch.
+        generator: source of randomness.
+        prior: further series, of which ``prior_share`` of the windows come; :meth:`draw` leaves them out.
+
     Raises:
         ValueError: if no series has a value before a step that could be forecast.
     """
 
-    def __init__(self, store: SeriesStore, *, batch_size: int, num_batches: int, generator: torch.Generator) -> None:
+    def __init__(
+        self,
+        store: SeriesStore,
+        *,
+        batch_size: int,
+        num_batches: int,
+        generator: torch.Generator,
+        prior: SeriesStore | None = None,
+        prior_share: float = 0.0,
+    ) -> None:
         self.store = store
+        self.prior = prior
+        self.prior_share = prior_share
         self.batch_size = batch_size
         self.num_batches = num_batches
         self.generator = generator
@@ -164,13 +181,28 @@ class TrainingWindows:
 
     def __iter__(self) -> Iterator[Batch]:
         for _ in range(self.num_batches):
-            yield self.draw(self.batch_size)
+            yield self._mixed(self.batch_size)
 
     def draw(self, count: int) -> Batch:
-        index = self.usable[torch.randint(len(self.usable), (count,), generator=self.generator)]
-        lowest, highest = cut_range(self.store, index)
+        """Windows of the series alone."""
+        return self._drawn(self.store, self.usable, count)
+
+    def _mixed(self, count: int) -> Batch:
+        if self.prior is None:
+            return self.draw(count)
+        of_prior = int((torch.rand(count, generator=self.generator) < self.prior_share).sum())
+        if of_prior == 0:
+            return self.draw(count)
+        further = self._drawn(self.prior, torch.arange(len(self.prior)), of_prior)
+        if of_prior == count:
+            return further
+        return Batch(*map(torch.cat, zip(self.draw(count - of_prior), further, strict=True)))
+
+    def _drawn(self, store: SeriesStore, usable: Tensor, count: int) -> Batch:
+        index = usable[torch.randint(len(usable), (count,), generator=self.generator)]
+        lowest, highest = cut_range(store, index)
         share = torch.rand(count, generator=self.generator, dtype=torch.float64)
-        return self.store.gather(index, lowest + (share * (highest - lowest + 1)).long())
+        return store.gather(index, lowest + (share * (highest - lowest + 1)).long())
 
 
 class LastWindows:

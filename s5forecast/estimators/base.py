@@ -6,6 +6,8 @@ from pathlib import Path
 from threading import RLock
 from typing import Any
 
+import numpy as np
+import torch
 from gluonts.core.component import validated
 from gluonts.dataset.common import Dataset
 from gluonts.dataset.stat import calculate_dataset_statistics
@@ -14,6 +16,7 @@ from gluonts.torch.model.predictor import PyTorchPredictor
 from gluonts.torch.util import resolve_device
 from gluonts.transform import Identity, Transformation
 
+from s5forecast.data.prior import prior_store
 from s5forecast.data.series import read_series
 from s5forecast.data.windows import Batch, LastWindows, SeriesStore, TrainingWindows, WindowSpec
 from s5forecast.estimators.network import ForecastNetwork
@@ -75,6 +78,10 @@ class ForecastEstimator(PyTorchLightningEstimator):
     def create_network(self) -> ForecastNetwork:
         """The untrained network."""
 
+    def prior_share(self, store: SeriesStore) -> float:
+        """Share of the training windows that are of synthetic series."""
+        return 0.0
+
     @classmethod
     def derive_auto_fields(cls, train_iter: Iterable) -> dict[str, Any]:
         """The number of features of a dataset, for ``from_inputs``."""
@@ -94,12 +101,17 @@ class ForecastEstimator(PyTorchLightningEstimator):
         return ForecastModule(self.create_network(), self.lr, self.ssm_lr, self.weight_decay, self.warmup)
 
     def create_training_data_loader(self, data: Dataset, module: ForecastModule, **kwargs: Any) -> TrainingWindows:
+        store = self._store(data)
+        share = self.prior_share(store)
         with seeded(self.seed) as generator:
+            source = np.random.default_rng(int(torch.randint(2**31, (), generator=generator)))
             return TrainingWindows(
-                self._store(data),
+                store,
                 batch_size=self.batch_size,
                 num_batches=self.num_batches_per_epoch,
                 generator=generator,
+                prior=prior_store(store, source) if share > 0 else None,
+                prior_share=share,
             )
 
     def create_validation_data_loader(self, data: Dataset, module: ForecastModule, **kwargs: Any) -> Iterable[Batch]:

@@ -10,8 +10,9 @@ from torch import Tensor, nn
 from s5forecast.choices import choose
 from s5forecast.data.features import default_context_length, default_lags, default_patch_length, num_calendar_features
 from s5forecast.data.frequency import Frequency
+from s5forecast.data.prior import default_prior_share
 from s5forecast.data.scaling import SCALINGS
-from s5forecast.data.windows import Batch, TrainingWindows, WindowSpec
+from s5forecast.data.windows import Batch, SeriesStore, TrainingWindows, WindowSpec
 from s5forecast.distributions import is_real, make_output
 from s5forecast.estimators.base import ForecastEstimator, check_positive, checked_cardinality
 from s5forecast.estimators.network import ForecastNetwork, check_support
@@ -126,6 +127,8 @@ class S5Estimator(ForecastEstimator):
         width, num_layers, state_size: size of the network: features, blocks, states of each block.
         layer: a key of ``ssm.LAYERS``; layer_kwargs: its further arguments.
         activation, dropout: of each block.
+        synthetic_share: of the training windows, in [0, 1]; what keeps a small data set from being learnt by heart.
+            Chosen by the number of observations when not given; 0 for an output of limited support.
         num_feat_dynamic_real, num_past_feat_dynamic_real: covariates known over the horizon, and not.
         num_feat_static_real, num_feat_static_cat, cardinality: static features, categories of each.
         lr, ssm_lr, weight_decay, warmup: learning rates of the network and of the state-space dynamics, weight
@@ -159,6 +162,7 @@ class S5Estimator(ForecastEstimator):
         layer_kwargs: dict[str, Any] | None = None,
         activation: str = "half_glu2",
         dropout: float = 0.1,
+        synthetic_share: float | None = None,
         num_feat_dynamic_real: int = 0,
         num_past_feat_dynamic_real: int = 0,
         num_feat_static_real: int = 0,
@@ -212,6 +216,9 @@ class S5Estimator(ForecastEstimator):
             num_feat_static_cat=num_feat_static_cat,
         )
         self.output = make_output(distr_output, DECILES if quantile_levels is None else quantile_levels)
+        if synthetic_share is not None and not 0 <= synthetic_share <= 1:
+            raise ValueError(f"synthetic_share must lie in [0, 1], got {synthetic_share}")
+        self.synthetic_share = synthetic_share
         self.cardinality = checked_cardinality(cardinality, num_feat_static_cat)
         self.network_kwargs = {
             "width": width,
@@ -225,6 +232,14 @@ class S5Estimator(ForecastEstimator):
 
     def window_spec(self) -> WindowSpec:
         return self.spec
+
+    def prior_share(self, store: SeriesStore) -> float:
+        """Of synthetic series, which have no bounds: none where the output has."""
+        if not is_real(self.output):
+            return 0.0
+        if self.synthetic_share is not None:
+            return self.synthetic_share
+        return default_prior_share(int(store.mask.sum()))
 
     def create_network(self) -> DirectNetwork:
         return DirectNetwork(self.spec, self.output, self.cardinality, **self.network_kwargs)

@@ -1,0 +1,45 @@
+"""A store of synthetic series that look, to a network, like further series of a data set."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from s5forecast.data.series import Series
+from s5forecast.data.synthetic import synthetic_series
+from s5forecast.data.windows import SeriesStore
+
+COUNT = 500
+# Observations at which half of the windows are synthetic.
+HALF = 20_000
+
+
+def default_prior_share(num_observations: int) -> float:
+    """``1 / (1 + n / n_half)``: nearly all of the windows for a handful of values, few for a long record."""
+    return 1 / (1 + num_observations / HALF)
+
+
+def prior_store(store: SeriesStore, rng: np.random.Generator) -> SeriesStore:
+    """Synthetic series with the seasons, the time and the sizes of those of the ``store``, their features unknown."""
+    spec = store.spec
+    window = spec.context_length + spec.prediction_length
+    enough = 4 * window + 2 * max(spec.lags, default=0)
+    length = min(max(3 * window, int(store.length.max())), enough)
+    models = [store.series[i] for i in rng.integers(len(store), size=COUNT)]
+    values = synthetic_series(COUNT, length, spec.frequency.seasons, rng)
+    return SeriesStore([_like(model, row, store) for model, row in zip(models, values, strict=True)], spec)
+
+
+def _like(model: Series, values: np.ndarray, store: SeriesStore) -> Series:
+    """Mean and spread of the ``model``, and its time from the first step on."""
+    steps = len(values) + store.spec.prediction_length
+    spread = np.nanstd(model.target) or 1.0
+    values = (values - values.mean()) / max(float(values.std()), 1e-6) * spread + np.nanmean(model.target)
+    return model._replace(
+        item_id=None,
+        info=None,
+        time=model.time[0] + store.spec.frequency.multiple * np.arange(steps),
+        target=values,
+        covariates=np.full((steps, model.covariates.shape[1]), np.nan, dtype=np.float32),
+        static_real=np.full_like(model.static_real, np.nan),
+        static_cat=np.full_like(model.static_cat, -1),
+    )
