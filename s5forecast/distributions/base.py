@@ -152,9 +152,6 @@ class ForecastOutput(DistributionOutput):
         )
         return loss.to(target.dtype)
 
-    def __repr__(self) -> str:
-        return f"{type(self).__name__}()"
-
 
 class _Widened(torch.autograd.Function):
     @staticmethod

@@ -8,6 +8,7 @@ from torch import Tensor
 from torch.distributions import LogNormal as TorchLogNormal
 
 from s5forecast.distributions.base import ForecastDistribution, ForecastOutput
+from s5forecast.distributions.special import ndtr
 
 
 class LogNormal(ForecastDistribution, TorchLogNormal):
@@ -20,7 +21,7 @@ class LogNormal(ForecastDistribution, TorchLogNormal):
 
     def partial_mean(self, value: Tensor) -> Tensor:
         z = (value.log() - self.loc) / self.scale
-        return self.mean * torch.special.ndtr(z - self.scale)
+        return self.mean * ndtr(z - self.scale)
 
     @property
     def gini_mean_difference(self) -> Tensor:

@@ -13,7 +13,7 @@ from s5forecast.distributions.poisson import CountDistribution
 from s5forecast.distributions.special import implicit
 from s5forecast.distributions.zero_inflated import ZeroInflated
 
-BISECTIONS = 80
+BISECTIONS = 64
 
 
 class Mixture(ForecastDistribution):
@@ -45,6 +45,7 @@ class Mixture(ForecastDistribution):
         with torch.no_grad():
             ends = self._stack(lambda one: one.icdf(value))
             low, high = ends.amin(-1), ends.amax(-1)
+            high = torch.where(self.cdf(low) >= value, low, high)  # the lower end may have a probability of its own
             for _ in range(BISECTIONS):
                 middle = low + (high - low) / 2
                 reached = self.cdf(middle) >= value
@@ -153,6 +154,3 @@ class MixtureOutput(ForecastOutput):
         """The arguments of each component."""
         rest = iter(args)
         return [[next(rest) for _ in one.args_dim] for one in self.components]
-
-    def __repr__(self) -> str:
-        return f"MixtureOutput({self.components})"

@@ -3,9 +3,10 @@
 import math
 from typing import Any, ClassVar
 
+import numpy as np
 import torch
 import torch.nn.functional as F
-from scipy import stats
+from scipy import special, stats
 from torch import Tensor
 from torch.distributions import NegativeBinomial as TorchNegativeBinomial
 
@@ -13,6 +14,8 @@ from s5forecast.distributions.base import ForecastOutput
 from s5forecast.distributions.poisson import CountDistribution, sample_poisson
 from s5forecast.distributions.special import betainc, from_scipy
 
+# Standard deviation of counts whose quantiles are as good as continuous, and which scipy is slow at.
+GAMMA_FROM = 1e6
 NODES = 160
 REACH = 17.0
 
@@ -31,7 +34,7 @@ class NegativeBinomial(CountDistribution, TorchNegativeBinomial):
 
     def icdf(self, value: Tensor) -> Tensor:
         value = value.to(self.logits.dtype)
-        return from_scipy(stats.nbinom.ppf, value, self.total_count, torch.sigmoid(-self.logits.double())).to(value)
+        return from_scipy(_quantile, value, self.total_count, self.logits)
 
     def sample(self, sample_shape: Any = ()) -> Tensor:
         with torch.no_grad():
@@ -56,6 +59,16 @@ class NegativeBinomial(CountDistribution, TorchNegativeBinomial):
         cosine = 2 * torch.sigmoid(2 * s)  # 1 - cos t
         integrand = -torch.expm1(-r * torch.log1p(2 * v / r * cosine)) * torch.exp(-s)
         return (integrand.sum(0) * width / math.pi).to(self.logits.dtype)
+
+
+def _quantile(level: np.ndarray, size: np.ndarray, logits: np.ndarray) -> np.ndarray:
+    """Where the spread is large, of a gamma distribution with the same mean and variance."""
+    level, size, logits = np.broadcast_arrays(level, size, logits)
+    mean = size * np.exp(logits)
+    small = mean * (1 + mean / size) < GAMMA_FROM**2
+    concentration = mean / (1 + mean / size)
+    large = np.rint(special.gammaincinv(concentration, level) * mean / concentration)
+    return np.where(small, stats.nbinom.ppf(level, size, np.where(small, special.expit(-logits), 0.5)), large)
 
 
 class NegativeBinomialOutput(ForecastOutput):

@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.distributions import Normal as TorchNormal
 
 from s5forecast.distributions.base import ForecastDistribution, ForecastOutput
+from s5forecast.distributions.special import ndtr
 
 
 class Normal(ForecastDistribution, TorchNormal):
@@ -19,7 +20,7 @@ class Normal(ForecastDistribution, TorchNormal):
     def expected_distance(self, value: Tensor) -> Tensor:
         z = (value - self.loc) / self.scale
         density = torch.exp(-(z**2) / 2) / math.sqrt(2 * math.pi)
-        return self.scale * (z * (2 * torch.special.ndtr(z) - 1) + 2 * density)
+        return self.scale * (z * (2 * ndtr(z) - 1) + 2 * density)
 
     @property
     def gini_mean_difference(self) -> Tensor:

@@ -1,5 +1,6 @@
 """Distribution functions that torch lacks, or has without all gradients."""
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -9,6 +10,11 @@ from torch import Tensor
 
 # Of the central difference, relative: it balances truncation against rounding in float64.
 STEP = 1e-5
+
+
+def ndtr(x: Tensor) -> Tensor:
+    """Standard normal distribution function, with all digits in the lower tail, where torch's own loses them."""
+    return torch.special.erfc(-x / math.sqrt(2)) / 2
 
 
 def gammainc(a: Tensor, x: Tensor) -> Tensor:

@@ -11,6 +11,7 @@ from torch.distributions.constraints import Constraint
 
 from s5forecast.distributions.base import ForecastDistribution, ForecastOutput
 from s5forecast.distributions.normal import positive_scale
+from s5forecast.distributions.special import ndtr
 
 # The parent's location stays this many scales from the bounds: beyond, a smaller scale gives the same exponential.
 FARTHEST = 8.0
@@ -38,7 +39,7 @@ class TruncatedNormal(ForecastDistribution):
             self._side * low, self._side * high
         )  # fmt: skip
         self._low, self._high = low, high
-        self._mass = torch.special.ndtr(self._b) - torch.special.ndtr(self._a)
+        self._mass = ndtr(self._b) - ndtr(self._a)
 
     @property
     def support(self) -> Constraint:
@@ -50,14 +51,15 @@ class TruncatedNormal(ForecastDistribution):
 
     def cdf(self, value: Tensor) -> Tensor:
         z = self._side * self._clipped(value)
-        below = (torch.special.ndtr(z) - torch.special.ndtr(self._a)) / self._mass
-        above = (torch.special.ndtr(self._b) - torch.special.ndtr(z)) / self._mass
+        below = (ndtr(z) - ndtr(self._a)) / self._mass
+        above = (ndtr(self._b) - ndtr(z)) / self._mass
         return torch.where(self._side > 0, below, above)
 
     def icdf(self, value: Tensor) -> Tensor:
         share = torch.where(self._side > 0, value, 1 - value)
-        z = self._side * torch.special.ndtri(torch.special.ndtr(self._a) + share * self._mass)
-        return (self.loc + self.scale * z).clamp(self.lower, self.upper)
+        limits = torch.finfo(self.loc.dtype)
+        below = (ndtr(self._a) + share * self._mass).clamp(limits.tiny, 1 - limits.eps)
+        return (self.loc + self.scale * self._side * torch.special.ndtri(below)).clamp(self.lower, self.upper)
 
     def sample(self, sample_shape: Any = ()) -> Tensor:
         with torch.no_grad():
@@ -130,9 +132,6 @@ class TruncatedNormalOutput(ForecastOutput):
     @property
     def value_in_support(self) -> float:
         return min(max(0.0, self.lower), self.upper)
-
-    def __repr__(self) -> str:
-        return f"TruncatedNormalOutput(lower={self.lower}, upper={self.upper})"
 
 
 def _between(lower: float, upper: float) -> Constraint:

@@ -75,6 +75,10 @@ class ForecastEstimator(PyTorchLightningEstimator):
     def create_network(self) -> ForecastNetwork:
         """The untrained network."""
 
+    def fit_output(self, store: SeriesStore, from_predictor: PyTorchPredictor | None) -> None:
+        """Before the network is made: what of its output is taken from the training data."""
+        return
+
     @classmethod
     def derive_auto_fields(cls, train_iter: Iterable) -> dict[str, Any]:
         """The number of features of a dataset, for ``from_inputs``."""
@@ -93,7 +97,9 @@ class ForecastEstimator(PyTorchLightningEstimator):
     def create_lightning_module(self) -> ForecastModule:
         return ForecastModule(self.create_network(), self.lr, self.ssm_lr, self.weight_decay, self.warmup)
 
-    def create_training_data_loader(self, data: Dataset, module: ForecastModule, **kwargs: Any) -> TrainingWindows:
+    def create_training_data_loader(
+        self, data: Dataset, module: ForecastModule | None = None, **kwargs: Any
+    ) -> TrainingWindows:
         with seeded(self.seed) as generator:
             return TrainingWindows(
                 self._store(data),
@@ -135,8 +141,9 @@ class ForecastEstimator(PyTorchLightningEstimator):
             ValueError: for data that does not fit, before training starts.
         """
         with _TRAINING, seeded(self.seed):
+            windows = self.create_training_data_loader(training_data)
+            self.fit_output(windows.store, from_predictor)
             module = self.create_lightning_module()
-            windows = self.create_training_data_loader(training_data, module)
             validation = (
                 None if validation_data is None else self.create_validation_data_loader(validation_data, module)
             )
