@@ -100,7 +100,7 @@ class ForecastOutput(DistributionOutput):
     float64 and returned in the type of the target.
     """
 
-    # Which arguments are moved by the seasonal offset of a head, before the domain map, and how: see ``nn.heads.LINKS``.
+    # Which arguments a head moves by its seasonal offset, before the domain map, and through which of its links.
     offsets: ClassVar[dict[str, str]] = {}
     takes_loc: ClassVar[bool] = True
 
@@ -112,7 +112,7 @@ class ForecastOutput(DistributionOutput):
     @property
     def support(self) -> Constraint:
         """The values there can be."""
-        return self.distr_cls.support  # type: ignore[attr-defined]
+        return self.distr_cls.support
 
     @property
     def event_shape(self) -> tuple:
@@ -160,7 +160,7 @@ class _Widened(torch.autograd.Function):
         return x.double()
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> Tensor:  # type: ignore[override]
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
         return gradient.clamp(-LARGEST_GRADIENT, LARGEST_GRADIENT).to(ctx.dtype)
 
 

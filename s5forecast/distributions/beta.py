@@ -26,8 +26,7 @@ class OpenUnitInterval(Constraint):
 class Beta(ForecastDistribution, TorchBeta):
     """Beta distribution of a mean and a concentration, with quantiles and a CRPS in closed form."""
 
-    arg_constraints: ClassVar[dict] = {}
-    support = OpenUnitInterval()
+    support = OpenUnitInterval()  # type: ignore[assignment]
 
     def __init__(self, mean: Tensor, concentration: Tensor, validate_args: Any = None) -> None:
         TorchBeta.__init__(self, mean * concentration, (1 - mean) * concentration, validate_args=validate_args)

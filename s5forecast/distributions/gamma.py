@@ -16,8 +16,7 @@ from s5forecast.distributions.special import from_scipy, gammainc, implicit
 class Gamma(ForecastDistribution, TorchGamma):
     """Gamma distribution of a mean and a concentration, with quantiles and a CRPS in closed form."""
 
-    arg_constraints: ClassVar[dict] = {}
-    support = constraints.positive
+    support = constraints.positive  # type: ignore[assignment]
 
     def __init__(self, mean: Tensor, concentration: Tensor, validate_args: Any = None) -> None:
         TorchGamma.__init__(self, concentration, concentration / mean, validate_args=validate_args)

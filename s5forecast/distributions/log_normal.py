@@ -14,8 +14,6 @@ from s5forecast.distributions.special import ndtr
 class LogNormal(ForecastDistribution, TorchLogNormal):
     """Log-normal distribution of a median and a standard deviation of the logarithm."""
 
-    arg_constraints: ClassVar[dict] = {}
-
     def __init__(self, median: Tensor, sigma: Tensor, validate_args: Any = None) -> None:
         TorchLogNormal.__init__(self, median.log(), sigma, validate_args=validate_args)
 

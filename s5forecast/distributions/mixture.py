@@ -126,8 +126,9 @@ class MixtureOutput(ForecastOutput):
         self.takes_loc = all(one.takes_loc for one in components)  # type: ignore[misc]
 
     def domain_map(self, *args: Tensor) -> tuple[Tensor, ...]:
-        *args, logits = args
-        mapped = [one.domain_map(*part) for one, part in zip(self.components, self._parts(args), strict=True)]
+        *of_components, logits = args
+        parts = zip(self.components, self._parts(of_components), strict=True)
+        mapped = [one.domain_map(*part) for one, part in parts]
         return *(arg for part in mapped for arg in part), logits
 
     @property

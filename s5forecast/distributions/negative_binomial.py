@@ -23,8 +23,6 @@ REACH = 17.0
 class NegativeBinomial(CountDistribution, TorchNegativeBinomial):
     """Negative binomial distribution of a mean and a dispersion, with quantiles and a CRPS."""
 
-    arg_constraints: ClassVar[dict] = {}
-
     def __init__(self, mean: Tensor, dispersion: Tensor, validate_args: Any = None) -> None:
         logits = torch.log(mean) + torch.log(dispersion)
         TorchNegativeBinomial.__init__(self, 1 / dispersion, logits=logits, validate_args=validate_args)

@@ -15,8 +15,6 @@ from s5forecast.distributions.special import ndtr
 class Normal(ForecastDistribution, TorchNormal):
     """Normal distribution with a CRPS in closed form."""
 
-    arg_constraints = TorchNormal.arg_constraints
-
     def expected_distance(self, value: Tensor) -> Tensor:
         z = (value - self.loc) / self.scale
         density = torch.exp(-(z**2) / 2) / math.sqrt(2 * math.pi)

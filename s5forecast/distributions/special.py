@@ -58,7 +58,7 @@ class _Special(torch.autograd.Function):
         return function(*shapes, x)
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple:  # type: ignore[override]
+    def backward(ctx: Any, gradient: Tensor) -> tuple:
         x, *shapes = ctx.saved_tensors
         of_x = gradient * ctx.density(*shapes, x) if ctx.needs_input_grad[2] else None
         of_shapes = (

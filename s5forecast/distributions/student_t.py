@@ -16,8 +16,6 @@ from s5forecast.distributions.special import from_scipy, implicit, stdtr
 class StudentT(ForecastDistribution, TorchStudentT):
     """Student's t distribution with quantiles and, for ``df > 1``, a CRPS in closed form."""
 
-    arg_constraints = TorchStudentT.arg_constraints
-
     def cdf(self, value: Tensor) -> Tensor:
         return stdtr(self.df, (value - self.loc) / self.scale)
 

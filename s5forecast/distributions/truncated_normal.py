@@ -110,7 +110,7 @@ class TruncatedNormalOutput(ForecastOutput):
         super().__init__()
         self.lower = -math.inf if lower is None else lower
         self.upper = math.inf if upper is None else upper
-        if not self.lower < self.upper or math.isinf(self.lower) and math.isinf(self.upper):
+        if not self.lower < self.upper or (math.isinf(self.lower) and math.isinf(self.upper)):
             raise ValueError(f"bounds must increase, at least one of them given; got lower={lower}, upper={upper}")
 
     @classmethod

@@ -95,8 +95,8 @@ class ZeroInflatedOutput(ForecastOutput):
 
     @classmethod
     def domain_map(cls, *args: Tensor) -> tuple[Tensor, ...]:
-        *args, zero_logit = args
-        return *cls.base.domain_map(*args), zero_logit.clamp(-LARGEST_LOGIT, LARGEST_LOGIT).squeeze(-1)
+        *of_base, zero_logit = args
+        return *cls.base.domain_map(*of_base), zero_logit.clamp(-LARGEST_LOGIT, LARGEST_LOGIT).squeeze(-1)
 
     @property
     def support(self) -> Constraint:
