@@ -47,6 +47,7 @@ MEMBERS = {
     "mixture_of_counts": MixtureOutput([PoissonOutput(), ZeroInflatedNegativeBinomialOutput()]),
     "mixture_of_amounts": MixtureOutput([HurdleLogNormalOutput(), TruncatedNormalOutput()]),
 }
+TRAINED_BY = [(name, loss) for name, output in MEMBERS.items() for loss in losses_of(output)]
 COUNT = 6
 LEVELS = torch.tensor([0.001, 0.05, 0.3, 0.5, 0.7, 0.95, 0.999], dtype=torch.float64)
 SCALES = [1e-9, 1.0, 1e9]
@@ -72,11 +73,11 @@ def parts(output):
 
 def raw_arguments(output, spread=1.0, count=COUNT, dtype=torch.float64, seed=0):
     generator = torch.Generator().manual_seed(seed)
-    # shares away from the ends
-    centres = [-1.0, 3.0] if isinstance(output, BetaOutput) else [0.5] * len(output.args_dim)
+    # tails light enough for a variance to be seen in samples, shares away from the ends
+    centres = {"df": 10.0, **({"mean": -1.0, "concentration": 3.0} if isinstance(output, BetaOutput) else {})}
     return [
-        spread * torch.randn(count, size, generator=generator, dtype=dtype) + centre
-        for size, centre in zip(output.args_dim.values(), centres, strict=True)
+        spread * torch.randn(count, size, generator=generator, dtype=dtype) + centres.get(name.split("_")[0], 0.5)
+        for name, size in output.args_dim.items()
     ]
 
 
@@ -121,7 +122,7 @@ def test_the_density_adds_up_to_one(output, k):
     lower, upper = bounds(distribution, k)
     atom = distribution.cdf(torch.zeros(COUNT, dtype=torch.float64))[k].item() if has_atom(output) else 0.0
     total = integral(distribution, lambda p, F, x: p, k, lower, upper)
-    assert atom + total == pytest.approx(1, abs=1e-5)
+    assert atom + total == pytest.approx(1, abs=1e-4)
 
 
 def test_quantiles_invert_the_distribution_function(output):
@@ -142,8 +143,8 @@ def test_quantiles_invert_the_distribution_function(output):
 def test_moments_and_crps_match_samples(output):
     torch.manual_seed(1)
     distribution = distribution_of(output)
-    samples = distribution.sample((100_000,))
-    assert samples.shape == (100_000, COUNT) and output.support.check(samples).all()
+    samples = distribution.sample((20_000,))
+    assert samples.shape == (20_000, COUNT) and output.support.check(samples).all()
     error = samples.std(0) / len(samples) ** 0.5
     assert ((samples.mean(0) - distribution.mean).abs() < 5 * error).all()
     squares = (samples - samples.mean(0)) ** 2
@@ -196,11 +197,10 @@ def test_the_crps_is_the_integral_of_its_definition(output):
     assert found == pytest.approx(expected, rel=1e-4)
 
 
-@pytest.mark.parametrize("loss", ["nll", "crps", "quantile"])
+@pytest.mark.parametrize(("name", "loss"), TRAINED_BY)
 @pytest.mark.parametrize("scale", SCALES)
-def test_loss_and_gradients_are_finite_at_extremes(output, scale, loss):
-    if loss not in losses_of(output):
-        pytest.skip("not a loss of this output")
+def test_loss_and_gradients_are_finite_at_extremes(name, loss, scale):
+    output = MEMBERS[name]
     ratios = torch.tensor([0, 1e-12, 1e-3, 1, 1e3, 1e6, 1e9, 1e12], dtype=torch.float64)
     ratios = torch.cat([ratios, -ratios])
     targets = ratios * scale
@@ -233,20 +233,31 @@ def test_values_stay_in_the_support_when_scaled(output, scale):
     assert (distribution.crps(samples[0]) >= -1e-6 * distribution.gini_mean_difference).all()
 
 
-def test_scaling_is_affine(output):
-    scale = torch.full((COUNT,), 3.0, dtype=torch.float64)
-    loc = torch.full((COUNT,), -2.0, dtype=torch.float64)
-    if not output.takes_loc:
-        with pytest.raises(ValueError, match="give no loc"):
-            distribution_of(output, loc=loc, scale=scale)
-    if are_counts(output):  # the mean is scaled, the values stay whole
-        assert torch.allclose(distribution_of(output, scale=scale).mean, 3 * distribution_of(output).mean)
+def test_a_location_is_refused_where_the_support_is_limited(output):
+    loc = torch.zeros(COUNT, dtype=torch.float64)
+    if output.takes_loc:
+        assert torch.allclose(distribution_of(output, loc=loc).mean, distribution_of(output).mean)
         return
-    if output.support not in (constraints.real, constraints.positive, constraints.nonnegative):
-        pytest.skip("bounds that do not scale")
-    loc = loc if is_real(output) else None
-    base, scaled = distribution_of(output), distribution_of(output, loc=loc, scale=scale)
+    with pytest.raises(ValueError, match="give no loc"):
+        distribution_of(output, loc=loc)
+
+
+@pytest.mark.parametrize("name", [name for name in MEMBERS if are_counts(MEMBERS[name])])
+def test_the_mean_of_counts_is_scaled(name):
+    scale = torch.full((COUNT,), 3.0, dtype=torch.float64)
+    assert torch.allclose(distribution_of(MEMBERS[name], scale=scale).mean, 3 * distribution_of(MEMBERS[name]).mean)
+
+
+SCALABLE = (constraints.real, constraints.positive, constraints.nonnegative)
+
+
+@pytest.mark.parametrize("name", [name for name in MEMBERS if MEMBERS[name].support in SCALABLE])
+def test_scaling_is_affine(name):
+    output = MEMBERS[name]
     shift = -2.0 if is_real(output) else 0.0
+    scale = torch.full((COUNT,), 3.0, dtype=torch.float64)
+    loc = torch.full_like(scale, shift) if is_real(output) else None
+    base, scaled = distribution_of(output), distribution_of(output, loc=loc, scale=scale)
     x = base.icdf(torch.tensor([0.9], dtype=torch.float64))
     y = shift + 3 * x
     assert torch.allclose(scaled.log_prob(y), base.log_prob(x) - np.log(3))
@@ -274,10 +285,9 @@ def test_single_precision_stays_single_precision(output):
     assert all(x.dtype == torch.float32 and torch.isfinite(x).all() for x in found)
 
 
-@pytest.mark.parametrize("loss", ["nll", "crps", "quantile"])
-def test_gradients_match_differences(output, loss):
-    if loss not in losses_of(output):
-        pytest.skip("not a loss of this output")
+@pytest.mark.parametrize(("name", "loss"), TRAINED_BY)
+def test_gradients_match_differences(name, loss):
+    output = MEMBERS[name]
     raw = [x.requires_grad_() for x in raw_arguments(output, count=2)]
     middle = torch.tensor([0.37], dtype=torch.float64)
     target = output.distribution(output.domain_map(*raw)).icdf(middle).detach()

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from gluonts.torch.distributions import SplicedBinnedParetoOutput
+from gluonts.torch.distributions import ISQFOutput
 
 from s5forecast.distributions import (
     LOSSES,
@@ -51,7 +51,7 @@ def test_the_quantile_loss_of_a_distribution_is_that_of_its_quantiles():
 def test_defaults_and_refusals():
     assert check_loss(None, QuantileOutput(LEVELS)) == "quantile" and check_loss(None, NormalOutput()) == "nll"
     assert losses_of(HurdleLogNormalOutput()) == list(LOSSES) and losses_of(PoissonOutput()) == ["nll", "crps"]
-    assert losses_of(SplicedBinnedParetoOutput(-1, 1, 10)) == ["nll"]
+    assert losses_of(ISQFOutput(5, [0.1, 0.9])) == ["nll"]
     with pytest.raises(ValueError, match="cannot be trained by loss='quantile'; choose one of 'nll', 'crps'"):
         check_loss("quantile", PoissonOutput())
     with pytest.raises(ValueError, match="multivariate"):
