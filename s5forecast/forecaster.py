@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 from gluonts.core.serde import dump_json, load_json
+from gluonts.torch.distributions import Output
 from sklearn.base import BaseEstimator, clone
 from sklearn.utils.validation import check_is_fitted
 
@@ -68,6 +69,7 @@ class S5Forecaster(BaseEstimator):
 
     Attributes:
         predictor_: the trained GluonTS predictor.
+        output_: what its forecasts are: the one picked, where that was left to the data.
         frequency_: of the training frame.
         fit_seconds_: time to fit.
         calibrator_: corrects the quantiles of every forecast, after :meth:`calibrate`.
@@ -225,6 +227,12 @@ class S5Forecaster(BaseEstimator):
         if hasattr(model, "calibrator_"):
             result = replace(result, forecasts=model.calibrator_.transform(result.forecasts))
         return replace(result, fit_seconds=model.fit_seconds_)
+
+    @property
+    def output_(self) -> Output:
+        """The distribution of the forecasts: the one picked, where that was left to the data."""
+        check_is_fitted(self, "predictor_")
+        return self.predictor_.output
 
     def to_gluonts(self, df: pd.DataFrame, future: pd.DataFrame | None = None) -> list[dict[str, Any]]:
         """The series of a frame as GluonTS entries, as :attr:`predictor_` and any other predictor take them.

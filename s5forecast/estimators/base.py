@@ -82,6 +82,10 @@ class ForecastEstimator(PyTorchLightningEstimator):
         """Share of the training windows that are of synthetic series."""
         return 0.0
 
+    def fit_output(self, store: SeriesStore, from_predictor: PyTorchPredictor | None) -> None:
+        """Before the network is made: what of its output is taken from the training data."""
+        return
+
     @classmethod
     def derive_auto_fields(cls, train_iter: Iterable) -> dict[str, Any]:
         """The number of features of a dataset, for ``from_inputs``."""
@@ -101,18 +105,7 @@ class ForecastEstimator(PyTorchLightningEstimator):
         return ForecastModule(self.create_network(), self.lr, self.ssm_lr, self.weight_decay, self.warmup)
 
     def create_training_data_loader(self, data: Dataset, module: ForecastModule, **kwargs: Any) -> TrainingWindows:
-        store = self._store(data)
-        share = self.prior_share(store)
-        with seeded(self.seed) as generator:
-            source = np.random.default_rng(int(torch.randint(2**31, (), generator=generator)))
-            return TrainingWindows(
-                store,
-                batch_size=self.batch_size,
-                num_batches=self.num_batches_per_epoch,
-                generator=generator,
-                prior=prior_store(store, source) if share > 0 else None,
-                prior_share=share,
-            )
+        return self._training_windows(self._store(data))
 
     def create_validation_data_loader(self, data: Dataset, module: ForecastModule, **kwargs: Any) -> Iterable[Batch]:
         windows = LastWindows(self._store(data), batch_size=self.predict_batch_size, known=True)
@@ -147,8 +140,10 @@ class ForecastEstimator(PyTorchLightningEstimator):
             ValueError: for data that does not fit, before training starts.
         """
         with _TRAINING, seeded(self.seed):
+            store = self._store(training_data)
+            self.fit_output(store, from_predictor)
             module = self.create_lightning_module()
-            windows = self.create_training_data_loader(training_data, module)
+            windows = self._training_windows(store)
             validation = (
                 None if validation_data is None else self.create_validation_data_loader(validation_data, module)
             )
@@ -172,6 +167,19 @@ class ForecastEstimator(PyTorchLightningEstimator):
     def train(self, training_data: Dataset, validation_data: Dataset | None = None, **kwargs: Any) -> S5Predictor:
         """Train and return the predictor; arguments as :meth:`train_model`."""
         return self.train_model(training_data, validation_data, **kwargs).predictor
+
+    def _training_windows(self, store: SeriesStore) -> TrainingWindows:
+        share = self.prior_share(store)
+        with seeded(self.seed) as generator:
+            source = np.random.default_rng(int(torch.randint(2**31, (), generator=generator)))
+            return TrainingWindows(
+                store,
+                batch_size=self.batch_size,
+                num_batches=self.num_batches_per_epoch,
+                generator=generator,
+                prior=prior_store(store, source) if share > 0 else None,
+                prior_share=share,
+            )
 
     def _store(self, data: Dataset) -> SeriesStore:
         spec = self.window_spec()

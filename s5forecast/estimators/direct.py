@@ -1,10 +1,12 @@
 """S5Estimator: the whole horizon in one pass."""
 
+import logging
 from typing import Any
 
 import torch
 from gluonts.core.component import validated
 from gluonts.torch.distributions import Output
+from gluonts.torch.model.predictor import PyTorchPredictor
 from torch import Tensor, nn
 
 from s5forecast.choices import choose
@@ -13,7 +15,7 @@ from s5forecast.data.frequency import Frequency
 from s5forecast.data.prior import default_prior_share
 from s5forecast.data.scaling import SCALINGS
 from s5forecast.data.windows import Batch, SeriesStore, TrainingWindows, WindowSpec
-from s5forecast.distributions import is_real, make_output
+from s5forecast.distributions import AUTO, OutputChoice, check_loss, choose_output, is_real, make_output
 from s5forecast.estimators.base import ForecastEstimator, check_positive, checked_cardinality
 from s5forecast.estimators.network import ForecastNetwork, check_support
 from s5forecast.estimators.outputs import Prediction
@@ -22,6 +24,7 @@ from s5forecast.nn import ACTIVATIONS, CategoryEmbedding, Encoder, OutputHead, P
 from s5forecast.ssm import LAYERS
 
 FITTING_WINDOWS = 512
+logger = logging.getLogger(__name__)
 
 
 class DirectNetwork(ForecastNetwork):
@@ -47,9 +50,13 @@ class DirectNetwork(ForecastNetwork):
         activation: str,
         dropout: float,
         patch_length: int,
+        loss: str | None = None,
+        quantile_levels: list[float] | None = None,
     ) -> None:
         super().__init__()
         self.spec, self.output = spec, output
+        self.training_loss = check_loss(loss, output)
+        self.quantile_levels = list(DECILES) if quantile_levels is None else quantile_levels
         num_covariates = spec.num_feat_dynamic_real + spec.num_past_feat_dynamic_real
         self.covariates = Standardization(num_covariates)
         self.statics = Standardization(spec.num_feat_static_real + 2)
@@ -94,7 +101,7 @@ class DirectNetwork(ForecastNetwork):
         horizon = slice(self.spec.context_length, None)
         mask = batch.mask[:, horizon]
         target = torch.where(mask > 0, batch.target, self.output.value_in_support)
-        loss = self(batch).loss(batch.values[:, horizon], target)
+        loss = self(batch).loss(batch.values[:, horizon], target, self.training_loss, self.quantile_levels)
         return (loss * mask).sum() / mask.sum().clamp(min=1)
 
     def _inputs(self, batch: Batch) -> Tensor:
@@ -121,9 +128,11 @@ class S5Estimator(ForecastEstimator):
         lags_seq: distances at which earlier values are shown and may be repeated; by frequency when not given.
         scaling: ``"standard"``, ``"last"``, ``"mean"`` or ``"none"``: what normalises a window.
         patch_length: neighbouring steps that the encoder sees as one; chosen from the context when not given.
-        distr_output: ``"quantile"``, ``"student_t"``, ``"normal"``, ``"negative_binomial"``, GluonTS's
-            ``LaplaceOutput()`` or an output of your own.
-        quantile_levels: of the quantile output, which is trained at the deciles too.
+        distr_output: a key of ``distributions.DISTRIBUTIONS``, an output of yours or of GluonTS, or ``"auto"``, which
+            picks one by the training data (``distributions.choose_output``), logs it and keeps it as ``auto_output``.
+        quantile_levels: of the quantile output and the quantile loss, which are trained at the deciles too.
+        loss: a key of ``distributions.LOSSES``: ``"nll"``, ``"crps"`` or ``"quantile"``; by default the quantile loss
+            for quantiles, the negative log-likelihood for others.
         width, num_layers, state_size: size of the network: features, blocks, states of each block.
         layer: a key of ``ssm.LAYERS``; layer_kwargs: its further arguments.
         activation, dropout: of each block.
@@ -155,6 +164,7 @@ class S5Estimator(ForecastEstimator):
         patch_length: int | None = None,
         distr_output: Any = "quantile",
         quantile_levels: list[float] | None = None,
+        loss: str | None = None,
         width: int = 64,
         num_layers: int = 2,
         state_size: int = 64,
@@ -215,7 +225,12 @@ class S5Estimator(ForecastEstimator):
             num_feat_static_real=num_feat_static_real,
             num_feat_static_cat=num_feat_static_cat,
         )
-        self.output = make_output(distr_output, DECILES if quantile_levels is None else quantile_levels)
+        self.quantile_levels = list(DECILES) if quantile_levels is None else quantile_levels
+        self.auto_output: OutputChoice | None = None
+        self.automatic = distr_output == AUTO
+        self.output = make_output("normal" if self.automatic else distr_output, self.quantile_levels)
+        self.loss = loss
+        check_loss(loss, self.output)
         if synthetic_share is not None and not 0 <= synthetic_share <= 1:
             raise ValueError(f"synthetic_share must lie in [0, 1], got {synthetic_share}")
         self.synthetic_share = synthetic_share
@@ -228,6 +243,8 @@ class S5Estimator(ForecastEstimator):
             "activation": activation,
             "dropout": dropout,
             "patch_length": patch_length,
+            "loss": loss,
+            "quantile_levels": sorted({*DECILES, *self.quantile_levels}),
         }
 
     def window_spec(self) -> WindowSpec:
@@ -240,6 +257,18 @@ class S5Estimator(ForecastEstimator):
         if self.synthetic_share is not None:
             return self.synthetic_share
         return default_prior_share(int(store.mask.sum()))
+
+    def fit_output(self, store: SeriesStore, from_predictor: PyTorchPredictor | None) -> None:
+        """For ``distr_output="auto"``: take the output of a predictor to start from, else the one the data suggest."""
+        if not self.automatic:
+            return
+        if from_predictor is not None:
+            self.output = from_predictor.network.output
+            return
+        self.auto_output = choose_output([series.target for series in store.series])
+        self.output = make_output(self.auto_output.name, self.quantile_levels)
+        logger.info("distr_output='auto': %r, as %s", *self.auto_output)
+        check_loss(self.loss, self.output)
 
     def create_network(self) -> DirectNetwork:
         return DirectNetwork(self.spec, self.output, self.cardinality, **self.network_kwargs)

@@ -10,7 +10,7 @@ from gluonts.torch.distributions import Output
 from torch import Tensor, nn
 
 from s5forecast.data.windows import Batch, SeriesStore, TrainingWindows
-from s5forecast.distributions import is_real
+from s5forecast.distributions import is_real, support
 from s5forecast.estimators.outputs import Prediction
 from s5forecast.estimators.paths import SamplePaths
 
@@ -45,10 +45,10 @@ def check_support(output: Output, store: SeriesStore) -> None:
         return
     for position, series in enumerate(store.series):
         observed = torch.from_numpy(series.target[~np.isnan(series.target)])
-        outside = ~output.distr_cls.support.check(observed)
+        outside = ~support(output).check(observed)
         if outside.any():
             name = position if series.item_id is None else series.item_id
             raise ValueError(
                 f"series {name!r}: {type(output).__name__} cannot give the value {observed[outside][0].item():g} "
-                "of target; choose another distr_output"
+                "of target; choose another distr_output, or 'auto'"
             )

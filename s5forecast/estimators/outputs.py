@@ -16,7 +16,8 @@ from torch import Tensor
 from torch.distributions import Distribution
 
 from s5forecast.data.series import Series
-from s5forecast.distributions import QuantileOutput
+from s5forecast.distributions import LOSSES, QuantileOutput, check_loss
+from s5forecast.levels import DECILES
 
 _ANY_PERIOD = pd.Period("1970-01-01", "D")
 
@@ -37,11 +38,17 @@ class Prediction:
     counts: Tensor  # [B, 1] bool, whether the values are whole numbers, none of them negative
     _quantile: dict[float, np.ndarray] = field(default_factory=dict, repr=False)  # level -> [B, H]
 
-    def loss(self, values: Tensor, target: Tensor) -> Tensor:
-        """Loss ``[B, H]`` of the normalised ``values``, or of the ``target`` as it is where it cannot be shifted."""
+    def loss(
+        self, values: Tensor, target: Tensor, loss: str | None = None, levels: Sequence[float] = DECILES
+    ) -> Tensor:
+        """Loss ``[B, H]`` of the normalised ``values``, or of the ``target`` as it is where it cannot be shifted.
+
+        ``loss`` is a key of ``LOSSES``, the output's own for ``None``; ``levels`` are those of the quantile loss.
+        """
+        evaluate = LOSSES[check_loss(loss, self.output)]
         if self.offset is None:
-            return self.output.loss(target, self.args, scale=self.scale.to(target.dtype).expand_as(target))
-        return self.output.loss(values - self.offset, self.args)
+            return evaluate(self.output, target, self.args, self.scale.to(target.dtype).expand_as(target), levels)
+        return evaluate(self.output, values - self.offset, self.args, None, levels)
 
     def mean(self) -> np.ndarray:
         """``[B, H]``."""

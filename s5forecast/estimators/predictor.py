@@ -11,6 +11,7 @@ import torch
 from gluonts.core.component import validated
 from gluonts.dataset.common import Dataset
 from gluonts.model.forecast import Forecast
+from gluonts.torch.distributions import Output
 from gluonts.torch.model.predictor import PyTorchPredictor
 from gluonts.torch.util import resolve_device
 from gluonts.transform import Identity
@@ -47,6 +48,11 @@ class S5Predictor(PyTorchPredictor):
             device=device,
         )
         self.spec = spec
+
+    @property
+    def output(self) -> Output:
+        """What its forecasts are: the one picked, where that was left to the data."""
+        return self.prediction_net.output
 
     def predict(self, dataset: Dataset, num_samples: int | None = None) -> Iterator[Forecast]:
         """One forecast for each entry, in order.

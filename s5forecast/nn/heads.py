@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+
 import torch
 from gluonts.torch.distributions import Output
 from torch import Tensor, nn
@@ -38,7 +40,8 @@ class OutputHead(nn.Module):
     """Parameters of a GluonTS output from features, moved by an offset.
 
     An output on the whole real line is shifted as a distribution, by whoever evaluates it. One of limited
-    support takes the offset, positive there, into its first parameter: ``softplus(x + softplus^-1(offset))``.
+    support takes the offset into the arguments named in its ``offsets``, each through one of ``LINKS``; into its
+    first one as ``softplus(x + softplus^-1(offset))`` where it has no such list.
     """
 
     def __init__(self, width: int, output: Output) -> None:
@@ -46,6 +49,9 @@ class OutputHead(nn.Module):
         self.sizes = list(output.args_dim.values())
         self.projection = nn.Linear(width, sum(self.sizes))
         self.domain_map = output.domain_map
+        names = list(output.args_dim)
+        offsets = getattr(output, "offsets", {names[0]: "softplus"})
+        self.links = [LINKS[offsets[name]] if name in offsets else None for name in names]
         nn.init.zeros_(self.projection.bias)
 
     def forward(self, h: Tensor, offset: Tensor | None = None) -> tuple[Tensor, ...]:
@@ -54,12 +60,22 @@ class OutputHead(nn.Module):
 
     def arguments(self, projected: Tensor, offset: Tensor | None = None) -> tuple[Tensor, ...]:
         """The same from ``projection(h)``."""
-        first, *rest = projected.split(self.sizes, dim=-1)
+        raw: Sequence[Tensor] = projected.split(self.sizes, dim=-1)
         if offset is not None:
-            first = first + inverse_softplus(offset.clamp_min(SMALLEST_OFFSET)).unsqueeze(-1)
-        return self.domain_map(first, *rest)
+            raw = [
+                x if link is None else x + link(offset).unsqueeze(-1) for x, link in zip(raw, self.links, strict=True)
+            ]
+        return self.domain_map(*raw)
 
 
 def inverse_softplus(y: Tensor) -> Tensor:
-    """``log(exp(y) - 1)``, without overflow."""
+    """``log(exp(y) - 1)``, without overflow, of ``y`` kept above a small positive number."""
+    y = y.clamp_min(SMALLEST_OFFSET)
     return y + torch.log(-torch.expm1(-y))
+
+
+def identity(y: Tensor) -> Tensor:
+    return y
+
+
+LINKS: dict[str, Callable[[Tensor], Tensor]] = {"softplus": inverse_softplus, "identity": identity}

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from conftest import H, entry
-from gluonts.torch.distributions import GammaOutput
+from gluonts.torch.distributions import ISQFOutput
 
 from s5forecast.estimators import S5Estimator
 
@@ -73,7 +73,11 @@ def test_no_data(make_one):
         ({"width": 0}, "width"),
         ({"lr": -1.0}, "lr"),
         ({"device": "mps"}, "float64"),
-        ({"distr_output": GammaOutput()}, "GammaOutput of GluonTS does not serve"),
+        ({"loss": "mse"}, "'crps'"),
+        ({"loss": "energy"}, "multivariate"),
+        ({"loss": "crps"}, "QuantileOutput cannot be trained by loss='crps'"),
+        ({"distr_output": "poisson", "loss": "quantile"}, "PoissonOutput cannot be trained by loss='quantile'"),
+        ({"distr_output": ISQFOutput(5, [0.1, 0.9])}, "ISQFOutput of GluonTS does not serve"),
     ],
 )
 def test_bad_arguments(make_one, argument, message):

@@ -1,0 +1,169 @@
+"""The contract of all outputs and of the distributions they give."""
+
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+import torch
+from gluonts.torch.distributions import DistributionOutput
+from torch import Tensor
+from torch.distributions import Distribution, constraints
+from torch.distributions.constraints import Constraint
+
+from s5forecast.distributions.quadrature import unit_interval
+
+LARGEST_GRADIENT = 1e30
+
+
+class ForecastDistribution(Distribution):
+    r"""Adds to a torch distribution what judges forecasts: expectations and the CRPS.
+
+    .. math:: \mathrm{CRPS}(F, y) = E|X - y| - \tfrac12 E|X - X'|
+
+    A subclass has ``log_prob``, ``cdf``, ``icdf``, ``mean``, ``variance``, ``sample`` and either
+    :meth:`partial_mean` or :meth:`expected_distance`.
+
+    References:
+        "Strictly Proper Scoring Rules, Prediction, and Estimation" (Gneiting, Raftery, 2007), section 4.2
+        "Evaluating Probabilistic Forecasts with scoringRules" (Jordan, Krüger, Lerch, 2019), for closed forms
+    """
+
+    arg_constraints: ClassVar[dict[str, Constraint]] = {}
+
+    def partial_mean(self, value: Tensor) -> Tensor:
+        """``E[X; X <= value]``."""
+        raise NotImplementedError
+
+    def expected_distance(self, value: Tensor) -> Tensor:
+        """``E|X - value|``."""
+        return value * (2 * self.cdf(value) - 1) + self.mean - 2 * self.partial_mean(value)
+
+    @property
+    def gini_mean_difference(self) -> Tensor:
+        """``E|X - X'|`` of two independent draws, by quadrature where a subclass knows no closed form."""
+        return self.expectation(self.expected_distance)
+
+    def expectation(self, function: Callable[[Tensor], Tensor]) -> Tensor:
+        """``E[function(X)]`` by quadrature over the quantiles; ``function`` maps ``[Q, ...]`` to ``[Q, ...]``."""
+        levels, weights = (x.view(-1, *[1] * len(self.batch_shape)) for x in unit_interval(self.mean))
+        return (weights * function(self.icdf(levels))).sum(0)
+
+    def crps(self, value: Tensor) -> Tensor:
+        """Continuous ranked probability score, in units of the value."""
+        return self.expected_distance(value) - self.gini_mean_difference / 2
+
+
+class Affine(ForecastDistribution):
+    """``loc + scale * X``."""
+
+    def __init__(self, base: ForecastDistribution, loc: Tensor | float, scale: Tensor | float) -> None:
+        self.base, self.loc, self.scale = base, loc, torch.as_tensor(scale)
+        super().__init__(torch.broadcast_shapes(base.mean.shape, self.scale.shape), validate_args=False)
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        return self.base.log_prob(self._standard(value)) - self.scale.log()
+
+    def cdf(self, value: Tensor) -> Tensor:
+        return self.base.cdf(self._standard(value))
+
+    def icdf(self, value: Tensor) -> Tensor:
+        return self.loc + self.scale * self.base.icdf(value)
+
+    @property
+    def mean(self) -> Tensor:
+        return self.loc + self.scale * self.base.mean
+
+    @property
+    def variance(self) -> Tensor:
+        return self.scale**2 * self.base.variance
+
+    def sample(self, sample_shape: Any = ()) -> Tensor:
+        return self.loc + self.scale * self.base.sample(sample_shape)
+
+    def expected_distance(self, value: Tensor) -> Tensor:
+        return self.scale * self.base.expected_distance(self._standard(value))
+
+    @property
+    def gini_mean_difference(self) -> Tensor:
+        return self.scale * self.base.gini_mean_difference
+
+    def expectation(self, function: Callable[[Tensor], Tensor]) -> Tensor:
+        return self.base.expectation(lambda x: function(self.loc + self.scale * x))
+
+    def _standard(self, value: Tensor) -> Tensor:
+        return (value - self.loc) / self.scale
+
+
+class ForecastOutput(DistributionOutput):
+    """A GluonTS output whose distributions are :class:`ForecastDistribution`.
+
+    Real values take ``loc`` and ``scale``, positive values and counts a ``scale`` only. The loss is computed in
+    float64 and returned in the type of the target.
+    """
+
+    # Which arguments a head moves by its seasonal offset, before the domain map, and through which of its links.
+    offsets: ClassVar[dict[str, str]] = {}
+    takes_loc: ClassVar[bool] = True
+
+    @property
+    def smooth_quantiles(self) -> bool:
+        """Whether quantiles have gradients: those of counts move in steps."""
+        return self.support is not constraints.nonnegative_integer
+
+    @property
+    def support(self) -> Constraint:
+        """The values there can be."""
+        return self.distr_cls.support
+
+    @property
+    def event_shape(self) -> tuple:
+        return ()
+
+    def _base_distribution(self, distr_args: tuple[Tensor, ...]) -> ForecastDistribution:
+        return self.distr_cls(*distr_args, validate_args=False)
+
+    def distribution(
+        self, distr_args: tuple[Tensor, ...], loc: Tensor | None = None, scale: Tensor | None = None
+    ) -> ForecastDistribution:
+        """The distribution of ``loc + scale * X``.
+
+        Raises:
+            ValueError: if a location is given to an output of limited support.
+        """
+        self._check_loc(loc)
+        if loc is None and scale is None:
+            return self._base_distribution(distr_args)
+        return Affine(self._base_distribution(distr_args), 0.0 if loc is None else loc, 1.0 if scale is None else scale)
+
+    def _check_loc(self, loc: Tensor | None) -> None:
+        if loc is not None and not self.takes_loc:
+            raise ValueError(f"{type(self).__name__} has a limited support that cannot be shifted: give no loc")
+
+    def loss(
+        self,
+        target: Tensor,
+        distr_args: tuple[Tensor, ...],
+        loc: Tensor | None = None,
+        scale: Tensor | None = None,
+    ) -> Tensor:
+        """Negative log-likelihood, elementwise."""
+        args = tuple(widened(arg) for arg in distr_args)
+        loss = super().loss(
+            target.double(), args, None if loc is None else widened(loc), None if scale is None else widened(scale)
+        )
+        return loss.to(target.dtype)
+
+
+class _Widened(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        ctx.dtype = x.dtype
+        return x.double()
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        return gradient.clamp(-LARGEST_GRADIENT, LARGEST_GRADIENT).to(ctx.dtype)
+
+
+def widened(x: Tensor) -> Tensor:
+    """``x`` in float64, whose gradient comes back without overflow."""
+    return _Widened.apply(x)

@@ -1,0 +1,95 @@
+"""Distribution functions that torch lacks, or has without all gradients."""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from scipy import special
+from torch import Tensor
+
+# Of the central difference, relative: it balances truncation against rounding in float64.
+STEP = 1e-5
+
+
+def ndtr(x: Tensor) -> Tensor:
+    """Standard normal distribution function, with all digits in the lower tail, where torch's own loses them."""
+    return torch.special.erfc(-x / math.sqrt(2)) / 2
+
+
+def gammainc(a: Tensor, x: Tensor) -> Tensor:
+    """Regularised lower incomplete gamma function, differentiable in both."""
+    return _apply(torch.special.gammainc, _gamma_density, x, a)
+
+
+def betainc(a: Tensor, b: Tensor, x: Tensor) -> Tensor:
+    """Regularised incomplete beta function, differentiable in all three."""
+    return _apply(lambda a, b, x: from_scipy(special.betainc, a, b, x), _beta_density, x, a, b)
+
+
+def stdtr(df: Tensor, x: Tensor) -> Tensor:
+    """Distribution function of the standard Student's t, differentiable in both."""
+    return _apply(lambda df, x: from_scipy(special.stdtr, df, x), _student_density, x, df)
+
+
+def from_scipy(function: Callable[..., Any], *args: Tensor) -> Tensor:
+    """A function of scipy on tensors, computed in float64 on the CPU, without gradient."""
+    result = function(*(arg.detach().double().cpu().numpy() for arg in args))
+    return torch.as_tensor(result).to(args[-1])
+
+
+def implicit(x: Tensor, level: Tensor, cdf: Callable[[Tensor], Tensor], log_prob: Callable[[Tensor], Tensor]) -> Tensor:
+    r"""``x``, the quantile at ``level``, with the gradient that ``cdf(x) = level`` gives it.
+
+    .. math:: dx = (dq - \partial_\theta F(x)\, d\theta) / f(x)
+    """
+    x = x.detach()
+    if not torch.is_grad_enabled():
+        return x
+    residual = level - cdf(x)
+    return x + (residual - residual.detach()) * torch.exp(-log_prob(x).detach())
+
+
+class _Special(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, function: Callable, density: Callable, x: Tensor, *shapes: Tensor) -> Tensor:
+        ctx.function, ctx.density = function, density
+        ctx.save_for_backward(x, *shapes)
+        return function(*shapes, x)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple:
+        x, *shapes = ctx.saved_tensors
+        of_x = gradient * ctx.density(*shapes, x) if ctx.needs_input_grad[2] else None
+        of_shapes = (
+            gradient * _difference(ctx.function, shapes, x, i) if ctx.needs_input_grad[3 + i] else None
+            for i in range(len(shapes))
+        )
+        return None, None, of_x, *of_shapes
+
+
+def _apply(function: Callable, density: Callable, x: Tensor, *shapes: Tensor) -> Tensor:
+    wide = torch.broadcast_tensors(x.double(), *(shape.double() for shape in shapes))
+    return _Special.apply(function, density, *wide).to(x.dtype)
+
+
+def _difference(function: Callable, shapes: list[Tensor], x: Tensor, i: int) -> Tensor:
+    step = STEP * shapes[i]
+    above, below = ([*shapes[:i], shapes[i] + h, *shapes[i + 1 :]] for h in (step, -step))
+    return (function(*above, x) - function(*below, x)) / (2 * step)
+
+
+def _gamma_density(a: Tensor, x: Tensor) -> Tensor:
+    x = x.clamp_min(torch.finfo(x.dtype).tiny)
+    return torch.exp((a - 1) * x.log() - x - torch.lgamma(a))
+
+
+def _beta_density(a: Tensor, b: Tensor, x: Tensor) -> Tensor:
+    tiny, eps = torch.finfo(x.dtype).tiny, torch.finfo(x.dtype).eps
+    x = x.clamp(tiny, 1 - eps)
+    norm = torch.lgamma(a) + torch.lgamma(b) - torch.lgamma(a + b)
+    return torch.exp((a - 1) * x.log() + (b - 1) * torch.log1p(-x) - norm)
+
+
+def _student_density(df: Tensor, x: Tensor) -> Tensor:
+    return torch.distributions.StudentT(df, validate_args=False).log_prob(x).exp()

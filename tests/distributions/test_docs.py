@@ -1,0 +1,12 @@
+"""The table of outputs in the documentation is the one of today."""
+
+import runpy
+from pathlib import Path
+
+SCRIPT = Path(__file__).parents[2] / "docs" / "distributions_table.py"
+
+
+def test_the_table_is_in_step():
+    names = runpy.run_path(str(SCRIPT))
+    text = names["PAGE"].read_text()
+    assert names["page"](text) == text, "run python docs/distributions_table.py"

@@ -1,0 +1,317 @@
+"""Every output goes through one contract: density, quantiles, moments, CRPS, scaling, extremes, saving."""
+
+import numpy as np
+import pytest
+import torch
+from gluonts.core import serde
+from torch.distributions import constraints
+
+from s5forecast.distributions import (
+    LOSSES,
+    BetaOutput,
+    GammaOutput,
+    HurdleLogNormalOutput,
+    LaplaceOutput,
+    LogNormalOutput,
+    MixtureOutput,
+    NegativeBinomialOutput,
+    NormalOutput,
+    PoissonOutput,
+    StudentTOutput,
+    TruncatedNormalOutput,
+    ZeroInflatedNegativeBinomialOutput,
+    ZeroInflatedPoissonOutput,
+    is_real,
+    losses_of,
+    make_output,
+)
+
+# A new distribution joins the list. Each entry has an output and the arguments of six distributions.
+MEMBERS = {
+    "normal": NormalOutput(),
+    "laplace": LaplaceOutput(),
+    "student_t": StudentTOutput(),
+    "log_normal": LogNormalOutput(),
+    "gamma": GammaOutput(),
+    "beta": BetaOutput(),
+    "poisson": PoissonOutput(),
+    "negative_binomial": NegativeBinomialOutput(),
+    "zero_inflated_poisson": ZeroInflatedPoissonOutput(),
+    "zero_inflated_negative_binomial": ZeroInflatedNegativeBinomialOutput(),
+    "hurdle_log_normal": HurdleLogNormalOutput(),
+    "truncated_normal": TruncatedNormalOutput(),
+    "truncated_normal_above": TruncatedNormalOutput(None, 1.5),
+    "truncated_normal_between": TruncatedNormalOutput(-1.0, 2.0),
+    "mixture": make_output("mixture"),
+    "mixture_of_positives": MixtureOutput([LogNormalOutput(), GammaOutput()]),
+    "mixture_of_counts": MixtureOutput([PoissonOutput(), ZeroInflatedNegativeBinomialOutput()]),
+    "mixture_of_amounts": MixtureOutput([HurdleLogNormalOutput(), TruncatedNormalOutput()]),
+}
+TRAINED_BY = [(name, loss) for name, output in MEMBERS.items() for loss in losses_of(output)]
+COUNT = 6
+LEVELS = torch.tensor([0.001, 0.05, 0.3, 0.5, 0.7, 0.95, 0.999], dtype=torch.float64)
+SCALES = [1e-9, 1.0, 1e9]
+
+
+@pytest.fixture(params=MEMBERS)
+def output(request):
+    return MEMBERS[request.param]
+
+
+def are_counts(output):
+    return output.support is constraints.nonnegative_integer
+
+
+def has_atom(output):
+    """Whether zero has a probability of its own among continuous values."""
+    return not are_counts(output) and any(isinstance(one, HurdleLogNormalOutput) for one in [output, *parts(output)])
+
+
+def parts(output):
+    return getattr(output, "components", [])
+
+
+def raw_arguments(output, spread=1.0, count=COUNT, dtype=torch.float64, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    # tails light enough for a variance to be seen in samples, shares away from the ends
+    centres = {"df": 10.0, **({"mean": -1.0, "concentration": 3.0} if isinstance(output, BetaOutput) else {})}
+    return [
+        spread * torch.randn(count, size, generator=generator, dtype=dtype) + centres.get(name.split("_")[0], 0.5)
+        for name, size in output.args_dim.items()
+    ]
+
+
+def distribution_of(output, **kwargs):
+    return output.distribution(output.domain_map(*raw_arguments(output)), **kwargs)
+
+
+def number(x):
+    return x.detach().numpy()
+
+
+def integral(distribution, function, k, lower, upper, *kinks):
+    """Of ``function(density, cdf, x)`` of the k-th distribution between two bounds, in pieces between quantiles."""
+    levels = torch.logspace(-8, -1, 8, dtype=torch.float64)
+    levels = torch.cat([levels, torch.tensor([0.3, 0.5, 0.7], dtype=torch.float64), 1 - levels])
+    knots = np.unique([*number(distribution.icdf(levels[:, None]))[:, k], lower, upper, 0.0, *kinks])
+    knots = knots[(knots >= lower) & (knots <= upper)]
+    nodes, weights = np.polynomial.legendre.leggauss(40)
+    t = (nodes + 1) / 2
+    # t^2 (3 - 2 t) draws the nodes to the ends, where densities may be singular
+    nodes, weights = t**2 * (3 - 2 * t), weights / 2 * 6 * t * (1 - t)
+    x = (knots[:-1, None] + np.diff(knots)[:, None] * nodes).ravel()
+    points = torch.from_numpy(x)[:, None].expand(-1, COUNT)
+    density, cdf = number(distribution.log_prob(points))[:, k], number(distribution.cdf(points))[:, k]
+    return ((np.diff(knots)[:, None] * weights).ravel() * function(np.exp(density), cdf, x)).sum()
+
+
+def bounds(distribution, k):
+    ends = distribution.icdf(torch.tensor([[1e-9], [1 - 1e-9]], dtype=torch.float64))
+    return number(ends)[:, k]
+
+
+@pytest.mark.parametrize("k", [0, 3])
+def test_the_density_adds_up_to_one(output, k):
+    distribution = distribution_of(output)
+    if are_counts(output):
+        values = torch.arange(0, bounds(distribution, k)[1] + 1, dtype=torch.float64)[:, None]
+        mass = number(distribution.log_prob(values))[:, k]
+        assert np.exp(mass).sum() == pytest.approx(1, abs=1e-6)
+        assert np.allclose(np.exp(mass).cumsum(), number(distribution.cdf(values))[:, k], atol=1e-8)
+        return
+    lower, upper = bounds(distribution, k)
+    atom = distribution.cdf(torch.zeros(COUNT, dtype=torch.float64))[k].item() if has_atom(output) else 0.0
+    total = integral(distribution, lambda p, F, x: p, k, lower, upper)
+    assert atom + total == pytest.approx(1, abs=1e-4)
+
+
+def test_quantiles_invert_the_distribution_function(output):
+    distribution = distribution_of(output)
+    quantiles = distribution.icdf(LEVELS[:, None])
+    assert quantiles.shape == (len(LEVELS), COUNT) and (quantiles.diff(dim=0) >= 0).all()
+    reached = distribution.cdf(quantiles)
+    assert (reached >= LEVELS[:, None] - 1e-9).all()
+    if are_counts(output):
+        assert torch.equal(quantiles, quantiles.round())
+        below = distribution.cdf((quantiles - 1).clamp_min(0))
+        assert ((below < LEVELS[:, None] + 1e-9) | (quantiles == 0)).all()
+    else:
+        atom = quantiles == 0 if has_atom(output) else torch.zeros_like(quantiles, dtype=torch.bool)
+        assert torch.allclose(reached[~atom], LEVELS[:, None].expand_as(reached)[~atom], atol=1e-8)
+
+
+def test_moments_and_crps_match_samples(output):
+    torch.manual_seed(1)
+    distribution = distribution_of(output)
+    samples = distribution.sample((20_000,))
+    assert samples.shape == (20_000, COUNT) and output.support.check(samples).all()
+    error = samples.std(0) / len(samples) ** 0.5
+    assert ((samples.mean(0) - distribution.mean).abs() < 5 * error).all()
+    squares = (samples - samples.mean(0)) ** 2
+    heavy = squares.mean(0) > 0.1 * squares.std(0)  # the variance of the others cannot be seen in samples
+    near = (squares.mean(0) - distribution.variance).abs() < 6 * squares.std(0) / len(samples) ** 0.5
+    assert (near | ~heavy).all()
+    halves = samples.view(2, -1, COUNT)
+    distance = (halves[0] - halves[1]).abs()
+    gini = distribution.gini_mean_difference
+    assert ((distance.mean(0) - gini).abs() < 6 * distance.std(0) / len(distance) ** 0.5).all()
+    for target in (samples[0], distribution.mean.round(), samples[:1000].amax(0)):
+        target = torch.where(output.support.check(target), target, output.value_in_support)
+        away = (samples - target).abs()
+        crps = away.mean(0) - gini / 2
+        assert ((crps - distribution.crps(target)).abs() < 6 * away.std(0) / len(samples) ** 0.5 + 1e-9).all()
+        assert (distribution.crps(target) >= 0).all()
+
+
+@pytest.mark.parametrize("name", [name for name in MEMBERS if not are_counts(MEMBERS[name])])
+def test_moments_and_crps_match_quadrature(name):
+    output, k = MEMBERS[name], 1
+    distribution = distribution_of(output)
+    levels, weights = np.polynomial.legendre.leggauss(400)
+    # u = t^2 (3 - 2 t) draws the nodes to the ends, where quantiles grow fast
+    t = (levels + 1) / 2
+    u, weights = t**2 * (3 - 2 * t), weights / 2 * 6 * t * (1 - t)
+    quantiles = number(distribution.icdf(torch.from_numpy(u)[:, None]))[:, k]
+    mean = (weights * quantiles).sum()
+    assert distribution.mean[k].item() == pytest.approx(mean, rel=1e-3, abs=1e-4)
+    variance = (weights * (quantiles - mean) ** 2).sum()
+    if name not in ("student_t", "mixture", "log_normal", "hurdle_log_normal", "mixture_of_positives"):
+        assert distribution.variance[k].item() == pytest.approx(variance, rel=1e-3)
+    target = torch.full((COUNT,), quantiles[280], dtype=torch.float64)
+    error = target[k].item() - quantiles
+    crps = 2 * (weights * np.maximum(u * error, (u - 1) * error)).sum()
+    assert distribution.crps(target)[k].item() == pytest.approx(crps, rel=2e-3)
+
+
+def test_the_crps_is_the_integral_of_its_definition(output):
+    distribution, k = distribution_of(output), 2
+    lower, upper = bounds(distribution, k)
+    target = distribution.icdf(torch.tensor([0.8], dtype=torch.float64))
+    y = target[k].item()
+    found = distribution.crps(target)[k].item()
+    if are_counts(output):
+        values = torch.arange(0, max(upper, y) + 1, dtype=torch.float64)[:, None]
+        expected = ((number(distribution.cdf(values))[:, k] - (number(values)[:, 0] >= y)) ** 2).sum()
+    else:
+        expected = integral(distribution, lambda p, F, x: (F - (x >= y)) ** 2, k, min(lower, y), max(upper, y), y)
+    assert found == pytest.approx(expected, rel=1e-4)
+
+
+@pytest.mark.parametrize(("name", "loss"), TRAINED_BY)
+@pytest.mark.parametrize("scale", SCALES)
+def test_loss_and_gradients_are_finite_at_extremes(name, loss, scale):
+    output = MEMBERS[name]
+    ratios = torch.tensor([0, 1e-12, 1e-3, 1, 1e3, 1e6, 1e9, 1e12], dtype=torch.float64)
+    ratios = torch.cat([ratios, -ratios])
+    targets = ratios * scale
+    if are_counts(output):
+        targets = targets.round()
+    if output.support is BetaOutput().support:
+        targets = torch.cat([ratios, 1 - ratios])
+    targets = targets[output.support.check(targets)]
+    assert len(targets) >= 3
+    for spread in (1.0, 30.0, 1000.0):
+        raw = raw_arguments(output, spread, len(targets), torch.float32, seed=int(spread))
+        raw = [x.requires_grad_() for x in raw]
+        args = output.domain_map(*raw)
+        value = LOSSES[loss](output, targets, args, torch.full_like(targets, scale), [0.01, 0.5, 0.99])
+        assert torch.isfinite(value).all(), (targets, value)
+        value.mean().backward()
+        assert all(torch.isfinite(x.grad).all() for x in raw)
+
+
+@pytest.mark.parametrize("scale", SCALES)
+def test_values_stay_in_the_support_when_scaled(output, scale):
+    torch.manual_seed(0)
+    distribution = distribution_of(output, scale=torch.full((COUNT,), scale, dtype=torch.float64))
+    samples, quantiles = distribution.sample((2000,)), distribution.icdf(LEVELS[:, None])
+    assert output.support.check(samples).all() and output.support.check(quantiles).all()
+    if are_counts(output):
+        assert torch.equal(samples, samples.round()) and torch.equal(quantiles, quantiles.round())
+    assert torch.isfinite(distribution.mean).all() and torch.isfinite(distribution.variance).all()
+    assert (distribution.variance > 0).all()
+    assert (distribution.crps(samples[0]) >= -1e-6 * distribution.gini_mean_difference).all()
+
+
+def test_a_location_is_refused_where_the_support_is_limited(output):
+    loc = torch.zeros(COUNT, dtype=torch.float64)
+    if output.takes_loc:
+        assert torch.allclose(distribution_of(output, loc=loc).mean, distribution_of(output).mean)
+        return
+    with pytest.raises(ValueError, match="give no loc"):
+        distribution_of(output, loc=loc)
+
+
+@pytest.mark.parametrize("name", [name for name in MEMBERS if are_counts(MEMBERS[name])])
+def test_the_mean_of_counts_is_scaled(name):
+    scale = torch.full((COUNT,), 3.0, dtype=torch.float64)
+    assert torch.allclose(distribution_of(MEMBERS[name], scale=scale).mean, 3 * distribution_of(MEMBERS[name]).mean)
+
+
+SCALABLE = (constraints.real, constraints.positive, constraints.nonnegative)
+
+
+@pytest.mark.parametrize("name", [name for name in MEMBERS if MEMBERS[name].support in SCALABLE])
+def test_scaling_is_affine(name):
+    output = MEMBERS[name]
+    shift = -2.0 if is_real(output) else 0.0
+    scale = torch.full((COUNT,), 3.0, dtype=torch.float64)
+    loc = torch.full_like(scale, shift) if is_real(output) else None
+    base, scaled = distribution_of(output), distribution_of(output, loc=loc, scale=scale)
+    x = base.icdf(torch.tensor([0.9], dtype=torch.float64))
+    y = shift + 3 * x
+    assert torch.allclose(scaled.log_prob(y), base.log_prob(x) - np.log(3))
+    assert torch.allclose(scaled.cdf(y), base.cdf(x))
+    assert torch.allclose(scaled.icdf(LEVELS[:, None]), shift + 3 * base.icdf(LEVELS[:, None]))
+    assert torch.allclose(scaled.mean, shift + 3 * base.mean) and torch.allclose(scaled.variance, 9 * base.variance)
+    assert torch.allclose(scaled.crps(y), 3 * base.crps(x))
+
+
+def test_sampling_follows_the_seed(output):
+    draws = []
+    for seed in (0, 0, 1):
+        torch.manual_seed(seed)
+        draws.append(distribution_of(output).sample((50,)))
+    assert torch.equal(draws[0], draws[1]) and not torch.equal(draws[0], draws[2])
+
+
+def test_single_precision_stays_single_precision(output):
+    args = output.domain_map(*raw_arguments(output, dtype=torch.float32))
+    assert all(arg.dtype == torch.float32 for arg in args)
+    distribution = output.distribution(args, scale=torch.full((COUNT,), 2.0))
+    target = distribution.sample()
+    found = [target, distribution.icdf(torch.tensor([0.3])), distribution.cdf(target), distribution.mean]
+    found += [distribution.log_prob(target), distribution.crps(target), output.loss(target, args)]
+    assert all(x.dtype == torch.float32 and torch.isfinite(x).all() for x in found)
+
+
+@pytest.mark.parametrize(("name", "loss"), TRAINED_BY)
+def test_gradients_match_differences(name, loss):
+    output = MEMBERS[name]
+    raw = [x.requires_grad_() for x in raw_arguments(output, count=2)]
+    middle = torch.tensor([0.37], dtype=torch.float64)
+    target = output.distribution(output.domain_map(*raw)).icdf(middle).detach()
+
+    def total(*raw):
+        return LOSSES[loss](output, target, output.domain_map(*raw), None, [0.2, 0.9]).sum()
+
+    assert torch.autograd.gradcheck(total, raw, eps=1e-5, atol=1e-5, rtol=1e-3)
+
+
+def test_saved_as_plain_data(output):
+    again = serde.decode(serde.encode(output))
+    assert type(again) is type(output) and again.args_dim == output.args_dim and repr(again) == repr(output)
+    args = output.domain_map(*raw_arguments(output))
+    assert torch.equal(again.distribution(args).mean, output.distribution(args).mean)
+
+
+def test_arguments_are_left_as_they_are(output):
+    args = output.domain_map(*raw_arguments(output))
+    before = [arg.clone() for arg in args]
+    scale = torch.full((COUNT,), 5.0, dtype=torch.float64)
+    output.loss(output.distribution(args, scale=scale).sample(), args, scale=scale)
+    assert all(torch.equal(a, b) for a, b in zip(args, before, strict=True))
+
+
+def test_the_value_for_missing_targets_is_in_the_support(output):
+    assert output.support.check(torch.tensor(output.value_in_support))
