@@ -6,10 +6,11 @@ import math
 from collections.abc import Callable
 
 import torch
-from gluonts.torch.distributions import DistributionOutput, StudentTOutput
+from gluonts.torch.distributions import DistributionOutput
 from torch import Tensor
 
 from s5forecast.distributions.normal import NormalOutput
+from s5forecast.distributions.student_t import StudentTOutput
 
 
 def draw(output: DistributionOutput, args: tuple[Tensor, ...], scale: Tensor | None = None) -> Tensor:
