@@ -69,8 +69,8 @@ def default_context_length(frequency: Frequency, prediction_length: int) -> int:
 
 
 def default_patch_length(context_length: int) -> int:
-    """The largest power of two up to 8 that leaves 32 patches of the context."""
-    return min(8, 2 ** (max(context_length // 32, 1).bit_length() - 1))
+    """The largest power of two up to 8 that leaves 40 patches of the context."""
+    return min(8, 2 ** (max(context_length // 40, 1).bit_length() - 1))
 
 
 def lag_offsets(lags: Tensor, context_length: int, prediction_length: int, *, recursive: bool = False) -> Tensor:
