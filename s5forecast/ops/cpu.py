@@ -259,14 +259,14 @@ def mimo_scan_backward(
     )
     flags = METHODS[method], dt is not None, reverse
     state = _state(grad_last, u, shape)
-    totals = [_Totals(*sizes) for sizes in ((3, planes // 2), (planes, width), (planes, width), (width,))]
+    totals = [_Totals(*sizes) for sizes in ((3, planes // 2), (planes, width), (planes, width), (1, width))]
 
     def run(state: Array, product: Array, part: Part) -> None:
         mimo_backward(*arrays, *(total.part(part) for total in totals), state, product, *flags, part)
 
     _share(run, state, shape, width)
     total, dB, dC, dD = (total.sum(u.dtype) for total in totals)
-    return total[:2].clone(), total[2].clone(), ddt, dB, dC.t().contiguous(), dD, du, torch.from_numpy(state)
+    return total[:2].clone(), total[2].clone(), ddt, dB, dC.t().contiguous(), dD[0].clone(), du, torch.from_numpy(state)
 
 
 def _array(tensor: Tensor) -> Array:

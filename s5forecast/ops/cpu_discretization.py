@@ -24,7 +24,8 @@ EXP = 1.9875691500e-4, 1.3981999507e-3, 8.3334519073e-3, 4.1665795894e-2, 1.6666
 SIN = -1.9515295891e-4, 8.3321608736e-3, -1.6666654611e-1
 COS = 2.443315711809948e-5, -1.388731625493765e-3, 4.166664568298827e-2, -0.5
 EXP_32, SIN_32, COS_32 = (tuple(map(np.float32, coefficients)) for coefficients in (EXP, SIN, COS))
-ONE, LOWEST, HIGHEST, OCTANT = np.float32(1), np.float32(-87), np.float32(88), np.float32(0.7854)
+ONE, LOWEST, HIGHEST, OCTANT = np.float32(1), np.float32(-87), np.float32(88.37), np.float32(0.7854)
+ZERO, OVERFLOW, INFINITY = np.float32(0), np.float32(88.7228), np.float32(np.inf)
 
 
 def exponential(z_re: Any, Lambda_im: Any, Delta: Any) -> Any:
@@ -55,6 +56,8 @@ def _exponential_32(z_re: Any, Lambda_im: Any, Delta: Any) -> Any:
     q = ((((c5 * r + c4) * r + c3) * r + c2) * r + c1) * r + c0
     r = r + r * r * q  # exp(r) - 1
     growth, growth_1 = power * r + power, power * r + (power - ONE)
+    growth, growth_1 = (ZERO, -ONE) if z_re < LOWEST else (growth, growth_1)
+    growth, growth_1 = (INFINITY, INFINITY) if z_re > OVERFLOW else (growth, growth_1)
 
     turn = np.float64(Lambda_im) * np.float64(Delta)  # exact
     shifted_64 = turn * (2 / np.pi) + ROUND_64

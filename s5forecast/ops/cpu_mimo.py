@@ -26,6 +26,24 @@ def aligned(like: Array, rows: int, columns: int) -> Array:
 
 
 @kernel
+def clear(values: Array) -> None:
+    for m in range(values.shape[0]):
+        for n in range(values.shape[1]):
+            values[m, n] = 0
+
+
+@kernel
+def block_of(rows: Array, start: int, size: int) -> Array:
+    """`size` rows of `[M, 2N]` from `start` on, as `[1, size, 2, N]`."""
+    return rows[start : start + size].reshape(1, size, 2, rows.shape[1] // 2)
+
+
+@kernel
+def steps_of(dt: Array, i: int, start: int, size: int, irregular: bool) -> Array:
+    return dt[i][start : start + size].reshape(1, size) if irregular else dt
+
+
+@kernel
 def mimo_forward(
     Lambda: Array,
     step: Array,
@@ -45,24 +63,23 @@ def mimo_forward(
 ) -> None:
     """`y_t = C x_t + D u_t` with the states of `ssm_forward`; `B [H, 2N]`, `C [2N, H]`, `x` is kept unless empty."""
     first, last, start, stop, carry_only = part
-    (_, length, width), planes, states = u.shape, C.shape[0], C.shape[0] // 2
-    keep, d = x.size > 0, row(D, DIRECT, 0)
+    (_, length, width), planes = u.shape, C.shape[0]
+    keep, d, rows = x.size > 0, row(D, DIRECT, 0), x.reshape(-1, planes)
     Bu, scratch = aligned(u, BLOCK, planes), aligned(u, BLOCK, planes)
     for i in range(first, last):
         for k in range(start, stop, BLOCK):
             size = min(BLOCK, stop - k)
             t = length - k - size if reverse else k
             at = (i * length + t) * width
-            Bu[:size] = 0
+            clear(Bu)
             add_product(Bu, 0, u, at, width, 1, B, 0, size, width, planes)
-            dts = dt[i][t : t + size].reshape(1, size) if irregular else dt
-            xs = x[i][t : t + size] if keep else scratch[:size]
+            xs, xs_at = (rows, i * length + t) if keep else (scratch, 0)
             ssm_forward(
                 Lambda,
                 step,
-                dts,
-                Bu[:size].reshape(1, size, 2, states),
-                xs.reshape(1, size, 2, states),
+                steps_of(dt, i, t, size, irregular),
+                block_of(Bu, 0, size),
+                block_of(xs, xs_at, size),
                 state[i : i + 1],
                 product[i : i + 1],
                 method,
@@ -75,7 +92,7 @@ def mimo_forward(
                     u_t, y_t = row(u, INPUTS, at + r * width), row(y, OUTPUTS, at + r * width)
                     for h in range(width):
                         y_t[h] = d[h] * u_t[h]
-                add_product(y, at, xs, 0, planes, 1, C, 0, size, planes, width)
+                add_product(y, at, xs, xs_at * planes, planes, 1, C, 0, size, planes, width)
 
 
 @kernel
@@ -104,35 +121,36 @@ def mimo_backward(
     reverse: bool,
     part: Part,
 ) -> None:
-    """The adjoint of `mimo_forward`; the totals are of `ssm_backward`, `B_T [2N, H]`, `C [2N, H]` and `D`."""
+    """The adjoint of `mimo_forward`; the totals are of `ssm_backward`, `B_T [2N, H]`, `C [2N, H]` and `D [1, H]`."""
     first, last, start, stop, carry_only = part
-    (_, length, width), planes, states = u.shape, B.shape[1], B.shape[1] // 2
+    (_, length, width), planes = u.shape, B.shape[1]
     Bu, dx, dBu = aligned(u, BLOCK, planes), aligned(u, BLOCK, planes), aligned(u, BLOCK, planes)
     dB, dC, dD = aligned(u, planes, width), aligned(u, planes, width), aligned(u, 1, width)
     d, dd = row(D, DIRECT, 0), row(dD, DDIRECT, 0)
-    blocks = 0
+    states_kept, first_states, blocks = x.reshape(-1, planes), x0.reshape(-1, planes), 0
     for i in range(first, last):
         for k in range(start, stop, BLOCK):
             size = min(BLOCK, stop - k)
             t = k if reverse else length - k - size
             at = (i * length + t) * width
-            dx[:size] = 0
+            clear(dx)
             add_product(dx, 0, dy, at, width, 1, C_T, 0, size, width, planes)
             if not carry_only:
-                Bu[:size] = 0
+                clear(Bu)
                 add_product(Bu, 0, u, at, width, 1, B, 0, size, width, planes)
             before = t + size if reverse else t - 1
-            y0 = x[i][before : before + 1] if 0 <= before < length else x0[i].reshape(1, planes)
+            inside = 0 <= before < length
+            y0 = block_of(states_kept, i * length + before, 1) if inside else block_of(first_states, i, 1)
             ssm_backward(
-                dx[:size].reshape(1, size, 2, states),
-                x[i][t : t + size].reshape(1, size, 2, states),
-                y0.reshape(1, 2, states),
+                block_of(dx, 0, size),
+                block_of(states_kept, i * length + t, size),
+                y0[0],
                 Lambda,
                 step,
-                dt[i][t : t + size].reshape(1, size) if irregular else dt,
-                Bu[:size].reshape(1, size, 2, states),
-                dBu[:size].reshape(1, size, 2, states),
-                ddt[i][t : t + size].reshape(1, size) if irregular else ddt,
+                steps_of(dt, i, t, size, irregular),
+                block_of(Bu, 0, size),
+                block_of(dBu, 0, size),
+                steps_of(ddt, i, t, size, irregular),
                 total,
                 state[i : i + 1],
                 product[i : i + 1],
@@ -160,9 +178,8 @@ def mimo_backward(
 
 @kernel
 def flush(dB: Array, dC: Array, dD: Array, total_B: Array, total_C: Array, total_D: Array) -> None:
-    total_B += dB
-    total_C += dC
-    total_D += dD[0]
-    dB[:] = 0
-    dC[:] = 0
-    dD[:] = 0
+    for total, part in ((total_B, dB), (total_C, dC), (total_D, dD)):
+        for m in range(part.shape[0]):
+            for n in range(part.shape[1]):
+                total[m, n] += part[m, n]
+        clear(part)

@@ -125,9 +125,7 @@ def _mimo_scan_backward(
     method: str,
     reverse: bool,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
-    return _module("cpu").mimo_scan_backward(
-        dy, dlast, Lambda, step, dt, B, C, D, u, initial_state, x, method, reverse
-    )
+    return _module("cpu").mimo_scan_backward(dy, dlast, Lambda, step, dt, B, C, D, u, initial_state, x, method, reverse)
 
 
 @_mimo_scan_backward.register_fake

@@ -204,3 +204,18 @@ def test_long_float32_sums_are_accurate():
     expected = with_gradients(ssm_scan, Lambda, step, dt, Bu)
     result = with_gradients(ssm_scan, *(v.float() for v in (Lambda, step, dt, Bu)))
     assert_close([v.double() for v in result], expected, 2e-5)
+
+
+def test_growth_overflows_as_the_exponential_does():
+    Lambda, step = torch.tensor([[1.0], [1.0]]), torch.ones(1)
+    for dt in (-200.0, -100.0, -86.0, 80.0, 88.0, 89.0, 100.0, 200.0):
+        dts, b = torch.full((1, 1), dt), torch.ones(1, 1, 2, 1)
+        x0 = torch.ones(1, 2, 1)
+        expected = ssm_by_definition(Lambda, step, dts, b, x0, "dirac", False)
+        torch.testing.assert_close(
+            ssm_scan(Lambda, step, dts, b, x0, method="dirac", backend="cpu"),
+            expected,
+            rtol=1e-4,
+            atol=1e-6,
+            equal_nan=True,
+        )
