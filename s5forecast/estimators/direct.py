@@ -8,16 +8,16 @@ from gluonts.torch.distributions import Output
 from torch import Tensor, nn
 
 from s5forecast.choices import choose
-from s5forecast.data.features import default_context_length, default_lags, num_calendar_features
+from s5forecast.data.features import default_context_length, default_lags, default_patch_length, num_calendar_features
 from s5forecast.data.frequency import Frequency
 from s5forecast.data.scaling import SCALINGS
 from s5forecast.data.windows import Batch, TrainingWindows, WindowSpec
 from s5forecast.distributions import is_real, make_output
-from s5forecast.estimators.base import ForecastEstimator, check_positive
+from s5forecast.estimators.base import ForecastEstimator, check_positive, checked_cardinality
 from s5forecast.estimators.network import ForecastNetwork, check_support
 from s5forecast.estimators.outputs import Prediction
 from s5forecast.levels import DECILES
-from s5forecast.nn import ACTIVATIONS, CategoryEmbedding, Encoder, OutputHead, SeasonalSkip, Standardization
+from s5forecast.nn import ACTIVATIONS, CategoryEmbedding, Encoder, OutputHead, Patching, SeasonalSkip, Standardization
 from s5forecast.ssm import LAYERS
 
 FITTING_WINDOWS = 512
@@ -45,6 +45,7 @@ class DirectNetwork(ForecastNetwork):
         layer_kwargs: dict[str, Any],
         activation: str,
         dropout: float,
+        patch_length: int,
     ) -> None:
         super().__init__()
         self.spec, self.output = spec, output
@@ -53,7 +54,7 @@ class DirectNetwork(ForecastNetwork):
         self.statics = Standardization(spec.num_feat_static_real + 2)
         self.register_buffer("counts", torch.tensor(False))
         inputs = 3 + 2 * len(spec.lags) + num_calendar_features(spec.frequency) + 2 * num_covariates
-        self.input = nn.Linear(inputs, width)
+        self.patching = Patching(inputs, width, patch_length)
         self.static_input = nn.Linear(2 * (spec.num_feat_static_real + 2), width)
         self.categories = CategoryEmbedding(cardinality, width) if cardinality else None
         self.encoder = Encoder(
@@ -75,11 +76,12 @@ class DirectNetwork(ForecastNetwork):
         check_support(self.output, windows.store)
         self.counts.fill_(bool(windows.store.counts.all()))
 
-    def forward(self, batch: Batch) -> Prediction:
-        """The output's arguments ``[B, H, ...]`` and where they are to be put."""
+    def forward(self, batch: Batch, num_samples: int | None = None) -> Prediction:
+        """The output's arguments ``[B, H, ...]`` and where they are to be put; no samples are drawn."""
         horizon = slice(self.spec.context_length, None)
         h, _ = self.encoder(self._inputs(batch))
-        h = h[:, horizon]
+        h = self.patching.split(h[:, self.spec.context_length // self.patching.length :])
+        h = h[:, : self.spec.prediction_length]
         offset = self.skip(h, batch.lags[:, horizon], batch.lag_mask[:, horizon])
         if is_real(self.output):
             return Prediction(self.output, self.head(h), batch.loc, batch.scale, offset, self.counts & batch.counts)
@@ -105,7 +107,7 @@ class DirectNetwork(ForecastNetwork):
         static = self.static_input(self.statics(batch.static_real))
         if self.categories is not None:
             static = static + self.categories(batch.static_cat)
-        return self.input(steps) + static[:, None]
+        return self.patching.group(steps) + static[:, None]
 
 
 class S5Estimator(ForecastEstimator):
@@ -117,6 +119,7 @@ class S5Estimator(ForecastEstimator):
         context_length: steps of history the network sees; chosen from frequency and horizon when not given.
         lags_seq: distances at which earlier values are shown and may be repeated; by frequency when not given.
         scaling: ``"standard"``, ``"last"``, ``"mean"`` or ``"none"``: what normalises a window.
+        patch_length: neighbouring steps that the encoder sees as one; chosen from the context when not given.
         distr_output: ``"quantile"``, ``"student_t"``, ``"normal"``, ``"negative_binomial"``, GluonTS's
             ``LaplaceOutput()`` or an output of your own.
         quantile_levels: of the quantile output, which is trained at the deciles too.
@@ -146,6 +149,7 @@ class S5Estimator(ForecastEstimator):
         context_length: int | None = None,
         lags_seq: list[int] | None = None,
         scaling: str = "standard",
+        patch_length: int | None = None,
         distr_output: Any = "quantile",
         quantile_levels: list[float] | None = None,
         width: int = 64,
@@ -183,6 +187,7 @@ class S5Estimator(ForecastEstimator):
         if context_length is None:
             context_length = default_context_length(frequency, prediction_length)
         lags_seq = default_lags(frequency) if lags_seq is None else lags_seq
+        patch_length = default_patch_length(context_length) if patch_length is None else patch_length
         check_positive(
             prediction_length=prediction_length,
             context_length=context_length,
@@ -190,13 +195,14 @@ class S5Estimator(ForecastEstimator):
             width=width,
             num_layers=num_layers,
             state_size=state_size,
+            patch_length=patch_length,
         )
         choose(SCALINGS, scaling, "scaling")
         choose(LAYERS, layer, "layer")
         choose(ACTIVATIONS, activation, "activation")
         self.spec = WindowSpec(
             freq=frequency.alias,
-            context_length=context_length,
+            context_length=-(-context_length // patch_length) * patch_length,
             prediction_length=prediction_length,
             lags=lags_seq,
             scaling=scaling,
@@ -206,7 +212,7 @@ class S5Estimator(ForecastEstimator):
             num_feat_static_cat=num_feat_static_cat,
         )
         self.output = make_output(distr_output, DECILES if quantile_levels is None else quantile_levels)
-        self.cardinality = _checked_cardinality(cardinality, num_feat_static_cat)
+        self.cardinality = checked_cardinality(cardinality, num_feat_static_cat)
         self.network_kwargs = {
             "width": width,
             "num_layers": num_layers,
@@ -214,6 +220,7 @@ class S5Estimator(ForecastEstimator):
             "layer_kwargs": {"state_size": state_size, "bidirectional": True, **(layer_kwargs or {})},
             "activation": activation,
             "dropout": dropout,
+            "patch_length": patch_length,
         }
 
     def window_spec(self) -> WindowSpec:
@@ -221,13 +228,3 @@ class S5Estimator(ForecastEstimator):
 
     def create_network(self) -> DirectNetwork:
         return DirectNetwork(self.spec, self.output, self.cardinality, **self.network_kwargs)
-
-
-def _checked_cardinality(cardinality: list[int] | None, count: int) -> list[int]:
-    cardinality = cardinality or []
-    if len(cardinality) != count:
-        raise ValueError(
-            f"cardinality must give the number of categories of each of num_feat_static_cat={count} features, "
-            f"got {cardinality}"
-        )
-    return cardinality

@@ -1,209 +1,155 @@
-"""Backtests: a predictor forecasts the last windows of every series, each from what came before it."""
+"""Backtests: a model forecasts the last windows of every series, each from what came before it."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from functools import cached_property
-from time import perf_counter
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from gluonts.dataset.common import DataEntry
-from gluonts.model.predictor import Predictor
 
+from s5forecast.data.frames import Columns, read_frame, to_entries
 from s5forecast.data.frequency import Frequency
-from s5forecast.evaluation.metrics import evaluate, quantile_columns
+from s5forecast.data.statics import StaticFeatures
+from s5forecast.evaluation.metrics import evaluate
+from s5forecast.evaluation.models import FRAME, as_model, name_of
+from s5forecast.evaluation.result import METRIC_NAMES, WINDOW, Backtest
+from s5forecast.evaluation.runs import Run, Store, digest
 from s5forecast.evaluation.windows import Window, last_windows
 from s5forecast.levels import DECILES, check_levels, level_name
 
-if TYPE_CHECKING:
-    import plotly.graph_objects as go
-
-METRIC_NAMES = ("WQL", "MASE", "sMAPE", "coverage_80")
-COLUMNS = ("item_id", "cutoff", "timestamp", "target")
-
-
-@dataclass(frozen=True, eq=False)
-class Backtest:
-    """Forecasts of past windows beside what happened, and their metrics.
-
-    Arguments:
-        name: of the model.
-        forecasts: long frame with a row per series, window and step: item_id, cutoff (time of the last value
-            the forecast could see), timestamp, target (NaN: not observed), mean, quantiles "0.1", "0.2" ...
-        seasonal_error: mean absolute seasonal difference of the history before each window, indexed by
-            (item_id, cutoff) or by item_id; needed by the metrics that are scaled by it.
-        metric_names: names in `METRICS`, or GluonTS metric definitions.
-        seconds: time to predict all windows.
-        fit_seconds: time to fit the model, reported with the metrics when given.
-
-    Raises:
-        ValueError: a column is missing, or a forecast is NaN.
-    """
-
-    name: str
-    forecasts: pd.DataFrame
-    seasonal_error: pd.Series | None = None
-    metric_names: Sequence[Any] = METRIC_NAMES
-    seconds: float | None = None
-    fit_seconds: float | None = None
-
-    def __post_init__(self) -> None:
-        missing = [column for column in COLUMNS if column not in self.forecasts.columns]
-        if missing or self.forecasts.empty:
-            raise ValueError(f"the forecasts of {self.name!r} have no rows, or lack the columns {missing}")
-        absent = self.forecasts[self._forecast_columns].isna().any(axis=1)
-        if absent.any():
-            row = self.forecasts[absent].iloc[0]
-            when = f"{row['timestamp']}, made at {row['cutoff']}"
-            raise ValueError(f"the forecast by {self.name!r} of series {row['item_id']!r} at {when}, is NaN")
-
-    @classmethod
-    def from_frame(
-        cls,
-        forecasts: pd.DataFrame,
-        seasonal_error: pd.Series | None = None,
-        *,
-        name: str = "model",
-        metrics: Sequence[Any] = METRIC_NAMES,
-        item_id: str = "item_id",
-        cutoff: str = "cutoff",
-        timestamp: str = "timestamp",
-        target: str = "target",
-    ) -> Backtest:
-        """Backtest from forecasts made elsewhere: a long frame that also holds what happened.
-
-        The seasonal errors come from `metrics.seasonal_error`, for example
-        `history.groupby("item_id")["target"].apply(seasonal_error, season=24)`.
-        """
-        names = dict(zip((item_id, cutoff, timestamp, target), COLUMNS, strict=True))
-        return cls(name, forecasts.rename(columns=names), seasonal_error, tuple(metrics))
-
-    @property
-    def quantile_levels(self) -> tuple[float, ...]:
-        """Levels of the quantile columns, ascending."""
-        return tuple(quantile_columns(self.forecasts))
-
-    @cached_property
-    def metrics(self) -> pd.DataFrame:
-        """One row, named after the model: the metrics over all series, windows and steps, and the seconds."""
-        row = self._evaluate(np.zeros(len(self.forecasts), dtype=int), pd.Index([self.name], name="model"))
-        times = {"fit_seconds": self.fit_seconds, "predict_seconds": self.seconds}
-        return row.assign(**{column: value for column, value in times.items() if value is not None})
-
-    def by(self, column: str) -> pd.DataFrame:
-        """Metrics per value of a column of the forecasts (item_id, cutoff ...), or per "step" from 1 on."""
-        keys = self.step if column == "step" else self.forecasts[column]
-        codes, values = pd.factorize(keys, sort=keys.dtype != object, use_na_sentinel=False)
-        return self._evaluate(codes, pd.Index(values, name=column))
-
-    @property
-    def step(self) -> pd.Series:
-        """Position of each row in its window, from 1 on."""
-        windows = self.forecasts.groupby(["item_id", "cutoff"], sort=False)
-        return windows["timestamp"].rank("first").astype(int)
-
-    def plot(self, history: pd.DataFrame | None = None, **kwargs: Any) -> go.Figure:
-        """Fan chart of the windows with what happened; arguments as `plotting.forecasts.plot_backtest`."""
-        from s5forecast.plotting.forecasts import plot_backtest
-
-        return plot_backtest(self.forecasts, history, **kwargs)
-
-    @property
-    def _forecast_columns(self) -> list[Any]:
-        mean = ["mean"] if "mean" in self.forecasts.columns else []
-        return mean + list(quantile_columns(self.forecasts).values())
-
-    def _evaluate(self, codes: np.ndarray, groups: pd.Index) -> pd.DataFrame:
-        """Metrics of the rows with each code; groups are rows of a matrix padded with missing labels."""
-        position = pd.Series(codes).groupby(codes).cumcount().to_numpy()
-        shape = (len(groups), position.max() + 1)
-
-        def padded(values: Any, fill: float = 0.0) -> np.ndarray:
-            matrix = np.full(shape, fill)
-            matrix[codes, position] = pd.Series(values).to_numpy(dtype=float)
-            return matrix
-
-        label = padded(self.forecasts["target"], np.nan)
-        forecasts = {str(column): padded(self.forecasts[column]) for column in self._forecast_columns}
-        errors = None if self.seasonal_error is None else padded(self._row_errors(self.seasonal_error), 1.0)
-        return pd.DataFrame(evaluate(label, forecasts, errors, self.metric_names, axis=1), index=groups)
-
-    def _row_errors(self, errors: pd.Series) -> np.ndarray:
-        """Seasonal error of each row."""
-        keys: pd.Index = pd.Index(self.forecasts["item_id"])
-        if errors.index.nlevels == 2:
-            keys = pd.MultiIndex.from_frame(self.forecasts[["item_id", "cutoff"]])
-        unknown = keys.difference(errors.index)
-        if len(unknown):
-            raise ValueError(f"no seasonal error for {unknown[0]!r}: index them by item_id, or item_id and cutoff")
-        return errors.reindex(keys).to_numpy(dtype=float)
-
 
 def backtest(
-    predictor: Predictor,
-    data: Iterable[DataEntry],
-    *,
+    model: Any,
+    data: Iterable[DataEntry] | pd.DataFrame,
     prediction_length: int,
     windows: int = 1,
     step: int | None = None,
+    refit: bool | int = False,
+    *,
     quantile_levels: Sequence[float] = DECILES,
     metrics: Sequence[Any] = METRIC_NAMES,
     season: int | None = None,
     name: str | None = None,
     freq: Frequency | str | None = None,
+    columns: Columns | None = None,
+    samples: bool = False,
+    directory: str | Path | None = None,
+    n_jobs: int = 1,
+    progress: bool = False,
 ) -> Backtest:
-    """Forecast the last windows of every series with a GluonTS predictor, and compare with what happened.
+    """Forecast the last windows of every series, each from its history alone, and compare with what happened.
+
+    An origin is a window of every series: the first of each, the second ... A model that trains is fitted to what
+    precedes the first origin in each series, and again as `refit` says. What a forecast is given ends with its
+    history, but for the known dynamic features, which reach over the horizon.
 
     Arguments:
-        predictor: anything with GluonTS's `predict`; called once, with all windows, oldest first.
-        data: GluonTS entries, `target` `[T]`; the series may differ in length. What each forecast is given
-            ends with its history, but for the known dynamic features, which reach over the horizon. An entry
-            may hold its `timestamps` `[T]`, which the result then has.
+        model: an `S5Forecaster`, a GluonTS estimator or predictor, a frame of forecasts made elsewhere (item_id,
+            timestamp, mean, quantiles, and cutoff where windows overlap), or a name in `BASELINES`. A predictor
+            is used as it is: it must not have seen the windows.
+        data: a long frame, or GluonTS entries, `target` `[T]`; the series may differ in length. An entry may hold its
+            `timestamps` `[T]`, which the result then has.
         prediction_length: steps H of a window.
         windows: number of windows at the end of each series.
         step: steps from one window to the next, `prediction_length` by default.
+        refit: True fits the model anew at every origin, a number k at every k-th; False only before the first.
         quantile_levels: levels to ask of the forecasts, in (0, 1).
         metrics: names in `METRICS`, or GluonTS metric definitions.
-        season: steps of the differences that scale MASE; by default GluonTS's for the frequency (24 for
+        season: steps of the differences that scale MASE and RMSSE; by default GluonTS's for the frequency (24 for
             hours, 12 for months, 1 for days and weeks).
-        name: of the model; by default the predictor's class.
-        freq: frequency whose timestamps the result has; by default each period is stamped by its start.
+        name: of the model; by default its class.
+        freq: offset alias of the timestamps; found by itself in a frame. Without it each period of GluonTS entries
+            is stamped by its start.
+        columns: roles of the columns of a frame; by default those of an `S5Forecaster`, else the standard names.
+        samples: whether to keep the sample paths, which CRPS and PIT are then computed from, and which the energy
+            and variogram scores need.
+        directory: folder where finished origins are kept, to go on from after an interruption; one for each backtest.
+        n_jobs: parallel processes, over series and windows, or over fits; as joblib counts them.
+        progress: whether a progress bar over the windows is shown.
 
     Raises:
         ValueError: a series is too short, a level or metric unknown, or a forecast does not fit its window.
     """
     step = prediction_length if step is None else step
-    check_backtest(prediction_length, windows, step, metrics, quantile_levels)
-    frequency = None if freq is None else Frequency.parse(freq)
-    cuts = last_windows(data, prediction_length, windows, step)
-    inputs = [window.input for window in cuts]
-    name = type(predictor).__name__ if name is None else name
-    began = perf_counter()
-    forecasts = list(predictor.predict(inputs))
-    seconds = perf_counter() - began
-    if len(forecasts) != len(cuts):
-        raise ValueError(f"{name!r} gave {len(forecasts)} forecasts for {len(cuts)} windows")
-    columns = ["mean", *map(level_name, quantile_levels)]
-    pairs = zip(cuts, forecasts, strict=True)
-    values = np.concatenate([window.values(forecast, columns) for window, forecast in pairs], axis=1)
-    frame = _keys(cuts, frequency).assign(**dict(zip(columns, values, strict=True)))
-    index = pd.MultiIndex.from_frame(frame[["item_id", "cutoff"]].iloc[::prediction_length])
-    errors = pd.Series([window.seasonal_error(season) for window in cuts], index, name="seasonal_error")
-    return Backtest(name, frame, errors, tuple(metrics), seconds)
+    check_backtest(prediction_length, windows, step, metrics, quantile_levels, samples)
+    if refit < 0:
+        raise ValueError(f"refit={refit}: give False, True, or every how many origins to fit anew")
+    entries, frequency, frame = _read(data, freq, columns or roles_of(model))
+    origins = last_windows(entries, prediction_length, windows, step)
+    name = name_of(model) if name is None else name
+    adapted = as_model(model, frame, columns or roles_of(model), frequency, prediction_length)
+    asked = adapted.columns(quantile_levels)
+    run = Run(adapted, asked, samples, int(refit), n_jobs, progress, name)
+    description = {
+        "name": name,
+        "model": name_of(model),
+        "data": digest(origins[-1]),
+        "windows": [prediction_length, windows, step, int(refit)],
+        "columns": asked,
+        "samples": samples,
+    }
+    results = run.results(origins, None if directory is None else Store(directory, description))
+    cuts = [window for origin in origins for window in origin]
+    values = (
+        np.concatenate([result.values for result in results]).swapaxes(0, 1).reshape(-1, len(cuts) * prediction_length)
+    )
+    forecasts = _frame(cuts, frequency, values, asked)
+    index = pd.MultiIndex.from_frame(forecasts[WINDOW].iloc[::prediction_length])
+    return Backtest(
+        name,
+        forecasts,
+        pd.Series([window.seasonal_error(season) for window in cuts], index, name="seasonal_error"),
+        tuple(metrics),
+        sum(result.seconds for result in results),
+        sum(result.fit_seconds for result in results) if adapted.trains else None,
+        pd.Series([w.squared_seasonal_error(season) for w in cuts], index, name="squared_seasonal_error"),
+    )
 
 
 def check_backtest(
-    prediction_length: int, windows: int, step: int, metrics: Sequence[Any], quantile_levels: Sequence[float]
+    prediction_length: int,
+    windows: int,
+    step: int,
+    metrics: Sequence[Any],
+    quantile_levels: Sequence[float],
+    samples: bool = False,
 ) -> None:
     """Raise ValueError for a wrong number, metric or level, before the work is done."""
     if min(prediction_length, windows, step) < 1:
         raise ValueError(f"{prediction_length=}, {windows=} and {step=} must be at least 1")
     check_levels(quantile_levels)
     one = np.ones((1, 1))
-    evaluate(one, {"mean": one, **{level_name(level): one for level in quantile_levels}}, one, metrics)
+    forecasts = {"mean": one, "naive_2": one, **{level_name(level): one for level in quantile_levels}}
+    evaluate(one, forecasts | ({"samples": one[..., None]} if samples else {}), one, metrics, None, one)
+
+
+def roles_of(model: Any) -> Columns:
+    """The roles that an `S5Forecaster` gives to columns; the standard names for other models."""
+    names = {field: getattr(model, field, None) for field in ("target", "item_id", "timestamp")}
+    named = {field: value for field, value in names.items() if isinstance(value, str)}
+    if len(named) < 3:
+        return Columns()
+    return Columns(**named, known=tuple(model.known), static=tuple(model.static))
+
+
+def _read(
+    data: Iterable[DataEntry] | pd.DataFrame, freq: Frequency | str | None, columns: Columns
+) -> tuple[Iterable[DataEntry], Frequency | None, FRAME | None]:
+    if not isinstance(data, pd.DataFrame):
+        return data, None if freq is None else Frequency.parse(freq), None
+    series, frequency = read_frame(data, columns, "infer" if freq is None else freq)
+    return to_entries(series, frequency, StaticFeatures.learn(series, columns)), frequency, (series, columns)
+
+
+def _frame(cuts: list[Window], frequency: Frequency | None, values: np.ndarray, columns: list[str]) -> pd.DataFrame:
+    """The long frame of windows, values of the columns `[columns, M]` and samples below."""
+    frame = _keys(cuts, frequency).assign(**dict(zip(columns, values, strict=False)))
+    paths = values[len(columns) :]
+    names = [f"sample_{number}" for number in range(len(paths))]
+    return pd.concat([frame, pd.DataFrame(paths.T, columns=names)], axis=1) if names else frame
 
 
 def _keys(windows: list[Window], frequency: Frequency | None) -> pd.DataFrame:

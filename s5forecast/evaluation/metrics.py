@@ -2,110 +2,166 @@
 
 With y the label, m the median forecast, e the seasonal error of the history, and y_q the forecast of level q:
 
-    QL           mean over q and y of  2 (y - y_q) (q - [y < y_q])
-    WQL          mean over q of  sum 2 (y - y_q) (q - [y < y_q]) / sum |y|
-    MASE         mean |y - m| / e
-    sMAPE        mean 2 |y - m| / (|y| + |m|)
-    MAE, ND      mean |y - m|,  sum |y - m| / sum |y|
-    MSE, RMSE    mean (y - mean forecast)^2, and its root
-    MSIS         mean [u - l + 40 (l - y)^+ + 40 (y - u)^+] / e, with l, u the levels 0.025 and 0.975
-    coverage_80  share of y between the levels 0.1 and 0.9; other percentages likewise
+    QL            mean over q and y of  2 (y - y_q) (q - [y < y_q])
+    WQL           mean over q of  sum 2 (y - y_q) (q - [y < y_q]) / sum |y|
+    MASE          mean |y - m| / e
+    RMSSE         root of  mean (y - mean forecast)^2 / mean squared seasonal difference of the history
+    sMAPE         mean 2 |y - m| / (|y| + |m|)
+    MAE, ND       mean |y - m|,  sum |y - m| / sum |y|
+    MSE, RMSE     mean (y - mean forecast)^2, and its root
+    MSIS          mean [u - l + 40 (l - y)^+ + 40 (y - u)^+] / e, with l, u the levels 0.025 and 0.975
+    coverage_80   share of y between the levels 0.1 and 0.9; with width_80 and interval_score_80, and other percentages
+    pinball_0.9   mean (y - y_q) (q - [y < y_q]) of one level; reliability_0.9: share of y up to the level
+
+`coverage`, `width`, `interval_score`, `pinball`, `reliability` ... without a number stand for all levels there are.
+CRPS and PIT are taken from samples where there are samples, else from the quantiles. See `scores` for the others.
 
 References:
     Another look at measures of forecast accuracy (Hyndman and Koehler, 2006): MASE.
     Strictly proper scoring rules, prediction, and estimation (Gneiting and Raftery, 2007): interval score.
     The M4 competition: 100,000 time series and 61 forecasting methods (Makridakis et al., 2020): sMAPE, MSIS.
+    M5 accuracy competition: results, findings, and conclusions (Makridakis et al., 2022): RMSSE.
     Probabilistic forecasting with spline quantile function RNNs (Gasthaus et al., 2019): WQL.
 """
 
-import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache, partial
+from functools import partial
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from gluonts.ev import metrics as ev
-from gluonts.ev.aggregations import Mean
-from gluonts.ev.stats import quantile_loss
-from gluonts.ev.ts_stats import seasonal_error as gluonts_seasonal_error
-from gluonts.time_feature.seasonality import get_seasonality
 
+from s5forecast.evaluation import definitions as own
+from s5forecast.evaluation.scores import crps, energy_score, pit, variogram_score
 from s5forecast.levels import level_name
 
+PERCENTAGES = (20, 40, 50, 60, 80, 90, 95, 98, 99)
+LEVELS = (0.01, 0.025, 0.05, 0.1, 0.2, 0.25, 0.3, 0.4, 0.5, 0.6, 0.7, 0.75, 0.8, 0.9, 0.95, 0.975, 0.99)
+HORIZON, SERIES = 1, 0
 
-@dataclass
-class CentralCoverage(ev.BaseMetricDefinition):
-    """Share of labels inside the central interval that holds `share` of the forecast distribution.
 
-    coverage = mean [ y_{(1 - share) / 2} <= y <= y_{(1 + share) / 2} ]
+@dataclass(frozen=True)
+class JointScore:
+    """A score of sample vectors, so that it judges how a forecast's values hang together; averaged over vectors.
+
+    Arguments:
+        name: of the metric.
+        score: from labels `[B, D]` and samples `[B, D, N]` to `[B]`.
+        over: the axis that a vector runs along: HORIZON, the steps of a window, or SERIES, all series at one step.
+            Samples over series must be drawn jointly, the n-th of each series together.
     """
 
-    share: float
+    name: str
+    score: Callable[[np.ndarray, np.ndarray], np.ndarray]
+    over: int
 
-    def __call__(self, axis: int | None = None) -> ev.DirectMetric:
-        """The GluonTS metric that aggregates over `axis`."""
-        lower, upper = level_name((1 - self.share) / 2), level_name((1 + self.share) / 2)
-
-        def inside(data: Mapping[str, np.ndarray]) -> np.ndarray:
-            return ((data[lower] <= data["label"]) & (data["label"] <= data[upper])).astype(float)
-
-        return ev.DirectMetric(f"coverage_{100 * self.share:g}", inside, Mean(axis=axis))
-
-
-@dataclass
-class MeanQuantileLoss(ev.BaseMetricDefinition):
-    """Quantile loss, mean over levels and labels, in the unit of the labels.
-
-    QL = mean_{q, y}  2 (y - y_q) (q - [y < y_q]), close to the CRPS when the levels are many and even.
-    """
-
-    levels: Sequence[float]
-
-    def __call__(self, axis: int | None = None) -> ev.DirectMetric:
-        """The GluonTS metric that aggregates over `axis`."""
-
-        def loss(data: Mapping[str, np.ndarray]) -> np.ndarray:
-            return sum(quantile_loss(data, level) for level in self.levels) / len(self.levels)
-
-        return ev.DirectMetric("QL", loss, Mean(axis=axis))
+    def values(self, label: np.ndarray, samples: np.ndarray, axis: int | None) -> np.ndarray:
+        """Scores of labels `[S, H]` and samples `[S, H, N]`, one for each vector, or their mean for axis None."""
+        if axis not in (None, self.over):
+            raise ValueError(f"{self.name} is a score of whole vectors: it has a value for axis={self.over} or None")
+        if self.over == SERIES:
+            label, samples = label.T, samples.swapaxes(0, 1)
+        found = self.score(label, samples)
+        seen = found[~np.isnan(found)]
+        return found if axis is not None else np.asarray(seen.mean() if len(seen) else np.nan)
 
 
-def _over_levels(metric: Callable[[Sequence[float]], Any], levels: Sequence[float]) -> Any:
+def _over_levels(make: Callable[[Sequence[float]], Any], levels: Sequence[float]) -> Any:
     if not levels:
         raise ValueError("a metric needs forecasts of quantile levels, named '0.1', '0.5' ...")
-    return metric(levels)
+    return make(levels)
 
 
-def _coverage(percent: int, levels: Sequence[float]) -> CentralCoverage:
-    return CentralCoverage(percent / 100)
+def _each_level(name: str, make: Callable[[float], Any], levels: Sequence[float]) -> dict[str, Any]:
+    return _over_levels(lambda levels: {f"{name}_{level_name(level)}": make(level) for level in levels}, levels)
 
+
+def _each_interval(make: Callable[[own.Interval], own.MeanOf], levels: Sequence[float]) -> dict[str, Any]:
+    found = [make(interval) for interval in own.intervals(levels)]
+    if not found:
+        raise ValueError("a metric of central intervals needs forecasts of two levels such as '0.1' and '0.9'")
+    return {definition.name: definition for definition in found}
+
+
+def _moments(make: Callable[..., own.MomentsOfPIT], levels: Sequence[float]) -> dict[str, Any]:
+    transform = make(levels)
+    return {"PIT_mean": transform.mean(), "PIT_variance": transform.variance()}
+
+
+def _always(definition: Any) -> Callable[[Sequence[float]], Any]:
+    return lambda levels: definition
+
+
+PER_LEVEL: dict[str, Callable[[float], Any]] = {
+    "pinball": own.pinball,
+    "reliability": ev.Coverage,
+    "sum_quantile_loss": ev.SumQuantileLoss,
+    "mean_scaled_quantile_loss": ev.MeanScaledQuantileLoss,
+    "weighted_sum_quantile_loss": ev.WeightedSumQuantileLoss,
+}
+PER_INTERVAL: dict[str, Callable[[own.Interval], own.MeanOf]] = {
+    "coverage": own.Interval.coverage,
+    "width": own.Interval.width,
+    "interval_score": own.Interval.score,
+}
 
 METRICS: dict[str, Callable[[Sequence[float]], Any]] = {
     "WQL": partial(_over_levels, ev.MeanWeightedSumQuantileLoss),
-    "QL": partial(_over_levels, MeanQuantileLoss),
-    "MASE": lambda levels: ev.MASE(),
-    "sMAPE": lambda levels: ev.SMAPE(),
-    "MAE": lambda levels: ev.MAE(),
-    "MSE": lambda levels: ev.MSE(),
-    "RMSE": lambda levels: ev.RMSE(),
-    "ND": lambda levels: ev.ND(),
-    "MSIS": lambda levels: ev.MSIS(),
-    **{f"coverage_{percent}": partial(_coverage, percent) for percent in (20, 40, 50, 60, 80, 90, 95, 98, 99)},
+    "QL": partial(_over_levels, own.mean_quantile_loss),
+    "CRPS": partial(_over_levels, own.quantile_crps),
+    "MASE": _always(ev.MASE()),
+    "RMSSE": _always(own.rmsse),
+    "sMAPE": _always(ev.SMAPE()),
+    "MAPE": _always(ev.MAPE()),
+    "MAE": _always(ev.MAE()),
+    "MSE": _always(ev.MSE()),
+    "RMSE": _always(ev.RMSE()),
+    "NRMSE": _always(ev.NRMSE()),
+    "ND": _always(ev.ND()),
+    "OWA": _always(ev.OWA()),
+    "MSIS": _always(ev.MSIS()),
+    "MAE_coverage": partial(_over_levels, ev.MAECoverage),
+    "mean_sum_quantile_loss": partial(_over_levels, ev.MeanSumQuantileLoss),
+    "average_mean_scaled_quantile_loss": partial(_over_levels, ev.AverageMeanScaledQuantileLoss),
+    "mean_absolute_label": _always(ev.MeanAbsoluteLabel()),
+    "sum_absolute_label": _always(ev.SumAbsoluteLabel()),
+    "sum_error": _always(ev.SumError()),
+    "sum_absolute_error": _always(ev.SumAbsoluteError()),
+    "sum_num_masked_target_values": _always(ev.SumNumMaskedTargetValues()),
+    "PIT": partial(_over_levels, partial(_moments, own.quantile_pit)),
+    "energy_score": _always(JointScore("energy_score", energy_score, HORIZON)),
+    "energy_score_series": _always(JointScore("energy_score_series", energy_score, SERIES)),
+    "variogram_score": _always(JointScore("variogram_score", variogram_score, HORIZON)),
+    "variogram_score_series": _always(JointScore("variogram_score_series", variogram_score, SERIES)),
+    **{name: partial(_each_interval, make) for name, make in PER_INTERVAL.items()},
+    **{name: partial(_each_level, name, make) for name, make in PER_LEVEL.items()},
+    **{
+        f"{n}_{percent}": _always(m(own.Interval(percent / 100)))
+        for n, m in PER_INTERVAL.items()
+        for percent in PERCENTAGES
+    },
+    **{f"{n}_{level}": _always(m(level)) for n, m in PER_LEVEL.items() for level in LEVELS},
 }
-"""Name -> function of the quantile levels that gives a GluonTS metric definition."""
+"""Name -> function of the quantile levels that gives a GluonTS metric definition, several, or a JointScore."""
+
+FROM_SAMPLES: dict[str, Callable[[Sequence[float]], Any]] = {
+    "CRPS": lambda levels: own.sample_crps(),
+    "PIT": partial(_moments, lambda levels: own.sample_pit()),
+}
+"""What takes the place of the metric of that name where the forecasts are samples."""
 
 
 class _Batch(dict[str, np.ndarray]):
     """What `gluonts.ev` reads: arrays by name, quantile levels compared as numbers."""
 
     def __missing__(self, name: str) -> np.ndarray:
-        if name == "seasonal_error":
-            raise ValueError("a metric divides by the seasonal error of the history: give seasonal_error=...")
+        if name in ("seasonal_error", "squared_seasonal_error"):
+            raise ValueError(f"a metric divides by the {name.replace('_', ' ')} of the history: give {name}=...")
         if is_level(name) and level_name(float(name)) in self:
             return self[level_name(float(name))]
-        forecasts = sorted(self.keys() - {"label", "seasonal_error"})
+        forecasts = sorted(self.keys() - {"label", "seasonal_error", "squared_seasonal_error", "crps", "pit"})
         raise ValueError(f"a metric needs the forecast {name!r} beside {forecasts}: ask for this quantile level")
 
 
@@ -115,15 +171,18 @@ def evaluate(
     seasonal_error: np.ndarray | None = None,
     metrics: Iterable[str | Any] = ("WQL", "MASE", "sMAPE"),
     axis: int | None = None,
+    squared_seasonal_error: np.ndarray | None = None,
 ) -> dict[str, np.ndarray]:
     """Metrics of forecasts against labels.
 
     Arguments:
         label: `[S, H]`, S series (or windows) of H steps; NaN is left out of every metric.
-        forecasts: `[S, H]` by name: "mean" and quantile levels such as "0.1".
+        forecasts: `[S, H]` by name: "mean" and quantile levels such as "0.1", "naive_2" for OWA; and "samples"
+            `[S, H, N]`.
         seasonal_error: `[S]` or `[S, H]`; rows with 0 or NaN are left out of the metrics that divide by it.
         metrics: names in `METRICS`, or GluonTS metric definitions.
         axis: None for one number over all, 0 for one per step, 1 for one per row.
+        squared_seasonal_error: as `seasonal_error`, for RMSSE.
 
     Returns:
         Arrays by metric of shape `[]`, `[H]` or `[S]`; NaN where nothing was observed.
@@ -132,52 +191,67 @@ def evaluate(
         ValueError: unknown metric, missing level, shapes that differ, NaN in a forecast.
     """
     label = np.asarray(label, dtype=float)
-    arrays = {name: _checked(name, values, label) for name, values in forecasts.items()}
+    samples = np.asarray(forecasts["samples"]) if "samples" in forecasts else None
+    arrays = {name: _checked(name, values, label) for name, values in forecasts.items() if name != "samples"}
     arrays = {level_name(float(name)) if is_level(name) else name: array for name, array in arrays.items()}
-    if seasonal_error is not None:
-        errors = np.asarray(seasonal_error, dtype=float)
-        arrays["seasonal_error"] = np.broadcast_to(errors[:, None] if errors.ndim == 1 else errors, label.shape)
-    arrays["label"] = label
+    for name, scale in (("seasonal_error", seasonal_error), ("squared_seasonal_error", squared_seasonal_error)):
+        if scale is not None:
+            errors = np.asarray(scale, dtype=float)
+            arrays[name] = np.broadcast_to(errors[:, None] if errors.ndim == 1 else errors, label.shape)
+    if samples is not None:
+        _check_samples(samples, label)
+        arrays |= {"crps": crps(label, samples), "pit": pit(label, samples)}
+    levels = sorted(float(name) for name in arrays if is_level(name))
+    found = definitions(metrics, levels, samples is not None)
+    values = aggregate(label, arrays, found, axis)
+    if samples is not None:
+        values |= {name: metric.values(label, samples, axis) for name, metric in joint_scores(found).items()}
+    return {name: values[name] for name in found}
+
+
+def aggregate(
+    label: np.ndarray, arrays: Mapping[str, np.ndarray], found: Mapping[str, Any], axis: int | None
+) -> dict[str, np.ndarray]:
+    """GluonTS metrics of labels and forecasts `[S, H]`, over an axis or all; joint scores are passed over."""
     batch = _Batch({name: _aggregated_first(array, axis) for name, array in arrays.items()})
-    batch["label"] = np.ma.masked_invalid(batch["label"])
-    levels = sorted(float(name) for name in forecasts if is_level(name))
+    batch["label"] = np.ma.masked_invalid(_aggregated_first(label, axis))
+    pointwise = {name: metric for name, metric in found.items() if not isinstance(metric, JointScore)}
     with np.errstate(divide="ignore", invalid="ignore"):
-        values = {n: m(axis=0).update(batch).get() for n, m in definitions(metrics, levels).items()}
+        values = {name: metric(axis=0).update(batch).get() for name, metric in pointwise.items()}
+    values = {name: np.ma.filled(np.ma.asarray(value, dtype=float), np.nan) for name, value in values.items()}
     return {name: value[0] if axis is None else value for name, value in values.items()}
 
 
-def definitions(metrics: Iterable[str | Any], levels: Sequence[float]) -> dict[str, Any]:
-    """GluonTS metric definitions by name; raises ValueError listing the names for an unknown one."""
+def definitions(metrics: Iterable[str | Any], levels: Sequence[float], samples: bool = False) -> dict[str, Any]:
+    """Metric definitions by name, of forecasts with these levels, and with samples or not.
+
+    Raises ValueError for an unknown name, listing the names, and for a joint score without samples.
+    """
     if isinstance(metrics, str):
         raise ValueError(f"metrics is a sequence of names: metrics=({metrics!r},)")
-    found = {}
+    choices = {**METRICS, **FROM_SAMPLES} if samples else METRICS
+    found: dict[str, Any] = {}
     for metric in metrics:
         if not isinstance(metric, str):
             found[metric(axis=0).name] = metric
-        elif metric in METRICS:
-            found[metric] = METRICS[metric](levels)
-        else:
-            raise ValueError(f"unknown metric {metric!r}; choose from {', '.join(METRICS)}")
+            continue
+        if metric not in choices:
+            names = [name for name in METRICS if not name[-1].isdigit()]
+            raise ValueError(
+                f"unknown metric {metric!r}; choose from {', '.join(names)}, "
+                "or one level of some, as in 'coverage_80' and 'pinball_0.9'"
+            )
+        definition = choices[metric](levels)
+        found |= definition if isinstance(definition, dict) else {metric: definition}
+    for name in joint_scores(found):
+        if not samples:
+            raise ValueError(f"{name} judges sample paths: keep them with backtest(..., samples=True)")
     return found
 
 
-def seasonal_error(history: np.ndarray, season: int) -> float:
-    """Mean |y_t - y_{t - season}| over the observed pairs of a history `[T]`, as GluonTS computes it.
-
-    A history shorter than a season is differenced by one step; NaN where there is no observed pair.
-    """
-    values = np.ma.masked_invalid(np.asarray(history, dtype=float))
-    if len(values) in (0, 1, season):
-        return float("nan")
-    return float(np.ma.filled(gluonts_seasonal_error(values, seasonality=season), np.nan).item())
-
-
-@lru_cache
-def default_season(freq: str) -> int:
-    """Season by which GluonTS scales MASE, of a Period's frequency: h 24, min 1440, M 12, Q 4, D and W 1."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", FutureWarning)  # GluonTS turns Period spellings into offsets
-        return int(get_seasonality(freq))
+def joint_scores(found: Mapping[str, Any]) -> dict[str, JointScore]:
+    """Those of the definitions that score whole vectors."""
+    return {name: metric for name, metric in found.items() if isinstance(metric, JointScore)}
 
 
 def quantile_columns(frame: pd.DataFrame) -> dict[float, Any]:
@@ -193,6 +267,12 @@ def is_level(name: Any) -> bool:
         return False
 
 
+def sample_columns(frame: pd.DataFrame) -> list[Any]:
+    """Columns of a frame that hold samples, "sample_0", "sample_1" ..., in that order."""
+    found = [column for column in frame.columns if str(column).startswith("sample_") and str(column)[7:].isdigit()]
+    return sorted(found, key=lambda column: int(str(column)[7:]))
+
+
 def _checked(name: str, values: np.ndarray, label: np.ndarray) -> np.ndarray:
     array = np.asarray(values, dtype=float)
     if array.shape != label.shape:
@@ -202,6 +282,13 @@ def _checked(name: str, values: np.ndarray, label: np.ndarray) -> np.ndarray:
         row = int(np.argmax(missing.any(axis=1)))
         raise ValueError(f"forecast {name!r} has {missing.sum()} NaN of {array.size} values, the first in row {row}")
     return array
+
+
+def _check_samples(samples: np.ndarray, label: np.ndarray) -> None:
+    if samples.ndim != 3 or samples.shape[:2] != label.shape or not samples.shape[2]:
+        raise ValueError(f"'samples' have shape {samples.shape}; for the label {label.shape} they need [S, H, N]")
+    if np.isnan(samples).any():
+        raise ValueError(f"'samples' have {np.isnan(samples).sum()} NaN of {samples.size} values")
 
 
 def _aggregated_first(array: np.ndarray, axis: int | None) -> np.ndarray:

@@ -4,6 +4,7 @@ from s5forecast.nn.block import ACTIVATIONS, Block
 from s5forecast.nn.embedding import CategoryEmbedding
 from s5forecast.nn.encoder import Encoder
 from s5forecast.nn.heads import OutputHead, SeasonalSkip
+from s5forecast.nn.patching import Patching
 from s5forecast.nn.standardization import Standardization
 
 __all__ = [
@@ -12,6 +13,7 @@ __all__ = [
     "CategoryEmbedding",
     "Encoder",
     "OutputHead",
+    "Patching",
     "SeasonalSkip",
     "Standardization",
 ]

@@ -58,7 +58,7 @@ def test_exceptions_are_raised(make_one, data):
 def test_a_loss_that_is_not_finite_is_raised(make_one, data):
     class Poison(Callback):
         def on_train_start(self, trainer, module):
-            torch.nn.init.constant_(module.network.input.weight, torch.nan)
+            torch.nn.init.constant_(module.network.patching.input.weight, torch.nan)
 
     estimator = make_one(trainer_kwargs={"callbacks": [Poison()], "enable_progress_bar": False})
     with pytest.raises(FloatingPointError, match="lower lr"):

@@ -10,7 +10,7 @@ from gluonts.model.predictor import Predictor
 
 from s5forecast.evaluation.backtest import Backtest, backtest
 from s5forecast.evaluation.baselines import GaussianForecast, NaivePredictor, SeasonalNaivePredictor
-from s5forecast.evaluation.metrics import seasonal_error
+from s5forecast.evaluation.seasonality import seasonal_error
 
 SHARED = Path(__file__).parents[3] / "shared" / "data" / "gluonts"
 

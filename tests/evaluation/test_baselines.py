@@ -7,7 +7,15 @@ import pytest
 from gluonts.model.predictor import Predictor
 from scipy.special import ndtri
 
-from s5forecast.evaluation.baselines import BASELINES, NaivePredictor, SeasonalNaivePredictor
+from s5forecast.evaluation.baselines import (
+    BASELINES,
+    ConstantPredictor,
+    DriftPredictor,
+    NaivePredictor,
+    SeasonalNaivePredictor,
+)
+
+STATISTICAL = ("auto_ets", "auto_arima", "theta")
 
 
 def entry(target, start="2024-01-01", freq="h", **fields):
@@ -32,6 +40,72 @@ def test_naive_by_hand():
     result = forecast(NaivePredictor(3), [1, 3, 2])
     np.testing.assert_allclose(result.mean, [2, 2, 2])
     np.testing.assert_allclose(result.sigma, np.sqrt((4 + 1) / 2 * np.array([1, 2, 3])))
+
+
+def test_drift_by_hand():
+    # slope (7 - 1) / 3 = 2, errors of the steps 1, -1, 0 with one parameter fitted
+    result = forecast(DriftPredictor(2), [1, 4, 5, 7])
+    np.testing.assert_allclose(result.mean, [9, 11])
+    np.testing.assert_allclose(result.sigma, np.sqrt([1 + 1 / 3, 2 * (1 + 2 / 3)]))
+    gap = forecast(DriftPredictor(1), [np.nan, 1, 4, 5, 7, np.nan])
+    np.testing.assert_allclose([gap.mean[0], gap.sigma[0]], [result.mean[1], result.sigma[1]])
+
+
+def test_constant_by_hand():
+    result = forecast(ConstantPredictor(2), [1, np.nan, 2, 6])
+    np.testing.assert_allclose(result.mean, 3)
+    np.testing.assert_allclose(result.sigma, np.sqrt(7 * 4 / 3))
+
+
+def test_simple_methods_are_those_of_statsforecast():
+    models = pytest.importorskip("statsforecast.models")
+    target = np.random.default_rng(0).normal(size=60).cumsum()
+    pairs = [
+        (NaivePredictor(4), models.Naive()),
+        (SeasonalNaivePredictor(4, 3), models.SeasonalNaive(3)),
+        (DriftPredictor(4), models.RandomWalkWithDrift()),
+        (ConstantPredictor(4), models.HistoricAverage()),
+    ]
+    for ours, theirs in pairs:
+        result, expected = forecast(ours, target), theirs.forecast(target, h=4, level=[80])
+        np.testing.assert_allclose(result.mean, expected["mean"], rtol=1e-5)
+        np.testing.assert_allclose(result.quantile(0.9), expected["hi-80"], rtol=0.03)
+
+
+@pytest.mark.parametrize("name", STATISTICAL)
+def test_statistical_models_follow_season_and_trend(name):
+    time = np.arange(48)
+    clean = 20 + time / 4 + 3 * np.sin(time * np.pi / 2)
+    target = clean + np.random.default_rng(1).normal(size=48) / 5
+    target[20] = np.nan
+    result = forecast(BASELINES[name](4), target[:44], freq="Q", item_id="x", info={"a": 1})
+    assert np.abs(result.quantile(0.5) - clean[44:]).max() < 1
+    quantiles = np.array([result.quantile(level) for level in (0.01, 0.1, 0.33, 0.5, 0.9, 0.99)])
+    assert (np.diff(quantiles, axis=0) > 0).all() and (np.ptp(quantiles, axis=0) < 12).all()
+    assert (result.item_id, result.info) == ("x", {"a": 1})
+
+
+@pytest.mark.parametrize("name", STATISTICAL)
+def test_a_model_that_cannot_be_fitted_falls_back_to_the_season(name):
+    target = [1.0, 2.0] if name != "auto_arima" else [3.0] * 9
+    result = forecast(BASELINES[name](4, season=1), target)
+    expected = forecast(NaivePredictor(4), target)
+    for level in (0.1, 0.5, 0.9):
+        np.testing.assert_allclose(result.quantile(level), expected.quantile(level))
+
+
+def test_only_the_last_values_are_fitted():
+    target = np.concatenate([np.full(50, 1e6), np.random.default_rng(0).normal(size=50)])
+    result = forecast(BASELINES["auto_ets"](2, season=1, max_history=50), target)
+    assert np.abs(result.quantile(0.99)).max() < 10
+    late = forecast(BASELINES["auto_ets"](2, season=1, max_history=5), [*target, *[np.nan] * 10])
+    assert np.isfinite(late.mean).all()
+
+
+def test_without_statsforecast_the_error_names_the_extra(monkeypatch):
+    monkeypatch.setitem(sys.modules, "statsforecast", None)
+    with pytest.raises(ImportError, match=r"AutoETS needs statsforecast: pip install 's5forecast\[statsforecast\]'"):
+        BASELINES["auto_ets"](3)
 
 
 def test_missing_values():
@@ -82,12 +156,16 @@ def test_arguments_are_checked():
         forecast(NaivePredictor(2), [1.0]).quantile(1.0)
 
 
-@pytest.mark.parametrize("predictor", [NaivePredictor(3), SeasonalNaivePredictor(3, 2), SeasonalNaivePredictor(3)])
+@pytest.mark.parametrize(
+    "predictor",
+    [SeasonalNaivePredictor(3, 2), BASELINES["theta"](3, season=1), *(make(3) for make in BASELINES.values())],
+    ids=repr,
+)
 def test_serialises(predictor, tmp_path):
     predictor.serialize(tmp_path)
     copy = Predictor.deserialize(tmp_path)
     assert copy == predictor
-    target = [1.0, 5.0, 2.0, 7.0]
+    target = [1.0, 5.0, 2.0, 7.0, 3.0, 9.0, 2.0]
     np.testing.assert_array_equal(forecast(copy, target).quantile(0.3), forecast(predictor, target).quantile(0.3))
 
 

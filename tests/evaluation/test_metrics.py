@@ -4,29 +4,37 @@ import pytest
 from gluonts.dataset.split import split
 from gluonts.ev import metrics as ev
 from gluonts.model import evaluate_model
-from scipy.special import ndtri
+from scipy.special import ndtr, ndtri
+from sklearn.metrics import mean_pinball_loss
 
 from s5forecast.evaluation.backtest import backtest
 from s5forecast.evaluation.baselines import SeasonalNaivePredictor
-from s5forecast.evaluation.metrics import (
-    METRICS,
-    default_season,
-    evaluate,
-    level_name,
-    quantile_columns,
-    seasonal_error,
-)
+from s5forecast.evaluation.metrics import LEVELS as METRIC_LEVELS
+from s5forecast.evaluation.metrics import METRICS, PERCENTAGES, evaluate, level_name, quantile_columns
+from s5forecast.evaluation.scores import energy_score, variogram_score
+from s5forecast.evaluation.seasonality import default_season, seasonal_error, squared_seasonal_error
 
 LEVELS = (0.025, 0.1, 0.5, 0.9, 0.975)
-GLUONTS = {
-    "WQL": ev.MeanWeightedSumQuantileLoss(LEVELS),
-    "MASE": ev.MASE(),
+PLAIN = ("MAE", "MSE", "RMSE", "NRMSE", "MAPE", "ND", "MASE", "MSIS")
+SUMS = {
     "sMAPE": ev.SMAPE(),
-    "MAE": ev.MAE(),
-    "MSE": ev.MSE(),
-    "RMSE": ev.RMSE(),
-    "ND": ev.ND(),
-    "MSIS": ev.MSIS(),
+    "mean_absolute_label": ev.MeanAbsoluteLabel(),
+    "sum_absolute_label": ev.SumAbsoluteLabel(),
+    "sum_error": ev.SumError(),
+    "sum_absolute_error": ev.SumAbsoluteError(),
+    "sum_num_masked_target_values": ev.SumNumMaskedTargetValues(),
+    "WQL": ev.MeanWeightedSumQuantileLoss(LEVELS),
+    "mean_sum_quantile_loss": ev.MeanSumQuantileLoss(LEVELS),
+    "average_mean_scaled_quantile_loss": ev.AverageMeanScaledQuantileLoss(LEVELS),
+    "MAE_coverage": ev.MAECoverage(LEVELS),
+}
+GLUONTS = {
+    **{name: getattr(ev, name)() for name in PLAIN},
+    **SUMS,
+    "reliability_0.1": ev.Coverage(0.1),
+    "sum_quantile_loss_0.9": ev.SumQuantileLoss(0.9),
+    "mean_scaled_quantile_loss_0.5": ev.MeanScaledQuantileLoss(0.5),
+    "weighted_sum_quantile_loss_0.9": ev.WeightedSumQuantileLoss(0.9),
 }
 
 
@@ -53,6 +61,24 @@ def test_equals_gluonts_evaluate_model(freq):
         predictor, entries, prediction_length=4, windows=3, quantile_levels=LEVELS, metrics=tuple(GLUONTS)
     )
     np.testing.assert_allclose(result.metrics[list(GLUONTS)], expected, rtol=1e-6)
+    by_series = evaluate_model(predictor, test_data=test_data, metrics=list(GLUONTS.values()), axis=1)
+    ours = result.by("window").reindex(result.forecasts[["item_id", "cutoff"]].iloc[::4])
+    theirs = by_series.to_numpy().reshape(6, 3, -1).swapaxes(0, 1).reshape(18, -1)  # series first there
+    seen = ~np.isnan(np.ma.filled(theirs, np.nan)) & np.isfinite(theirs)
+    np.testing.assert_allclose(ours[list(GLUONTS)].to_numpy()[seen], theirs[seen], rtol=1e-6)
+
+
+def test_every_metric_of_gluonts_has_a_name():
+    definitions = {c for c in vars(ev).values() if isinstance(c, type) and issubclass(c, ev.BaseMetricDefinition)}
+    definitions -= {ev.BaseMetricDefinition, ev.MetricDefinitionCollection}
+    named = {type(make(LEVELS)) for name, make in METRICS.items()}
+    assert definitions <= named
+
+
+def test_owa_compares_with_the_second_naive_forecast():
+    label, forecast = np.array([[1.0, 2.0, 4.0]]), np.array([[2.0, 2.0, 2.0]])
+    values = evaluate(label, {"0.5": forecast, "naive_2": forecast}, np.ones(1), ["OWA"])
+    assert values["OWA"] == pytest.approx(1)
 
 
 @pytest.mark.parametrize("axis", [0, 1])
@@ -61,17 +87,94 @@ def test_along_an_axis_equals_each_slice_alone(axis):
     label = np.where(rng.random((5, 7)) < 0.3, np.nan, rng.normal(size=(5, 7)))
     label[:, 2] = np.nan
     label[3] = np.nan
-    forecasts = {name: rng.normal(size=label.shape) for name in ("mean", *map(level_name, LEVELS))}
+    names = ("mean", "naive_2", *map(level_name, ALL_LEVELS))
+    forecasts = {name: rng.normal(size=label.shape) for name in names}
+    forecasts["samples"] = rng.normal(size=(*label.shape, 4))
     errors = np.array([1.0, 0.0, 2.0, 3.0, np.nan])
-    result = evaluate(label, forecasts, errors, METRICS.keys() - OTHER_COVERAGE, axis=axis)
+    unfit = {f"{name}_score{'_series' if axis else ''}" for name in ("energy", "variogram")}
+    result = evaluate(label, forecasts, errors, METRICS.keys() - unfit, axis, errors)
     for position in range(label.shape[1 - axis]):
         part = (slice(None), [position]) if axis == 0 else ([position], slice(None))
         rows = errors if axis == 0 else errors[[position]]
-        alone = evaluate(label[part], {n: f[part] for n, f in forecasts.items()}, rows, result.keys())
-        np.testing.assert_allclose([result[n][position] for n in alone], list(alone.values()), rtol=1e-12)
+        given = {n: f[part] for n, f in forecasts.items()}
+        alone = evaluate(label[part], given, rows, METRICS.keys() - unfit, None, rows)
+        np.testing.assert_allclose([result[n][position] for n in alone], list(alone.values()), rtol=1e-9, atol=1e-12)
 
 
-OTHER_COVERAGE = {f"coverage_{percent}" for percent in (20, 40, 50, 60, 90, 98, 99)}
+ALL_LEVELS = tuple(
+    sorted({(1 - p / 100) / 2 for p in PERCENTAGES} | {(1 + p / 100) / 2 for p in PERCENTAGES} | {*METRIC_LEVELS})
+)
+
+
+def test_pinball_is_that_of_scikit_learn():
+    rng = np.random.default_rng(5)
+    label, forecast = rng.poisson(3, (4, 9)).astype(float), rng.poisson(3, (4, 9)).astype(float)
+    for level in (0.1, 0.5, 0.95):
+        expected = mean_pinball_loss(label.ravel(), forecast.ravel(), alpha=level)
+        values = evaluate(label, {level_name(level): forecast}, metrics=["pinball"])
+        assert values == {f"pinball_{level}": pytest.approx(expected, rel=1e-12)}
+
+
+def test_families_stand_for_all_levels_there_are():
+    forecasts = {level_name(q): np.full((1, 1), ndtri(q)) for q in LEVELS}
+    values = evaluate(np.zeros((1, 1)), forecasts, metrics=["coverage", "width", "interval_score", "reliability"])
+    assert list(values)[:6] == [
+        "coverage_80",
+        "coverage_95",
+        "width_80",
+        "width_95",
+        "interval_score_80",
+        "interval_score_95",
+    ]
+    assert list(values)[6:] == [f"reliability_{level}" for level in LEVELS]
+    assert values["width_80"] == values["interval_score_80"] == pytest.approx(2 * ndtri(0.9))
+    assert values["reliability_0.1"] == 0 and values["reliability_0.9"] == 1
+
+
+def test_crps_from_samples_and_from_quantiles():
+    levels = (np.arange(99) + 1) / 100
+    label = np.array([[0.7, -1.0]])
+    forecasts = {level_name(q): np.full((1, 2), ndtri(q)) for q in levels}
+    exact = 0.7 * (2 * ndtr(0.7) - 1) + 2 * np.exp(-0.245) / np.sqrt(2 * np.pi) - 1 / np.sqrt(np.pi)
+    values = evaluate(label, forecasts, metrics=["CRPS"], axis=0)["CRPS"]
+    assert values[0] == pytest.approx(exact, rel=0.01)
+    samples = np.broadcast_to(ndtri((np.arange(500) + 0.5) / 500), (1, 2, 500))
+    of_samples = evaluate(label, {"samples": samples}, metrics=["CRPS"], axis=0)["CRPS"]
+    assert of_samples[0] == pytest.approx(exact, rel=0.01)
+    np.testing.assert_allclose(values, of_samples, rtol=0.01)
+
+
+def test_pit_of_calibrated_forecasts_is_uniform():
+    label = np.random.default_rng(2).normal(size=(100, 100))
+    forecasts = {level_name(q): np.full(label.shape, ndtri(q)) for q in np.arange(1, 50) / 50}
+    values = evaluate(label, forecasts, metrics=["PIT"])
+    assert values["PIT_mean"] == pytest.approx(1 / 2, abs=0.01)
+    assert values["PIT_variance"] == pytest.approx(1 / 12, abs=0.003)
+    narrow = evaluate(label, {n: f / 2 for n, f in forecasts.items()}, metrics=["PIT"])
+    assert narrow["PIT_variance"] > values["PIT_variance"]
+
+
+def test_rmsse_by_hand():
+    label, mean = np.array([[1.0, 5.0], [np.nan, 2.0], [3.0, 3.0]]), np.zeros((3, 2))
+    scale = np.array([4.0, 1.0, 0.0])
+    values = evaluate(label, {"mean": mean}, None, ["RMSSE"], 1, scale)["RMSSE"]
+    np.testing.assert_allclose(values, [np.sqrt((1 + 25) / 2 / 4), 2.0, np.nan])
+    assert squared_seasonal_error(np.array([1.0, 2.0, 4.0, np.nan, 8.0]), 2) == pytest.approx((9 + 16) / 2)
+    assert squared_seasonal_error(np.array([1.0, 4.0]), 24) == 9.0
+    assert np.isnan(squared_seasonal_error(np.array([1.0]), 1))
+
+
+def test_joint_scores_along_their_axis():
+    rng = np.random.default_rng(6)
+    label, samples = rng.normal(size=(3, 4)), rng.normal(size=(3, 4, 8))
+    of_windows = evaluate(label, {"samples": samples}, metrics=["energy_score"], axis=1)["energy_score"]
+    np.testing.assert_allclose(of_windows, energy_score(label, samples))
+    name = "variogram_score_series"
+    of_steps = evaluate(label, {"samples": samples}, metrics=[name], axis=0)[name]
+    np.testing.assert_allclose(of_steps, variogram_score(label.T, samples.swapaxes(0, 1)))
+    assert evaluate(label, {"samples": samples}, metrics=[name])[name] == pytest.approx(of_steps.mean())
+    with pytest.raises(ValueError, match="energy_score is a score of whole vectors"):
+        evaluate(label, {"samples": samples}, metrics=["energy_score"], axis=0)
 
 
 def test_weighted_quantile_loss_in_closed_form():
@@ -118,6 +221,11 @@ def test_what_nothing_was_observed_for_is_nan():
         ({"0.5": [[1.0]]}, "WQL", r"metrics=\('WQL',\)"),
         ({"0.5": [[1.0]]}, ["coverage_80"], "needs the forecast '0.1'"),
         ({"0.5": [[1.0]]}, ["MASE"], "give seasonal_error"),
+        ({"0.5": [[1.0]]}, ["energy_score"], "samples=True"),
+        ({"0.5": [[1.0]]}, ["coverage"], "two levels such as"),
+        ({"mean": [[1.0]]}, ["RMSSE"], "give squared_seasonal_error"),
+        ({"samples": [[1.0]]}, ["CRPS"], r"need \[S, H, N\]"),
+        ({"samples": [[[np.nan]]]}, ["CRPS"], "1 NaN of 1"),
         ({"mean": [[1.0]]}, ["WQL"], "needs forecasts of quantile levels"),
         ({"0.5": [[np.nan]]}, ["MAE"], "'0.5' has 1 NaN of 1 values"),
         ({"0.5": [[1.0, 2.0]]}, ["MAE"], r"shape \(1, 2\), the label \(1, 1\)"),

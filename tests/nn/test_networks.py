@@ -12,6 +12,7 @@ from s5forecast.nn import (
     CategoryEmbedding,
     Encoder,
     OutputHead,
+    Patching,
     SeasonalSkip,
     Standardization,
 )
@@ -131,3 +132,17 @@ def test_inverse_softplus():
 def test_head_gives_the_arguments_of_its_output():
     (quantiles,) = OutputHead(WIDTH, QuantileOutput([0.1, 0.5, 0.9]))(torch.randn(2, 3, WIDTH))
     assert quantiles.shape == (2, 3, 3) and (quantiles.diff(dim=-1) > 0).all()
+
+
+@pytest.mark.parametrize("length", [1, 4])
+def test_a_patch_depends_on_its_own_steps_alone(length):
+    patching = Patching(3, 8, length)
+    steps = torch.randn(2, 10, 3)
+    patches = patching.group(steps)
+    assert patches.shape == (2, -(-10 // length), 8)
+    assert patching.split(patches).shape == (2, patches.shape[1] * length, 8)
+    changed = steps.clone()
+    changed[:, 5] += 1
+    different = (patching.group(changed) != patches).any(-1)
+    assert different[:, 5 // length].all()
+    assert int(different.sum()) == 2

@@ -1,0 +1,55 @@
+"""Models by name, as a user would build them: a function of the task and a seed, giving an estimator or a predictor."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import lightning.pytorch as pl
+from gluonts.model.seasonal_naive import SeasonalNaivePredictor as PointSeasonalNaive
+from tasks import Task
+
+from s5forecast import S5Estimator
+from s5forecast.estimators.autoregressive import S5AutoregressiveEstimator
+from s5forecast.estimators.peers import PEERS, make_peer
+from s5forecast.evaluation.baselines import BASELINES, SeasonalNaivePredictor
+
+LEVELS = [0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95]
+
+
+def s5_direct(task: Task, seed: int) -> S5Estimator:
+    return S5Estimator(task.freq, task.prediction_length, quantile_levels=LEVELS, seed=seed, device="cpu")
+
+
+def s5_autoregressive(task: Task, seed: int) -> S5AutoregressiveEstimator:
+    return S5AutoregressiveEstimator(task.freq, task.prediction_length, seed=seed, device="cpu")
+
+
+def seasonal_naive(task: Task, seed: int) -> Any:
+    """As the protocol of the task takes it."""
+    if task.baseline == "point":
+        return PointSeasonalNaive(prediction_length=task.prediction_length, season_length=task.season)
+    return SeasonalNaivePredictor(task.prediction_length, task.season)
+
+
+def peer(name: str) -> Callable[[Task, int], Any]:
+    """A GluonTS estimator with its defaults; its weights depend on the seed."""
+
+    def build(task: Task, seed: int) -> Any:
+        pl.seed_everything(seed, verbose=False)
+        return make_peer(name, freq=task.freq, prediction_length=task.prediction_length)
+
+    return build
+
+
+def baseline(name: str) -> Callable[[Task, int], Any]:
+    return lambda task, seed: BASELINES[name](prediction_length=task.prediction_length, season=task.season)
+
+
+MODELS: dict[str, Callable[[Task, int], Any]] = {
+    "s5_direct": s5_direct,
+    "s5_autoregressive": s5_autoregressive,
+    "seasonal_naive": seasonal_naive,
+    **{name: peer(name) for name in PEERS},
+    **{name: baseline(name) for name in BASELINES if name.startswith("auto_") or name == "theta"},
+}

@@ -1,0 +1,116 @@
+"""How do the results compare with published ones? Writes results/report.md and results/report.html.
+
+    python report.py
+
+A ratio is a model's WQL or MASE over that of seasonal naive; a suite's figure is the geometric mean over its tasks.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
+import yaml
+from tasks import FOLDER
+
+from s5forecast.plotting.theme import PALETTE, styled
+
+METRICS = ["WQL", "MASE"]
+OURS = {"s5_direct": "S5Estimator (ours)", "s5_autoregressive": "S5AutoregressiveEstimator (ours)"}
+NOTE = (
+    "Ratios to seasonal naive (lower is better), as geometric means over tasks; WQL over the deciles. Ours and models marked "
+    "'run here' were trained by `run.py`, means over seeds; the others are published figures, see `published.csv`."
+)
+NAIVE = "seasonal naive"
+SUITES = {"gift": "GIFT-Eval, 23 tasks", "chronos": "Chronos benchmarks I and II, 11 data sets", "own": "Own splits"}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--results", type=Path, default=FOLDER / "results")
+    folder = parser.parse_args().results
+    measured = read_results(folder)
+    scores = pd.concat([measured, read_published()], ignore_index=True)
+    tables = {suite: suite_table(scores, suite) for suite in SUITES}
+    text = "\n\n".join(f"## {SUITES[suite]}\n\n{to_markdown(table)}" for suite, table in tables.items() if len(table))
+    (folder / "report.md").write_text(f"# Forecast accuracy\n\n{NOTE}\n\n{text}\n\n{to_seconds(measured)}")
+    page(tables).write_html(folder / "report.html", include_plotlyjs=True)
+    print(text)
+
+
+def read_results(folder: Path) -> pd.DataFrame:
+    """Means over seeds: task, model, WQL, MASE, seeds, train_seconds, predict_seconds."""
+    frames = [pd.read_csv(path).assign(model=path.stem) for path in sorted(folder.glob("*.csv"))]
+    rows = pd.concat(frames, ignore_index=True)
+    rows["model"] = rows["model"].map(lambda name: OURS.get(name, f"{name} (run here)"))
+    spread = rows.groupby(["model", "task"], sort=False)["WQL"].std()
+    means = rows.groupby(["model", "task"], sort=False).mean(numeric_only=True)
+    return means.assign(spread=spread).reset_index()
+
+
+def read_published() -> pd.DataFrame:
+    """Published figures, and the published seasonal naive of each task."""
+    tasks = yaml.safe_load((FOLDER / "tasks.yaml").read_text())
+    naive = [{"task": t["name"], "model": NAIVE, "WQL": t["seasonal_naive"][0], "MASE": t["seasonal_naive"][1]}
+             for t in tasks if t["seasonal_naive"]]  # fmt: skip
+    return pd.concat([pd.DataFrame(naive), pd.read_csv(FOLDER / "published.csv")], ignore_index=True)
+
+
+def suite_table(scores: pd.DataFrame, suite: str) -> pd.DataFrame:
+    """Ratios to seasonal naive: a row per model, best first; columns (metric, task), the geometric mean first.
+
+    Models that lack a task are left out of the suite.
+    """
+    tasks = [t["name"] for t in yaml.safe_load((FOLDER / "tasks.yaml").read_text()) if t["suite"] == suite]
+    rows = scores[scores["task"].isin(tasks)].drop_duplicates(["model", "task"])
+    if rows.empty:
+        return pd.DataFrame()
+    wide = rows.pivot(index="model", columns="task", values=METRICS)
+    naive = wide.loc[NAIVE if NAIVE in wide.index else "seasonal_naive (run here)"]
+    ratios = wide.div(naive).dropna(axis=1, how="all").dropna()
+    means = {(metric, "geometric mean"): np.exp(np.log(ratios[metric]).mean(axis=1)) for metric in METRICS}
+    columns = pd.MultiIndex.from_tuples([*means, *ratios.columns])
+    return pd.DataFrame(means, index=ratios.index).join(ratios)[columns].sort_values(("WQL", "geometric mean"))
+
+
+def to_markdown(table: pd.DataFrame) -> str:
+    """Means of all models, then WQL ratios by task."""
+    means = table.xs("geometric mean", axis=1, level=1).round(3)
+    by_task = table["WQL"].drop(columns="geometric mean").T.round(3)
+    return f"{means.to_markdown()}\n\nWQL by task:\n\n{by_task.to_markdown()}"
+
+
+def to_seconds(measured: pd.DataFrame) -> str:
+    """Processor seconds of what was run here."""
+    columns = ["WQL", "spread", "MASE", "coverage_80", "coverage_90", "train_seconds", "predict_seconds", "parameters"]
+    table = measured.set_index(["model", "task"])[columns].round(4).reset_index()
+    return f"## Run here\n\nSeconds are those of the processor; spread is the standard deviation of WQL over seeds.\n\n{table.to_markdown(index=False)}\n"
+
+
+def page(tables: dict[str, pd.DataFrame]) -> go.Figure:
+    """Both means of every model, one suite at a time."""
+    figure = go.Figure()
+    shown = [suite for suite, table in tables.items() if len(table)]
+    for suite in shown:
+        means = tables[suite].xs("geometric mean", axis=1, level=1).iloc[::-1]
+        for metric, color in zip(METRICS, PALETTE, strict=False):
+            figure.add_bar(
+                x=means[metric], y=means.index, name=metric, orientation="h", marker_color=color,
+                visible=suite == shown[0], text=means[metric].map("{:.3f}".format), textposition="outside",
+            )  # fmt: skip
+    buttons = [
+        {"label": SUITES[suite], "method": "update", "args": [{"visible": [s == suite for s in shown for _ in METRICS]}]}
+        for suite in shown
+    ]
+    styled(figure, title="Ratio to seasonal naive (lower is better)", height=760)
+    figure.update_layout(
+        updatemenus=[{"buttons": buttons, "x": 1, "y": 1.08, "xanchor": "right"}], bargap=0.3, margin_l=230
+    )
+    return figure
+
+
+if __name__ == "__main__":
+    main()

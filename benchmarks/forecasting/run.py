@@ -1,0 +1,151 @@
+"""How accurate are the forecasts? Trains and judges models on tasks; one row per task and seed in results/<model>.csv.
+
+    python run.py --data FOLDER --suite gift --model s5_direct --seeds 0 1 2
+
+Rows that are there are not computed again, so an interrupted run resumes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import warnings
+from importlib.metadata import version
+from itertools import product
+from pathlib import Path
+from time import process_time
+from typing import Any
+
+import torch
+from gluonts import ev
+from gluonts.model.estimator import Estimator
+from gluonts.torch.model.predictor import PyTorchPredictor
+from models import LEVELS, MODELS
+from tasks import FOLDER, Task, load_tasks
+
+from s5forecast.evaluation.backtest import backtest
+from s5forecast.levels import DECILES
+
+# The published WQL is over the deciles, whatever other levels are forecast.
+METRICS = {
+    "WQL": ev.MeanWeightedSumQuantileLoss(DECILES),
+    "MASE": "MASE",
+    "sMAPE": "sMAPE",
+    "coverage_80": "coverage_80",
+    "coverage_90": "coverage_90",
+}
+COLUMNS = ("task", "seed", *METRICS, "train_seconds", "predict_seconds", "parameters", "version")
+SMOKE = ("hospital/M/short", "chronos/tourism_quarterly")
+VALIDATION = (
+    "ett1/H/short", "ett2/15T/short", "ett1/H/long", "ett2/D/short", "us_births/D/short", "m4_hourly/H/short",
+    "covid_deaths/D/short", "chronos/tourism_quarterly",
+)  # fmt: skip
+TOLERANCE = 0.01
+
+
+def main(arguments: list[str] | None = None) -> None:
+    args = _parser().parse_args(arguments)
+    torch.set_num_threads(args.threads)
+    tasks = _selected(load_tasks(args.data), args.suite, args.task)
+    args.results.mkdir(exist_ok=True, parents=True)
+    for model, seed, task in product(args.model, args.seeds, tasks):
+        path = args.results / f"{model}.csv"
+        if (task.name, str(seed)) in _done(path):
+            continue
+        check_protocol(task)
+        row = run(model, task.validation() if args.validation else task, seed)
+        _append(path, row)
+        print(" ".join(f"{key}={row[key]}" for key in COLUMNS), flush=True)
+
+
+def run(model: str, task: Task, seed: int) -> dict[str, Any]:
+    """Train on what comes before the windows, forecast them, and judge: a row of the results.
+
+    Seconds are those of the processor, all threads together.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of other libraries, for business days and short series
+        built = MODELS[model](task, seed)
+        began = process_time()
+        predictor = built.train(task.train) if isinstance(built, Estimator) else built
+        trained = process_time()
+        result = backtest(
+            predictor, task.series, prediction_length=task.prediction_length, windows=task.windows, season=task.season,
+            quantile_levels=LEVELS, metrics=tuple(METRICS.values()), name=model,
+        )  # fmt: skip
+        predicted = process_time()
+    return {
+        "task": task.name,
+        "seed": seed,
+        **{name: round(value, 6) for name, value in zip(METRICS, result.metrics.iloc[0], strict=False)},
+        "train_seconds": round(trained - began, 1),
+        "predict_seconds": round(predicted - trained, 2),
+        "parameters": _parameters(predictor),
+        "version": version("s5forecast" if model.startswith("s5") else "gluonts"),
+    }
+
+
+def check_protocol(task: Task) -> None:
+    """Raise ValueError unless seasonal naive comes out as published."""
+    if task.seasonal_naive is None:
+        return
+    result = backtest(
+        MODELS["seasonal_naive"](task, 0), task.series, prediction_length=task.prediction_length, windows=task.windows,
+        season=task.season, metrics=("WQL", "MASE"),
+    )  # fmt: skip
+    for name, published in zip(("WQL", "MASE"), task.seasonal_naive, strict=True):
+        measured = float(result.metrics[name].iloc[0])
+        if published is not None and abs(measured - published) > TOLERANCE * published + 5e-4:
+            raise ValueError(f"{task.name}: seasonal naive has {name} {measured:.4f}, published is {published}")
+
+
+def _selected(tasks: dict[str, Task], suite: str | None, names: list[str] | None) -> list[Task]:
+    if names:
+        unknown = set(names) - set(tasks)
+        if unknown:
+            raise SystemExit(f"unknown tasks {sorted(unknown)}; choose from {', '.join(tasks)}")
+        return [tasks[name] for name in names]
+    if suite == "smoke":
+        return [tasks[name] for name in SMOKE]
+    if suite == "validation":
+        return [tasks[name] for name in VALIDATION]
+    return [task for task in tasks.values() if suite in (None, task.suite)]
+
+
+def _done(path: Path) -> set[tuple[str, str]]:
+    if not path.exists():
+        return set()
+    with path.open() as file:
+        return {(row["task"], row["seed"]) for row in csv.DictReader(file)}
+
+
+def _append(path: Path, row: dict[str, Any]) -> None:
+    new = not path.exists()
+    with path.open("a", newline="") as file:
+        writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
+        if new:
+            writer.writeheader()
+        writer.writerow(row)
+
+
+def _parameters(predictor: Any) -> int:
+    if not isinstance(predictor, PyTorchPredictor):
+        return 0
+    return sum(parameter.numel() for parameter in predictor.prediction_net.parameters())
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True, help="folder of data sets in GluonTS format, by name")
+    parser.add_argument("--suite", choices=["gift", "chronos", "own", "validation", "smoke"], help="all when not given")
+    parser.add_argument("--task", nargs="+", help="names in tasks.yaml, instead of a suite")
+    parser.add_argument("--model", nargs="+", choices=MODELS, default=["s5_direct"])
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0])
+    parser.add_argument("--validation", action="store_true", help="on the windows before the test part")
+    parser.add_argument("--results", type=Path, default=FOLDER / "results")
+    parser.add_argument("--threads", type=int, default=1)
+    return parser
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,126 @@
+"""How fast do forecasters train and predict, beside GluonTS's? m4_hourly, context 336, batches of 32, width 64.
+
+    python training_speed.py --data FOLDER
+
+Milliseconds from one training step to the next, drawing of the batch included; seconds to forecast all series; then
+the WQL that PatchTST reaches with its own defaults, and ours trained for half of its time.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import lightning.pytorch as pl
+import numpy as np
+from timing import save
+
+sys.path.append(str(Path(__file__).parent / "forecasting"))
+from tasks import Task, load_tasks
+
+from s5forecast import S5Estimator
+from s5forecast.estimators.autoregressive import S5AutoregressiveEstimator
+from s5forecast.estimators.peers import PEERS
+from s5forecast.evaluation.backtest import backtest
+
+TASK = "m4_hourly/H/short"
+COMMON = {"freq": "h", "prediction_length": 48}
+SIZE = {"context_length": 336, "batch_size": 32, "num_batches_per_epoch": 50}
+STEPS = 50
+ROUNDS = 3
+
+
+class Stopwatch(pl.Callback):
+    """Seconds at which each training step ended."""
+
+    def __init__(self) -> None:
+        self.ends: list[float] = []
+
+    def on_train_batch_end(self, *args: Any) -> None:
+        self.ends.append(perf_counter())
+
+    def step_seconds(self) -> np.ndarray:
+        return np.diff(self.ends)[5:]
+
+
+def peer(name: str, **arguments: Any) -> Callable[..., Any]:
+    return lambda **trainer_kwargs: PEERS[name](**COMMON, arguments={**arguments, "trainer_kwargs": trainer_kwargs})
+
+
+def ours(estimator: type, **arguments: Any) -> Callable[..., Any]:
+    def build(max_epochs: int = 20, **trainer_kwargs: Any) -> Any:
+        return estimator(**COMMON, **arguments, max_epochs=max_epochs, trainer_kwargs=trainer_kwargs, device="cpu")
+
+    return build
+
+
+MODELS: dict[str, Callable[..., Any]] = {
+    "S5Estimator": ours(S5Estimator, **SIZE, width=64, patch_length=8),
+    "S5Estimator, no patches": ours(S5Estimator, **SIZE, width=64, patch_length=1),
+    "S5AutoregressiveEstimator": ours(S5AutoregressiveEstimator, **SIZE, width=64),
+    "DeepAR": peer("deepar", **SIZE, hidden_size=64),
+    "TFT": peer("tft", **SIZE, hidden_dim=64),
+    "PatchTST": peer("patch_tst", **SIZE, patch_len=16, d_model=64),
+    "TiDE": peer("tide", **SIZE),
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True, help="folder of data sets in GluonTS format, by name")
+    task = load_tasks(parser.parse_args().data)[TASK]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of other libraries
+        save(speeds(task), "training_speed")
+        save(at_half_the_time(task), "training_quality")
+
+
+def speeds(task: Task) -> list[dict]:
+    """Step and prediction times of each model, which take turns."""
+    steps: dict[str, list[float]] = {name: [] for name in MODELS}
+    predictions: dict[str, list[float]] = {name: [] for name in MODELS}
+    for _ in range(ROUNDS):
+        for name, build in MODELS.items():
+            watch = Stopwatch()
+            predictor = build(max_epochs=1, callbacks=[watch]).train(task.train)
+            began = perf_counter()
+            list(predictor.predict(task.train))
+            predictions[name].append(perf_counter() - began)
+            steps[name].extend(watch.step_seconds())
+    base_step, base_prediction = np.median(steps["S5Estimator"]), np.median(predictions["S5Estimator"])
+    return [
+        {
+            "model": name,
+            "step_ms": 1e3 * np.median(steps[name]),
+            "step / S5Estimator": np.median(steps[name]) / base_step,
+            "predict_s": np.median(predictions[name]),
+            "predict / S5Estimator": np.median(predictions[name]) / base_prediction,
+        }
+        for name in MODELS
+    ]
+
+
+def at_half_the_time(task: Task) -> list[dict]:
+    """PatchTST with GluonTS's defaults, then S5Estimator trained for half as long."""
+    rows = [trained("PatchTST", PEERS["patch_tst"](**COMMON), task)]
+    watch = Stopwatch()
+    ours(S5Estimator)(max_epochs=1, callbacks=[watch]).train(task.train)
+    epochs = max(1, int(0.5 * rows[0]["train_s"] / (STEPS * np.median(watch.step_seconds()))))
+    return [*rows, trained("S5Estimator", ours(S5Estimator)(max_epochs=epochs), task)]
+
+
+def trained(name: str, estimator: Any, task: Task) -> dict:
+    began = perf_counter()
+    predictor = estimator.train(task.train)
+    seconds = perf_counter() - began
+    metrics = backtest(predictor, task.series, prediction_length=task.prediction_length, season=task.season).metrics
+    return {"model": name, "train_s": seconds, "WQL": metrics["WQL"].iloc[0], "MASE": metrics["MASE"].iloc[0]}
+
+
+if __name__ == "__main__":
+    main()

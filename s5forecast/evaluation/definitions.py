@@ -1,0 +1,160 @@
+"""Metric definitions in GluonTS's form, for what `gluonts.ev` lacks: each reads arrays by name, and aggregates."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from gluonts.ev import metrics as ev
+from gluonts.ev.aggregations import Mean
+from gluonts.ev.stats import quantile_loss, squared_error
+
+from s5forecast.evaluation.scores import crps_weights, interval_score, pit_from_quantiles
+from s5forecast.levels import level_name
+
+Arrays = Mapping[str, np.ndarray]
+
+
+@dataclass
+class MeanOf(ev.BaseMetricDefinition):
+    """Mean of a number per label.
+
+    Arguments:
+        name: of the metric.
+        stat: from arrays by name, "label" and forecasts such as "0.1", to an array of the label's shape.
+    """
+
+    name: str
+    stat: Callable[[Arrays], np.ndarray]
+
+    def __call__(self, axis: int | None = None) -> ev.DirectMetric:
+        """The GluonTS metric that aggregates over `axis`."""
+        return ev.DirectMetric(self.name, self.stat, Mean(axis=axis))
+
+
+@dataclass
+class Interval:
+    """The central interval that holds `share` of a forecast distribution, between two of its quantiles."""
+
+    share: float
+
+    @property
+    def percent(self) -> str:
+        """The share as metrics are named by it: 80 for 0.8."""
+        return f"{100 * self.share:.10g}"
+
+    @property
+    def ends(self) -> tuple[str, str]:
+        """The columns of its ends."""
+        return level_name((1 - self.share) / 2), level_name((1 + self.share) / 2)
+
+    def coverage(self) -> MeanOf:
+        """Share of the labels inside, ends included."""
+
+        def inside(data: Arrays) -> np.ndarray:
+            lower, upper = (data[end] for end in self.ends)
+            return ((lower <= data["label"]) & (data["label"] <= upper)).astype(float)
+
+        return MeanOf(f"coverage_{self.percent}", inside)
+
+    def width(self) -> MeanOf:
+        """Mean width, in the unit of the labels."""
+
+        def width(data: Arrays) -> np.ndarray:
+            lower, upper = (data[end] for end in self.ends)
+            return upper - lower + 0 * data["label"]  # as GluonTS, over observed labels
+
+        return MeanOf(f"width_{self.percent}", width)
+
+    def score(self) -> MeanOf:
+        """Interval (Winkler) score, in the unit of the labels."""
+
+        def score(data: Arrays) -> np.ndarray:
+            lower, upper = (data[end] for end in self.ends)
+            return interval_score(data["label"], lower, upper, self.share)
+
+        return MeanOf(f"interval_score_{self.percent}", score)
+
+
+def intervals(levels: Sequence[float]) -> list[Interval]:
+    """The central intervals that end at two of the levels, widest last."""
+    names = {level_name(level) for level in levels}
+    shares = sorted(round(1 - 2 * level, 10) for level in levels if level < 0.5)
+    return [Interval(share) for share in shares if set(Interval(share).ends) <= names]
+
+
+def pinball(level: float) -> MeanOf:
+    """Pinball loss of one quantile, mean (y - y_q) (q - [y < y_q]), as scikit-learn's `mean_pinball_loss`."""
+    return MeanOf(f"pinball_{level_name(level)}", lambda data: quantile_loss(data, level) / 2)
+
+
+def mean_quantile_loss(levels: Sequence[float]) -> MeanOf:
+    """Quantile loss, mean over levels and labels, in the unit of the labels."""
+    return MeanOf("QL", lambda data: sum(quantile_loss(data, level) for level in levels) / len(levels))
+
+
+def quantile_crps(levels: Sequence[float]) -> MeanOf:
+    """CRPS from quantiles: twice the pinball losses, weighted by the share of (0, 1) nearest to each level."""
+    pairs = list(zip(levels, crps_weights(levels), strict=True))
+    return MeanOf("CRPS", lambda data: sum(weight * quantile_loss(data, level) for level, weight in pairs))
+
+
+def sample_crps() -> MeanOf:
+    """CRPS from samples, given per label as "crps"."""
+    return MeanOf("CRPS", lambda data: np.ma.masked_invalid(data["crps"]))
+
+
+@dataclass
+class MomentsOfPIT:
+    """Mean and variance of the probability integral transform: 1/2 and 1/12 for calibrated forecasts.
+
+    A variance below 1/12 stands for intervals that are too wide, one above for intervals too narrow.
+
+    Arguments:
+        transform: from arrays by name to the transform of each label.
+    """
+
+    transform: Callable[[Arrays], np.ndarray]
+
+    def mean(self) -> MeanOf:
+        """Mean of the transform."""
+        return MeanOf("PIT_mean", self.transform)
+
+    def variance(self) -> Callable[..., ev.DerivedMetric]:
+        """Variance of the transform."""
+
+        def metric(axis: int | None = None) -> ev.DerivedMetric:
+            parts = {
+                "mean": self.mean()(axis),
+                "square": MeanOf("square", lambda data: self.transform(data) ** 2)(axis),
+            }
+            return ev.DerivedMetric("PIT_variance", parts, lambda mean, square: square - mean**2)
+
+        return metric
+
+
+def quantile_pit(levels: Sequence[float]) -> MomentsOfPIT:
+    """Of quantiles, linear in between."""
+
+    def transform(data: Arrays) -> np.ndarray:
+        quantiles = np.stack([data[level_name(level)] for level in levels], axis=-1)
+        label = np.ma.filled(data["label"].astype(float), np.nan)
+        return np.ma.masked_invalid(pit_from_quantiles(label, quantiles, levels))
+
+    return MomentsOfPIT(transform)
+
+
+def sample_pit() -> MomentsOfPIT:
+    """Of samples, given per label as "pit"."""
+    return MomentsOfPIT(lambda data: np.ma.masked_invalid(data["pit"]))
+
+
+def rmsse(axis: int | None = None) -> ev.DerivedMetric:
+    """Root of the mean of (y - mean forecast)^2 / mean squared seasonal difference of the history.
+
+    For one series this is the RMSSE of M5, whose total is the mean of it over series.
+    """
+
+    def scaled(data: Arrays) -> np.ndarray:
+        return squared_error(data, "mean") / data["squared_seasonal_error"]
+
+    return ev.DerivedMetric("RMSSE", {"mean": MeanOf("scaled", scaled)(axis)}, lambda mean: np.sqrt(mean))

@@ -1,0 +1,228 @@
+"""What a backtest gives: forecasts of past windows beside what happened, and the metrics of any part of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from s5forecast.evaluation.metrics import (
+    HORIZON,
+    JointScore,
+    aggregate,
+    definitions,
+    joint_scores,
+    quantile_columns,
+    sample_columns,
+)
+from s5forecast.evaluation.scores import crps, pit, pit_from_quantiles
+from s5forecast.levels import level_name
+
+if TYPE_CHECKING:
+    import plotly.graph_objects as go
+
+METRIC_NAMES = ("WQL", "MASE", "sMAPE", "coverage_80")
+COLUMNS = ("item_id", "cutoff", "timestamp", "target")
+WINDOW = ["item_id", "cutoff"]
+
+
+@dataclass(frozen=True, eq=False)
+class Backtest:
+    """Forecasts of past windows beside what happened, and their metrics.
+
+    Arguments:
+        name: of the model.
+        forecasts: long frame with a row per series, window and step: item_id, cutoff (time of the last value
+            the forecast could see), timestamp, target (NaN: not observed), mean, quantiles "0.1", "0.2" ...
+            and samples "sample_0", "sample_1" ...
+        seasonal_error: mean absolute seasonal difference of the history before each window, indexed by
+            (item_id, cutoff) or by item_id; needed by the metrics that are scaled by it.
+        metric_names: names in `METRICS`, or GluonTS metric definitions.
+        seconds: time to predict all windows.
+        fit_seconds: time to fit the model, reported with the metrics when given.
+        squared_seasonal_error: as `seasonal_error`, the mean squared difference; needed by RMSSE.
+
+    Raises:
+        ValueError: a column is missing, or a forecast is NaN.
+    """
+
+    name: str
+    forecasts: pd.DataFrame
+    seasonal_error: pd.Series | None = None
+    metric_names: Sequence[Any] = METRIC_NAMES
+    seconds: float | None = None
+    fit_seconds: float | None = None
+    squared_seasonal_error: pd.Series | None = None
+
+    def __post_init__(self) -> None:
+        missing = [column for column in COLUMNS if column not in self.forecasts.columns]
+        if missing or self.forecasts.empty:
+            raise ValueError(f"the forecasts of {self.name!r} have no rows, or lack the columns {missing}")
+        absent = self.forecasts[self._forecast_columns + sample_columns(self.forecasts)].isna().any(axis=1)
+        if absent.any():
+            row = self.forecasts[absent].iloc[0]
+            when = f"{row['timestamp']}, made at {row['cutoff']}"
+            raise ValueError(f"the forecast by {self.name!r} of series {row['item_id']!r} at {when}, is NaN")
+
+    @classmethod
+    def from_frame(
+        cls,
+        forecasts: pd.DataFrame,
+        seasonal_error: pd.Series | None = None,
+        *,
+        name: str = "model",
+        metrics: Sequence[Any] = METRIC_NAMES,
+        item_id: str = "item_id",
+        cutoff: str = "cutoff",
+        timestamp: str = "timestamp",
+        target: str = "target",
+        squared_seasonal_error: pd.Series | None = None,
+    ) -> Backtest:
+        """Backtest from forecasts made elsewhere: a long frame that also holds what happened.
+
+        The seasonal errors come from `seasonal_error`, for example
+        `history.groupby("item_id")["target"].apply(seasonal_error, season=24)`.
+        """
+        names = dict(zip((item_id, cutoff, timestamp, target), COLUMNS, strict=True))
+        frame = forecasts.rename(columns=names)
+        return cls(name, frame, seasonal_error, tuple(metrics), squared_seasonal_error=squared_seasonal_error)
+
+    @property
+    def quantile_levels(self) -> tuple[float, ...]:
+        """Levels of the quantile columns, ascending."""
+        return tuple(quantile_columns(self.forecasts))
+
+    @cached_property
+    def samples(self) -> np.ndarray | None:
+        """Samples of each row, `[M, N]`; None where there are none."""
+        columns = sample_columns(self.forecasts)
+        return self.forecasts[columns].to_numpy() if columns else None
+
+    @cached_property
+    def metrics(self) -> pd.DataFrame:
+        """One row, named after the model: the metrics over all series, windows and steps, and the seconds."""
+        row = self._evaluate(np.zeros(len(self.forecasts), dtype=int), pd.Index([self.name], name="model"))
+        times = {"fit_seconds": self.fit_seconds, "predict_seconds": self.seconds}
+        return row.assign(**{column: value for column, value in times.items() if value is not None})
+
+    def by(self, column: str | Sequence[str]) -> pd.DataFrame:
+        """Metrics per value of a column of the forecasts (item_id, cutoff ...), or of several together.
+
+        "step" stands for the position in the window, from 1 on, "window" for item_id and cutoff. Scores of whole
+        vectors are left out where these are cut through, as are those of windows by "step".
+        """
+        names = WINDOW if column == "window" else [column] if isinstance(column, str) else list(column)
+        keys = [self.step if name == "step" else self.forecasts[name] for name in names]
+        if len(keys) == 1:
+            codes, values = pd.factorize(keys[0], sort=keys[0].dtype != object, use_na_sentinel=False)
+            return self._evaluate(codes, pd.Index(values, name=names[0]))
+        codes, groups = pd.factorize(pd.MultiIndex.from_arrays(keys))
+        return self._evaluate(codes, pd.MultiIndex.from_tuples(list(groups), names=names))
+
+    @cached_property
+    def step(self) -> pd.Series:
+        """Position of each row in its window, from 1 on."""
+        windows = self.forecasts.groupby(WINDOW, sort=False)
+        return windows["timestamp"].rank("first").astype(int)
+
+    @cached_property
+    def pit(self) -> np.ndarray:
+        """Probability integral transform of each row, `[M]`; NaN where nothing was observed.
+
+        Of samples where there are some, else of the quantiles, linear in between.
+        """
+        label = self.forecasts["target"].to_numpy(dtype=float)
+        if self.samples is not None:
+            return pit(label, self.samples)
+        columns = quantile_columns(self.forecasts)
+        if not columns:
+            raise ValueError(f"{self.name!r} has neither quantiles nor samples, which the transform needs")
+        return pit_from_quantiles(label, self.forecasts[list(columns.values())].to_numpy(dtype=float), list(columns))
+
+    def plot(self, history: pd.DataFrame | None = None, **kwargs: Any) -> go.Figure:
+        """Fan chart of the windows with what happened; arguments as `plotting.forecasts.plot_backtest`."""
+        from s5forecast.plotting.forecasts import plot_backtest
+
+        return plot_backtest(self.forecasts, history, **kwargs)
+
+    @property
+    def _forecast_columns(self) -> list[Any]:
+        mean = ["mean"] if "mean" in self.forecasts.columns else []
+        return mean + list(quantile_columns(self.forecasts).values())
+
+    def _evaluate(self, codes: np.ndarray, groups: pd.Index) -> pd.DataFrame:
+        """Metrics of the rows with each code; groups of one size are the rows of a matrix."""
+        found = definitions(self.metric_names, self.quantile_levels, self.samples is not None)
+        label = self.forecasts["target"].to_numpy(dtype=float)
+        values = {name: np.full(len(groups), np.nan) for name in found}
+        for members, rows in _by_size(codes):
+            arrays = {name: array[rows] for name, array in self._arrays.items()}
+            for name, value in aggregate(label[rows], arrays, found, axis=1).items():
+                values[name][members] = value
+        for name, metric in joint_scores(found).items():
+            score = self._joint_score(metric, codes, len(groups))
+            values |= {name: score} if score is not None else {}
+            if score is None:
+                del values[name]
+        return pd.DataFrame(values, index=groups)
+
+    @cached_property
+    def _arrays(self) -> dict[str, np.ndarray]:
+        """What metrics read of each row, but the label."""
+        naive = ["naive_2"] if "naive_2" in self.forecasts.columns else []
+        found = {c: self.forecasts[c].to_numpy(dtype=float) for c in [*self._forecast_columns, *naive]}
+        arrays = {_standard_name(column): array for column, array in found.items()}
+        scales = {"seasonal_error": self.seasonal_error, "squared_seasonal_error": self.squared_seasonal_error}
+        arrays |= {name: self._row_errors(errors) for name, errors in scales.items() if errors is not None}
+        if self.samples is not None:
+            arrays |= {"crps": crps(self.forecasts["target"].to_numpy(dtype=float), self.samples), "pit": self.pit}
+        return arrays
+
+    def _joint_score(self, metric: JointScore, codes: np.ndarray, count: int) -> np.ndarray | None:
+        """Mean score of the vectors in each group, `[count]`; None when a vector is in more than one."""
+        assert self.samples is not None
+        label = self.forecasts["target"].to_numpy(dtype=float)
+        keys = WINDOW if metric.over == HORIZON else ["cutoff", "timestamp"]
+        vectors = self.forecasts.groupby(keys, sort=False).ngroup().to_numpy()
+        total, seen = np.zeros(count), np.zeros(count)
+        for _, rows in _by_size(vectors):
+            group = codes[rows]
+            if (group != group[:, :1]).any():
+                return None
+            score = metric.score(label[rows], self.samples[rows].reshape(*rows.shape, -1))
+            scored = ~np.isnan(score)
+            np.add.at(total, group[scored, 0], score[scored])
+            np.add.at(seen, group[scored, 0], 1)
+        with np.errstate(invalid="ignore"):
+            return total / seen
+
+    def _row_errors(self, errors: pd.Series) -> np.ndarray:
+        """Seasonal error of each row."""
+        keys: pd.Index = pd.Index(self.forecasts["item_id"])
+        if errors.index.nlevels == 2:
+            keys = pd.MultiIndex.from_frame(self.forecasts[["item_id", "cutoff"]])
+        unknown = keys.difference(errors.index)
+        if len(unknown):
+            raise ValueError(f"no seasonal error for {unknown[0]!r}: index them by item_id, or item_id and cutoff")
+        return errors.reindex(keys).to_numpy(dtype=float)
+
+
+def _by_size(codes: np.ndarray) -> Iterable[tuple[np.ndarray, np.ndarray]]:
+    """Groups of rows with the same code, those of one size together: codes `[G]`, rows `[G, size]`."""
+    order = np.argsort(codes, kind="stable")
+    sizes = np.bincount(codes)
+    starts = np.cumsum(sizes) - sizes
+    for size in np.unique(sizes[sizes > 0]):
+        (members,) = np.nonzero(sizes == size)
+        yield members, order[starts[members][:, None] + np.arange(size)]
+
+
+def _standard_name(column: Any) -> str:
+    try:
+        return level_name(float(column))
+    except ValueError:
+        return str(column)

@@ -1,0 +1,201 @@
+"""Running a backtest: fit, forecast, keep what is done; in turn or in parallel."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from hashlib import sha256
+from itertools import pairwise
+from pathlib import Path
+from time import perf_counter
+from typing import Any, NamedTuple
+
+import numpy as np
+from joblib import Parallel, delayed, effective_n_jobs
+from tqdm.auto import tqdm
+
+from s5forecast.evaluation.models import Model
+from s5forecast.evaluation.windows import KNOWN_FIELDS, PAST_FIELDS, Window
+
+PIECES_PER_JOB = 4
+
+
+class Result(NamedTuple):
+    """Values `[W, columns, H]` of W windows, and the time they took."""
+
+    values: np.ndarray
+    seconds: float
+    fit_seconds: float
+
+
+class Piece(NamedTuple):
+    """Windows that are forecast, and kept, together."""
+
+    number: int
+    windows: list[Window]
+
+
+class Block(NamedTuple):
+    """Pieces that one fitted model forecasts."""
+
+    fitted_before: list[Window]
+    pieces: list[Piece]
+
+
+@dataclass(frozen=True)
+class Run:
+    """How to forecast windows.
+
+    Arguments:
+        refit: origins after which a model is fitted anew; 0 for never.
+        n_jobs: parallel processes, as joblib counts them.
+    """
+
+    model: Model
+    columns: list[str]
+    samples: bool
+    refit: int
+    n_jobs: int
+    progress: bool
+    name: str
+
+    def results(self, origins: list[list[Window]], store: Store | None) -> list[Result]:
+        """Results in order of the windows, those in the store taken from there."""
+        blocks = self._blocks(origins, by_origin=store is not None)
+        done = {} if store is None else {p.number: r for b in blocks for p in b.pieces if (r := store.load(p.number))}
+        left = [Block(b.fitted_before, [p for p in b.pieces if p.number not in done]) for b in blocks]
+        left = [block for block in left if block.pieces]
+        windows = sum(len(block) for block in origins)
+        finished = sum(len(result.values) for result in done.values())
+        with _bar(self.progress, self.name, windows, finished) as update:
+            for number, result in self._forecast(left, update):
+                done[number] = result
+                if store is not None:
+                    store.save(number, result)
+        return [done[number] for number in sorted(done)]
+
+    def _blocks(self, origins: list[list[Window]], by_origin: bool) -> list[Block]:
+        every = self.refit if self.refit and self.model.trains else len(origins)
+        starts = range(0, len(origins), every)
+        if by_origin or len(starts) > 1:
+            pieces = [Piece(number, windows) for number, windows in enumerate(origins)]
+            return [Block(origins[start], pieces[start : start + every]) for start in starts]
+        windows = [window for origin in origins for window in origin]
+        count = 1 if self._jobs == 1 else min(len(windows), PIECES_PER_JOB * self._jobs)
+        bounds = np.linspace(0, len(windows), count + 1).astype(int)
+        parts = [windows[begin:end] for begin, end in pairwise(bounds)]
+        return [Block(origins[0], [Piece(number, part) for number, part in enumerate(parts)])]
+
+    def _forecast(self, blocks: list[Block], update: Callable[[int], Any]) -> Iterator[tuple[int, Result]]:
+        if self._jobs == 1:
+            for block in blocks:
+                yield from _results(self.model, block, self.columns, self.samples, update)
+            return
+        model, seconds = self.model, 0.0
+        if len(blocks) == 1:
+            (block,) = blocks
+            model, seconds = _fitted(model, block.fitted_before)
+            blocks = [Block([], [piece]) for piece in block.pieces]
+        jobs = (delayed(_listed)(model, block, self.columns, self.samples) for block in blocks)
+        for found in Parallel(n_jobs=self.n_jobs, return_as="generator")(jobs):
+            for number, result in found:
+                update(len(result.values))
+                yield number, result._replace(fit_seconds=result.fit_seconds + seconds)
+                seconds = 0.0
+
+    @property
+    def _jobs(self) -> int:
+        return int(effective_n_jobs(self.n_jobs))
+
+
+class Store:
+    """Finished origins in a folder, each in a file; the folder is of one backtest only.
+
+    Raises:
+        ValueError: the folder holds another backtest.
+    """
+
+    def __init__(self, folder: str | Path, description: dict[str, Any]) -> None:
+        self.folder = Path(folder)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        about = self.folder / "backtest.json"
+        if not about.exists():
+            about.write_text(json.dumps(description, indent=1))
+        found = json.loads(about.read_text())
+        differ = [key for key in description if found.get(key) != description[key]]
+        if differ:
+            raise ValueError(f"{self.folder} holds a backtest with another {', '.join(differ)}: give an empty folder")
+
+    def load(self, number: int) -> Result | None:
+        """The result of an origin, None if it is not there."""
+        path = self._path(number)
+        if not path.exists():
+            return None
+        with np.load(path) as found:
+            return Result(found["values"], float(found["seconds"]), float(found["fit_seconds"]))
+
+    def save(self, number: int, result: Result) -> None:
+        """Keep a result; an interrupted write leaves nothing that looks finished."""
+        part = self._path(number).with_suffix(".part")
+        with part.open("wb") as file:
+            np.savez(file, **result._asdict())
+        os.replace(part, self._path(number))
+
+    def _path(self, number: int) -> Path:
+        return self.folder / f"origin_{number:04d}.npz"
+
+
+def digest(windows: Iterable[Window]) -> str:
+    """A short name for the data that windows are cut from, and for where."""
+    total = sha256()
+    for window in windows:
+        total.update(repr((window.item_id, window.cut, window.length, str(window.entry["start"]))).encode())
+        for field in (*PAST_FIELDS, *KNOWN_FIELDS):
+            if field in window.entry:
+                total.update(np.ascontiguousarray(window.entry[field]).tobytes())
+    return total.hexdigest()[:16]
+
+
+def _results(
+    model: Model, block: Block, columns: list[str], samples: bool, update: Callable[[int], Any]
+) -> Iterator[tuple[int, Result]]:
+    fitted, fit_seconds = _fitted(model, block.fitted_before)
+    for piece in block.pieces:
+        began = perf_counter()
+        values = []
+        for value in fitted.values(piece.windows, columns, samples):
+            values.append(value)
+            update(1)
+        yield piece.number, Result(_stacked(values), perf_counter() - began, fit_seconds)
+        fit_seconds = 0.0
+
+
+def _listed(model: Model, block: Block, columns: list[str], samples: bool) -> list[tuple[int, Result]]:
+    return list(_results(model, block, columns, samples, lambda count: None))
+
+
+def _fitted(model: Model, windows: Sequence[Window]) -> tuple[Model, float]:
+    """The model fitted before these windows, and the time it took; none where there is nothing to fit."""
+    if not windows or not model.trains:
+        return model, 0.0
+    began = perf_counter()
+    return model.fit(windows), perf_counter() - began
+
+
+def _stacked(values: list[np.ndarray]) -> np.ndarray:
+    rows = {len(value) for value in values}
+    if len(rows) > 1:
+        raise ValueError(f"the forecasts have different numbers of samples: {sorted(rows)} rows")
+    return np.stack(values)
+
+
+@contextmanager
+def _bar(shown: bool, name: str, total: int, finished: int) -> Iterator[Callable[[int], Any]]:
+    if not shown:
+        yield lambda count: None
+        return
+    with tqdm(total=total, initial=finished, desc=name, unit="window", mininterval=0.5) as bar:
+        yield bar.update

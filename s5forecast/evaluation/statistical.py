@@ -1,0 +1,131 @@
+"""Statistical models fitted to each series alone, by statsforecast, as GluonTS predictors with quantile forecasts.
+
+References:
+    A state space framework for automatic forecasting using exponential smoothing methods (Hyndman et al., 2002).
+    Automatic time series forecasting: the forecast package for R (Hyndman and Khandakar, 2008).
+    The theta model: a decomposition approach to forecasting (Assimakopoulos and Nikolopoulos, 2000).
+"""
+
+import warnings
+from typing import Any
+
+import numpy as np
+from gluonts.core.component import validated
+from gluonts.dataset.common import DataEntry
+from gluonts.dataset.util import forecast_start
+from gluonts.model.forecast import QuantileForecast
+from gluonts.model.predictor import RepresentablePredictor
+
+from s5forecast.data.frequency import Frequency, quiet_periods
+from s5forecast.evaluation.gaussian import GaussianForecast, seasonal_naive
+from s5forecast.levels import DECILES, level_name
+
+LEVELS = (0.005, 0.01, 0.025, 0.05, *DECILES, 0.95, 0.975, 0.99, 0.995)
+
+
+class StatisticalPredictor(RepresentablePredictor):
+    """A model of statsforecast, fitted to the history of each series when that is forecast.
+
+    Gaps are filled linearly, as these models need every value. Where a model cannot be fitted, as on a constant or
+    a very short history, the forecast is that of `SeasonalNaivePredictor`.
+
+    Arguments:
+        prediction_length: steps to forecast.
+        season: steps of a season; by default that of the frequency of each entry. Fits grow slow with it.
+        max_history: the last values a model is fitted to, at most.
+
+    Raises:
+        ImportError: statsforecast is not installed.
+    """
+
+    model: str
+
+    @validated()
+    def __init__(self, prediction_length: int, season: int | None = None, max_history: int = 1000) -> None:
+        super().__init__(prediction_length=prediction_length)
+        if season is not None and season < 1:
+            raise ValueError(f"season={season}: a season has at least 1 step")
+        if max_history < 1:
+            raise ValueError(f"max_history={max_history}: a model is fitted to at least 1 value")
+        self.season = season
+        self.max_history = max_history
+        _models(self.model)
+
+    def predict_item(self, item: DataEntry) -> QuantileForecast:
+        """Forecast of one entry; raises ValueError for one without any observed value."""
+        history = np.asarray(item["target"], dtype=float)
+        if history.ndim != 1 or np.isnan(history).all():
+            name = item.get("item_id", "without item_id")
+            raise ValueError(f"series {name!r}, of shape {history.shape}, has no observed value to fit a model to")
+        season = self.season or Frequency.parse(item["start"].freqstr).season
+        history = _without_gaps(history[-max(self.max_history, _since_last(history)) :])
+        values = self._fitted(history, season)
+        if values is None:
+            values = _fallback(history, season, self.prediction_length)
+        with quiet_periods():
+            start = forecast_start(item)
+        keys = ["mean", *map(level_name, LEVELS)]
+        return QuantileForecast(values, start, keys, item_id=item.get("item_id"), info=item.get("info"))
+
+    def _fitted(self, history: np.ndarray, season: int) -> np.ndarray | None:
+        """Mean and quantiles `[1 + Q, H]`; None where the model has none."""
+        if np.ptp(history) == 0:
+            return None
+        model = getattr(_models(self.model), self.model)(season_length=season)
+        widths = sorted({_width(level) for level in LEVELS})
+        try:
+            # On short or degenerate histories the models warn, divide by zero or raise whatever comes first.
+            with warnings.catch_warnings(), np.errstate(all="ignore"):
+                warnings.simplefilter("ignore")
+                found = model.forecast(history, h=self.prediction_length, level=widths)
+        except Exception:
+            return None
+        ends = [f"{'lo' if level <= 0.5 else 'hi'}-{_width(level)}" for level in LEVELS]
+        values = np.array([found[key] for key in ["mean", *ends]], dtype=float)
+        return values if np.isfinite(values).all() else None
+
+
+class AutoETSPredictor(StatisticalPredictor):
+    """Exponential smoothing, its form chosen by AICc; a season of more than 24 steps is left out."""
+
+    model = "AutoETS"
+
+
+class AutoARIMAPredictor(StatisticalPredictor):
+    """Seasonal ARIMA, its orders chosen stepwise by AICc; seconds a series at 24 steps a season, minutes at 96."""
+
+    model = "AutoARIMA"
+
+
+class ThetaPredictor(StatisticalPredictor):
+    """The standard theta method on the deseasonalised series."""
+
+    model = "Theta"
+
+
+def _models(name: str) -> Any:
+    try:
+        from statsforecast import models
+    except ImportError as error:
+        raise ImportError(f"{name} needs statsforecast: pip install 's5forecast[statsforecast]'") from error
+    return models
+
+
+def _width(level: float) -> float:
+    """The central interval, in percent, that ends at a level."""
+    return round(abs(200 * level - 100), 6)
+
+
+def _since_last(history: np.ndarray) -> int:
+    """Steps from the last observed value on."""
+    return len(history) - int(np.nonzero(~np.isnan(history))[0][-1])
+
+
+def _without_gaps(history: np.ndarray) -> np.ndarray:
+    (observed,) = np.nonzero(~np.isnan(history))
+    return np.interp(np.arange(observed[0], len(history)), observed, history[observed])
+
+
+def _fallback(history: np.ndarray, season: int, prediction_length: int) -> np.ndarray:
+    forecast = GaussianForecast(*seasonal_naive(history, season, prediction_length), start_date=None)
+    return np.array([forecast.mean, *map(forecast.quantile, LEVELS)])

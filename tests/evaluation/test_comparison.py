@@ -1,0 +1,134 @@
+import numpy as np
+import pandas as pd
+import pytest
+from scipy.stats import t as student_t
+
+from s5forecast.evaluation import Backtest, Comparison, backtest, compare, diebold_mariano, skill
+
+MODELS = {"seasonal": "seasonal_naive", "naive": "naive", "constant": "constant"}
+
+
+def series(count=5, length=120, seed=0):
+    """Noise around a daily wave: the season beats the mean, the mean beats the last value."""
+    rng = np.random.default_rng(seed)
+    wave = 5 * np.sin(np.arange(length) * np.pi / 12)
+    start = pd.Period("2024-01-01", "h")
+    return [
+        {"start": start, "item_id": f"s{n}", "target": 10 + wave + rng.normal(size=length) / 3} for n in range(count)
+    ]
+
+
+@pytest.fixture(scope="module")
+def comparison():
+    return compare(
+        MODELS, iter(series()), 8, windows=4, step=6, baseline="naive", metrics=("WQL", "MAE", "coverage_80")
+    )
+
+
+def test_leaderboard(comparison):
+    table = comparison.leaderboard()
+    assert table.index[0] == "seasonal"
+    assert list(table) == ["skill", "rank", "WQL", "MAE", "coverage_80", "predict_seconds"]
+    np.testing.assert_allclose(table["skill"], 1 - table["WQL"] / table.loc["naive", "WQL"])
+    assert table["rank"].sum() == pytest.approx(1 + 2 + 3)
+    assert table.loc["seasonal", "WQL"] == comparison.backtests["seasonal"].metrics["WQL"].item()
+    by_error = comparison.leaderboard("MAE")
+    assert by_error["MAE"].is_monotonic_increasing
+    full = skill(table[["WQL", "MAE"]], "naive")
+    np.testing.assert_allclose(full.loc["naive"], 0)
+
+
+def test_pairwise(comparison):
+    table = comparison.pairwise("MAE")
+    assert len(table) == 6
+    row, back = table.loc[("seasonal", "naive")], table.loc[("naive", "seasonal")]
+    losses = {name: one.by("window")["MAE"] for name, one in comparison.backtests.items()}
+    assert row["wins"] == (losses["seasonal"] < losses["naive"]).mean()
+    assert row["difference"] == pytest.approx((losses["seasonal"] - losses["naive"]).mean())
+    for name in ("wins", "difference"):
+        assert (table[f"{name}_lower"] <= table[name]).all() and (table[name] <= table[f"{name}_upper"]).all()
+    assert row["wins"] + back["wins"] == 1 and row["statistic"] == pytest.approx(-back["statistic"])
+    assert row["p_value"] < 0.05 and row["difference_upper"] < 0
+    pd.testing.assert_frame_equal(table, comparison.pairwise("MAE"))
+
+
+def test_by_item(comparison):
+    table = comparison.by_item("MAE")
+    assert list(table) == [*MODELS, "best"] and list(table.index) == [f"s{n}" for n in range(5)]
+    np.testing.assert_allclose(table["naive"], comparison.backtests["naive"].by("item_id")["MAE"])
+    assert (table["best"] == "seasonal").all()
+
+
+def test_equal_models_tie():
+    data = series(3)
+    result = compare({"a": "naive", "b": "naive"}, data, 4, windows=3, metrics=("MAE",))
+    assert (result.leaderboard()["rank"] == 1.5).all() and (result.leaderboard()["skill"] == 0).all()
+    table = result.pairwise()
+    assert (table[["wins", "wins_lower", "wins_upper"]] == 0.5).all(axis=None)
+    assert (table["difference"] == 0).all() and (table["p_value"] == 1).all()
+
+
+def test_what_was_not_observed_is_left_out():
+    data = series(3)
+    data[0]["target"][-6:] = np.nan
+    data[1]["target"][:] = 4.0
+    result = compare(MODELS, data, 6, windows=2, metrics=("MASE", "WQL"), baseline="seasonal")
+    assert np.isfinite(result.leaderboard().to_numpy(dtype=float)).all()
+    assert np.isfinite(result.pairwise().drop(columns=["statistic", "p_value"]).to_numpy()).all()
+    table = result.by_item("MASE")
+    assert table.loc["s1"].isna().all() and table.loc["s0", "best"] == "seasonal"
+
+
+def test_backtests_are_taken_as_they_are(tmp_path):
+    data = series(2)
+    ready = backtest("drift", data, 4, windows=2)
+    found = compare({"ready": ready, "naive": "naive"}, data, 4, windows=2, directory=tmp_path)
+    assert found.backtests["ready"].name == "ready" and found.baseline == "naive"
+    assert [path.name for path in tmp_path.iterdir()] == ["naive"]
+    other = backtest("naive", data, 4, windows=3)
+    with pytest.raises(ValueError, match="'ready' and 'other' were not backtested on the same"):
+        Comparison({"ready": ready, "other": other}, "ready")
+
+
+def test_errors(comparison):
+    with pytest.raises(ValueError, match="no model"):
+        compare({}, series(1), 4)
+    with pytest.raises(ValueError, match="baseline='best' is not among"):
+        Comparison(comparison.backtests, "best")
+    with pytest.raises(ValueError, match="'coverage_80' does not rank these models; choose from WQL, MAE"):
+        comparison.leaderboard("coverage_80")
+    frame = comparison.backtests["naive"].forecasts
+    only = Comparison({"a": Backtest.from_frame(frame, metrics=("coverage_80",))}, "a")
+    with pytest.raises(ValueError, match="can rank models"):
+        only.leaderboard()
+
+
+def test_diebold_mariano_of_one_step_is_the_t_test():
+    difference = np.random.default_rng(0).normal(0.3, 1, size=40)
+    statistic, p_value = diebold_mariano(difference, horizon=1)
+    # with h = 1 the correction turns the variance over n into that over n - 1
+    expected = difference.mean() / (difference.std(ddof=1) / np.sqrt(40))
+    assert statistic == pytest.approx(expected)
+    assert p_value == pytest.approx(2 * student_t.sf(abs(expected), 39))
+
+
+def test_diebold_mariano_by_hand():
+    difference = np.array([1.0, 2.0, 0.0, 3.0, 4.0])
+    covariances = np.array([10.0, -1 * 0 + 0 * -2 + -2 * 1 + 1 * 2]) / 5
+    expected = 2 / np.sqrt((covariances[0] + 2 * covariances[1]) / 5) * np.sqrt((5 + 1 - 4 + 2 / 5) / 5)
+    assert diebold_mariano(difference, 2)[0] == pytest.approx(expected)
+
+
+def test_diebold_mariano_keeps_its_level_for_correlated_errors():
+    rng = np.random.default_rng(1)
+    shocks = rng.normal(size=(400, 203))
+    paths = shocks[:, 3:] + shocks[:, 2:-1] + shocks[:, 1:-2] + shocks[:, :-3]
+    rejected = np.mean([diebold_mariano(path, 4)[1] < 0.05 for path in paths])
+    naive = np.mean([diebold_mariano(path, 1)[1] < 0.05 for path in paths])
+    assert rejected < 0.12 < naive
+
+
+def test_diebold_mariano_of_little_or_equal_losses():
+    assert np.isnan(diebold_mariano(np.ones(3), 3)).all() and np.isnan(diebold_mariano(np.array([]), 1)).all()
+    assert diebold_mariano(np.zeros(9), 2) == (0.0, 1.0)
+    assert diebold_mariano(np.full(9, -1.0), 2) == (-np.inf, 0.0)
