@@ -1,46 +1,22 @@
-"""Numba kernels of a whole layer and of its adjoint, block by block of time, so that all between stays in the cache.
+"""A whole layer on the CPU: the products with B, C and D, and the scan between them, tile by tile.
 
-A block is projected, run through the kernels of cpu_ssm.py and read out before the next one is touched; see
-cpu_linear.py for `part`. The inputs of the states are not kept, but projected again by the adjoint.
+A tile, some rows, is projected, run through the kernels of cpu_ssm.py and read out before the next one is
+touched; see cpu_linear.py for `part`. The inputs of the states are not kept, but projected again by the adjoint.
+
+Everything has two dimensions here, so that what is compiled once serves all products.
 """
 
-import numpy as np
+import torch
+from torch import Tensor
 
-from s5forecast.ops.cpu_products import add_product
+from s5forecast.ops import cpu
+from s5forecast.ops.cpu_products import add_product, clear
 from s5forecast.ops.cpu_rows import GROUPS, Array, Part, kernel, row
 from s5forecast.ops.cpu_ssm import ssm_backward, ssm_forward
 
-BLOCK = 32
-FLUSH_BLOCKS = 16  # summed in the dtype of the input before they are added to the float64 sums
-LINE = 64  # bytes of a cache line, and of a vector
+TILE = 64  # rows
+FLUSH_TILES = 8  # summed in the dtype of the input before they are added to the float64 sums
 DIRECT, DDIRECT, INPUTS, OUTPUTS, DINPUTS = range(2 * GROUPS, 2 * GROUPS + 5)
-
-
-@kernel
-def aligned(like: Array, rows: int, columns: int) -> Array:
-    """Zeros that begin with a cache line: vectors which straddle two take twice as long."""
-    spare = LINE // like.itemsize
-    memory = np.zeros(rows * columns + spare, like.dtype)
-    start = (-memory.ctypes.data % LINE) // like.itemsize
-    return memory[start : start + rows * columns].reshape(rows, columns)
-
-
-@kernel
-def clear(values: Array) -> None:
-    for m in range(values.shape[0]):
-        for n in range(values.shape[1]):
-            values[m, n] = 0
-
-
-@kernel
-def block_of(rows: Array, start: int, size: int) -> Array:
-    """`size` rows of `[M, 2N]` from `start` on, as `[1, size, 2, N]`."""
-    return rows[start : start + size].reshape(1, size, 2, rows.shape[1] // 2)
-
-
-@kernel
-def steps_of(dt: Array, i: int, start: int, size: int, irregular: bool) -> Array:
-    return dt[i][start : start + size].reshape(1, size) if irregular else dt
 
 
 @kernel
@@ -54,8 +30,10 @@ def mimo_forward(
     u: Array,
     y: Array,
     x: Array,
+    scratch: Array,
     state: Array,
     product: Array,
+    length: int,
     method: int,
     irregular: bool,
     reverse: bool,
@@ -63,36 +41,28 @@ def mimo_forward(
 ) -> None:
     """`y_t = C x_t + D u_t` with the states of `ssm_forward`; `B [H, 2N]`, `C [2N, H]`, `x` is kept unless empty."""
     first, last, start, stop, carry_only = part
-    (_, length, width), planes = u.shape, C.shape[0]
-    keep, d, rows = x.size > 0, row(D, DIRECT, 0), x.reshape(-1, planes)
-    Bu, scratch = aligned(u, BLOCK, planes), aligned(u, BLOCK, planes)
-    for i in range(first, last):
-        for k in range(start, stop, BLOCK):
-            size = min(BLOCK, stop - k)
-            t = length - k - size if reverse else k
-            at = (i * length + t) * width
+    width, tile = u.shape[1], scratch.shape[0] // 2
+    keep, d, Bu = x.shape[0] > 0, row(D, DIRECT, 0), scratch[:tile]
+    count = max(1, tile // max(1, length)) if stop - start == length else 1
+    for i in range(first, last, count):
+        j = min(i + count, last)
+        for k in range(start, stop, tile):
+            size = min(tile, stop - k)
+            at = i * length + (length - k - size if reverse else k)
+            end = at + (j - i) * size
             clear(Bu)
-            add_product(Bu, 0, u, at, width, 1, B, 0, size, width, planes)
-            xs, xs_at = (rows, i * length + t) if keep else (scratch, 0)
-            ssm_forward(
-                Lambda,
-                step,
-                steps_of(dt, i, t, size, irregular),
-                block_of(Bu, 0, size),
-                block_of(xs, xs_at, size),
-                state[i : i + 1],
-                product[i : i + 1],
-                method,
-                irregular,
-                reverse,
-                (0, 1, 0, size, carry_only),
-            )
-            if not carry_only:
-                for r in range(size):
-                    u_t, y_t = row(u, INPUTS, at + r * width), row(y, OUTPUTS, at + r * width)
-                    for h in range(width):
-                        y_t[h] = d[h] * u_t[h]
-                add_product(y, at, xs, xs_at * planes, planes, 1, C, 0, size, planes, width)
+            add_product(Bu[: end - at], u[at:end], B, False)
+            x_t = x[at:end] if keep else scratch[tile : tile + end - at]
+            inner = 0, j - i, 0, size, carry_only
+            dt_t, state_t, product_t = dt[at:end] if irregular else dt, state[i:j], product[i:j]
+            ssm_forward(Lambda, step, dt_t, Bu, x_t, state_t, product_t, size, method, irregular, reverse, inner)
+            if carry_only:
+                continue
+            for r in range(at, end):
+                u_t, y_t = row(u, INPUTS, r * width), row(y, OUTPUTS, r * width)
+                for h in range(width):
+                    y_t[h] = d[h] * u_t[h]
+            add_product(y[at:end], x_t, C, False)
 
 
 @kernel
@@ -105,81 +75,167 @@ def mimo_backward(
     dt: Array,
     B: Array,
     B_T: Array,
-    C_T: Array,
+    C: Array,
     D: Array,
     u: Array,
     du: Array,
     ddt: Array,
+    dB: Array,
+    dC: Array,
+    dD: Array,
     total: Array,
     total_B: Array,
     total_C: Array,
     total_D: Array,
+    scratch: Array,
     state: Array,
     product: Array,
+    length: int,
     method: int,
     irregular: bool,
     reverse: bool,
     part: Part,
 ) -> None:
-    """The adjoint of `mimo_forward`; the totals are of `ssm_backward`, `B_T [2N, H]`, `C [2N, H]` and `D [1, H]`."""
+    """The adjoint of `mimo_forward`; `B [2N, H]` and `C [H, 2N]` as they are, `B_T [H, 2N]`, `dD [1, H]`."""
     first, last, start, stop, carry_only = part
-    (_, length, width), planes = u.shape, B.shape[1]
-    Bu, dx, dBu = aligned(u, BLOCK, planes), aligned(u, BLOCK, planes), aligned(u, BLOCK, planes)
-    dB, dC, dD = aligned(u, planes, width), aligned(u, planes, width), aligned(u, 1, width)
-    d, dd = row(D, DIRECT, 0), row(dD, DDIRECT, 0)
-    states_kept, first_states, blocks = x.reshape(-1, planes), x0.reshape(-1, planes), 0
-    for i in range(first, last):
-        for k in range(start, stop, BLOCK):
-            size = min(BLOCK, stop - k)
+    width, tile = u.shape[1], scratch.shape[0] // 3
+    Bu, dx, dBu = scratch[:tile], scratch[tile : 2 * tile], scratch[2 * tile :]
+    d, dd, tiles = row(D, DIRECT, 0), row(dD, DDIRECT, 0), 0
+    count = max(1, tile // max(1, length)) if stop - start == length else 1
+    for i in range(first, last, count):
+        j = min(i + count, last)
+        for k in range(start, stop, tile):
+            size = min(tile, stop - k)
             t = k if reverse else length - k - size
-            at = (i * length + t) * width
+            at = i * length + t
+            end = at + (j - i) * size
             clear(dx)
-            add_product(dx, 0, dy, at, width, 1, C_T, 0, size, width, planes)
+            add_product(dx[: end - at], dy[at:end], C, False)
             if not carry_only:
                 clear(Bu)
-                add_product(Bu, 0, u, at, width, 1, B, 0, size, width, planes)
+                add_product(Bu[: end - at], u[at:end], B_T, False)
             before = t + size if reverse else t - 1
-            inside = 0 <= before < length
-            y0 = block_of(states_kept, i * length + before, 1) if inside else block_of(first_states, i, 1)
+            y0 = x[i * length + before : i * length + before + 1] if 0 <= before < length else x0[i:j]
+            inner = 0, j - i, 0, size, carry_only
+            dt_t, ddt_t = (dt[at:end], ddt[at:end]) if irregular else (dt, ddt)
+            state_t, product_t = state[i:j], product[i:j]
             ssm_backward(
-                block_of(dx, 0, size),
-                block_of(states_kept, i * length + t, size),
-                y0[0],
-                Lambda,
-                step,
-                steps_of(dt, i, t, size, irregular),
-                block_of(Bu, 0, size),
-                block_of(dBu, 0, size),
-                steps_of(ddt, i, t, size, irregular),
-                total,
-                state[i : i + 1],
-                product[i : i + 1],
-                method,
-                irregular,
-                reverse,
-                (0, 1, 0, size, carry_only),
-            )
+                dx, x[at:end], y0, Lambda, step, dt_t, Bu, dBu, ddt_t, total, state_t, product_t, size, method,
+                irregular, reverse, inner,
+            )  # fmt: skip
             if carry_only:
                 continue
-            for r in range(size):
-                u_t, dy_t = row(u, INPUTS, at + r * width), row(dy, OUTPUTS, at + r * width)
-                du_t = row(du, DINPUTS, at + r * width)
+            for r in range(at, end):
+                u_t, dy_t = row(u, INPUTS, r * width), row(dy, OUTPUTS, r * width)
+                du_t = row(du, DINPUTS, r * width)
                 for h in range(width):
                     du_t[h] = d[h] * dy_t[h]
                     dd[h] += dy_t[h] * u_t[h]
-            add_product(du, at, dBu, 0, planes, 1, B_T, 0, size, planes, width)
-            add_product(dB, 0, dBu, 0, 1, planes, u, at, planes, size, width)
-            add_product(dC, 0, x, (i * length + t) * planes, 1, planes, dy, at, planes, size, width)
-            blocks += 1
-            if blocks % FLUSH_BLOCKS == 0:
-                flush(dB, dC, dD, total_B, total_C, total_D)
-    flush(dB, dC, dD, total_B, total_C, total_D)
+            add_product(du[at:end], dBu[: end - at], B, False)
+            add_product(dB, dBu[: end - at], u[at:end], True)
+            add_product(dC, dy[at:end], x[at:end], True)
+            tiles += 1
+            if tiles % FLUSH_TILES == 0 or (j == last and k + size == stop):
+                for sums, terms in ((total_B, dB), (total_C, dC), (total_D, dD)):
+                    for m in range(terms.shape[0]):
+                        for n in range(terms.shape[1]):
+                            sums[m, n] += terms[m, n]
+                    clear(terms)
 
 
-@kernel
-def flush(dB: Array, dC: Array, dD: Array, total_B: Array, total_C: Array, total_D: Array) -> None:
-    for total, part in ((total_B, dB), (total_C, dC), (total_D, dD)):
-        for m in range(part.shape[0]):
-            for n in range(part.shape[1]):
-                total[m, n] += part[m, n]
-        clear(part)
+def mimo_scan(
+    Lambda: Tensor,
+    step: Tensor,
+    dt: Tensor | None,
+    B: Tensor,
+    C: Tensor,
+    D: Tensor,
+    u: Tensor,
+    initial_state: Tensor | None,
+    method: str,
+    reverse: bool,
+    keep: bool,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """`y_t = C x_t + D u_t` with the states of `ssm_scan` for the inputs `B u_t`.
+
+    Args:
+        Lambda: `[2, N]`.
+        step: `[N]`.
+        dt: `[B, T]`, one everywhere if None.
+        B: `[2N, H]`.
+        C: `[H, 2N]`.
+        D: `[H]`.
+        u: `[B, T, H]`.
+        initial_state: `[B, 2, N]`, zero if None.
+        method: a key of `METHODS`.
+        reverse: whether time runs from the last step to the first.
+        keep: whether to return all states.
+
+    Returns:
+        `y [B, T, H]`, the last state `[B, 2, N]`, and all states `[B, T, 2, N]`, or none of them.
+    """
+    (batch, length, width), planes = u.shape, B.shape[0]
+    shape, y = torch.Size((batch, length, 2, planes // 2)), torch.empty(u.shape, dtype=u.dtype)
+    x = torch.empty(shape if keep else (0, 0, 2, planes // 2), dtype=u.dtype)
+    arrays = [cpu.array(v) for v in (Lambda, step, cpu.steps(dt, u), B.t(), C.t(), D)]
+    arrays += [cpu.rows(v) for v in (cpu.array(u), y.numpy(), x.numpy())]
+    flags, state = (length, cpu.METHODS[method], dt is not None, reverse), _state(initial_state, u, planes)
+
+    def run(state: Array, product: Array, part: Part) -> None:
+        scratch = torch.empty(2 * TILE, planes, dtype=u.dtype).numpy()
+        mimo_forward(*arrays, scratch, cpu.rows(state, 1), cpu.rows(product, 1), *flags, part)
+
+    cpu.share(run, state.numpy(), shape, width)
+    return y, state, x
+
+
+def mimo_scan_backward(
+    grad: Tensor,
+    grad_last: Tensor,
+    Lambda: Tensor,
+    step: Tensor,
+    dt: Tensor | None,
+    B: Tensor,
+    C: Tensor,
+    D: Tensor,
+    u: Tensor,
+    initial_state: Tensor | None,
+    x: Tensor,
+    method: str,
+    reverse: bool,
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """The adjoint of `mimo_scan`, in one pass.
+
+    Args:
+        grad: `[B, T, H]`, the gradient to `y`.
+        grad_last: `[B, 2, N]`, the gradient to the last state.
+        x: `[B, T, 2, N]`, all states. The others are those of `mimo_scan`.
+
+    Returns:
+        The gradients to `Lambda`, `step`, `dt` (empty if that is None), `B`, `C`, `D`, `u` and the initial state.
+    """
+    length, width, planes = u.shape[1], u.shape[2], B.shape[0]
+    du, ddt = torch.empty(u.shape, dtype=u.dtype), torch.empty((0, 0) if dt is None else dt.shape, dtype=u.dtype)
+    arrays = [cpu.rows(cpu.array(v), axes) for v, axes in ((grad, 2), (x, 2), (_state(initial_state, u, planes), 1))]
+    arrays += [cpu.array(v) for v in (Lambda, step, cpu.steps(dt, u), B, B.t(), C, D)]
+    arrays += [cpu.rows(cpu.array(u)), cpu.rows(du.numpy()), ddt.numpy().reshape(-1)]
+    shapes = (planes, width), (width, planes), (1, width)
+    flags, state = (length, cpu.METHODS[method], dt is not None, reverse), _state(grad_last, u, planes)
+    totals = [cpu.Totals(3, planes // 2), *(cpu.Totals(*shape) for shape in shapes)]
+
+    def run(state: Array, product: Array, part: Part) -> None:
+        terms = [torch.zeros(shape, dtype=u.dtype).numpy() for shape in shapes]
+        scratch = torch.empty(3 * TILE, planes, dtype=u.dtype).numpy()
+        sums = [total.part(part) for total in totals]
+        mimo_backward(*arrays, *terms, *sums, scratch, cpu.rows(state, 1), cpu.rows(product, 1), *flags, part)
+
+    cpu.share(run, state.numpy(), x.shape, width)
+    total, dB, dC, dD = (total.sum(u.dtype) for total in totals)
+    return total[:2].clone(), total[2].clone(), ddt, dB, dC, dD[0].clone(), du, state
+
+
+def _state(state: Tensor | None, like: Tensor, planes: int) -> Tensor:
+    """A copy, which the kernels may overwrite."""
+    if state is None:
+        return like.new_zeros(like.shape[0], 2, planes // 2)
+    return state.detach().clone(memory_format=torch.contiguous_format)

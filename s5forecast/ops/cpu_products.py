@@ -1,14 +1,15 @@
-"""Products of a few rows with a matrix that stays in the cache, for kernels that need the result at once.
+"""Products of a few hundred rows with a matrix that stays in the cache.
 
-They keep up with a BLAS at the shapes of a layer, and start no threads inside those of cpu.py.
+They keep up with a BLAS at the shapes of a layer, and start no threads inside those of cpu_pool.py.
 """
 
 from typing import Any
 
 import numba
 
-from s5forecast.ops.cpu_rows import ANY, GROUPS, OPTIONS, Array, row
+from s5forecast.ops.cpu_rows import ANY, GROUPS, OPTIONS, Array, kernel, row
 
+ROWS = 32  # of the result, which stay in the cache next to the core while terms are added
 PANEL = 64  # columns for which the innermost loop is unrolled
 OUT, OTHER_OUT, MATRIX = (GROUPS + group for group in range(3))  # a domain of their own
 
@@ -27,42 +28,40 @@ def add_terms(o: Any, p: Any, l: Any, i: int, j: int, c: int, w: Any, columns: i
         p[n] = p[n] + b0 * s0 + b1 * s1 + b2 * s2 + b3 * s3 + b4 * s4 + b5 * s5 + b6 * s6 + b7 * s7
 
 
-@numba.njit(**OPTIONS)
-def add_product(
-    out: Array,
-    out_at: int,
-    left: Array,
-    left_at: int,
-    row_stride: int,
-    column_stride: int,
-    right: Array,
-    right_at: int,
-    rows: int,
-    inner: int,
-    columns: int,
-) -> None:
-    """`out [rows, columns] += left [rows, inner] right [inner, columns]`, each from its offset on."""
-    l = row(left, ANY, left_at)
-    whole = inner - inner % 8
-    for k in range(0, whole, 8):
-        for panel in range(0, columns, PANEL):
-            at = right_at + k * columns + panel
-            w0, w1 = row(right, MATRIX, at), row(right, MATRIX, at + columns)
-            w2, w3 = row(right, MATRIX, at + 2 * columns), row(right, MATRIX, at + 3 * columns)
-            w4, w5 = row(right, MATRIX, at + 4 * columns), row(right, MATRIX, at + 5 * columns)
-            w6, w7 = row(right, MATRIX, at + 6 * columns), row(right, MATRIX, at + 7 * columns)
-            w = w0, w1, w2, w3, w4, w5, w6, w7
-            for m in range(0, rows - 1, 2):
-                first = out_at + m * columns + panel
-                o, p = row(out, OUT, first), row(out, OTHER_OUT, first + columns)
-                i = m * row_stride + k * column_stride
-                if columns - panel >= PANEL:
-                    add_terms(o, p, l, i, i + row_stride, column_stride, w, PANEL)
-                else:
-                    add_terms(o, p, l, i, i + row_stride, column_stride, w, columns - panel)
-    for m in range(rows):
-        o = row(out, OUT, out_at + m * columns)
-        for k in range(0 if m == rows - 1 and rows % 2 else whole, inner):
-            factor, w0 = l[m * row_stride + k * column_stride], row(right, MATRIX, right_at + k * columns)
-            for n in range(columns):
-                o[n] += factor * w0[n]
+@kernel
+def add_product(out: Array, left: Array, right: Array, transposed: bool) -> None:
+    """`out [M, N] += left [M, K] right [K, N]`, or `left.T` for `left`; all contiguous."""
+    rows, columns, inner = out.shape[0], out.shape[1], right.shape[0]
+    across, down = (1, rows) if transposed else (inner, 1)  # from one row to the next, and from one factor
+    l, whole = row(left, ANY, 0), inner - inner % 8
+    for top in range(0, rows, ROWS):
+        bottom = min(top + ROWS, rows)
+        for k in range(0, whole, 8):
+            for panel in range(0, columns, PANEL):
+                at = k * columns + panel
+                w0, w1 = row(right, MATRIX, at), row(right, MATRIX, at + columns)
+                w2, w3 = row(right, MATRIX, at + 2 * columns), row(right, MATRIX, at + 3 * columns)
+                w4, w5 = row(right, MATRIX, at + 4 * columns), row(right, MATRIX, at + 5 * columns)
+                w6, w7 = row(right, MATRIX, at + 6 * columns), row(right, MATRIX, at + 7 * columns)
+                w = w0, w1, w2, w3, w4, w5, w6, w7
+                for m in range(top, bottom - 1, 2):
+                    first = m * columns + panel
+                    o, p = row(out, OUT, first), row(out, OTHER_OUT, first + columns)
+                    i = m * across + k * down
+                    if columns - panel >= PANEL:
+                        add_terms(o, p, l, i, i + across, down, w, PANEL)
+                    else:
+                        add_terms(o, p, l, i, i + across, down, w, columns - panel)
+        for m in range(top, bottom):
+            o = row(out, OUT, m * columns)
+            for k in range(0 if m == bottom - 1 and (bottom - top) % 2 else whole, inner):
+                factor, w0 = l[m * across + k * down], row(right, MATRIX, k * columns)
+                for n in range(columns):
+                    o[n] += factor * w0[n]
+
+
+@kernel
+def clear(values: Array) -> None:
+    for m in range(values.shape[0]):
+        for n in range(values.shape[1]):
+            values[m, n] = 0

@@ -22,14 +22,23 @@ def ssm_forward(
     x: Array,
     state: Array,
     product: Array,
+    length: int,
     method: int,
     irregular: bool,
     reverse: bool,
     part: Part,
 ) -> None:
-    """`x_t = Lambda_bar_t x_{t-1} + input_scale_t Bu_t`."""
+    """`x_t = Lambda_bar_t x_{t-1} + input_scale_t Bu_t`.
+
+    Args:
+        Lambda: `[2, N]`.
+        step: `[N]`.
+        dt: `[B T]`, or `[1]` if not `irregular`.
+        Bu, x: `[B T, 2N]`.
+        state, product: `[B, 2N]`.
+    """
     first, last, start, stop, carry_only = part
-    length, states = Bu.shape[1], Bu.shape[3]
+    states = step.size
     inverse, bar, scale = invert(Lambda), np.empty_like(Lambda), np.empty_like(Lambda)
     a_re, a_im = planes(bar, BAR, 0, states)
     c_re, c_im = planes(scale, SCALE, 0, states)
@@ -39,7 +48,7 @@ def ssm_forward(
         p_re, p_im = planes(product, PRODUCT, i * 2 * states, states)
         for k in range(start, stop):
             t = length - 1 - k if reverse else k
-            now = dt[i, t] if irregular else dt[0, 0]
+            now = dt[i * length + t] if irregular else dt[0]
             if not known or now != at:
                 discretise(Lambda, inverse, step, now, bar, scale, method)
                 known, at = True, now
@@ -84,14 +93,18 @@ def ssm_backward(
     total: Array,
     state: Array,
     product: Array,
+    length: int,
     method: int,
     irregular: bool,
     reverse: bool,
     part: Part,
 ) -> None:
-    """The adjoint of `ssm_forward`; `total` receives the gradients to `Lambda` (2 rows) and `step` (1)."""
+    """The adjoint of `ssm_forward`; `total [3, N]` receives the gradients to `Lambda` and `step`.
+
+    `dx`, `x`, `Bu` and `dBu` are `[B T, 2N]`, `x0` is `[B, 2N]`, and `ddt` `[B T]`.
+    """
     first, last, start, stop, carry_only = part
-    length, states = dx.shape[1], dx.shape[3]
+    states = step.size
     inverse, bar, scale = invert(Lambda), np.empty_like(Lambda), np.empty_like(Lambda)
     outer, inner, sums = np.empty_like(Lambda), np.empty_like(Lambda), np.zeros(3 * states, dx.dtype)
     slope = np.zeros(max(states, 1), dx.dtype)
@@ -111,7 +124,7 @@ def ssm_backward(
         p_re, p_im = planes(product, PRODUCT, i * 2 * states, states)
         for k in range(start, stop):
             t = k if reverse else length - 1 - k
-            now = dt[i, t] if irregular else dt[0, 0]
+            now = dt[i * length + t] if irregular else dt[0]
             if not known or now != at:
                 discretise(Lambda, inverse, step, now, bar, scale, method)
                 slopes(Lambda, inverse, step, now, bar, scale, outer, inner, method)
@@ -144,7 +157,7 @@ def ssm_backward(
                 sum_step[n] += d_delta * now
                 w[n] = d_delta * unit[n]
             if irregular:
-                ddt[i, t] = add_up(slope)
+                ddt[i * length + t] = add_up(slope)
             if k % FLUSH == 0 or k + 1 == stop:
                 for n in range(states):
                     total_re[n] += sum_re[n]

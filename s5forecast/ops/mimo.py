@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from s5forecast.ops.scan import HAS_NUMBA, _module
+from s5forecast.ops.scan import HAS_NUMBA, one_by_one
 
 
 def fuses(backend: str, *tensors: Tensor | None) -> bool:
@@ -88,7 +88,9 @@ def _mimo_scan(
     reverse: bool,
     keep: bool,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    return _module("cpu").mimo_scan(Lambda, step, dt, B, C, D, u, initial_state, method, reverse, keep)
+    from s5forecast.ops import cpu_mimo
+
+    return cpu_mimo.mimo_scan(Lambda, step, dt, B, C, D, u, initial_state, method, reverse, keep)
 
 
 @_mimo_scan.register_fake
@@ -105,7 +107,7 @@ def _(
     reverse: bool,
     keep: bool,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    states = (u.shape[0], u.shape[1], B.shape[0]) if keep else (0, 0, 0)
+    states = (*u.shape[:2], *Lambda.shape) if keep else (0, 0, *Lambda.shape)
     return u.new_empty(u.shape), u.new_empty(u.shape[0], *Lambda.shape), u.new_empty(states)
 
 
@@ -125,7 +127,9 @@ def _mimo_scan_backward(
     method: str,
     reverse: bool,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
-    return _module("cpu").mimo_scan_backward(dy, dlast, Lambda, step, dt, B, C, D, u, initial_state, x, method, reverse)
+    from s5forecast.ops import cpu_mimo
+
+    return cpu_mimo.mimo_scan_backward(dy, dlast, Lambda, step, dt, B, C, D, u, initial_state, x, method, reverse)
 
 
 @_mimo_scan_backward.register_fake
@@ -156,13 +160,18 @@ def _save(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None
 
 
 def _differentiate(ctx: Any, dy: Tensor | None, dlast: Tensor | None, _: Tensor | None) -> tuple[Tensor | None, ...]:
-    Lambda, _, dt, _, _, _, u, initial_state, _ = ctx.saved_tensors
+    *inputs, x = ctx.saved_tensors
+    Lambda, _, dt, _, _, _, u, initial_state = inputs
+    if not x.numel():  # traced where gradients were off
+        x = _mimo_scan(*inputs, ctx.method, ctx.reverse, True)[2]
     dy = torch.zeros_like(u) if dy is None else dy
     dlast = u.new_zeros(u.shape[0], *Lambda.shape) if dlast is None else dlast
-    gradients = list(_mimo_scan_backward(dy, dlast, *ctx.saved_tensors, ctx.method, ctx.reverse))
+    gradients = list(_mimo_scan_backward(dy, dlast, *inputs, x, ctx.method, ctx.reverse))
     gradients[2] = None if dt is None else gradients[2]
     gradients[7] = None if initial_state is None else gradients[7]
     return *gradients, None, None, None
 
 
 _mimo_scan.register_autograd(_differentiate, setup_context=_save)
+_mimo_scan.register_vmap(one_by_one(_mimo_scan))
+_mimo_scan_backward.register_vmap(one_by_one(_mimo_scan_backward))

@@ -6,7 +6,7 @@ from itertools import product
 import pytest
 import torch
 
-from s5forecast.ops import cpu, fuses, mimo_scan, ssm_scan
+from s5forecast.ops import cpu_mimo, cpu_pool, fuses, mimo_scan, ssm_scan
 from s5forecast.ops.mimo import _mimo_scan
 
 
@@ -37,7 +37,8 @@ def with_gradients(function, given):
 @pytest.mark.parametrize("shape", ((3, 70, 5, 7), (2, 33, 8, 64), (1, 1, 3, 1), (1, 130, 4, 130)), ids=str)
 @pytest.mark.parametrize("method", ("zoh", "bilinear", "dirac"))
 def test_fused_is_the_composition(shape, method, dtype, monkeypatch):
-    monkeypatch.setattr(cpu, "WORTH_A_THREAD", 1)
+    monkeypatch.setattr(cpu_pool, "WORTH_A_THREAD", 1)
+    monkeypatch.setattr(cpu_mimo, "TILE", 48)
     for threads, irregular, reverse in product((1, 3), (False, True), (False, True)):
         monkeypatch.setattr(torch, "get_num_threads", lambda threads=threads: threads)
         given = inputs(*shape, irregular, initial=reverse, dtype=dtype)
@@ -60,8 +61,38 @@ def test_nothing_in_nothing_out():
 
 def test_opcheck():
     for irregular, initial in product((False, True), repeat=2):
-        arguments = (*inputs(2, 9, 3, 4, irregular, initial), "zoh", False, True)
-        torch.library.opcheck(_mimo_scan, arguments, test_utils=("test_schema", "test_faketensor"))
+        torch.library.opcheck(_mimo_scan, (*inputs(2, 9, 3, 4, irregular, initial), "zoh", False, True))
+        torch.library.opcheck(_mimo_scan, (*inputs(2, 9, 3, 4, irregular, initial), "zoh", True, False))
+
+
+@pytest.mark.parametrize("gradients", (True, False))
+def test_export(gradients):
+    class Model(torch.nn.Module):
+        def forward(self, poles, step, dt, B, C, D, u, x0):  # export turns names into lower case: not "Lambda"
+            return mimo_scan(poles, step, dt, B, C, D, u, x0)
+
+    given = inputs(3, 9, 3, 4, True, dtype=torch.float32)
+    with torch.set_grad_enabled(gradients):
+        program = torch.export.export(Model(), tuple(given)).module()
+    for u, v in zip(with_gradients(program, given), with_gradients(mimo_scan, given), strict=True):
+        torch.testing.assert_close(u, v)
+
+
+def test_vmap():
+    given = inputs(2, 9, 3, 4, True)
+    many = [torch.stack([v.detach(), v.detach() / 2]) for v in given]
+    many[5] = many[5][0]
+
+    def loss(*given):
+        y, last = mimo_scan(*given)
+        return y.square().sum() + last.sum()
+
+    mapped = torch.func.vmap(torch.func.grad(loss, argnums=tuple(range(8))), (0, 0, 0, 0, 0, None, 0, 0))(*many)
+    for k in range(2):
+        one = [v if i == 5 else v[k] for i, v in enumerate(many)]
+        one = [v.clone().requires_grad_() for v in one]
+        for u, v in zip(mapped, torch.autograd.grad(loss(*one), one), strict=True):
+            torch.testing.assert_close(u[k], v)
 
 
 def test_compiles_in_one_piece():
@@ -95,3 +126,13 @@ def test_what_is_fused():
     )
     with torch.autocast("cpu"):
         assert not fuses("auto", u)
+
+
+def test_gradients_of_states_that_were_not_kept():
+    """As where a graph was traced without gradients, and is used with them."""
+    given = inputs(2, 9, 3, 4, True)
+    results = [
+        with_gradients(lambda *a, keep=keep: _mimo_scan(*a, "zoh", False, keep)[:2], given) for keep in (False, True)
+    ]
+    for u, v in zip(*results, strict=True):
+        assert torch.equal(u, v)

@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 import torch
 
-from s5forecast.ops import BACKENDS, DISCRETIZATIONS, cpu, linear_scan, ssm_scan
+from s5forecast.ops import BACKENDS, DISCRETIZATIONS, cpu_pool, linear_scan, ssm_scan
 
 B, T, N = 3, 20, 4
 
@@ -64,6 +64,20 @@ def test_export(backend, inputs):
         torch.testing.assert_close(u, v)
 
 
+@pytest.mark.parametrize("backend", [name for name in BACKENDS if name != "triton"])
+def test_vmap(backend, inputs):
+    Lambda, step, dt, Bu, x0 = inputs
+
+    def scans(Lambda, dt, Bu, x0):
+        x = ssm_scan(Lambda, step, dt, Bu, x0, backend=backend)
+        return linear_scan(0.1 * Lambda, x, reverse=True, backend=backend)
+
+    many = torch.stack((Lambda, Lambda / 2)), torch.stack((Bu, 2 * Bu))
+    mapped = torch.func.vmap(scans, (0, None, 0, None))(many[0], dt, many[1], x0)
+    for k in range(2):
+        torch.testing.assert_close(mapped[k], scans(many[0][k], dt, many[1][k], x0))
+
+
 def test_auto_is_the_kernels_on_the_cpu(inputs):
     assert torch.equal(ssm_scan(*inputs), ssm_scan(*inputs, backend="cpu"))
 
@@ -117,7 +131,7 @@ def test_error_on_another_device(inputs):
 
 @pytest.fixture
 def many_parts(monkeypatch):
-    monkeypatch.setattr(cpu, "WORTH_A_THREAD", 1)
+    monkeypatch.setattr(cpu_pool, "WORTH_A_THREAD", 1)
     threads = torch.get_num_threads()
     torch.set_num_threads(3)
     yield
