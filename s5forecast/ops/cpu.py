@@ -101,7 +101,7 @@ def ssm_scan(
         `[B, T, 2, N]`.
     """
     x = torch.empty(Bu.shape, dtype=Bu.dtype)
-    arrays = array(Lambda), array(step), array(steps(dt, Bu)), rows(array(Bu)), rows(x.numpy())
+    arrays = array(Lambda), array(inverse(Lambda)), array(step), array(steps(dt, Bu)), rows(array(Bu)), rows(x.numpy())
     flags = Bu.shape[1], METHODS[method], dt is not None, reverse
 
     def run(state: Array, product: Array, part: Part) -> None:
@@ -145,6 +145,7 @@ def ssm_scan_backward(
         rows(array(x)),
         rows(_state(initial_state, x), 1),
         array(Lambda),
+        array(inverse(Lambda)),
         array(step),
         array(steps(dt, x)),
         rows(array(Bu)),
@@ -167,6 +168,14 @@ def array(tensor: Tensor) -> Array:
 
 def steps(dt: Tensor | None, like: Tensor) -> Tensor:
     return like.new_ones(1) if dt is None else dt.flatten()
+
+
+def inverse(Lambda: Tensor) -> Tensor:
+    """`1 / Lambda`, and zero where `Lambda` is."""
+    wide = Lambda.detach().double()
+    norm = wide.square().sum(0)
+    conj = wide * wide.new_tensor([[1.0], [-1.0]])
+    return torch.where(norm > 0, conj / norm, 0.0).to(Lambda.dtype)
 
 
 def rows(values: Array, axes: int = 2) -> Array:

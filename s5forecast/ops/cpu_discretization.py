@@ -11,21 +11,21 @@ import numpy as np
 from numba import types
 from numba.extending import overload
 
-from s5forecast.ops.cpu_rows import OPTIONS, Array, kernel, planes, row
+from s5forecast.ops.cpu_rows import INNER, Array, planes, row
 
 ZOH, BILINEAR, DIRAC = 0, 1, 2
-LAMBDA, INVERSE, STEP, BAR, SCALE, OUTER, INNER = range(0, 14, 2)  # groups of rows
-INLINED: Any = {**OPTIONS, "forceinline": True}
+LAMBDA, INVERSE, STEP, BAR, SCALE, OUTER, SLOPES = range(0, 14, 2)  # groups of rows
+INLINED: Any = {**INNER, "forceinline": True}
 
 LOG2E, LN2_HIGH, LN2_LOW = np.float32(1.44269504), np.float32(0.693359375), np.float32(-2.12194440e-4)
 ROUND_32, ROUND_64 = np.float32(1.5 * 2**23), 1.5 * 2**52  # adding this rounds to an integer, in the low bits
-ONE_BITS = np.int32(0x3F800000)
+ONE_BITS, ROUND_BITS = np.int32(0x3F800000), ROUND_32.view(np.int32)
 EXP = 1.9875691500e-4, 1.3981999507e-3, 8.3334519073e-3, 4.1665795894e-2, 1.6666665459e-1, 0.5
 SIN = -1.9515295891e-4, 8.3321608736e-3, -1.6666654611e-1
 COS = 2.443315711809948e-5, -1.388731625493765e-3, 4.166664568298827e-2, -0.5
 EXP_32, SIN_32, COS_32 = (tuple(map(np.float32, coefficients)) for coefficients in (EXP, SIN, COS))
-ONE, LOWEST, HIGHEST, OCTANT = np.float32(1), np.float32(-87), np.float32(88.37), np.float32(0.7854)
-ZERO, OVERFLOW, INFINITY = np.float32(0), np.float32(88.7228), np.float32(np.inf)
+ONE, LOWEST, HIGHEST, OCTANT = np.float32(1), np.float32(-104), np.float32(89), np.float32(0.7854)
+LARGE = np.float32(64)  # powers of two from which 1 is lost in their rounding
 
 
 def exponential(z_re: Any, Lambda_im: Any, Delta: Any) -> Any:
@@ -51,13 +51,16 @@ def _exponential_32(z_re: Any, Lambda_im: Any, Delta: Any) -> Any:
     shifted = x * LOG2E + ROUND_32
     whole = shifted - ROUND_32
     r = x - whole * LN2_HIGH - whole * LN2_LOW
-    power = np.int32((np.float32(shifted).view(np.int32) << np.int32(23)) + ONE_BITS).view(np.float32)
+    # The power of two in two factors, as the product overflows and underflows later than the power does.
+    exponent = np.float32(shifted).view(np.int32) - ROUND_BITS
+    half = exponent >> np.int32(1)
+    power_1 = np.int32((half << np.int32(23)) + ONE_BITS).view(np.float32)
+    power_2 = np.int32(((exponent - half) << np.int32(23)) + ONE_BITS).view(np.float32)
     c5, c4, c3, c2, c1, c0 = EXP_32
     q = ((((c5 * r + c4) * r + c3) * r + c2) * r + c1) * r + c0
     r = r + r * r * q  # exp(r) - 1
-    growth, growth_1 = power * r + power, power * r + (power - ONE)
-    growth, growth_1 = (ZERO, -ONE) if z_re < LOWEST else (growth, growth_1)
-    growth, growth_1 = (INFINITY, INFINITY) if z_re > OVERFLOW else (growth, growth_1)
+    growth, power = (power_1 * r + power_1) * power_2, power_1 * power_2
+    growth_1 = growth if whole > LARGE else power * r + (power - ONE)
 
     turn = np.float64(Lambda_im) * np.float64(Delta)  # exact
     shifted_64 = turn * (2 / np.pi) + ROUND_64
@@ -140,7 +143,7 @@ def slopes(
     bar_re, bar_im = planes(bar, BAR, 0, states)
     s_re, s_im = planes(scale, SCALE, 0, states)
     e_re, e_im = planes(outer, OUTER, 0, states)
-    m_re, m_im = planes(inner, INNER, 0, states)
+    m_re, m_im = planes(inner, SLOPES, 0, states)
     number = step.dtype.type
     zero, half, one, small = number(0), number(0.5), number(1), number(0.25 if step.itemsize == 4 else 0.02)
     c0, c1, c2, c3 = number(1 / 2), number(1 / 3), number(1 / 8), number(1 / 30)
@@ -175,15 +178,3 @@ def slopes(
             near = abs(re) + abs(im) < small
             m_re[n] = delta * delta * (low + high * re) if near else q_re
             m_im[n] = delta * delta * high * im if near else q_im
-
-
-@kernel
-def invert(Lambda: Array) -> Array:
-    """`1 / Lambda`, and zero where `Lambda` is."""
-    inverse = np.zeros_like(Lambda)
-    for n in range(Lambda.shape[1]):
-        re, im = np.float64(Lambda[0, n]), np.float64(Lambda[1, n])
-        norm = re * re + im * im
-        if norm > 0.0:
-            inverse[0, n], inverse[1, n] = re / norm, -im / norm
-    return inverse

@@ -22,6 +22,7 @@ DIRECT, DDIRECT, INPUTS, OUTPUTS, DINPUTS = range(2 * GROUPS, 2 * GROUPS + 5)
 @kernel
 def mimo_forward(
     Lambda: Array,
+    inverse: Array,
     step: Array,
     dt: Array,
     B: Array,
@@ -41,7 +42,7 @@ def mimo_forward(
 ) -> None:
     """`y_t = C x_t + D u_t` with the states of `ssm_forward`; `B [H, 2N]`, `C [2N, H]`, `x` is kept unless empty."""
     first, last, start, stop, carry_only = part
-    width, tile = u.shape[1], scratch.shape[0] // 2
+    width, planes, one, tile = u.shape[1], scratch.shape[1], u.strides[1] // u.itemsize, scratch.shape[0] // 2
     keep, d, Bu = x.shape[0] > 0, row(D, DIRECT, 0), scratch[:tile]
     count = max(1, tile // max(1, length)) if stop - start == length else 1
     for i in range(first, last, count):
@@ -51,18 +52,20 @@ def mimo_forward(
             at = i * length + (length - k - size if reverse else k)
             end = at + (j - i) * size
             clear(Bu)
-            add_product(Bu[: end - at], u[at:end], B, False)
+            add_product(Bu[: end - at], u[at:end], B, width, one)
             x_t = x[at:end] if keep else scratch[tile : tile + end - at]
             inner = 0, j - i, 0, size, carry_only
             dt_t, state_t, product_t = dt[at:end] if irregular else dt, state[i:j], product[i:j]
-            ssm_forward(Lambda, step, dt_t, Bu, x_t, state_t, product_t, size, method, irregular, reverse, inner)
+            ssm_forward(
+                Lambda, inverse, step, dt_t, Bu, x_t, state_t, product_t, size, method, irregular, reverse, inner
+            )
             if carry_only:
                 continue
             for r in range(at, end):
                 u_t, y_t = row(u, INPUTS, r * width), row(y, OUTPUTS, r * width)
                 for h in range(width):
                     y_t[h] = d[h] * u_t[h]
-            add_product(y[at:end], x_t, C, False)
+            add_product(y[at:end], x_t, C, planes, one)
 
 
 @kernel
@@ -71,6 +74,7 @@ def mimo_backward(
     x: Array,
     x0: Array,
     Lambda: Array,
+    inverse: Array,
     step: Array,
     dt: Array,
     B: Array,
@@ -98,7 +102,7 @@ def mimo_backward(
 ) -> None:
     """The adjoint of `mimo_forward`; `B [2N, H]` and `C [H, 2N]` as they are, `B_T [H, 2N]`, `dD [1, H]`."""
     first, last, start, stop, carry_only = part
-    width, tile = u.shape[1], scratch.shape[0] // 3
+    width, planes, one, tile = u.shape[1], scratch.shape[1], u.strides[1] // u.itemsize, scratch.shape[0] // 3
     Bu, dx, dBu = scratch[:tile], scratch[tile : 2 * tile], scratch[2 * tile :]
     d, dd, tiles = row(D, DIRECT, 0), row(dD, DDIRECT, 0), 0
     count = max(1, tile // max(1, length)) if stop - start == length else 1
@@ -110,17 +114,17 @@ def mimo_backward(
             at = i * length + t
             end = at + (j - i) * size
             clear(dx)
-            add_product(dx[: end - at], dy[at:end], C, False)
+            add_product(dx[: end - at], dy[at:end], C, width, one)
             if not carry_only:
                 clear(Bu)
-                add_product(Bu[: end - at], u[at:end], B_T, False)
+                add_product(Bu[: end - at], u[at:end], B_T, width, one)
             before = t + size if reverse else t - 1
             y0 = x[i * length + before : i * length + before + 1] if 0 <= before < length else x0[i:j]
             inner = 0, j - i, 0, size, carry_only
             dt_t, ddt_t = (dt[at:end], ddt[at:end]) if irregular else (dt, ddt)
             state_t, product_t = state[i:j], product[i:j]
             ssm_backward(
-                dx, x[at:end], y0, Lambda, step, dt_t, Bu, dBu, ddt_t, total, state_t, product_t, size, method,
+                dx, x[at:end], y0, Lambda, inverse, step, dt_t, Bu, dBu, ddt_t, total, state_t, product_t, size, method,
                 irregular, reverse, inner,
             )  # fmt: skip
             if carry_only:
@@ -131,9 +135,9 @@ def mimo_backward(
                 for h in range(width):
                     du_t[h] = d[h] * dy_t[h]
                     dd[h] += dy_t[h] * u_t[h]
-            add_product(du[at:end], dBu[: end - at], B, False)
-            add_product(dB, dBu[: end - at], u[at:end], True)
-            add_product(dC, dy[at:end], x[at:end], True)
+            add_product(du[at:end], dBu[: end - at], B, planes, one)
+            add_product(dB, dBu[: end - at], u[at:end], one, planes)
+            add_product(dC, dy[at:end], x[at:end], one, width)
             tiles += 1
             if tiles % FLUSH_TILES == 0 or (j == last and k + size == stop):
                 for sums, terms in ((total_B, dB), (total_C, dC), (total_D, dD)):
@@ -177,7 +181,7 @@ def mimo_scan(
     (batch, length, width), planes = u.shape, B.shape[0]
     shape, y = torch.Size((batch, length, 2, planes // 2)), torch.empty(u.shape, dtype=u.dtype)
     x = torch.empty(shape if keep else (0, 0, 2, planes // 2), dtype=u.dtype)
-    arrays = [cpu.array(v) for v in (Lambda, step, cpu.steps(dt, u), B.t(), C.t(), D)]
+    arrays = [cpu.array(v) for v in (Lambda, cpu.inverse(Lambda), step, cpu.steps(dt, u), B.t(), C.t(), D)]
     arrays += [cpu.rows(v) for v in (cpu.array(u), y.numpy(), x.numpy())]
     flags, state = (length, cpu.METHODS[method], dt is not None, reverse), _state(initial_state, u, planes)
 
@@ -217,7 +221,7 @@ def mimo_scan_backward(
     length, width, planes = u.shape[1], u.shape[2], B.shape[0]
     du, ddt = torch.empty(u.shape, dtype=u.dtype), torch.empty((0, 0) if dt is None else dt.shape, dtype=u.dtype)
     arrays = [cpu.rows(cpu.array(v), axes) for v, axes in ((grad, 2), (x, 2), (_state(initial_state, u, planes), 1))]
-    arrays += [cpu.array(v) for v in (Lambda, step, cpu.steps(dt, u), B, B.t(), C, D)]
+    arrays += [cpu.array(v) for v in (Lambda, cpu.inverse(Lambda), step, cpu.steps(dt, u), B, B.t(), C, D)]
     arrays += [cpu.rows(cpu.array(u)), cpu.rows(du.numpy()), ddt.numpy().reshape(-1)]
     shapes = (planes, width), (width, planes), (1, width)
     flags, state = (length, cpu.METHODS[method], dt is not None, reverse), _state(grad_last, u, planes)

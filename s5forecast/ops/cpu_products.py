@@ -7,14 +7,14 @@ from typing import Any
 
 import numba
 
-from s5forecast.ops.cpu_rows import ANY, GROUPS, OPTIONS, Array, kernel, row
+from s5forecast.ops.cpu_rows import ANY, GROUPS, INNER, Array, row
 
 ROWS = 32  # of the result, which stay in the cache next to the core while terms are added
 PANEL = 64  # columns for which the innermost loop is unrolled
 OUT, OTHER_OUT, MATRIX = (GROUPS + group for group in range(3))  # a domain of their own
 
 
-@numba.njit(**OPTIONS, forceinline=True)
+@numba.njit(**INNER, forceinline=True)
 def add_terms(o: Any, p: Any, l: Any, i: int, j: int, c: int, w: Any, columns: int) -> None:
     """Eight terms to each of the rows `o` and `p`: as many factors as registers hold, and more products than loads."""
     w0, w1, w2, w3, w4, w5, w6, w7 = w
@@ -28,11 +28,13 @@ def add_terms(o: Any, p: Any, l: Any, i: int, j: int, c: int, w: Any, columns: i
         p[n] = p[n] + b0 * s0 + b1 * s1 + b2 * s2 + b3 * s3 + b4 * s4 + b5 * s5 + b6 * s6 + b7 * s7
 
 
-@kernel
-def add_product(out: Array, left: Array, right: Array, transposed: bool) -> None:
-    """`out [M, N] += left [M, K] right [K, N]`, or `left.T` for `left`; all contiguous."""
+@numba.njit(**INNER)
+def add_product(out: Array, left: Array, right: Array, across: int, down: int) -> None:
+    """`out [M, N] += left [M, K] right [K, N]`, all contiguous.
+
+    From one row of `left` to the next it is `across` numbers, `down` along a row: `K` and 1, or 1 and `M` for `left.T`.
+    """
     rows, columns, inner = out.shape[0], out.shape[1], right.shape[0]
-    across, down = (1, rows) if transposed else (inner, 1)  # from one row to the next, and from one factor
     l, whole = row(left, ANY, 0), inner - inner % 8
     for top in range(0, rows, ROWS):
         bottom = min(top + ROWS, rows)
@@ -60,7 +62,7 @@ def add_product(out: Array, left: Array, right: Array, transposed: bool) -> None
                     o[n] += factor * w0[n]
 
 
-@kernel
+@numba.njit(**INNER)
 def clear(values: Array) -> None:
     for m in range(values.shape[0]):
         for n in range(values.shape[1]):

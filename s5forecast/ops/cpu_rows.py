@@ -23,7 +23,13 @@ Array = NDArray[np.floating]
 Part = tuple[int, int, int, int, bool]  # first, last, start, stop, carry_only
 
 # Not "nnan" and "ninf": a NaN has to come through. Not "reassoc": it would undo rounding.
-OPTIONS: Any = {"nogil": True, "error_model": "numpy", "fastmath": {"contract", "nsz", "arcp"}}
+OPTIONS: Any = {
+    "nogil": True,
+    "error_model": "numpy",
+    "fastmath": {"contract", "nsz", "arcp"},
+    "no_cfunc_wrapper": True,
+}
+INNER: Any = {**OPTIONS, "no_cpython_wrapper": True}  # of what only kernels call
 FLUSH = 64  # steps summed in the dtype of the input before they are added to the float64 sums
 GROUPS = 40
 ANY = 1000

@@ -6,8 +6,8 @@ A step as long as the one before is not discretised anew: regular steps cost no 
 import numba
 import numpy as np
 
-from s5forecast.ops.cpu_discretization import BAR, DIRAC, INNER, LAMBDA, OUTER, SCALE, STEP, discretise, invert, slopes
-from s5forecast.ops.cpu_rows import FLUSH, Array, Part, kernel, planes, row
+from s5forecast.ops.cpu_discretization import BAR, DIRAC, LAMBDA, OUTER, SCALE, SLOPES, STEP, discretise, slopes
+from s5forecast.ops.cpu_rows import FLUSH, INNER, Array, Part, kernel, planes, row
 
 # groups of rows, after those of the discretisation
 SUMS, SUMS_STEP, TOTAL, TOTAL_STEP, SLOPE, STATE, PRODUCT, INPUT, X, DX, DINPUT = range(14, 36, 2)
@@ -16,6 +16,7 @@ SUMS, SUMS_STEP, TOTAL, TOTAL_STEP, SLOPE, STATE, PRODUCT, INPUT, X, DX, DINPUT 
 @kernel
 def ssm_forward(
     Lambda: Array,
+    inverse: Array,
     step: Array,
     dt: Array,
     Bu: Array,
@@ -32,6 +33,7 @@ def ssm_forward(
 
     Args:
         Lambda: `[2, N]`.
+        inverse: `[2, N]`, `1 / Lambda`.
         step: `[N]`.
         dt: `[B T]`, or `[1]` if not `irregular`.
         Bu, x: `[B T, 2N]`.
@@ -39,7 +41,7 @@ def ssm_forward(
     """
     first, last, start, stop, carry_only = part
     states = step.size
-    inverse, bar, scale = invert(Lambda), np.empty_like(Lambda), np.empty_like(Lambda)
+    bar, scale = np.empty_like(Lambda), np.empty_like(Lambda)
     a_re, a_im = planes(bar, BAR, 0, states)
     c_re, c_im = planes(scale, SCALE, 0, states)
     known, at = False, step.dtype.type(0)
@@ -70,7 +72,7 @@ def ssm_forward(
                     x_re[n], x_im[n] = re, im
 
 
-@numba.njit(nogil=True, fastmath={"contract", "nsz", "reassoc"})
+@numba.njit(**{**INNER, "fastmath": {"contract", "nsz", "reassoc"}})
 def add_up(values: Array) -> float:
     """The sum, in an order that vectorises."""
     total = values[0] * 0
@@ -85,6 +87,7 @@ def ssm_backward(
     x: Array,
     x0: Array,
     Lambda: Array,
+    inverse: Array,
     step: Array,
     dt: Array,
     Bu: Array,
@@ -105,14 +108,14 @@ def ssm_backward(
     """
     first, last, start, stop, carry_only = part
     states = step.size
-    inverse, bar, scale = invert(Lambda), np.empty_like(Lambda), np.empty_like(Lambda)
+    bar, scale = np.empty_like(Lambda), np.empty_like(Lambda)
     outer, inner, sums = np.empty_like(Lambda), np.empty_like(Lambda), np.zeros(3 * states, dx.dtype)
     slope = np.zeros(max(states, 1), dx.dtype)
     with_input = dx.dtype.type(0 if method == DIRAC else 1)
     a_re, a_im = planes(bar, BAR, 0, states)
     c_re, c_im = planes(scale, SCALE, 0, states)
     e_re, e_im = planes(outer, OUTER, 0, states)
-    m_re, m_im = planes(inner, INNER, 0, states)
+    m_re, m_im = planes(inner, SLOPES, 0, states)
     l_re, l_im = planes(Lambda, LAMBDA, 0, states)
     sum_re, sum_im = planes(sums, SUMS, 0, states)
     sum_step, unit, w = row(sums, SUMS_STEP, 2 * states), row(step, STEP, 0), row(slope, SLOPE, 0)

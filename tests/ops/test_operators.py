@@ -176,3 +176,20 @@ def test_no_writable_cache(monkeypatch):
 
     monkeypatch.setattr(cpu_rows.numba, "njit", refuse)
     assert cpu_rows.kernel(lambda x: x + 1)(1) == 2
+
+
+def test_the_cache_notices_changes_in_any_file_of_the_kernels(tmp_path, monkeypatch):
+    """Numba itself looks at the file of a kernel only, not at those of what it calls."""
+    from s5forecast.ops import cpu_mimo, cpu_rows
+
+    for kernel in (cpu_mimo.mimo_forward, cpu_mimo.mimo_backward):
+        assert kernel._cache._cache_file._source_stamp == cpu_rows.sources()
+    names = [name for name, _, _ in cpu_rows.sources()]
+    assert {"cpu_ssm.py", "cpu_products.py", "cpu_discretization.py", "cpu_mimo.py", "cpu_rows.py"} <= set(names)
+    for name in names:
+        (tmp_path / name).write_text("x = 1")
+    monkeypatch.setattr(cpu_rows, "__file__", str(tmp_path / "cpu_rows.py"))
+    before = cpu_rows.sources()
+    assert cpu_rows.sources() == before
+    (tmp_path / "cpu_products.py").write_text("x = 12")
+    assert cpu_rows.sources() != before

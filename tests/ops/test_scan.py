@@ -206,11 +206,16 @@ def test_long_float32_sums_are_accurate():
     assert_close([v.double() for v in result], expected, 2e-5)
 
 
-def test_growth_overflows_as_the_exponential_does():
-    Lambda, step = torch.tensor([[1.0], [1.0]]), torch.ones(1)
-    for dt in (-200.0, -100.0, -86.0, 80.0, 88.0, 89.0, 100.0, 200.0):
-        dts, b = torch.full((1, 1), dt), torch.ones(1, 1, 2, 1)
-        x0 = torch.ones(1, 2, 1)
-        expected = ssm_by_definition(Lambda, step, dts, b, x0, "dirac", False)
-        x = ssm_scan(Lambda, step, dts, b, x0, method="dirac", backend="cpu")
-        torch.testing.assert_close(x, expected, rtol=1e-4, atol=1e-6, equal_nan=True)
+@pytest.mark.parametrize("method", DISCRETIZATIONS)
+def test_growth_ends_where_the_exponential_does(method):
+    """From the smallest number to infinity; and no gradient is lost but those that the loop loses as well."""
+    for dt in (-200.0, -104.0, -100.0, -88.0, -86.0, 80.0, 88.0, 88.5, 88.7, 89.0, 100.0, 200.0):
+        inputs = [
+            torch.tensor([[1.0, 1.0, -1.0], [1.0, 1e-3, 4.0]]), torch.ones(3), torch.tensor([[1.0, dt, 0.5]]),
+            torch.ones(1, 3, 2, 3), torch.ones(1, 2, 3),
+        ]  # fmt: skip
+        expected = with_gradients(partial(ssm_by_definition, method=method, reverse=False), *inputs)
+        found = with_gradients(partial(ssm_scan, method=method, backend="cpu"), *inputs)
+        torch.testing.assert_close(found[0], expected[0], rtol=1e-4, atol=1e-37, equal_nan=True)
+        for u, v in zip(found, expected, strict=True):
+            assert not (u.isnan() & ~v.isnan()).any(), (dt, u, v)

@@ -210,6 +210,22 @@ def test_nan_comes_through_and_goes_forward_only(chunked):
 
 
 @overflow_is_fine
+@pytest.mark.parametrize("method", ("zoh", "dirac"))
+def test_growth_ends_where_the_exponential_does(method):
+    for dt in (-100.0, -88.0, 88.0, 88.5, 89.0, 200.0):
+        inputs = [
+            torch.tensor([[1.0, -1.0], [1.0, 4.0]]), torch.ones(2), torch.tensor([[1.0, dt, 0.5]]),
+            torch.ones(1, 3, 2, 2), torch.ones(1, 2, 2),
+        ]  # fmt: skip
+        inputs = [v.to(DEVICE) for v in inputs]
+        expected = with_gradients(partial(by_definition, method=method, reverse=False), *inputs)
+        found = with_gradients(partial(ssm_scan, method=method, backend="triton"), *inputs)
+        torch.testing.assert_close(found[0], expected[0], rtol=1e-4, atol=1e-37, equal_nan=True)
+        for u, v in zip(found, expected, strict=True):
+            assert not (u.isnan() & ~v.isnan()).any(), (dt, u, v)
+
+
+@overflow_is_fine
 def test_a_state_of_zero_stays_zero(chunked):
     """Where the products of growing factors overflow, as after a long padding."""
     a, b = torch.tensor([[1e4], [0.0]]), torch.zeros(1, 80, 2, 1)
