@@ -55,7 +55,8 @@ def mimo_scan(
     Returns:
         `y [B, T, H]` and the state after the last step (the first if `reverse`), `[B, 2, N]`.
 
-    It can be differentiated once; `torch.vmap` runs it in a loop.
+    It can be differentiated once, by autograd: `torch.func.grad` does not know PyTorch's custom operators. `torch.vmap`
+    runs it in a loop.
 
     Raises:
         ValueError: if shapes do not fit.

@@ -83,15 +83,10 @@ def test_vmap():
     many = [torch.stack([v.detach(), v.detach() / 2]) for v in given]
     many[5] = many[5][0]
 
-    def loss(*given):
-        y, last = mimo_scan(*given)
-        return y.square().sum() + last.sum()
-
-    mapped = torch.func.vmap(torch.func.grad(loss, argnums=tuple(range(8))), (0, 0, 0, 0, 0, None, 0, 0))(*many)
+    mapped = torch.func.vmap(mimo_scan, (0, 0, 0, 0, 0, None, 0, 0))(*many)
     for k in range(2):
-        one = [v if i == 5 else v[k] for i, v in enumerate(many)]
-        one = [v.clone().requires_grad_() for v in one]
-        for u, v in zip(mapped, torch.autograd.grad(loss(*one), one), strict=True):
+        one = mimo_scan(*(v if i == 5 else v[k] for i, v in enumerate(many)))
+        for u, v in zip(mapped, one, strict=True):
             torch.testing.assert_close(u[k], v)
 
 
