@@ -270,6 +270,7 @@ def exponential(z_re: tl.tensor, z_im: tl.tensor) -> Any:
     """
     WIDE: tl.constexpr = z_re.dtype == tl.float64
     ROUND: tl.constexpr = 1.5 * 2.0**52 if WIDE else 1.5 * 2.0**23  # added, it rounds to an integer, in the low bits
+    ROUND_BITS: tl.constexpr = 0x4338000000000000 if WIDE else 0x4B400000
     BITS: tl.constexpr = tl.int64 if WIDE else tl.int32
     LENGTH: tl.constexpr = 64 if WIDE else 32
     MANTISSA: tl.constexpr = 52 if WIDE else 23
@@ -280,7 +281,7 @@ def exponential(z_re: tl.tensor, z_im: tl.tensor) -> Any:
     r = x - whole * LN2[0] - whole * LN2[1]
     r = r + r * r * polynomial(r, EXP, 0 if WIDE else 7, 13)  # exp(r) - 1
     # The power of two in two factors, as the product overflows and underflows later than the power does.
-    exponent = whole.to(BITS)
+    exponent = shifted.to(BITS, bitcast=True) - ROUND_BITS  # no conversion: a NaN has none
     half = exponent >> 1
     power_1 = ((half + ONE) << MANTISSA).to(x.dtype, bitcast=True)
     power_2 = ((exponent - half + ONE) << MANTISSA).to(x.dtype, bitcast=True)
