@@ -1,6 +1,7 @@
 # Two commands from a fresh clone: `make demo` and `make test`. Both make the environment when it is not there.
 PYTHON ?= python3
 VENV ?= .venv
+DEVICE ?= cpu
 BIN := $(VENV)/bin
 
 .PHONY: demo test test-slow lint format bench clean
@@ -19,10 +20,17 @@ lint: $(VENV)/.installed-test
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-bench: $(VENV)/.installed-benchmark
+bench: $(VENV)/.installed-benchmark $(if $(filter cuda,$(DEVICE)),$(VENV)/.installed-test)
+ifeq ($(DEVICE),cuda)
+	$(BIN)/python -m pytest -q tests/ops/test_triton.py
+	$(BIN)/python benchmarks/scan_speed.py --device cuda
+	$(BIN)/python benchmarks/layer_speed.py --device cuda
+else
+	$(BIN)/python benchmarks/compile_time.py
 	$(BIN)/python benchmarks/scan_speed.py
 	$(BIN)/python benchmarks/layer_speed.py
 	$(BIN)/python benchmarks/memory.py
+endif
 
 format: $(VENV)/.installed-test
 	$(BIN)/ruff check --fix .

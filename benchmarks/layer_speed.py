@@ -1,14 +1,17 @@
 """How fast is an S5 layer beside its peers, with irregular steps, on long sequences and one step at a time?
 
-    python benchmarks/layer_speed.py
+    python benchmarks/layer_speed.py [--device cuda]
 
 Training is forward and backward. Peers: ``s5-pytorch``, the original formulation in JAX (``jax.lax.associative_scan``,
-jit) and ``torch.nn.LSTM``, all of width 64 with the same 32 kept states (P = 64, conjugate symmetry). A ratio of 6
-says that the peer takes six times as long.
+jit; on the CPU only), ``torch.nn.LSTM``, and on a GPU the original formulation on torch's own ``associative_scan``,
+compiled (its compiled form runs on GPUs only), all of width 64 with the same 32 kept states (P = 64, conjugate
+symmetry). A ratio of 6 says that the peer takes six times as long. The time of the first call is measured by
+``compile_time.py``.
 """
 
 from __future__ import annotations
 
+import argparse
 import time
 
 import jax
@@ -23,6 +26,8 @@ from s5forecast.ssm import S5
 
 H, P, N = 64, 64, 32
 SHAPES = [(64, 384), (16, 2048), (4, 16384)]
+LARGE = [(256, 384), (64, 2048), (16, 16384)]  # on a GPU
+SUFFIX = {"cpu": "", "cuda": "_cuda"}
 
 
 def trained(layer, u, *args, **kwargs):
@@ -66,21 +71,48 @@ def jax_layer(u: np.ndarray):
     return lambda: jax.block_until_ready(grad(parameters, batch))
 
 
-def training() -> None:
+class AssociativeScan(torch.nn.Module):
+    """The same layer on ``torch._higher_order_ops.associative_scan``, in real numbers, as its compiled form needs."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        from torch._higher_order_ops.associative_scan import associative_scan
+
+        layer = S5(H, P)
+        self.layer, self.scan = layer, associative_scan
+
+    def forward(self, u):
+        (a_re, a_im), B_bar = self.layer._discretize()
+        b_re, b_im = torch.einsum("bth,pnh->pbtn", u, B_bar)
+        elements = (a_re.expand_as(b_re).clone(), a_im.expand_as(b_im).clone(), b_re, b_im)
+        _, _, re, im = self.scan(_compose, elements, dim=1, combine_mode="pointwise")
+        return torch.cat([re, im], -1) @ self.layer._output_matrix(self.layer.C_tilde).T + self.layer.D * u
+
+
+def _compose(left, right):
+    (a_re, a_im, b_re, b_im), (c_re, c_im, d_re, d_im) = left, right
+    product = (c_re * a_re - c_im * a_im, c_re * a_im + c_im * a_re)
+    return *product, c_re * b_re - c_im * b_im + d_re, c_re * b_im + c_im * b_re + d_im
+
+
+def training(device: str) -> None:
     rows = []
-    for batch, steps in SHAPES:
+    for batch, steps in SHAPES if device == "cpu" else LARGE:
         torch.manual_seed(0)
-        u = torch.randn(batch, steps, H, requires_grad=True)
-        dt = torch.rand(batch, steps) + 0.5
-        layer, peer = S5(H, P), s5.S5(H, N)
+        u = torch.randn(batch, steps, H, device=device, requires_grad=True)
+        dt = torch.rand(batch, steps, device=device) + 0.5
+        layer, peer = S5(H, P).to(device), s5.S5(H, N).to(device)
         candidates = {
             "S5": trained(layer, u),
             "S5 irregular": trained(layer, u, dt=dt),
             "s5-pytorch": trained(peer, u),
             "s5-pytorch irregular": trained(peer, u, step_scale=dt),
-            "JAX": jax_layer(u.detach().numpy()),
-            "LSTM": trained(torch.nn.LSTM(H, H, batch_first=True), u),
+            "LSTM": trained(torch.nn.LSTM(H, H, batch_first=True).to(device), u),
         }
+        if device == "cpu":
+            candidates["JAX"] = jax_layer(u.detach().numpy())
+        else:
+            candidates["associative_scan"] = trained(torch.compile(AssociativeScan().to(device)), u)
         times = medians(candidates, seconds=8, rounds=3)
         ratios = {f"{name} / S5": times[name] / times["S5"] for name in times if name not in ("S5", "S5 irregular")}
         irregular = {
@@ -88,22 +120,22 @@ def training() -> None:
             "s5-pytorch irregular / S5 irregular": times["s5-pytorch irregular"] / times["S5 irregular"],
         }
         rows.append({"shape": f"{batch} x {steps} x {H}", "S5_ms": times["S5"], **ratios, **irregular})
-    save(rows, "layer_training")
+    save(rows, f"layer_training{SUFFIX[device]}")
 
 
-def lengths() -> None:
+def lengths(device: str) -> None:
     """Time per step from 2^8 to 2^20 steps, 2^20 in all."""
     rows = []
     for exponent in range(8, 21, 2):
-        u = torch.randn(2 ** (20 - exponent), 2**exponent, H, requires_grad=True)
-        times = medians({"S5": trained(S5(H, P), u)}, seconds=0, rounds=3)
+        u = torch.randn(2 ** (20 - exponent), 2**exponent, H, device=device, requires_grad=True)
+        times = medians({"S5": trained(S5(H, P).to(device), u)}, seconds=0, rounds=3)
         rows.append({"steps": f"2^{exponent}", "batch": u.shape[0], "ns_per_step": 1e6 * times["S5"] / 2**20})
     shortest = min(row["ns_per_step"] for row in rows)
-    save([{**row, "over_shortest": row["ns_per_step"] / shortest} for row in rows], "layer_lengths")
+    save([{**row, "over_shortest": row["ns_per_step"] / shortest} for row in rows], f"layer_lengths{SUFFIX[device]}")
 
 
 def stepping() -> None:
-    """Observations a second, one at a time, through four layers."""
+    """Observations a second, one at a time, through four layers on the CPU: of the median step, and of all."""
     encoder = Encoder(H, 4, layer_kwargs={"state_size": P}).eval()
     layers = [S5(H, P).eval() for _ in range(4)]
     rows = []
@@ -115,10 +147,13 @@ def stepping() -> None:
             u = torch.randn(1, H)
             for _ in range(100):
                 _, state = step(u, state)
-            began, count = time.perf_counter(), 2000
-            for _ in range(count):
+            times = []
+            for _ in range(3000):
+                began = time.perf_counter()
                 _, state = step(u, state)
-            rows.append({"model": name, "steps_per_second": count / (time.perf_counter() - began)})
+                times.append(time.perf_counter() - began)
+            median, mean = 1 / np.median(times), 1 / np.mean(times)
+            rows.append({"model": name, "steps_per_second": median, "mean_steps_per_second": mean})
     save(rows, "layer_step")
 
 
@@ -131,6 +166,10 @@ def _through(layers, u, states):
 
 
 if __name__ == "__main__":
-    training()
-    lengths()
-    stepping()
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--device", default="cpu", choices=SUFFIX)
+    device = parser.parse_args().device
+    training(device)
+    lengths(device)
+    if device == "cpu":
+        stepping()

@@ -2,7 +2,8 @@
 
     python benchmarks/memory.py
 
-Every case runs in a process of its own. Memory that is flat per step is linear in the length.
+Every case runs in a process of its own, which needs no other command: what one leaves allocated must not hide what
+the next one needs. Memory that is flat per step is linear in the length.
 """
 
 from __future__ import annotations

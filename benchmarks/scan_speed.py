@@ -4,7 +4,8 @@
 
 Rows: the number of states B * T * N, the shape, and what a step is: ``constant`` multiplies by one ``a``, ``per-step``
 reads an ``a`` for each, ``dt`` discretises a time step for each by zero-order hold on the way. Columns: milliseconds of
-the copy, and of the scan forward, and forward with all gradients, as multiples of it.
+the copy, and of the scan forward, backward alone, and both, as multiples of it; then the bytes that the copy, the
+forward and the backward scan must move (each number read or written once), and how many of them a second.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from timing import medians, save
 from s5forecast.ops import linear_scan, ssm_scan
 
 N = 32
+NUMBERS = {"constant": (2, 3), "per-step": (3, 5), "dt": (2, 4)}  # forward and backward, complex, of each state
 SHAPES = [(2, 2**14), (32, 2**10), (8, 2**14), (32, 2**12), (64, 2**13), (1, 2**19)]
 
 
@@ -50,6 +52,11 @@ def measure(batch: int, steps: int, device: str, backend: str) -> list[dict]:
         leaves = [argument.clone().requires_grad_() for argument in arguments]
         grad = torch.randn_like(x["b"])
 
+        result = scan(*leaves)
+
+        def backward(result=result, leaves=leaves, grad=grad):
+            torch.autograd.grad(result, leaves, grad, retain_graph=True)
+
         def both(scan=scan, leaves=leaves, grad=grad):
             torch.autograd.grad(scan(*leaves), leaves, grad)
 
@@ -57,9 +64,13 @@ def measure(batch: int, steps: int, device: str, backend: str) -> list[dict]:
             {
                 "copy": x["b"].clone,
                 "forward": lambda scan=scan, arguments=arguments: scan(*arguments),
+                "backward": backward,
                 "both": both,
-            }
+            },
+            seconds=2.0,
         )
+        state = 8 * batch * steps * N
+        forward, gradient = (count * state for count in NUMBERS[kind])
         rows.append(
             {
                 "states": f"2^{(batch * steps * N).bit_length() - 1}",
@@ -67,7 +78,13 @@ def measure(batch: int, steps: int, device: str, backend: str) -> list[dict]:
                 "step": kind,
                 "copy_ms": times["copy"],
                 "forward_over_copy": times["forward"] / times["copy"],
+                "backward_over_copy": times["backward"] / times["copy"],
                 "forward_backward_over_copy": times["both"] / times["copy"],
+                "forward_MB": forward / 1e6,
+                "backward_MB": gradient / 1e6,
+                "copy_GB_per_s": 2 * state / times["copy"] / 1e6,
+                "forward_GB_per_s": forward / times["forward"] / 1e6,
+                "backward_GB_per_s": gradient / times["backward"] / 1e6,
             }
         )
     return rows

@@ -1,33 +1,28 @@
 """The scans on the CPU: Numba kernels at memory speed, on a thread pool of our own.
 
 The pool works over the batch and, where there are more threads than that, over chunks of time as well.
-Numba's own parallel loops are not used: they do not survive a fork, nor calls from several threads.
 """
 
-import os
-import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from itertools import pairwise
+from math import prod
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from s5forecast.ops.cpu_discretization import BILINEAR, DIRAC, ZOH
 from s5forecast.ops.cpu_linear import scan_backward, scan_forward
+from s5forecast.ops.cpu_pool import in_parallel, threads_for
 from s5forecast.ops.cpu_rows import Array, Part
-from s5forecast.ops.cpu_ssm import BILINEAR, DIRAC, ZOH, ssm_backward, ssm_forward
+from s5forecast.ops.cpu_ssm import ssm_backward, ssm_forward
 
 METHODS = {"zoh": ZOH, "bilinear": BILINEAR, "dirac": DIRAC}
-WORTH_A_THREAD = 2**15  # states; handing fewer over takes longer than working on them
 SHORTEST_CHUNK = 64
 CARRY_COST = 0.5  # of a pass that only carries the state on, relative to a whole one
 
 Run = Callable[[Array, Array, Part], None]  # a kernel with its arrays, run on a part with state and product
-
-_lock = threading.Lock()
-_pool: ThreadPoolExecutor | None = None
 
 
 def linear_scan(a: Tensor, b: Tensor, initial_state: Tensor | None, reverse: bool) -> Tensor:
@@ -43,12 +38,12 @@ def linear_scan(a: Tensor, b: Tensor, initial_state: Tensor | None, reverse: boo
         `[B, T, 2, N]`.
     """
     x = torch.empty(b.shape, dtype=b.dtype)
-    arrays = _array(a).reshape(-1), _array(b), x.numpy()
+    arrays = array(a).reshape(-1), array(b), x.numpy()
 
     def run(state: Array, product: Array, part: Part) -> None:
         scan_forward(*arrays, state, product, a.ndim == 4, reverse, part)
 
-    _share(run, _state(initial_state, b), b.shape)
+    share(run, _state(initial_state, b), b.shape)
     return x
 
 
@@ -70,16 +65,16 @@ def linear_scan_backward(
     per_step = a.ndim == 4
     db = torch.empty(x.shape, dtype=x.dtype)
     da = torch.empty(a.shape if per_step else (0,), dtype=a.dtype)
-    arrays = _array(grad), _array(x), _state(initial_state, x), _array(a).reshape(-1)
+    arrays = array(grad), array(x), _state(initial_state, x), array(a).reshape(-1)
     gradients = da.numpy().reshape(-1), db.numpy()
-    state, totals = _state(None, x), _Totals(2, x)
+    state, totals = _state(None, x), Totals(2, x.shape[-1])
 
     def run(state: Array, product: Array, part: Part) -> None:
         total = totals.part(part)
         scan_backward(*arrays, *gradients, total, state, product, per_step, reverse, part)
 
-    _share(run, state, x.shape)
-    return da if per_step else totals.sum(), db, torch.from_numpy(state)
+    share(run, state, x.shape)
+    return da if per_step else totals.sum(a.dtype), db, torch.from_numpy(state)
 
 
 def ssm_scan(
@@ -106,13 +101,13 @@ def ssm_scan(
         `[B, T, 2, N]`.
     """
     x = torch.empty(Bu.shape, dtype=Bu.dtype)
-    arrays = _array(Lambda), _array(step), _steps(dt, Bu), _array(Bu), x.numpy()
-    flags = METHODS[method], dt is not None, reverse
+    arrays = array(Lambda), array(inverse(Lambda)), array(step), array(steps(dt, Bu)), rows(array(Bu)), rows(x.numpy())
+    flags = Bu.shape[1], METHODS[method], dt is not None, reverse
 
     def run(state: Array, product: Array, part: Part) -> None:
-        ssm_forward(*arrays, state, product, *flags, part)
+        ssm_forward(*arrays, rows(state, 1), rows(product, 1), *flags, part)
 
-    _share(run, _state(initial_state, Bu), Bu.shape)
+    share(run, _state(initial_state, Bu), Bu.shape)
     return x
 
 
@@ -146,31 +141,46 @@ def ssm_scan_backward(
     dBu = torch.empty(x.shape, dtype=x.dtype)
     ddt = torch.empty((0, 0) if dt is None else dt.shape, dtype=x.dtype)
     arrays = (
-        _array(grad),
-        _array(x),
-        _state(initial_state, x),
-        _array(Lambda),
-        _array(step),
-        _steps(dt, x),
-        _array(Bu),
+        rows(array(grad)),
+        rows(array(x)),
+        rows(_state(initial_state, x), 1),
+        array(Lambda),
+        array(inverse(Lambda)),
+        array(step),
+        array(steps(dt, x)),
+        rows(array(Bu)),
     )
-    gradients, flags = (dBu.numpy(), ddt.numpy()), (METHODS[method], dt is not None, reverse)
-    state, totals = _state(None, x), _Totals(3, x)
+    gradients = rows(dBu.numpy()), ddt.numpy().reshape(-1)
+    flags = x.shape[1], METHODS[method], dt is not None, reverse
+    state, totals = _state(None, x), Totals(3, x.shape[-1])
 
     def run(state: Array, product: Array, part: Part) -> None:
-        ssm_backward(*arrays, *gradients, totals.part(part), state, product, *flags, part)
+        ssm_backward(*arrays, *gradients, totals.part(part), rows(state, 1), rows(product, 1), *flags, part)
 
-    _share(run, state, x.shape)
-    total = totals.sum()
+    share(run, state, x.shape)
+    total = totals.sum(x.dtype)
     return total[:2].clone(), total[2].clone(), ddt, dBu, torch.from_numpy(state)
 
 
-def _array(tensor: Tensor) -> Array:
+def array(tensor: Tensor) -> Array:
     return tensor.detach().contiguous().numpy()
 
 
-def _steps(dt: Tensor | None, like: Tensor) -> Array:
-    return _array(like.new_ones(1, 1) if dt is None else dt)
+def steps(dt: Tensor | None, like: Tensor) -> Tensor:
+    return like.new_ones(1) if dt is None else dt.flatten()
+
+
+def inverse(Lambda: Tensor) -> Tensor:
+    """`1 / Lambda`, and zero where `Lambda` is."""
+    wide = Lambda.detach().double()
+    norm = wide.square().sum(0)
+    conj = wide * wide.new_tensor([[1.0], [-1.0]])
+    return torch.where(norm > 0, conj / norm, 0.0).to(Lambda.dtype)
+
+
+def rows(values: Array, axes: int = 2) -> Array:
+    """One row for each of the numbers along the first `axes` axes."""
+    return values.reshape(prod(values.shape[:axes]), prod(values.shape[axes:]))
 
 
 def _state(initial_state: Tensor | None, like: Tensor) -> Array:
@@ -181,30 +191,33 @@ def _state(initial_state: Tensor | None, like: Tensor) -> Array:
     return initial_state.detach().clone(memory_format=torch.contiguous_format).numpy()
 
 
-class _Totals:
-    """Sums over batch and time, of `rows` numbers a state, float64, and in the same order on every run."""
+class Totals:
+    """Sums over batch and time, float64, and in the same order on every run."""
 
-    def __init__(self, rows: int, like: Tensor) -> None:
-        self.shape, self.dtype = (rows, like.shape[-1]), like.dtype
+    def __init__(self, *shape: int) -> None:
+        self.shape = shape
         self.parts: dict[Part, Array] = {}
 
     def part(self, part: Part) -> Array:
         return self.parts.setdefault(part, np.zeros(self.shape))
 
-    def sum(self) -> Tensor:
+    def sum(self, dtype: torch.dtype) -> Tensor:
         total = sum((self.parts[part] for part in sorted(self.parts)), np.zeros(self.shape))
-        return torch.from_numpy(total).to(self.dtype)
+        return torch.from_numpy(total).to(dtype)
 
 
-def _share(run: Run, state: Array, shape: torch.Size) -> None:
-    """Runs a kernel over all batch elements and steps, and turns the first `state` into the last."""
+def share(run: Run, state: Array, shape: torch.Size, cost: int = 1) -> None:
+    """Runs a kernel over all batch elements and steps, and turns the first `state` into the last.
+
+    `cost` is that of a state, relative to a bare scan.
+    """
     batch, length, _, states = shape
-    threads = max(1, min(torch.get_num_threads(), batch * length * states // WORTH_A_THREAD))
+    threads = threads_for(batch * length * states * cost)
     shares = max(1, min(batch, threads))
     ranges = list(pairwise(batch * i // shares for i in range(shares + 1)))
     chunks = min(threads // shares, length // SHORTEST_CHUNK)
     if chunks <= 1:
-        _in_parallel([partial(run, state, state, (*rows, 0, length, False)) for rows in ranges])
+        in_parallel([partial(run, state, state, (*rows, 0, length, False)) for rows in ranges])
         return
 
     # The first chunk, a short one, is done at once, while the others only carry their state on.
@@ -214,12 +227,12 @@ def _share(run: Run, state: Array, shape: torch.Size) -> None:
     product = np.zeros_like(carried)
     carried[0], product[:, :, 0] = state, 1
     parts = [(c, rows) for c in range(chunks + 1) for rows in ranges]
-    _in_parallel([partial(run, carried[c], product[c], (*rows, *times[c], c > 0)) for c, rows in parts if c < chunks])
+    in_parallel([partial(run, carried[c], product[c], (*rows, *times[c], c > 0)) for c, rows in parts if c < chunks])
     before = carried[0].copy()
     with np.errstate(all="ignore"):
         for c in range(1, chunks + 1):
             before, carried[c] = carried[c] + _multiply(product[c], before), before
-    _in_parallel([partial(run, carried[c], product[c], (*rows, *times[c], False)) for c, rows in parts if c > 0])
+    in_parallel([partial(run, carried[c], product[c], (*rows, *times[c], False)) for c, rows in parts if c > 0])
     state[...] = carried[chunks]
 
 
@@ -228,28 +241,3 @@ def _multiply(product: Array, state: Array) -> Array:
     u, v = (part[:, 0] + 1j * part[:, 1] for part in (product, state))
     result = np.where(v == 0, 0, u) * v
     return np.stack((result.real, result.imag), 1)
-
-
-def _in_parallel(tasks: list[Callable[[], None]]) -> None:
-    futures = [_executor().submit(task) for task in tasks[1:]]
-    tasks[0]()
-    for future in futures:
-        future.result()
-
-
-def _executor() -> ThreadPoolExecutor:
-    global _pool
-    with _lock:
-        if _pool is None:
-            _pool = ThreadPoolExecutor(os.cpu_count(), thread_name_prefix="s5forecast")
-        return _pool
-
-
-def _after_fork() -> None:
-    """The threads of the parent do not exist in a child, and its lock may be held by one of them."""
-    global _pool, _lock
-    _pool, _lock = None, threading.Lock()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)

@@ -4,11 +4,13 @@ A row is a pointer into an array which, the compiler is told, overlaps with no r
 otherwise check all pairs of rows at every time step before it dares to vectorise: that takes longer than the
 arithmetic.
 
-Numba's cache only notices changes in the file of a kernel itself: delete `__pycache__` after a change here.
+Groups come in domains of `GROUPS`; nothing is said of rows of different domains. Rows of the group `ANY` may overlap
+with all others.
 """
 
 import operator
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numba
@@ -21,17 +23,33 @@ Array = NDArray[np.floating]
 Part = tuple[int, int, int, int, bool]  # first, last, start, stop, carry_only
 
 # Not "nnan" and "ninf": a NaN has to come through. Not "reassoc": it would undo rounding.
-OPTIONS: Any = {"nogil": True, "error_model": "numpy", "fastmath": {"contract", "nsz", "arcp"}}
+OPTIONS: Any = {
+    "nogil": True,
+    "error_model": "numpy",
+    "fastmath": {"contract", "nsz", "arcp"},
+    "no_cfunc_wrapper": True,
+}
+INNER: Any = {**OPTIONS, "no_cpython_wrapper": True}  # of what only kernels call
 FLUSH = 64  # steps summed in the dtype of the input before they are added to the float64 sums
 GROUPS = 40
+ANY = 1000
 
 
 def kernel(function: Callable[..., Any]) -> Callable[..., Any]:
     """Compiles on first use, and keeps the machine code on disk where some directory is writable."""
     try:
-        return numba.njit(cache=True, **OPTIONS)(function)
+        compiled = numba.njit(cache=True, **OPTIONS)(function)
     except RuntimeError:
         return numba.njit(**OPTIONS)(function)
+    # Left alone, Numba only notices changes in the file of the kernel itself.
+    compiled._cache._cache_file._source_stamp = sources()
+    return compiled
+
+
+def sources() -> tuple[tuple[str, float, int], ...]:
+    """What tells one state of the kernels' files from another."""
+    files = sorted(Path(__file__).parent.glob("cpu*.py"))
+    return tuple((file.name, file.stat().st_mtime, file.stat().st_size) for file in files)
 
 
 class Row(types.Type):
@@ -77,8 +95,10 @@ planes: Any = intrinsic(prefer_literal=True)(_planes)
 
 
 def _annotate(builder: Any, instruction: Any, group: int) -> None:
-    module = builder.module
-    domain = module.add_metadata(["s5forecast rows"])
+    if group == ANY:
+        return
+    module, (domain_number, group) = builder.module, divmod(group, GROUPS)
+    domain = module.add_metadata([f"s5forecast rows {domain_number}"])
     scopes = [module.add_metadata([f"group {k}", domain]) for k in range(GROUPS)]
     instruction.set_metadata("alias.scope", module.add_metadata([scopes.pop(group)]))
     instruction.set_metadata("noalias", module.add_metadata(scopes))

@@ -9,6 +9,7 @@ See docs/derivations/scan.md.
 """
 
 import os
+from collections.abc import Callable
 from importlib import import_module
 from importlib.util import find_spec
 from types import ModuleType
@@ -183,6 +184,21 @@ def _module(backend: str) -> ModuleType:
     return import_module(BACKENDS[backend].module)
 
 
+def one_by_one(operator: Callable[..., Any]) -> Callable[..., Any]:
+    """The rule of `torch.vmap` for an operator: a loop, as parameters may differ from one call to the next."""
+
+    def rule(info: Any, in_dims: tuple[int | None, ...], *arguments: Any) -> Any:
+        calls = [
+            operator(*(v if d is None else v.select(d, k) for v, d in zip(arguments, in_dims, strict=True)))
+            for k in range(info.batch_size)
+        ]
+        if isinstance(calls[0], Tensor):
+            return torch.stack(calls), 0
+        return tuple(map(torch.stack, zip(*calls, strict=True))), (0,) * len(calls[0])
+
+    return rule
+
+
 @torch.library.custom_op("s5forecast::linear_scan", mutates_args=())
 def _linear_scan(a: Tensor, b: Tensor, initial_state: Tensor | None, reverse: bool, backend: str) -> Tensor:
     return _module(backend).linear_scan(a, b, initial_state, reverse)
@@ -313,3 +329,6 @@ def _differentiate_ssm_scan(ctx: Any, dx: Tensor) -> tuple[Tensor | None, ...]:
 
 
 _ssm_scan.register_autograd(_differentiate_ssm_scan, setup_context=_save_for_ssm_scan)
+
+for _operator in (_linear_scan, _linear_scan_backward, _ssm_scan, _ssm_scan_backward):
+    _operator.register_vmap(one_by_one(_operator))

@@ -270,17 +270,23 @@ def exponential(z_re: tl.tensor, z_im: tl.tensor) -> Any:
     """
     WIDE: tl.constexpr = z_re.dtype == tl.float64
     ROUND: tl.constexpr = 1.5 * 2.0**52 if WIDE else 1.5 * 2.0**23  # added, it rounds to an integer, in the low bits
+    ROUND_BITS: tl.constexpr = 0x4338000000000000 if WIDE else 0x4B400000
     BITS: tl.constexpr = tl.int64 if WIDE else tl.int32
     LENGTH: tl.constexpr = 64 if WIDE else 32
     MANTISSA: tl.constexpr = 52 if WIDE else 23
     ONE: tl.constexpr = 1023 if WIDE else 127
-    x = clamp(z_re, -708.0 if WIDE else -87.0, 709.0 if WIDE else 88.0)
+    x = clamp(z_re, -746.0 if WIDE else -104.0, 710.0 if WIDE else 89.0)
     shifted = x * LOG2E + ROUND
     whole = shifted - ROUND
     r = x - whole * LN2[0] - whole * LN2[1]
     r = r + r * r * polynomial(r, EXP, 0 if WIDE else 7, 13)  # exp(r) - 1
-    power = ((shifted.to(BITS, bitcast=True) + ONE) << MANTISSA).to(x.dtype, bitcast=True)
-    growth, growth_1 = power * r + power, power * r + (power - 1.0)
+    # The power of two in two factors, as the product overflows and underflows later than the power does.
+    exponent = shifted.to(BITS, bitcast=True) - ROUND_BITS  # no conversion: a NaN has none
+    half = exponent >> 1
+    power_1 = ((half + ONE) << MANTISSA).to(x.dtype, bitcast=True)
+    power_2 = ((exponent - half + ONE) << MANTISSA).to(x.dtype, bitcast=True)
+    growth, power = (power_1 * r + power_1) * power_2, power_1 * power_2
+    growth_1 = tl.where(whole > 64.0, growth, power * r + (power - 1.0))  # far up, 1 is lost in rounding
 
     shifted = z_im * TWO_OVER_PI + ROUND
     turns = shifted - ROUND

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from s5forecast.choices import choose
-from s5forecast.ops import DISCRETIZATIONS, linear_scan, ssm_scan
+from s5forecast.ops import DISCRETIZATIONS, fuses, linear_scan, mimo_scan, ssm_scan
 from s5forecast.ssm.base import StateSpaceLayer
 from s5forecast.ssm.initialization import (
     INITIALIZATIONS,
@@ -181,6 +181,8 @@ class S5(StateSpaceLayer):
         Returns:
             outputs ``[B, T, H]`` and the state after the last step ``[B, 2, N]`` (of the forward direction).
         """
+        if fuses(self.backend, u, self.D, state, dt):
+            return self._fused(u, state, dt)
         if dt is None:
             Lambda_bar, B_bar = self._discretize()
             Bu = _project(u, B_bar)
@@ -218,6 +220,17 @@ class S5(StateSpaceLayer):
             f"width={self.width}, state_size={self.state_size}, discretization={self.discretization!r}, "
             f"bidirectional={self.bidirectional}"
         )
+
+    def _fused(self, u: Tensor, state: Tensor | None, dt: Tensor | None) -> tuple[Tensor, Tensor]:
+        system, B = (self._poles(), self._step()), self.B_tilde.flatten(0, 1)
+        C = self._output_matrix(self.C_tilde)
+        y, last = mimo_scan(*system, dt, B, C, self.D, u, state, method=self.discretization)
+        if self.C_tilde_backward is not None:
+            dt, C = None if dt is None else _time_until_next(dt), self._output_matrix(self.C_tilde_backward)
+            nothing = torch.zeros_like(self.D)
+            y_backward, _ = mimo_scan(*system, dt, B, C, nothing, u, method=self.discretization, reverse=True)
+            y = y + y_backward
+        return y, last
 
     def _last(self, x: Tensor, state: Tensor | None) -> Tensor:
         """The state after the last step, apart from the others, so that it does not keep them in memory."""

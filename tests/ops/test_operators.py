@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 import torch
 
-from s5forecast.ops import BACKENDS, DISCRETIZATIONS, cpu, linear_scan, ssm_scan
+from s5forecast.ops import BACKENDS, DISCRETIZATIONS, cpu_pool, linear_scan, ssm_scan
 
 B, T, N = 3, 20, 4
 
@@ -64,6 +64,20 @@ def test_export(backend, inputs):
         torch.testing.assert_close(u, v)
 
 
+@pytest.mark.parametrize("backend", [name for name in BACKENDS if name != "triton"])
+def test_vmap(backend, inputs):
+    Lambda, step, dt, Bu, x0 = inputs
+
+    def scans(Lambda, dt, Bu, x0):
+        x = ssm_scan(Lambda, step, dt, Bu, x0, backend=backend)
+        return linear_scan(0.1 * Lambda, x, reverse=True, backend=backend)
+
+    many = torch.stack((Lambda, Lambda / 2)), torch.stack((Bu, 2 * Bu))
+    mapped = torch.func.vmap(scans, (0, None, 0, None))(many[0], dt, many[1], x0)
+    for k in range(2):
+        torch.testing.assert_close(mapped[k], scans(many[0][k], dt, many[1][k], x0))
+
+
 def test_auto_is_the_kernels_on_the_cpu(inputs):
     assert torch.equal(ssm_scan(*inputs), ssm_scan(*inputs, backend="cpu"))
 
@@ -117,7 +131,7 @@ def test_error_on_another_device(inputs):
 
 @pytest.fixture
 def many_parts(monkeypatch):
-    monkeypatch.setattr(cpu, "WORTH_A_THREAD", 1)
+    monkeypatch.setattr(cpu_pool, "WORTH_A_THREAD", 1)
     threads = torch.get_num_threads()
     torch.set_num_threads(3)
     yield
@@ -162,3 +176,20 @@ def test_no_writable_cache(monkeypatch):
 
     monkeypatch.setattr(cpu_rows.numba, "njit", refuse)
     assert cpu_rows.kernel(lambda x: x + 1)(1) == 2
+
+
+def test_the_cache_notices_changes_in_any_file_of_the_kernels(tmp_path, monkeypatch):
+    """Numba itself looks at the file of a kernel only, not at those of what it calls."""
+    from s5forecast.ops import cpu_mimo, cpu_rows
+
+    for kernel in (cpu_mimo.mimo_forward, cpu_mimo.mimo_backward):
+        assert kernel._cache._cache_file._source_stamp == cpu_rows.sources()
+    names = [name for name, _, _ in cpu_rows.sources()]
+    assert {"cpu_ssm.py", "cpu_products.py", "cpu_discretization.py", "cpu_mimo.py", "cpu_rows.py"} <= set(names)
+    for name in names:
+        (tmp_path / name).write_text("x = 1")
+    monkeypatch.setattr(cpu_rows, "__file__", str(tmp_path / "cpu_rows.py"))
+    before = cpu_rows.sources()
+    assert cpu_rows.sources() == before
+    (tmp_path / "cpu_products.py").write_text("x = 12")
+    assert cpu_rows.sources() != before

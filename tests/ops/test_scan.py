@@ -6,7 +6,7 @@ from itertools import product
 import pytest
 import torch
 
-from s5forecast.ops import BACKENDS, DISCRETIZATIONS, cpu, linear_scan, ssm_scan
+from s5forecast.ops import BACKENDS, DISCRETIZATIONS, cpu_pool, linear_scan, ssm_scan
 from s5forecast.ops.naive import linear_scan as loop
 from s5forecast.ops.naive import multiply
 
@@ -109,7 +109,7 @@ def test_gradcheck(backend):
 @pytest.mark.parametrize("threads", (1, 2, 5))
 @pytest.mark.parametrize("batch", (1, 2, 7))
 def test_threads_over_batch_and_time(batch, threads, monkeypatch, poison):
-    monkeypatch.setattr(cpu, "WORTH_A_THREAD", 1)
+    monkeypatch.setattr(cpu_pool, "WORTH_A_THREAD", 1)
     monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
     for per_step, reverse in product((False, True), repeat=2):
         a, b, x0 = scan_inputs(400, per_step, True, batch=batch)
@@ -204,3 +204,19 @@ def test_long_float32_sums_are_accurate():
     expected = with_gradients(ssm_scan, Lambda, step, dt, Bu)
     result = with_gradients(ssm_scan, *(v.float() for v in (Lambda, step, dt, Bu)))
     assert_close([v.double() for v in result], expected, 2e-5)
+
+
+@pytest.mark.parametrize("method", DISCRETIZATIONS)
+def test_growth_ends_where_the_exponential_does(method):
+    """From the smallest number to infinity; and what is finite in the loop is finite here, gradients too."""
+    for dt in (-200.0, -104.0, -100.0, -88.0, -86.0, 80.0, 88.0, 88.5, 88.7, 89.0, 100.0, 200.0):
+        inputs = [
+            torch.tensor([[1.0, 1.0, -1.0], [1.0, 1e-3, 4.0]]), torch.ones(3), torch.tensor([[1.0, dt, 0.5]]),
+            torch.ones(1, 3, 2, 3), torch.ones(1, 2, 3),
+        ]  # fmt: skip
+        expected = with_gradients(partial(ssm_by_definition, method=method, reverse=False), *inputs)
+        found = with_gradients(partial(ssm_scan, method=method, backend="cpu"), *inputs)
+        finite = expected[0].isfinite()
+        torch.testing.assert_close(found[0][finite], expected[0][finite], rtol=1e-4, atol=1e-6)
+        for u, v in zip(found[1:], expected[1:], strict=True):
+            assert u[v.isfinite()].isfinite().all(), (dt, u, v)

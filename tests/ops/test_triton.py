@@ -210,6 +210,21 @@ def test_nan_comes_through_and_goes_forward_only(chunked):
 
 
 @overflow_is_fine
+@pytest.mark.parametrize("method", ("zoh", "dirac"))
+def test_growth_ends_where_the_exponential_does(method):
+    for dt in (-100.0, -88.0, 88.0, 88.5, 89.0, 200.0):
+        inputs = [
+            torch.tensor([[1.0, -1.0], [1.0, 4.0]]), torch.ones(2), torch.tensor([[1.0, dt, 0.5]]),
+            torch.ones(1, 3, 2, 2), torch.ones(1, 2, 2),
+        ]  # fmt: skip
+        inputs = [v.to(DEVICE) for v in inputs]
+        expected = by_definition(*inputs, method, False)
+        found = ssm_scan(*inputs, method=method, backend="triton")
+        finite = expected.isfinite()
+        torch.testing.assert_close(found[finite], expected[finite], rtol=1e-4, atol=1e-6)
+
+
+@overflow_is_fine
 def test_a_state_of_zero_stays_zero(chunked):
     """Where the products of growing factors overflow, as after a long padding."""
     a, b = torch.tensor([[1e4], [0.0]]), torch.zeros(1, 80, 2, 1)
