@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from s5forecast.data.repository import list_datasets, load_dataset
-    from s5forecast.estimators import S5Estimator, S5Predictor
+    from s5forecast.estimators import S5AutoregressiveEstimator, S5Estimator, S5Predictor
     from s5forecast.evaluation import backtest
     from s5forecast.forecaster import S5Forecaster
 
@@ -19,13 +19,22 @@ __version__ = "0.1.0"
 _HOMES = {
     "S5Forecaster": "s5forecast.forecaster",
     "S5Estimator": "s5forecast.estimators",
+    "S5AutoregressiveEstimator": "s5forecast.estimators",
     "S5Predictor": "s5forecast.estimators",
     "backtest": "s5forecast.evaluation",
     "list_datasets": "s5forecast.data.repository",
     "load_dataset": "s5forecast.data.repository",
 }
 
-__all__ = ["S5Estimator", "S5Forecaster", "S5Predictor", "backtest", "list_datasets", "load_dataset"]
+__all__ = [
+    "S5AutoregressiveEstimator",
+    "S5Estimator",
+    "S5Forecaster",
+    "S5Predictor",
+    "backtest",
+    "list_datasets",
+    "load_dataset",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -28,7 +28,7 @@ from s5forecast.data.frames import (
 )
 from s5forecast.data.frequency import Frequency
 from s5forecast.data.statics import StaticFeatures
-from s5forecast.estimators import ForecastEstimator, S5Estimator, S5Predictor
+from s5forecast.estimators import ForecastEstimator, S5AutoregressiveEstimator, S5Estimator, S5Predictor
 from s5forecast.evaluation.backtest import METRIC_NAMES, Backtest, backtest, check_backtest
 from s5forecast.levels import DECILES, check_levels
 
@@ -41,7 +41,10 @@ OWN_ARGUMENTS = (
     "num_feat_dynamic_real", "num_feat_static_real", "num_feat_static_cat", "cardinality",
 )  # fmt: skip
 NOT_SAVED = ("callbacks", "logger")
-ESTIMATORS: dict[str, type[ForecastEstimator]] = {"direct": S5Estimator}
+ESTIMATORS: dict[str, type[ForecastEstimator]] = {
+    "direct": S5Estimator,
+    "autoregressive": S5AutoregressiveEstimator,
+}
 
 
 class S5Forecaster(BaseEstimator):
@@ -54,8 +57,10 @@ class S5Forecaster(BaseEstimator):
         known: columns of numbers that are known over the horizon.
         static: columns that are constant in each series; text is taken as categories.
         quantile_levels: of the forecasts, in (0, 1).
-        estimator: a key of ``ESTIMATORS``: ``"direct"`` forecasts the whole horizon in one pass.
-        estimator_kwargs: further arguments of the estimator, see :class:`~s5forecast.S5Estimator`.
+        estimator: a key of ``ESTIMATORS``: ``"direct"`` forecasts the whole horizon in one pass,
+            ``"autoregressive"`` draws paths that are joint over the horizon.
+        estimator_kwargs: further arguments of the estimator, see :class:`~s5forecast.S5Estimator` and
+            :class:`~s5forecast.S5AutoregressiveEstimator`.
         seed: the same seed gives the same result on a CPU.
         verbose: whether a progress bar is shown while training.
 
@@ -261,18 +266,18 @@ class S5Forecaster(BaseEstimator):
             if name not in takes:
                 raise ValueError(f"estimator_kwargs has {name!r}; {make.__name__} takes {takes}")
         trainer_kwargs = {"enable_progress_bar": self.verbose, **given.pop("trainer_kwargs", {})}
-        return make(
-            freq=self.frequency_.alias,
-            prediction_length=self.prediction_length,
-            quantile_levels=list(self.quantile_levels),
-            num_feat_dynamic_real=len(self.known),
-            num_feat_static_real=len(self.statics_.real),
-            num_feat_static_cat=len(self.statics_.categorical),
-            cardinality=self.statics_.cardinality,
-            seed=self.seed,
-            trainer_kwargs=trainer_kwargs,
-            **given,
-        )
+        own = {
+            "freq": self.frequency_.alias,
+            "prediction_length": self.prediction_length,
+            "quantile_levels": list(self.quantile_levels),
+            "num_feat_dynamic_real": len(self.known),
+            "num_feat_static_real": len(self.statics_.real),
+            "num_feat_static_cat": len(self.statics_.categorical),
+            "cardinality": self.statics_.cardinality,
+            "seed": self.seed,
+        }
+        own = {name: value for name, value in own.items() if name in signature(make).parameters}
+        return make(trainer_kwargs=trainer_kwargs, **own, **given)
 
     def _check_parameters(self) -> None:
         if not isinstance(self.prediction_length, Integral) or self.prediction_length < 1:

@@ -95,6 +95,20 @@ def test_saved_and_loaded_in_another_process(fitted, tmp_path):
     pd.testing.assert_frame_equal(found, fitted.predict(), rtol=1e-6)
 
 
+def test_the_autoregressive_estimator(tmp_path):
+    data, history = frame(60 + H), frame(60)
+    model = forecaster(estimator="autoregressive", known=["price"], static=["shop"]).fit(history)
+    future = data.groupby("item_id").tail(H).drop(columns="target")
+    found = model.predict(future=future, quantile_levels=[0.05, 0.5, 0.95])
+    assert list(found.columns) == ["item_id", "timestamp", "mean", "0.05", "0.5", "0.95"]
+    assert len(found) == 2 * H and (found["0.05"] <= found["0.95"]).all()
+    paths = [f.samples for f in model.predictor_.predict(model.to_gluonts(history, future), num_samples=9)]
+    assert [path.shape for path in paths] == [(9, H), (9, H)]
+    model.save(tmp_path)
+    again = S5Forecaster.load(tmp_path).predict(history, future=future, quantile_levels=[0.05, 0.5, 0.95])
+    pd.testing.assert_frame_equal(again, found)
+
+
 def test_known_covariates(fitted):
     model = forecaster(known=["price"]).fit(frame())
     future = frame(H, start="2024-01-03 12:00", seed=1)

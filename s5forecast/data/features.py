@@ -68,11 +68,14 @@ def default_context_length(frequency: Frequency, prediction_length: int) -> int:
     return min(max(2 * prediction_length, 2 * seasons[-1], 4 * seasons[0], 32), 512)
 
 
-def lag_offsets(lags: Tensor, context_length: int, prediction_length: int) -> Tensor:
+def lag_offsets(lags: Tensor, context_length: int, prediction_length: int, *, recursive: bool = False) -> Tensor:
     """Where each lag of each step of a window is found, relative to the step, ``[L + H, K]``, all negative.
 
-    Over the horizon a lag is the smallest multiple of itself that reaches back to what is known at the forecast.
+    Over the horizon a lag is the smallest multiple of itself that reaches back to what is known at the forecast,
+    or, where ``recursive``, the lag itself.
     """
+    if recursive:
+        return -lags.expand(context_length + prediction_length, -1)
     ahead = torch.arange(1, prediction_length + 1).unsqueeze(-1)
     horizon = lags * torch.div(ahead + lags - 1, lags, rounding_mode="floor")
     return -torch.cat([lags.expand(context_length, -1), horizon])

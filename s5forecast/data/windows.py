@@ -26,6 +26,8 @@ class WindowSpec(NamedTuple):
         scaling: a key of ``data.scaling.SCALINGS``.
         num_feat_dynamic_real, num_past_feat_dynamic_real: covariates known over the horizon, and not.
         num_feat_static_real, num_feat_static_cat: static features.
+        recursive: whether a lag over the horizon may lie within it, as where values are drawn one after another;
+            else it is lengthened until it reaches back to the context.
     """
 
     freq: str
@@ -37,6 +39,7 @@ class WindowSpec(NamedTuple):
     num_past_feat_dynamic_real: int = 0
     num_feat_static_real: int = 0
     num_feat_static_cat: int = 0
+    recursive: bool = False
 
     @property
     def frequency(self) -> Frequency:
@@ -56,7 +59,8 @@ class Batch(NamedTuple):
     static_cat: Tensor  # [B, F] int64
     loc: Tensor  # [B, 1] float64: values = loc + scale * normalised values
     scale: Tensor  # [B, 1] float64
-    target: Tensor  # [B, H] float64, as given, 0 where not observed
+    past: Tensor  # [B, L] float64, as given, 0 where not observed
+    target: Tensor  # [B, H] float64, likewise
     level: Tensor  # [B, 1] float64, mean absolute value, 1 where that is 0
     counts: Tensor  # [B, 1] bool, whether the history is of whole numbers, none of them negative
 
@@ -84,7 +88,7 @@ class SeriesStore:
         self.covariates = torch.cat([torch.from_numpy(s.covariates) for s in series])
         self.static_real = torch.stack([torch.from_numpy(s.static_real) for s in series])
         self.static_cat = torch.stack([torch.from_numpy(s.static_cat) for s in series])
-        self._offsets = lag_offsets(torch.tensor(spec.lags), spec.context_length, H)
+        self._offsets = lag_offsets(torch.tensor(spec.lags), spec.context_length, H, recursive=spec.recursive)
         self._steps = torch.arange(-spec.context_length, H)
 
     def __len__(self) -> int:
@@ -111,6 +115,7 @@ class SeriesStore:
             static_cat=self.static_cat[index],
             loc=loc,
             scale=scale,
+            past=values[:, :L],
             target=values[:, L:],
             level=torch.where(level > 0, level, 1.0),
             counts=self.counts[index, None],

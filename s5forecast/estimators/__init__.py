@@ -1,7 +1,8 @@
 """Forecasting strategies, one per file, as GluonTS estimators."""
 
+from s5forecast.estimators.autoregressive import S5AutoregressiveEstimator
 from s5forecast.estimators.base import ForecastEstimator
 from s5forecast.estimators.direct import S5Estimator
 from s5forecast.estimators.predictor import S5Predictor
 
-__all__ = ["ForecastEstimator", "S5Estimator", "S5Predictor"]
+__all__ = ["ForecastEstimator", "S5AutoregressiveEstimator", "S5Estimator", "S5Predictor"]

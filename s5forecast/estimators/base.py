@@ -174,3 +174,14 @@ def check_positive(**arguments: int) -> None:
     for name, value in arguments.items():
         if value < 1:
             raise ValueError(f"{name} must be at least 1, got {value}")
+
+
+def checked_cardinality(cardinality: list[int] | None, count: int) -> list[int]:
+    """The number of categories of each of ``count`` features; raise ValueError where there are not as many."""
+    cardinality = cardinality or []
+    if len(cardinality) != count:
+        raise ValueError(
+            f"cardinality must give the number of categories of each of num_feat_static_cat={count} features, "
+            f"got {cardinality}"
+        )
+    return cardinality

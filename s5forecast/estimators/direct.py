@@ -13,7 +13,7 @@ from s5forecast.data.frequency import Frequency
 from s5forecast.data.scaling import SCALINGS
 from s5forecast.data.windows import Batch, TrainingWindows, WindowSpec
 from s5forecast.distributions import is_real, make_output
-from s5forecast.estimators.base import ForecastEstimator, check_positive
+from s5forecast.estimators.base import ForecastEstimator, check_positive, checked_cardinality
 from s5forecast.estimators.network import ForecastNetwork, check_support
 from s5forecast.estimators.outputs import Prediction
 from s5forecast.levels import DECILES
@@ -75,8 +75,8 @@ class DirectNetwork(ForecastNetwork):
         check_support(self.output, windows.store)
         self.counts.fill_(bool(windows.store.counts.all()))
 
-    def forward(self, batch: Batch) -> Prediction:
-        """The output's arguments ``[B, H, ...]`` and where they are to be put."""
+    def forward(self, batch: Batch, num_samples: int | None = None) -> Prediction:
+        """The output's arguments ``[B, H, ...]`` and where they are to be put; no samples are drawn."""
         horizon = slice(self.spec.context_length, None)
         h, _ = self.encoder(self._inputs(batch))
         h = h[:, horizon]
@@ -206,7 +206,7 @@ class S5Estimator(ForecastEstimator):
             num_feat_static_cat=num_feat_static_cat,
         )
         self.output = make_output(distr_output, DECILES if quantile_levels is None else quantile_levels)
-        self.cardinality = _checked_cardinality(cardinality, num_feat_static_cat)
+        self.cardinality = checked_cardinality(cardinality, num_feat_static_cat)
         self.network_kwargs = {
             "width": width,
             "num_layers": num_layers,
@@ -221,13 +221,3 @@ class S5Estimator(ForecastEstimator):
 
     def create_network(self) -> DirectNetwork:
         return DirectNetwork(self.spec, self.output, self.cardinality, **self.network_kwargs)
-
-
-def _checked_cardinality(cardinality: list[int] | None, count: int) -> list[int]:
-    cardinality = cardinality or []
-    if len(cardinality) != count:
-        raise ValueError(
-            f"cardinality must give the number of categories of each of num_feat_static_cat={count} features, "
-            f"got {cardinality}"
-        )
-    return cardinality

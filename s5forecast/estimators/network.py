@@ -12,14 +12,15 @@ from torch import Tensor, nn
 from s5forecast.data.windows import Batch, SeriesStore, TrainingWindows
 from s5forecast.distributions import is_real
 from s5forecast.estimators.outputs import Prediction
+from s5forecast.estimators.paths import SamplePaths
 
 
 class ForecastNetwork(nn.Module, ABC):
     """Maps windows to distributions; its constructor is ``@validated()`` and takes plain data, so that it is saved."""
 
     @abstractmethod
-    def forward(self, batch: Batch) -> Prediction:
-        """The distributions of all steps of the horizon."""
+    def forward(self, batch: Batch, num_samples: int | None = None) -> Prediction | SamplePaths:
+        """The forecast of all steps of the horizon; ``num_samples`` is the number of paths where they are drawn."""
 
     @abstractmethod
     def loss(self, batch: Batch) -> Tensor:

@@ -19,6 +19,7 @@ from torch import nn
 from s5forecast.data.series import Series, read_series
 from s5forecast.data.windows import LastWindows, SeriesStore, WindowSpec
 from s5forecast.estimators.outputs import Prediction
+from s5forecast.estimators.paths import SamplePaths
 
 FORMAT_VERSION = 1
 
@@ -27,7 +28,7 @@ class S5Predictor(PyTorchPredictor):
     """Forecasts what follows each series of a dataset, a batch of series at a time.
 
     Arguments:
-        prediction_net: maps a :class:`~s5forecast.data.windows.Batch` to a ``Prediction``.
+        prediction_net: maps a :class:`~s5forecast.data.windows.Batch` to a ``Prediction`` or ``SamplePaths``.
         spec: what the windows hold.
         batch_size: series per pass.
         device: ``"auto"`` is CUDA where there is one, else the CPU.
@@ -48,12 +49,16 @@ class S5Predictor(PyTorchPredictor):
         self.spec = spec
 
     def predict(self, dataset: Dataset, num_samples: int | None = None) -> Iterator[Forecast]:
-        """One forecast for each entry, in order; ``num_samples`` has no meaning, as none are drawn.
+        """One forecast for each entry, in order.
+
+        Arguments:
+            dataset: GluonTS entries.
+            num_samples: paths of each series, where the estimator draws paths; else it has no meaning.
 
         Raises:
             ValueError: for an entry that does not fit, naming the series, the field and the fix.
         """
-        for prediction, series in self._predictions(dataset):
+        for prediction, series in self._predictions(dataset, num_samples):
             yield from prediction.forecasts(series)
 
     def predict_quantiles(self, dataset: Dataset, levels: Sequence[float]) -> tuple[np.ndarray, np.ndarray]:
@@ -67,14 +72,16 @@ class S5Predictor(PyTorchPredictor):
         means, quantiles = zip(*pairs, strict=True) if pairs else ([np.empty((0, H))], [np.empty((0, H, len(levels)))])
         return np.concatenate(means), np.concatenate(quantiles)
 
-    def _predictions(self, dataset: Iterable[dict[str, Any]]) -> Iterator[tuple[Prediction, list[Series]]]:
+    def _predictions(
+        self, dataset: Iterable[dict[str, Any]], num_samples: int | None = None
+    ) -> Iterator[tuple[Prediction | SamplePaths, list[Series]]]:
         entries = iter(dataset)
         self.prediction_net.eval()
         while chunk := list(islice(entries, self.batch_size)):
             series = read_series(chunk, self.spec, forecast=True)
             (batch,) = LastWindows(SeriesStore(series, self.spec), batch_size=self.batch_size, known=False)
             with torch.no_grad():
-                yield self.prediction_net(type(batch)(*(x.to(self.device) for x in batch))), series
+                yield self.prediction_net(type(batch)(*(x.to(self.device) for x in batch)), num_samples), series
 
     def serialize(self, path: Path) -> None:
         """Write to an existing folder: JSON and tensors, no pickled code."""

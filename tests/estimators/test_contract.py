@@ -15,10 +15,11 @@ from gluonts.dataset.split import split
 from gluonts.ev.metrics import MASE, MeanWeightedSumQuantileLoss
 from gluonts.evaluation import make_evaluation_predictions
 from gluonts.model import evaluate_model
-from gluonts.model.forecast import Forecast
+from gluonts.model.forecast import Forecast, SampleForecast
 from gluonts.model.predictor import Predictor
 from gluonts.torch.model.estimator import PyTorchLightningEstimator
 from gluonts.torch.model.predictor import PyTorchPredictor
+from scipy.stats import ks_2samp
 
 from s5forecast.distributions import is_real
 
@@ -255,11 +256,22 @@ def test_from_inputs_counts_the_features(data):
 def test_a_batch_at_a_time_equals_one_by_one(make, data):
     predictor = make().train(data)
     together = arrays(predictor.predict(data))
-    alone = np.concatenate([arrays(predictor.predict([one])) for one in data])
-    assert np.allclose(together, alone, rtol=1e-4, atol=1e-4)
     mean, quantiles = predictor.predict_quantiles(data, LEVELS)
     assert np.allclose(np.moveaxis(quantiles, -1, 1), together[:, 1:], rtol=1e-5)
     assert np.allclose(mean, together[:, 0], rtol=1e-5)
+    if isinstance(next(predictor.predict(data)), SampleForecast):
+        assert_drawn_alike(predictor, data)
+        return
+    alone = np.concatenate([arrays(predictor.predict([one])) for one in data])
+    assert np.allclose(together, alone, rtol=1e-4, atol=1e-4)
+
+
+def assert_drawn_alike(predictor, data):
+    """Samples of a series, drawn in a batch and alone, have one distribution at each step (Kolmogorov, Smirnov)."""
+    together = predictor.predict(data, num_samples=1000)
+    alone = (next(predictor.predict([one], num_samples=1000)) for one in data)
+    for a, b in zip(together, alone, strict=True):
+        assert min(ks_2samp(a.samples[:, h], b.samples[:, h]).pvalue for h in range(H)) > 1e-4
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")

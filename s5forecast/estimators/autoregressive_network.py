@@ -1,0 +1,194 @@
+"""The network of the autoregressive estimator: teacher-forced in parallel, drawing paths step by step."""
+
+import zlib
+from typing import Any, NamedTuple
+
+import torch
+from gluonts.core.component import validated
+from gluonts.torch.distributions import DistributionOutput
+from torch import Tensor, nn
+
+from s5forecast.data.features import num_calendar_features
+from s5forecast.data.scaling import masked_mean
+from s5forecast.data.windows import Batch, TrainingWindows, WindowSpec
+from s5forecast.distributions import is_real
+from s5forecast.distributions.sampling import draw
+from s5forecast.estimators.network import ForecastNetwork, check_support
+from s5forecast.estimators.outputs import Prediction
+from s5forecast.estimators.paths import SamplePaths
+from s5forecast.estimators.training import seeded
+from s5forecast.nn import CategoryEmbedding, Encoder, OutputHead, SeasonalSkip, Standardization
+
+FITTING_WINDOWS = 512
+# Paths advanced at once: few enough that what a step touches stays in the cache.
+ROWS = 8192
+
+
+class Horizon(NamedTuple):
+    """What is known over the horizon before anything is drawn."""
+
+    inputs: Tensor  # [H, B, width], without the values drawn
+    lags: Tensor  # [H, K, B]
+    lag_mask: Tensor  # [H, K, B]
+
+
+class Place(NamedTuple):
+    """Where the values of each row lie, float64 ``[R]``, see :class:`~s5forecast.data.windows.Batch`."""
+
+    loc: Tensor
+    scale: Tensor
+    level: Tensor
+
+
+class AutoregressiveNetwork(ForecastNetwork):
+    """Causal encoder that sees, at each step, what came before it and gives the distribution of its value.
+
+    Each step shows the normalised values at the lags and whether they were observed, the calendar and
+    covariates; static features, the scale among them, are added to all steps. A missing value is shown as the
+    mean of the context. The head corrects a convex combination of the lagged values.
+    """
+
+    counts: Tensor
+
+    @validated()
+    def __init__(
+        self,
+        spec: WindowSpec,
+        output: DistributionOutput,
+        cardinality: list[int],
+        width: int,
+        num_layers: int,
+        layer: str,
+        layer_kwargs: dict[str, Any],
+        activation: str,
+        dropout: float,
+        num_samples: int,
+        seed: int | None,
+    ) -> None:
+        super().__init__()
+        self.spec, self.output = spec, output
+        self.num_samples, self.seed = num_samples, seed
+        num_covariates = spec.num_feat_dynamic_real + spec.num_past_feat_dynamic_real
+        self.covariates = Standardization(num_covariates)
+        self.statics = Standardization(spec.num_feat_static_real + 2)
+        self.register_buffer("counts", torch.tensor(False))
+        inputs = 2 * len(spec.lags) + num_calendar_features(spec.frequency) + 2 * num_covariates
+        self.input = nn.Linear(inputs, width)
+        self.static_input = nn.Linear(2 * (spec.num_feat_static_real + 2), width)
+        self.categories = CategoryEmbedding(cardinality, width) if cardinality else None
+        self.encoder = Encoder(
+            width, num_layers, layer=layer, layer_kwargs=layer_kwargs, activation=activation, dropout=dropout
+        )
+        if not self.encoder.supports_step:
+            raise ValueError(f"layer {layer!r} with {layer_kwargs} has no step mode; choose a causal one")
+        self.skip = SeasonalSkip(width, len(spec.lags))
+        self.head = OutputHead(width, output)
+
+    @torch.no_grad()
+    def fit_features(self, windows: TrainingWindows) -> None:
+        """Take location and scale of covariates and static features from some windows."""
+        batch = windows.draw(FITTING_WINDOWS)
+        self.covariates.fit(batch.covariates)
+        self.statics.fit(batch.static_real)
+
+    @torch.no_grad()
+    def fit_support(self, windows: TrainingWindows) -> None:
+        """See whether all series are counts."""
+        check_support(self.output, windows.store)
+        self.counts.fill_(bool(windows.store.counts.all()))
+
+    def loss(self, batch: Batch) -> Tensor:
+        """Mean negative log-likelihood of what is observed: of the whole window in training, else of the horizon."""
+        mask = batch.mask
+        if not self.training:
+            mask = torch.cat([torch.zeros_like(batch.past, dtype=mask.dtype), mask[:, batch.past.shape[1] :]], dim=1)
+        values = torch.cat([batch.past, batch.target], dim=1)
+        target = torch.where(batch.mask > 0, values, self.output.value_in_support)
+        loss = self.one_step(batch).loss(batch.values, target)
+        return (loss * mask).sum() / mask.sum().clamp(min=1)
+
+    def one_step(self, batch: Batch) -> Prediction:
+        """The distribution of each of the L + H steps given the true values before it."""
+        h, _ = self.encoder(self._inputs(batch, batch.lags, batch.lag_mask))
+        return self._prediction(batch, h)
+
+    @torch.inference_mode()
+    def forward(self, batch: Batch, num_samples: int | None = None) -> SamplePaths:
+        """Paths over the horizon, drawn anew for each batch: their seed is that of the estimator and its values."""
+        num_samples = self.num_samples if num_samples is None else num_samples
+        if num_samples < 1:
+            raise ValueError(f"num_samples must be at least 1, got {num_samples}")
+        content = zlib.crc32(batch.past.cpu().numpy().tobytes())
+        with seeded(None if self.seed is None else self.seed + content):
+            values = self._sample(batch, num_samples)
+        values = torch.where((self.counts & batch.counts)[..., None], values.round().clamp(min=0), values)
+        return SamplePaths(values.cpu().numpy())
+
+    def _sample(self, batch: Batch, num_samples: int) -> Tensor:
+        """``[B, S, H]`` float64."""
+        L, H = self.spec.context_length, self.spec.prediction_length
+        steps = torch.arange(-L, H, device=batch.lags.device).unsqueeze(-1)
+        # A lag that lies within the horizon counts as observed, and each path adds the value it has drawn there.
+        drawn = steps >= torch.tensor(self.spec.lags, device=steps.device)
+        lags, lag_mask = batch.lags.masked_fill(drawn, 0.0), batch.lag_mask.masked_fill(drawn, 1.0)
+        u = self._inputs(batch, lags, lag_mask)
+        _, state = self.encoder(u[:, :L])
+        lags, lag_mask = (x[:, L:].permute(1, 2, 0).contiguous() for x in (lags, lag_mask))
+        horizon = Horizon(u[:, L:].transpose(0, 1).contiguous(), lags, lag_mask)
+        place = Place(*(x.squeeze(-1) for x in (batch.loc, batch.scale, batch.level)))
+        series = torch.arange(len(u), device=u.device).repeat_interleave(num_samples)
+        paths = [self._walk(horizon, place, state, rows) for rows in series.split(ROWS)]
+        return torch.cat(paths).view(len(u), num_samples, H)
+
+    def _walk(self, horizon: Horizon, place: Place, state: tuple[Tensor, ...], series: Tensor) -> Tensor:
+        """One path of each of the R ``series``, float64 ``[R, H]``."""
+        place = Place(*(x.index_select(0, series) for x in place))
+        state = tuple(x.index_select(0, series) for x in state)
+        path = horizon.inputs.new_empty(len(horizon.inputs), len(series))
+        values = place.loc.new_empty(path.shape)
+        for step in range(len(path)):
+            u = horizon.inputs[step].index_select(0, series)
+            lags, lag_mask = (x[step].index_select(1, series) for x in horizon[1:])
+            reached = [k for k, lag in enumerate(self.spec.lags) if lag <= step]
+            if reached:
+                lags[reached] = path[[step - self.spec.lags[k] for k in reached]]
+                u.addmm_(lags[reached].T, self.input.weight[:, reached].T)
+            h, state = self.encoder.step(u, state)
+            logits, projected = self._outputs(h)
+            path[step], values[step] = self._draw(projected, self.skip.mix(logits, lags, lag_mask), place)
+        return values.T
+
+    def _outputs(self, h: Tensor) -> tuple[Tensor, Tensor]:
+        """Weights of skip ``[K, R]`` and head ``[R, ...]`` times ``h [R, width]``, at once: they are narrow."""
+        layers = (self.skip.weights, self.head.projection)
+        weight, bias = (torch.cat([getattr(layer, name) for layer in layers]) for name in ("weight", "bias"))
+        logits, projected = torch.addmm(bias[:, None], weight, h.T).split([layer.out_features for layer in layers])
+        return logits, projected.T
+
+    def _draw(self, projected: Tensor, offset: Tensor, place: Place) -> tuple[Tensor, Tensor]:
+        """A value for each of the R rows: normalised, and as it is."""
+        loc, scale, level = place
+        if is_real(self.output):
+            drawn = offset + draw(self.output, self.head.arguments(projected))
+            return drawn, loc + scale * drawn
+        share = ((loc + scale * offset) / level).to(offset.dtype)
+        value = draw(self.output, self.head.arguments(projected, share), level.to(offset.dtype))
+        return (value - loc) / scale, value
+
+    def _prediction(self, batch: Batch, h: Tensor) -> Prediction:
+        offset = self.skip(h, batch.lags, batch.lag_mask)
+        if is_real(self.output):
+            return Prediction(self.output, self.head(h), batch.loc, batch.scale, offset, self.counts & batch.counts)
+        share = (batch.loc + batch.scale * offset) / batch.level
+        return Prediction(self.output, self.head(h, share.to(h.dtype)), None, batch.level, None, batch.counts)
+
+    def _inputs(self, batch: Batch, lags: Tensor, lag_mask: Tensor) -> Tensor:
+        """``[B, L + H, width]``; the values at the lags come first."""
+        L = self.spec.context_length
+        mean = masked_mean(batch.values[:, :L], batch.mask[:, :L]).unsqueeze(-1)
+        shown = lags + (1 - lag_mask) * mean
+        steps = torch.cat([shown, lag_mask, batch.calendar, self.covariates(batch.covariates)], dim=-1)
+        static = self.static_input(self.statics(batch.static_real))
+        if self.categories is not None:
+            static = static + self.categories(batch.static_cat)
+        return self.input(steps) + static[:, None]
