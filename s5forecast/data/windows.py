@@ -28,6 +28,7 @@ class WindowSpec(NamedTuple):
         num_feat_static_real, num_feat_static_cat: static features.
         recursive: whether a lag over the horizon may lie within it, as where values are drawn one after another;
             else it is lengthened until it reaches back to the context.
+        target_dim: series observed together in each entry, D; none where an entry is one series.
     """
 
     freq: str
@@ -40,6 +41,11 @@ class WindowSpec(NamedTuple):
     num_feat_static_real: int = 0
     num_feat_static_cat: int = 0
     recursive: bool = False
+    target_dim: int | None = None
+
+    @property
+    def dim(self) -> int:
+        return self.target_dim or 1
 
     @property
     def frequency(self) -> Frequency:

@@ -14,7 +14,7 @@ from gluonts.torch.model.predictor import PyTorchPredictor
 from gluonts.torch.util import resolve_device
 from gluonts.transform import Identity, Transformation
 
-from s5forecast.data.series import read_series
+from s5forecast.data.joint import JointStore, read_store
 from s5forecast.data.windows import Batch, LastWindows, SeriesStore, TrainingWindows, WindowSpec
 from s5forecast.estimators.network import ForecastNetwork
 from s5forecast.estimators.predictor import S5Predictor
@@ -161,12 +161,8 @@ class ForecastEstimator(PyTorchLightningEstimator):
         """Train and return the predictor; arguments as :meth:`train_model`."""
         return self.train_model(training_data, validation_data, **kwargs).predictor
 
-    def _store(self, data: Dataset) -> SeriesStore:
-        spec = self.window_spec()
-        series = read_series(data, spec, forecast=False)
-        if not series:
-            raise ValueError("the dataset is empty; give at least one series")
-        return SeriesStore(series, spec)
+    def _store(self, data: Dataset) -> SeriesStore | JointStore:
+        return read_store(data, self.window_spec(), forecast=False)
 
 
 def check_positive(**arguments: int) -> None:
