@@ -60,7 +60,14 @@ def test_samples_are_joint_over_series():
     rng = np.random.default_rng(0)
     walk = rng.normal(size=(2, 400)).cumsum(axis=1)
     df = frame(400, ("a", "b")).assign(target=np.concatenate([walk[0], 100 - 2 * walk[0] + 0.2 * walk[1]]))
-    kwargs = {**SMALL, "lags_seq": [1], "scaling": "increments", "max_epochs": 4, "num_batches_per_epoch": 30, "lr": 0.02}
+    kwargs = {
+        **SMALL,
+        "lags_seq": [1],
+        "scaling": "increments",
+        "max_epochs": 4,
+        "num_batches_per_epoch": 30,
+        "lr": 0.02,
+    }
     paths = forecaster(estimator_kwargs=kwargs).fit(df).predict_samples(num_samples=500)
     a, b = (paths.loc[paths["item_id"] == item, sample_columns(paths)].to_numpy() for item in "ab")
     assert np.corrcoef(a[-1], b[-1])[0, 1] < -0.7
@@ -93,7 +100,7 @@ def test_one_series():
 def test_series_that_differ_are_named():
     df = frame(items=("a", "b", "c", "d"))
     late = df[(df["item_id"] != "c") | (df["timestamp"] > df["timestamp"].min())]
-    with pytest.raises(ValueError, match="same timestamps: most have 60 steps .* 'c' not, the first 59 from"):
+    with pytest.raises(ValueError, match=r"same timestamps: most have 60 steps .* 'c' not, the first 59 from"):
         forecaster().fit(late)
     fitted = forecaster().fit(df)
     with pytest.raises(ValueError, match="missing are 'b', not known 'e'"):

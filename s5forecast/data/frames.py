@@ -132,9 +132,7 @@ def samples_frame(
     return pd.concat([keys, pd.DataFrame(samples.reshape(len(keys), -1), columns=names)], axis=1)
 
 
-def _horizon_keys(
-    series: Sequence[FrameSeries], columns: Columns, frequency: Frequency, length: int
-) -> dict[str, Any]:
+def _horizon_keys(series: Sequence[FrameSeries], columns: Columns, frequency: Frequency, length: int) -> dict[str, Any]:
     stamps = [frequency.range(one.timestamps[-1], length + 1)[1:] for one in series]
     keys: dict[str, Any] = {}
     if series[0].item_id is not None:

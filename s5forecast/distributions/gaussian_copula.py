@@ -96,7 +96,9 @@ class GaussianCopulaOutput(JointOutput):
         super().__init__(dim, rank)
         self.marginal: DistributionOutput = NormalOutput() if marginal is None else marginal
         if not isinstance(self.marginal, DistributionOutput) or self.marginal.event_shape != ():
-            raise ValueError(f"{type(marginal).__name__} is no distribution of one value; use one such as NormalOutput()")
+            raise ValueError(
+                f"{type(marginal).__name__} is no distribution of one value; use one such as NormalOutput()"
+            )
         each = {f"marginal_{name}": dim * size for name, size in self.marginal.args_dim.items()}
         self.args_dim = {**each, "factor": dim * rank}
 

@@ -93,7 +93,7 @@ def train_items(
 
 
 def joint_entry(entries: Sequence[dict[str, Any]], item_ids: Sequence[Any]) -> dict[str, Any]:
-    """Aligned entries as one, whose target is ``[D, T]`` in the order of ``item_ids``; covariates of all, in that order.
+    """Aligned entries as one with target ``[D, T]``, in the order of ``item_ids``, and the covariates of all.
 
     Raises:
         ValueError: naming the items that are missing, unknown, given twice or not aligned.
@@ -124,7 +124,7 @@ def _check_aligned(entries: Sequence[dict[str, Any]]) -> None:
         other, steps = spans[differ[0]]
         raise ValueError(
             f"series that are forecast together need the same timestamps: most have {length} steps from {start}, but "
-            f"{_listed(differ)} not, the first {steps} from {other}; give them the same rows, NaN where there is no value"
+            f"{_listed(differ)} not, the first {steps} from {other}; give them the same rows, NaN where nothing is known"
         )
 
 

@@ -34,9 +34,9 @@ class Windows(NamedTuple):
 
 
 class OneStep(NamedTuple):
-    """The joint distribution of the D values of each step, given those before: the offset and the output's arguments."""
+    """The joint distribution of the D values of each step, given those before."""
 
-    offset: Tensor  # [..., D]
+    offset: Tensor  # [..., D], what the output's values are added to
     args: tuple[Tensor, ...]
 
 
@@ -108,7 +108,7 @@ class MultivariateNetwork(ForecastNetwork):
         loss = self.criterion(self.output, values - step.offset, mask, step.args)
         return (loss * mask.any(-1)).sum() / mask.sum().clamp(min=1)
 
-    def one_step(self, windows: Windows, steps: slice = slice(None)) -> OneStep:  # noqa: B008
+    def one_step(self, windows: Windows, steps: slice = slice(None)) -> OneStep:
         """The distributions of some of the steps, each given the true values before it."""
         h, _ = self.encoder(self._inputs(windows.lags, windows.lag_mask, windows.shared))
         return self._step(h[:, steps], windows.lags[:, steps], windows.lag_mask[:, steps])

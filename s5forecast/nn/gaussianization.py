@@ -11,7 +11,7 @@ LIMIT = 3.0
 
 
 class Gaussianization(nn.Module):
-    r"""``z_d = \Phi^{-1}(F_d(y_d))`` of each series, and back, with the empirical ``F_d``, linear between its quantiles.
+    r"""``z_d = \Phi^{-1}(F_d(y_d))`` of each series, and back, with empirical ``F_d``, linear between quantiles.
 
     A value that the training data repeat has an interval of scores, of which it gets the middle; every score of the
     interval goes back to the value.
@@ -76,7 +76,9 @@ class Gaussianization(nn.Module):
     def _slopes(self) -> Tensor:
         """Values per score beyond the knots, below and above, ``[2, D]``, positive."""
         part = KNOTS // 5
-        ends = torch.stack([self.quantiles[:, part] - self.quantiles[:, 0], self.quantiles[:, -1] - self.quantiles[:, -1 - part]])
+        ends = torch.stack(
+            [self.quantiles[:, part] - self.quantiles[:, 0], self.quantiles[:, -1] - self.quantiles[:, -1 - part]]
+        )
         whole = self.quantiles[:, -1] - self.quantiles[:, 0]
         slopes = ends / (self.scores[part] - self.scores[0])
         return torch.where(slopes > 0, slopes, torch.where(whole > 0, whole / (2 * LIMIT), 1.0))

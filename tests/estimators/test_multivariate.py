@@ -175,9 +175,7 @@ def test_counts_have_paths_that_are_counts(data):
 
 
 def test_parameters_grow_linearly_with_the_number_of_series():
-    counts = [
-        sum(p.numel() for p in make(target_dim=dim).create_network().parameters()) for dim in (100, 200, 300)
-    ]
+    counts = [sum(p.numel() for p in make(target_dim=dim).create_network().parameters()) for dim in (100, 200, 300)]
     assert counts[2] - counts[1] == counts[1] - counts[0]
 
 
