@@ -23,7 +23,7 @@ from s5forecast import S5MultivariateEstimator
 from s5forecast.evaluation.metrics import evaluate
 
 SEASON, VALIDATION_WINDOWS, SAMPLES = 5, 10, 1000
-METRICS = ("CRPS_sum", "energy_score_series")
+METRICS = ("CRPS_sum", "energy_score_series")  # of values near one, so that both are read in hundredths
 # Random walks whose steps are drawn together, at the size of the last context; strongly regularised.
 SETTINGS = dict(
     lags_seq=[1], scaling="increments", context_length=60, rank=4, width=32, num_layers=2, state_size=32,
@@ -56,7 +56,8 @@ def scores(forecast: Forecaster, values: np.ndarray, windows: int, length: int) 
     cuts = range(values.shape[1] - windows * length, values.shape[1], length)
     label = np.concatenate([values[:, cut : cut + length] for cut in cuts], axis=1)
     samples = np.concatenate([forecast(values[:, :cut]) for cut in cuts], axis=1).T  # [D, W * H, N]
-    return {name: float(value) for name, value in evaluate(label, {"samples": samples}, metrics=METRICS).items()}
+    found = evaluate(label, {"samples": samples}, metrics=METRICS)
+    return {f"{name}_percent": 100 * float(value) for name, value in found.items()}
 
 
 def load(folder: Path) -> tuple[np.ndarray, np.ndarray, pd.Period, int, int]:

@@ -124,7 +124,7 @@ def _check_aligned(entries: Sequence[dict[str, Any]]) -> None:
         other, steps = spans[differ[0]]
         raise ValueError(
             f"series that are forecast together need the same timestamps: most have {length} steps from {start}, but "
-            f"{_listed(differ)} not, the first {steps} from {other}; give them the same rows, NaN where nothing is known"
+            f"{_listed(differ)} not, the first {steps} from {other}; give them the same rows, NaN where none is known"
         )
 
 
