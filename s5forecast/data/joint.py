@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from s5forecast.data.series import Series, read_series
-from s5forecast.data.windows import Batch, SeriesStore, WindowSpec
+from s5forecast.data.windows import Batch, SeriesStore, WindowSpec, WindowStore
 
 
 class JointStore:
@@ -45,7 +45,7 @@ class JointStore:
         )
 
 
-def read_store(entries: Iterable[dict[str, Any]], spec: WindowSpec, *, forecast: bool) -> SeriesStore | JointStore:
+def read_store(entries: Iterable[dict[str, Any]], spec: WindowSpec, *, forecast: bool) -> WindowStore:
     """The checked entries, each one series or, where the ``spec`` has a ``target_dim``, so many.
 
     Raises:

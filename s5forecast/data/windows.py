@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -69,6 +69,20 @@ class Batch(NamedTuple):
     target: Tensor  # [B, H] float64, likewise
     level: Tensor  # [B, 1] float64, mean absolute value, 1 where that is 0
     counts: Tensor  # [B, 1] bool, whether the history is of whole numbers, none of them negative
+
+
+class WindowStore(Protocol):
+    """Entries of which windows can be gathered."""
+
+    spec: WindowSpec
+    series: list[Series]  # one for each entry
+    length: Tensor  # [S] steps of each entry
+    counts: Tensor  # whether each series is of whole numbers, none of them negative
+
+    def __len__(self) -> int: ...
+
+    def gather(self, index: Tensor, cut: Tensor) -> Batch:
+        """The windows of entries ``index [B]`` whose horizon begins at position ``cut [B]``."""
 
 
 class SeriesStore:
@@ -154,7 +168,7 @@ class TrainingWindows:
         ValueError: if no series has a value before a step that could be forecast.
     """
 
-    def __init__(self, store: SeriesStore, *, batch_size: int, num_batches: int, generator: torch.Generator) -> None:
+    def __init__(self, store: WindowStore, *, batch_size: int, num_batches: int, generator: torch.Generator) -> None:
         self.store = store
         self.batch_size = batch_size
         self.num_batches = num_batches
@@ -182,7 +196,7 @@ class TrainingWindows:
 class LastWindows:
     """Batches of the last window of every series: of what is to come, or of the last horizon that is known."""
 
-    def __init__(self, store: SeriesStore, *, batch_size: int, known: bool) -> None:
+    def __init__(self, store: WindowStore, *, batch_size: int, known: bool) -> None:
         self.store = store
         self.batch_size = batch_size
         self.index = torch.nonzero(store.length > 1).squeeze(-1) if known else torch.arange(len(store))
@@ -196,7 +210,7 @@ class LastWindows:
             yield self.store.gather(index, cut)
 
 
-def cut_range(store: SeriesStore, index: Tensor) -> tuple[Tensor, Tensor]:
+def cut_range(store: WindowStore, index: Tensor) -> tuple[Tensor, Tensor]:
     """Lowest and highest cut ``[B]`` of a training window: half the usable history, or a full context, comes before."""
     length, spec = store.length[index], store.spec
     highest = torch.maximum(length - spec.prediction_length, torch.ones_like(length))

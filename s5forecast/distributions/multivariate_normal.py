@@ -37,7 +37,7 @@ class MultivariateNormalOutput(JointOutput):
         super().__init__(dim, rank)
         self.args_dim = {"loc": dim, "scale": dim, "factor": dim * rank}
 
-    def domain_map(self, loc: Tensor, scale: Tensor, factor: Tensor) -> tuple[Tensor, ...]:  # type: ignore[override]
+    def domain_map(self, loc: Tensor, scale: Tensor, factor: Tensor) -> tuple[Tensor, ...]:
         """``loc [..., D]``, ``scale [..., D]`` above zero, ``factor [..., D, R]``."""
         scale = F.softplus(scale).clamp_min(SMALLEST_SCALE)
         return loc, scale, factor.unflatten(-1, (self.dim, self.rank))

@@ -14,8 +14,8 @@ from gluonts.torch.model.predictor import PyTorchPredictor
 from gluonts.torch.util import resolve_device
 from gluonts.transform import Identity, Transformation
 
-from s5forecast.data.joint import JointStore, read_store
-from s5forecast.data.windows import Batch, LastWindows, SeriesStore, TrainingWindows, WindowSpec
+from s5forecast.data.joint import read_store
+from s5forecast.data.windows import Batch, LastWindows, TrainingWindows, WindowSpec, WindowStore
 from s5forecast.estimators.network import ForecastNetwork
 from s5forecast.estimators.predictor import S5Predictor
 from s5forecast.estimators.training import ForecastModule, fit, seeded
@@ -161,7 +161,7 @@ class ForecastEstimator(PyTorchLightningEstimator):
         """Train and return the predictor; arguments as :meth:`train_model`."""
         return self.train_model(training_data, validation_data, **kwargs).predictor
 
-    def _store(self, data: Dataset) -> SeriesStore | JointStore:
+    def _store(self, data: Dataset) -> WindowStore:
         return read_store(data, self.window_spec(), forecast=False)
 
 

@@ -109,7 +109,7 @@ def joint_entry(entries: Sequence[dict[str, Any]], item_ids: Sequence[Any]) -> d
     _check_aligned(entries)
     ordered = [by_id[item] for item in item_ids]
     first = ordered[0]
-    joint = {field: first[field] for field in ("start", "timestamps") if field in first}
+    joint: dict[str, Any] = {field: first[field] for field in ("start", "timestamps") if field in first}
     for field in ("feat_dynamic_real", "past_feat_dynamic_real"):
         if field in first:
             joint[field] = np.concatenate([np.atleast_2d(entry[field]) for entry in ordered])
