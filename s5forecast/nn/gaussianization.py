@@ -31,7 +31,7 @@ class Gaussianization(nn.Module):
         super().__init__()
         scores = torch.linspace(-LIMIT, LIMIT, KNOTS, dtype=torch.float64)
         self.register_buffer("scores", scores)
-        self.register_buffer("quantiles", scores.expand(dim, -1).contiguous())
+        self.register_buffer("quantiles", scores.repeat(dim, 1))
 
     @torch.no_grad()
     def fit(self, values: Tensor, mask: Tensor) -> None:
@@ -67,6 +67,8 @@ class Gaussianization(nn.Module):
         low, high = self.quantiles.gather(1, above - 1), self.quantiles.gather(1, above)
         width = torch.where(high > low, high - low, 1.0)
         share = ((y - low) / width).clamp(0, 1)
+        if right:  # a value repeated up to the last knot reaches it
+            share = torch.where(y >= self.quantiles[:, -1:], 1.0, share)
         return self.scores[above - 1] + share * (self.scores[1] - self.scores[0])
 
     def _repeated(self, y: Tensor) -> Tensor:
