@@ -185,7 +185,9 @@ def test_one_dimension_is_the_univariate_normal(value):
 
 def test_saved_as_plain_data(output):
     again = serde.decode(serde.encode(output))
-    assert serde.encode(again) == serde.encode(output) and again.args_dim == output.args_dim and again.event_shape == (D,)
+    assert (
+        serde.encode(again) == serde.encode(output) and again.args_dim == output.args_dim and again.event_shape == (D,)
+    )
 
 
 def test_bad_arguments():
