@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from s5forecast.data.repository import list_datasets, load_dataset
-    from s5forecast.estimators import S5AutoregressiveEstimator, S5Estimator, S5Predictor
+    from s5forecast.estimators import S5AutoregressiveEstimator, S5Estimator, S5MultivariateEstimator, S5Predictor
     from s5forecast.evaluation import backtest
     from s5forecast.forecaster import S5Forecaster
 
@@ -20,6 +20,7 @@ _HOMES = {
     "S5Forecaster": "s5forecast.forecaster",
     "S5Estimator": "s5forecast.estimators",
     "S5AutoregressiveEstimator": "s5forecast.estimators",
+    "S5MultivariateEstimator": "s5forecast.estimators",
     "S5Predictor": "s5forecast.estimators",
     "backtest": "s5forecast.evaluation",
     "list_datasets": "s5forecast.data.repository",
@@ -30,6 +31,7 @@ __all__ = [
     "S5AutoregressiveEstimator",
     "S5Estimator",
     "S5Forecaster",
+    "S5MultivariateEstimator",
     "S5Predictor",
     "backtest",
     "list_datasets",

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 from gluonts.core.serde import dump_json, load_json
+from gluonts.model.forecast import SampleForecast
+from gluonts.model.predictor import Predictor
 from gluonts.torch.distributions import Output
 from sklearn.base import BaseEstimator, clone
 from sklearn.utils.validation import check_is_fitted
@@ -25,12 +27,19 @@ from s5forecast.data.frames import (
     history_frame,
     read_frame,
     read_future,
+    samples_frame,
     to_entries,
     to_frame,
 )
 from s5forecast.data.frequency import Frequency
 from s5forecast.data.statics import StaticFeatures
-from s5forecast.estimators import ForecastEstimator, S5AutoregressiveEstimator, S5Estimator, S5Predictor
+from s5forecast.estimators import (
+    ForecastEstimator,
+    S5AutoregressiveEstimator,
+    S5Estimator,
+    S5MultivariateEstimator,
+)
+from s5forecast.estimators.items import train_items
 from s5forecast.evaluation.backtest import METRIC_NAMES, Backtest, backtest, check_backtest
 from s5forecast.evaluation.calibrator import ConformalCalibrator
 from s5forecast.levels import DECILES, check_levels, level_name
@@ -40,7 +49,7 @@ if TYPE_CHECKING:
 
 FORMAT_VERSION = 1
 OWN_ARGUMENTS = (
-    "freq", "prediction_length", "quantile_levels", "seed",
+    "freq", "prediction_length", "quantile_levels", "seed", "target_dim",
     "num_feat_dynamic_real", "num_feat_static_real", "num_feat_static_cat", "cardinality",
 )  # fmt: skip
 NOT_SAVED = ("callbacks", "logger")
@@ -62,6 +71,8 @@ class S5Forecaster(BaseEstimator):
         quantile_levels: of the forecasts, in (0, 1).
         estimator: a key of ``ESTIMATORS``: ``"direct"`` forecasts the whole horizon in one pass,
             ``"autoregressive"`` draws paths that are joint over the horizon.
+        multivariate: whether all series, of the same timestamps, are forecast together by
+            :class:`~s5forecast.S5MultivariateEstimator`, in place of ``estimator``; paths are joint over series too.
         estimator_kwargs: further arguments of the estimator, see :class:`~s5forecast.S5Estimator` and
             :class:`~s5forecast.S5AutoregressiveEstimator`.
         seed: the same seed gives the same result on a CPU.
@@ -87,6 +98,7 @@ class S5Forecaster(BaseEstimator):
         static: Sequence[str] = (),
         quantile_levels: Sequence[float] = DECILES,
         estimator: str = "direct",
+        multivariate: bool = False,
         estimator_kwargs: dict[str, Any] | None = None,
         seed: int | None = 0,
         verbose: bool = True,
@@ -100,6 +112,7 @@ class S5Forecaster(BaseEstimator):
         self.static = static
         self.quantile_levels = quantile_levels
         self.estimator = estimator
+        self.multivariate = multivariate
         self.estimator_kwargs = estimator_kwargs
         self.seed = seed
         self.verbose = verbose
@@ -182,6 +195,34 @@ class S5Forecaster(BaseEstimator):
         self.calibrator_ = ConformalCalibrator(method, **options).fit(past)
         self.calibrated_until_ = max(_moment(one) for one in read_frame(df, self._columns, self.frequency_)[0])
         return self
+
+    def predict_samples(
+        self, df: pd.DataFrame | None = None, future: pd.DataFrame | None = None, num_samples: int = 100
+    ) -> pd.DataFrame:
+        """Sample paths over the steps that follow each series, by an estimator that draws them.
+
+        Arguments:
+            df, future: as in :meth:`predict`.
+            num_samples: number of paths.
+
+        Returns:
+            Long frame: item_id, timestamp and a column for each path, ``"sample_0"`` …; with ``multivariate=True`` a
+            column is one draw of all series together.
+
+        Raises:
+            ValueError: as :meth:`predict`; for an estimator that gives each step on its own.
+        """
+        check_is_fitted(self, "predictor_")
+        series = self._histories(df)
+        entries = to_entries(series, self.frequency_, self.statics_, self._future(future, series))
+        forecasts = list(self.predictor_.predict(entries, num_samples=num_samples))
+        if not isinstance(forecasts[0], SampleForecast):
+            raise ValueError(
+                f"estimator={self.estimator!r} gives each step on its own; paths are drawn by "
+                "estimator='autoregressive', and over all series together by multivariate=True"
+            )
+        samples = np.stack([forecast.samples.T for forecast in forecasts])
+        return samples_frame(series, self._columns, self.frequency_, samples)
 
     def backtest(
         self,
@@ -285,7 +326,7 @@ class S5Forecaster(BaseEstimator):
         forecaster.statics_ = StaticFeatures(**state["statics"])
         forecaster.trained_until_ = state["trained_until"]
         forecaster.fit_seconds_ = state["fit_seconds"]
-        forecaster.predictor_ = S5Predictor.deserialize(path / "predictor", device)
+        forecaster.predictor_ = Predictor.deserialize(path / "predictor", device=device)
         if "calibrator" in state:
             forecaster.calibrator_ = ConformalCalibrator.from_json(state["calibrator"])
             forecaster.calibrated_until_ = state["calibrated_until"]
@@ -307,7 +348,11 @@ class S5Forecaster(BaseEstimator):
         self.frequency_ = frequency
         self.statics_ = StaticFeatures.learn(series, self._columns)
         held_out = None if validation is None else to_entries(validation, frequency, self.statics_)
-        self.predictor_ = self._estimator().train(to_entries(series, frequency, self.statics_), held_out)
+        entries, estimator = to_entries(series, frequency, self.statics_), self._estimator(len(series))
+        if isinstance(estimator, S5MultivariateEstimator):
+            self.predictor_ = train_items(estimator, entries, held_out)
+        else:
+            self.predictor_ = estimator.train(entries, held_out)
         self.history_ = series
         self.trained_until_ = max(_moment(one) for one in [*series, *(validation or [])])
         self.fit_seconds_ = perf_counter() - began
@@ -317,8 +362,9 @@ class S5Forecaster(BaseEstimator):
         for name in ("calibrator_", "calibrated_until_"):
             self.__dict__.pop(name, None)
 
-    def _estimator(self) -> ForecastEstimator:
-        make = choose(ESTIMATORS, self.estimator, "estimator")
+    def _estimator(self, count: int) -> ForecastEstimator:
+        """The estimator of ``count`` series."""
+        make = S5MultivariateEstimator if self.multivariate else choose(ESTIMATORS, self.estimator, "estimator")
         given = dict(self.estimator_kwargs or {})
         takes = [name for name in signature(make).parameters if name not in OWN_ARGUMENTS]
         for name in given:
@@ -331,7 +377,8 @@ class S5Forecaster(BaseEstimator):
             "freq": self.frequency_.alias,
             "prediction_length": self.prediction_length,
             "quantile_levels": list(self.quantile_levels),
-            "num_feat_dynamic_real": len(self.known),
+            "target_dim": count,
+            "num_feat_dynamic_real": len(self.known) * (count if self.multivariate else 1),
             "num_feat_static_real": len(self.statics_.real),
             "num_feat_static_cat": len(self.statics_.categorical),
             "cardinality": self.statics_.cardinality,
@@ -347,6 +394,10 @@ class S5Forecaster(BaseEstimator):
         choose(ESTIMATORS, self.estimator, "estimator")
         if not all(isinstance(names, Iterable) and not isinstance(names, str) for names in (self.known, self.static)):
             raise ValueError("known and static are lists of column names, as in known=['price']")
+        if self.multivariate and self.static:
+            raise ValueError(
+                f"multivariate=True learns what is particular to each series by itself: leave out static={self.static}"
+            )
         roles = [self.target, self.item_id, self.timestamp, *self.known, *self.static]
         twice = sorted({name for name in roles if roles.count(name) > 1})
         if twice:

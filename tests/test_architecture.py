@@ -63,7 +63,7 @@ def test_evaluation_and_plotting_load_without_torch():
 
 def test_the_table_of_contents():
     assert set(s5forecast.__all__) == {
-        "S5AutoregressiveEstimator", "S5Estimator", "S5Forecaster", "S5Predictor",
+        "S5AutoregressiveEstimator", "S5Estimator", "S5Forecaster", "S5MultivariateEstimator", "S5Predictor",
         "backtest", "list_datasets", "load_dataset",
     }  # fmt: skip
     for name in s5forecast.__all__:

@@ -119,14 +119,26 @@ def to_frame(
     levels: Sequence[float],
 ) -> pd.DataFrame:
     """Long frame of ``mean [S, H]`` and ``quantiles [S, H, Q]``, at the timestamps that follow each series."""
-    length = mean.shape[1]
+    values = {"mean": mean.ravel(), **{level_name(q): quantiles[..., i].ravel() for i, q in enumerate(levels)}}
+    return pd.DataFrame({**_horizon_keys(series, columns, frequency, mean.shape[1]), **values}).infer_objects()
+
+
+def samples_frame(
+    series: Sequence[FrameSeries], columns: Columns, frequency: Frequency, samples: np.ndarray
+) -> pd.DataFrame:
+    """Long frame of ``samples [S, H, N]``, in columns sample_0, sample_1 ..., as :func:`to_frame` has its rows."""
+    keys = pd.DataFrame(_horizon_keys(series, columns, frequency, samples.shape[1])).infer_objects()
+    names = [f"sample_{number}" for number in range(samples.shape[-1])]
+    return pd.concat([keys, pd.DataFrame(samples.reshape(len(keys), -1), columns=names)], axis=1)
+
+
+def _horizon_keys(series: Sequence[FrameSeries], columns: Columns, frequency: Frequency, length: int) -> dict[str, Any]:
     stamps = [frequency.range(one.timestamps[-1], length + 1)[1:] for one in series]
     keys: dict[str, Any] = {}
     if series[0].item_id is not None:
         keys[columns.item_id] = pd.Series([one.item_id for one in series], dtype=object).repeat(length).array
     keys[columns.timestamp] = stamps[0].append(stamps[1:])
-    values = {"mean": mean.ravel(), **{level_name(q): quantiles[..., i].ravel() for i, q in enumerate(levels)}}
-    return pd.DataFrame({**keys, **values}).infer_objects()
+    return keys
 
 
 def history_frame(series: Sequence[FrameSeries], columns: Columns) -> pd.DataFrame:

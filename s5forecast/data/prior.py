@@ -6,19 +6,19 @@ import numpy as np
 
 from s5forecast.data.series import Series
 from s5forecast.data.synthetic import synthetic_series
-from s5forecast.data.windows import SeriesStore
+from s5forecast.data.windows import SeriesStore, WindowStore
 
 COUNT = 500
-# Observations at which half of the windows are synthetic.
+# Steps of all series at which half of the windows are synthetic.
 HALF = 20_000
 
 
-def default_prior_share(num_observations: int) -> float:
+def default_prior_share(num_steps: int) -> float:
     """``1 / (1 + n / n_half)``: nearly all of the windows for a handful of values, few for a long record."""
-    return 1 / (1 + num_observations / HALF)
+    return 1 / (1 + num_steps / HALF)
 
 
-def prior_store(store: SeriesStore, rng: np.random.Generator) -> SeriesStore:
+def prior_store(store: WindowStore, rng: np.random.Generator) -> SeriesStore:
     """Synthetic series with the seasons, the time and the sizes of those of the ``store``, their features unknown."""
     spec = store.spec
     window = spec.context_length + spec.prediction_length
@@ -29,7 +29,7 @@ def prior_store(store: SeriesStore, rng: np.random.Generator) -> SeriesStore:
     return SeriesStore([_like(model, row, store) for model, row in zip(models, values, strict=True)], spec)
 
 
-def _like(model: Series, values: np.ndarray, store: SeriesStore) -> Series:
+def _like(model: Series, values: np.ndarray, store: WindowStore) -> Series:
     """Mean and spread of the ``model``, and its time from the first step on."""
     steps = len(values) + store.spec.prediction_length
     spread = np.nanstd(model.target) or 1.0

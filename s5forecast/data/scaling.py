@@ -32,6 +32,13 @@ def last(values: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
     return loc, _floored(masked_mean((values - loc) ** 2, mask).sqrt(), values, mask)
 
 
+def increments(values: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+    """Last observed value, and root mean square difference from one step to the next: for random walks."""
+    loc, _ = last(values, mask)
+    both = mask[:, 1:] * mask[:, :-1]
+    return loc, _floored(masked_mean(values.diff(dim=1) ** 2, both).sqrt(), values, mask)
+
+
 def mean(values: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
     """No location, mean absolute value as scale, as in DeepAR."""
     scale = masked_mean(values.abs(), mask)
@@ -56,6 +63,7 @@ def _positive(scale: Tensor) -> Tensor:
 SCALINGS: dict[str, Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]] = {
     "standard": standard,
     "last": last,
+    "increments": increments,
     "mean": mean,
     "none": none,
 }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -28,6 +28,7 @@ class WindowSpec(NamedTuple):
         num_feat_static_real, num_feat_static_cat: static features.
         recursive: whether a lag over the horizon may lie within it, as where values are drawn one after another;
             else it is lengthened until it reaches back to the context.
+        target_dim: series observed together in each entry, D; none where an entry is one series.
     """
 
     freq: str
@@ -40,6 +41,11 @@ class WindowSpec(NamedTuple):
     num_feat_static_real: int = 0
     num_feat_static_cat: int = 0
     recursive: bool = False
+    target_dim: int | None = None
+
+    @property
+    def dim(self) -> int:
+        return self.target_dim or 1
 
     @property
     def frequency(self) -> Frequency:
@@ -63,6 +69,20 @@ class Batch(NamedTuple):
     target: Tensor  # [B, H] float64, likewise
     level: Tensor  # [B, 1] float64, mean absolute value, 1 where that is 0
     counts: Tensor  # [B, 1] bool, whether the history is of whole numbers, none of them negative
+
+
+class WindowStore(Protocol):
+    """Entries of which windows can be gathered."""
+
+    spec: WindowSpec
+    series: list[Series]  # one for each entry
+    length: Tensor  # [S] steps of each entry
+    counts: Tensor  # whether each series is of whole numbers, none of them negative
+
+    def __len__(self) -> int: ...
+
+    def gather(self, index: Tensor, cut: Tensor) -> Batch:
+        """The windows of entries ``index [B]`` whose horizon begins at position ``cut [B]``."""
 
 
 class SeriesStore:
@@ -156,12 +176,12 @@ class TrainingWindows:
 
     def __init__(
         self,
-        store: SeriesStore,
+        store: WindowStore,
         *,
         batch_size: int,
         num_batches: int,
         generator: torch.Generator,
-        prior: SeriesStore | None = None,
+        prior: WindowStore | None = None,
         prior_share: float = 0.0,
     ) -> None:
         self.store = store
@@ -198,7 +218,7 @@ class TrainingWindows:
             return further
         return Batch(*map(torch.cat, zip(self.draw(count - of_prior), further, strict=True)))
 
-    def _drawn(self, store: SeriesStore, usable: Tensor, count: int) -> Batch:
+    def _drawn(self, store: WindowStore, usable: Tensor, count: int) -> Batch:
         index = usable[torch.randint(len(usable), (count,), generator=self.generator)]
         lowest, highest = cut_range(store, index)
         share = torch.rand(count, generator=self.generator, dtype=torch.float64)
@@ -208,7 +228,7 @@ class TrainingWindows:
 class LastWindows:
     """Batches of the last window of every series: of what is to come, or of the last horizon that is known."""
 
-    def __init__(self, store: SeriesStore, *, batch_size: int, known: bool) -> None:
+    def __init__(self, store: WindowStore, *, batch_size: int, known: bool) -> None:
         self.store = store
         self.batch_size = batch_size
         self.index = torch.nonzero(store.length > 1).squeeze(-1) if known else torch.arange(len(store))
@@ -222,7 +242,7 @@ class LastWindows:
             yield self.store.gather(index, cut)
 
 
-def cut_range(store: SeriesStore, index: Tensor) -> tuple[Tensor, Tensor]:
+def cut_range(store: WindowStore, index: Tensor) -> tuple[Tensor, Tensor]:
     """Lowest and highest cut ``[B]`` of a training window: half the usable history, or a full context, comes before."""
     length, spec = store.length[index], store.spec
     highest = torch.maximum(length - spec.prediction_length, torch.ones_like(length))

@@ -16,9 +16,9 @@ from gluonts.torch.model.predictor import PyTorchPredictor
 from gluonts.torch.util import resolve_device
 from gluonts.transform import Identity, Transformation
 
+from s5forecast.data.joint import read_store
 from s5forecast.data.prior import prior_store
-from s5forecast.data.series import read_series
-from s5forecast.data.windows import Batch, LastWindows, SeriesStore, TrainingWindows, WindowSpec
+from s5forecast.data.windows import Batch, LastWindows, TrainingWindows, WindowSpec, WindowStore
 from s5forecast.estimators.network import ForecastNetwork
 from s5forecast.estimators.predictor import S5Predictor
 from s5forecast.estimators.training import ForecastModule, fit, seeded
@@ -78,11 +78,11 @@ class ForecastEstimator(PyTorchLightningEstimator):
     def create_network(self) -> ForecastNetwork:
         """The untrained network."""
 
-    def prior_share(self, store: SeriesStore) -> float:
+    def prior_share(self, store: WindowStore) -> float:
         """Share of the training windows that are of synthetic series."""
         return 0.0
 
-    def fit_output(self, store: SeriesStore, from_predictor: PyTorchPredictor | None) -> None:
+    def fit_output(self, store: WindowStore, from_predictor: PyTorchPredictor | None) -> None:
         """Before the network is made: what of its output is taken from the training data."""
         return
 
@@ -168,7 +168,7 @@ class ForecastEstimator(PyTorchLightningEstimator):
         """Train and return the predictor; arguments as :meth:`train_model`."""
         return self.train_model(training_data, validation_data, **kwargs).predictor
 
-    def _training_windows(self, store: SeriesStore) -> TrainingWindows:
+    def _training_windows(self, store: WindowStore) -> TrainingWindows:
         share = self.prior_share(store)
         with seeded(self.seed) as generator:
             source = np.random.default_rng(int(torch.randint(2**31, (), generator=generator)))
@@ -181,12 +181,8 @@ class ForecastEstimator(PyTorchLightningEstimator):
                 prior_share=share,
             )
 
-    def _store(self, data: Dataset) -> SeriesStore:
-        spec = self.window_spec()
-        series = read_series(data, spec, forecast=False)
-        if not series:
-            raise ValueError("the dataset is empty; give at least one series")
-        return SeriesStore(series, spec)
+    def _store(self, data: Dataset) -> WindowStore:
+        return read_store(data, self.window_spec(), forecast=False)
 
 
 def check_positive(**arguments: int) -> None:

@@ -14,7 +14,7 @@ from s5forecast.data.features import default_context_length, default_lags, defau
 from s5forecast.data.frequency import Frequency
 from s5forecast.data.prior import default_prior_share
 from s5forecast.data.scaling import SCALINGS
-from s5forecast.data.windows import Batch, SeriesStore, TrainingWindows, WindowSpec
+from s5forecast.data.windows import Batch, TrainingWindows, WindowSpec, WindowStore
 from s5forecast.distributions import AUTO, OutputChoice, check_loss, choose_output, is_real, make_output
 from s5forecast.estimators.base import ForecastEstimator, check_positive, checked_cardinality
 from s5forecast.estimators.network import ForecastNetwork, check_support
@@ -250,15 +250,15 @@ class S5Estimator(ForecastEstimator):
     def window_spec(self) -> WindowSpec:
         return self.spec
 
-    def prior_share(self, store: SeriesStore) -> float:
+    def prior_share(self, store: WindowStore) -> float:
         """Of synthetic series, which have no bounds: none where the output has."""
         if not is_real(self.output):
             return 0.0
         if self.synthetic_share is not None:
             return self.synthetic_share
-        return default_prior_share(int(store.mask.sum()))
+        return default_prior_share(int(store.length.sum()))
 
-    def fit_output(self, store: SeriesStore, from_predictor: PyTorchPredictor | None) -> None:
+    def fit_output(self, store: WindowStore, from_predictor: PyTorchPredictor | None) -> None:
         """For ``distr_output="auto"``: take the output of a predictor to start from, else the one the data suggest."""
         if not self.automatic:
             return

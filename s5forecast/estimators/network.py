@@ -9,7 +9,7 @@ import torch
 from gluonts.torch.distributions import Output
 from torch import Tensor, nn
 
-from s5forecast.data.windows import Batch, SeriesStore, TrainingWindows
+from s5forecast.data.windows import Batch, TrainingWindows, WindowStore
 from s5forecast.distributions import is_real, support
 from s5forecast.estimators.outputs import Prediction
 from s5forecast.estimators.paths import SamplePaths
@@ -39,7 +39,7 @@ class ForecastNetwork(nn.Module, ABC):
         """
 
 
-def check_support(output: Output, store: SeriesStore) -> None:
+def check_support(output: Output, store: WindowStore) -> None:
     """Raise ValueError, naming the series, for a value outside the support of an output."""
     if is_real(output):
         return

@@ -14,16 +14,16 @@ from s5forecast.data.series import Series
 
 @dataclass(frozen=True)
 class SamplePaths:
-    """Paths drawn for B series over H steps; mean and quantiles are those of the sample."""
+    """Paths drawn for B series over H steps, or for D together; mean and quantiles are those of the sample."""
 
-    samples: np.ndarray  # [B, S, H] float64
+    samples: np.ndarray  # [B, S, H] or [B, S, H, D] float64
 
     def mean(self) -> np.ndarray:
-        """``[B, H]``."""
+        """``[B, H]`` or ``[B, H, D]``."""
         return self.samples.mean(axis=1)
 
     def quantiles(self, levels: Sequence[float]) -> np.ndarray:
-        """``[B, H, Q]``, each the order statistic that GluonTS's ``SampleForecast`` takes."""
+        """``[B, H, Q]`` or ``[B, H, D, Q]``, each the order statistic that GluonTS's ``SampleForecast`` takes."""
         last = self.samples.shape[1] - 1
         ranks = [round(last * level) for level in levels]
         return np.moveaxis(self._sorted[:, ranks], 1, -1)

@@ -17,8 +17,9 @@ from gluonts.torch.util import resolve_device
 from gluonts.transform import Identity
 from torch import nn
 
-from s5forecast.data.series import Series, read_series
-from s5forecast.data.windows import LastWindows, SeriesStore, WindowSpec
+from s5forecast.data.joint import read_store
+from s5forecast.data.series import Series
+from s5forecast.data.windows import LastWindows, WindowSpec
 from s5forecast.estimators.outputs import Prediction
 from s5forecast.estimators.paths import SamplePaths
 
@@ -70,12 +71,14 @@ class S5Predictor(PyTorchPredictor):
     def predict_quantiles(self, dataset: Dataset, levels: Sequence[float]) -> tuple[np.ndarray, np.ndarray]:
         """Means ``[S, H]`` and quantiles ``[S, H, Q]`` for all S entries, without an object for each.
 
+        Where an entry is D series observed together these are ``[S, H, D]`` and ``[S, H, D, Q]``.
+
         Raises:
             ValueError: as :meth:`predict`.
         """
         pairs = [(p.mean(), p.quantiles(levels)) for p, _ in self._predictions(dataset)]
-        H = self.prediction_length
-        means, quantiles = zip(*pairs, strict=True) if pairs else ([np.empty((0, H))], [np.empty((0, H, len(levels)))])
+        shape = (0, self.prediction_length, *([] if self.spec.target_dim is None else [self.spec.dim]))
+        means, quantiles = zip(*pairs, strict=True) if pairs else ([np.empty(shape)], [np.empty((*shape, len(levels)))])
         return np.concatenate(means), np.concatenate(quantiles)
 
     def _predictions(
@@ -84,10 +87,10 @@ class S5Predictor(PyTorchPredictor):
         entries = iter(dataset)
         self.prediction_net.eval()
         while chunk := list(islice(entries, self.batch_size)):
-            series = read_series(chunk, self.spec, forecast=True)
-            (batch,) = LastWindows(SeriesStore(series, self.spec), batch_size=self.batch_size, known=False)
+            store = read_store(chunk, self.spec, forecast=True)
+            (batch,) = LastWindows(store, batch_size=self.batch_size, known=False)
             with torch.no_grad():
-                yield self.prediction_net(type(batch)(*(x.to(self.device) for x in batch)), num_samples), series
+                yield self.prediction_net(type(batch)(*(x.to(self.device) for x in batch)), num_samples), store.series
 
     def serialize(self, path: Path) -> None:
         """Write to an existing folder: JSON and tensors, no pickled code."""

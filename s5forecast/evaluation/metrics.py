@@ -34,12 +34,16 @@ import pandas as pd
 from gluonts.ev import metrics as ev
 
 from s5forecast.evaluation import definitions as own
-from s5forecast.evaluation.scores import crps, energy_score, pit, variogram_score
+from s5forecast.evaluation.scores import crps, energy_score, pit, sum_quantile_loss, sum_size, variogram_score
 from s5forecast.levels import level_name
 
 PERCENTAGES = (20, 40, 50, 60, 80, 90, 95, 98, 99)
 LEVELS = (0.01, 0.025, 0.05, 0.1, 0.2, 0.25, 0.3, 0.4, 0.5, 0.6, 0.7, 0.75, 0.8, 0.9, 0.95, 0.975, 0.99)
 HORIZON, SERIES = 1, 0
+
+
+def _ones(label: np.ndarray) -> np.ndarray:
+    return np.ones(len(label))
 
 
 @dataclass(frozen=True)
@@ -51,11 +55,14 @@ class JointScore:
         score: from labels `[B, D]` and samples `[B, D, N]` to `[B]`.
         over: the axis that a vector runs along: HORIZON, the steps of a window, or SERIES, all series at one step.
             Samples over series must be drawn jointly, the n-th of each series together.
+        weight: from labels `[B, D]` to `[B]`, what scores are divided by, the sum of one by the sum of the other;
+            one for each vector by default.
     """
 
     name: str
     score: Callable[[np.ndarray, np.ndarray], np.ndarray]
     over: int
+    weight: Callable[[np.ndarray], np.ndarray] = _ones
 
     def values(self, label: np.ndarray, samples: np.ndarray, axis: int | None) -> np.ndarray:
         """Scores of labels `[S, H]` and samples `[S, H, N]`, one for each vector, or their mean for axis None."""
@@ -63,9 +70,10 @@ class JointScore:
             raise ValueError(f"{self.name} is a score of whole vectors: it has a value for axis={self.over} or None")
         if self.over == SERIES:
             label, samples = label.T, samples.swapaxes(0, 1)
-        found = self.score(label, samples)
-        seen = found[~np.isnan(found)]
-        return found if axis is not None else np.asarray(seen.mean() if len(seen) else np.nan)
+        found, weight = self.score(label, samples), self.weight(label)
+        seen = ~np.isnan(found)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return found / weight if axis is not None else np.asarray(found[seen].sum() / weight[seen].sum())
 
 
 def _over_levels(make: Callable[[Sequence[float]], Any], levels: Sequence[float]) -> Any:
@@ -133,6 +141,7 @@ METRICS: dict[str, Callable[[Sequence[float]], Any]] = {
     "PIT": partial(_over_levels, partial(_moments, own.quantile_pit)),
     "energy_score": _always(JointScore("energy_score", energy_score, HORIZON)),
     "energy_score_series": _always(JointScore("energy_score_series", energy_score, SERIES)),
+    "CRPS_sum": _always(JointScore("CRPS_sum", sum_quantile_loss, SERIES, sum_size)),
     "variogram_score": _always(JointScore("variogram_score", variogram_score, HORIZON)),
     "variogram_score_series": _always(JointScore("variogram_score_series", variogram_score, SERIES)),
     **{name: partial(_each_interval, make) for name, make in PER_INTERVAL.items()},

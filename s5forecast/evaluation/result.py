@@ -188,7 +188,7 @@ class Backtest:
         label = self.forecasts["target"].to_numpy(dtype=float)
         keys = WINDOW if metric.over == HORIZON else ["cutoff", "timestamp"]
         vectors = self.forecasts.groupby(keys, sort=False).ngroup().to_numpy()
-        total, seen = np.zeros(count), np.zeros(count)
+        total, seen = np.zeros(count), np.zeros(count)  # scores and weights
         for _, rows in _by_size(vectors):
             group = codes[rows]
             if (group != group[:, :1]).any():
@@ -196,8 +196,8 @@ class Backtest:
             score = metric.score(label[rows], self.samples[rows].reshape(*rows.shape, -1))
             scored = ~np.isnan(score)
             np.add.at(total, group[scored, 0], score[scored])
-            np.add.at(seen, group[scored, 0], 1)
-        with np.errstate(invalid="ignore"):
+            np.add.at(seen, group[scored, 0], metric.weight(label[rows])[scored])
+        with np.errstate(divide="ignore", invalid="ignore"):
             return total / seen
 
     def _row_errors(self, errors: pd.Series) -> np.ndarray:

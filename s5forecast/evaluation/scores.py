@@ -6,6 +6,7 @@ With X, X' independent draws of the forecast, y the label, and y_q the forecast 
     interval score   u - l + 2 / a (l - y)^+ + 2 / a (y - u)^+,  for the central interval [l, u] that holds 1 - a
     energy score     E ||X - y|| - E ||X - X'|| / 2,  for vectors over the horizon, or over series
     variogram score  sum over i, j of  (|y_i - y_j|^p - E |X_i - X_j|^p)^2,  with p = 1/2
+    CRPS-sum         QL of the sum over series, mean over the levels 0.05, 0.1 ... 0.95, / sum over steps of |sum of y|
     PIT              F(y), halfway up where F jumps; uniform for a right forecast
 
 Expectations are over the empirical distribution of the samples, so that of one dimension the energy score is the CRPS.
@@ -14,6 +15,7 @@ References:
     Strictly proper scoring rules, prediction, and estimation (Gneiting and Raftery, 2007): CRPS, interval, energy.
     Variogram-based proper scoring rules for probabilistic forecasts of multivariate quantities (Scheuerer and
     Hamill, 2015).
+    High-dimensional multivariate forecasting with low-rank Gaussian copula processes (Salinas et al., 2019): CRPS-sum.
     Predictive model assessment for count data (Czado, Gneiting, Held, 2009): PIT with ties.
 """
 
@@ -22,6 +24,8 @@ from functools import cache
 
 import numpy as np
 from scipy.spatial.distance import pdist
+
+SUM_LEVELS = tuple(round(0.05 * k, 2) for k in range(1, 20))
 
 
 def crps(label: np.ndarray, samples: np.ndarray) -> np.ndarray:
@@ -77,6 +81,24 @@ def energy_score(label: np.ndarray, samples: np.ndarray) -> np.ndarray:
 def variogram_score(label: np.ndarray, samples: np.ndarray) -> np.ndarray:
     """Variogram scores `[B]` of vectors `[B, D]` under samples `[B, D, N]`; missing labels are left out of a vector."""
     return _of_each(_variogram_score, label, samples)
+
+
+def sum_quantile_loss(label: np.ndarray, samples: np.ndarray) -> np.ndarray:
+    """Quantile losses `[B]` of the sums of vectors `[B, D]` under samples `[B, D, N]`, mean over `SUM_LEVELS`.
+
+    NaN where a label is missing. Divided by the sum of `sum_size` this is the CRPS-sum; a quantile is the order
+    statistic that GluonTS takes for it.
+    """
+    total, levels = label.sum(axis=1), np.array(SUM_LEVELS)
+    paths = np.sort(samples.astype(float).sum(axis=1), axis=-1)
+    quantiles = paths[:, np.round((paths.shape[-1] - 1) * levels).astype(int)]
+    error = total[:, None] - quantiles
+    return 2 * np.maximum(levels * error, (levels - 1) * error).mean(axis=1)
+
+
+def sum_size(label: np.ndarray) -> np.ndarray:
+    """Size `[B]` of the sums of vectors `[B, D]`."""
+    return np.abs(label.sum(axis=1))
 
 
 def _of_each(score: Callable[..., float], label: np.ndarray, samples: np.ndarray) -> np.ndarray:

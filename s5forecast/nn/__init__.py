@@ -3,7 +3,9 @@
 from s5forecast.nn.block import ACTIVATIONS, Block
 from s5forecast.nn.embedding import CategoryEmbedding
 from s5forecast.nn.encoder import Encoder
+from s5forecast.nn.gaussianization import Gaussianization
 from s5forecast.nn.heads import OutputHead, SeasonalSkip
+from s5forecast.nn.joint_head import JointHead
 from s5forecast.nn.patching import Patching
 from s5forecast.nn.standardization import Standardization
 
@@ -12,6 +14,8 @@ __all__ = [
     "Block",
     "CategoryEmbedding",
     "Encoder",
+    "Gaussianization",
+    "JointHead",
     "OutputHead",
     "Patching",
     "SeasonalSkip",

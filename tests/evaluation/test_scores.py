@@ -1,7 +1,12 @@
 import numpy as np
+import pandas as pd
 import pytest
+from gluonts.evaluation import MultivariateEvaluator
+from gluonts.model.forecast import SampleForecast
 from scipy.special import ndtr, ndtri
 
+from s5forecast.evaluation import Backtest
+from s5forecast.evaluation.metrics import evaluate
 from s5forecast.evaluation.scores import (
     crps,
     crps_weights,
@@ -102,3 +107,53 @@ def test_pit_by_hand():
         np.testing.assert_allclose(pit_from_quantiles(np.array([float(label)]), quantiles, levels), value)
     np.testing.assert_allclose(pit(np.array([2.0]), np.array([[1.0, 2.0, 2.0, 5.0]])), 0.5)
     assert np.isnan(pit(np.array([np.nan]), np.ones((1, 3)))).all()
+
+
+def test_the_crps_of_the_sum_equals_that_of_gluonts():
+    rng = np.random.default_rng(0)
+    D, windows, H, N = 4, 3, 6, 50
+    starts = [pd.Period("2024-01-01", "D") + 100 + H * w for w in range(windows)]
+    labels = rng.normal(size=(windows, H, D)).cumsum(axis=1) + 5
+    paths = rng.normal(size=(windows, N, H, D)).cumsum(axis=2) + 5
+    histories = [
+        pd.DataFrame(
+            np.concatenate([rng.normal(size=(100, D)), label]), index=pd.period_range(start - 100, periods=100 + H)
+        )
+        for start, label in zip(starts, labels, strict=True)
+    ]
+    forecasts = [SampleForecast(samples, start) for samples, start in zip(paths, starts, strict=True)]
+    evaluator = MultivariateEvaluator(quantiles=np.arange(1, 20) / 20, target_agg_funcs={"sum": np.sum}, num_workers=0)
+    expected = evaluator(iter(histories), iter(forecasts))[0]["m_sum_mean_wQuantileLoss"]
+    label = labels.reshape(-1, D).T  # [D, windows * H]
+    samples = paths.transpose(3, 0, 2, 1).reshape(D, -1, N)
+    found = evaluate(label, {"samples": samples}, metrics=["CRPS_sum"])["CRPS_sum"]
+    assert found == pytest.approx(expected, abs=1e-12)
+    rows = evaluate(label, {"samples": samples}, metrics=["CRPS_sum"], axis=0)["CRPS_sum"]
+    size = np.abs(label.sum(axis=0))
+    assert (rows * size).sum() / size.sum() == pytest.approx(found)
+
+
+def test_the_crps_of_the_sum_in_a_backtest():
+    rng = np.random.default_rng(0)
+    labels, samples = rng.normal(size=(2, 3, 4)) + 5, rng.normal(size=(2, 3, 4, 20)) + 5  # windows, series, steps
+    labels[1, 2, 3] = np.nan  # leaves out the sum of its step
+    frames = [
+        pd.DataFrame(
+            {
+                "item_id": np.repeat(["a", "b", "c"], 4),
+                "cutoff": pd.Timestamp("2024-01-01") + pd.Timedelta(days=4 * window),
+                "timestamp": np.tile(pd.date_range("2024-01-02", periods=4) + pd.Timedelta(days=4 * window), 3),
+                "target": labels[window].ravel(),
+                **{f"sample_{n}": samples[window, ..., n].ravel() for n in range(20)},
+            }
+        )
+        for window in range(2)
+    ]
+    result = Backtest("paths", pd.concat(frames, ignore_index=True), metric_names=("CRPS_sum",))
+    sums, paths = labels.sum(1).ravel(), samples.sum(1).reshape(-1, 20)
+    seen = ~np.isnan(sums)
+    quantiles = np.sort(paths[seen])[:, np.round(19 * np.arange(1, 20) / 20).astype(int)]
+    error, levels = sums[seen, None] - quantiles, np.arange(1, 20) / 20
+    expected = 2 * np.where(error >= 0, levels * error, (levels - 1) * error).mean(1).sum() / np.abs(sums[seen]).sum()
+    assert result.metrics["CRPS_sum"].item() == pytest.approx(expected)
+    assert len(result.by("cutoff")) == 2 and "CRPS_sum" not in result.by("item_id")

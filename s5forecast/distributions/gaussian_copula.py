@@ -1,0 +1,123 @@
+"""Gaussian copula output: any marginals, correlations of low rank."""
+
+from typing import Any
+
+import torch
+from gluonts.core.component import validated
+from gluonts.torch.distributions import DistributionOutput
+from torch import Tensor
+from torch.distributions import Distribution
+from torch.distributions.constraints import independent, real
+
+from s5forecast.distributions.joint import JointOutput
+from s5forecast.distributions.multivariate_normal import correlated, observed_log_prob
+from s5forecast.distributions.normal import NormalOutput
+
+# Probabilities nearer to 0 or 1 are held here, at seven standard deviations.
+SMALLEST_PROBABILITY = 1e-12
+
+
+class GaussianCopula(Distribution):
+    r"""Continuous marginals ``F_d`` tied together by normal variables of correlation ``R = s (I + F F^T) s``.
+
+    .. math:: \log p(y) = \sum_d \log f_d(y_d) + \log N(z; 0, R) - \sum_d \log N(z_d; 0, 1), \qquad
+              z_d = \Phi^{-1}(F_d(y_d))
+
+    Arguments:
+        marginals: distribution of batch shape ``[..., D]`` with ``cdf`` and ``icdf``.
+        factor: ``[..., D, R]``.
+    """
+
+    arg_constraints: dict[str, Any] = {}  # noqa: RUF012  torch's own spelling
+    support = independent(real, 1)
+
+    def __init__(self, marginals: Distribution, factor: Tensor) -> None:
+        self.marginals, self.factor = marginals, factor
+        shape = marginals.batch_shape
+        super().__init__(shape[:-1], shape[-1:], validate_args=False)
+
+    @property
+    def mean(self) -> Tensor:
+        return self.marginals.mean
+
+    @property
+    def variance(self) -> Tensor:
+        return self.marginals.variance
+
+    @property
+    def correlation(self) -> Tensor:
+        """Of the normal variables, ``[..., D, D]``."""
+        factor = self._shrink().unsqueeze(-1) * self.factor
+        return factor @ factor.mT + torch.diag_embed(self._shrink() ** 2)
+
+    def log_prob(self, value: Tensor, mask: Tensor | None = None) -> Tensor:
+        """``[..., D]`` to ``[...]``; values where ``mask`` is 0 are integrated out."""
+        mask = torch.ones_like(value) if mask is None else mask
+        value = torch.where(mask > 0, value, self.mean.detach())
+        probability = self.marginals.cdf(value).clamp(SMALLEST_PROBABILITY, 1 - SMALLEST_PROBABILITY)
+        normal = torch.special.ndtri(probability)
+        zero = torch.zeros_like(normal)
+        joint = observed_log_prob(normal, mask, zero, self._shrink(), self.factor)
+        independent = observed_log_prob(normal, mask, zero, torch.ones_like(normal), torch.zeros_like(self.factor))
+        return (self.marginals.log_prob(value) * mask).sum(-1) + joint - independent
+
+    def rsample(self, sample_shape: Any = ()) -> Tensor:
+        count = torch.Size(sample_shape).numel()
+        normal = self._shrink() * correlated(self.factor, count)
+        probability = torch.special.ndtr(normal).clamp(SMALLEST_PROBABILITY, 1 - SMALLEST_PROBABILITY)
+        return self.marginals.icdf(probability).view(*sample_shape, *normal.shape[1:])
+
+    def _shrink(self) -> Tensor:
+        """What brings the variances of ``I + F F^T`` to one."""
+        return (1 + (self.factor**2).sum(-1)).rsqrt()
+
+
+class GaussianCopulaOutput(JointOutput):
+    """Marginals of any continuous output, learnt, with a Gaussian copula of low rank.
+
+    Arguments:
+        dim: number of series, D.
+        rank: of the correlations, R.
+        marginal: output of one value, of each series; its distribution needs ``cdf`` and ``icdf``, differentiable in
+            the arguments for ``loss="energy"``.
+
+    Raises:
+        ValueError: for a marginal without a distribution.
+
+    References:
+        "High-Dimensional Multivariate Forecasting with Low-Rank Gaussian Copula Processes" (Salinas,
+        Bohlke-Schneider, Callot, Medico, Gasthaus, 2019)
+    """
+
+    distr_cls: type = GaussianCopula
+
+    @validated()
+    def __init__(self, dim: int, rank: int = 8, marginal: Any = None) -> None:
+        super().__init__(dim, rank)
+        self.marginal: DistributionOutput = NormalOutput() if marginal is None else marginal
+        if not isinstance(self.marginal, DistributionOutput) or self.marginal.event_shape != ():
+            raise ValueError(
+                f"{type(marginal).__name__} is no distribution of one value; use one such as NormalOutput()"
+            )
+        each = {f"marginal_{name}": dim * size for name, size in self.marginal.args_dim.items()}
+        self.args_dim = {**each, "factor": dim * rank}
+
+    def domain_map(self, *args: Tensor) -> tuple[Tensor, ...]:
+        """Arguments of the marginals, ``[..., D]`` each, and ``factor [..., D, R]``."""
+        *marginal, factor = (arg.unflatten(-1, (self.dim, -1)) for arg in args)
+        return *self.marginal.domain_map(*marginal), factor
+
+    def distribution(
+        self, distr_args: tuple[Tensor, ...], loc: Tensor | None = None, scale: Tensor | None = None
+    ) -> GaussianCopula:
+        """Marginals at ``loc`` and ``scale``, which leave the copula as it is."""
+        *marginal, factor = distr_args
+        return GaussianCopula(self.marginal.distribution(tuple(marginal), loc=loc, scale=scale), factor)
+
+    def masked_log_prob(self, value: Tensor, mask: Tensor, args: tuple[Tensor, ...]) -> Tensor:
+        wide = self.distribution(tuple(arg.double() for arg in args))
+        return wide.log_prob(value.double(), mask.double()).to(value.dtype)
+
+    def rsample(self, args: tuple[Tensor, ...], count: int) -> Tensor:
+        wide = self.distribution(tuple(arg.double() for arg in args))
+        return wide.rsample((count,)).to(args[0].dtype)

@@ -1,0 +1,73 @@
+"""The contract of outputs that are joint over several series, and the energy score they may be trained by."""
+
+from abc import abstractmethod
+
+import torch
+from gluonts.core.component import validated
+from gluonts.torch.distributions import DistributionOutput
+from torch import Tensor
+
+ENERGY_SAMPLES = 16
+
+
+class JointOutput(DistributionOutput):
+    """A GluonTS output of vectors of ``dim`` values, whose arguments all are so many per value.
+
+    Arguments:
+        dim: number of series, D.
+        rank: of the part of the covariance, or correlation, that is not diagonal, R.
+
+    Raises:
+        ValueError: for a number below one.
+    """
+
+    @validated()
+    def __init__(self, dim: int, rank: int) -> None:
+        super().__init__()
+        if min(dim, rank) < 1:
+            raise ValueError(f"dim and rank must be at least 1, got {dim=}, {rank=}")
+        self.dim, self.rank = dim, rank
+
+    @property
+    def event_shape(self) -> tuple:
+        return (self.dim,)
+
+    @abstractmethod
+    def masked_log_prob(self, value: Tensor, mask: Tensor, args: tuple[Tensor, ...]) -> Tensor:
+        """Log-density ``[...]`` of those of ``value [..., D]`` where ``mask`` is 1, the others integrated out."""
+
+    @abstractmethod
+    def rsample(self, args: tuple[Tensor, ...], count: int) -> Tensor:
+        """``[count, ..., D]`` vectors, with gradients to the arguments, in their type."""
+
+    def draw(self, args: tuple[Tensor, ...]) -> Tensor:
+        """One vector of each distribution, ``[..., D]``."""
+        return self.rsample(args, 1)[0]
+
+
+def nll(output: JointOutput, value: Tensor, mask: Tensor, args: tuple[Tensor, ...]) -> Tensor:
+    """Negative log-likelihood ``[...]`` of what is observed."""
+    return -output.masked_log_prob(value, mask, args)
+
+
+def energy(output: JointOutput, value: Tensor, mask: Tensor, args: tuple[Tensor, ...]) -> Tensor:
+    r"""Energy score ``[...]`` of what is observed, without bias, from a few draws.
+
+    .. math:: \mathrm{ES} = E\|X - y\| - \tfrac12 E\|X - X'\|
+
+    References:
+        "Strictly Proper Scoring Rules, Prediction, and Estimation" (Gneiting, Raftery, 2007), section 4.3
+    """
+    samples = output.rsample(args, ENERGY_SAMPLES) * mask
+    distance = _norm(samples - value * mask).mean(0)
+    pairs = _norm(samples.unsqueeze(0) - samples.unsqueeze(1)).sum((0, 1))
+    return distance - pairs / (2 * ENERGY_SAMPLES * (ENERGY_SAMPLES - 1))
+
+
+def _norm(x: Tensor) -> Tensor:
+    """Euclidean norm, whose gradient at zero is zero."""
+    square = (x**2).sum(-1)
+    return torch.where(square > 0, square, 1.0).sqrt() * (square > 0)
+
+
+JOINT_LOSSES = {"nll": nll, "energy": energy}

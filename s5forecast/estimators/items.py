@@ -1,0 +1,133 @@
+"""Series given one by one, forecast together."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from gluonts.core.serde import dump_json, load_json
+from gluonts.dataset.common import Dataset
+from gluonts.model.forecast import SampleForecast
+from gluonts.model.predictor import Predictor
+
+from s5forecast.estimators.multivariate import S5MultivariateEstimator
+from s5forecast.estimators.predictor import S5Predictor
+
+SHOWN = 5
+
+
+class ItemsPredictor(Predictor):
+    """Joint forecasts of a fixed set of items, whose entries come one by one, in any order, and go back so.
+
+    The n-th samples of all items belong together. A dataset may hold the items several times, all of them each time.
+
+    Arguments:
+        predictor: of entries with a target ``[D, T]``.
+        item_ids: of its D series, in order.
+    """
+
+    def __init__(self, predictor: S5Predictor, item_ids: Sequence[Any]) -> None:
+        super().__init__(prediction_length=predictor.prediction_length)
+        self.predictor, self.item_ids = predictor, list(item_ids)
+
+    def predict(self, dataset: Dataset, num_samples: int | None = None) -> Iterator[SampleForecast]:
+        """One forecast for each entry, in order.
+
+        Raises:
+            ValueError: naming the items that are missing, unknown or not aligned.
+        """
+        groups, joint = self._grouped(dataset)
+        for group, forecast in zip(groups, self.predictor.predict(joint, num_samples), strict=True):
+            for entry, position in zip(group, self._positions(group), strict=True):
+                yield SampleForecast(
+                    forecast.samples[..., position], forecast.start_date, entry["item_id"], entry.get("info")
+                )
+
+    def predict_quantiles(self, dataset: Dataset, levels: Sequence[float]) -> tuple[np.ndarray, np.ndarray]:
+        """Means ``[S, H]`` and quantiles ``[S, H, Q]`` of all S entries.
+
+        Raises:
+            ValueError: as :meth:`predict`.
+        """
+        groups, joint = self._grouped(dataset)
+        order = [self._positions(group) for group in groups]
+        found = (x.swapaxes(1, 2) for x in self.predictor.predict_quantiles(joint, levels))
+        mean, quantiles = (np.concatenate([x[o] for x, o in zip(one, order, strict=True)]) for one in found)
+        return mean, quantiles
+
+    def serialize(self, path: Path) -> None:
+        """Write to an existing folder: JSON and tensors, no pickled code."""
+        super().serialize(path)
+        (path / "items.json").write_text(dump_json(self.item_ids))
+        (path / "joint").mkdir(exist_ok=True)
+        self.predictor.serialize(path / "joint")
+
+    @classmethod
+    def deserialize(cls, path: Path, device: str | None = None) -> ItemsPredictor:
+        """Read what :meth:`serialize` wrote."""
+        return cls(S5Predictor.deserialize(path / "joint", device), load_json((path / "items.json").read_text()))
+
+    def _positions(self, group: list[dict[str, Any]]) -> list[int]:
+        return [self.item_ids.index(entry["item_id"]) for entry in group]
+
+    def _grouped(self, dataset: Iterable[dict[str, Any]]) -> tuple[list[list[dict[str, Any]]], list[dict[str, Any]]]:
+        entries, D = list(dataset), len(self.item_ids)
+        groups = [entries[begin : begin + D] for begin in range(0, len(entries), D)]
+        return groups, [joint_entry(group, self.item_ids) for group in groups]
+
+
+def train_items(
+    estimator: S5MultivariateEstimator, entries: Sequence[dict[str, Any]], validation: Sequence[dict[str, Any]] | None
+) -> ItemsPredictor:
+    """The predictor of all items, trained on them together; their order makes no difference.
+
+    Raises:
+        ValueError: naming the items that are not aligned, or that ``validation`` lacks.
+    """
+    item_ids = sorted((entry["item_id"] for entry in entries), key=str)
+    held_out = None if validation is None else [joint_entry(validation, item_ids)]
+    return ItemsPredictor(estimator.train([joint_entry(entries, item_ids)], held_out), item_ids)
+
+
+def joint_entry(entries: Sequence[dict[str, Any]], item_ids: Sequence[Any]) -> dict[str, Any]:
+    """Aligned entries as one with target ``[D, T]``, in the order of ``item_ids``, and the covariates of all.
+
+    Raises:
+        ValueError: naming the items that are missing, unknown, given twice or not aligned.
+    """
+    by_id = {entry["item_id"]: entry for entry in entries}
+    missing = [item for item in item_ids if item not in by_id]
+    unknown = [item for item in by_id if item not in item_ids]
+    if missing or unknown or len(entries) != len(item_ids):
+        raise ValueError(
+            "the series are forecast together, so all of those seen in training are needed, each once: "
+            f"missing are {_listed(missing)}, not known {_listed(unknown)}"
+        )
+    _check_aligned(entries)
+    ordered = [by_id[item] for item in item_ids]
+    first = ordered[0]
+    joint: dict[str, Any] = {field: first[field] for field in ("start", "timestamps") if field in first}
+    for field in ("feat_dynamic_real", "past_feat_dynamic_real"):
+        if field in first:
+            joint[field] = np.concatenate([np.atleast_2d(entry[field]) for entry in ordered])
+    return {**joint, "target": np.stack([entry["target"] for entry in ordered])}
+
+
+def _check_aligned(entries: Sequence[dict[str, Any]]) -> None:
+    spans = {entry["item_id"]: (entry["start"], len(entry["target"])) for entry in entries}
+    (start, length), _ = Counter(spans.values()).most_common(1)[0]
+    differ = [item for item, span in spans.items() if span != (start, length)]
+    if differ:
+        other, steps = spans[differ[0]]
+        raise ValueError(
+            f"series that are forecast together need the same timestamps: most have {length} steps from {start}, but "
+            f"{_listed(differ)} not, the first {steps} from {other}; give them the same rows, NaN where none is known"
+        )
+
+
+def _listed(items: Sequence[Any]) -> str:
+    names = ", ".join(map(repr, items[:SHOWN])) or "none"
+    return names if len(items) <= SHOWN else f"{names} and {len(items) - SHOWN} more"

@@ -1,0 +1,184 @@
+"""The network of the multivariate estimator: teacher-forced in parallel, drawing joint paths step by step."""
+
+import zlib
+from typing import Any, NamedTuple
+
+import torch
+from gluonts.core.component import validated
+from torch import Tensor, nn
+
+from s5forecast.choices import choose
+from s5forecast.data.features import num_calendar_features
+from s5forecast.data.windows import Batch, TrainingWindows, WindowSpec
+from s5forecast.distributions.joint import JOINT_LOSSES, JointOutput
+from s5forecast.estimators.network import ForecastNetwork
+from s5forecast.estimators.paths import SamplePaths
+from s5forecast.estimators.training import seeded
+from s5forecast.nn import Encoder, Gaussianization, JointHead, Standardization
+
+FITTING_WINDOWS = 256
+# Values advanced at once, series times paths.
+VALUES = 2**18
+
+
+class Windows(NamedTuple):
+    """B windows of D series side by side, over T = L + H steps."""
+
+    values: Tensor  # [B, T, D], normalised, as normal scores where marginals are empirical; 0 where not observed
+    mask: Tensor  # [B, T, D]
+    lags: Tensor  # [B, T, D, K], likewise
+    lag_mask: Tensor  # [B, T, D, K]
+    shared: Tensor  # [B, T, F] calendar and covariates
+    loc: Tensor  # [B, D] float64
+    scale: Tensor  # [B, D] float64
+
+
+class OneStep(NamedTuple):
+    """The joint distribution of the D values of each step, given those before."""
+
+    offset: Tensor  # [..., D], what the output's values are added to
+    args: tuple[Tensor, ...]
+
+
+class MultivariateNetwork(ForecastNetwork):
+    """Causal encoder over all D series at once, and a joint distribution of their values at each step.
+
+    Each step shows the normalised values of all series at the lags and whether they were observed, the calendar and
+    covariates. The head corrects, for each series, a convex combination of its own lagged values. With
+    ``empirical`` marginals all of this is done on normal scores.
+
+    The likelihood is that of the horizon: what normalises a window comes from its context, and so tells of the
+    values there.
+    """
+
+    counts: Tensor
+
+    @validated()
+    def __init__(
+        self,
+        spec: WindowSpec,
+        output: JointOutput,
+        empirical: bool,
+        loss: str,
+        width: int,
+        num_layers: int,
+        layer: str,
+        layer_kwargs: dict[str, Any],
+        activation: str,
+        dropout: float,
+        num_samples: int,
+        seed: int | None,
+    ) -> None:
+        super().__init__()
+        self.spec, self.output = spec, output
+        self.criterion = choose(JOINT_LOSSES, loss, "loss")
+        self.num_samples, self.seed = num_samples, seed
+        num_covariates = spec.num_feat_dynamic_real + spec.num_past_feat_dynamic_real
+        self.covariates = Standardization(num_covariates)
+        self.marginals = Gaussianization(spec.dim) if empirical else None
+        self.register_buffer("counts", torch.zeros(spec.dim, dtype=torch.bool))
+        inputs = 2 * spec.dim * len(spec.lags) + num_calendar_features(spec.frequency) + 2 * num_covariates
+        self.input = nn.Linear(inputs, width)
+        self.encoder = Encoder(
+            width, num_layers, layer=layer, layer_kwargs=layer_kwargs, activation=activation, dropout=dropout
+        )
+        if not self.encoder.supports_step:
+            raise ValueError(f"layer {layer!r} with {layer_kwargs} has no step mode; choose a causal one")
+        self.head = JointHead(width, len(spec.lags), output)
+
+    @torch.no_grad()
+    def fit_features(self, windows: TrainingWindows) -> None:
+        """Take location and scale of covariates, and the empirical marginals, from some windows."""
+        batch = windows.draw(FITTING_WINDOWS)
+        self.covariates.fit(batch.covariates)
+        if self.marginals is not None:
+            self.marginals.fit(self._side_by_side(batch.values), self._side_by_side(batch.mask))
+
+    @torch.no_grad()
+    def fit_support(self, windows: TrainingWindows) -> None:
+        """See which series are counts."""
+        self.counts.copy_(windows.store.counts.view(-1, self.spec.dim).all(0))
+
+    def loss(self, batch: Batch) -> Tensor:
+        """Mean over the observed values of the horizon, given the true ones before them."""
+        windows = self.windows(batch)
+        horizon = slice(self.spec.context_length, None)
+        values, mask = windows.values[:, horizon], windows.mask[:, horizon]
+        step = self.one_step(windows, horizon)
+        loss = self.criterion(self.output, values - step.offset, mask, step.args)
+        return (loss * mask.any(-1)).sum() / mask.sum().clamp(min=1)
+
+    def one_step(self, windows: Windows, steps: slice = slice(None)) -> OneStep:
+        """The distributions of some of the steps, each given the true values before it."""
+        h, _ = self.encoder(self._inputs(windows.lags, windows.lag_mask, windows.shared))
+        return self._step(h[:, steps], windows.lags[:, steps], windows.lag_mask[:, steps])
+
+    @torch.inference_mode()
+    def forward(self, batch: Batch, num_samples: int | None = None) -> SamplePaths:
+        """Paths over the horizon, drawn anew for each batch: their seed is that of the estimator and its values."""
+        num_samples = self.num_samples if num_samples is None else num_samples
+        if num_samples < 1:
+            raise ValueError(f"num_samples must be at least 1, got {num_samples}")
+        content = zlib.crc32(batch.past.cpu().numpy().tobytes())
+        with seeded(None if self.seed is None else self.seed + content):
+            values = self._sample(self.windows(batch), num_samples)
+        counts = (self.counts & batch.counts.view(-1, self.spec.dim))[:, None, None]
+        return SamplePaths(torch.where(counts, values.round().clamp(min=0), values).cpu().numpy())
+
+    def windows(self, batch: Batch) -> Windows:
+        """A batch with the series of each window side by side."""
+        values, mask, lags, lag_mask = map(self._side_by_side, (batch.values, batch.mask, batch.lags, batch.lag_mask))
+        if self.marginals is not None:
+            values, lags = self.marginals(values) * mask, self._lag_scores(lags) * lag_mask
+        shared = torch.cat([batch.calendar, self.covariates(batch.covariates)], dim=-1)
+        loc, scale = (x.view(-1, self.spec.dim) for x in (batch.loc, batch.scale))
+        return Windows(values, mask, lags, lag_mask, shared, loc, scale)
+
+    def _side_by_side(self, x: Tensor) -> Tensor:
+        """``[B * D, T, ...]`` to ``[B, T, D, ...]``."""
+        return x.unflatten(0, (-1, self.spec.dim)).transpose(1, 2)
+
+    def _lag_scores(self, lags: Tensor) -> Tensor:
+        assert self.marginals is not None
+        return self.marginals(lags.transpose(-1, -2)).transpose(-1, -2)
+
+    def _sample(self, windows: Windows, num_samples: int) -> Tensor:
+        """``[B, S, H, D]`` float64."""
+        L, H = self.spec.context_length, self.spec.prediction_length
+        steps = torch.arange(-L, H, device=windows.lags.device).unsqueeze(-1)
+        # A lag that lies within the horizon counts as observed, and each path adds the values it has drawn there.
+        drawn = (steps >= torch.tensor(self.spec.lags, device=steps.device)).unsqueeze(1)
+        windows = windows._replace(
+            lags=windows.lags.masked_fill(drawn, 0.0), lag_mask=windows.lag_mask.masked_fill(drawn, 1.0)
+        )
+        _, state = self.encoder(self._inputs(*(x[:, :L] for x in (windows.lags, windows.lag_mask, windows.shared))))
+        B = len(windows.values)
+        rows = torch.arange(B, device=steps.device).repeat_interleave(num_samples)
+        paths = [self._walk(windows, state, part) for part in rows.split(max(1, VALUES // self.spec.dim))]
+        return torch.cat(paths).view(B, num_samples, H, self.spec.dim)
+
+    def _walk(self, windows: Windows, state: tuple[Tensor, ...], rows: Tensor) -> Tensor:
+        """One path from each of the R windows ``rows``, float64 ``[R, H, D]``."""
+        L, H = self.spec.context_length, self.spec.prediction_length
+        state = tuple(x.index_select(0, rows) for x in state)
+        path = windows.values.new_empty(len(rows), H, self.spec.dim)
+        for step in range(H):
+            lags, lag_mask, shared = (
+                x[:, L + step].index_select(0, rows) for x in (windows.lags, windows.lag_mask, windows.shared)
+            )
+            for k, lag in enumerate(self.spec.lags):
+                if lag <= step:
+                    lags[..., k] = path[:, step - lag]
+            h, state = self.encoder.step(self._inputs(lags, lag_mask, shared), state)
+            offset, args = self._step(h, lags, lag_mask)
+            path[:, step] = offset + self.output.draw(args)
+        values = path.double() if self.marginals is None else self.marginals.inverse(path)
+        return windows.loc[rows].unsqueeze(1) + windows.scale[rows].unsqueeze(1) * values
+
+    def _step(self, h: Tensor, lags: Tensor, lag_mask: Tensor) -> OneStep:
+        logits, args = self.head(h)
+        return OneStep(self.head.mix(logits, lags, lag_mask), args)
+
+    def _inputs(self, lags: Tensor, lag_mask: Tensor, shared: Tensor) -> Tensor:
+        """``[..., width]``."""
+        return self.input(torch.cat([lags.flatten(-2), lag_mask.flatten(-2), shared], dim=-1))

@@ -1,0 +1,109 @@
+"""S5Forecaster(multivariate=True): the items of a frame, forecast together."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from test_forecaster import LEVELS, SMALL, H, frame
+
+from s5forecast import S5Forecaster
+from s5forecast.evaluation.backtest import backtest
+from s5forecast.evaluation.metrics import sample_columns
+
+ITEMS = ("b", "a", "c")
+
+
+def forecaster(**kwargs):
+    given = {"prediction_length": H, "verbose": False, "estimator_kwargs": SMALL, "multivariate": True, **kwargs}
+    return S5Forecaster(**given)
+
+
+@pytest.fixture(scope="module")
+def fitted():
+    return forecaster(freq="h").fit(frame(items=ITEMS))
+
+
+def permuted(df, items):
+    return pd.concat([df[df["item_id"] == item] for item in items], ignore_index=True)
+
+
+def test_a_frame_like_that_of_other_forecasters(fitted):
+    forecast = fitted.predict()
+    assert list(forecast.columns) == ["item_id", "timestamp", "mean", *LEVELS]
+    assert forecast["item_id"].tolist() == [item for item in ITEMS for _ in range(H)]
+    assert forecast["timestamp"].iloc[0] == pd.Timestamp("2024-01-03 12:00")
+    assert np.isfinite(forecast[["mean", *LEVELS]].to_numpy()).all()
+    assert (forecast[LEVELS].diff(axis=1).iloc[:, 1:] >= 0).all(axis=None)
+
+
+def test_the_order_of_series_permutes_the_result(fitted):
+    other = ("c", "b", "a")
+    df = permuted(frame(items=ITEMS), other)
+    expected = permuted(fitted.predict(), other)
+    pd.testing.assert_frame_equal(fitted.predict(df), expected)
+    pd.testing.assert_frame_equal(forecaster(freq="h").fit(df).predict(), expected)
+
+
+def test_samples_are_those_of_the_forecast(fitted):
+    paths = fitted.predict_samples(num_samples=100)
+    columns = sample_columns(paths)
+    assert list(paths.columns) == ["item_id", "timestamp", *columns] and len(columns) == 100
+    forecast = fitted.predict()
+    pd.testing.assert_frame_equal(paths[["item_id", "timestamp"]], forecast[["item_id", "timestamp"]])
+    assert np.allclose(paths[columns].mean(axis=1), forecast["mean"])
+    alone = S5Forecaster(H, verbose=False, estimator="autoregressive", estimator_kwargs=SMALL).fit(frame())
+    assert alone.predict_samples(num_samples=3).shape == (2 * H, 5)
+    with pytest.raises(ValueError, match="multivariate=True"):
+        S5Forecaster(H, verbose=False, estimator_kwargs=SMALL).fit(frame()).predict_samples()
+
+
+def test_samples_are_joint_over_series():
+    rng = np.random.default_rng(0)
+    walk = rng.normal(size=(2, 400)).cumsum(axis=1)
+    df = frame(400, ("a", "b")).assign(target=np.concatenate([walk[0], 100 - 2 * walk[0] + 0.2 * walk[1]]))
+    kwargs = {
+        **SMALL,
+        "lags_seq": [1],
+        "scaling": "increments",
+        "max_epochs": 4,
+        "num_batches_per_epoch": 30,
+        "lr": 0.02,
+    }
+    paths = forecaster(estimator_kwargs=kwargs).fit(df).predict_samples(num_samples=500)
+    a, b = (paths.loc[paths["item_id"] == item, sample_columns(paths)].to_numpy() for item in "ab")
+    assert np.corrcoef(a[-1], b[-1])[0, 1] < -0.7
+
+
+def test_saved_and_loaded(fitted, tmp_path):
+    fitted.save(tmp_path)
+    again = S5Forecaster.load(tmp_path)
+    assert again.multivariate
+    pd.testing.assert_frame_equal(again.predict(frame(items=ITEMS)), fitted.predict())
+
+
+def test_known_columns_and_backtest():
+    df = frame(70, ITEMS)
+    model = forecaster(known=["price"])
+    result = model.backtest(df, windows=2)
+    assert len(result.forecasts) == 3 * 2 * H and np.isfinite(result.metrics["WQL"]).all()
+    past = df[df["timestamp"] < df["timestamp"].max() - pd.Timedelta(hours=H - 1)]
+    fitted = model.fit(past)
+    assert len(fitted.predict(future=df[["item_id", "timestamp", "price"]])) == 3 * H
+    entries = fitted.to_gluonts(df)
+    joint = backtest(fitted.predictor_, entries, H, samples=True, metrics=("CRPS_sum", "energy_score_series"))
+    assert np.isfinite(joint.metrics[["CRPS_sum", "energy_score_series"]].to_numpy(dtype=float)).all()
+
+
+def test_one_series():
+    assert len(forecaster().fit(frame(items=("a",)).drop(columns="item_id")).predict()) == H
+
+
+def test_series_that_differ_are_named():
+    df = frame(items=("a", "b", "c", "d"))
+    late = df[(df["item_id"] != "c") | (df["timestamp"] > df["timestamp"].min())]
+    with pytest.raises(ValueError, match=r"same timestamps: most have 60 steps .* 'c' not, the first 59 from"):
+        forecaster().fit(late)
+    fitted = forecaster().fit(df)
+    with pytest.raises(ValueError, match="missing are 'b', not known 'e'"):
+        fitted.predict(df.assign(item_id=df["item_id"].replace("b", "e")))
+    with pytest.raises(ValueError, match=r"leave out static=\['shop'\]"):
+        forecaster(static=["shop"]).fit(df)
