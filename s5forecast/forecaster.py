@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from copy import copy
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from inspect import signature
 from numbers import Integral
 from pathlib import Path
@@ -17,7 +17,7 @@ from gluonts.core.serde import dump_json, load_json
 from gluonts.model.forecast import SampleForecast
 from gluonts.model.predictor import Predictor
 from gluonts.torch.distributions import Output
-from sklearn.base import BaseEstimator, clone
+from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
 from s5forecast.choices import choose
@@ -40,7 +40,7 @@ from s5forecast.estimators import (
     S5MultivariateEstimator,
 )
 from s5forecast.estimators.items import train_items
-from s5forecast.evaluation.backtest import METRIC_NAMES, Backtest, backtest, check_backtest
+from s5forecast.evaluation.backtest import METRIC_NAMES, Backtest, backtest
 from s5forecast.evaluation.calibrator import ConformalCalibrator
 from s5forecast.levels import DECILES, check_levels, level_name
 
@@ -231,6 +231,11 @@ class S5Forecaster(BaseEstimator):
         step: int | None = None,
         metrics: Sequence[Any] = METRIC_NAMES,
         season: int | None = None,
+        *,
+        refit: bool | int = False,
+        directory: str | Path | None = None,
+        n_jobs: int = 1,
+        progress: bool = False,
     ) -> Backtest:
         """Forecast the last windows of every series of ``df`` from what came before each.
 
@@ -244,30 +249,25 @@ class S5Forecaster(BaseEstimator):
             step: steps from one window to the next, ``prediction_length`` by default.
             metrics: names in ``evaluation.METRICS``.
             season: steps of the differences that scale MASE; by frequency, as in GluonTS, when not given.
+            refit: True fits a copy anew at every window, a number k at every k-th.
+            directory, n_jobs, progress: as of :func:`~s5forecast.backtest`.
         """
         self._check_parameters()
-        step = self.prediction_length if step is None else step
-        check_backtest(self.prediction_length, windows, step, metrics, list(self.quantile_levels))
-        series, frequency = read_frame(df, self._columns, self._checked_freq())
-        held_out = self.prediction_length + (windows - 1) * step
-        before = [_without_end(one, held_out) for one in series]
-        _require_known(series, held_out, self.known)
-        model = self if self._has_not_seen(before) else clone(self)._fit(before, frequency)
-        result = backtest(
-            model.predictor_,
-            to_entries(series, frequency, model.statics_),
-            prediction_length=self.prediction_length,
-            windows=windows,
-            step=step,
+        return backtest(
+            self,
+            df,
+            self.prediction_length,
+            windows,
+            step,
+            refit,
             quantile_levels=list(self.quantile_levels),
             metrics=metrics,
             season=season,
-            name=type(self).__name__,
-            freq=frequency,
+            freq=self._checked_freq(),
+            directory=directory,
+            n_jobs=n_jobs,
+            progress=progress,
         )
-        if hasattr(model, "calibrator_"):
-            result = replace(result, forecasts=model.calibrator_.transform(result.forecasts))
-        return replace(result, fit_seconds=model.fit_seconds_)
 
     @property
     def output_(self) -> Output:
@@ -425,36 +425,8 @@ class S5Forecaster(BaseEstimator):
     def _future(self, future: pd.DataFrame | None, series: list[FrameSeries]) -> list[np.ndarray]:
         return read_future(future, series, self._columns, self.frequency_, self.prediction_length)
 
-    def _has_not_seen(self, before: list[FrameSeries]) -> bool:
-        """Whether the model is fitted and calibrated on nothing later than the end of each of these series."""
-        if not hasattr(self, "predictor_"):
-            return False
-        seen = max(self.trained_until_, getattr(self, "calibrated_until_", self.trained_until_))
-        return all(seen <= _moment(one) for one in before)
-
 
 def _moment(one: FrameSeries) -> pd.Timestamp:
     """The last timestamp, comparable whether or not it has a time zone."""
     last = one.timestamps[-1]
     return last if last.tz is None else last.tz_convert(None)
-
-
-def _require_known(series: list[FrameSeries], count: int, columns: Sequence[str]) -> None:
-    for one in series:
-        missing = np.isnan(one.known[:, -count:])
-        if missing.any():
-            row, step = np.argwhere(missing)[0]
-            raise ValueError(
-                f"{one.name}: known column {columns[row]!r} has no value at {one.timestamps[-count:][step]}, "
-                "within the windows to forecast; fill it"
-            )
-
-
-def _without_end(one: FrameSeries, count: int) -> FrameSeries:
-    keep = len(one.target) - count
-    if keep < 1:
-        raise ValueError(
-            f"{one.name} has {len(one.target)} steps, the windows alone take {count}; "
-            "give a longer history or fewer windows"
-        )
-    return one._replace(timestamps=one.timestamps[:keep], target=one.target[:keep], known=one.known[:, :keep])

@@ -14,6 +14,7 @@ from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 
 from s5forecast import S5Forecaster, load_dataset
+from s5forecast.evaluation import compare
 
 H = 4
 SMALL = dict(
@@ -148,7 +149,7 @@ def test_a_backtest_fits_anew_on_what_comes_before_when_the_model_has_seen_the_w
     changed = model.backtest(spoiled, windows=2).forecasts
     columns = ["item_id", "cutoff", "timestamp", "mean", *LEVELS]
     pd.testing.assert_frame_equal(changed[columns], found[columns])
-    with pytest.raises(ValueError, match="longer history or fewer windows"):
+    with pytest.raises(ValueError, match="use windows="):
         model.backtest(df, windows=30)
 
 
@@ -208,7 +209,7 @@ def test_a_model_whose_weights_were_chosen_on_the_windows_is_fitted_anew():
 
 def test_mistakes_in_a_backtest_are_told_before_any_training(monkeypatch):
     model, df = forecaster(known=["price"]), frame(60)
-    monkeypatch.setattr(S5Forecaster, "_fit", None)
+    monkeypatch.setattr(S5Forecaster, "fit", None)
     for arguments, message in (
         ({"metrics": ["nope"]}, "nope"),
         ({"metrics": ["coverage_95"]}, "0.025"),
@@ -329,4 +330,23 @@ def test_calibration_changes_later_forecasts_and_is_saved(tmp_path):
         model.predict(history, quantile_levels=[0.95])
     first = model.backtest(data, windows=4).forecasts.groupby("item_id", sort=False).head(H)
     np.testing.assert_allclose(first[LEVELS], calibrated[LEVELS])
+    same = compare({"calibrated": model}, data, H, windows=4).backtests["calibrated"].forecasts
+    pd.testing.assert_frame_equal(same, model.backtest(data, windows=4).forecasts)
+    plain = forecaster(**columns).fit(data[data["ds"] < data["ds"].iloc[176]])
+    found, expected = (one.backtest(data, windows=6).forecasts for one in (model, plain))  # seen in calibration
+    pd.testing.assert_frame_equal(found, expected)
     assert not hasattr(model.fit(history), "calibrator_")
+
+
+def test_a_backtest_that_was_interrupted_goes_on_and_refits(tmp_path, monkeypatch):
+    model, df = forecaster(), frame(80)
+    result = model.backtest(df, windows=3, refit=True, directory=tmp_path)
+    assert len(list(tmp_path.glob("origin_*"))) == 3
+    cutoffs = result.forecasts["cutoff"].unique()
+    for window, cutoff in enumerate(cutoffs):
+        last = model.fit(df[df["timestamp"] <= cutoff]).predict()
+        found = result.forecasts[result.forecasts["cutoff"] == cutoff]
+        np.testing.assert_allclose(found[LEVELS], last[LEVELS], rtol=1e-5, err_msg=str(window))
+    monkeypatch.setattr(S5Forecaster, "fit", None)
+    again = forecaster().backtest(df, windows=3, refit=True, directory=tmp_path)
+    pd.testing.assert_frame_equal(again.forecasts, result.forecasts)

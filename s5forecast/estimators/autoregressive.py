@@ -10,7 +10,7 @@ from s5forecast.data.features import default_context_length, default_lags
 from s5forecast.data.frequency import Frequency
 from s5forecast.data.scaling import SCALINGS
 from s5forecast.data.windows import WindowSpec
-from s5forecast.distributions import DISTRIBUTIONS, make_output
+from s5forecast.distributions import AUTO, DISTRIBUTIONS, make_output
 from s5forecast.estimators.autoregressive_network import AutoregressiveNetwork
 from s5forecast.estimators.base import ForecastEstimator, check_positive, checked_cardinality
 from s5forecast.nn import ACTIVATIONS
@@ -32,8 +32,8 @@ class S5AutoregressiveEstimator(ForecastEstimator):
         context_length: steps of history the network sees; chosen from frequency and horizon when not given.
         lags_seq: distances at which earlier values are shown and may be repeated; by frequency when not given.
         scaling: ``"standard"``, ``"last"``, ``"mean"`` or ``"none"``: what normalises a window.
-        distr_output: ``"student_t"``, ``"normal"``, ``"negative_binomial"`` for small counts, GluonTS's
-            ``LaplaceOutput()`` or a ``DistributionOutput`` of your own.
+        distr_output: a key of ``distributions.DISTRIBUTIONS`` that has a likelihood, such as ``"negative_binomial"``
+            for small counts, an output of yours or of GluonTS, or ``"auto"``, which picks one by the training data.
         num_parallel_samples: paths drawn for each series, unless ``predict`` is given another number.
         width, num_layers, state_size: size of the network: features, blocks, states of each block.
         layer: a key of ``ssm.LAYERS`` that has a step mode; layer_kwargs: its further arguments.
@@ -121,7 +121,8 @@ class S5AutoregressiveEstimator(ForecastEstimator):
             num_feat_static_cat=num_feat_static_cat,
             recursive=True,
         )
-        self.output = _with_likelihood(make_output(distr_output))
+        self.automatic = distr_output == AUTO
+        self.output = _with_likelihood(make_output("normal" if self.automatic else distr_output))
         self.cardinality = checked_cardinality(cardinality, num_feat_static_cat)
         self.network_kwargs = {
             "width": width,

@@ -1,5 +1,6 @@
 """What all estimators share: checked data, training, and the predictor."""
 
+import logging
 from abc import abstractmethod
 from collections.abc import Iterable
 from pathlib import Path
@@ -11,6 +12,7 @@ import torch
 from gluonts.core.component import validated
 from gluonts.dataset.common import Dataset
 from gluonts.dataset.stat import calculate_dataset_statistics
+from gluonts.torch.distributions import Output
 from gluonts.torch.model.estimator import PyTorchLightningEstimator, TrainOutput
 from gluonts.torch.model.predictor import PyTorchPredictor
 from gluonts.torch.util import resolve_device
@@ -19,21 +21,29 @@ from gluonts.transform import Identity, Transformation
 from s5forecast.data.joint import read_store
 from s5forecast.data.prior import prior_store
 from s5forecast.data.windows import Batch, LastWindows, TrainingWindows, WindowSpec, WindowStore
+from s5forecast.distributions import OutputChoice, choose_output, make_output
 from s5forecast.estimators.network import ForecastNetwork
 from s5forecast.estimators.predictor import S5Predictor
 from s5forecast.estimators.training import ForecastModule, fit, seeded
 
 # Seeds, signals and Lightning's logging belong to the process: one training at a time.
 _TRAINING = RLock()
+logger = logging.getLogger(__name__)
 
 
 class ForecastEstimator(PyTorchLightningEstimator):
     """A GluonTS estimator that trains a network on windows gathered by index.
 
     A subclass gives :meth:`window_spec` and :meth:`create_network`; its network has ``forward(batch)``,
-    ``loss(batch)``, ``fit_features(windows)`` and
-    ``fit_support(windows)``.
+    ``loss(batch)``, ``fit_features(windows)`` and ``fit_support(windows)``.
+
+    Attributes:
+        output: of the network; one that is ``automatic`` is known after training, as ``auto_output`` with the reason.
     """
+
+    output: Output
+    automatic: bool = False
+    auto_output: OutputChoice | None = None
 
     @validated()
     def __init__(
@@ -83,8 +93,15 @@ class ForecastEstimator(PyTorchLightningEstimator):
         return 0.0
 
     def fit_output(self, store: WindowStore, from_predictor: PyTorchPredictor | None) -> None:
-        """Before the network is made: what of its output is taken from the training data."""
-        return
+        """For ``distr_output="auto"``: take the output of a predictor to start from, else the one the data suggest."""
+        if not self.automatic:
+            return
+        if from_predictor is not None:
+            self.output = from_predictor.network.output
+            return
+        self.auto_output = choose_output([series.target for series in store.series])
+        self.output = make_output(self.auto_output.name)
+        logger.info("distr_output='auto': %r, as %s", *self.auto_output)
 
     @classmethod
     def derive_auto_fields(cls, train_iter: Iterable) -> dict[str, Any]:

@@ -1,6 +1,5 @@
 """S5Estimator: the whole horizon in one pass."""
 
-import logging
 from typing import Any
 
 import torch
@@ -15,7 +14,7 @@ from s5forecast.data.frequency import Frequency
 from s5forecast.data.prior import default_prior_share
 from s5forecast.data.scaling import SCALINGS
 from s5forecast.data.windows import Batch, TrainingWindows, WindowSpec, WindowStore
-from s5forecast.distributions import AUTO, OutputChoice, check_loss, choose_output, is_real, make_output
+from s5forecast.distributions import AUTO, check_loss, is_real, make_output
 from s5forecast.estimators.base import ForecastEstimator, check_positive, checked_cardinality
 from s5forecast.estimators.network import ForecastNetwork, check_support
 from s5forecast.estimators.outputs import Prediction
@@ -24,7 +23,6 @@ from s5forecast.nn import ACTIVATIONS, CategoryEmbedding, Encoder, OutputHead, P
 from s5forecast.ssm import LAYERS
 
 FITTING_WINDOWS = 512
-logger = logging.getLogger(__name__)
 
 
 class DirectNetwork(ForecastNetwork):
@@ -226,7 +224,6 @@ class S5Estimator(ForecastEstimator):
             num_feat_static_cat=num_feat_static_cat,
         )
         self.quantile_levels = list(DECILES) if quantile_levels is None else quantile_levels
-        self.auto_output: OutputChoice | None = None
         self.automatic = distr_output == AUTO
         self.output = make_output("normal" if self.automatic else distr_output, self.quantile_levels)
         self.loss = loss
@@ -259,15 +256,8 @@ class S5Estimator(ForecastEstimator):
         return default_prior_share(int(store.length.sum()))
 
     def fit_output(self, store: WindowStore, from_predictor: PyTorchPredictor | None) -> None:
-        """For ``distr_output="auto"``: take the output of a predictor to start from, else the one the data suggest."""
-        if not self.automatic:
-            return
-        if from_predictor is not None:
-            self.output = from_predictor.network.output
-            return
-        self.auto_output = choose_output([series.target for series in store.series])
-        self.output = make_output(self.auto_output.name, self.quantile_levels)
-        logger.info("distr_output='auto': %r, as %s", *self.auto_output)
+        """As of all estimators; what is picked must go with the loss."""
+        super().fit_output(store, from_predictor)
         check_loss(self.loss, self.output)
 
     def create_network(self) -> DirectNetwork:

@@ -80,8 +80,9 @@ def backtest(
     entries, frequency, frame = _read(data, freq, columns or roles_of(model))
     origins = last_windows(entries, prediction_length, windows, step)
     name = name_of(model) if name is None else name
-    adapted = as_model(model, frame, columns or roles_of(model), frequency, prediction_length)
+    adapted = as_model(model, frame, columns or roles_of(model), frequency, prediction_length, bool(refit))
     asked = adapted.columns(quantile_levels)
+    adapted.check(origins, asked)
     run = Run(adapted, asked, samples, int(refit), n_jobs, progress, name)
     description = {
         "name": name,
@@ -98,7 +99,7 @@ def backtest(
     )
     forecasts = _frame(cuts, frequency, values, asked)
     index = pd.MultiIndex.from_frame(forecasts[WINDOW].iloc[::prediction_length])
-    return Backtest(
+    result = Backtest(
         name,
         forecasts,
         pd.Series([window.seasonal_error(season) for window in cuts], index, name="seasonal_error"),
@@ -107,6 +108,7 @@ def backtest(
         sum(result.fit_seconds for result in results) if adapted.trains else None,
         pd.Series([w.squared_seasonal_error(season) for w in cuts], index, name="squared_seasonal_error"),
     )
+    return adapted.finished(result, origins[0])
 
 
 def check_backtest(

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
+from copy import copy
+from dataclasses import replace
 from itertools import groupby
 from typing import Any
 
@@ -16,6 +18,7 @@ from s5forecast.data.frames import Columns, FrameSeries
 from s5forecast.data.frequency import Frequency
 from s5forecast.evaluation.baselines import BASELINES
 from s5forecast.evaluation.metrics import quantile_columns, sample_columns
+from s5forecast.evaluation.result import Backtest
 from s5forecast.evaluation.windows import Window
 from s5forecast.levels import level_name
 
@@ -42,6 +45,13 @@ class Model(ABC):
     def columns(self, quantile_levels: Sequence[float]) -> list[str]:
         """The mean and the quantiles to ask for."""
         return ["mean", *map(level_name, quantile_levels)]
+
+    def check(self, origins: Sequence[Sequence[Window]], columns: list[str]) -> None:  # noqa: B027, most have nothing
+        """Raise ValueError, before any work, for windows or columns that cannot be forecast."""
+
+    def finished(self, result: Backtest, first: Sequence[Window]) -> Backtest:
+        """The result with what is known only after all windows, the first of each series among them."""
+        return result
 
 
 class PredictorModel(Model):
@@ -81,24 +91,76 @@ class EstimatorModel(Model):
 class ForecasterModel(Model):
     """An `S5Forecaster`, or what is like it: `fit(frame)`, `predict(frame, future, quantile_levels)`.
 
+    A calibrated one is asked for its forecasts as they are; its calibrator then follows all of them in order of time.
+
     Arguments:
         forecaster: it is not changed; a copy is fitted.
         series: of the frame, by item.
         columns: of the frame.
+        frequency: of the frame.
+        refits: whether it is fitted anew as the windows go on.
     """
 
     trains = True
 
-    def __init__(self, forecaster: Any, series: dict[Any, FrameSeries], columns: Columns) -> None:
+    def __init__(
+        self,
+        forecaster: Any,
+        series: dict[Any, FrameSeries],
+        columns: Columns,
+        frequency: Frequency | None,
+        refits: bool = False,
+    ) -> None:
         self.forecaster, self.series, self.roles = forecaster, series, columns
+        self.frequency, self.refits = frequency, refits
+
+    def check(self, origins: Sequence[Sequence[Window]], columns: list[str]) -> None:
+        """All known columns reach over the windows, and the calibration has the levels asked for."""
+        for window in (window for windows in origins for window in windows):
+            one, ahead = self.series[window.item_id], slice(window.cut, window.cut + window.length)
+            for name, values in zip(self.roles.known, one.known[:, ahead], strict=True):
+                if np.isnan(values).any():
+                    when = one.timestamps[ahead][int(np.isnan(values).argmax())]
+                    raise ValueError(
+                        f"{one.name}: known column {name!r} has no value at {when}, within the windows to forecast; "
+                        "fill it"
+                    )
+        calibrator = self._calibrator(origins[0])
+        levels = sorted(float(column) for column in columns if column != "mean")
+        if calibrator is not None and levels != list(calibrator.levels_):
+            raise ValueError(f"the forecaster is calibrated at the levels {calibrator.levels_}, asked for are {levels}")
 
     def fit(self, windows: Sequence[Window]) -> ForecasterModel:
         """A copy fitted to the past of each series; the forecaster itself where it has seen nothing later."""
-        fitted = self.forecaster
-        until = getattr(fitted, "trained_until_", None)
-        if until is None or any(_naive(window.timestamps(None)[0]) < until for window in windows):
-            fitted = clone(self.forecaster).fit(self._frame(windows, 0, past=True))
-        return ForecasterModel(fitted, self.series, self.roles)
+        if self._has_not_seen(windows):
+            fitted = copy(self.forecaster)
+            fitted.__dict__.pop("calibrator_", None)
+        else:
+            fitted = clone(self.forecaster)
+            if self.frequency is not None and "freq" in fitted.get_params():
+                fitted.set_params(freq=self.frequency.alias)
+            fitted.fit(self._frame(windows, 0, past=True))
+        return ForecasterModel(fitted, self.series, self.roles, self.frequency, self.refits)
+
+    def finished(self, result: Backtest, first: Sequence[Window]) -> Backtest:
+        """Calibrated, and with the time that fitting took, where the forecaster was used as it is."""
+        if not self._has_not_seen(first):
+            return result
+        calibrator = self._calibrator(first)
+        forecasts = result.forecasts if calibrator is None else calibrator.transform(result.forecasts)
+        seconds = getattr(self.forecaster, "fit_seconds_", result.fit_seconds)
+        return replace(result, forecasts=forecasts, fit_seconds=seconds)
+
+    def _has_not_seen(self, windows: Sequence[Window]) -> bool:
+        """Whether it is fitted and calibrated on nothing later than the past of these windows."""
+        names = ("trained_until_", "calibrated_until_")
+        seen = [getattr(self.forecaster, name) for name in names if hasattr(self.forecaster, name)]
+        if self.refits or not seen:
+            return False
+        return all(max(seen) <= _naive(window.timestamps(None)[0]) for window in windows)
+
+    def _calibrator(self, first: Sequence[Window]) -> Any:
+        return getattr(self.forecaster, "calibrator_", None) if self._has_not_seen(first) else None
 
     def values(self, windows: Sequence[Window], columns: list[str], samples: bool) -> Iterator[np.ndarray]:
         """Of the windows of one origin at a time, as a frame holds a series once."""
@@ -169,7 +231,9 @@ class ForecastsModel(Model):
             yield table.to_numpy(dtype=float)[found].T
 
 
-def as_model(model: Any, frame: FRAME | None, columns: Columns, frequency: Frequency | None, length: int) -> Model:
+def as_model(
+    model: Any, frame: FRAME | None, columns: Columns, frequency: Frequency | None, length: int, refits: bool = False
+) -> Model:
     """The model of a name in `BASELINES`, a predictor, an estimator, a forecaster or a frame of forecasts."""
     if isinstance(model, str):
         return PredictorModel(choose(BASELINES, model, "baseline")(prediction_length=length))
@@ -183,7 +247,7 @@ def as_model(model: Any, frame: FRAME | None, columns: Columns, frequency: Frequ
         if model.prediction_length != length:
             raise ValueError(f"{type(model).__name__} forecasts {model.prediction_length} steps, not {length}")
         series = {str(number) if one.item_id is None else one.item_id: one for number, one in enumerate(frame[0])}
-        return ForecasterModel(model, series, columns)
+        return ForecasterModel(model, series, columns, frequency, refits)
     if hasattr(model, "predict"):
         return PredictorModel(model)
     raise ValueError(

@@ -44,7 +44,7 @@ def report(
     Arguments:
         backtests: one backtest, several of the same windows, or a comparison (whatever has `backtests`,
             `leaderboard()` and `pairwise()`), whose best model comes first. The first is drawn as a fan, the median
-            of the second as a line.
+            of the second, of a comparison that of its `baseline`, as a line.
         path: file to write; None returns the page as a string.
         title: heading of the page.
         history: long frame item_id, timestamp, target that ends before the forecast.
@@ -60,9 +60,10 @@ def report(
     """
     named, table, pairs = _read(backtests)
     first = next(iter(named))
-    second = {name: one.forecasts for name, one in list(named.items())[1:2]}
+    rivals = [name for name in (getattr(backtests, "baseline", None), *named) if name not in (None, first)]
+    second = {name: named[name].forecasts for name in rivals[:1]}
     items = _ranked(named[first])
-    sections = [_leaderboard_section(table, note), "" if pairs is None else _pairwise_section(pairs)]
+    sections = [_leaderboard_section(table, note), "" if pairs is None else _pairwise_section(pairs, list(named))]
     if forecast is not None:
         sections.append(_forecast_section(first, history, forecast, items))
     sections += [
@@ -101,12 +102,12 @@ def _leaderboard_section(table: pd.DataFrame, note: str) -> str:
     return _section("Leaderboard", text, f'<div class="scroll">{leaderboard_table(table)}</div>{extra}')
 
 
-def _pairwise_section(pairs: pd.DataFrame) -> str:
+def _pairwise_section(pairs: pd.DataFrame, names: list[str]) -> str:
     text = (
         "Share of windows in which the model of the row has a lower error than that of the column. A star marks mean "
         "errors that differ with p < 0.05 (Diebold and Mariano's test)."
     )
-    return _section("Who beats whom", text, f'<div class="scroll">{pairwise_table(pairs)}</div>')
+    return _section("Who beats whom", text, f'<div class="scroll">{pairwise_table(pairs, names)}</div>')
 
 
 def _forecast_section(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from html import escape
 
 import numpy as np
@@ -34,13 +34,13 @@ def leaderboard_table(metrics: pd.DataFrame) -> str:
     return f"<table><thead><tr><th>model</th>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table>"
 
 
-def pairwise_table(pairs: pd.DataFrame) -> str:
+def pairwise_table(pairs: pd.DataFrame, names: Sequence[str]) -> str:
     """Of pairs (model, other) with wins and p_value: models in rows, others in columns, shares of windows won."""
-    names = list(dict.fromkeys(pairs.index.get_level_values(0)))
     head = "".join(f"<th>{escape(str(name))}</th>" for name in names)
+    by_pair = dict(pairs.iterrows())
     rows = []
     for model in names:
-        cells = [_wins(pairs.loc[(model, other)]) if other != model else "<td>–</td>" for other in names]
+        cells = [_wins(by_pair[(model, other)]) if other != model else "<td>–</td>" for other in names]
         rows.append(f"<tr><th>{escape(str(model))}</th>{''.join(cells)}</tr>")
     return f"<table><thead><tr><th>wins of … over</th>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table>"
 

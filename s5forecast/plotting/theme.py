@@ -2,8 +2,8 @@
 
 import plotly.graph_objects as go
 
-# Okabe and Ito's palette, the blue lightened for dark pages; from "Color universal design" (2008).
-PALETTE = ("#1b7fc4", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
+# Okabe and Ito's palette, the blue lightened for dark pages; from "Color universal design" (2008); then two of our own.
+PALETTE = ("#1b7fc4", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#8e6bd0", "#8f8f2f")
 DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")
 OBSERVED = "#7d838c"  # also of text: equally far from white and from black
 GRID = "rgba(128, 134, 142, 0.22)"
@@ -11,8 +11,9 @@ FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, s
 
 
 def line_style(number: int, width: float = 2.0) -> dict[str, object]:
-    """Line of the model with this number: colour and dash differ together."""
-    return {"color": PALETTE[number % len(PALETTE)], "dash": DASHES[number % len(DASHES)], "width": width}
+    """Line of the model with this number: colour and dash differ together, and after all colours the dash of each."""
+    turn = number // len(PALETTE)
+    return {"color": PALETTE[number % len(PALETTE)], "dash": DASHES[(number + turn) % len(DASHES)], "width": width}
 
 
 def translucent(color: str, alpha: float) -> str:

@@ -11,7 +11,7 @@ from gluonts.torch.distributions import QuantileOutput as GluonTSQuantileOutput
 from s5forecast import S5AutoregressiveEstimator
 from s5forecast.data.series import read_series
 from s5forecast.data.windows import LastWindows, SeriesStore
-from s5forecast.distributions import DISTRIBUTIONS, StudentTOutput
+from s5forecast.distributions import DISTRIBUTIONS, NegativeBinomialOutput, StudentTOutput
 from s5forecast.distributions.sampling import student_t
 from s5forecast.estimators import autoregressive_network
 
@@ -191,6 +191,16 @@ def test_outputs_of_gluonts(data):
 def test_quantiles_have_no_likelihood(output):
     with pytest.raises(ValueError, match=r"no likelihood.*'student_t'.*'negative_binomial'.*S5Estimator"):
         make(distr_output=output)
+
+
+def test_the_data_pick_the_output(data):
+    model = make(distr_output="auto")
+    predictor = model.train(data)
+    assert model.auto_output.name == "negative_binomial" and isinstance(predictor.output, NegativeBinomialOutput)
+    for forecast in predictor.predict(data):
+        assert (forecast.samples >= 0).all() and (forecast.samples == np.rint(forecast.samples)).all()
+    again = make(distr_output="auto").train_from(predictor, data)
+    assert isinstance(again.output, NegativeBinomialOutput)
 
 
 def test_a_layer_must_have_a_step_mode(data):

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from s5forecast.evaluation import compare
 from s5forecast.evaluation.backtest import Backtest, backtest
 from s5forecast.evaluation.baselines import NaivePredictor, SeasonalNaivePredictor
 from s5forecast.evaluation.report import leaderboard, report
@@ -148,6 +149,16 @@ def test_a_comparison_adds_who_beats_whom_and_begins_with_the_best(backtests):
     assert re.findall(r"<h2>(.*?)</h2>", text)[:2] == ["Leaderboard", "Who beats whom"]
     assert "first &amp; best has a WQL of" in text and "What first &amp; best forecast" in text
     assert "<strong>75 % *</strong>" in text and "<th>skill</th>" in text
+
+
+def test_of_a_real_comparison_the_baseline_is_drawn_and_the_best_comes_first(history):
+    models = {name: name for name in ("seasonal_naive", "drift", "constant", "naive")}
+    result = compare(models, history, 8, windows=6, baseline="drift", metrics=("WQL", "coverage_80"))
+    order = list(result.leaderboard().index)
+    text = report(result)
+    assert f"What {order[0]} forecast" in text and "the median of drift is drawn" in text
+    assert re.findall(r"<tr><th>([a-z_]+)</th><td", text) == order * 2
+    assert re.search(r"<th>wins of … over</th>" + "".join(f"<th>{name}</th>" for name in order), text)
 
 
 def test_one_model_has_every_section(backtests):

@@ -261,6 +261,12 @@ def test_a_forecaster_that_has_not_seen_the_windows_is_used_as_it_is():
     result = backtest(early, data, 3)
     last = data.groupby("item_id")["target"].nth(-4).to_numpy()
     np.testing.assert_allclose(result.forecasts["mean"], (early.level_ + last).repeat(3))
+    twice = backtest(early, data, 3, windows=2, refit=True).forecasts
+    cutoffs = twice["cutoff"].drop_duplicates()
+    levels = [data[data["timestamp"] <= cutoff]["target"].mean() for cutoff in cutoffs]
+    known = data.set_index(["item_id", "timestamp"])["target"]
+    last = known.loc[list(zip(twice["item_id"], twice["cutoff"], strict=True))].to_numpy()
+    np.testing.assert_allclose(twice["mean"], twice["cutoff"].map(dict(zip(cutoffs, levels, strict=True))) + last)
 
 
 def test_forecasts_made_elsewhere():

@@ -10,6 +10,7 @@ from s5forecast.plotting.evaluation import (
     plot_pit,
     plot_score_over_time,
 )
+from s5forecast.plotting.theme import line_style
 
 
 def frame(spread=1.0):
@@ -76,3 +77,9 @@ def test_score_over_time():
     assert list(figure.data[0].y) == [1, 2, 3] and len(figure.data[0].x) == 3
     with pytest.raises(ValueError, match="no metric 'QL'"):
         plot_score_over_time({"a": scores}, metrics=("QL",))
+
+
+def test_lines_of_many_models_differ():
+    styles = [(style["color"], style["dash"]) for style in map(line_style, range(12))]
+    assert len(set(styles)) == 12
+    assert len({color for color, _ in styles[:8]}) == 8 and len({dash for _, dash in styles[:6]}) == 6
