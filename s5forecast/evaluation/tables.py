@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from html import escape
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -34,7 +35,7 @@ def leaderboard_table(metrics: pd.DataFrame) -> str:
     return f"<table><thead><tr><th>model</th>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table>"
 
 
-def pairwise_table(pairs: pd.DataFrame, names: Sequence[str]) -> str:
+def pairwise_table(pairs: pd.DataFrame, names: Sequence[Any]) -> str:
     """Of pairs (model, other) with wins and p_value: models in rows, others in columns, shares of windows won."""
     head = "".join(f"<th>{escape(str(name))}</th>" for name in names)
     by_pair = dict(pairs.iterrows())
