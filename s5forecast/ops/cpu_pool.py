@@ -6,7 +6,7 @@ Numba's own parallel loops are not used: they do not survive a fork, nor calls f
 import os
 import threading
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 
 import torch
 
@@ -24,7 +24,10 @@ def threads_for(states: int) -> int:
 def in_parallel(tasks: Sequence[Callable[[], None]]) -> None:
     """Runs the first task here and the others in the pool, and waits for all."""
     futures = [_executor().submit(task) for task in tasks[1:]]
-    tasks[0]()
+    try:
+        tasks[0]()
+    finally:
+        wait(futures)  # they write into memory that the caller may give up
     for future in futures:
         future.result()
 

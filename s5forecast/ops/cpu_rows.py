@@ -10,6 +10,7 @@ with all others.
 
 import operator
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +44,18 @@ def kernel(function: Callable[..., Any]) -> Callable[..., Any]:
         return numba.njit(**OPTIONS)(function)
     # Left alone, Numba only notices changes in the file of the kernel itself.
     compiled._cache._cache_file._source_stamp = sources()
+    compiled._cache.save_overload = _if_possible(compiled._cache.save_overload)
     return compiled
+
+
+def _if_possible(save: Callable[..., None]) -> Callable[..., None]:
+    """A disk that has become full or read-only costs the time of the next compilation, not this call."""
+
+    def attempt(*arguments: Any) -> None:
+        with suppress(OSError):
+            save(*arguments)
+
+    return attempt
 
 
 def sources() -> tuple[tuple[str, float, int], ...]:

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from s5forecast.ops.scan import HAS_NUMBA, one_by_one
+from s5forecast.ops.scan import HAS_NUMBA, check_method, check_shape, one_by_one, refuse_forward_mode
 
 
 def fuses(backend: str, *tensors: Tensor | None) -> bool:
@@ -59,22 +59,46 @@ def mimo_scan(
     runs it in a loop.
 
     Raises:
-        ValueError: if shapes do not fit.
+        ValueError: if shapes or types do not fit, or the method is unknown.
+        NotImplementedError: for forward-mode derivatives.
 
     References:
         Simplified State Space Layers for Sequence Modeling, Smith, Warrington, Linderman, 2023.
     """
-    if u.ndim != 3 or u.shape[2] != D.shape[0]:
-        raise ValueError(f"'u' has shape {list(u.shape)}, expected [B, T, {D.shape[0]}].")
-    if dt is not None and dt.shape != u.shape[:2]:
-        raise ValueError(f"'dt' has shape {list(dt.shape)}, expected {list(u.shape[:2])}.")
-    state = (u.shape[0], *Lambda.shape)
-    if initial_state is not None and tuple(initial_state.shape) != state:
-        raise ValueError(f"'initial_state' has shape {list(initial_state.shape)}, expected {list(state)}.")
     arguments = Lambda, step, dt, B, C, D, u, initial_state
+    refuse_forward_mode(*arguments)
+    _check_inputs(*arguments)
+    check_method(method)
     keep = torch.is_grad_enabled() and any(v is not None and v.requires_grad for v in arguments)
     y, last, _ = _mimo_scan(*arguments, method, reverse, keep)
     return y, last
+
+
+def _check_inputs(
+    Lambda: Tensor,
+    step: Tensor,
+    dt: Tensor | None,
+    B: Tensor,
+    C: Tensor,
+    D: Tensor,
+    u: Tensor,
+    initial_state: Tensor | None,
+) -> None:
+    """The kernels take what they are given for granted: it has to fit."""
+    N, H = step.numel(), D.numel()
+    if u.ndim != 3 or u.shape[2] != H:
+        raise ValueError(f"'u' has shape {list(u.shape)}, expected [B, T, {H}].")
+    check_shape("Lambda", Lambda, (2, N))
+    check_shape("step", step, (N,))
+    check_shape("B", B, (2 * N, H))
+    check_shape("C", C, (H, 2 * N))
+    check_shape("D", D, (H,))
+    if dt is not None:
+        check_shape("dt", dt, tuple(u.shape[:2]))
+    if initial_state is not None:
+        check_shape("initial_state", initial_state, (u.shape[0], 2, N))
+    if not fuses("cpu", Lambda, step, dt, B, C, D, u, initial_state):
+        raise ValueError("mimo_scan takes tensors on the CPU, float32 all or float64 all, and no autocast; see fuses")
 
 
 @torch.library.custom_op("s5forecast::mimo_scan", mutates_args=())

@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
+from torch.autograd import forward_ad
 
 from s5forecast.ops.discretization import DISCRETIZATIONS
 from s5forecast.ops.naive import multiply
@@ -72,10 +73,12 @@ def linear_scan(
 
     Raises:
         ValueError: if shapes do not fit, or the backend is unknown or does not run on the device of `b`.
+        NotImplementedError: for forward-mode derivatives.
 
     References:
         Simplified State Space Layers for Sequence Modeling, Smith, Warrington, Linderman, 2023.
     """
+    refuse_forward_mode(a, b, initial_state)
     _check_inputs("b", b, initial_state)
     if a.shape != b.shape[2:] and a.shape != b.shape:
         raise ValueError(f"'a' has shape {_shape(a)}, expected {list(b.shape[2:])} or {_shape(b)} as 'b' has.")
@@ -120,13 +123,13 @@ def ssm_scan(
     References:
         Simplified State Space Layers for Sequence Modeling, Smith, Warrington, Linderman, 2023.
     """
+    refuse_forward_mode(Lambda, step, dt, Bu, initial_state)
     _check_inputs("Bu", Bu, initial_state)
-    _check_shape("Lambda", Lambda, tuple(Bu.shape[2:]))
-    _check_shape("step", step, (Bu.shape[3],))
+    check_shape("Lambda", Lambda, tuple(Bu.shape[2:]))
+    check_shape("step", step, (Bu.shape[3],))
     if dt is not None:
-        _check_shape("dt", dt, tuple(Bu.shape[:2]))
-    if method not in DISCRETIZATIONS:
-        raise ValueError(f"'method' is {method!r}, expected one of {', '.join(DISCRETIZATIONS)}.")
+        check_shape("dt", dt, tuple(Bu.shape[:2]))
+    check_method(method)
     (Lambda, step, dt, Bu, initial_state), dtype = _promote(Lambda, step, dt, Bu, initial_state)
     backend = _choose(backend, Bu)
     if method in BACKENDS[backend].methods:
@@ -140,12 +143,27 @@ def _check_inputs(name: str, b: Tensor, initial_state: Tensor | None) -> None:
     if b.ndim != 4 or b.shape[2] != 2:
         raise ValueError(f"'{name}' has shape {_shape(b)}, expected [B, T, 2, N].")
     if initial_state is not None:
-        _check_shape("initial_state", initial_state, (b.shape[0], 2, b.shape[3]))
+        check_shape("initial_state", initial_state, (b.shape[0], 2, b.shape[3]))
 
 
-def _check_shape(name: str, tensor: Tensor, shape: tuple[int, ...]) -> None:
+def check_shape(name: str, tensor: Tensor, shape: tuple[int, ...]) -> None:
+    """Raise ValueError, naming the argument, unless it has the shape."""
     if tuple(tensor.shape) != shape:
         raise ValueError(f"'{name}' has shape {_shape(tensor)}, expected {list(shape)}.")
+
+
+def check_method(method: str) -> None:
+    """Raise ValueError, listing the names, for an unknown discretisation."""
+    if method not in DISCRETIZATIONS:
+        raise ValueError(f"'method' is {method!r}, expected one of {', '.join(DISCRETIZATIONS)}.")
+
+
+def refuse_forward_mode(*tensors: Tensor | None) -> None:
+    """Raise NotImplementedError for a tensor with a tangent: a custom operator would drop it without a word."""
+    if forward_ad._current_level < 0:
+        return
+    if any(v is not None and forward_ad.unpack_dual(v).tangent is not None for v in tensors):
+        raise NotImplementedError("the scans have no forward-mode derivatives; use torch.autograd.grad or backward()")
 
 
 def _shape(tensor: Tensor) -> list[int]:

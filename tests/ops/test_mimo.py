@@ -105,12 +105,27 @@ def test_second_derivatives_are_refused():
         gradient.sum().backward()
 
 
-def test_errors_name_the_argument():
+@pytest.mark.parametrize("k", range(8))
+def test_no_argument_of_another_shape_reaches_the_kernels(k):
+    names = ("Lambda|step|B", "Lambda|step|B", "dt", "B|step", "C|step", "D|u", "u|dt", "initial_state")
     given = inputs(2, 9, 3, 4, True)
-    for k, message in ((2, "'dt' has shape"), (6, "'u' has shape"), (7, "'initial_state' has shape")):
-        wrong = [v[:1, ..., :-1] if i == k else v for i, v in enumerate(given)]
-        with pytest.raises(ValueError, match=message):
-            mimo_scan(*wrong)
+    for wrong in (given[k][..., :-1], given[k][:0]):
+        with pytest.raises(ValueError, match=f"'({names[k]})' has shape"):
+            mimo_scan(*[wrong if i == k else v for i, v in enumerate(given)])
+
+
+def test_errors_name_the_method_and_the_types():
+    given = inputs(2, 9, 3, 4, True)
+    with pytest.raises(ValueError, match="'method' is 'euler', expected one of zoh"):
+        mimo_scan(*given, method="euler")
+    with pytest.raises(ValueError, match="float32 all or float64 all"):
+        mimo_scan(*given[:-2], given[6].half(), given[7])
+
+
+def test_forward_mode_is_refused():
+    given = inputs(2, 9, 3, 4, True)
+    with pytest.raises(NotImplementedError, match="forward-mode"):
+        torch.func.jvp(lambda u: mimo_scan(*given[:6], u, given[7])[0], (given[6],), (given[6],))
 
 
 def test_what_is_fused():

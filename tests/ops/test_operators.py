@@ -164,6 +164,10 @@ def test_fork(inputs, many_parts):
     assert torch.equal(ssm_scan(*inputs), expected)
 
 
+def shifted(x):
+    return x + 1
+
+
 def test_no_writable_cache(monkeypatch):
     from s5forecast.ops import cpu_rows
 
@@ -176,6 +180,28 @@ def test_no_writable_cache(monkeypatch):
 
     monkeypatch.setattr(cpu_rows.numba, "njit", refuse)
     assert cpu_rows.kernel(lambda x: x + 1)(1) == 2
+
+
+def test_a_cache_that_cannot_be_written_any_more(monkeypatch):
+    from s5forecast.ops import cpu_rows
+
+    def full(*arguments):
+        raise OSError("no space left on device")
+
+    compiled = cpu_rows.numba.njit(cache=True, **cpu_rows.OPTIONS)(shifted)
+    monkeypatch.setattr(type(compiled._cache), "save_overload", full)
+    assert cpu_rows.kernel(shifted)(1) == 2
+
+
+@pytest.mark.parametrize("scan", ["linear_scan", "ssm_scan"])
+def test_forward_mode_is_refused(scan):
+    b = torch.ones(1, 3, 2, 2)
+    scans = {
+        "linear_scan": lambda b: linear_scan(torch.ones(2, 2), b),
+        "ssm_scan": lambda b: ssm_scan(-torch.ones(2, 2), torch.ones(2), None, b),
+    }
+    with pytest.raises(NotImplementedError, match="forward-mode"):
+        torch.func.jvp(scans[scan], (b,), (b,))
 
 
 def test_the_cache_notices_changes_in_any_file_of_the_kernels(tmp_path, monkeypatch):
