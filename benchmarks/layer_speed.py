@@ -113,7 +113,7 @@ def training(device: str) -> None:
             candidates["JAX"] = jax_layer(u.detach().numpy())
         else:
             candidates["associative_scan"] = trained(torch.compile(AssociativeScan().to(device)), u)
-        times = medians(candidates, seconds=8, rounds=3)
+        times = medians(candidates, seconds=20, rounds=7)
         ratios = {f"{name} / S5": times[name] / times["S5"] for name in times if name not in ("S5", "S5 irregular")}
         irregular = {
             "S5 irregular / regular": times["S5 irregular"] / times["S5"],
