@@ -23,7 +23,7 @@ def run(path, folder, short):
     for cell in notebook.cells:
         for long, shorter in SHORTER.items() if short else ():
             cell.source = cell.source.replace(long, shorter)
-    NotebookClient(notebook, timeout=900, resources={"metadata": {"path": str(folder)}}).execute()
+    NotebookClient(notebook, timeout=2400, resources={"metadata": {"path": str(folder)}}).execute()
     return notebook
 
 
