@@ -156,19 +156,12 @@ class S5Forecaster(BaseEstimator):
         check_levels(levels)
         series = self._histories(df)
         entries = to_entries(series, self.frequency_, self.statics_, self._future(future, series))
-        if not hasattr(self, "calibrator_"):
-            mean, quantiles = self.predictor_.predict_quantiles(entries, levels)
-            return to_frame(series, self._columns, self.frequency_, mean, quantiles, levels)
-        calibrated = self.calibrator_.levels_
-        if not set(levels) <= set(calibrated):
-            raise ValueError(f"the forecaster is calibrated at the levels {calibrated} alone, asked for are {levels}")
-        mean, quantiles = self.predictor_.predict_quantiles(entries, calibrated)
-        frame = to_frame(series, self._columns, self.frequency_, mean, quantiles, calibrated)
-        names = {self.item_id: "item_id", self.timestamp: "timestamp"}
-        values = self.calibrator_.transform(frame.rename(columns=names))
-        asked = [level_name(level) for level in levels]
-        keys = frame.columns[: -len(calibrated)].tolist()
-        return frame.assign(**values[asked])[[*keys, *asked]]
+        known = self.calibrator_.levels_ if hasattr(self, "calibrator_") else levels
+        if not set(levels) <= set(known):
+            raise ValueError(f"the forecaster is calibrated at the levels {known} alone, asked for are {levels}")
+        mean, quantiles = self.predictor_.predict_quantiles(entries, known)
+        frame = to_frame(series, self._columns, self.frequency_, mean, quantiles, known)
+        return self._calibrated(frame, levels) if hasattr(self, "calibrator_") else frame
 
     def calibrate(
         self, df: pd.DataFrame, windows: int, step: int | None = None, method: str = "adaptive", **options: Any
@@ -357,6 +350,14 @@ class S5Forecaster(BaseEstimator):
         self.trained_until_ = max(_moment(one) for one in [*series, *(validation or [])])
         self.fit_seconds_ = perf_counter() - began
         return self
+
+    def _calibrated(self, frame: pd.DataFrame, levels: list[float]) -> pd.DataFrame:
+        """A forecast at all levels of the calibrator, corrected, with the quantiles asked for."""
+        names = {self.item_id: "item_id", self.timestamp: "timestamp"}
+        values = self.calibrator_.transform(frame.rename(columns=names))
+        asked = [level_name(level) for level in levels]
+        keys = frame.columns[: -len(self.calibrator_.levels_)].tolist()
+        return frame.assign(**values[asked])[[*keys, *asked]]
 
     def _forget_calibration(self) -> None:
         for name in ("calibrator_", "calibrated_until_"):

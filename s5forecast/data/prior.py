@@ -32,8 +32,9 @@ def prior_store(store: WindowStore, rng: np.random.Generator) -> SeriesStore:
 def _like(model: Series, values: np.ndarray, store: WindowStore) -> Series:
     """Mean and spread of the ``model``, and its time from the first step on."""
     steps = len(values) + store.spec.prediction_length
-    spread = np.nanstd(model.target) or 1.0
-    values = (values - values.mean()) / max(float(values.std()), 1e-6) * spread + np.nanmean(model.target)
+    target = model.target.astype(np.float64)
+    values = (values - values.mean()) / max(float(values.std()), 1e-6)
+    values = np.nanmean(target) + (np.nanstd(target) or 1.0) * values
     return model._replace(
         item_id=None,
         info=None,

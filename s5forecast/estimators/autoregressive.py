@@ -31,7 +31,7 @@ class S5AutoregressiveEstimator(ForecastEstimator):
         prediction_length: steps to forecast.
         context_length: steps of history the network sees; chosen from frequency and horizon when not given.
         lags_seq: distances at which earlier values are shown and may be repeated; by frequency when not given.
-        scaling: ``"standard"``, ``"last"``, ``"mean"`` or ``"none"``: what normalises a window.
+        scaling: ``"standard"``, ``"last"``, ``"mean"``, ``"increments"`` or ``"none"``: what normalises a window.
         distr_output: a key of ``distributions.DISTRIBUTIONS`` that has a likelihood, such as ``"negative_binomial"``
             for small counts, an output of yours or of GluonTS, or ``"auto"``, which picks one by the training data.
         num_parallel_samples: paths drawn for each series, unless ``predict`` is given another number.

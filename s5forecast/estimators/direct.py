@@ -124,8 +124,9 @@ class S5Estimator(ForecastEstimator):
         prediction_length: steps to forecast.
         context_length: steps of history the network sees; chosen from frequency and horizon when not given.
         lags_seq: distances at which earlier values are shown and may be repeated; by frequency when not given.
-        scaling: ``"standard"``, ``"last"``, ``"mean"`` or ``"none"``: what normalises a window.
-        patch_length: neighbouring steps that the encoder sees as one; chosen from the context when not given.
+        scaling: ``"standard"``, ``"last"``, ``"mean"``, ``"increments"`` or ``"none"``: what normalises a window.
+        patch_length: neighbouring steps that the encoder sees as one; chosen from the context when not given. The
+            context is rounded up to whole patches.
         distr_output: a key of ``distributions.DISTRIBUTIONS``, an output of yours or of GluonTS, or ``"auto"``, which
             picks one by the training data (``distributions.choose_output``), logs it and keeps it as ``auto_output``.
         quantile_levels: of the quantile output and the quantile loss, which are trained at the deciles too.
