@@ -43,7 +43,7 @@ def linear_scan(a: Tensor, b: Tensor, initial_state: Tensor | None, reverse: boo
     def run(state: Array, product: Array, part: Part) -> None:
         scan_forward(*arrays, state, product, a.ndim == 4, reverse, part)
 
-    share(run, _state(initial_state, b), b.shape)
+    share(run, start(initial_state, b, b.shape[-1]).numpy(), b.shape)
     return x
 
 
@@ -65,9 +65,9 @@ def linear_scan_backward(
     per_step = a.ndim == 4
     db = torch.empty(x.shape, dtype=x.dtype)
     da = torch.empty(a.shape if per_step else (0,), dtype=a.dtype)
-    arrays = array(grad), array(x), _state(initial_state, x), array(a).reshape(-1)
+    arrays = array(grad), array(x), start(initial_state, x, x.shape[-1]).numpy(), array(a).reshape(-1)
     gradients = da.numpy().reshape(-1), db.numpy()
-    state, totals = _state(None, x), Totals(2, x.shape[-1])
+    state, totals = start(None, x, x.shape[-1]).numpy(), Totals(2, x.shape[-1])
 
     def run(state: Array, product: Array, part: Part) -> None:
         total = totals.part(part)
@@ -107,7 +107,7 @@ def ssm_scan(
     def run(state: Array, product: Array, part: Part) -> None:
         ssm_forward(*arrays, rows(state, 1), rows(product, 1), *flags, part)
 
-    share(run, _state(initial_state, Bu), Bu.shape)
+    share(run, start(initial_state, Bu, Bu.shape[-1]).numpy(), Bu.shape)
     return x
 
 
@@ -143,7 +143,7 @@ def ssm_scan_backward(
     arrays = (
         rows(array(grad)),
         rows(array(x)),
-        rows(_state(initial_state, x), 1),
+        rows(start(initial_state, x, x.shape[-1]).numpy(), 1),
         array(Lambda),
         array(inverse(Lambda)),
         array(step),
@@ -152,7 +152,7 @@ def ssm_scan_backward(
     )
     gradients = rows(dBu.numpy()), ddt.numpy().reshape(-1)
     flags = x.shape[1], METHODS[method], dt is not None, reverse
-    state, totals = _state(None, x), Totals(3, x.shape[-1])
+    state, totals = start(None, x, x.shape[-1]).numpy(), Totals(3, x.shape[-1])
 
     def run(state: Array, product: Array, part: Part) -> None:
         ssm_backward(*arrays, *gradients, totals.part(part), rows(state, 1), rows(product, 1), *flags, part)
@@ -183,12 +183,11 @@ def rows(values: Array, axes: int = 2) -> Array:
     return values.reshape(prod(values.shape[:axes]), prod(values.shape[axes:]))
 
 
-def _state(initial_state: Tensor | None, like: Tensor) -> Array:
-    """A copy, which the kernels may overwrite."""
-    batch, _, _, states = like.shape
+def start(initial_state: Tensor | None, like: Tensor, states: int) -> Tensor:
+    """`[B, 2, N]`, zero for None: a copy, which the kernels may overwrite."""
     if initial_state is None:
-        return like.new_zeros(batch, 2, states).numpy()
-    return initial_state.detach().clone(memory_format=torch.contiguous_format).numpy()
+        return like.new_zeros(like.shape[0], 2, states)
+    return initial_state.detach().clone(memory_format=torch.contiguous_format)
 
 
 class Totals:

@@ -183,7 +183,7 @@ def mimo_scan(
     x = torch.empty(shape if keep else (0, 0, 2, planes // 2), dtype=u.dtype)
     arrays = [cpu.array(v) for v in (Lambda, cpu.inverse(Lambda), step, cpu.steps(dt, u), B.t(), C.t(), D)]
     arrays += [cpu.rows(v) for v in (cpu.array(u), y.numpy(), x.numpy())]
-    flags, state = (length, cpu.METHODS[method], dt is not None, reverse), _state(initial_state, u, planes)
+    flags, state = (length, cpu.METHODS[method], dt is not None, reverse), cpu.start(initial_state, u, planes // 2)
 
     def run(state: Array, product: Array, part: Part) -> None:
         scratch = torch.empty(2 * TILE, planes, dtype=u.dtype).numpy()
@@ -220,11 +220,13 @@ def mimo_scan_backward(
     """
     length, width, planes = u.shape[1], u.shape[2], B.shape[0]
     du, ddt = torch.empty(u.shape, dtype=u.dtype), torch.empty((0, 0) if dt is None else dt.shape, dtype=u.dtype)
-    arrays = [cpu.rows(cpu.array(v), axes) for v, axes in ((grad, 2), (x, 2), (_state(initial_state, u, planes), 1))]
+    arrays = [
+        cpu.rows(cpu.array(v), axes) for v, axes in ((grad, 2), (x, 2), (cpu.start(initial_state, u, planes // 2), 1))
+    ]
     arrays += [cpu.array(v) for v in (Lambda, cpu.inverse(Lambda), step, cpu.steps(dt, u), B, B.t(), C, D)]
     arrays += [cpu.rows(cpu.array(u)), cpu.rows(du.numpy()), ddt.numpy().reshape(-1)]
     shapes = (planes, width), (width, planes), (1, width)
-    flags, state = (length, cpu.METHODS[method], dt is not None, reverse), _state(grad_last, u, planes)
+    flags, state = (length, cpu.METHODS[method], dt is not None, reverse), cpu.start(grad_last, u, planes // 2)
     totals = [cpu.Totals(3, planes // 2), *(cpu.Totals(*shape) for shape in shapes)]
 
     def run(state: Array, product: Array, part: Part) -> None:
@@ -236,10 +238,3 @@ def mimo_scan_backward(
     cpu.share(run, state.numpy(), x.shape, width)
     total, dB, dC, dD = (total.sum(u.dtype) for total in totals)
     return total[:2].clone(), total[2].clone(), ddt, dB, dC, dD[0].clone(), du, state
-
-
-def _state(state: Tensor | None, like: Tensor, planes: int) -> Tensor:
-    """A copy, which the kernels may overwrite."""
-    if state is None:
-        return like.new_zeros(like.shape[0], 2, planes // 2)
-    return state.detach().clone(memory_format=torch.contiguous_format)

@@ -226,9 +226,10 @@ class S5(StateSpaceLayer):
         C = self._output_matrix(self.C_tilde)
         y, last = mimo_scan(*system, dt, B, C, self.D, u, state, method=self.discretization)
         if self.C_tilde_backward is not None:
-            dt, C = None if dt is None else _time_until_next(dt), self._output_matrix(self.C_tilde_backward)
-            nothing = torch.zeros_like(self.D)
-            y_backward, _ = mimo_scan(*system, dt, B, C, nothing, u, method=self.discretization, reverse=True)
+            # Projecting the input once more costs less than keeping it for both directions.
+            C_backward, D = self._output_matrix(self.C_tilde_backward), torch.zeros_like(self.D)
+            dt_next = None if dt is None else _time_until_next(dt)
+            y_backward, _ = mimo_scan(*system, dt_next, B, C_backward, D, u, method=self.discretization, reverse=True)
             y = y + y_backward
         return y, last
 
