@@ -19,7 +19,16 @@ from s5forecast.estimators.base import ForecastEstimator, check_positive, checke
 from s5forecast.estimators.network import ForecastNetwork, check_support
 from s5forecast.estimators.outputs import Prediction
 from s5forecast.levels import DECILES
-from s5forecast.nn import ACTIVATIONS, CategoryEmbedding, Encoder, OutputHead, Patching, SeasonalSkip, Standardization
+from s5forecast.nn import (
+    ACTIVATIONS,
+    CategoryEmbedding,
+    Encoder,
+    LinearPath,
+    OutputHead,
+    Patching,
+    SeasonalSkip,
+    Standardization,
+)
 from s5forecast.ssm import LAYERS
 
 FITTING_WINDOWS = 512
@@ -30,7 +39,7 @@ class DirectNetwork(ForecastNetwork):
 
     Each step shows the normalised value, whether it was observed, values at the lags, the calendar, covariates
     and its distance into the horizon; static features are added to all steps. The head corrects a convex
-    combination of the lagged values.
+    combination of the lagged values, to which a linear map of the context is added.
     """
 
     counts: Tensor
@@ -67,6 +76,7 @@ class DirectNetwork(ForecastNetwork):
             width, num_layers, layer=layer, layer_kwargs=layer_kwargs, activation=activation, dropout=dropout
         )
         self.skip = SeasonalSkip(width, len(spec.lags))
+        self.linear = LinearPath(spec.context_length, spec.prediction_length)
         self.head = OutputHead(width, output)
 
     @torch.no_grad()
@@ -84,11 +94,10 @@ class DirectNetwork(ForecastNetwork):
 
     def forward(self, batch: Batch, num_samples: int | None = None) -> Prediction:
         """The output's arguments ``[B, H, ...]`` and where they are to be put; no samples are drawn."""
-        horizon = slice(self.spec.context_length, None)
+        L, H = self.spec.context_length, self.spec.prediction_length
         h, _ = self.encoder(self._inputs(batch))
-        h = self.patching.split(h[:, self.spec.context_length // self.patching.length :])
-        h = h[:, : self.spec.prediction_length]
-        offset = self.skip(h, batch.lags[:, horizon], batch.lag_mask[:, horizon])
+        h = self.patching.split(h[:, L // self.patching.length :])[:, :H]
+        offset = self.skip(h, batch.lags[:, L:], batch.lag_mask[:, L:]) + self.linear(batch.values[:, :L])
         if is_real(self.output):
             return Prediction(self.output, self.head(h), batch.loc, batch.scale, offset, self.counts & batch.counts)
         share = (batch.loc + batch.scale * offset) / batch.level

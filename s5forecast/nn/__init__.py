@@ -6,6 +6,7 @@ from s5forecast.nn.encoder import Encoder
 from s5forecast.nn.gaussianization import Gaussianization
 from s5forecast.nn.heads import OutputHead, SeasonalSkip
 from s5forecast.nn.joint_head import JointHead
+from s5forecast.nn.linear_path import LinearPath
 from s5forecast.nn.patching import Patching
 from s5forecast.nn.standardization import Standardization
 
@@ -16,6 +17,7 @@ __all__ = [
     "Encoder",
     "Gaussianization",
     "JointHead",
+    "LinearPath",
     "OutputHead",
     "Patching",
     "SeasonalSkip",

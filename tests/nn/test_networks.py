@@ -11,6 +11,7 @@ from s5forecast.nn import (
     Block,
     CategoryEmbedding,
     Encoder,
+    LinearPath,
     OutputHead,
     Patching,
     SeasonalSkip,
@@ -99,6 +100,16 @@ def test_standardization():
     assert z[:, 0].mean().abs() < 1e-6 and z[:, 0].square().mean().item() == pytest.approx(1)
     assert (z[:2, 1] == 0).all() and z[:, 3:].tolist() == [[1, 1, 0], [1, 1, 0], [1, 0, 0]]
     assert layer(torch.full((1, 3), 1e9))[0, 0] == 10
+
+
+def test_the_linear_path_begins_at_zero_and_can_be_any_map_of_its_rank():
+    torch.manual_seed(0)
+    values, path = torch.randn(5, 20), LinearPath(20, 7, rank=3)
+    assert (path(values) == 0).all()
+    torch.nn.init.normal_(path.horizon.weight)
+    matrix = path.horizon.weight @ path.context.weight
+    assert torch.linalg.matrix_rank(matrix) == 3
+    assert torch.allclose(path(values), values @ matrix.T, atol=1e-5)
 
 
 def test_seasonal_skip_is_a_convex_combination_of_what_is_observed():
