@@ -68,17 +68,30 @@ def rows(name: str, calibration: pd.DataFrame, test: pd.DataFrame) -> list[dict]
                     "width_before": before["width"],
                     "width_after": after["width"],
                     "width_ratio_at_equal_coverage": after["width"] / equal,
+                    "score_ratio": after["score"] / before["score"],
+                    "series_gap_before": before["series_gap"],
+                    "series_gap_after": after["series_gap"],
                 }
             )
     return found
 
 
 def interval(frame: pd.DataFrame, lower: float) -> dict[str, float]:
-    """Share of the target inside a central interval, and its mean width in units of each series."""
+    """Coverage of a central interval, its mean width and interval score in units of each series, its gap by series.
+
+    The gap is the mean over the series of |coverage - nominal|: of all together, one may make up for another.
+    """
     seen = frame[frame["target"].notna()]
-    low, high = seen[str(lower)], seen[str(round(1 - lower, 10))]
-    inside = (low <= seen["target"]) & (seen["target"] <= high)
-    return {"coverage": inside.mean(), "width": ((high - low) / unit(seen)).mean()}
+    low, high, target = seen[str(lower)], seen[str(round(1 - lower, 10))], seen["target"]
+    inside = (low <= target) & (target <= high)
+    missed = (low - target).clip(lower=0) + (target - high).clip(lower=0)
+    gaps = inside.groupby(seen["item_id"]).mean() - (1 - 2 * lower)
+    return {
+        "coverage": inside.mean(),
+        "width": ((high - low) / unit(seen)).mean(),
+        "score": ((high - low + missed / lower) / unit(seen)).mean(),
+        "series_gap": gaps.abs().mean(),
+    }
 
 
 def widened(frame: pd.DataFrame, lower: float, coverage: float) -> float:

@@ -176,7 +176,8 @@ class S5Forecaster(BaseEstimator):
             windows: number of windows at the end of each series.
             step: steps from one window to the next, ``prediction_length`` by default.
             method: a key of ``evaluation.conformal.METHODS``: ``"adaptive"``, ``"cqr"``, ``"split"`` ….
-            options: of :class:`~s5forecast.evaluation.ConformalCalibrator`: scale, per_item, per_step, learning_rate.
+            options: of :class:`~s5forecast.evaluation.ConformalCalibrator`: scale, per_item, per_step, learning_rate,
+                item_share.
 
         Raises:
             ValueError: for bad data, or too few windows for a level, naming how many it takes.

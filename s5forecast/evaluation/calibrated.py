@@ -94,7 +94,7 @@ def calibrate(
         step: steps from one window to the next, `prediction_length` by default.
         quantile_levels: levels to calibrate, in (0, 1).
         method: a key of `METHODS`: "adaptive", "adaptive_cqr", "cqr", "cqr_symmetric" or "split".
-        options: of `ConformalCalibrator`: scale, per_item, per_step, learning_rate.
+        options: of `ConformalCalibrator`: scale, per_item, per_step, learning_rate, item_share.
 
     Raises:
         ValueError: as `backtest` and `ConformalCalibrator`, naming the windows it takes where there are too few.

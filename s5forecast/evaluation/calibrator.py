@@ -12,7 +12,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from s5forecast.choices import choose
 from s5forecast.evaluation.arrays import ForecastArrays, rounded_counts
-from s5forecast.evaluation.conformal import METHODS, Method, corrections, needed_scores, outward, slopes
+from s5forecast.evaluation.conformal import METHODS, Method, corrections, in_order, needed_scores, outward, spreads
 from s5forecast.evaluation.metrics import quantile_columns
 from s5forecast.levels import level_name
 
@@ -36,12 +36,16 @@ class ConformalCalibrator(TransformerMixin, BaseEstimator):
             nothing is learnt and nothing moved.
         per_item: a correction for each series instead of one for all; other series then raise an error.
         per_step: a correction for each step of the horizon instead of one for all.
-        learning_rate: gamma in (0, 1], the share of a gap in coverage that one window closes; for adaptive methods.
+        learning_rate: eta in (0, 1], how fast adaptive methods follow: a window all outside an interval of share p
+            widens it by eta p mean absolute deviations of the scores.
+        item_share: in [0, 1], the part of the learning rate with which adaptive methods follow each series by itself,
+            beside all of them together; 0 corrects all alike. Without meaning where per_item keeps them apart.
 
     Attributes:
         levels_: of the quantiles.
         corrections_: in units of the scale, a row for each group and a column for each level; item "all" and
             step 0 stand for all of them.
+        item_corrections_: what adaptive methods add for each series they have seen, a row for each.
 
     Raises:
         ValueError: for an unknown choice, too few windows for a level (naming how many it takes), quantiles of
@@ -55,13 +59,15 @@ class ConformalCalibrator(TransformerMixin, BaseEstimator):
         scale: str = "item",
         per_item: bool = False,
         per_step: bool = False,
-        learning_rate: float = 0.1,
+        learning_rate: float = 0.5,
+        item_share: float = 0.2,
     ) -> None:
         self.method = method
         self.scale = scale
         self.per_item = per_item
         self.per_step = per_step
         self.learning_rate = learning_rate
+        self.item_share = item_share
 
     def fit(self, forecasts: pd.DataFrame, y: None = None) -> ConformalCalibrator:
         """Learn the corrections from forecasts of past windows beside what happened; y has no meaning."""
@@ -81,8 +87,9 @@ class ConformalCalibrator(TransformerMixin, BaseEstimator):
         columns = [level_name(level) for level in self.levels_]
         self.corrections_ = pd.DataFrame(found, groups, columns)
         if method.follows:
-            found = np.array([slopes(scores[index], arrays.levels, method) for index in rows])
-            self.slopes_ = pd.DataFrame(found, groups, columns)
+            found = np.array([spreads(scores[index], arrays.levels, method) for index in rows])
+            self.spreads_ = pd.DataFrame(found, groups, columns)
+            self.item_corrections_ = pd.DataFrame(columns=columns, index=pd.Index([], dtype=object), dtype=float)
             self.partial_fit(forecasts)
         return self
 
@@ -91,8 +98,7 @@ class ConformalCalibrator(TransformerMixin, BaseEstimator):
         check_is_fitted(self, "corrections_")
         if not METHODS[self.method].follows:
             raise ValueError(f"method {self.method!r} does not follow windows: fit again, or use 'adaptive'")
-        _, corrections = self._follow(self._checked_arrays(forecasts))
-        self.corrections_ = pd.DataFrame(corrections, self.corrections_.index, self.corrections_.columns)
+        _, self.corrections_, self.item_corrections_ = self._follow(self._checked_arrays(forecasts))
         return self
 
     def transform(self, forecasts: pd.DataFrame) -> pd.DataFrame:
@@ -104,15 +110,17 @@ class ConformalCalibrator(TransformerMixin, BaseEstimator):
         check_is_fitted(self, "corrections_")
         method, arrays = METHODS[self.method], self._checked_arrays(forecasts)
         if method.follows and np.isfinite(arrays.target).any():
-            moved, _ = self._follow(arrays)
+            moved, *_ = self._follow(arrays)
         else:
             corrections = self.corrections_.to_numpy()[self._groups(arrays)]
+            if method.follows:
+                corrections = corrections + self.item_corrections_.reindex(arrays.item, fill_value=0.0).to_numpy()
             moved = self._base(arrays, method) + self._scale(arrays) * corrections
         moved = np.where(self._scale(arrays) > 0, moved, arrays.quantiles)
         moved = np.where(arrays.counts, rounded_counts(moved, arrays.levels), moved)
         columns = quantile_columns(forecasts).values()
         dtypes = [np.result_type(forecasts[column].dtype, np.float32) for column in columns]
-        ascending = zip(columns, np.sort(moved, axis=1).T, dtypes, strict=True)
+        ascending = zip(columns, in_order(moved, arrays.levels).T, dtypes, strict=True)
         return forecasts.assign(**{column: values.astype(dtype) for column, values, dtype in ascending})
 
     def to_json(self) -> str:
@@ -126,7 +134,9 @@ class ConformalCalibrator(TransformerMixin, BaseEstimator):
             "corrections": self.corrections_.to_numpy().tolist(),
         }
         if METHODS[self.method].follows:
-            state["slopes"] = self.slopes_.to_numpy().tolist()
+            state["spreads"] = self.spreads_.to_numpy().tolist()
+            state["items"] = self.item_corrections_.index.tolist()
+            state["item_corrections"] = self.item_corrections_.to_numpy().tolist()
         if self.item_scales_ is not None:
             state["item_scales"] = [self.item_scales_.index.tolist(), self.item_scales_.tolist()]
         return json.dumps(state, default=np.generic.item)
@@ -142,41 +152,47 @@ class ConformalCalibrator(TransformerMixin, BaseEstimator):
         columns = [level_name(level) for level in state["levels"]]
         groups = pd.MultiIndex.from_tuples(map(tuple, state["groups"]), names=["item_id", "step"])
         calibrator.corrections_ = pd.DataFrame(state["corrections"], groups, columns)
-        if "slopes" in state:
-            calibrator.slopes_ = pd.DataFrame(state["slopes"], groups, columns)
+        if "spreads" in state:
+            calibrator.spreads_ = pd.DataFrame(state["spreads"], groups, columns)
+            known = pd.Index(state["items"], dtype=object)
+            calibrator.item_corrections_ = pd.DataFrame(state["item_corrections"], known, columns)
         items, values = state.get("item_scales", ([], []))
         calibrator.item_scales_ = pd.Series(values, pd.Index(items, dtype=object)) if items else None
         return calibrator
 
-    def _follow(self, arrays: ForecastArrays) -> tuple[np.ndarray, np.ndarray]:
-        """Corrected quantiles `[M, Q]`, each window with what was known at its cutoff, and the corrections after."""
-        theta, slopes = self.corrections_.to_numpy().copy(), self.slopes_.to_numpy()
-        groups, scale = self._groups(arrays), self._scale(arrays)
-        moved = np.empty_like(arrays.quantiles)
-        useful = np.isfinite(arrays.target) & (scale[:, 0] > 0)
-        unknown = useful.copy()
-
+    def _follow(self, arrays: ForecastArrays) -> tuple[np.ndarray, pd.DataFrame, pd.DataFrame]:
+        """Quantiles `[M, Q]`, each window corrected by what was known at its cutoff, and the corrections after all."""
         method, sign = METHODS[self.method], outward(arrays.levels)
-        shares = method.shares(arrays.levels)
+        shares, groups, scale = method.shares(arrays.levels), self._groups(arrays), self._scale(arrays)
+        items = pd.Index(pd.unique(np.concatenate([self.item_corrections_.index, arrays.item])))
+        theta = self.corrections_.copy()
+        delta = self.item_corrections_.reindex(items, fill_value=0.0)
+        item, item_rate = items.get_indexer(arrays.item), 0.0 if self.per_item else self.item_share
+        unit = self.learning_rate * sign * self.spreads_.to_numpy()
 
-        def learn(happened: np.ndarray) -> None:
-            within = arrays.inside(moved) if method.symmetric else arrays.within(moved)
-            found = pd.DataFrame(within[happened]).groupby(groups[happened]).mean()
-            theta[found.index] += self.learning_rate * slopes[found.index] * sign * (shares - found.to_numpy())
+        cutoffs, window = np.unique(arrays.cutoff, return_inverse=True)
+        moved = np.empty_like(arrays.quantiles)
+        unknown = np.isfinite(arrays.target) & (scale[:, 0] > 0)
 
-        issued = np.zeros_like(useful)
-        for cutoff in np.unique(arrays.cutoff):
-            if issued.any():
-                happened = unknown & issued & (arrays.timestamp <= cutoff)
-                if happened.any():
-                    learn(happened)
-                    unknown &= ~happened
-            now = arrays.cutoff == cutoff
-            moved[now] = arrays.quantiles[now] + scale[now] * theta[groups[now]]
-            issued |= now
+        def learn(happened: np.ndarray, now: int) -> None:
+            within = (arrays.inside(moved) if method.symmetric else arrays.within(moved))[happened]
+            waited = (now - window[happened]).mean()
+            gaps = pd.DataFrame(unit[groups[happened]] * (shares - within) / waited)
+            for corrections, rows, rate in ((theta, groups, 1.0), (delta, item, item_rate)):
+                found = gaps.groupby(rows[happened]).mean()
+                corrections.iloc[found.index] += rate * found.to_numpy()
+
+        for now, cutoff in enumerate(cutoffs):
+            happened = unknown & (window < now) & (arrays.timestamp <= cutoff)
+            if happened.any():
+                learn(happened, now)
+                unknown &= ~happened
+            issued = window == now
+            corrections = theta.to_numpy()[groups[issued]] + delta.to_numpy()[item[issued]]
+            moved[issued] = arrays.quantiles[issued] + scale[issued] * corrections
         if unknown.any():
-            learn(unknown)
-        return moved, theta
+            learn(unknown, len(cutoffs))
+        return moved, theta, delta
 
     def _scores(self, arrays: ForecastArrays, method: Method) -> np.ndarray:
         """How far outside of what is corrected the target lies, `[M, Q]` in units of the scale; NaN: not known."""
@@ -224,6 +240,8 @@ class ConformalCalibrator(TransformerMixin, BaseEstimator):
             raise ValueError(f"unknown scale {self.scale!r}; choose one of 'width', 'item'")
         if not 0 < self.learning_rate <= 1:
             raise ValueError(f"learning_rate must be in (0, 1], got {self.learning_rate!r}")
+        if not 0 <= self.item_share <= 1:
+            raise ValueError(f"item_share must be in [0, 1], got {self.item_share!r}")
         return choose(METHODS, self.method, "method")
 
     def _needed(self, method: Method) -> tuple[float, int]:

@@ -6,20 +6,24 @@ With y the target, q the forecast of level tau, m that of level 0.5, s the scale
     cqr_symmetric  E = max(l - y, y - u) / s of an interval [l, u] of share p, l - s E_(k), u + s E_(k),
                    k = ceil((n + 1) p)
     split          R = |y - m| / s,  m +- s R_(k),  k = ceil((n + 1) p)
-    adaptive       l - s theta, u + s theta, where theta starts as E_(k) and then follows the windows:
-                   theta += gamma g (p - share of the last window inside)
+    adaptive       l - s (theta + delta), u + s (theta + delta), where theta starts as E_(k), delta of each series as 0,
+                   and both follow the windows:
+                   theta += eta d (p - share inside) / w,
+                   delta += eta a d (p - share of this series inside) / w
     adaptive_cqr   the same of each tail by itself
 
-g, the slope of the scores' quantile function at p, makes gamma the share of a gap in coverage that one window
-closes, as in ACI. Where scores are exchangeable, the share inside lies in [p, p + 1 / (n + 1)]. The adaptive forms
-need no such assumption: over T windows the share inside is p + O(1 / (gamma T)).
+d is the mean absolute deviation of the scores, eta the learning rate, a the part of it for a series of its own, and w
+the number of windows issued until what happened in one is known: feedback that comes late must act gently. Where
+scores are exchangeable, the share inside lies in [p, p + 1 / (n + 1)]. The adaptive forms need no such assumption:
+theta stays bounded as the scores are, so that over T windows the share inside is p + O(w / (eta T)).
 
 References:
     Conformalized quantile regression (Romano, Patterson, Candes, 2019): cqr, here with a tail on either side.
     A comparison of some conformal quantile regression methods (Sesia, Candes, 2020): scores in units of the width.
     Distribution-free predictive inference for regression (Lei et al., 2018): split.
     Adaptive conformal inference under distribution shift (Gibbs, Candes, 2021).
-    Conformal PID control for time series prediction (Angelopoulos, Candes, Tibshirani, 2023): quantile tracking.
+    Conformal PID control for time series prediction (Angelopoulos, Candes, Tibshirani, 2023): quantile tracking, theta.
+    Online learning under delayed feedback (Joulani, Gyorgy, Szepesvari, 2013): the price of feedback that comes late.
 """
 
 from __future__ import annotations
@@ -75,6 +79,19 @@ def outward(levels: np.ndarray) -> np.ndarray:
     return np.where(levels < 0.5, -1.0, 1.0)
 
 
+def in_order(quantiles: np.ndarray, levels: np.ndarray) -> np.ndarray:
+    """Quantiles `[M, Q]` that ascend, and intervals that hold those of smaller share and the median.
+
+    Sorting alone would turn an interval narrowed below 0 inside out, and widen it the more it should be narrowed.
+    """
+    lower, median, upper = (quantiles[:, side] for side in (levels < 0.5, levels == 0.5, levels > 0.5))
+    if median.size:
+        lower, upper = np.minimum(lower, median), np.maximum(upper, median)
+    lower = np.minimum.accumulate(lower[:, ::-1], axis=1)[:, ::-1]
+    upper = np.maximum.accumulate(upper, axis=1)
+    return np.sort(np.concatenate([lower, median, upper], axis=1), axis=1)
+
+
 def corrections(scores: np.ndarray, levels: np.ndarray, method: Method) -> np.ndarray:
     """One for each level, `[Q]` in the unit of the outward scores `[n, Q]`; of symmetric methods 0 at the median."""
     found = [
@@ -84,10 +101,6 @@ def corrections(scores: np.ndarray, levels: np.ndarray, method: Method) -> np.nd
     return outward(levels) * found
 
 
-def slopes(scores: np.ndarray, levels: np.ndarray, method: Method) -> np.ndarray:
-    """Slope of the scores' quantile function at the share of each level, at least their mean absolute deviation."""
-    shares = method.shares(levels)
-    reach = np.minimum(shares, 1 - shares) / 2
-    ends = [np.quantile(x, (share - h, share + h)) for x, share, h in zip(scores.T, shares, reach, strict=True)]
-    spread = abs(scores - np.median(scores, axis=0)).mean(axis=0)
-    return np.maximum(np.diff(ends, axis=1)[:, 0] / (2 * np.maximum(reach, DUST)), spread) * (shares > 0)
+def spreads(scores: np.ndarray, levels: np.ndarray, method: Method) -> np.ndarray:
+    """Mean absolute deviation of the scores `[n, Q]` of each level, `[Q]`; 0 where the method leaves the median."""
+    return abs(scores - np.median(scores, axis=0)).mean(axis=0) * (method.shares(levels) > 0)

@@ -10,18 +10,19 @@ from s5forecast.evaluation.baselines import SeasonalNaivePredictor
 from s5forecast.evaluation.calibrated import CalibratedPredictor, calibrate
 from s5forecast.evaluation.calibration import interval_coverage
 from s5forecast.evaluation.calibrator import ConformalCalibrator
-from s5forecast.evaluation.conformal import METHODS, conformal_quantile, needed_scores
+from s5forecast.evaluation.conformal import METHODS, conformal_quantile, in_order, needed_scores
 
 LEVELS = (0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95)
 NAMES = [str(level) for level in LEVELS]
+FOLLOWING = [name for name in METHODS if METHODS[name].follows]
 
 
-def frame(windows=60, H=3, items=("a", "b"), spread=1.0, seed=0, start="2024-01-01", noise=None):
+def frame(windows=60, H=3, items=("a", "b"), spread=1.0, seed=0, start="2024-01-01", noise=None, step=None):
     """Normal targets, of series b 100 times as large, and forecasts that are `spread` times as wide as they are."""
     rng = np.random.default_rng(seed)
     parts = []
     for window in range(windows):
-        cutoff = pd.Timestamp(start) + pd.Timedelta(hours=window * H)
+        cutoff = pd.Timestamp(start) + pd.Timedelta(hours=window * (step or H))
         for number, item in enumerate(items):
             unit = 100.0**number
             target = unit * (1 if noise is None else noise[window]) * rng.normal(size=H)
@@ -66,6 +67,19 @@ def test_quantiles_stay_in_order_where_corrections_cross(method):
     assert (np.diff(corrected[NAMES], axis=1) >= 0).all()
 
 
+def test_in_order_leaves_what_ascends_and_nests_the_rest_around_the_median():
+    rng = np.random.default_rng(0)
+    levels, wild = np.array(LEVELS), rng.standard_cauchy((500, len(LEVELS)))
+    found, ascending = in_order(wild, levels), np.sort(wild, axis=1)
+    assert (np.diff(found, axis=1) >= 0).all()
+    np.testing.assert_array_equal(found[:, 3], wild[:, 3])
+    assert (found[:, :3] <= wild[:, :3]).all() and (found[:, 4:] >= wild[:, 4:]).all()  # no coverage is lost
+    np.testing.assert_array_equal(in_order(ascending, levels), ascending)
+    np.testing.assert_array_equal(in_order(np.array([[5.0, 3.0]]), np.array([0.1, 0.9])), [[3.0, 5.0]])
+    inside_out = np.array([[9.0, 9.0, 9.0, 0.0, -9.0, -9.0, -9.0]])
+    assert (in_order(inside_out, levels) == 0).all()
+
+
 @pytest.mark.parametrize("scale", ["width", "item"])
 @pytest.mark.parametrize("method", METHODS)
 def test_equivariant_to_the_scale_and_the_place_of_each_series(method, scale):
@@ -83,7 +97,7 @@ def test_equivariant_to_the_scale_and_the_place_of_each_series(method, scale):
     np.testing.assert_allclose(other[NAMES], moved(one)[NAMES], rtol=1e-7)
 
 
-@pytest.mark.parametrize("method", [name for name in METHODS if METHODS[name].follows])
+@pytest.mark.parametrize("method", FOLLOWING)
 def test_coverage_in_the_long_run_on_a_series_that_shifts(method):
     noise = np.concatenate([np.ones(100), np.full(150, 4.0), np.full(150, 0.5)])
     everything = frame(400, H=8, noise=noise)
@@ -93,6 +107,65 @@ def test_coverage_in_the_long_run_on_a_series_that_shifts(method):
     found, missed = interval_coverage(adaptive), interval_coverage(fixed)
     np.testing.assert_allclose(found["observed"], found["level"], atol=0.03)
     assert (abs(missed["observed"] - missed["level"]) > 0.05).any()
+
+
+@pytest.mark.parametrize("method", FOLLOWING)
+def test_each_series_comes_to_its_own_coverage(method):
+    def both(windows, seed, start="2024-01-01"):
+        narrow = frame(windows, H=8, items=("a",), spread=0.5, seed=seed, start=start)
+        wide = frame(windows, H=8, items=("b",), spread=2.0, seed=seed + 1, start=start)
+        return pd.concat([narrow, wide], ignore_index=True)
+
+    past, later = both(60, 0), both(300, 2, "2024-06-01")
+    gaps = {}
+    for item_share in (0.0, 0.2):
+        after = ConformalCalibrator(method, item_share=item_share).fit(past).transform(later)
+        found = [interval_coverage(series) for _, series in after.groupby("item_id")]
+        gaps[item_share] = max(abs(one["observed"] - one["level"]).max() for one in found)
+    assert gaps[0.2] < 0.05 < 0.2 < gaps[0.0]
+
+
+def test_what_is_known_late_is_followed_without_swinging():
+    noise = np.concatenate([np.ones(60), np.full(300, 1.5)])
+    everything = frame(360, H=24, step=1, items=("a",), noise=noise, seed=3)
+    first = everything["cutoff"] < everything["cutoff"].unique()[60]
+    later = ConformalCalibrator(learning_rate=1.0).fit(everything[first]).transform(everything[~first])
+    settled = later[later["cutoff"] >= later["cutoff"].unique()[100]]
+    found = interval_coverage(settled)
+    np.testing.assert_allclose(found["observed"], found["level"], atol=0.03)
+    width = (settled["0.75"] - settled["0.25"]).groupby(settled["cutoff"]).first()
+    assert width.std() < 0.1 * width.mean()
+
+
+@pytest.mark.parametrize("method", FOLLOWING)
+def test_forecasts_of_no_width_are_widened_in_units_of_the_series(method):
+    past, later = frame(60), frame(200, seed=1, start="2024-06-01")
+    past[NAMES] = later[NAMES] = 0.3
+    found = interval_coverage(ConformalCalibrator(method).fit(past).transform(later))
+    np.testing.assert_allclose(found["observed"], found["level"], atol=0.04)
+
+
+def test_a_series_of_mostly_one_value_takes_no_coverage_from_another():
+    rng = np.random.default_rng(0)
+    data = frame(400, H=8, spread=0.6)
+    dry = data["item_id"] == "b"
+    near = np.abs(rng.normal(scale=1e-3, size=dry.sum()))[:, None] * np.array([-1, -0.5, 1, 1.5, 2, 50, 100])
+    data.loc[dry, NAMES] = np.sort(near, axis=1)
+    data.loc[dry, "target"] = np.where(rng.random(dry.sum()) < 0.9, 0.0, rng.exponential(size=dry.sum()))
+    first = data["cutoff"] < data["cutoff"].unique()[100]
+    later = ConformalCalibrator().fit(data[first]).transform(data[~first])
+    found = {item: interval_coverage(series) for item, series in later.groupby("item_id")}
+    np.testing.assert_allclose(found["a"]["observed"], found["a"]["level"], atol=0.03)
+    assert (found["b"]["observed"] > found["b"]["level"] - 0.05).all()
+
+
+def test_a_series_not_seen_before_gets_the_correction_of_all():
+    fitted = ConformalCalibrator(scale="width").fit(frame(60, spread=0.5))
+    new = frame(1, items=("new",), start="2025-01-01").drop(columns="target")
+    scale = (new["0.95"] - new["0.05"]).to_numpy()[:, None]
+    expected = new[NAMES] + scale * fitted.corrections_.to_numpy()
+    np.testing.assert_allclose(fitted.transform(new)[NAMES], expected)
+    assert list(fitted.partial_fit(frame(3, items=("new",))).item_corrections_.index) == ["a", "b", "new"]
 
 
 def test_adapting_never_looks_ahead():
@@ -113,7 +186,8 @@ def test_following_windows_one_by_one_equals_following_them_together():
     single = ConformalCalibrator("adaptive").fit(past)
     for _, window in later.groupby("cutoff"):
         single.partial_fit(window)
-    np.testing.assert_allclose(together.corrections_, single.corrections_)
+    pd.testing.assert_frame_equal(together.corrections_, single.corrections_)
+    pd.testing.assert_frame_equal(together.item_corrections_, single.item_corrections_)
     with pytest.raises(ValueError, match="does not follow"):
         ConformalCalibrator("cqr").fit(past).partial_fit(later)
 
@@ -151,6 +225,8 @@ def test_errors_name_what_is_wrong():
         fitted.transform(frame(2).drop(columns="0.5"))
     with pytest.raises(ValueError, match="choose one of"):
         ConformalCalibrator("magic").fit(frame(30))
+    with pytest.raises(ValueError, match=r"item_share must be in \[0, 1\]"):
+        ConformalCalibrator(item_share=2.0).fit(frame(30))
     with pytest.raises(ValueError, match="nothing to learn"):
         ConformalCalibrator("cqr").fit(frame(30).assign(target=np.nan))
 
