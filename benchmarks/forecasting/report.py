@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 import yaml
+from plotly.subplots import make_subplots
 from tasks import FOLDER
 
 from s5forecast.plotting.theme import PALETTE, styled
@@ -26,6 +27,7 @@ NOTE = (
     "`published.csv`."
 )
 NAIVE = "seasonal naive"
+HERE = "(run here)"
 SUITES = {"gift": "GIFT-Eval, 23 tasks", "chronos": "Chronos benchmarks I and II, 11 data sets", "own": "Own splits"}
 
 
@@ -38,7 +40,7 @@ def main() -> None:
     tables = {suite: suite_table(scores, suite) for suite in SUITES}
     text = "\n\n".join(f"## {SUITES[suite]}\n\n{to_markdown(table)}" for suite, table in tables.items() if len(table))
     (folder / "report.md").write_text(f"# Forecast accuracy\n\n{NOTE}\n\n{text}\n\n{to_seconds(measured)}")
-    page(tables).write_html(folder / "report.html", include_plotlyjs=True)
+    page(tables).write_html(folder / "report.html", config={"displayModeBar": False})
     print(text)
 
 
@@ -46,7 +48,7 @@ def read_results(folder: Path) -> pd.DataFrame:
     """Means over seeds: task, model, WQL, MASE, seeds, train_seconds, predict_seconds."""
     frames = [pd.read_csv(path).assign(model=path.stem) for path in sorted(folder.glob("*.csv"))]
     rows = pd.concat(frames, ignore_index=True)
-    rows["model"] = rows["model"].map(lambda name: OURS.get(name, f"{name} (run here)"))
+    rows["model"] = rows["model"].map(lambda name: OURS.get(name, f"{name} {HERE}"))
     spread = rows.groupby(["model", "task"], sort=False)["WQL"].std()
     means = rows.groupby(["model", "task"], sort=False).mean(numeric_only=True)
     return means.assign(spread=spread).reset_index()
@@ -67,11 +69,11 @@ def suite_table(scores: pd.DataFrame, suite: str) -> pd.DataFrame:
     """
     tasks = [t["name"] for t in yaml.safe_load((FOLDER / "tasks.yaml").read_text()) if t["suite"] == suite]
     rows = scores[scores["task"].isin(tasks)].drop_duplicates(["model", "task"])
-    if rows.empty:
-        return pd.DataFrame()
     wide = rows.pivot(index="model", columns="task", values=METRICS)
-    naive = wide.loc[NAIVE if NAIVE in wide.index else "seasonal_naive (run here)"]
-    ratios = wide.div(naive).dropna(axis=1, how="all").dropna()
+    naive = next((name for name in (NAIVE, f"seasonal_naive {HERE}") if name in wide.index), None)
+    if naive is None:
+        return pd.DataFrame()
+    ratios = wide.div(wide.loc[naive]).dropna(axis=1, how="all").dropna()
     means = {(metric, "geometric mean"): np.exp(np.log(ratios[metric]).mean(axis=1)) for metric in METRICS}
     columns = pd.MultiIndex.from_tuples([*means, *ratios.columns])
     return pd.DataFrame(means, index=ratios.index).join(ratios)[columns].sort_values(("WQL", "geometric mean"))
@@ -93,15 +95,16 @@ def to_seconds(measured: pd.DataFrame) -> str:
 
 
 def page(tables: dict[str, pd.DataFrame]) -> go.Figure:
-    """Both means of every model, one suite at a time."""
-    figure = go.Figure()
+    """Both means of every model, ours and the peers run here in colour; one suite at a time."""
+    figure = make_subplots(1, len(METRICS), shared_yaxes=True, horizontal_spacing=0.03, subplot_titles=METRICS)
     shown = [suite for suite, table in tables.items() if len(table)]
     for suite in shown:
         means = tables[suite].xs("geometric mean", axis=1, level=1).iloc[::-1]
-        for metric, color in zip(METRICS, PALETTE, strict=False):
+        for column, metric in enumerate(METRICS, start=1):
             figure.add_bar(
-                x=means[metric], y=means.index, name=metric, orientation="h", marker_color=color,
-                visible=suite == shown[0], text=means[metric].map("{:.3f}".format), textposition="outside",
+                x=means[metric], y=means.index, orientation="h", marker_color=[_color(model) for model in means.index],
+                visible=suite == shown[0], text=means[metric].map("{:.3f}".format), textposition="auto",
+                hovertemplate=f"%{{y}}: %{{x:.3f}}<extra>{metric}</extra>", row=1, col=column,
             )  # fmt: skip
     buttons = [
         {
@@ -112,10 +115,15 @@ def page(tables: dict[str, pd.DataFrame]) -> go.Figure:
         for suite in shown
     ]
     styled(figure, title="Ratio to seasonal naive (lower is better)", height=760)
-    figure.update_layout(
-        updatemenus=[{"buttons": buttons, "x": 1, "y": 1.08, "xanchor": "right"}], bargap=0.3, margin_l=230
-    )
-    return figure
+    figure.add_vline(x=1, line_dash="dot", line_color="gray")
+    menu = {"buttons": buttons, "x": 1, "y": 1.12, "xanchor": "right"}
+    return figure.update_layout(updatemenus=[menu], showlegend=False, bargap=0.25, margin_l=260)
+
+
+def _color(model: str) -> str:
+    if model in OURS.values():
+        return PALETTE[0]
+    return PALETTE[1] if model.endswith(HERE) else "lightgray"
 
 
 if __name__ == "__main__":
