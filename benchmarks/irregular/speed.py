@@ -5,8 +5,8 @@
 The network is that of ``pendulum.py`` (4 layers of width 30 with 8 kept states, 50 steps of their own length in each of
 32 sequences), once with the layers of this package and once with those of ``s5-pytorch`` and its ``step_scale``.
 ``network`` is the whole training step, in which both share image encoder and optimiser; ``layers`` is forward and
-backward of the residual blocks alone. Both take turns round after round; medians of the steps, times the steps of an
-epoch, in results/speed.csv.
+backward of the residual blocks alone. Both take turns round after round; medians of the steps, in seconds of the
+processor, times the steps of an epoch, in results/speed.csv.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import argparse
 import csv
 from collections.abc import Callable
 from pathlib import Path
-from time import perf_counter
+from time import process_time
 
 import numpy as np
 import s5
@@ -75,10 +75,10 @@ def seconds(candidates: dict[str, Callable[[], None]], rounds: int) -> dict[str,
     times: dict[str, list[float]] = {name: [] for name in candidates}
     for turn in range(rounds + 2):  # the first two warm up
         for name, step in candidates.items():
-            began = perf_counter()
+            began = process_time()
             step()
             if turn >= 2:
-                times[name].append(perf_counter() - began)
+                times[name].append(process_time() - began)
     return {name: float(np.median(values)) for name, values in times.items()}
 
 
