@@ -46,7 +46,7 @@ def test_rod_is_drawn_from_the_centre_in_the_direction_of_its_angle():
         across = np.abs(columns * np.cos(angle) - rows * np.sin(angle))
         # The rod is 1.5 pixels wide and 10 long.
         near, far = (across <= 0.51) & (along > 1) & (along < 9), (across > 2) | (along < -1.5) | (along > 12)
-        assert image[near].min() > 100 and image[near].mean() > 200 and image[far].mean() < 3
+        assert image[near].min() > 100 and image[near].mean() > 180 and image[far].mean() < 3
 
 
 def test_sequences_are_the_same_for_a_seed_and_sampled_without_repetition():

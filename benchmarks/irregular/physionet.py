@@ -105,8 +105,8 @@ def next_day(frame: pd.DataFrame) -> Tasks:
     Values are scaled by minimum and maximum over the patients of training and validation. MechVent, which is always 1,
     becomes 0 and counts. Errors are averaged over the values of each variable, then over variables. The split is
     60 : 20 : 20, always with the same seed; not the published one to the patient, as that depends on the order of files
-    on the authors' disk. The static features that the published input holds at minute 0 are left out: they are never asked
-    for, and set c comes without them. An unknown weight is -1 there, which the scale of the weight keeps.
+    on the authors' disk. The static features that the published input holds at minute 0 are left out: they are never
+    asked for, and set c comes without them. An unknown weight is -1 there, which the scale of the weight keeps.
 
     References:
         "Irregular Multivariate Time Series Forecasting: A Transformable Patching Graph Neural Networks Approach"
