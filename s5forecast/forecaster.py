@@ -469,7 +469,9 @@ class S5Forecaster(BaseEstimator):
 
     def _check_regular(self, verb: str) -> None:
         if self.freq is None:
-            raise ValueError(f"{verb} is of regular series, and freq=None stands for irregular ones; use predict(times=)")
+            raise ValueError(
+                f"{verb} is of regular series, and freq=None stands for irregular ones; use predict(times=)"
+            )
 
     @staticmethod
     def _refuse(given: Any, name: str, fix: str) -> None:

@@ -84,9 +84,7 @@ class IrregularSeries(NamedTuple):
     univariate: bool  # whether the target came as [n]
 
 
-def read_irregular(
-    entries: Iterable[dict[str, Any]], spec: IrregularSpec, *, forecast: bool
-) -> list[IrregularSeries]:
+def read_irregular(entries: Iterable[dict[str, Any]], spec: IrregularSpec, *, forecast: bool) -> list[IrregularSeries]:
     """Check entries with uneven times; a row without any observed value is dropped.
 
     Arguments:
@@ -192,9 +190,7 @@ def _check_order(instants: Instants, given: Any, name: str) -> None:
         raise ValueError(f"{name}: time goes back to {when} in row {row}; sort the rows by time")
 
 
-def _queries(
-    entry: dict[str, Any], instants: Instants, name: str, spec: IrregularSpec
-) -> tuple[Instants, np.ndarray]:
+def _queries(entry: dict[str, Any], instants: Instants, name: str, spec: IrregularSpec) -> tuple[Instants, np.ndarray]:
     query = read_instants(read_field(entry, "query_time", name), "query_time", name)
     if not len(query.exact):
         raise ValueError(f"{name}: query_time is empty; ask for at least one time")

@@ -159,6 +159,7 @@ def _series(item: Any, part: pd.DataFrame, targets: Sequence[str], columns: Colu
     for column in columns.static:
         if part[column].nunique(dropna=False) > 1:
             raise ValueError(
-                f"{one.name}: static column {column!r} changes within the series; pass it as known=, or make it constant"
+                f"{one.name}: static column {column!r} changes within the series; make it constant, or pass it as "
+                "known="
             )
     return one

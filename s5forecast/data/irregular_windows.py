@@ -214,9 +214,7 @@ class IrregularWindows:
         ValueError: if no series has an observation within the horizon after another.
     """
 
-    def __init__(
-        self, store: IrregularStore, *, batch_size: int, num_batches: int, generator: torch.Generator
-    ) -> None:
+    def __init__(self, store: IrregularStore, *, batch_size: int, num_batches: int, generator: torch.Generator) -> None:
         self.store, self.batch_size, self.num_batches, self.generator = store, batch_size, num_batches, generator
         cuts = [store.cuts(position) for position in range(len(store))]
         self.usable = torch.tensor([position for position, found in enumerate(cuts) if len(found)], dtype=torch.long)

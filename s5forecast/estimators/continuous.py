@@ -52,7 +52,7 @@ class S5ContinuousEstimator(ForecastEstimator):
         dt_as_feature: whether the network is shown the gaps, and how long ago each variable was seen, as numbers.
         cycles: calendar cycles the network is shown, of ``"hour"``, ``"day"``, ``"week"``, ``"year"``, by the clock
             of the time zone given.
-        scaling: ``"standard"`` and ``"last"`` normalise each variable of each window, ``"global"`` by the training data.
+        scaling: ``"standard"`` and ``"last"`` normalise each variable of each window, ``"global"`` by all data.
         distr_output, quantile_levels, loss: as in :class:`~s5forecast.S5Estimator`.
         width, num_layers, state_size: size of the network: features, blocks, states of each block.
         layer: a key of ``ssm.LAYERS`` that is causal and can be advanced; layer_kwargs: its further arguments, such as
@@ -238,5 +238,3 @@ def base_units(duration: Any, datetimes: bool | None, name: str) -> float | None
     if not 0 < amount < np.inf:
         raise ValueError(f"{name} must be positive, got {duration!r}")
     return amount
-
-

@@ -108,8 +108,12 @@ class ContinuousNetwork(ForecastNetwork):
         )
         self.query_input = nn.Linear(2 + C + 2 * spec.num_covariates, width)
         self.mixer = nn.Sequential(
-            nn.LayerNorm(width), nn.Linear(width, 2 * width), nn.GELU(), SharedDropout(dropout), nn.Linear(2 * width, width)
-        )  # fmt: skip
+            nn.LayerNorm(width),
+            nn.Linear(width, 2 * width),
+            nn.GELU(),
+            SharedDropout(dropout),
+            nn.Linear(2 * width, width),
+        )
         self.variable_width = width if D == 1 else max(8, width // 2)
         self.variables = nn.Linear(width, D * self.variable_width)
         self.variable_input = nn.Linear(2 * ANCHORS + 2, self.variable_width)

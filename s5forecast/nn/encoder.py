@@ -83,6 +83,4 @@ class Encoder(nn.Module):
 
     def advance(self, state: tuple[Tensor, ...], elapsed: Tensor) -> tuple[Tensor, ...]:
         """The states of the layers a time after ``state``, without input; ``elapsed [B, Q]`` to ``[B, Q, ...]``."""
-        return tuple(
-            block.layer.advance(before, elapsed) for block, before in zip(self._layers(), state, strict=True)
-        )
+        return tuple(block.layer.advance(before, elapsed) for block, before in zip(self._layers(), state, strict=True))

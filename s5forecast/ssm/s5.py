@@ -226,7 +226,9 @@ class S5(StateSpaceLayer):
         Returns:
             ``[B, Q, 2, N]``.
         """
-        Lambda_bar, _ = DISCRETIZATIONS["dirac"](self._poles(), self._step() * elapsed.to(self.log_step.dtype).unsqueeze(-1))
+        Lambda_bar, _ = DISCRETIZATIONS["dirac"](
+            self._poles(), self._step() * elapsed.to(self.log_step.dtype).unsqueeze(-1)
+        )
         return multiply(Lambda_bar, state.unsqueeze(1))
 
     def extra_repr(self) -> str:
