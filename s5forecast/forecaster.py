@@ -281,7 +281,7 @@ class S5Forecaster(BaseEstimator):
         return backtest(
             self,
             df,
-            self.prediction_length,
+            self._steps,
             windows,
             step,
             refit,
@@ -479,6 +479,11 @@ class S5Forecaster(BaseEstimator):
             raise ValueError(f"{name} is of regular series; {fix}")
 
     @property
+    def _steps(self) -> int:
+        assert self.prediction_length is not None, "checked where it is needed"
+        return self.prediction_length
+
+    @property
     def _targets(self) -> str | list[str]:
         return self.target if isinstance(self.target, str) else list(self.target)
 
@@ -495,7 +500,7 @@ class S5Forecaster(BaseEstimator):
         return self.history_
 
     def _future(self, future: pd.DataFrame | None, series: list[FrameSeries]) -> list[np.ndarray]:
-        return read_future(future, series, self._columns, self.frequency_, self.prediction_length)
+        return read_future(future, series, self._columns, self.frequency_, self._steps)
 
 
 def _moment(one: FrameSeries) -> pd.Timestamp:

@@ -168,7 +168,7 @@ class IrregularForecaster:
             farthest = asked.since(last.exact[0]).max()
             if farthest > limit * (1 + 1e-9):
                 warnings.warn(
-                    f"{series[number].name}: asked for is a time {farthest / limit:.3g} times as far ahead as the horizon "
+                    f"{series[number].name}: a time asked for is {farthest / limit:.3g} times as far as the horizon "
                     f"{self.horizon} that was trained for; fit with a longer one",
                     UserWarning,
                     stacklevel=4,

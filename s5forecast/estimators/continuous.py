@@ -173,16 +173,18 @@ class S5ContinuousEstimator(ForecastEstimator):
             "quantile_levels": sorted({*DECILES, *self.quantile_levels}),
         }
 
-    def window_spec(self) -> IrregularSpec:
+    def window_spec(self) -> IrregularSpec:  # type: ignore[override]
         return self.spec
 
     def create_network(self) -> ContinuousNetwork:
         return ContinuousNetwork(self.spec, self.output, self.cardinality, **self.network_kwargs)
 
-    def create_training_data_loader(self, data: Dataset, module: ForecastModule, **kwargs: Any) -> IrregularWindows:
+    def create_training_data_loader(  # type: ignore[override]
+        self, data: Dataset, module: ForecastModule, **kwargs: Any
+    ) -> IrregularWindows:
         return self._training_windows(self._store(data))
 
-    def create_validation_data_loader(
+    def create_validation_data_loader(  # type: ignore[override]
         self, data: Dataset, module: ForecastModule, **kwargs: Any
     ) -> Iterable[IrregularBatch]:
         windows = LastIrregularWindows(self._store(data), batch_size=self.predict_batch_size, known=True)
@@ -203,13 +205,13 @@ class S5ContinuousEstimator(ForecastEstimator):
             f"num_{field}": len(entry[field]) for field in fields if field in entry
         }
 
-    def _training_windows(self, store: IrregularStore) -> IrregularWindows:
+    def _training_windows(self, store: IrregularStore) -> IrregularWindows:  # type: ignore[override]
         with seeded(self.seed) as generator:
             return IrregularWindows(
                 store, batch_size=self.batch_size, num_batches=self.num_batches_per_epoch, generator=generator
             )
 
-    def _store(self, data: Dataset) -> IrregularStore:
+    def _store(self, data: Dataset) -> IrregularStore:  # type: ignore[override]
         return IrregularStore(read_irregular(data, self.spec, forecast=False), self.spec)
 
 

@@ -138,7 +138,7 @@ class ContinuousNetwork(ForecastNetwork):
     @torch.no_grad()
     def fit_support(self, windows: IrregularWindows) -> None:
         """See which variables are counts."""
-        check_support(self.output, windows.store)
+        check_support(self.output, windows.store.series)
         self.counts.copy_(windows.store.counts.all(0))
 
     def forward(self, batch: IrregularBatch, num_samples: int | None = None) -> Prediction:

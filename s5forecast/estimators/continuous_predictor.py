@@ -72,6 +72,8 @@ class ContinuousPredictor(S5Predictor):
         device: ``"auto"`` is CUDA where there is one, else the CPU.
     """
 
+    spec: IrregularSpec  # type: ignore[assignment]
+
     @validated()
     def __init__(
         self, prediction_net: nn.Module, spec: IrregularSpec, batch_size: int = 64, device: str = "auto"
@@ -112,7 +114,7 @@ class ContinuousPredictor(S5Predictor):
             quantiles.append(prediction.quantiles(levels)[asked])
         return np.concatenate(means), np.concatenate(quantiles)
 
-    def _predictions(
+    def _predictions(  # type: ignore[override]
         self, dataset: Iterable[dict[str, Any]], num_samples: int | None = None
     ) -> Iterator[tuple[Prediction, list[IrregularSeries]]]:
         entries = iter(dataset)

@@ -114,7 +114,7 @@ class Block(nn.Module):
     def forward(
         self, u: Tensor, state: Tensor | None = None, dt: Tensor | None = None, mask: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
-        """``u [B, T, H]`` to ``y [B, T, H]`` and the state of the layer, which sees no input where ``mask [B, T]`` is 0.
+        """``u [B, T, H]`` to ``y [B, T, H]`` and the state of the layer; it sees no input where ``mask [B, T]`` is 0.
 
         A step without input and without length, ``dt = 0``, leaves the state as it is.
         """
