@@ -260,8 +260,14 @@ class S5Forecaster(BaseEstimator):
         directory: str | Path | None = None,
         n_jobs: int = 1,
         progress: bool = False,
+        since: Any = None,
+        count: int | None = None,
+        fraction: float | None = None,
     ) -> Backtest:
         """Forecast the last windows of every series of ``df`` from what came before each.
+
+        An irregular series has one window: it is cut after a time, before its last ``count`` observations, or after
+        a fraction of them, and the observations within the horizon are forecast at their own times.
 
         The model must not have seen the windows. If this one was fitted on data that end before them it is
         used as it is, calibrated if it is, else a copy with the same parameters is fitted on what comes before the
@@ -275,9 +281,15 @@ class S5Forecaster(BaseEstimator):
             season: steps of the differences that scale MASE; by frequency, as in GluonTS, when not given.
             refit: True fits a copy anew at every window, a number k at every k-th.
             directory, n_jobs, progress: as of :func:`~s5forecast.backtest`.
+            since, count, fraction: where irregular series are cut; one of them, in place of ``windows`` and ``step``.
         """
         self._check_parameters()
-        self._check_regular("backtest")
+        if self.freq is None:
+            irregular, until = getattr(self, "irregular_", self._irregular()), getattr(self, "trained_until_", None)
+            metrics = [name for name in metrics if name != "MASE"] if metrics is METRIC_NAMES else metrics
+            return irregular.backtest(df, until, metrics, since, count, fraction)
+        if not (since is count is fraction is None):
+            raise ValueError("since=, count= and fraction= cut irregular series: give windows= for regular ones")
         return backtest(
             self,
             df,

@@ -129,7 +129,7 @@ def test_what_cannot_be_answered_is_refused(fitted):
         fitted.predict(frame().query("item_id == 'a'"), times=queries(frame()))
     with pytest.warns(UserWarning, match=r"series 'a'.*2 times as far"):
         fitted.predict(times=queries(frame(), [(0, "a", "12h")]))
-    for verb in (lambda: fitted.backtest(frame()), lambda: fitted.predict_samples()):
+    for verb in (fitted.predict_samples, lambda: fitted.calibrate(frame(), 2)):
         with pytest.raises(ValueError, match="irregular"):
             verb()
     with pytest.raises(ValueError, match="freq=None"):
@@ -160,3 +160,31 @@ def test_wrong_arguments(kwargs, message):
 def test_a_figure_of_history_and_forecast(fitted):
     figure = fitted.plot(fitted.predict(every="1h"))
     assert len(figure.data) > 1
+
+
+@pytest.mark.parametrize("target", ["pressure", ["wind", "pressure"]])
+def test_backtest_at_the_true_times(target):
+    df = frame()
+    cut = pd.Timestamp("2024-03-29 17:00")
+    given = dict(freq=None, horizon="6h", target=target, estimator_kwargs=SMALL, verbose=False)
+    forecaster = S5Forecaster(**given).fit(df[df["timestamp"] <= cut])
+    result = forecaster.backtest(df, since=cut)
+    assert result.fit_seconds is None and result.metrics.notna().all().all()
+    rows = result.forecasts
+    names = ["a", "b"] if target == "pressure" else ["a:wind", "a:pressure", "b:wind", "b:pressure"]
+    assert rows["item_id"].unique().tolist() == names
+    assert (rows["timestamp"] <= rows["cutoff"] + pd.Timedelta("6h")).all() and (rows["cutoff"] <= cut).all()
+    truth = df[(df["item_id"] == "a") & df["timestamp"].isin(rows["timestamp"])]
+    assert np.array_equal(
+        rows.query(f"item_id == '{names[0]}'")["target"], truth[np.atleast_1d(target)[0]], equal_nan=True
+    )
+    asked = rows[rows["item_id"] == names[-1]]
+    same = forecaster.predict(df[df["timestamp"] <= cut], times=asked.assign(item_id="b")[["item_id", "timestamp"]])
+    column = "mean" if target == "pressure" else "pressure_mean"
+    assert np.allclose(same[column], asked["mean"], rtol=1e-5)
+    # it has seen what count=3 cuts off, so that a copy is fitted
+    assert S5Forecaster(**given).fit(df).backtest(df, count=3).fit_seconds > 0
+    assert len(S5Forecaster(**given).backtest(df, fraction=0.5).forecasts) > 2
+    for wrong in ({}, {"since": cut, "count": 2}, {"fraction": 1.5}, {"count": 0}):
+        with pytest.raises(ValueError, match=r"since=|fraction|count"):
+            forecaster.backtest(df, **wrong)

@@ -109,7 +109,7 @@ def _read(entry: dict[str, Any], name: str, spec: IrregularSpec, forecast: bool)
     univariate = np.ndim(read_field(entry, "target", name)) == 1
     target = _rows(entry, "target", spec.target_dim, name, len(instants.exact)).astype(np.float64)
     _check_order(instants, read_field(entry, "time", name), name)
-    kept = (~np.isnan(target)).any(axis=1)
+    kept: np.ndarray = np.any(~np.isnan(target), axis=1)
     if not kept.any():
         raise ValueError(f"{name}: target has no observed value; leave the series out or give its history")
     origin = instants.exact[kept][0]
