@@ -461,6 +461,12 @@ class S5Forecaster(BaseEstimator):
     def _check_parameters(self) -> None:
         if self.freq is not None or self.prediction_length is not None:
             self._check_prediction_length()
+        several = not isinstance(self.target, str)
+        if self.freq is not None and (several or not (self.horizon is self.aggregate is None)):
+            raise ValueError(
+                f"target={self.target!r}, horizon={self.horizon!r}, aggregate={self.aggregate!r}: several targets, a "
+                "horizon and an aggregation are of irregular series, freq=None; give one target and prediction_length"
+            )
         check_levels(list(self.quantile_levels))
         choose(ESTIMATORS, self.estimator, "estimator")
         if not all(isinstance(names, Iterable) and not isinstance(names, str) for names in (self.known, self.static)):

@@ -332,3 +332,24 @@ def test_windows_of_a_store_are_what_the_network_sees(several):
         other = network.encode(alone.gather_queries(torch.tensor([0])))
     torch.testing.assert_close(one.h, other.h)
     torch.testing.assert_close(one.states, other.states)
+
+
+def test_delays_are_forecast_better_than_by_the_last_one():
+    """Flights at their true minute: the twelve hours after the end of February, of six series."""
+    frame = load_dataset("nyc_flight_delays_q1")
+    end, horizon = pd.Timestamp("2013-03-01 06:00"), pd.Timedelta("12h")
+    train, asked, truth = [], [], []
+    for item, flights in list(frame.groupby("item_id"))[::3]:
+        time, target = pd.DatetimeIndex(flights["timestamp"]), flights["dep_delay"].to_numpy()
+        past, ahead = time <= end, (time > end) & (time <= end + horizon)
+        train.append({"item_id": item, "time": time[past], "target": target[past]})
+        asked.append({**train[-1], "query_time": time[ahead]})
+        truth.append(target[ahead])
+    estimator = S5ContinuousEstimator(
+        prediction_horizon="12h", cycles=["day"], context_length=64, max_queries=16, width=16, state_size=16,
+        num_batches_per_epoch=60, max_epochs=1, lr=6e-3, device="cpu", trainer_kwargs={"enable_progress_bar": False},
+    )  # fmt: skip
+    _, found = estimator.train(train).predict_quantiles(asked, [0.5])
+    last = np.concatenate([np.repeat(one["target"][-1], len(y)) for one, y in zip(asked, truth, strict=True)])
+    error, naive = (np.abs(x - np.concatenate(truth)).mean() for x in (found[:, 0, 0], last))
+    assert error < 0.95 * naive, (error, naive)
