@@ -353,3 +353,13 @@ def test_delays_are_forecast_better_than_by_the_last_one():
     last = np.concatenate([np.repeat(one["target"][-1], len(y)) for one, y in zip(asked, truth, strict=True)])
     error, naive = (np.abs(x - np.concatenate(truth)).mean() for x in (found[:, 0, 0], last))
     assert error < 0.95 * naive, (error, naive)
+
+
+@pytest.mark.parametrize("unit", ["numbers", "datetimes"])
+def test_the_next_observations_in_place_of_a_horizon(data, unit):
+    kwargs = {**SMALL, "prediction_horizon": None, "prediction_length": 3}
+    if unit == "datetimes":
+        data = [one | {"time": START + pd.to_timedelta(one["time"], "h")} for one in data]
+    ahead = AHEAD if unit == "numbers" else pd.to_timedelta(AHEAD, "h")
+    asked = [one | {"query_time": one["time"][-1] + ahead} for one in data]
+    assert np.isfinite(quantiles(S5ContinuousEstimator(**kwargs).train(data, data), asked)).all()
