@@ -9,8 +9,15 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from s5forecast.data.regularize import regularize
     from s5forecast.data.repository import list_datasets, load_dataset
-    from s5forecast.estimators import S5AutoregressiveEstimator, S5Estimator, S5MultivariateEstimator, S5Predictor
+    from s5forecast.estimators import (
+        S5AutoregressiveEstimator,
+        S5ContinuousEstimator,
+        S5Estimator,
+        S5MultivariateEstimator,
+        S5Predictor,
+    )
     from s5forecast.evaluation import backtest
     from s5forecast.forecaster import S5Forecaster
 
@@ -20,15 +27,18 @@ _HOMES = {
     "S5Forecaster": "s5forecast.forecaster",
     "S5Estimator": "s5forecast.estimators",
     "S5AutoregressiveEstimator": "s5forecast.estimators",
+    "S5ContinuousEstimator": "s5forecast.estimators",
     "S5MultivariateEstimator": "s5forecast.estimators",
     "S5Predictor": "s5forecast.estimators",
     "backtest": "s5forecast.evaluation",
     "list_datasets": "s5forecast.data.repository",
     "load_dataset": "s5forecast.data.repository",
+    "regularize": "s5forecast.data.regularize",
 }
 
 __all__ = [
     "S5AutoregressiveEstimator",
+    "S5ContinuousEstimator",
     "S5Estimator",
     "S5Forecaster",
     "S5MultivariateEstimator",
@@ -36,6 +46,7 @@ __all__ = [
     "backtest",
     "list_datasets",
     "load_dataset",
+    "regularize",
 ]
 
 

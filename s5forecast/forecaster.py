@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from copy import copy
 from dataclasses import asdict
+from datetime import timedelta
 from inspect import signature
 from numbers import Integral
 from pathlib import Path
@@ -42,6 +43,7 @@ from s5forecast.estimators import (
 from s5forecast.estimators.items import train_items
 from s5forecast.evaluation.backtest import METRIC_NAMES, Backtest, backtest
 from s5forecast.evaluation.calibrator import ConformalCalibrator
+from s5forecast.irregular_forecaster import IrregularForecaster, check_estimator_kwargs
 from s5forecast.levels import DECILES, check_levels, level_name
 
 if TYPE_CHECKING:
@@ -63,9 +65,13 @@ class S5Forecaster(BaseEstimator):
     """Probabilistic forecasts of the series of a long DataFrame.
 
     Arguments:
-        prediction_length: steps to forecast.
-        freq: offset alias of the timestamps, such as ``"h"``, ``"15min"``, ``"MS"``; ``"infer"`` finds it.
-        target, item_id, timestamp: names of columns. A frame without the column ``item_id`` is one series.
+        prediction_length: steps to forecast; of irregular series how many of the next observations to learn from.
+        freq: offset alias of the timestamps, such as ``"h"``, ``"15min"``, ``"MS"``; ``"infer"`` finds it. ``None``
+            stands for irregular series, with timestamps or numbers as times, which
+            :class:`~s5forecast.S5ContinuousEstimator` forecasts at any times asked for.
+        horizon: how far ahead to forecast irregular series, such as ``"12h"``, or a number where times are numbers.
+        target, item_id, timestamp: names of columns. A frame without the column ``item_id`` is one series. Irregular
+            series may have several targets, ``target=["wind", "pressure"]``, observed at different times.
         known: columns of numbers that are known over the horizon.
         static: columns that are constant in each series; text is taken as categories.
         quantile_levels: of the forecasts, in (0, 1).
@@ -73,6 +79,8 @@ class S5Forecaster(BaseEstimator):
             ``"autoregressive"`` draws paths that are joint over the horizon.
         multivariate: whether all series, of the same timestamps, are forecast together by
             :class:`~s5forecast.S5MultivariateEstimator`, in place of ``estimator``; paths are joint over series too.
+        aggregate: what becomes of several rows of one irregular series and time: ``"mean"`` or ``"last"`` makes them
+            one; an error by default.
         estimator_kwargs: further arguments of the estimator, see :class:`~s5forecast.S5Estimator` and
             :class:`~s5forecast.S5AutoregressiveEstimator`.
         seed: the same seed gives the same result on a CPU.
@@ -88,10 +96,11 @@ class S5Forecaster(BaseEstimator):
 
     def __init__(
         self,
-        prediction_length: int,
+        prediction_length: int | None = None,
         freq: str | None = "infer",
         *,
-        target: str = "target",
+        horizon: Any = None,
+        target: str | Sequence[str] = "target",
         item_id: str = "item_id",
         timestamp: str = "timestamp",
         known: Sequence[str] = (),
@@ -99,12 +108,14 @@ class S5Forecaster(BaseEstimator):
         quantile_levels: Sequence[float] = DECILES,
         estimator: str = "direct",
         multivariate: bool = False,
+        aggregate: str | None = None,
         estimator_kwargs: dict[str, Any] | None = None,
         seed: int | None = 0,
         verbose: bool = True,
     ) -> None:
         self.prediction_length = prediction_length
         self.freq = freq
+        self.horizon = horizon
         self.target = target
         self.item_id = item_id
         self.timestamp = timestamp
@@ -113,6 +124,7 @@ class S5Forecaster(BaseEstimator):
         self.quantile_levels = quantile_levels
         self.estimator = estimator
         self.multivariate = multivariate
+        self.aggregate = aggregate
         self.estimator_kwargs = estimator_kwargs
         self.seed = seed
         self.verbose = verbose
@@ -128,7 +140,9 @@ class S5Forecaster(BaseEstimator):
             ValueError: for bad arguments or data, naming the series, the column and the fix.
         """
         self._check_parameters()
-        series, frequency = read_frame(df, self._columns, self._checked_freq())
+        if self.freq is None:
+            return self._fit_irregular(df, validation)
+        series, frequency = read_frame(df, self._columns, self.freq)
         held_out = None if validation is None else read_frame(validation, self._columns, frequency)[0]
         return self._fit(series, frequency, held_out)
 
@@ -137,16 +151,26 @@ class S5Forecaster(BaseEstimator):
         df: pd.DataFrame | None = None,
         future: pd.DataFrame | None = None,
         quantile_levels: Sequence[float] | None = None,
+        *,
+        times: pd.DataFrame | None = None,
+        horizon: Any = None,
+        every: Any = None,
     ) -> pd.DataFrame:
-        """Forecast the steps that follow each series.
+        """Forecast the steps that follow each series, or irregular series at the times asked for.
 
         Arguments:
             df: histories to continue, of series seen in training or not; the training frame by default.
             future: the ``known`` columns over the horizon, a row for each series and timestamp.
             quantile_levels: levels other than those of the constructor.
+            times: of irregular series, a frame with the item_id and timestamp of each forecast, and the ``known``
+                columns then. Each must come after the last observation of its series: what lies before was filtered
+                already, and is refused.
+            horizon, every: in place of ``times``, a grid after the last observation of each series; the horizon is
+                that of the constructor by default.
 
         Returns:
-            Long frame: item_id, timestamp, mean and a column for each level, named ``"0.1"`` …
+            Long frame: item_id, timestamp, mean and a column for each level, named ``"0.1"`` …; with ``times`` in its
+            order and with its index, and for several targets ``<target>_mean``, ``<target>_0.1`` ….
 
         Raises:
             ValueError: for data that does not fit, naming the series, the column and the fix.
@@ -154,6 +178,11 @@ class S5Forecaster(BaseEstimator):
         check_is_fitted(self, "predictor_")
         levels = list(self.quantile_levels if quantile_levels is None else quantile_levels)
         check_levels(levels)
+        if self.freq is None:
+            self._refuse(future, "future=", "give the known columns in times=")
+            return self.irregular_.predict(df, times, horizon, every, levels)
+        if not (times is horizon is every is None):
+            raise ValueError("times=, horizon= and every= are of irregular series: fit with freq=None")
         series = self._histories(df)
         entries = to_entries(series, self.frequency_, self.statics_, self._future(future, series))
         known = self.calibrator_.levels_ if hasattr(self, "calibrator_") else levels
@@ -183,6 +212,7 @@ class S5Forecaster(BaseEstimator):
             ValueError: for bad data, or too few windows for a level, naming how many it takes.
         """
         check_is_fitted(self, "predictor_")
+        self._check_regular("calibrate")
         uncalibrated = copy(self)
         uncalibrated._forget_calibration()
         past = uncalibrated.backtest(df, windows, step).forecasts
@@ -207,6 +237,7 @@ class S5Forecaster(BaseEstimator):
             ValueError: as :meth:`predict`; for an estimator that gives each step on its own.
         """
         check_is_fitted(self, "predictor_")
+        self._check_regular("predict_samples")
         series = self._histories(df)
         entries = to_entries(series, self.frequency_, self.statics_, self._future(future, series))
         forecasts = list(self.predictor_.predict(entries, num_samples=num_samples))
@@ -230,8 +261,14 @@ class S5Forecaster(BaseEstimator):
         directory: str | Path | None = None,
         n_jobs: int = 1,
         progress: bool = False,
+        since: Any = None,
+        count: int | None = None,
+        fraction: float | None = None,
     ) -> Backtest:
         """Forecast the last windows of every series of ``df`` from what came before each.
+
+        An irregular series has one window: it is cut after a time, before its last ``count`` observations, or after
+        a fraction of them, and the observations within the horizon are forecast at their own times.
 
         The model must not have seen the windows. If this one was fitted on data that end before them it is
         used as it is, calibrated if it is, else a copy with the same parameters is fitted on what comes before the
@@ -245,19 +282,26 @@ class S5Forecaster(BaseEstimator):
             season: steps of the differences that scale MASE; by frequency, as in GluonTS, when not given.
             refit: True fits a copy anew at every window, a number k at every k-th.
             directory, n_jobs, progress: as of :func:`~s5forecast.backtest`.
+            since, count, fraction: where irregular series are cut; one of them, in place of ``windows`` and ``step``.
         """
         self._check_parameters()
+        if self.freq is None:
+            irregular, until = getattr(self, "irregular_", self._irregular()), getattr(self, "trained_until_", None)
+            metrics = [name for name in metrics if name != "MASE"] if metrics is METRIC_NAMES else metrics
+            return irregular.backtest(df, until, metrics, since, count, fraction)
+        if not (since is count is fraction is None):
+            raise ValueError("since=, count= and fraction= cut irregular series: give windows= for regular ones")
         return backtest(
             self,
             df,
-            self.prediction_length,
+            self._steps,
             windows,
             step,
             refit,
             quantile_levels=list(self.quantile_levels),
             metrics=metrics,
             season=season,
-            freq=self._checked_freq(),
+            freq=self.freq,
             directory=directory,
             n_jobs=n_jobs,
             progress=progress,
@@ -277,6 +321,8 @@ class S5Forecaster(BaseEstimator):
             future: the ``known`` columns over the horizon; without them the entries end with the history.
         """
         check_is_fitted(self, "predictor_")
+        if self.freq is None:
+            return self.irregular_.to_gluonts(df)
         series = self._histories(df)
         ahead = None if future is None else self._future(future, series)
         return to_entries(series, self.frequency_, self.statics_, ahead)
@@ -285,9 +331,11 @@ class S5Forecaster(BaseEstimator):
         """Fan chart of a forecast after its history, the training frame by default."""
         from s5forecast.plotting.forecasts import plot_forecast
 
+        if history is None and self.freq is None and self.irregular_.history is not None:
+            history = self.irregular_.history_frame()
         if history is None and hasattr(self, "history_"):
             history = history_frame(self.history_, self._columns)
-        names: dict[str, Any] = {"target": self.target, "item_id": self.item_id, "timestamp": self.timestamp}
+        names: dict[str, Any] = {"target": self._columns.target, "item_id": self.item_id, "timestamp": self.timestamp}
         return plot_forecast(history, forecast, **names, **kwargs)
 
     def save(self, path: str | Path) -> None:
@@ -298,7 +346,7 @@ class S5Forecaster(BaseEstimator):
         state = {
             "format_version": FORMAT_VERSION,
             "parameters": self._saved_parameters(),
-            "frequency": self.frequency_.alias,
+            "frequency": None if self.freq is None else self.frequency_.alias,
             "statics": asdict(self.statics_),
             "trained_until": self.trained_until_,
             "fit_seconds": self.fit_seconds_,
@@ -316,11 +364,15 @@ class S5Forecaster(BaseEstimator):
         if state["format_version"] > FORMAT_VERSION:
             raise ValueError(f"{path} was written by a later version; update s5forecast")
         forecaster = cls(**state["parameters"])
-        forecaster.frequency_ = Frequency.parse(state["frequency"])
         forecaster.statics_ = StaticFeatures(**state["statics"])
         forecaster.trained_until_ = state["trained_until"]
         forecaster.fit_seconds_ = state["fit_seconds"]
         forecaster.predictor_ = Predictor.deserialize(path / "predictor", device=device)
+        if state["frequency"] is None:
+            forecaster.irregular_ = forecaster._irregular()
+            forecaster.irregular_.statics, forecaster.irregular_.predictor = forecaster.statics_, forecaster.predictor_
+        else:
+            forecaster.frequency_ = Frequency.parse(state["frequency"])
         if "calibrator" in state:
             forecaster.calibrator_ = ConformalCalibrator.from_json(state["calibrator"])
             forecaster.calibrated_until_ = state["calibrated_until"]
@@ -332,7 +384,8 @@ class S5Forecaster(BaseEstimator):
         if "trainer_kwargs" in given:
             given["trainer_kwargs"] = {k: v for k, v in given["trainer_kwargs"].items() if k not in NOT_SAVED}
         lists = {name: list(getattr(self, name)) for name in ("known", "static", "quantile_levels")}
-        return {**self.get_params(), **lists, "estimator_kwargs": given}
+        horizon = str(self.horizon) if isinstance(self.horizon, timedelta | np.timedelta64) else self.horizon
+        return {**self.get_params(), **lists, "horizon": horizon, "target": self._targets, "estimator_kwargs": given}
 
     def _fit(
         self, series: list[FrameSeries], frequency: Frequency, validation: list[FrameSeries] | None = None
@@ -352,6 +405,28 @@ class S5Forecaster(BaseEstimator):
         self.fit_seconds_ = perf_counter() - began
         return self
 
+    def _fit_irregular(self, df: pd.DataFrame, validation: pd.DataFrame | None) -> S5Forecaster:
+        began = perf_counter()
+        self._forget_calibration()
+        self.irregular_ = self._irregular().fit(df, validation)
+        self.predictor_, self.statics_ = self.irregular_.predictor, self.irregular_.statics
+        self.trained_until_ = max(one.last for one in self.irregular_.histories(validation))
+        self.fit_seconds_ = perf_counter() - began
+        return self
+
+    def _irregular(self) -> IrregularForecaster:
+        return IrregularForecaster(
+            targets=[self._targets] if isinstance(self._targets, str) else self._targets,
+            columns=self._columns,
+            horizon=self.horizon,
+            prediction_length=self.prediction_length,
+            quantile_levels=list(self.quantile_levels),
+            aggregate=self.aggregate,
+            estimator_kwargs=dict(self.estimator_kwargs or {}),
+            seed=self.seed,
+            verbose=self.verbose,
+        )
+
     def _calibrated(self, frame: pd.DataFrame, levels: list[float]) -> pd.DataFrame:
         """A forecast at all levels of the calibrator, corrected, with the quantiles asked for."""
         names = {self.item_id: "item_id", self.timestamp: "timestamp"}
@@ -368,12 +443,7 @@ class S5Forecaster(BaseEstimator):
         """The estimator of ``count`` series."""
         make = S5MultivariateEstimator if self.multivariate else choose(ESTIMATORS, self.estimator, "estimator")
         given = dict(self.estimator_kwargs or {})
-        takes = [name for name in signature(make).parameters if name not in OWN_ARGUMENTS]
-        for name in given:
-            if name in OWN_ARGUMENTS:
-                raise ValueError(f"estimator_kwargs has {name!r}, which S5Forecaster sets from its own arguments")
-            if name not in takes:
-                raise ValueError(f"estimator_kwargs has {name!r}; {make.__name__} takes {takes}")
+        check_estimator_kwargs(make, given, OWN_ARGUMENTS)
         trainer_kwargs = {"enable_progress_bar": self.verbose, **given.pop("trainer_kwargs", {})}
         own = {
             "freq": self.frequency_.alias,
@@ -390,8 +460,14 @@ class S5Forecaster(BaseEstimator):
         return make(trainer_kwargs=trainer_kwargs, **own, **given)
 
     def _check_parameters(self) -> None:
-        if not isinstance(self.prediction_length, Integral) or self.prediction_length < 1:
-            raise ValueError(f"prediction_length must be a whole number of at least 1, got {self.prediction_length!r}")
+        if self.freq is not None or self.prediction_length is not None:
+            self._check_prediction_length()
+        several = not isinstance(self.target, str)
+        if self.freq is not None and (several or not (self.horizon is self.aggregate is None)):
+            raise ValueError(
+                f"target={self.target!r}, horizon={self.horizon!r}, aggregate={self.aggregate!r}: several targets, a "
+                "horizon and an aggregation are of irregular series, freq=None; give one target and prediction_length"
+            )
         check_levels(list(self.quantile_levels))
         choose(ESTIMATORS, self.estimator, "estimator")
         if not all(isinstance(names, Iterable) and not isinstance(names, str) for names in (self.known, self.static)):
@@ -400,22 +476,40 @@ class S5Forecaster(BaseEstimator):
             raise ValueError(
                 f"multivariate=True learns what is particular to each series by itself: leave out static={self.static}"
             )
-        roles = [self.target, self.item_id, self.timestamp, *self.known, *self.static]
+        targets = [self._targets] if isinstance(self._targets, str) else self._targets
+        roles = [*targets, self.item_id, self.timestamp, *self.known, *self.static]
         twice = sorted({name for name in roles if roles.count(name) > 1})
         if twice:
             raise ValueError(f"every column has one role; {twice} have several")
 
-    def _checked_freq(self) -> str:
+    def _check_prediction_length(self) -> None:
+        if not isinstance(self.prediction_length, Integral) or self.prediction_length < 1:
+            raise ValueError(f"prediction_length must be a whole number of at least 1, got {self.prediction_length!r}")
+
+    def _check_regular(self, verb: str) -> None:
         if self.freq is None:
             raise ValueError(
-                "freq=None stands for irregular series, which this version does not forecast yet; "
-                "give the frequency, or freq='infer'"
+                f"{verb} is of regular series, and freq=None stands for irregular ones; use predict(times=)"
             )
-        return self.freq
+
+    @staticmethod
+    def _refuse(given: Any, name: str, fix: str) -> None:
+        if given is not None:
+            raise ValueError(f"{name} is of regular series; {fix}")
+
+    @property
+    def _steps(self) -> int:
+        assert self.prediction_length is not None, "checked where it is needed"
+        return self.prediction_length
+
+    @property
+    def _targets(self) -> str | list[str]:
+        return self.target if isinstance(self.target, str) else list(self.target)
 
     @property
     def _columns(self) -> Columns:
-        return Columns(self.target, self.item_id, self.timestamp, tuple(self.known), tuple(self.static))
+        target = self._targets if isinstance(self._targets, str) else self._targets[0]
+        return Columns(target, self.item_id, self.timestamp, tuple(self.known), tuple(self.static))
 
     def _histories(self, df: pd.DataFrame | None) -> list[FrameSeries]:
         if df is not None:
@@ -425,7 +519,7 @@ class S5Forecaster(BaseEstimator):
         return self.history_
 
     def _future(self, future: pd.DataFrame | None, series: list[FrameSeries]) -> list[np.ndarray]:
-        return read_future(future, series, self._columns, self.frequency_, self.prediction_length)
+        return read_future(future, series, self._columns, self.frequency_, self._steps)
 
 
 def _moment(one: FrameSeries) -> pd.Timestamp:

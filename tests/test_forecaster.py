@@ -275,7 +275,9 @@ def test_quiet_and_without_files(tmp_path, monkeypatch, capfd):
     [
         ({"prediction_length": 0}, "prediction_length"),
         ({"prediction_length": 2.5}, "prediction_length"),
-        ({"freq": None}, "irregular"),
+        ({"horizon": "3h"}, "horizon='3h'.*freq=None"),
+        ({"aggregate": "mean"}, "aggregate='mean'.*freq=None"),
+        ({"target": ["target", "price"]}, "freq=None"),
         ({"freq": "x"}, "15min"),
         ({"quantile_levels": [0.0]}, "between 0 and 1"),
         ({"estimator": "oracle"}, "'direct'"),

@@ -7,6 +7,7 @@ few array operations, and none of them is stored.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -31,12 +32,24 @@ def calendar_features(frequency: Frequency, time: Tensor) -> Tensor:
     Returns:
         float32 ``[..., F]`` in [-1, 1].
     """
-    phases = _phases(frequency, time)
-    if not phases:
-        return torch.zeros(*time.shape, 0)
-    angle = 2 * math.pi * torch.stack(phases, dim=-1)
-    waves = [f(k * angle) for k in range(1, HARMONICS + 1) for f in (torch.sin, torch.cos)]
-    return torch.cat(waves, dim=-1).float()
+    return _waves(_phases(frequency, time), time)
+
+
+def clock_features(cycles: Sequence[str], seconds: Tensor) -> Tensor:
+    """Sines and cosines of the position in each of some cycles.
+
+    Arguments:
+        cycles: keys of ``CYCLES``.
+        seconds: since 1970 by the clock on the wall, float64 ``[...]``.
+
+    Returns:
+        float32 ``[..., F]`` in [-1, 1].
+    """
+    return _waves([_phase(name, seconds) for name in cycles], seconds)
+
+
+def num_clock_features(cycles: Sequence[str]) -> int:
+    return 2 * HARMONICS * len(cycles)
 
 
 def num_calendar_features(frequency: Frequency) -> int:
@@ -49,11 +62,19 @@ def _phases(frequency: Frequency, time: Tensor) -> list[Tensor]:
         offset = 3 if frequency.unit == "B" else 0  # 1970-01-01 was a Thursday
         return [(time + offset).double().remainder(cycle) / cycle for cycle in STEPS[frequency.unit]]
     seconds = time.double() * (frequency.seconds / frequency.multiple)
-    cycles = {name: length for name, length in CYCLES.items() if length > 2 * frequency.seconds}
-    return [
-        (seconds + (EPOCH_WEEKDAY if name == "week" else 0)).remainder(length) / length
-        for name, length in cycles.items()
-    ]
+    return [_phase(name, seconds) for name, length in CYCLES.items() if length > 2 * frequency.seconds]
+
+
+def _phase(cycle: str, seconds: Tensor) -> Tensor:
+    length = CYCLES[cycle]
+    return (seconds + (EPOCH_WEEKDAY if cycle == "week" else 0)).remainder(length) / length
+
+
+def _waves(phases: list[Tensor], time: Tensor) -> Tensor:
+    if not phases:
+        return torch.zeros(*time.shape, 0)
+    angle = 2 * math.pi * torch.stack(phases, dim=-1)
+    return torch.cat([f(k * angle) for k in range(1, HARMONICS + 1) for f in (torch.sin, torch.cos)], dim=-1).float()
 
 
 def default_lags(frequency: Frequency) -> list[int]:

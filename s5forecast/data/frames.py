@@ -14,12 +14,15 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import pandas as pd
 
+from s5forecast.choices import choose
 from s5forecast.data.frequency import Frequency
 from s5forecast.levels import level_name
 
 if TYPE_CHECKING:
     from s5forecast.data.statics import StaticFeatures
 
+# How several values of one time become one, missing ones left out: pandas' names.
+AGGREGATES = {"mean": "mean", "last": "last"}
 # A series with more steps than these is taken for one with a wrong timestamp.
 MOST_STEPS, MOST_STEPS_PER_ROW = 10_000_000, 100
 
@@ -59,7 +62,7 @@ def read_frame(
     Raises:
         ValueError: naming the series, the column and the fix.
     """
-    parts = _parts(frame, columns, [columns.target, *columns.known], columns.static)
+    parts = split_frame(frame, columns, [columns.target, *columns.known], columns.static)
     series = [_series(item, part, columns) for item, part in parts]
     frequency = _infer(series) if isinstance(freq, str) and freq == "infer" else Frequency.parse(freq)
     regular = [_regular(one, frequency) for one in series]
@@ -83,7 +86,7 @@ def read_future(
         return [np.empty((0, length), dtype=np.float32) for _ in series]
     if future is None:
         raise ValueError(f"the known columns {list(columns.known)} are needed over the horizon: give them as future=")
-    parts = dict(_parts(future, columns, columns.known, ()))
+    parts = dict(split_frame(future, columns, columns.known, ()))
     return [_horizon(parts.get(one.item_id), one, columns, frequency, length) for one in series]
 
 
@@ -150,10 +153,26 @@ def history_frame(series: Sequence[FrameSeries], columns: Columns) -> pd.DataFra
     return pd.concat(frames, ignore_index=True)
 
 
-def _parts(
-    frame: pd.DataFrame, columns: Columns, numeric: Sequence[str], static: Sequence[str]
+def split_frame(
+    frame: pd.DataFrame,
+    columns: Columns,
+    numeric: Sequence[str],
+    static: Sequence[str],
+    *,
+    numeric_time: bool = False,
+    aggregate: str | None = None,
 ) -> list[tuple[Any, pd.DataFrame]]:
-    """Item and checked rows, in order of time, of each series; one item ``None`` where there is no such column."""
+    """Item and checked rows, in order of time, of each series; one item ``None`` where there is no such column.
+
+    Arguments:
+        columns: roles; of them item_id and timestamp are read.
+        numeric, static: columns of numbers, and those constant in each series.
+        numeric_time: whether times may be numbers.
+        aggregate: how rows of one series and time become one, a key of ``AGGREGATES``; an error by default.
+
+    Raises:
+        ValueError: naming the series, the column and the fix.
+    """
     frame = _with_time_column(frame, columns)
     if frame.empty:
         raise ValueError("the frame has no rows")
@@ -170,12 +189,17 @@ def _parts(
         raise ValueError(f"column {columns.item_id!r} has missing values; every row needs its series")
     names = [f"series {item!r}" if keys else "the series" for item in items.unique()]
     codes = pd.factorize(items)[0]
-    tidy = frame[needed].assign(**{columns.timestamp: _timestamps(frame[columns.timestamp])})
+    tidy = frame[needed].assign(
+        **{columns.timestamp: _timestamps(frame[columns.timestamp], codes, names, numeric_time)}
+    )
     for column in numeric:
         tidy[column] = _numbers(tidy[column], tidy[columns.timestamp], codes, names)
-    order = np.lexsort((tidy[columns.timestamp].array.asi8, codes))
+    order = np.lexsort((_exact(tidy[columns.timestamp]), codes))
     tidy, codes = tidy.iloc[order], codes[order]
-    _refuse_duplicates(tidy[columns.timestamp], codes, names, columns)
+    if aggregate is None:
+        _refuse_duplicates(tidy[columns.timestamp], codes, names, columns)
+    else:
+        tidy, codes = _aggregated(tidy, codes, columns.timestamp, numeric, aggregate)
     bounds = np.flatnonzero(np.diff(codes, prepend=-1, append=codes[-1] + 1))
     return [
         (tidy[columns.item_id].iloc[begin] if keys else None, tidy.iloc[begin:end]) for begin, end in pairwise(bounds)
@@ -201,7 +225,15 @@ def _require(frame: pd.DataFrame, column: str) -> None:
         raise ValueError(f"the frame has no column {column!r}; {hint} It has {found}")
 
 
-def _timestamps(values: pd.Series) -> pd.Series:
+def _timestamps(values: pd.Series, codes: np.ndarray, names: list[str], numeric_time: bool) -> pd.Series:
+    if numeric_time and pd.api.types.is_numeric_dtype(values):
+        finite = np.isfinite(values.to_numpy(dtype=np.float64, na_value=np.nan))
+        if not finite.all():
+            row = int(finite.argmin())
+            raise ValueError(
+                f"{names[codes[row]]}: column {values.name!r} has the time {values.iloc[row]}; drop or correct this row"
+            )
+        return values.astype(np.float64)
     if not pd.api.types.is_datetime64_any_dtype(values):
         if isinstance(values.dtype, pd.PeriodDtype) or pd.api.types.is_numeric_dtype(values):
             raise ValueError(
@@ -216,8 +248,26 @@ def _timestamps(values: pd.Series) -> pd.Series:
                 f"and its format ({error})"
             ) from error
     if values.isna().any():
-        raise ValueError(f"column {values.name!r} has missing timestamps (NaT); drop these rows")
+        name = names[codes[int(values.isna().to_numpy().argmax())]]
+        raise ValueError(f"{name}: column {values.name!r} has missing timestamps (NaT); drop these rows")
     return values
+
+
+def _exact(times: pd.Series) -> np.ndarray:
+    return times.to_numpy() if pd.api.types.is_numeric_dtype(times) else times.array.asi8
+
+
+def _aggregated(
+    tidy: pd.DataFrame, codes: np.ndarray, timestamp: str, numeric: Sequence[str], aggregate: str
+) -> tuple[pd.DataFrame, np.ndarray]:
+    """Rows of one series and time as one: the numbers by ``aggregate``, what else there is as it comes last."""
+    how = choose(AGGREGATES, aggregate, "aggregate")
+    begins = (np.diff(codes, prepend=-1) != 0) | (np.diff(_exact(tidy[timestamp]), prepend=0) != 0)
+    groups = tidy.groupby(begins.cumsum(), sort=False)
+    merged = groups.tail(1).copy()
+    for column in numeric:
+        merged[column] = getattr(groups[column], how)().to_numpy()
+    return merged, codes[begins]
 
 
 def _numbers(values: pd.Series, times: pd.Series, codes: np.ndarray, names: list[str]) -> pd.Series:
@@ -241,10 +291,10 @@ def _numbers(values: pd.Series, times: pd.Series, codes: np.ndarray, names: list
 
 
 def _refuse_duplicates(times: pd.Series, codes: np.ndarray, names: list[str], columns: Columns) -> None:
-    twice = (np.diff(times.array.asi8) == 0) & (np.diff(codes) == 0)
+    twice = (np.diff(_exact(times)) == 0) & (np.diff(codes) == 0)
     if twice.any():
         row = int(twice.argmax())
-        fix = "aggregate or drop them"
+        fix = "aggregate them, as with groupby(...).mean(), or drop them"
         if names == ["the series"]:
             fix += ", or name the column that tells the series apart with item_id="
         raise ValueError(

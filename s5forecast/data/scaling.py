@@ -13,9 +13,9 @@ ROUNDING = 1e-12
 CONSTANT_SCALE = 1e-2
 
 
-def masked_mean(values: Tensor, mask: Tensor) -> Tensor:
-    """Mean over time of what is observed, ``[B, T] -> [B, 1]``; 0 where nothing is."""
-    return (values * mask).sum(1, keepdim=True) / mask.sum(1, keepdim=True).clamp(min=1)
+def masked_mean(values: Tensor, mask: Tensor, dim: int = 1) -> Tensor:
+    """Mean over time of what is observed, ``[B, T, ...] -> [B, 1, ...]``; 0 where nothing is."""
+    return (values * mask).sum(dim, keepdim=True) / mask.sum(dim, keepdim=True).clamp(min=1)
 
 
 def standard(values: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:

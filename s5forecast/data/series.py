@@ -66,23 +66,23 @@ def _read(entry: dict[str, Any], name: str, spec: WindowSpec, forecast: bool) ->
         time=_local_time(entry, spec, steps),
         target=target,
         covariates=covariates,
-        static_real=_static(entry, "feat_static_real", spec.num_feat_static_real, name, np.float32),
-        static_cat=_static(entry, "feat_static_cat", spec.num_feat_static_cat, name, np.int64),
+        static_real=read_static(entry, "feat_static_real", spec.num_feat_static_real, name, np.float32),
+        static_cat=read_static(entry, "feat_static_cat", spec.num_feat_static_cat, name, np.int64),
     )
 
 
 def _target(entry: dict[str, Any], name: str) -> np.ndarray:
-    target = np.asarray(_field(entry, "target", name))
+    target = np.asarray(read_field(entry, "target", name))
     if target.ndim != 1:
         raise ValueError(f"{name}: target must have one dimension, got shape {target.shape}; give one series an entry")
-    target = _numbers(target, "target", name)
+    target = read_numbers(target, "target", name)
     if not len(target) or np.isnan(target).all():
         raise ValueError(f"{name}: target has no observed value; leave the series out or give its history")
     return target
 
 
 def _start(entry: dict[str, Any], name: str, spec: WindowSpec) -> pd.Period:
-    start = _field(entry, "start", name)
+    start = read_field(entry, "start", name)
     if not isinstance(start, pd.Period):
         raise ValueError(
             f"{name}: start must be a pandas Period, got {type(start).__name__}; use pd.Period(start, freq)"
@@ -107,7 +107,7 @@ def _local_time(entry: dict[str, Any], spec: WindowSpec, steps: int) -> np.ndarr
 def _dynamic(entry: dict[str, Any], field: str, count: int, name: str, length: int, needed: int) -> np.ndarray:
     if not count:
         return np.empty((0, length), dtype=np.float32)
-    values = _numbers(np.atleast_2d(np.asarray(_field(entry, field, name))), field, name)
+    values = read_numbers(np.atleast_2d(np.asarray(read_field(entry, field, name))), field, name)
     if values.shape[0] != count:
         raise ValueError(f"{name}: {field} has {values.shape[0]} rows, the estimator was built for {count}")
     if values.shape[1] < max(length, needed):
@@ -121,10 +121,11 @@ def _dynamic(entry: dict[str, Any], field: str, count: int, name: str, length: i
     return values
 
 
-def _static(entry: dict[str, Any], field: str, count: int, name: str, dtype: type) -> np.ndarray:
+def read_static(entry: dict[str, Any], field: str, count: int, name: str, dtype: type) -> np.ndarray:
+    """The ``count`` static features of a field; raise ValueError, naming the series, where they do not fit."""
     if not count:
         return np.empty(0, dtype=dtype)
-    values = _numbers(np.atleast_1d(np.asarray(_field(entry, field, name))), field, name)
+    values = read_numbers(np.atleast_1d(np.asarray(read_field(entry, field, name))), field, name)
     if values.shape != (count,):
         raise ValueError(f"{name}: {field} has shape {values.shape}, the estimator was built for ({count},)")
     if dtype is np.int64 and np.isnan(values).any():
@@ -132,13 +133,15 @@ def _static(entry: dict[str, Any], field: str, count: int, name: str, dtype: typ
     return values.astype(dtype)
 
 
-def _field(entry: dict[str, Any], field: str, name: str) -> Any:
+def read_field(entry: dict[str, Any], field: str, name: str) -> Any:
+    """What an entry holds; raise ValueError, naming the series, where it lacks the field."""
     if field not in entry:
         raise ValueError(f"{name} has no field {field!r}; add it, or build the estimator without it")
     return entry[field]
 
 
-def _numbers(values: np.ndarray, field: str, name: str) -> np.ndarray:
+def read_numbers(values: np.ndarray, field: str, name: str) -> np.ndarray:
+    """Values as float32 or float64; raise ValueError, naming the series, for text or an infinite one."""
     if values.dtype != np.float32:
         try:
             values = values.astype(np.float64)

@@ -4,13 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any, Protocol
 
 import numpy as np
 import pandas as pd
 
-from s5forecast.data.frames import Columns, FrameSeries
+from s5forecast.data.frames import Columns
 
 UNKNOWN = -1
+
+
+class HasStatic(Protocol):
+    """A series of a frame with the values of its static columns."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def static(self) -> dict[str, Any]: ...
 
 
 @dataclass(frozen=True)
@@ -22,7 +33,7 @@ class StaticFeatures:
     categories: Sequence[Sequence[str]] = ()
 
     @classmethod
-    def learn(cls, series: Sequence[FrameSeries], columns: Columns) -> StaticFeatures:
+    def learn(cls, series: Sequence[HasStatic], columns: Columns) -> StaticFeatures:
         values = {column: pd.Series([one.static[column] for one in series]) for column in columns.static}
         real = [column for column, found in values.items() if _is_number(found)]
         categorical = [column for column in values if column not in real]
@@ -33,7 +44,7 @@ class StaticFeatures:
     def cardinality(self) -> list[int]:
         return [len(names) for names in self.categories]
 
-    def encode(self, one: FrameSeries) -> dict[str, np.ndarray]:
+    def encode(self, one: HasStatic) -> dict[str, np.ndarray]:
         """The entry fields ``feat_static_real`` and ``feat_static_cat``; a category not learned is -1.
 
         Raises:
@@ -54,7 +65,7 @@ def _is_number(values: pd.Series) -> bool:
     return pd.api.types.is_numeric_dtype(values) and not pd.api.types.is_bool_dtype(values)
 
 
-def _number(one: FrameSeries, column: str) -> float:
+def _number(one: HasStatic, column: str) -> float:
     value = one.static[column]
     try:
         return float("nan") if pd.isna(value) else float(value)

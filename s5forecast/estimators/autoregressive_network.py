@@ -94,7 +94,7 @@ class AutoregressiveNetwork(ForecastNetwork):
     @torch.no_grad()
     def fit_support(self, windows: TrainingWindows) -> None:
         """See whether all series are counts."""
-        check_support(self.output, windows.store)
+        check_support(self.output, windows.store.series)
         self.counts.fill_(bool(windows.store.counts.all()))
 
     def loss(self, batch: Batch) -> Tensor:

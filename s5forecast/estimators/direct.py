@@ -89,7 +89,7 @@ class DirectNetwork(ForecastNetwork):
     @torch.no_grad()
     def fit_support(self, windows: TrainingWindows) -> None:
         """See whether all series are counts."""
-        check_support(self.output, windows.store)
+        check_support(self.output, windows.store.series)
         self.counts.fill_(bool(windows.store.counts.all()))
 
     def forward(self, batch: Batch, num_samples: int | None = None) -> Prediction:

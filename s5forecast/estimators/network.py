@@ -3,35 +3,39 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import Any, Generic, Protocol, TypeVar
 
 import numpy as np
 import torch
 from gluonts.torch.distributions import Output
 from torch import Tensor, nn
 
-from s5forecast.data.windows import Batch, TrainingWindows, WindowStore
 from s5forecast.distributions import is_real, support
 from s5forecast.estimators.outputs import Prediction
 from s5forecast.estimators.paths import SamplePaths
 
+BatchT = TypeVar("BatchT")
+WindowsT = TypeVar("WindowsT")
 
-class ForecastNetwork(nn.Module, ABC):
+
+class ForecastNetwork(nn.Module, ABC, Generic[BatchT, WindowsT]):
     """Maps windows to distributions; its constructor is ``@validated()`` and takes plain data, so that it is saved."""
 
     @abstractmethod
-    def forward(self, batch: Batch, num_samples: int | None = None) -> Prediction | SamplePaths:
+    def forward(self, batch: BatchT, num_samples: int | None = None) -> Prediction | SamplePaths:
         """The forecast of all steps of the horizon; ``num_samples`` is the number of paths where they are drawn."""
 
     @abstractmethod
-    def loss(self, batch: Batch) -> Tensor:
+    def loss(self, batch: BatchT) -> Tensor:
         """What is minimised, a scalar."""
 
     @abstractmethod
-    def fit_features(self, windows: TrainingWindows) -> None:
+    def fit_features(self, windows: WindowsT) -> None:
         """Take from the training data what normalises the features."""
 
     @abstractmethod
-    def fit_support(self, windows: TrainingWindows) -> None:
+    def fit_support(self, windows: WindowsT) -> None:
         """Take from the training data what values there can be.
 
         Raises:
@@ -39,11 +43,21 @@ class ForecastNetwork(nn.Module, ABC):
         """
 
 
-def check_support(output: Output, store: WindowStore) -> None:
+class HasTarget(Protocol):
+    """A series with its values, NaN where not observed."""
+
+    @property
+    def item_id(self) -> Any: ...
+
+    @property
+    def target(self) -> np.ndarray: ...
+
+
+def check_support(output: Output, all_series: Sequence[HasTarget]) -> None:
     """Raise ValueError, naming the series, for a value outside the support of an output."""
     if is_real(output):
         return
-    for position, series in enumerate(store.series):
+    for position, series in enumerate(all_series):
         observed = torch.from_numpy(series.target[~np.isnan(series.target)])
         outside = ~support(output).check(observed)
         if outside.any():

@@ -6,6 +6,7 @@ from s5forecast.evaluation.calibrated import CalibratedPredictor, calibrate
 from s5forecast.evaluation.calibration import interval_coverage, pit_histogram, reliability
 from s5forecast.evaluation.calibrator import ConformalCalibrator
 from s5forecast.evaluation.comparison import Comparison, compare, diebold_mariano, skill
+from s5forecast.evaluation.irregular import split_irregular
 from s5forecast.evaluation.metrics import METRICS, evaluate
 from s5forecast.evaluation.report import leaderboard, report
 from s5forecast.evaluation.result import Backtest
@@ -32,5 +33,6 @@ __all__ = [
     "report",
     "seasonal_error",
     "skill",
+    "split_irregular",
     "squared_seasonal_error",
 ]

@@ -111,9 +111,15 @@ class Block(nn.Module):
     def initial_state(self, batch_size: int) -> Tensor:
         return self.layer.initial_state(batch_size)
 
-    def forward(self, u: Tensor, state: Tensor | None = None, dt: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """``u [B, T, H]`` to ``y [B, T, H]`` and the state of the layer."""
-        y, state = self.layer(self.norm(u) if self.prenorm else u, state, dt)
+    def forward(
+        self, u: Tensor, state: Tensor | None = None, dt: Tensor | None = None, mask: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """``u [B, T, H]`` to ``y [B, T, H]`` and the state of the layer; it sees no input where ``mask [B, T]`` is 0.
+
+        A step without input and without length, ``dt = 0``, leaves the state as it is.
+        """
+        x = self.norm(u) if self.prenorm else u
+        y, state = self.layer(x if mask is None else x * mask.unsqueeze(-1), state, dt)
         return self._close(u, y), state
 
     def step(self, u: Tensor, state: Tensor, dt: Tensor | None = None) -> tuple[Tensor, Tensor]:

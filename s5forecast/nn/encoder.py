@@ -60,12 +60,16 @@ class Encoder(nn.Module):
         return tuple(block.initial_state(batch_size) for block in self._layers())
 
     def forward(
-        self, u: Tensor, state: tuple[Tensor, ...] | None = None, dt: Tensor | None = None
+        self,
+        u: Tensor,
+        state: tuple[Tensor, ...] | None = None,
+        dt: Tensor | None = None,
+        mask: Tensor | None = None,
     ) -> tuple[Tensor, tuple[Tensor, ...]]:
-        """``u [B, T, H]`` to ``y [B, T, H]`` and the states of the layers."""
+        """``u [B, T, H]`` to ``y [B, T, H]`` and the states of the layers; ``mask`` as in :class:`Block`."""
         states = []
         for block, before in zip(self._layers(), state or [None] * len(self.blocks), strict=True):
-            u, after = block(u, before, dt)
+            u, after = block(u, before, dt, mask)
             states.append(after)
         return self.norm(u), tuple(states)
 
@@ -76,3 +80,7 @@ class Encoder(nn.Module):
             u, after = block.step(u, before, dt)
             states.append(after)
         return self.norm(u), tuple(states)
+
+    def advance(self, state: tuple[Tensor, ...], elapsed: Tensor) -> tuple[Tensor, ...]:
+        """The states of the layers a time after ``state``, without input; ``elapsed [B, Q]`` to ``[B, Q, ...]``."""
+        return tuple(block.layer.advance(before, elapsed) for block, before in zip(self._layers(), state, strict=True))

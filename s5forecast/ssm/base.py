@@ -32,6 +32,14 @@ class StateSpaceLayer(nn.Module, ABC):
     def step(self, u: Tensor, state: Tensor, dt: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Advance by one observation: ``u [B, H]``, ``dt [B]`` to ``y [B, H]`` and the new state."""
 
+    def advance(self, state: Tensor, elapsed: Tensor) -> Tensor:
+        """The states a time after ``state``, without input: ``elapsed [B, Q]`` to ``[B, Q, ...]``, a state for each.
+
+        Raises:
+            NotImplementedError: for a layer whose state has no closed form over time.
+        """
+        raise NotImplementedError(f"the state of {type(self).__name__} has no closed form over time")
+
     @abstractmethod
     def initial_state(self, batch_size: int) -> Tensor:
         """The state before the first observation."""

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from s5forecast.choices import choose
 from s5forecast.ops import DISCRETIZATIONS, fuses, linear_scan, mimo_scan, ssm_scan
+from s5forecast.ops.naive import multiply
 from s5forecast.ssm.base import StateSpaceLayer
 from s5forecast.ssm.initialization import (
     INITIALIZATIONS,
@@ -214,6 +215,21 @@ class S5(StateSpaceLayer):
         Bu = F.linear(u, B_bar).view_as(state)
         state = torch.addcmul(torch.addcmul(Bu, straight, state), across, state.flip(1))
         return torch.addcmul(F.linear(state.flatten(1), C), self.D, u), state
+
+    def advance(self, state: Tensor, elapsed: Tensor) -> Tensor:
+        r"""The states a time after ``state``, without input, exactly: :math:`\exp(\Lambda\,\Delta\,\tau)\,x`.
+
+        Arguments:
+            state: ``[B, 2, N]``, of the forward direction.
+            elapsed: ``[B, Q]``, in units of ``dt``.
+
+        Returns:
+            ``[B, Q, 2, N]``.
+        """
+        Lambda_bar, _ = DISCRETIZATIONS["dirac"](
+            self._poles(), self._step() * elapsed.to(self.log_step.dtype).unsqueeze(-1)
+        )
+        return multiply(Lambda_bar, state.unsqueeze(1))
 
     def extra_repr(self) -> str:
         return (

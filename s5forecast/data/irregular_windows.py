@@ -1,0 +1,277 @@
+"""Windows of irregular series, gathered by index: a context by count, the times asked for by duration."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from s5forecast.data.features import clock_features
+from s5forecast.data.irregular import IrregularSeries, IrregularSpec
+
+
+class IrregularBatch(NamedTuple):
+    """B windows: up to L observations, those missing on the left, and Q times asked for. Times are in base units."""
+
+    values: Tensor  # [B, L, D] float64, as given, 0 where not observed
+    mask: Tensor  # [B, L + Q, D] float32, 1 where observed; over the times asked for it is of the target
+    dt: Tensor  # [B, L] float64, since the observation before; 0 where padded, NaN at the first of a series
+    age: Tensor  # [B, L, D] float64, since each variable was last seen before; NaN where never
+    last: Tensor  # [B, D] float64, last observed value of each variable; NaN where there is none
+    last_age: Tensor  # [B, D] float64, time from that value to the last observation; NaN likewise
+    elapsed: Tensor  # [B, Q] float64, from the last observation to the times asked for
+    covariates: Tensor  # [B, L + Q, F] float32, as given, NaN where missing
+    calendar: Tensor  # [B, L + Q, C] float32
+    static_real: Tensor  # [B, F] float32
+    static_cat: Tensor  # [B, F] int64
+    target: Tensor  # [B, Q, D] float64, 0 where not observed
+    counts: Tensor  # [B, 1, D] bool, whether the history is of whole numbers, none of them negative
+
+    @property
+    def context_length(self) -> int:
+        return self.values.shape[1]
+
+
+class IrregularStore:
+    """Irregular series laid end to end, from which windows are gathered.
+
+    Arguments:
+        series: checked entries, see :func:`~s5forecast.data.irregular.read_irregular`.
+        spec: what the windows hold.
+    """
+
+    def __init__(self, series: list[IrregularSeries], spec: IrregularSpec) -> None:
+        self.spec, self.series = spec, series
+        self.length = torch.tensor([len(one.time) for one in series])
+        self.begin = torch.cumsum(self.length, 0) - self.length
+        self.time = _joined([one.time for one in series])
+        self.clock = _joined([one.clock for one in series])
+        values = _joined([one.target for one in series])
+        self.mask = ~values.isnan()
+        self.values = values.nan_to_num(0.0)
+        self.covariates = _joined([one.covariates for one in series])
+        self.static_real = torch.stack([torch.from_numpy(one.static_real) for one in series])
+        self.static_cat = torch.stack([torch.from_numpy(one.static_cat) for one in series])
+        self.counts = torch.stack([_are_counts(one.target) for one in series])
+        self.gap = torch.cat([torch.full((1,), torch.nan, dtype=torch.float64), self.time.diff()])
+        self.gap[self.begin] = torch.nan
+        self._first = self.begin.repeat_interleave(self.length)  # of its series, for each row
+        self._seen = self._last_seen()
+        self._reach = self._rows_within_reach()
+
+    def __len__(self) -> int:
+        return len(self.series)
+
+    def median_gap(self) -> float:
+        """Median time between neighbouring observations, over all series; 1 where none has two."""
+        gaps = self.gap[~self.gap.isnan()]
+        return float(gaps.median()) if len(gaps) else 1.0
+
+    def cuts(self, position: int) -> Tensor:
+        """Cuts at which a series has something to forecast within the horizon, after half of it or a full context."""
+        length = int(self.length[position])
+        fixed = self.series[position].cut
+        if fixed is not None:
+            return torch.tensor([fixed])
+        lowest = max(1, min(int(self._last_cut(position)) // 2, self.spec.context_length))
+        cuts = torch.arange(lowest, length)
+        return cuts[self._ahead(torch.full_like(cuts, position), cuts) > 0]
+
+    def last_cut(self, position: int) -> Tensor:
+        """The cut before the last horizon of a series, empty where it leaves nothing to forecast from or to."""
+        fixed = self.series[position].cut
+        cut = torch.tensor([self._last_cut(position) if fixed is None else fixed])
+        possible = (cut > 0) & (cut < self.length[position])
+        cut = cut[possible]
+        return cut[self._ahead(torch.full_like(cut, position), cut) > 0]
+
+    def gather(self, index: Tensor, cut: Tensor, shares: Tensor | None = None) -> IrregularBatch:
+        """Windows of series ``index [B]`` cut after ``cut [B]`` rows, asked for the observations that follow.
+
+        Where more than ``max_queries`` follow within the horizon they are taken evenly, each from its own stretch
+        of them at the position ``shares [B, max_queries]``, in [0, 1); in the middle by default.
+        """
+        ahead = self._ahead(index, cut)
+        count = ahead.clamp(max=self.spec.max_queries)
+        slots = torch.arange(max(1, int(count.max())))
+        share = 0.5 if shares is None else shares[:, : len(slots)]
+        stretch = (ahead / count.clamp(min=1)).unsqueeze(-1)
+        position = ((slots + share) * stretch).long().clamp(max=(ahead - 1).clamp(min=0).unsqueeze(-1))
+        asked = slots < count.unsqueeze(-1)
+        row = torch.where(asked, (self.begin[index] + cut).unsqueeze(-1) + position, self.begin[index].unsqueeze(-1))
+        last = (self.begin[index] + cut - 1).unsqueeze(-1)
+        mask = self.mask[row] & asked.unsqueeze(-1)
+        return self._batch(
+            index,
+            cut,
+            elapsed=torch.where(asked, self.time[row] - self.time[last], 0.0),
+            covariates=self._known_ahead(self.covariates[row]),
+            clock=self.clock[row],
+            target=self.values[row] * mask,
+            mask=mask,
+        )
+
+    def gather_queries(self, index: Tensor) -> IrregularBatch:
+        """The whole history of series ``index [B]`` as context, asked for the times of their entries."""
+        chosen = [self.series[i] for i in index]
+        last = torch.tensor([one.time[-1] for one in chosen])
+        query = _padded([one.query for one in chosen])
+        none = torch.zeros(*query.shape, self.spec.target_dim)
+        return self._batch(
+            index,
+            self.length[index],
+            elapsed=torch.where(query.isnan(), 0.0, query - last.unsqueeze(-1)),
+            covariates=_padded([one.query_covariates for one in chosen]),
+            clock=_padded([one.query_clock for one in chosen]).nan_to_num(0.0),
+            target=none.double(),
+            mask=none.bool(),
+        )
+
+    def _batch(
+        self,
+        index: Tensor,
+        cut: Tensor,
+        *,
+        elapsed: Tensor,
+        covariates: Tensor,
+        clock: Tensor,
+        target: Tensor,
+        mask: Tensor,
+    ) -> IrregularBatch:
+        # Padding has no effect, so that no more of it is gathered than the longest history needs.
+        L = min(self.spec.context_length, int(cut.max()))
+        position = cut.unsqueeze(-1) + torch.arange(-L, 0)
+        there = position >= 0
+        row = self.begin[index].unsqueeze(-1) + position.clamp(min=0)
+        observed = self.mask[row] & there.unsqueeze(-1)
+        seen = self._seen[row[:, -1]]
+        last, last_age = self.values.gather(0, seen.clamp(min=0)), self.time[row[:, -1:]] - self.time[seen]
+        return IrregularBatch(
+            values=self.values[row] * observed,
+            mask=torch.cat([observed, mask], dim=1).float(),
+            dt=torch.where(there, self.gap[row], 0.0),
+            age=torch.where(there.unsqueeze(-1), self._age(row), torch.nan),
+            last=last.where(seen >= 0, torch.nan),
+            last_age=last_age.where(seen >= 0, torch.nan),
+            elapsed=elapsed,
+            covariates=torch.cat([self.covariates[row].where(there.unsqueeze(-1), torch.nan), covariates], dim=1),
+            calendar=clock_features(self.spec.cycles, torch.cat([self.clock[row], clock], dim=1)),
+            static_real=self.static_real[index],
+            static_cat=self.static_cat[index],
+            target=target,
+            counts=self.counts[index].unsqueeze(1),
+        )
+
+    def _age(self, row: Tensor) -> Tensor:
+        """Time from the last value of each variable before a row to it, ``[..., D]``."""
+        seen = self._seen[(row - 1).clamp(min=0)]
+        known = (seen >= 0) & (row > self._first[row]).unsqueeze(-1)
+        return (self.time[row].unsqueeze(-1) - self.time[seen]).where(known, torch.nan)
+
+    def _last_seen(self) -> Tensor:
+        """Row at which each variable was last seen, up to each row, within its series; -1 where never, ``[R, D]``."""
+        rows = torch.arange(len(self.time)).unsqueeze(-1)
+        seen = torch.where(self.mask, rows, -1).cummax(0).values
+        return torch.where(seen >= self._first.unsqueeze(-1), seen, -1)
+
+    def _rows_within_reach(self) -> Tensor:
+        """Number of rows after each one that lie within the horizon, ``[R]``."""
+        if self.spec.horizon is None:
+            ahead = [np.arange(len(one.time))[::-1].copy() for one in self.series]
+        else:
+            ahead = [
+                np.searchsorted(one.time, one.time + self.spec.horizon, side="right") - np.arange(len(one.time)) - 1
+                for one in self.series
+            ]
+        reach = _joined(ahead)
+        return reach if self.spec.prediction_length is None else reach.clamp(max=self.spec.prediction_length)
+
+    def _ahead(self, index: Tensor, cut: Tensor) -> Tensor:
+        return self._reach[self.begin[index] + cut - 1]
+
+    def _last_cut(self, position: int) -> int:
+        """Rows that leave a full horizon after them, or as much of it as there is."""
+        time = self.series[position].time
+        cut = len(time) - 1
+        if self.spec.horizon is not None:
+            cut = int(np.searchsorted(time, time[-1] - self.spec.horizon, side="right"))
+        if self.spec.prediction_length is not None:
+            cut = max(cut if self.spec.horizon is not None else 0, len(time) - self.spec.prediction_length)
+        return min(max(cut, 1), len(time) - 1)
+
+    def _known_ahead(self, covariates: Tensor) -> Tensor:
+        covariates[..., self.spec.num_feat_dynamic_real :] = torch.nan
+        return covariates
+
+
+class IrregularWindows:
+    """Batches of windows at random: a series uniformly, then one of its cuts uniformly.
+
+    Raises:
+        ValueError: if no series has an observation within the horizon after another.
+    """
+
+    def __init__(self, store: IrregularStore, *, batch_size: int, num_batches: int, generator: torch.Generator) -> None:
+        self.store, self.batch_size, self.num_batches, self.generator = store, batch_size, num_batches, generator
+        cuts = [store.cuts(position) for position in range(len(store))]
+        self.usable = torch.tensor([position for position, found in enumerate(cuts) if len(found)], dtype=torch.long)
+        if not len(self.usable):
+            raise ValueError(
+                "no series has an observation within the horizon after another, to learn from; give a longer horizon "
+                "or history"
+            )
+        self._cuts = torch.cat(cuts)
+        self._count = torch.tensor([len(found) for found in cuts])
+        self._begin = torch.cumsum(self._count, 0) - self._count
+
+    def __len__(self) -> int:
+        return self.num_batches
+
+    def __iter__(self) -> Iterator[IrregularBatch]:
+        for _ in range(self.num_batches):
+            yield self.draw(self.batch_size)
+
+    def draw(self, count: int) -> IrregularBatch:
+        """Windows of the series."""
+        index = self.usable[torch.randint(len(self.usable), (count,), generator=self.generator)]
+        share = torch.rand(count, generator=self.generator, dtype=torch.float64)
+        cut = self._cuts[self._begin[index] + (share * self._count[index]).long()]
+        shares = torch.rand(count, self.store.spec.max_queries, generator=self.generator)
+        return self.store.gather(index, cut, shares)
+
+
+class LastIrregularWindows:
+    """Batches of the last window of every series: asked for the times of the entries, or for its last horizon."""
+
+    def __init__(self, store: IrregularStore, *, batch_size: int, known: bool) -> None:
+        self.store, self.batch_size, self.known = store, batch_size, known
+        self.index, self.cut = torch.arange(len(store)), store.length
+        if known:
+            cuts = [store.last_cut(position) for position in range(len(store))]
+            self.index = torch.tensor([i for i, cut in enumerate(cuts) if len(cut)], dtype=torch.long)
+            self.cut = torch.cat(cuts)
+
+    def __len__(self) -> int:
+        return -(-len(self.index) // self.batch_size)
+
+    def __iter__(self) -> Iterator[IrregularBatch]:
+        for index, cut in zip(self.index.split(self.batch_size), self.cut.split(self.batch_size), strict=True):
+            yield self.store.gather(index, cut) if self.known else self.store.gather_queries(index)
+
+
+def _joined(arrays: Sequence[np.ndarray]) -> Tensor:
+    return torch.from_numpy(np.concatenate(arrays))
+
+
+def _padded(arrays: Sequence[np.ndarray]) -> Tensor:
+    """Rows of several series side by side, ``[B, Q, ...]``, NaN behind the shorter ones."""
+    tensors = [torch.from_numpy(array) for array in arrays]
+    return torch.nn.utils.rnn.pad_sequence(tensors, batch_first=True, padding_value=torch.nan)
+
+
+def _are_counts(target: np.ndarray) -> Tensor:
+    missing = np.isnan(target)
+    return torch.from_numpy(((target >= 0) & (target == np.rint(target)) | missing).all(axis=0))

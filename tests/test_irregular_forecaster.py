@@ -1,0 +1,190 @@
+"""S5Forecaster(freq=None): uneven frames in, forecasts at exactly the rows asked for out."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.base import clone
+
+from s5forecast import S5Forecaster
+
+SMALL = dict(
+    width=8, num_layers=1, state_size=4, context_length=12, num_batches_per_epoch=2, max_epochs=1, batch_size=4,
+    device="cpu",
+)  # fmt: skip
+
+
+def frame(tz=None, n=30):
+    rng = np.random.default_rng(0)
+    parts = []
+    for item in ("a", "b"):
+        minutes = np.cumsum(rng.exponential(40.0, n) + 1).round(3)
+        stamps = pd.Timestamp("2024-03-29 05:00", tz=tz) + pd.to_timedelta(minutes, "min")
+        values = np.sin(minutes / 300)[:, None] + 0.1 * rng.normal(size=(n, 2))
+        columns = {"wind": values[:, 0], "pressure": values[:, 1], "holiday": np.arange(n) % 2.0, "coast": item}
+        parts.append(pd.DataFrame({"item_id": item, "timestamp": stamps, **columns}))
+    both = pd.concat(parts, ignore_index=True)
+    both.loc[::3, "wind"] = np.nan
+    return both
+
+
+def queries(df, offsets=((3, "a", "90min"), (1, "b", "2h"), (8, "a", "10min"))):
+    last = df.groupby("item_id")["timestamp"].max()
+    rows = [{"timestamp": last[item] + pd.Timedelta(after), "item_id": item} for _, item, after in offsets]
+    return pd.DataFrame(rows, index=[index for index, _, _ in offsets])
+
+
+@pytest.fixture(scope="module")
+def fitted():
+    return S5Forecaster(freq=None, horizon="6h", target="pressure", estimator_kwargs=SMALL, verbose=False).fit(frame())
+
+
+@pytest.mark.parametrize("tz", [None, "Europe/Paris"])
+def test_rows_come_back_as_they_are_asked(tz):
+    df = frame(tz)
+    given = df.copy()
+    forecaster = S5Forecaster(freq=None, horizon="6h", target="pressure", estimator_kwargs=SMALL, verbose=False)
+    found = forecaster.fit(df.sample(frac=1, random_state=0)).predict(times=queries(df))
+    assert found.index.tolist() == [3, 1, 8] and found["item_id"].tolist() == ["a", "b", "a"]
+    assert (found["timestamp"] == queries(df)["timestamp"]).all()
+    assert found["timestamp"].dtype == df["timestamp"].dtype
+    assert (found["0.1"] <= found["0.9"]).all() and found.notna().all().all()
+    pd.testing.assert_frame_equal(df, given)
+    alone = forecaster.predict(times=queries(df).iloc[2:], quantile_levels=[0.5])
+    assert np.allclose(alone["0.5"], found.loc[8, "0.5"], atol=1e-5)
+
+
+def test_a_grid_ahead(fitted):
+    found = fitted.predict(horizon="6h", every="90min")
+    last = frame().groupby("item_id")["timestamp"].max()
+    assert found["timestamp"].tolist() == [last[i] + pd.Timedelta("90min") * k for i in "ab" for k in (1, 2, 3, 4)]
+    pd.testing.assert_frame_equal(fitted.predict(every="90min"), found)
+    assert len(fitted.predict(frame().query("item_id == 'b'"), horizon="1h", every="1h")) == 1
+
+
+def test_another_zone_asks_for_the_same_moment():
+    df = frame("Europe/Paris")
+    forecaster = S5Forecaster(
+        freq=None, horizon="6h", target="pressure", estimator_kwargs={**SMALL, "cycles": []}, verbose=False
+    ).fit(df)
+    there = queries(df)
+    elsewhere = there.assign(timestamp=there["timestamp"].dt.tz_convert("Asia/Tokyo"))
+    columns = ["mean", "0.5"]
+    one, other = forecaster.predict(times=there), forecaster.predict(times=elsewhere)
+    pd.testing.assert_frame_equal(one[columns], other[columns])
+    assert str(other["timestamp"].dt.tz) == "Asia/Tokyo"
+
+
+def test_several_targets_statics_and_known_columns(tmp_path):
+    df = frame()
+    forecaster = S5Forecaster(
+        freq=None, horizon="6h", target=["wind", "pressure"], known=["holiday"], static=["coast"],
+        estimator_kwargs=SMALL, verbose=False,
+    )  # fmt: skip
+    forecaster.fit(df, df)
+    asked = queries(df).assign(holiday=1.0)
+    found = forecaster.predict(times=asked)
+    assert list(found)[:4] == ["item_id", "timestamp", "wind_mean", "wind_0.1"] and "pressure_0.9" in found
+    assert found.notna().all().all()
+    with pytest.raises(ValueError, match="'holiday'"):
+        forecaster.predict(times=queries(df))
+    with pytest.raises(ValueError, match="known columns"):
+        forecaster.predict(every="1h")
+    forecaster.save(tmp_path)
+    again = S5Forecaster.load(tmp_path)
+    pd.testing.assert_frame_equal(again.predict(df, times=asked), found)
+    with pytest.raises(ValueError, match="no data to continue"):
+        again.predict(times=asked)
+    assert len(again.to_gluonts(df)) == 2 and clone(again).get_params()["target"] == ["wind", "pressure"]
+
+
+def test_times_as_numbers_and_one_series():
+    df = frame().query("item_id == 'a'").drop(columns="item_id")
+    df["timestamp"] = (df["timestamp"] - df["timestamp"].min()) / pd.Timedelta("1h")
+    forecaster = S5Forecaster(freq=None, horizon=6.0, target="pressure", estimator_kwargs=SMALL, verbose=False).fit(df)
+    last = df["timestamp"].max()
+    found = forecaster.predict(times=pd.DataFrame({"timestamp": [last + 2.5, last + 0.001]}))
+    assert found["timestamp"].tolist() == [last + 2.5, last + 0.001] and "item_id" not in found
+    grid = forecaster.predict(horizon=3.0, every=1.5)
+    assert np.allclose(grid["timestamp"], [last + 1.5, last + 3])
+
+
+def test_duplicates_are_refused_or_aggregated():
+    df = pd.concat([frame(), frame().iloc[[4]]])
+    kwargs = dict(freq=None, horizon="6h", target="pressure", estimator_kwargs=SMALL, verbose=False)
+    with pytest.raises(ValueError, match=r"series 'a'.*'timestamp'.*more than once; aggregate"):
+        S5Forecaster(**kwargs).fit(df)
+    found = S5Forecaster(**kwargs, aggregate="mean").fit(df).predict(times=queries(df))
+    pd.testing.assert_frame_equal(found, S5Forecaster(**kwargs).fit(frame()).predict(times=queries(df)))
+
+
+def test_what_cannot_be_answered_is_refused(fitted):
+    early = queries(frame()).assign(timestamp=frame()["timestamp"].min())
+    with pytest.raises(ValueError, match=r"series 'b'.*not after the last observation|series 'a'.*not after"):
+        fitted.predict(times=early)
+    with pytest.raises(ValueError, match="predict\\(horizon='12h', every='30min'\\)"):
+        fitted.predict()
+    with pytest.raises(ValueError, match="not both"):
+        fitted.predict(times=queries(frame()), every="1h")
+    with pytest.raises(ValueError, match="of which there is no history"):
+        fitted.predict(frame().query("item_id == 'a'"), times=queries(frame()))
+    with pytest.warns(UserWarning, match=r"series 'a'.*2 times as far"):
+        fitted.predict(times=queries(frame(), [(0, "a", "12h")]))
+    for verb in (fitted.predict_samples, lambda: fitted.calibrate(frame(), 2)):
+        with pytest.raises(ValueError, match="irregular"):
+            verb()
+    with pytest.raises(ValueError, match="freq=None"):
+        S5Forecaster(3, "h", verbose=False, estimator_kwargs={**SMALL}).fit(regular()).predict(every="1h")
+
+
+def regular():
+    return pd.DataFrame({"timestamp": pd.date_range("2024", periods=40, freq="h"), "target": np.arange(40.0)})
+
+
+@pytest.mark.parametrize(
+    ("kwargs", "message"),
+    [
+        ({"horizon": None}, "prediction_horizon"),
+        ({"prediction_length": 0}, "prediction_length"),
+        ({"estimator_kwargs": {"target_dim": 2}}, "own arguments"),
+        ({"estimator_kwargs": {"lags_seq": [1]}}, "lags_seq"),
+        ({"horizon": 3.0}, "datetimes"),
+        ({"target": ["pressure", "pressure"]}, "one role"),
+    ],
+)
+def test_wrong_arguments(kwargs, message):
+    given = {"horizon": "6h", "target": "pressure", "estimator_kwargs": SMALL, **kwargs}
+    with pytest.raises(ValueError, match=message):
+        S5Forecaster(freq=None, verbose=False, **given).fit(frame())
+
+
+def test_a_figure_of_history_and_forecast(fitted):
+    figure = fitted.plot(fitted.predict(every="1h"))
+    assert len(figure.data) > 1
+
+
+@pytest.mark.parametrize("target", ["pressure", ["wind", "pressure"]])
+def test_backtest_at_the_true_times(target):
+    df = frame()
+    cut = pd.Timestamp("2024-03-29 17:00")
+    given = dict(freq=None, horizon="6h", target=target, estimator_kwargs=SMALL, verbose=False)
+    forecaster = S5Forecaster(**given).fit(df[df["timestamp"] <= cut])
+    result = forecaster.backtest(df, since=cut)
+    assert result.fit_seconds is None and result.metrics.notna().all().all()
+    rows = result.forecasts
+    names = ["a", "b"] if target == "pressure" else ["a:wind", "a:pressure", "b:wind", "b:pressure"]
+    assert rows["item_id"].unique().tolist() == names
+    assert (rows["timestamp"] <= rows["cutoff"] + pd.Timedelta("6h")).all() and (rows["cutoff"] <= cut).all()
+    truth = df[(df["item_id"] == "a") & df["timestamp"].isin(rows["timestamp"])]
+    assert np.array_equal(
+        rows.query(f"item_id == '{names[0]}'")["target"], truth[np.atleast_1d(target)[0]], equal_nan=True
+    )
+    asked = rows[rows["item_id"] == names[-1]]
+    same = forecaster.predict(df[df["timestamp"] <= cut], times=asked.assign(item_id="b")[["item_id", "timestamp"]])
+    column = "mean" if target == "pressure" else "pressure_mean"
+    assert np.allclose(same[column], asked["mean"], rtol=1e-5)
+    # it has seen what count=3 cuts off, so that a copy is fitted
+    assert S5Forecaster(**given).fit(df).backtest(df, count=3).fit_seconds > 0
+    assert len(S5Forecaster(**given).backtest(df, fraction=0.5).forecasts) > 2
+    for wrong in ({}, {"since": cut, "count": 2}, {"fraction": 1.5}, {"count": 0}):
+        with pytest.raises(ValueError, match=r"since=|fraction|count"):
+            forecaster.backtest(df, **wrong)
