@@ -10,6 +10,7 @@ from tasks import Task
 
 from s5forecast import S5Estimator
 from s5forecast.estimators.autoregressive import S5AutoregressiveEstimator
+from s5forecast.estimators.ensemble import EnsembleEstimator
 from s5forecast.estimators.peers import PEERS
 from s5forecast.evaluation.baselines import BASELINES, SeasonalNaivePredictor
 
@@ -18,6 +19,10 @@ LEVELS = [0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95]
 
 def s5_direct(task: Task, seed: int) -> S5Estimator:
     return S5Estimator(task.freq, task.prediction_length, quantile_levels=LEVELS, seed=seed, device="cpu")
+
+
+def s5_ensemble(task: Task, seed: int) -> EnsembleEstimator:
+    return EnsembleEstimator(s5_direct(task, seed), num_members=3)
 
 
 def s5_autoregressive(task: Task, seed: int) -> S5AutoregressiveEstimator:
@@ -42,6 +47,7 @@ def baseline(name: str) -> Callable[[Task, int], Any]:
 
 MODELS: dict[str, Callable[[Task, int], Any]] = {
     "s5_direct": s5_direct,
+    "s5_ensemble": s5_ensemble,
     "s5_autoregressive": s5_autoregressive,
     "seasonal_naive": seasonal_naive,
     **{name: peer(name) for name in PEERS},

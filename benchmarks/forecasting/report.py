@@ -20,7 +20,11 @@ from tasks import FOLDER
 from s5forecast.plotting.theme import PALETTE, styled
 
 METRICS = ["WQL", "MASE"]
-OURS = {"s5_direct": "S5Estimator (ours)", "s5_autoregressive": "S5AutoregressiveEstimator (ours)"}
+OURS = {
+    "s5_direct": "S5Estimator (ours)",
+    "s5_ensemble": "S5Estimator, 3 members (ours)",
+    "s5_autoregressive": "S5AutoregressiveEstimator (ours)",
+}
 NOTE = (
     "Ratios to seasonal naive (lower is better), as geometric means over tasks; WQL over the deciles. Ours and models "
     "marked 'run here' were trained by `run.py`, means over seeds; the others are published figures, see "

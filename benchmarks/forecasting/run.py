@@ -23,6 +23,7 @@ from gluonts.torch.model.predictor import PyTorchPredictor
 from models import LEVELS, MODELS
 from tasks import FOLDER, Task, load_tasks
 
+from s5forecast.estimators.ensemble import EnsemblePredictor
 from s5forecast.evaluation.backtest import backtest
 from s5forecast.levels import DECILES
 
@@ -129,6 +130,8 @@ def _append(path: Path, row: dict[str, Any]) -> None:
 
 
 def _parameters(predictor: Any) -> int:
+    if isinstance(predictor, EnsemblePredictor):
+        return sum(map(_parameters, predictor.members))
     if not isinstance(predictor, PyTorchPredictor):
         return 0
     return sum(parameter.numel() for parameter in predictor.prediction_net.parameters())

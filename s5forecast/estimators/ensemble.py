@@ -1,0 +1,116 @@
+"""Several networks of one estimator, each from a seed of its own, that forecast together."""
+
+import json
+from collections.abc import Iterator, Sequence
+from itertools import tee
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from gluonts.core.component import validated
+from gluonts.dataset.common import Dataset
+from gluonts.model.estimator import Estimator
+from gluonts.model.forecast import QuantileForecast
+from gluonts.model.predictor import Predictor
+from gluonts.torch.distributions import Output
+
+from s5forecast.estimators.base import check_positive
+from s5forecast.estimators.direct import S5Estimator
+from s5forecast.estimators.predictor import S5Predictor
+from s5forecast.levels import DECILES
+
+
+class EnsembleEstimator(Estimator):
+    """Trains an estimator several times, from consecutive seeds.
+
+    Arguments:
+        estimator: trained again and again; its own seed is the first.
+        num_members: how many times, M.
+    """
+
+    @validated()
+    def __init__(self, estimator: S5Estimator, num_members: int = 3) -> None:
+        super().__init__()
+        check_positive(num_members=num_members)
+        self.estimator, self.num_members = estimator, num_members
+
+    def train(
+        self, training_data: Dataset, validation_data: Dataset | None = None, **kwargs: Any
+    ) -> "EnsemblePredictor":
+        """Train all members on the same data; arguments as of the estimator."""
+        first = self.estimator.seed
+        seeds = [None if first is None else first + member for member in range(self.num_members)]
+        arguments = self.estimator.__init_args__
+        members = [type(self.estimator)(**{**arguments, "seed": seed}) for seed in seeds]
+        return EnsemblePredictor([member.train(training_data, validation_data, **kwargs) for member in members])
+
+
+class EnsemblePredictor(Predictor):
+    r"""Means and quantiles that are the averages of those of M predictors.
+
+    .. math:: q_\tau = \frac{1}{M} \sum_m q_{m, \tau}
+
+    An average of quantiles is as sharp as its members on average, where an average of distributions is wider; see "Is
+    it better to average probabilities or quantiles?" (Lichtendahl, Grushka-Cockayne, Winkler, 2013). Whole numbers are
+    kept whole.
+
+    Arguments:
+        members: of the same horizon.
+    """
+
+    def __init__(self, members: Sequence[S5Predictor]) -> None:
+        super().__init__(prediction_length=members[0].prediction_length)
+        self.members = list(members)
+
+    @property
+    def output(self) -> Output:
+        """What the members forecast."""
+        return self.members[0].output
+
+    def predict(self, dataset: Dataset, **kwargs: Any) -> Iterator[QuantileForecast]:
+        """One forecast for each entry, in order, at the levels of the members, or at the deciles.
+
+        Raises:
+            ValueError: for an entry that does not fit, naming the series, the field and the fix.
+        """
+        levels = getattr(self.output, "quantiles", DECILES)
+        copies = tee(dataset, len(self.members))
+        for several in zip(*(m.predict(c) for m, c in zip(self.members, copies, strict=True)), strict=True):
+            one = several[0]
+            mean = np.mean([forecast.mean for forecast in several], axis=0, dtype=one.mean.dtype)
+            quantiles = _average([[forecast.quantile(level) for level in levels] for forecast in several])
+            arrays = np.concatenate([mean[None], quantiles.astype(mean.dtype)])
+            yield QuantileForecast(arrays, one.start_date, ["mean", *map(str, levels)], one.item_id, one.info)
+
+    def predict_quantiles(self, dataset: Dataset, levels: Sequence[float]) -> tuple[np.ndarray, np.ndarray]:
+        """Means ``[S, H]`` and quantiles ``[S, H, Q]`` of all S entries.
+
+        Raises:
+            ValueError: as :meth:`predict`.
+        """
+        entries = list(dataset)
+        means, quantiles = zip(*(member.predict_quantiles(entries, levels) for member in self.members), strict=True)
+        return np.mean(means, axis=0), _average(quantiles)
+
+    def serialize(self, path: Path) -> None:
+        """Write to an existing folder: JSON and tensors, no pickled code."""
+        super().serialize(path)
+        (path / "members.json").write_text(json.dumps(len(self.members)))
+        for number, member in enumerate(self.members):
+            folder = path / str(number)
+            folder.mkdir(exist_ok=True)
+            member.serialize(folder)
+
+    @classmethod
+    def deserialize(cls, path: Path, device: str | None = None) -> "EnsemblePredictor":
+        """Read what :meth:`serialize` wrote."""
+        count = json.loads((path / "members.json").read_text())
+        return cls([S5Predictor.deserialize(path / str(number), device) for number in range(count)])
+
+
+def _average(members: Sequence[Any]) -> np.ndarray:
+    """Mean over members of ``[..., H, Q]``; whole numbers of a series where those of all its members are."""
+    stacked = np.stack(members)
+    average = stacked.mean(axis=0)
+    whole = (stacked == np.rint(stacked)).all(axis=(0, -2, -1))
+    return np.where(whole[..., None, None], np.rint(average), average)

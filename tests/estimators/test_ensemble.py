@@ -1,0 +1,55 @@
+"""Members of an ensemble are trained alone and forecast together."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from gluonts.model.predictor import Predictor
+
+from s5forecast import S5Forecaster
+from s5forecast.estimators import EnsembleEstimator
+
+LEVELS = [0.1, 0.5, 0.9]
+
+
+def test_quantiles_are_the_averages_of_those_of_single_trainings(make_one, data):
+    data = [{**entry, "target": entry["target"] + 0.5} for entry in data]
+    together = EnsembleEstimator(make_one(seed=3), num_members=2).train(data)
+    alone = [make_one(seed=seed).train(data) for seed in (3, 4)]
+    mean, quantiles = together.predict_quantiles(data, LEVELS)
+    singles = [predictor.predict_quantiles(data, LEVELS) for predictor in alone]
+    assert np.abs(singles[0][1] - singles[1][1]).max() > 1e-3
+    np.testing.assert_allclose(mean, (singles[0][0] + singles[1][0]) / 2)
+    np.testing.assert_allclose(quantiles, (singles[0][1] + singles[1][1]) / 2)
+    for forecast, m, q, entry in zip(together.predict(iter(data)), mean, quantiles, data, strict=True):
+        assert forecast.item_id == entry["item_id"] and forecast.info == entry.get("info")
+        assert forecast.mean.dtype == np.float32
+        np.testing.assert_allclose(forecast.mean, m, rtol=1e-5)
+        np.testing.assert_allclose([forecast.quantile(level) for level in LEVELS], q.T, rtol=1e-5)
+
+
+def test_counts_stay_counts(make_one, data):
+    _, quantiles = EnsembleEstimator(make_one(), num_members=2).train(data).predict_quantiles(data, LEVELS)
+    assert (quantiles == np.rint(quantiles)).all() and (np.diff(quantiles) >= 0).all()
+
+
+def test_of_distributions_and_from_a_file(make_one, data, tmp_path):
+    together = EnsembleEstimator(make_one(distr_output="student_t"), num_members=2).train(data)
+    together.serialize(tmp_path)
+    loaded = Predictor.deserialize(tmp_path)
+    for before, after in zip(together.predict(data), loaded.predict(data), strict=True):
+        np.testing.assert_array_equal(before.quantile(0.3), after.quantile(0.3))
+
+
+def test_the_forecaster_trains_several_and_refuses_them_where_they_are_not_averaged(tmp_path):
+    times = pd.date_range("2024-01-01", periods=90, freq="h")
+    df = pd.DataFrame({"timestamp": times, "target": np.sin(np.arange(90) * np.pi / 3) + 0.01 * np.arange(90)})
+    small = dict(context_length=12, width=8, num_layers=1, state_size=4, max_epochs=1, num_batches_per_epoch=2)
+    forecaster = S5Forecaster(4, "h", num_members=2, verbose=False, estimator_kwargs=small).fit(df)
+    assert len(forecaster.predictor_.members) == 2
+    forecaster.save(tmp_path)
+    pd.testing.assert_frame_equal(S5Forecaster.load(tmp_path).predict(df), forecaster.predict())
+    for bad in (dict(estimator="autoregressive"), dict(multivariate=True)):
+        with pytest.raises(ValueError, match="num_members"):
+            S5Forecaster(4, "h", num_members=2, **bad).fit(df)
+    with pytest.raises(ValueError, match="num_members"):
+        S5Forecaster(4, "h", num_members=0).fit(df)
