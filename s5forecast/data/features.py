@@ -20,6 +20,8 @@ EPOCH_WEEKDAY = 3 * DAY
 # Units that are not of equal length in seconds: the steps of their cycles.
 STEPS = {"B": (5.0, YEAR / DAY * 5 / 7), "M": (12.0,), "Q": (4.0,), "Y": ()}
 HARMONICS = 2
+# Steps of a year of days, by date and in whole weeks.
+YEARS = {"D": (365, 364), "B": (261, 260)}
 
 
 def calendar_features(frequency: Frequency, time: Tensor) -> Tensor:
@@ -78,9 +80,14 @@ def _waves(phases: list[Tensor], time: Tensor) -> Tensor:
 
 
 def default_lags(frequency: Frequency) -> list[int]:
-    """The last value, and the same position in the last two of each season and four of the longest."""
+    """The last value, the same position in the last two of each season and four of the longest, and, of days, in the
+    last three years: on the same date, and on the same day of the week.
+    """
     lags = {1} | {season * k for season in frequency.seasons for k in (1, 2)}
-    return sorted(lags | {season * k for season in frequency.seasons[-1:] for k in (3, 4)})
+    lags |= {season * k for season in frequency.seasons[-1:] for k in (3, 4)}
+    if frequency.alias in YEARS:
+        lags |= {days * k for days in YEARS[frequency.alias] for k in (1, 2, 3)}
+    return sorted(lags)
 
 
 def default_context_length(frequency: Frequency, prediction_length: int) -> int:

@@ -92,6 +92,10 @@ class ForecastEstimator(PyTorchLightningEstimator):
         """Share of the training windows that are of synthetic series."""
         return 0.0
 
+    def epochs(self, store: WindowStore) -> int:
+        """Of a training whose length is not given."""
+        return 20
+
     def fit_output(self, store: WindowStore, from_predictor: PyTorchPredictor | None) -> None:
         """For ``distr_output="auto"``: take the output of a predictor to start from, else the one the data suggest."""
         if not self.automatic:
@@ -175,7 +179,7 @@ class ForecastEstimator(PyTorchLightningEstimator):
                 validation,
                 device=str(resolve_device(self.device)),
                 patience=self.patience,
-                trainer_kwargs=self.trainer_kwargs,
+                trainer_kwargs={"max_epochs": self.epochs(store), **self.trainer_kwargs},
                 ckpt_path=ckpt_path,
             )
         transformation = self.create_transformation()

@@ -32,6 +32,8 @@ from s5forecast.nn import (
 from s5forecast.ssm import LAYERS
 
 FITTING_WINDOWS = 512
+# Of synthetic windows, from which on longer training gains, as there is no end of them.
+NEARLY_ALL, LONG = 0.9, 60
 
 
 class DirectNetwork(ForecastNetwork):
@@ -151,7 +153,8 @@ class S5Estimator(ForecastEstimator):
         lr, ssm_lr, weight_decay, warmup: learning rates of the network and of the state-space dynamics, weight
             decay, and the share of steps over which the rates rise.
         patience: epochs without improvement on validation data after which training stops.
-        batch_size, num_batches_per_epoch, max_epochs: windows per step, steps per epoch, epochs.
+        batch_size, num_batches_per_epoch, max_epochs: windows per step, steps per epoch, epochs: when not given 20, and
+            60 where nearly all windows are synthetic.
         predict_batch_size: series per pass when predicting.
         trainer_kwargs: of Lightning's ``Trainer``; its ``callbacks`` are kept across calls.
         seed: the same seed gives the same result on a CPU; ``None`` draws one.
@@ -193,16 +196,17 @@ class S5Estimator(ForecastEstimator):
         patience: int = 10,
         batch_size: int = 32,
         num_batches_per_epoch: int = 50,
-        max_epochs: int = 20,
+        max_epochs: int | None = None,
         predict_batch_size: int = 256,
         trainer_kwargs: dict[str, Any] | None = None,
         seed: int | None = 0,
         device: str = "auto",
     ) -> None:
+        length = {} if max_epochs is None else {"max_epochs": max_epochs}
         super().__init__(
             lr=lr, ssm_lr=ssm_lr, weight_decay=weight_decay, warmup=warmup, patience=patience,
             batch_size=batch_size, num_batches_per_epoch=num_batches_per_epoch,
-            predict_batch_size=predict_batch_size, trainer_kwargs={"max_epochs": max_epochs, **(trainer_kwargs or {})},
+            predict_batch_size=predict_batch_size, trainer_kwargs={**length, **(trainer_kwargs or {})},
             seed=seed, device=device,
         )  # fmt: skip
         frequency = Frequency.parse(freq)
@@ -264,6 +268,10 @@ class S5Estimator(ForecastEstimator):
         if self.synthetic_share is not None:
             return self.synthetic_share
         return default_prior_share(int(store.length.sum()))
+
+    def epochs(self, store: WindowStore) -> int:
+        """More of them for a handful of values."""
+        return LONG if self.prior_share(store) > NEARLY_ALL else super().epochs(store)
 
     def fit_output(self, store: WindowStore, from_predictor: PyTorchPredictor | None) -> None:
         """As of all estimators; what is picked must go with the loss."""

@@ -193,3 +193,4 @@ def test_the_calendar_is_that_of_the_wall_across_a_change_of_clocks():
 def test_default_lags():
     assert default_lags(Frequency.parse("h")) == [1, 24, 48, 168, 336, 504, 672]
     assert default_lags(Frequency.parse("MS")) == [1, 12, 24, 36, 48]
+    assert default_lags(Frequency.parse("D")) == [1, 7, 14, 21, 28, 364, 365, 728, 730, 1092, 1095]

@@ -117,7 +117,7 @@ def test_an_estimator_trains_away_from_its_start(make_one):
     data = [entry(200, "a"), entry(200, "b", seed=1)]
     recorder = Recorder()
     make_one(
-        max_epochs=6, num_batches_per_epoch=20,
+        max_epochs=12, num_batches_per_epoch=20,
         trainer_kwargs={"callbacks": [recorder], "enable_progress_bar": False},
     ).train(data)  # fmt: skip
     assert recorder.losses[-1]["train_loss"] < 0.8 * recorder.losses[0]["train_loss"]
@@ -170,3 +170,12 @@ def test_trainings_in_threads_do_not_disturb_each_other(make_one, data):
 def test_the_schedule_needs_an_end(make_one, data):
     with pytest.raises(ValueError, match="max_epochs or max_steps"):
         make_one(trainer_kwargs={"max_epochs": -1, "max_time": "00:00:00:05", "enable_progress_bar": False}).train(data)
+
+
+def test_few_values_are_trained_on_for_longer(make_one, data):
+    few = make_one(max_epochs=None, num_batches_per_epoch=1)
+    trainer = few.train_model(data).trainer
+    assert trainer.max_epochs == few.epochs(few._store(data)) == 60
+    plenty = make_one(max_epochs=None, num_batches_per_epoch=1, synthetic_share=0.2)
+    assert plenty.train_model(data).trainer.max_epochs == 20
+    assert make_one(max_epochs=3).train_model(data).trainer.max_epochs == 3
