@@ -8,7 +8,6 @@ from torch import Tensor, nn
 
 from s5forecast.choices import choose
 from s5forecast.nn.block import Block
-from s5forecast.nn.stepper import FusedStepper, Stepper, can_fuse
 from s5forecast.ssm import LAYERS
 
 
@@ -77,10 +76,3 @@ class Encoder(nn.Module):
             u, after = block.step(u, before, dt)
             states.append(after)
         return self.norm(u), tuple(states)
-
-    def stepper(self, state: tuple[Tensor, ...]) -> Stepper | FusedStepper:
-        """Makes :meth:`step` a function of ``u`` alone, from ``state`` on; many steps are taken fastest so."""
-        blocks = self._layers()
-        if can_fuse(blocks, self.norm, state):
-            return FusedStepper(blocks, cast(nn.LayerNorm, self.norm), state)
-        return Stepper(self, state)

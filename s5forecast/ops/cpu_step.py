@@ -17,7 +17,7 @@ from s5forecast.ops.cpu_products import HEIGHT, add_product
 from s5forecast.ops.cpu_rows import GROUPS, INNER, Array, kernel, planes, row
 
 TILE = 16 * HEIGHT  # rows
-COST = 8  # of a row, in states of a scan for each of its numbers
+COST = 4  # of a row, in states of a scan for each of its numbers
 GELU, FULL_GLU, HALF_GLU1, HALF_GLU2 = range(4)
 ACTIVATIONS = {"gelu": GELU, "full_glu": FULL_GLU, "half_glu1": HALF_GLU1, "half_glu2": HALF_GLU2}
 
@@ -89,11 +89,11 @@ def normalise(source: Array, target: Array, norm: Array, eps: float) -> None:
 
 
 @numba.njit(**INNER)
-def copy(source: Array, target: Array) -> None:
-    width = source.shape[1]
-    for r in range(source.shape[0]):
-        x, y = row(source, SOURCE, r * width), row(target, TARGET, r * width)
-        for k in range(width):
+def repeat(bias: Array, target: Array) -> None:
+    """Each row of `target` becomes `bias [1, G]`."""
+    for r in range(target.shape[0]):
+        x, y = row(bias, BIAS, 0), row(target, TARGET, r * target.shape[1])
+        for k in range(target.shape[1]):
             y[k] = x[k]
 
 
@@ -112,6 +112,9 @@ def rotate(x: Array, Lambda_bar: Array) -> None:
 @kernel
 def step_tiles(
     u: Array,
+    source: Array,
+    v: Array,
+    A: Array,
     y: Array,
     state: Array,
     Lambda_bar: Array,
@@ -121,61 +124,71 @@ def step_tiles(
     norms: Array,
     W: Array,
     b: Array,
+    E: Array,
+    e: Array,
     scratch: Array,
     scratch_gates: Array,
+    scratch_y: Array,
     eps: float,
     activation: int,
     first: int,
     last: int,
 ) -> None:
-    """One step of L blocks and the norm after them, for the rows `first ... last - 1`; `state` is overwritten.
+    """One step of L blocks and of what lies around them, for the rows `first ... last - 1`; `state` is overwritten.
 
     Args:
-        u, y: `[R, H]`.
+        u, source: `[S, H]` and `[R]`: row `r` starts from `u[source[r]] + sum_k v[k, r] A[k]`.
+        v, A: `[M, R]` and `[M, H]`.
+        y: `[K, R]`.
         state: `[L R, 2N]`.
         Lambda_bar: `[2L, N]`.
         B: `[L H, 2N]`.
         C: `[2N L, H]`.
         D: `[L, H]`.
         norms: weight and bias of each block's norm and of the last one, `[2L + 2, H]`.
-        W, b: what the activation multiplies by and adds, `[L H, K]` and `[L, K]`, or empty where it does not.
-        scratch, scratch_gates: `[3 TILE, H]` and `[TILE, K]`.
+        W, b: what the activation multiplies by and adds, `[L H, G]` and `[L, G]`, or empty where it does not.
+        E, e: `y = E^T h + e` of the last features, `[H, K]` and `[1, K]`.
+        scratch, scratch_gates, scratch_y: `[3 TILE, H]`, `[TILE, G]` and `[TILE, K]`.
         eps: of the norms.
         activation: one of `ACTIVATIONS`.
     """
-    (rows, width), layers = u.shape, D.shape[0]
-    states, linear = Lambda_bar.shape[1], W.shape[1]
+    rows, width, layers = source.shape[0], u.shape[1], D.shape[0]
+    states, linear, outputs = Lambda_bar.shape[1], W.shape[1], E.shape[1]
     for top in range(first, last, TILE):
         bottom = min(top + TILE, last)
         size = bottom - top
         h, z, g = scratch[:size], scratch[TILE : TILE + size], scratch[2 * TILE : 2 * TILE + size]
-        gates = scratch_gates[:size]
-        copy(u[top:bottom], h)
+        gates, out = scratch_gates[:size], scratch_y[:size]
+        for r in range(size):
+            given, target = row(u, SOURCE, source[top + r] * width), row(h, TARGET, r * width)
+            for k in range(width):
+                target[k] = given[k]
+            for m in range(v.shape[0]):
+                factor, given = v[m, top + r], row(A, SOURCE, m * width)
+                for k in range(width):
+                    target[k] += factor * given[k]
         for layer in range(layers):
             x = state[layer * rows + top : layer * rows + bottom]
             normalise(h, z, norms[2 * layer : 2 * layer + 2], eps)
             rotate(x, Lambda_bar[2 * layer : 2 * layer + 2])
             add_product(x, z, B[layer * width : (layer + 1) * width], width, 1)
-            d, bias = row(D, WEIGHT, layer * width), row(b, BIAS, layer * linear)
+            d = row(D, WEIGHT, layer * width)
             for r in range(size):
                 value = row(z, VALUE, r * width)
                 for k in range(width):
                     value[k] = d[k] * value[k]
             add_product(z, x, C[2 * layer * states : 2 * (layer + 1) * states], 2 * states, 1)
             for r in range(size):
-                source, target = row(z, SOURCE, r * width), row(g, TARGET, r * width)
+                value, target = row(z, VALUE, r * width), row(g, TARGET, r * width)
                 for k in range(width):
-                    target[k] = gelu(source[k])
+                    target[k] = gelu(value[k])
             if activation == GELU:
                 for r in range(size):
                     value, target = row(g, VALUE, r * width), row(h, TARGET, r * width)
                     for k in range(width):
                         target[k] += value[k]
                 continue
-            for r in range(size):
-                gate = row(gates, GATE, r * linear)
-                for k in range(linear):
-                    gate[k] = bias[k]
+            repeat(b[layer : layer + 1], gates)
             add_product(gates, g, W[layer * width : (layer + 1) * width], width, 1)
             for r in range(size):
                 value, gate = row(z, VALUE, r * width), row(gates, GATE, (r + 1) * linear - width)
@@ -186,11 +199,16 @@ def step_tiles(
                 target = row(h, TARGET, r * width)
                 for k in range(width):
                     target[k] += value[k] * sigmoid(gate[k])
-        normalise(h, y[top:bottom], norms[2 * layers :], eps)
+        normalise(h, z, norms[2 * layers :], eps)
+        repeat(e, out)
+        add_product(out, z, E, width, 1)
+        for k in range(outputs):
+            for r in range(size):
+                y[k, top + r] = out[r, k]
 
 
 class Weights(NamedTuple):
-    """What :func:`step_tiles` multiplies by, as it takes them."""
+    """What :func:`step_tiles` multiplies by and adds, all contiguous."""
 
     Lambda_bar: Tensor
     B: Tensor
@@ -199,16 +217,23 @@ class Weights(NamedTuple):
     norms: Tensor
     W: Tensor
     b: Tensor
+    E: Tensor
+    e: Tensor
 
 
-def advance(u: Tensor, state: Tensor, h: Tensor, weights: Weights, eps: float, activation: str) -> None:
-    """Writes what the blocks make of `u [R, H]` to `h [R, H]`, and the states after it over `state [L, R, 2, N]`."""
-    rows, width = u.shape
-    arrays = [cpu.array(u), h.numpy(), cpu.rows(state.numpy()), *(weight.numpy() for weight in weights)]
+def step(
+    u: Tensor, source: Tensor, v: Tensor, A: Tensor, state: Tensor, weights: Weights, eps: float, activation: str
+) -> Tensor:
+    """`y [K, R]`, as :func:`step_tiles` defines it; `state [L, R, 2, N]` is overwritten."""
+    rows, width = len(source), u.shape[1]
+    y = u.new_empty(weights.E.shape[1], rows)
+    arrays = [*map(cpu.array, (u, source, v, A)), y.numpy(), cpu.rows(state.numpy())]
+    arrays += [weight.numpy() for weight in weights]
 
     def run(first: int, last: int) -> None:
-        scratch, gates = u.new_empty(3 * TILE, width).numpy(), u.new_empty(TILE, weights.W.shape[1]).numpy()
-        step_tiles(*arrays, scratch, gates, eps, ACTIVATIONS[activation], first, last)
+        scratch = [u.new_empty(3 * TILE, width), u.new_empty(TILE, weights.W.shape[1]), u.new_empty(TILE, len(y))]
+        step_tiles(*arrays, *(x.numpy() for x in scratch), eps, ACTIVATIONS[activation], first, last)
 
     shares = threads_for(rows * width * len(state) * COST)
     in_parallel([partial(run, *bounds) for bounds in pairwise(rows * i // shares for i in range(shares + 1))])
+    return y

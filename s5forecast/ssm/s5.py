@@ -240,7 +240,11 @@ class S5(StateSpaceLayer):
         return self.initial_state(x.shape[0]) if state is None else state
 
     def step_matrices(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """What :meth:`step` multiplies by, kept until a parameter changes: discretising takes longer than a step."""
+        """What :meth:`step` multiplies by, kept until a parameter changes: discretising takes longer than a step.
+
+        Returns:
+            ``[re, re]`` and ``[-im, im]`` of ``Lambda_bar``, ``[2, N]``, then ``B_bar [2N, H]`` and ``C [H, 2N]``.
+        """
         parameters = (self.Lambda, self.log_step, self.B_tilde, self.C_tilde)
         settings = (self.discretization, self.clip_eigs, self.step_scale, self.D.dtype, self.D.device)
         kept = self._kept
