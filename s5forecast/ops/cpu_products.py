@@ -14,7 +14,7 @@ from numba.extending import intrinsic
 from s5forecast.ops.cpu_rows import ANY, INNER, Array, row
 
 HEIGHT = 6  # rows of a block: as many sums as 16 registers of half a cache line hold, and enough to hide their latency
-WIDTHS = 64, 32, 16, 8, 4  # bytes of a row of a block
+WIDTHS = 64, 16, 4  # bytes of a row of a block
 
 
 def _add_block(
@@ -22,7 +22,7 @@ def _add_block(
 ) -> tuple[Any, Callable[..., Any]]:
     """`out += left right` for up to `HEIGHT` rows of `width` bytes, summed in registers.
 
-    `out` has shape `shape[0], shape[1]`, of which the block is the upper left corner, and `right` has `shape[2]` rows, at least one.
+    The block is the upper left corner of `out [M, N]`, `right` is `[K, N]`, and `shape` is `M, N, K`, all positive.
     """
     size = out.dtype.bitwidth // 8
     columns = max(1, width.literal_value // size)
@@ -86,7 +86,7 @@ def _panels(width: int) -> Callable[..., int]:
     return add
 
 
-add_64, add_32, add_16, add_8, add_4 = map(_panels, WIDTHS)
+add_64, add_16, add_4 = map(_panels, WIDTHS)
 
 
 @numba.njit(**INNER)
@@ -98,9 +98,7 @@ def add_product(out: Array, left: Array, right: Array, across: int, down: int) -
     if right.shape[0] == 0:
         return
     start = add_64(out, left, right, across, down, 0)
-    start = add_32(out, left, right, across, down, start)
     start = add_16(out, left, right, across, down, start)
-    start = add_8(out, left, right, across, down, start)
     add_4(out, left, right, across, down, start)
 
 

@@ -25,12 +25,9 @@ def walk(encoder, paths, steps=4, states=3, outputs=5, differ=2):
     torch.manual_seed(1)
     width, dtype = encoder.blocks[0].layer.width, encoder.blocks[0].layer.D.dtype
     source = torch.arange(paths) % states
-    *drawn, E, e = (
-        torch.randn(shape, dtype=torch.float64).to(dtype)
-        for shape in ((states, 6, width), (steps, states, width), (steps, differ, paths), (width, differ), (outputs, width),
-                      (outputs,))
-    )  # fmt: skip
-    before, u, v, A = drawn
+    shapes = (states, 6, width), (steps, states, width), (steps, differ, paths), (width, differ), (outputs, width)
+    before, u, v, A, E = (torch.randn(shape, dtype=torch.float64).to(dtype) for shape in shapes)
+    e = E.sum(1)
     with torch.no_grad():
         _, state = encoder(before)
         kept = [x.clone() for x in state]
