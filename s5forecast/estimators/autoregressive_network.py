@@ -18,6 +18,7 @@ from s5forecast.estimators.outputs import Prediction
 from s5forecast.estimators.paths import SamplePaths
 from s5forecast.estimators.training import seeded
 from s5forecast.nn import CategoryEmbedding, Encoder, OutputHead, SeasonalSkip, Standardization
+from s5forecast.nn.stepper import make_stepper
 
 FITTING_WINDOWS = 512
 # Paths advanced at once: few enough that what a step touches stays in the cache.
@@ -143,27 +144,20 @@ class AutoregressiveNetwork(ForecastNetwork):
     def _walk(self, horizon: Horizon, place: Place, state: tuple[Tensor, ...], series: Tensor) -> Tensor:
         """One path of each of the R ``series``, float64 ``[R, H]``."""
         place = Place(*(x.index_select(0, series) for x in place))
-        state = tuple(x.index_select(0, series) for x in state)
+        outputs = (self.skip.weights, self.head.projection)
+        weight, bias = (torch.cat([getattr(layer, name) for layer in outputs]) for name in ("weight", "bias"))
+        advance = make_stepper(self.encoder, state, series, weight, bias)
         path = horizon.inputs.new_empty(len(horizon.inputs), len(series))
         values = place.loc.new_empty(path.shape)
         for step in range(len(path)):
-            u = horizon.inputs[step].index_select(0, series)
             lags, lag_mask = (x[step].index_select(1, series) for x in horizon[1:])
             reached = [k for k, lag in enumerate(self.spec.lags) if lag <= step]
-            if reached:
-                lags[reached] = path[[step - self.spec.lags[k] for k in reached]]
-                u.addmm_(lags[reached].T, self.input.weight[:, reached].T)
-            h, state = self.encoder.step(u, state)
-            logits, projected = self._outputs(h)
-            path[step], values[step] = self._draw(projected, self.skip.mix(logits, lags, lag_mask), place)
+            drawn = path[[step - self.spec.lags[k] for k in reached]]
+            lags[reached] = drawn
+            y = advance(horizon.inputs[step], drawn, self.input.weight[:, reached])
+            logits, projected = y.split([layer.out_features for layer in outputs])
+            path[step], values[step] = self._draw(projected.T, self.skip.mix(logits, lags, lag_mask), place)
         return values.T
-
-    def _outputs(self, h: Tensor) -> tuple[Tensor, Tensor]:
-        """Weights of skip ``[K, R]`` and head ``[R, ...]`` times ``h [R, width]``, at once: they are narrow."""
-        layers = (self.skip.weights, self.head.projection)
-        weight, bias = (torch.cat([getattr(layer, name) for layer in layers]) for name in ("weight", "bias"))
-        logits, projected = torch.addmm(bias[:, None], weight, h.T).split([layer.out_features for layer in layers])
-        return logits, projected.T
 
     def _draw(self, projected: Tensor, offset: Tensor, place: Place) -> tuple[Tensor, Tensor]:
         """A value for each of the R rows: normalised, and as it is."""

@@ -1,31 +1,92 @@
 """Products of a few hundred rows with a matrix that stays in the cache.
 
-They keep up with a BLAS at the shapes of a layer, and start no threads inside those of cpu_pool.py.
+They come near the peak of a core at the shapes of a layer, and start no threads inside those of cpu_pool.py.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import numba
+from llvmlite import ir
+from numba import types
+from numba.extending import intrinsic
 
-from s5forecast.ops.cpu_rows import ANY, GROUPS, INNER, Array, row
+from s5forecast.ops.cpu_rows import ANY, INNER, Array, row
 
-ROWS = 32  # of the result, which stay in the cache next to the core while terms are added
-PANEL = 64  # columns for which the innermost loop is unrolled
-OUT, OTHER_OUT, MATRIX = (GROUPS + group for group in range(3))  # a domain of their own
+HEIGHT = 6  # rows of a block: as many sums as 16 registers of half a cache line hold, and enough to hide their latency
+WIDTHS = 64, 16, 4  # bytes of a row of a block
 
 
-@numba.njit(**INNER, forceinline=True)
-def add_terms(o: Any, p: Any, l: Any, i: int, j: int, c: int, w: Any, columns: int) -> None:
-    """Eight terms to each of the rows `o` and `p`: as many factors as registers hold, and more products than loads."""
-    w0, w1, w2, w3, w4, w5, w6, w7 = w
-    a0, a1, a2, a3 = l[i], l[i + c], l[i + 2 * c], l[i + 3 * c]
-    a4, a5, a6, a7 = l[i + 4 * c], l[i + 5 * c], l[i + 6 * c], l[i + 7 * c]
-    b0, b1, b2, b3 = l[j], l[j + c], l[j + 2 * c], l[j + 3 * c]
-    b4, b5, b6, b7 = l[j + 4 * c], l[j + 5 * c], l[j + 6 * c], l[j + 7 * c]
-    for n in range(columns):
-        s0, s1, s2, s3, s4, s5, s6, s7 = w0[n], w1[n], w2[n], w3[n], w4[n], w5[n], w6[n], w7[n]
-        o[n] = o[n] + a0 * s0 + a1 * s1 + a2 * s2 + a3 * s3 + a4 * s4 + a5 * s5 + a6 * s6 + a7 * s7
-        p[n] = p[n] + b0 * s0 + b1 * s1 + b2 * s2 + b3 * s3 + b4 * s4 + b5 * s5 + b6 * s6 + b7 * s7
+def _add_block(
+    typingctx: Any, out: Any, left: Any, right: Any, across: Any, down: Any, shape: Any, width: Any
+) -> tuple[Any, Callable[..., Any]]:
+    """`out += left right` for up to `HEIGHT` rows of `width` bytes, summed in registers.
+
+    The block is the upper left corner of `out [M, N]`, `right` is `[K, N]`, and `shape` is `M, N, K`, all positive.
+    """
+    size = out.dtype.bitwidth // 8
+    columns = max(1, width.literal_value // size)
+
+    def generate(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
+        out, left, right, across, down, shape, _ = arguments
+        number, index = context.get_value_type(signature.args[0].dtype), context.get_value_type(types.intp)
+        vector, lanes = ir.VectorType(number, columns), ir.VectorType(ir.IntType(32), columns)
+        rows, stride, inner = (builder.extract_value(shape, i) for i in range(3))
+
+        def place(pointer: Any) -> Any:
+            return builder.bitcast(pointer, vector.as_pointer())
+
+        # Below the last row comes the last row again: all of them hold the same sum when they are stored.
+        last = builder.sub(rows, index(1))
+        at = [builder.select(builder.icmp_signed("<", index(r), last), index(r), last) for r in range(HEIGHT)]
+        outs = [place(builder.gep(out, [builder.mul(r, stride)])) for r in at]
+        lefts = [builder.gep(left, [builder.mul(r, across)]) for r in at]
+        starts = [builder.load(pointer, align=size) for pointer in outs]
+
+        entry, body, after = builder.block, builder.append_basic_block("terms"), builder.append_basic_block("stores")
+        builder.branch(body)
+        builder.position_at_end(body)
+        k, sums = builder.phi(index), [builder.phi(vector) for _ in at]
+        terms = builder.load(place(builder.gep(right, [builder.mul(k, stride)])), align=size)
+        added = []
+        for total, pointer in zip(sums, lefts, strict=True):
+            factor = builder.load(builder.gep(pointer, [builder.mul(k, down)]))
+            first = builder.insert_element(vector(ir.Undefined), factor, ir.IntType(32)(0))
+            factors = builder.shuffle_vector(first, vector(ir.Undefined), lanes([0] * columns))
+            product = builder.fmul(factors, terms, flags=("contract",))
+            added.append(builder.fadd(total, product, flags=("contract",)))
+        following = builder.add(k, index(1))
+        for phi, start, value in zip([k, *sums], [index(0), *starts], [following, *added], strict=True):
+            phi.add_incoming(start, entry)
+            phi.add_incoming(value, body)
+        builder.cbranch(builder.icmp_signed("<", following, inner), body, after)
+        builder.position_at_end(after)
+        for pointer, total in zip(outs, added, strict=True):
+            builder.store(total, pointer, align=size)
+        return context.get_dummy_value()
+
+    return types.none(out, left, right, across, down, shape, width), generate
+
+
+add_block: Any = intrinsic(prefer_literal=True)(_add_block)
+
+
+def _panels(width: int) -> Callable[..., int]:
+    @numba.njit(**INNER)
+    def add(out: Array, left: Array, right: Array, across: int, down: int, start: int) -> int:
+        rows, columns, inner = out.shape[0], out.shape[1], right.shape[0]
+        size = max(1, width // out.itemsize)
+        while columns - start >= size:
+            for m in range(0, rows, HEIGHT):
+                o, l = row(out, ANY, m * columns + start), row(left, ANY, m * across)
+                add_block(o, l, row(right, ANY, start), across, down, (rows - m, columns, inner), width)
+            start += size
+        return start
+
+    return add
+
+
+add_64, add_16, add_4 = map(_panels, WIDTHS)
 
 
 @numba.njit(**INNER)
@@ -34,32 +95,11 @@ def add_product(out: Array, left: Array, right: Array, across: int, down: int) -
 
     From one row of `left` to the next it is `across` numbers, `down` along a row: `K` and 1, or 1 and `M` for `left.T`.
     """
-    rows, columns, inner = out.shape[0], out.shape[1], right.shape[0]
-    l, whole = row(left, ANY, 0), inner - inner % 8
-    for top in range(0, rows, ROWS):
-        bottom = min(top + ROWS, rows)
-        for k in range(0, whole, 8):
-            for panel in range(0, columns, PANEL):
-                at = k * columns + panel
-                w0, w1 = row(right, MATRIX, at), row(right, MATRIX, at + columns)
-                w2, w3 = row(right, MATRIX, at + 2 * columns), row(right, MATRIX, at + 3 * columns)
-                w4, w5 = row(right, MATRIX, at + 4 * columns), row(right, MATRIX, at + 5 * columns)
-                w6, w7 = row(right, MATRIX, at + 6 * columns), row(right, MATRIX, at + 7 * columns)
-                w = w0, w1, w2, w3, w4, w5, w6, w7
-                for m in range(top, bottom - 1, 2):
-                    first = m * columns + panel
-                    o, p = row(out, OUT, first), row(out, OTHER_OUT, first + columns)
-                    i = m * across + k * down
-                    if columns - panel >= PANEL:
-                        add_terms(o, p, l, i, i + across, down, w, PANEL)
-                    else:
-                        add_terms(o, p, l, i, i + across, down, w, columns - panel)
-        for m in range(top, bottom):
-            o = row(out, OUT, m * columns)
-            for k in range(0 if m == bottom - 1 and (bottom - top) % 2 else whole, inner):
-                factor, w0 = l[m * across + k * down], row(right, MATRIX, k * columns)
-                for n in range(columns):
-                    o[n] += factor * w0[n]
+    if right.shape[0] == 0:
+        return
+    start = add_64(out, left, right, across, down, 0)
+    start = add_16(out, left, right, across, down, start)
+    add_4(out, left, right, across, down, start)
 
 
 @numba.njit(**INNER)

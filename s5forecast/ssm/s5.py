@@ -211,7 +211,7 @@ class S5(StateSpaceLayer):
         if dt is not None or torch.is_grad_enabled() or torch.compiler.is_compiling():
             y, state = self(u[:, None], state, None if dt is None else dt[:, None])
             return y[:, 0], state
-        straight, across, B_bar, C = self._step_matrices()
+        straight, across, B_bar, C = self.step_matrices()
         Bu = F.linear(u, B_bar).view_as(state)
         state = torch.addcmul(torch.addcmul(Bu, straight, state), across, state.flip(1))
         return torch.addcmul(F.linear(state.flatten(1), C), self.D, u), state
@@ -255,8 +255,12 @@ class S5(StateSpaceLayer):
             return x[:, -1].clone()
         return self.initial_state(x.shape[0]) if state is None else state
 
-    def _step_matrices(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """What :meth:`step` multiplies by, kept until a parameter changes: discretising takes longer than a step."""
+    def step_matrices(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """What :meth:`step` multiplies by, kept until a parameter changes: discretising takes longer than a step.
+
+        Returns:
+            ``[re, re]`` and ``[-im, im]`` of ``Lambda_bar``, ``[2, N]``, then ``B_bar [2N, H]`` and ``C [H, 2N]``.
+        """
         parameters = (self.Lambda, self.log_step, self.B_tilde, self.C_tilde)
         settings = (self.discretization, self.clip_eigs, self.step_scale, self.D.dtype, self.D.device)
         kept = self._kept

@@ -1,0 +1,131 @@
+"""Paths advanced together are those that the encoder steps through one by one."""
+
+import copy
+
+import pytest
+import torch
+
+from s5forecast.nn import ACTIVATIONS, Encoder
+from s5forecast.nn.stepper import FusedStepper, Stepper, make_stepper
+from s5forecast.ops import cpu_pool
+
+
+def drawn_encoder(width, state_size, layers, activation="half_glu2", **layer_kwargs):
+    torch.manual_seed(0)
+    layer_kwargs = {"state_size": state_size, **layer_kwargs}
+    encoder = Encoder(width, layers, layer_kwargs=layer_kwargs, activation=activation, dropout=0.2).eval()
+    for name, parameter in encoder.named_parameters():
+        if "norm" in name:
+            torch.nn.init.normal_(parameter)
+    return encoder
+
+
+def walk(encoder, paths, steps=4, states=3, outputs=5, differ=2):
+    """What comes out at each step, and the states at last, in the type of the encoder, from states carried so far."""
+    torch.manual_seed(1)
+    width, dtype = encoder.blocks[0].layer.width, encoder.blocks[0].layer.D.dtype
+    source = torch.arange(paths) % states
+    shapes = (states, 6, width), (steps, states, width), (steps, differ, paths), (width, differ), (outputs, width)
+    before, u, v, A, E = (torch.randn(shape, dtype=torch.float64).to(dtype) for shape in shapes)
+    e = E.sum(1)
+    with torch.no_grad():
+        _, state = encoder(before)
+        kept = [x.clone() for x in state]
+        stepper = make_stepper(encoder, state, source, E, e)
+        y = torch.stack([stepper(u[t], v[t], A) for t in range(steps)])
+        assert all(map(torch.equal, state, kept))
+    return stepper, y, torch.stack(list(stepper.state))
+
+
+def check(encoder, paths):
+    fused, y, state = walk(encoder, paths)
+    plain, expected, expected_state = walk(copy.deepcopy(encoder).double(), paths)
+    assert isinstance(fused, FusedStepper) and isinstance(plain, Stepper)
+    assert y.dtype == torch.float32 and y.shape == (4, 5, paths)
+    for found, truth in ((y, expected), (state, expected_state)):
+        scale = truth.abs().max().clamp(min=1).item()
+        torch.testing.assert_close(found.double(), truth, rtol=0, atol=1e-5 * scale)
+
+
+@pytest.mark.parametrize("paths", (1, 97, 1000))
+@pytest.mark.parametrize("width, state_size, layers", ((64, 64, 2), (33, 10, 3), (5, 130, 1), (1, 2, 1), (40, 24, 2)))
+def test_sizes(width, state_size, layers, paths):
+    check(drawn_encoder(width, state_size, layers), paths)
+
+
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+def test_activations(activation):
+    check(drawn_encoder(12, 8, 2, activation), 50)
+
+
+@pytest.mark.parametrize("discretization", ("zoh", "bilinear", "dirac"))
+@pytest.mark.parametrize("conj_sym", (False, True))
+def test_layers(discretization, conj_sym):
+    check(drawn_encoder(7, 6, 2, discretization=discretization, conj_sym=conj_sym, step_scale=0.5), 20)
+
+
+def test_large_inputs_saturate():
+    encoder = drawn_encoder(8, 6, 2)
+    with torch.no_grad():
+        for block in encoder.blocks:
+            block.layer.D.mul_(1000)
+            block.activation.linear.bias.mul_(1000)
+    check(encoder, 30)
+
+
+def test_the_number_of_threads_changes_nothing(monkeypatch):
+    monkeypatch.setattr(cpu_pool, "WORTH_A_THREAD", 1)
+    encoder, results = drawn_encoder(20, 16, 2), []
+    for threads in (1, 3):
+        monkeypatch.setattr(torch, "get_num_threads", lambda threads=threads: threads)
+        results.append(walk(encoder, 500)[1:])
+    for one, many in zip(*results, strict=True):
+        assert torch.equal(one, many)
+
+
+def test_a_path_does_not_depend_on_its_neighbours():
+    _, many, _ = walk(drawn_encoder(20, 16, 2), 100, differ=0)
+    _, one, _ = walk(drawn_encoder(20, 16, 2), 1, differ=0)
+    assert torch.equal(many[:, :, :1], one)
+
+
+def test_a_nan_stays_with_its_path():
+    encoder = drawn_encoder(20, 16, 2)
+    torch.manual_seed(0)
+    v, A, E = torch.randn(1, 30), torch.randn(20, 1), torch.randn(3, 20)
+    v[0, 7] = torch.nan
+    with torch.no_grad():
+        stepper = make_stepper(encoder, encoder.initial_state(1), torch.zeros(30, dtype=torch.int64), E, E[:, 0])
+        assert isinstance(stepper, FusedStepper)
+        y = stepper(torch.randn(1, 20), v, A)
+    assert y[:, 7].isnan().all() and y.isnan().sum() == 3
+
+
+def test_what_is_not_fused():
+    source, E = torch.zeros(2, dtype=torch.int64), torch.zeros(3, 4)
+
+    def made(encoder, dtype=torch.float32):
+        state = encoder.to(dtype).initial_state(1)
+        return type(make_stepper(encoder, state, source, E.to(dtype), E[:, 0].to(dtype)))
+
+    def encoder(**arguments):
+        return Encoder(4, 1, layer_kwargs={"state_size": 2, **arguments.pop("layer_kwargs", {})}, **arguments).eval()
+
+    assert made(encoder()) is Stepper  # gradients are wanted
+    with torch.no_grad():
+        assert made(encoder()) is FusedStepper
+        assert made(encoder().train()) is Stepper
+        assert made(encoder(prenorm=False)) is Stepper
+        assert made(encoder(layer_kwargs={"backend": "chunked"})) is Stepper
+        assert made(encoder(), torch.float64) is Stepper
+        assert made(encoder(), torch.bfloat16) is Stepper
+        both = encoder(layer_kwargs={"bidirectional": True})
+        with pytest.raises(ValueError, match="bidirectional"):
+            make_stepper(both, both.initial_state(1), source, E, E[:, 0])(E[:1], E[:1, :2], E[:1].T)
+
+
+def test_the_plain_one_can_be_differentiated():
+    encoder, E = drawn_encoder(6, 4, 2), torch.randn(2, 6, requires_grad=True)
+    stepper = make_stepper(encoder, encoder.initial_state(1), torch.zeros(3, dtype=torch.int64), E, E[:, 0])
+    stepper(torch.randn(1, 6), torch.randn(2, 3), torch.randn(6, 2)).sum().backward()
+    assert E.grad is not None and encoder.blocks[0].layer.Lambda.grad is not None
