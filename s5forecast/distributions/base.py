@@ -76,7 +76,8 @@ class ForecastDistribution(Distribution):
 
     def _unless(self, outside: Tensor, value: Tensor) -> Tensor:
         """The value, and one whose gradients are finite where it will not count."""
-        return torch.where(outside, self.mean.detach(), value)
+        mean = self.mean.detach()
+        return torch.where(outside, mean.floor() if self.support.is_discrete else mean, value)
 
     @property
     def gini_mean_difference(self) -> Tensor:
