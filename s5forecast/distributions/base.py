@@ -36,6 +36,11 @@ class ForecastDistribution(Distribution):
         """Of the support."""
         return getattr(self.support, "lower_bound", -math.inf), getattr(self.support, "upper_bound", math.inf)
 
+    @property
+    def _support(self) -> Constraint:
+        assert self.support is not None
+        return self.support
+
     def log_prob(self, value: Tensor) -> Tensor:
         """Logarithm of the density, or of the probability of a count; ``-inf`` outside the support."""
         outside = self._outside(value)
@@ -68,7 +73,7 @@ class ForecastDistribution(Distribution):
 
     def _outside(self, value: Tensor) -> Tensor:
         """Where there is no such value; NaN is left as it is."""
-        return ~(self.support.check(value) | value.isnan())
+        return ~(self._support.check(value) | value.isnan())
 
     def _beyond(self, value: Tensor) -> Tensor:
         lower, upper = self.bounds
@@ -77,7 +82,7 @@ class ForecastDistribution(Distribution):
     def _unless(self, outside: Tensor, value: Tensor) -> Tensor:
         """The value, and one whose gradients are finite where it will not count."""
         mean = self.mean.detach()
-        return torch.where(outside, mean.floor() if self.support.is_discrete else mean, value)
+        return torch.where(outside, mean.floor() if self._support.is_discrete else mean, value)
 
     @property
     def gini_mean_difference(self) -> Tensor:
@@ -104,7 +109,7 @@ class Affine(ForecastDistribution):
 
     @property
     def support(self) -> Constraint:
-        return self.base.support
+        return self.base._support
 
     def _log_prob(self, value: Tensor) -> Tensor:
         return self.base.log_prob(self._standard(value)) - self.scale.log()

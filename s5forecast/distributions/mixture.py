@@ -25,7 +25,7 @@ class Mixture(ForecastDistribution):
 
     @property
     def support(self) -> Constraint:
-        return self.components[0].support
+        return self.components[0]._support
 
     @property
     def weights(self) -> Tensor:
