@@ -1,6 +1,7 @@
 """The contract of all outputs and of the distributions they give."""
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
 import torch
@@ -19,8 +20,9 @@ class ForecastDistribution(Distribution):
 
     .. math:: \mathrm{CRPS}(F, y) = E|X - y| - \tfrac12 E|X - X'|
 
-    A subclass has ``log_prob``, ``cdf``, ``icdf``, ``mean``, ``variance``, ``sample`` and either
-    :meth:`partial_mean` or :meth:`expected_distance`.
+    A subclass has ``support``, ``icdf``, ``mean``, ``variance``, ``sample``, and ``_log_prob``, ``_cdf`` and either
+    ``_partial_mean`` or ``_expected_distance``, which are given values of the support only; what torch's own
+    distribution has need not be written again.
 
     References:
         "Strictly Proper Scoring Rules, Prediction, and Estimation" (Gneiting, Raftery, 2007), section 4.2
@@ -29,13 +31,58 @@ class ForecastDistribution(Distribution):
 
     arg_constraints: ClassVar[dict[str, Constraint]] = {}
 
-    def partial_mean(self, value: Tensor) -> Tensor:
+    @property
+    def bounds(self) -> tuple[float, float]:
+        """Of the support."""
+        return getattr(self.support, "lower_bound", -math.inf), getattr(self.support, "upper_bound", math.inf)
+
+    @property
+    def _support(self) -> Constraint:
+        assert self.support is not None
+        return self.support
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        """Logarithm of the density, or of the probability of a count; ``-inf`` outside the support."""
+        outside = self._outside(value)
+        return torch.where(outside, -math.inf, self._log_prob(self._unless(outside, value)))
+
+    def cdf(self, value: Tensor) -> Tensor:
+        """``P(X <= value)``."""
+        _, upper = self.bounds
+        outside = self._outside(value) & self._beyond(value)
+        limit = (value >= upper).to(value.dtype)
+        return torch.where(outside, limit, self._cdf(self._unless(outside, value)))
+
+    def expected_distance(self, value: Tensor) -> Tensor:
+        """``E|X - value|``, which is ``|E[X] - value|`` outside the bounds."""
+        outside = self._beyond(value)
+        return torch.where(outside, (self.mean - value).abs(), self._expected_distance(self._unless(outside, value)))
+
+    def _log_prob(self, value: Tensor) -> Tensor:
+        return super().log_prob(value)
+
+    def _cdf(self, value: Tensor) -> Tensor:
+        return super().cdf(value)
+
+    def _partial_mean(self, value: Tensor) -> Tensor:
         """``E[X; X <= value]``."""
         raise NotImplementedError
 
-    def expected_distance(self, value: Tensor) -> Tensor:
-        """``E|X - value|``."""
-        return value * (2 * self.cdf(value) - 1) + self.mean - 2 * self.partial_mean(value)
+    def _expected_distance(self, value: Tensor) -> Tensor:
+        return value * (2 * self._cdf(value) - 1) + self.mean - 2 * self._partial_mean(value)
+
+    def _outside(self, value: Tensor) -> Tensor:
+        """Where there is no such value; NaN is left as it is."""
+        return ~(self._support.check(value) | value.isnan())
+
+    def _beyond(self, value: Tensor) -> Tensor:
+        lower, upper = self.bounds
+        return (value <= lower) | (value >= upper)
+
+    def _unless(self, outside: Tensor, value: Tensor) -> Tensor:
+        """The value, and one whose gradients are finite where it will not count."""
+        mean = self.mean.detach()
+        return torch.where(outside, mean.floor() if self._support.is_discrete else mean, value)
 
     @property
     def gini_mean_difference(self) -> Tensor:
@@ -53,16 +100,21 @@ class ForecastDistribution(Distribution):
 
 
 class Affine(ForecastDistribution):
-    """``loc + scale * X``."""
+    """``loc + scale * X``, of the same support as X: real, or from zero on and without a location."""
 
     def __init__(self, base: ForecastDistribution, loc: Tensor | float, scale: Tensor | float) -> None:
-        self.base, self.loc, self.scale = base, loc, torch.as_tensor(scale)
-        super().__init__(torch.broadcast_shapes(base.mean.shape, self.scale.shape), validate_args=False)
+        self.base, self.loc, self.scale = base, torch.as_tensor(loc), torch.as_tensor(scale)
+        shape = torch.broadcast_shapes(base.batch_shape, self.loc.shape, self.scale.shape)
+        super().__init__(shape, validate_args=False)
 
-    def log_prob(self, value: Tensor) -> Tensor:
+    @property
+    def support(self) -> Constraint:
+        return self.base._support
+
+    def _log_prob(self, value: Tensor) -> Tensor:
         return self.base.log_prob(self._standard(value)) - self.scale.log()
 
-    def cdf(self, value: Tensor) -> Tensor:
+    def _cdf(self, value: Tensor) -> Tensor:
         return self.base.cdf(self._standard(value))
 
     def icdf(self, value: Tensor) -> Tensor:
@@ -74,12 +126,12 @@ class Affine(ForecastDistribution):
 
     @property
     def variance(self) -> Tensor:
-        return self.scale**2 * self.base.variance
+        return (self.scale**2 * self.base.variance).expand(self.batch_shape)
 
     def sample(self, sample_shape: Any = ()) -> Tensor:
-        return self.loc + self.scale * self.base.sample(sample_shape)
+        return self.loc + self.scale * sample_of(self.base, sample_shape, self.batch_shape)
 
-    def expected_distance(self, value: Tensor) -> Tensor:
+    def _expected_distance(self, value: Tensor) -> Tensor:
         return self.scale * self.base.expected_distance(self._standard(value))
 
     @property
@@ -91,6 +143,16 @@ class Affine(ForecastDistribution):
 
     def _standard(self, value: Tensor) -> Tensor:
         return (value - self.loc) / self.scale
+
+
+def sample_of(distribution: Distribution, sample_shape: Sequence[int], batch_shape: Sequence[int]) -> Tensor:
+    """Draws ``[*sample_shape, *batch_shape]``, each of its own also where a distribution stands for several."""
+    s, d = len(sample_shape), len(batch_shape)
+    own = [1] * (d - len(distribution.batch_shape)) + list(distribution.batch_shape)
+    copies = [size if one == 1 else 1 for one, size in zip(own, batch_shape, strict=True)]
+    drawn = distribution.sample(torch.Size([*sample_shape, *copies])).view(*sample_shape, *copies, *own)
+    pairs = [s + i + k for i in range(d) for k in (0, d)]
+    return drawn.permute(*range(s), *pairs).reshape(*sample_shape, *batch_shape)
 
 
 class ForecastOutput(DistributionOutput):

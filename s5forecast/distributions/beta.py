@@ -19,6 +19,8 @@ EDGE = 1e-6
 class OpenUnitInterval(Constraint):
     """Values between 0 and 1, neither of them included."""
 
+    lower_bound, upper_bound = 0.0, 1.0
+
     def check(self, value: Tensor) -> Tensor:
         return (value > 0) & (value < 1)
 
@@ -31,7 +33,7 @@ class Beta(ForecastDistribution, TorchBeta):
     def __init__(self, mean: Tensor, concentration: Tensor, validate_args: Any = None) -> None:
         TorchBeta.__init__(self, mean * concentration, (1 - mean) * concentration, validate_args=validate_args)
 
-    def cdf(self, value: Tensor) -> Tensor:
+    def _cdf(self, value: Tensor) -> Tensor:
         return betainc(self.concentration1, self.concentration0, value)
 
     def icdf(self, value: Tensor) -> Tensor:
@@ -42,7 +44,7 @@ class Beta(ForecastDistribution, TorchBeta):
     def sample(self, sample_shape: Any = ()) -> Tensor:
         return _inside(super().sample(torch.Size(sample_shape)))
 
-    def partial_mean(self, value: Tensor) -> Tensor:
+    def _partial_mean(self, value: Tensor) -> Tensor:
         return self.mean * betainc(self.concentration1 + 1, self.concentration0, value)
 
     @property

@@ -21,7 +21,7 @@ class Gamma(ForecastDistribution, TorchGamma):
     def __init__(self, mean: Tensor, concentration: Tensor, validate_args: Any = None) -> None:
         TorchGamma.__init__(self, concentration, concentration / mean, validate_args=validate_args)
 
-    def cdf(self, value: Tensor) -> Tensor:
+    def _cdf(self, value: Tensor) -> Tensor:
         return gammainc(self.concentration, self.rate * value)
 
     def icdf(self, value: Tensor) -> Tensor:
@@ -29,7 +29,7 @@ class Gamma(ForecastDistribution, TorchGamma):
         x = from_scipy(lambda q, a: special.gammaincinv(a, q), value, self.concentration) / self.rate.detach()
         return implicit(x.clamp_min(torch.finfo(x.dtype).tiny), value, self.cdf, self.log_prob)
 
-    def partial_mean(self, value: Tensor) -> Tensor:
+    def _partial_mean(self, value: Tensor) -> Tensor:
         return self.mean * gammainc(self.concentration + 1, self.rate * value)
 
     @property

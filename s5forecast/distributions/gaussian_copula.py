@@ -13,7 +13,7 @@ from s5forecast.distributions.joint import JointOutput
 from s5forecast.distributions.multivariate_normal import correlated, observed_log_prob
 from s5forecast.distributions.normal import NormalOutput
 
-# Probabilities nearer to 0 or 1 are held here, at seven standard deviations.
+# Probabilities nearer to 0 or 1 are held here, at seven standard deviations, or at what the type resolves.
 SMALLEST_PROBABILITY = 1e-12
 
 
@@ -54,8 +54,7 @@ class GaussianCopula(Distribution):
         """``[..., D]`` to ``[...]``; values where ``mask`` is 0 are integrated out."""
         mask = torch.ones_like(value) if mask is None else mask
         value = torch.where(mask > 0, value, self.mean.detach())
-        probability = self.marginals.cdf(value).clamp(SMALLEST_PROBABILITY, 1 - SMALLEST_PROBABILITY)
-        normal = torch.special.ndtri(probability)
+        normal = torch.special.ndtri(_inside(self.marginals.cdf(value)))
         zero = torch.zeros_like(normal)
         joint = observed_log_prob(normal, mask, zero, self._shrink(), self.factor)
         independent = observed_log_prob(normal, mask, zero, torch.ones_like(normal), torch.zeros_like(self.factor))
@@ -64,8 +63,7 @@ class GaussianCopula(Distribution):
     def rsample(self, sample_shape: Any = ()) -> Tensor:
         count = torch.Size(sample_shape).numel()
         normal = self._shrink() * correlated(self.factor, count)
-        probability = torch.special.ndtr(normal).clamp(SMALLEST_PROBABILITY, 1 - SMALLEST_PROBABILITY)
-        return self.marginals.icdf(probability).view(*sample_shape, *normal.shape[1:])
+        return self.marginals.icdf(_inside(torch.special.ndtr(normal))).view(*sample_shape, *normal.shape[1:])
 
     def _shrink(self) -> Tensor:
         """What brings the variances of ``I + F F^T`` to one."""
@@ -121,3 +119,8 @@ class GaussianCopulaOutput(JointOutput):
     def rsample(self, args: tuple[Tensor, ...], count: int) -> Tensor:
         wide = self.distribution(tuple(arg.double() for arg in args))
         return wide.rsample((count,)).to(args[0].dtype)
+
+
+def _inside(probability: Tensor) -> Tensor:
+    smallest = max(SMALLEST_PROBABILITY, torch.finfo(probability.dtype).eps)
+    return probability.clamp(smallest, 1 - smallest)

@@ -1,6 +1,7 @@
 """The contract of outputs that are joint over several series, and the energy score they may be trained by."""
 
 from abc import abstractmethod
+from typing import Any
 
 import torch
 from gluonts.core.component import validated
@@ -31,6 +32,11 @@ class JointOutput(DistributionOutput):
     @property
     def event_shape(self) -> tuple:
         return (self.dim,)
+
+    def loss(self, target: Tensor, distr_args: tuple[Tensor, ...], *args: Any, **kwargs: Any) -> Tensor:
+        """Negative log-likelihood ``[...]`` of ``target [..., D]``, in its type; computed in float64."""
+        wide = tuple(arg.double() for arg in distr_args)
+        return super().loss(target.double(), wide, *args, **kwargs).to(target.dtype)
 
     @abstractmethod
     def masked_log_prob(self, value: Tensor, mask: Tensor, args: tuple[Tensor, ...]) -> Tensor:

@@ -13,7 +13,7 @@ from s5forecast.distributions.normal import positive_scale
 class Laplace(ForecastDistribution, TorchLaplace):
     """Laplace distribution with a CRPS in closed form."""
 
-    def expected_distance(self, value: Tensor) -> Tensor:
+    def _expected_distance(self, value: Tensor) -> Tensor:
         z = (value - self.loc).abs() / self.scale
         return self.scale * (z + torch.exp(-z))
 

@@ -17,7 +17,7 @@ class LogNormal(ForecastDistribution, TorchLogNormal):
     def __init__(self, median: Tensor, sigma: Tensor, validate_args: Any = None) -> None:
         TorchLogNormal.__init__(self, median.log(), sigma, validate_args=validate_args)
 
-    def partial_mean(self, value: Tensor) -> Tensor:
+    def _partial_mean(self, value: Tensor) -> Tensor:
         z = (value.log() - self.loc) / self.scale
         return self.mean * ndtr(z - self.scale)
 

@@ -8,7 +8,7 @@ from gluonts.core.component import validated
 from torch import Tensor
 from torch.distributions.constraints import Constraint
 
-from s5forecast.distributions.base import ForecastDistribution, ForecastOutput
+from s5forecast.distributions.base import ForecastDistribution, ForecastOutput, sample_of
 from s5forecast.distributions.poisson import CountDistribution
 from s5forecast.distributions.special import implicit
 from s5forecast.distributions.zero_inflated import ZeroInflated
@@ -24,6 +24,10 @@ class Mixture(ForecastDistribution):
         super().__init__(torch.broadcast_shapes(logits.shape[:-1], components[0].mean.shape), validate_args=False)
 
     @property
+    def support(self) -> Constraint:
+        return self.components[0]._support
+
+    @property
     def weights(self) -> Tensor:
         """``[..., K]``."""
         return torch.softmax(self.logits, -1)
@@ -33,10 +37,10 @@ class Mixture(ForecastDistribution):
         """Whether no component has a point of its own probability."""
         return not any(isinstance(one, CountDistribution | ZeroInflated) for one in self.components)
 
-    def log_prob(self, value: Tensor) -> Tensor:
+    def _log_prob(self, value: Tensor) -> Tensor:
         return torch.logsumexp(torch.log_softmax(self.logits, -1) + self._stack(lambda one: one.log_prob(value)), -1)
 
-    def cdf(self, value: Tensor) -> Tensor:
+    def _cdf(self, value: Tensor) -> Tensor:
         return self._average(lambda one: one.cdf(value))
 
     def icdf(self, value: Tensor) -> Tensor:
@@ -57,7 +61,7 @@ class Mixture(ForecastDistribution):
     def sample(self, sample_shape: Any = ()) -> Tensor:
         with torch.no_grad():
             shape = self._extended_shape(torch.Size(sample_shape))
-            drawn = self._stack(lambda one: one.sample(torch.Size(sample_shape)).expand(shape))
+            drawn = self._stack(lambda one: sample_of(one, sample_shape, self.batch_shape))
             weights = self.weights.expand(*shape, -1)
             chosen = torch.distributions.Categorical(weights, validate_args=False).sample()
             return drawn.gather(-1, chosen.unsqueeze(-1)).squeeze(-1)
@@ -70,7 +74,7 @@ class Mixture(ForecastDistribution):
     def variance(self) -> Tensor:
         return self._average(lambda one: one.variance + (one.mean - self.mean) ** 2)
 
-    def expected_distance(self, value: Tensor) -> Tensor:
+    def _expected_distance(self, value: Tensor) -> Tensor:
         return self._average(lambda one: one.expected_distance(value))
 
     @property

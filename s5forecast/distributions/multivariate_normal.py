@@ -1,7 +1,6 @@
 """Multivariate normal output whose covariance is of low rank plus diagonal."""
 
 import math
-from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -52,11 +51,6 @@ class MultivariateNormalOutput(JointOutput):
         if loc is not None:
             mean = mean + loc
         return low_rank_normal(mean, spread, factor)
-
-    def loss(self, target: Tensor, distr_args: tuple[Tensor, ...], *args: Any, **kwargs: Any) -> Tensor:
-        """Negative log-likelihood ``[...]`` of ``target [..., D]``, in its type; computed in float64."""
-        wide = tuple(arg.double() for arg in distr_args)
-        return super().loss(target.double(), wide, *args, **kwargs).to(target.dtype)
 
     def masked_log_prob(self, value: Tensor, mask: Tensor, args: tuple[Tensor, ...]) -> Tensor:
         loc, scale, factor = (arg.double() for arg in args)

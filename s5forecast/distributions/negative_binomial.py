@@ -27,8 +27,8 @@ class NegativeBinomial(CountDistribution, TorchNegativeBinomial):
         logits = torch.log(mean) + torch.log(dispersion)
         TorchNegativeBinomial.__init__(self, 1 / dispersion, logits=logits, validate_args=validate_args)
 
-    def cdf(self, value: Tensor) -> Tensor:
-        return betainc(self.total_count, value.floor().clamp_min(0) + 1, torch.sigmoid(-self.logits))
+    def _cdf(self, value: Tensor) -> Tensor:
+        return betainc(self.total_count, value.floor() + 1, torch.sigmoid(-self.logits))
 
     def icdf(self, value: Tensor) -> Tensor:
         value = value.to(self.logits.dtype)
@@ -38,7 +38,7 @@ class NegativeBinomial(CountDistribution, TorchNegativeBinomial):
         with torch.no_grad():
             return sample_poisson(self._gamma.sample(torch.Size(sample_shape)))
 
-    def partial_mean(self, value: Tensor) -> Tensor:
+    def _partial_mean(self, value: Tensor) -> Tensor:
         below = betainc(self.total_count + 1, value.floor().clamp_min(1), torch.sigmoid(-self.logits))
         return torch.where(value < 1, 0.0, self.mean * below)
 

@@ -15,7 +15,7 @@ from s5forecast.distributions.special import ndtr
 class Normal(ForecastDistribution, TorchNormal):
     """Normal distribution with a CRPS in closed form."""
 
-    def expected_distance(self, value: Tensor) -> Tensor:
+    def _expected_distance(self, value: Tensor) -> Tensor:
         z = (value - self.loc) / self.scale
         density = torch.exp(-(z**2) / 2) / math.sqrt(2 * math.pi)
         return self.scale * (z * (2 * ndtr(z) - 1) + 2 * density)

@@ -27,7 +27,7 @@ class CountDistribution(ForecastDistribution):
         with torch.no_grad():
             upper = self.icdf(levels.view(-1, *[1] * len(self.batch_shape)))
             lower = torch.cat([-torch.ones_like(upper[:1]), upper[:-1]])
-        masses = self.cdf(upper) - torch.where(lower < 0, 0.0, self.cdf(lower.clamp_min(0)))
+        masses = self.cdf(upper) - self.cdf(lower)
         values = (function(torch.minimum(lower + 1, upper)) + function(upper)) / 2
         return (masses * values).sum(0)
 
@@ -35,8 +35,8 @@ class CountDistribution(ForecastDistribution):
 class Poisson(CountDistribution, TorchPoisson):
     """Poisson distribution with quantiles and a CRPS in closed form."""
 
-    def cdf(self, value: Tensor) -> Tensor:
-        return 1 - gammainc(value.floor().clamp_min(0) + 1, self.rate)
+    def _cdf(self, value: Tensor) -> Tensor:
+        return 1 - gammainc(value.floor() + 1, self.rate)
 
     def icdf(self, value: Tensor) -> Tensor:
         value = value.to(self.rate.dtype)
@@ -47,8 +47,8 @@ class Poisson(CountDistribution, TorchPoisson):
         with torch.no_grad():
             return sample_poisson(self.rate.expand(self._extended_shape(torch.Size(sample_shape))))
 
-    def partial_mean(self, value: Tensor) -> Tensor:
-        return torch.where(value < 1, 0.0, self.rate * self.cdf((value - 1).clamp_min(0)))
+    def _partial_mean(self, value: Tensor) -> Tensor:
+        return self.rate * self.cdf(value - 1)
 
     @property
     def gini_mean_difference(self) -> Tensor:

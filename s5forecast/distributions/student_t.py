@@ -10,13 +10,13 @@ from torch.distributions import StudentT as TorchStudentT
 
 from s5forecast.distributions.base import ForecastDistribution, ForecastOutput
 from s5forecast.distributions.normal import positive_scale
-from s5forecast.distributions.special import from_scipy, implicit, stdtr
+from s5forecast.distributions.special import from_scipy, implicit, log_beta_half, stdtr, student_log_density
 
 
 class StudentT(ForecastDistribution, TorchStudentT):
     """Student's t distribution with quantiles and, for ``df > 1``, a CRPS in closed form."""
 
-    def cdf(self, value: Tensor) -> Tensor:
+    def _cdf(self, value: Tensor) -> Tensor:
         return stdtr(self.df, (value - self.loc) / self.scale)
 
     def icdf(self, value: Tensor) -> Tensor:
@@ -24,16 +24,18 @@ class StudentT(ForecastDistribution, TorchStudentT):
         x = from_scipy(stats.t.ppf, value, self.df)
         return implicit(self.loc.detach() + self.scale.detach() * x, value, self.cdf, self.log_prob)
 
-    def expected_distance(self, value: Tensor) -> Tensor:
+    def _log_prob(self, value: Tensor) -> Tensor:
+        return student_log_density(self.df, (value - self.loc) / self.scale) - self.scale.log()
+
+    def _expected_distance(self, value: Tensor) -> Tensor:
         z = (value - self.loc) / self.scale
-        standard = TorchStudentT(self.df, validate_args=False)
-        tail = torch.exp(standard.log_prob(z) + torch.log(self.df + z**2))
+        tail = torch.exp(student_log_density(self.df, z) + torch.log(self.df + z**2))
         return self.scale * (z * (2 * stdtr(self.df, z) - 1) + 2 * tail / (self.df - 1))
 
     @property
     def gini_mean_difference(self) -> Tensor:
-        df, half = self.df, torch.full_like(self.df, 0.5)
-        log_ratio = _log_beta(half, df - 0.5) - 2 * _log_beta(half, df / 2)
+        df = self.df
+        log_ratio = log_beta_half(df - 0.5) - 2 * log_beta_half(df / 2)
         return self.scale * 4 * df.sqrt() / (df - 1) * log_ratio.exp()
 
 
@@ -47,7 +49,3 @@ class StudentTOutput(ForecastOutput):
     def domain_map(cls, df: Tensor, loc: Tensor, scale: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         df = 2.0 + F.softplus(df).clamp_min(1e-3)
         return df.squeeze(-1), loc.squeeze(-1), positive_scale(scale)
-
-
-def _log_beta(a: Tensor, b: Tensor) -> Tensor:
-    return torch.lgamma(a) + torch.lgamma(b) - torch.lgamma(a + b)

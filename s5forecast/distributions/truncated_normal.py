@@ -45,11 +45,11 @@ class TruncatedNormal(ForecastDistribution):
     def support(self) -> Constraint:
         return _between(self.lower, self.upper)
 
-    def log_prob(self, value: Tensor) -> Tensor:
+    def _log_prob(self, value: Tensor) -> Tensor:
         z = (value - self.loc) / self.scale
         return -(z**2) / 2 - math.log(2 * math.pi) / 2 - self.scale.log() - self._mass.log()
 
-    def cdf(self, value: Tensor) -> Tensor:
+    def _cdf(self, value: Tensor) -> Tensor:
         z = self._side * self._clipped(value)
         below = (ndtr(z) - ndtr(self._a)) / self._mass
         above = (ndtr(self._b) - ndtr(z)) / self._mass
@@ -75,7 +75,7 @@ class TruncatedNormal(ForecastDistribution):
         curve = (self._low * _density(self._low) - self._high * _density(self._high)) / self._mass
         return self.scale**2 * (1 + curve - self._slope() ** 2).clamp_min(0)
 
-    def partial_mean(self, value: Tensor) -> Tensor:
+    def _partial_mean(self, value: Tensor) -> Tensor:
         fall = (_density(self._low) - _density(self._clipped(value))) / self._mass
         return self.loc * self.cdf(value) + self.scale * fall
 
@@ -134,8 +134,17 @@ class TruncatedNormalOutput(ForecastOutput):
         return min(max(0.0, self.lower), self.upper)
 
 
+class _Between(constraints.interval):
+    """Values between bounds, which in float32 may lie beyond them by its rounding."""
+
+    def check(self, value: Tensor) -> Tensor:
+        eps = torch.finfo(torch.float32).eps
+        lower, upper = self.lower_bound, self.upper_bound
+        return (value >= lower - eps * abs(lower)) & (value <= upper + eps * abs(upper))
+
+
 def _between(lower: float, upper: float) -> Constraint:
-    return constraints.nonnegative if (lower, upper) == (0, math.inf) else constraints.interval(lower, upper)
+    return constraints.nonnegative if (lower, upper) == (0, math.inf) else _Between(lower, upper)
 
 
 def _density(z: Tensor) -> Tensor:

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.distributions import constraints
 from torch.distributions.constraints import Constraint
 
-from s5forecast.distributions.base import ForecastDistribution, ForecastOutput
+from s5forecast.distributions.base import ForecastDistribution, ForecastOutput, sample_of
 from s5forecast.distributions.log_normal import LogNormalOutput
 from s5forecast.distributions.negative_binomial import NegativeBinomialOutput
 from s5forecast.distributions.poisson import CountDistribution, PoissonOutput
@@ -32,19 +32,16 @@ class ZeroInflated(ForecastDistribution):
         return torch.sigmoid(self.zero_logit)
 
     @property
-    def counts(self) -> bool:
-        return isinstance(self.base, CountDistribution)
+    def support(self) -> Constraint:
+        counts = isinstance(self.base, CountDistribution)
+        return constraints.nonnegative_integer if counts else constraints.nonnegative
 
-    def log_prob(self, value: Tensor) -> Tensor:
-        log_zero, log_other = F.logsigmoid(self.zero_logit), F.logsigmoid(-self.zero_logit)
-        zero = value == 0
-        # the base sees no value outside its support, whose gradient would not be finite
-        other = log_other + self.base.log_prob(value if self.counts else torch.where(zero, 1.0, value))
-        return torch.where(zero, torch.logaddexp(log_zero, other) if self.counts else log_zero, other)
+    def _log_prob(self, value: Tensor) -> Tensor:
+        other = F.logsigmoid(-self.zero_logit) + self.base.log_prob(value)
+        return torch.where(value == 0, torch.logaddexp(F.logsigmoid(self.zero_logit), other), other)
 
-    def cdf(self, value: Tensor) -> Tensor:
-        base = self.base.cdf(value) if self.counts else _where_positive(self.base.cdf, value)
-        return torch.where(value < 0, 0.0, self.zero_probability + (1 - self.zero_probability) * base)
+    def _cdf(self, value: Tensor) -> Tensor:
+        return self.zero_probability + (1 - self.zero_probability) * self.base.cdf(value)
 
     def icdf(self, value: Tensor) -> Tensor:
         share = (value - self.zero_probability) / (1 - self.zero_probability)
@@ -55,7 +52,7 @@ class ZeroInflated(ForecastDistribution):
         with torch.no_grad():
             shape = self._extended_shape(torch.Size(sample_shape))
             zero = torch.rand(shape, device=self.zero_logit.device) < self.zero_probability
-            return torch.where(zero, 0.0, self.base.sample(torch.Size(sample_shape)))
+            return torch.where(zero, 0.0, sample_of(self.base, sample_shape, self.batch_shape))
 
     @property
     def mean(self) -> Tensor:
@@ -66,14 +63,9 @@ class ZeroInflated(ForecastDistribution):
         p = self.zero_probability
         return (1 - p) * (self.base.variance + p * self.base.mean**2)
 
-    def expected_distance(self, value: Tensor) -> Tensor:
+    def _expected_distance(self, value: Tensor) -> Tensor:
         p = self.zero_probability
-        if self.counts:
-            other = self.base.expected_distance(value)
-        else:
-            distance = _where_positive(self.base.expected_distance, value)
-            other = torch.where(value > 0, distance, self.base.mean - value)
-        return p * value.abs() + (1 - p) * other
+        return p * value + (1 - p) * self.base.expected_distance(value)
 
     @property
     def gini_mean_difference(self) -> Tensor:
@@ -136,8 +128,3 @@ class HurdleLogNormalOutput(ZeroInflatedOutput):
     @property
     def support(self) -> Constraint:
         return constraints.nonnegative
-
-
-def _where_positive(function: Callable[[Tensor], Tensor], value: Tensor) -> Tensor:
-    positive = value > 0
-    return torch.where(positive, function(torch.where(positive, value, 1.0)), 0.0)

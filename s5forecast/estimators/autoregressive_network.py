@@ -122,7 +122,7 @@ class AutoregressiveNetwork(ForecastNetwork):
         content = zlib.crc32(batch.past.cpu().numpy().tobytes())
         with seeded(None if self.seed is None else self.seed + content):
             values = self._sample(batch, num_samples)
-        values = torch.where((self.counts & batch.counts)[..., None], values.round().clamp(min=0), values)
+        values = torch.where((self.counts & batch.counts)[..., None], values.round().clamp(min=0) + 0.0, values)
         return SamplePaths(values.cpu().numpy())
 
     def _sample(self, batch: Batch, num_samples: int) -> Tensor:

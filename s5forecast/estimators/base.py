@@ -22,7 +22,7 @@ from s5forecast.data.joint import read_store
 from s5forecast.data.prior import prior_store
 from s5forecast.data.windows import Batch, LastWindows, TrainingWindows, WindowSpec, WindowStore
 from s5forecast.distributions import OutputChoice, choose_output, make_output
-from s5forecast.estimators.network import ForecastNetwork
+from s5forecast.estimators.network import ForecastNetwork, check_support
 from s5forecast.estimators.predictor import S5Predictor
 from s5forecast.estimators.training import ForecastModule, fit, seeded
 
@@ -129,7 +129,9 @@ class ForecastEstimator(PyTorchLightningEstimator):
         return self._training_windows(self._store(data))
 
     def create_validation_data_loader(self, data: Dataset, module: ForecastModule, **kwargs: Any) -> Iterable[Batch]:
-        windows = LastWindows(self._store(data), batch_size=self.predict_batch_size, known=True)
+        store = self._store(data)
+        check_support(module.network.output, store.series)
+        windows = LastWindows(store, batch_size=self.predict_batch_size, known=True)
         if not any(batch.mask[:, -self.window_spec().prediction_length :].any() for batch in windows):
             raise ValueError("validation_data has no observed value in the last horizon of any series")
         return windows

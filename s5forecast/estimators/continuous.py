@@ -18,6 +18,7 @@ from s5forecast.distributions import AUTO, check_loss, make_output
 from s5forecast.estimators.base import ForecastEstimator, check_positive, checked_cardinality
 from s5forecast.estimators.continuous_network import SCALINGS, ContinuousNetwork
 from s5forecast.estimators.continuous_predictor import ContinuousPredictor
+from s5forecast.estimators.network import check_support
 from s5forecast.estimators.training import ForecastModule, seeded
 from s5forecast.levels import DECILES
 from s5forecast.nn import ACTIVATIONS
@@ -187,7 +188,9 @@ class S5ContinuousEstimator(ForecastEstimator):
     def create_validation_data_loader(  # type: ignore[override]
         self, data: Dataset, module: ForecastModule, **kwargs: Any
     ) -> Iterable[IrregularBatch]:
-        windows = LastIrregularWindows(self._store(data), batch_size=self.predict_batch_size, known=True)
+        store = self._store(data)
+        check_support(module.network.output, store.series)
+        windows = LastIrregularWindows(store, batch_size=self.predict_batch_size, known=True)
         if not len(windows):
             raise ValueError("validation_data has no observed value within the last horizon of any series")
         return windows

@@ -26,6 +26,9 @@ class EnsembleEstimator(Estimator):
     Arguments:
         estimator: trained again and again; its own seed is the first.
         num_members: how many times, M.
+
+    Raises:
+        ValueError: for less than one member.
     """
 
     @validated()
@@ -37,7 +40,9 @@ class EnsembleEstimator(Estimator):
     def train(
         self, training_data: Dataset, validation_data: Dataset | None = None, **kwargs: Any
     ) -> "EnsemblePredictor":
-        """Train all members on the same data; arguments as of the estimator."""
+        """Train all members on the same data, which is read once; arguments as of the estimator."""
+        training_data = list(training_data)
+        validation_data = None if validation_data is None else list(validation_data)
         first = self.estimator.seed
         seeds = [None if first is None else first + member for member in range(self.num_members)]
         arguments = self.estimator.__init_args__
@@ -56,10 +61,16 @@ class EnsemblePredictor(Predictor):
 
     Arguments:
         members: of the same horizon.
+
+    Raises:
+        ValueError: without members, or for different horizons.
     """
 
     def __init__(self, members: Sequence[S5Predictor]) -> None:
-        super().__init__(prediction_length=members[0].prediction_length)
+        horizons = sorted({member.prediction_length for member in members})
+        if len(horizons) != 1:
+            raise ValueError(f"members must be predictors of one prediction_length, got {horizons}")
+        super().__init__(prediction_length=horizons[0])
         self.members = list(members)
 
     @property
@@ -67,8 +78,11 @@ class EnsemblePredictor(Predictor):
         """What the members forecast."""
         return self.members[0].output
 
-    def predict(self, dataset: Dataset, **kwargs: Any) -> Iterator[QuantileForecast]:
+    def predict(self, dataset: Dataset, num_samples: int | None = None) -> Iterator[QuantileForecast]:
         """One forecast for each entry, in order, at the levels of the members, or at the deciles.
+
+        ``num_samples`` has no meaning here, as no paths are drawn; quantiles at any level are those of
+        :meth:`predict_quantiles`.
 
         Raises:
             ValueError: for an entry that does not fit, naming the series, the field and the fix.

@@ -123,7 +123,7 @@ class MultivariateNetwork(ForecastNetwork):
         with seeded(None if self.seed is None else self.seed + content):
             values = self._sample(self.windows(batch), num_samples)
         counts = (self.counts & batch.counts.view(-1, self.spec.dim))[:, None, None]
-        return SamplePaths(torch.where(counts, values.round().clamp(min=0), values).cpu().numpy())
+        return SamplePaths(torch.where(counts, values.round().clamp(min=0) + 0.0, values).cpu().numpy())
 
     def windows(self, batch: Batch) -> Windows:
         """A batch with the series of each window side by side."""

@@ -172,6 +172,18 @@ def test_losses_and_gradients_are_finite(output, loss, spread):
     assert all(torch.isfinite(x.grad).all() for x in raw)
 
 
+def test_single_precision_reaches_far_values(output):
+    args = arguments(output, dtype=torch.float32)
+    whole = output.distribution(args)
+    for away in (0.5, 5.0, 8.0, -30.0):
+        value = (whole.mean + away * whole.variance.sqrt()).requires_grad_()
+        density = whole.log_prob(value)
+        assert torch.isfinite(density).all() and torch.isfinite(torch.autograd.grad(density.sum(), value)[0]).all()
+        wide = output.loss(value.double(), tuple(arg.double() for arg in args))
+        loss = output.loss(value, args)
+        assert loss.dtype == torch.float32 and torch.allclose(loss.double(), wide, rtol=1e-6)
+
+
 def test_one_dimension_is_the_univariate_normal(value):
     output, normal = MultivariateNormalOutput(1, 1), NormalOutput()
     loc, scale = value[:, :1], value[:, 1:2]

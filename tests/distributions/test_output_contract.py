@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from gluonts.core import serde
+from scipy import special
 from torch.distributions import constraints
 
 from s5forecast.distributions import (
@@ -25,6 +26,7 @@ from s5forecast.distributions import (
     losses_of,
     make_output,
 )
+from s5forecast.distributions.special import log_beta_half
 
 # A new distribution joins the list. Each entry has an output and the arguments of six distributions.
 MEMBERS = {
@@ -315,3 +317,107 @@ def test_arguments_are_left_as_they_are(output):
 
 def test_the_value_for_missing_targets_is_in_the_support(output):
     assert output.support.check(torch.tensor(output.value_in_support))
+
+
+LIMITED = [name for name in MEMBERS if not is_real(MEMBERS[name])]
+CANDIDATES = torch.tensor([-1e6, -3.5, -1.0, -1e-3, 0.0, 1.0, 1.7, 2.5, 1e6], dtype=torch.float64)
+
+
+def outside(output):
+    return CANDIDATES[~output.support.check(CANDIDATES)][:, None]
+
+
+@pytest.mark.parametrize("name", LIMITED)
+@pytest.mark.parametrize("scale", [None, 3.0])
+def test_nothing_is_outside_the_support(name, scale):
+    torch.manual_seed(2)
+    output = MEMBERS[name]
+    scale = None if scale is None else torch.full((COUNT,), scale, dtype=torch.float64)
+    distribution = distribution_of(output, scale=scale)
+    samples, values = distribution.sample((20_000,)), outside(output)
+    assert len(values) >= 2
+    assert (distribution.log_prob(values) == -torch.inf).all()
+    cdf, high = distribution.cdf(values), samples.amax(0)
+    between = (values > 0) & (values < high) if are_counts(output) else torch.zeros_like(cdf, dtype=torch.bool)
+    assert torch.equal(cdf[~between], (values > high).to(cdf)[~between])
+    assert ((cdf - (samples <= values.unsqueeze(1)).double().mean(1)).abs() < 5 * 0.5 / len(samples) ** 0.5).all()
+    away = (samples - values.unsqueeze(1)).abs()
+    error = away.std(1) / len(samples) ** 0.5
+    assert ((distribution.expected_distance(values) - away.mean(1)).abs() < 6 * error + 1e-9).all()
+    crps = away.mean(1) - distribution.gini_mean_difference / 2
+    assert ((distribution.crps(values) - crps).abs() < 6 * error + 1e-9).all()
+
+
+@pytest.mark.parametrize("name", MEMBERS)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_gradients_are_finite_outside_the_support(name, dtype):
+    output = MEMBERS[name]
+    raw = [x.requires_grad_() for x in raw_arguments(output, dtype=dtype)]
+    values = CANDIDATES.to(dtype)[:, None].expand(-1, COUNT).clone().requires_grad_()
+    distribution = output.distribution(output.domain_map(*raw), scale=torch.full((COUNT,), 2.0, dtype=dtype))
+    for function in (distribution.log_prob, distribution.cdf, distribution.crps):
+        found = function(values)
+        assert found.dtype == dtype and not found.isnan().any()
+        inputs = [values, *raw]
+        gradients = torch.autograd.grad(found.sum(), inputs, allow_unused=True, retain_graph=True)
+        assert all(torch.isfinite(x).all() for x in gradients if x is not None)
+
+
+def test_no_value_gives_no_score(output):
+    distribution, nothing = distribution_of(output), torch.full((COUNT,), torch.nan, dtype=torch.float64)
+    for function in (distribution.log_prob, distribution.cdf, distribution.crps):
+        assert function(nothing).isnan().all()
+
+
+@pytest.mark.parametrize("upper", [0.3, 0.7])
+def test_a_bound_is_reached_in_single_precision(upper):
+    output = TruncatedNormalOutput(0.1, upper)
+    target = torch.tensor([0.1, upper], dtype=torch.float32)
+    assert output.support.check(target).all() and output.support.check(target.double()).all()
+    loss = output.loss(target, (torch.zeros(2), torch.ones(2)))
+    assert torch.isfinite(loss).all()
+
+
+def test_draws_are_independent_where_arguments_are_shared(output):
+    torch.manual_seed(3)
+    raw = [x.unsqueeze(1) for x in raw_arguments(output, count=3)]
+    scale = torch.tensor([1.0, 1.5, 2.0, 4.0], dtype=torch.float64)
+    shift = {"loc": torch.tensor([[0.0], [5.0], [9.0]], dtype=torch.float64)} if is_real(output) else {}
+    distribution = output.distribution(output.domain_map(*raw), scale=scale, **shift)
+    assert distribution.batch_shape == (3, 4) and distribution.variance.shape == (3, 4)
+    samples = distribution.sample((20_000,))
+    assert samples.shape == (20_000, 3, 4)
+    error = samples.std(0) / len(samples) ** 0.5
+    assert ((samples.mean(0) - distribution.mean).abs() < 6 * error + 1e-4).all()
+    levels = distribution.cdf(samples).flatten(1)
+    assert (torch.corrcoef(levels.T).fill_diagonal_(0).abs() < 6 / len(samples) ** 0.5).all()
+
+
+def test_a_location_may_have_the_larger_shape():
+    loc = torch.arange(5.0)
+    distribution = NormalOutput().distribution((torch.zeros(1), torch.ones(1)), loc=loc)
+    draws = distribution.sample((100,))
+    assert distribution.batch_shape == (5,) and draws.shape == (100, 5)
+    assert not torch.allclose(draws - loc, draws[:, :1])
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("df", [1e6, 1e9, 1e15])
+def test_student_t_of_many_degrees_of_freedom_is_normal(df, dtype):
+    loc, scale, df = (torch.tensor([x], dtype=dtype) for x in (0.5, 2.0, df))
+    student, normal = StudentTOutput().distribution((df, loc, scale)), NormalOutput().distribution((loc, scale))
+    values = torch.tensor([-3.0, 0.5, 1.0, 8.0], dtype=dtype)
+    near = 20 * torch.finfo(dtype).eps + 100 / df.item()
+    for of_student, of_normal in (
+        (student.gini_mean_difference, normal.gini_mean_difference),
+        (student.crps(values), normal.crps(values)),
+        (student.log_prob(values), normal.log_prob(values)),
+    ):
+        assert torch.allclose(of_student, of_normal, rtol=near, atol=near)
+
+
+def test_the_logarithm_of_the_beta_function_of_a_half():
+    b = torch.logspace(-1, 12, 60, dtype=torch.float64)
+    expected = special.betaln(0.5, number(b))
+    assert np.allclose(number(log_beta_half(b)), expected, rtol=0, atol=1e-8)
+    assert np.allclose(number(log_beta_half(b.float())), expected, rtol=1e-6, atol=1e-5)

@@ -200,8 +200,10 @@ def test_what_is_not_counts_is_left_as_it_is(make_one):
 
 @pytest.mark.parametrize("values", [[1.0, 2.5, 3.0] * 9, [-1.0, 2.0, 3.0] * 9])
 def test_values_an_output_cannot_give_are_refused(make_one, values):
-    with pytest.raises(ValueError, match="series 'odd': NegativeBinomialOutput cannot give the value"):
-        make_one(distr_output="negative_binomial").train([entry(), entry(item_id="odd") | {"target": np.array(values)}])
+    data = [entry(), entry(item_id="odd") | {"target": np.array(values)}]
+    for training, validation in ((data, None), (data[:1], data)):
+        with pytest.raises(ValueError, match="series 'odd': NegativeBinomialOutput cannot give the value"):
+            make_one(distr_output="negative_binomial").train(training, validation)
 
 
 def test_past_covariates_do_not_tell_the_future(make_one):

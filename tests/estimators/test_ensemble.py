@@ -6,15 +6,15 @@ import pytest
 from gluonts.model.predictor import Predictor
 
 from s5forecast import S5Forecaster
-from s5forecast.estimators import EnsembleEstimator
+from s5forecast.estimators import EnsembleEstimator, EnsemblePredictor
 
 LEVELS = [0.1, 0.5, 0.9]
 
 
 def test_quantiles_are_the_averages_of_those_of_single_trainings(make_one, data):
     data = [{**entry, "target": entry["target"] + 0.5} for entry in data]
-    together = EnsembleEstimator(make_one(seed=3), num_members=2).train(data)
-    alone = [make_one(seed=seed).train(data) for seed in (3, 4)]
+    together = EnsembleEstimator(make_one(seed=3), num_members=2).train(iter(data), iter(data))
+    alone = [make_one(seed=seed).train(data, data) for seed in (3, 4)]
     mean, quantiles = together.predict_quantiles(data, LEVELS)
     singles = [predictor.predict_quantiles(data, LEVELS) for predictor in alone]
     assert np.abs(singles[0][1] - singles[1][1]).max() > 1e-3
@@ -38,6 +38,16 @@ def test_of_distributions_and_from_a_file(make_one, data, tmp_path):
     loaded = Predictor.deserialize(tmp_path)
     for before, after in zip(together.predict(data), loaded.predict(data), strict=True):
         np.testing.assert_array_equal(before.quantile(0.3), after.quantile(0.3))
+
+
+def test_members_must_forecast_alike(make_one, data):
+    with pytest.raises(ValueError, match=r"one prediction_length, got \[\]"):
+        EnsemblePredictor([])
+    members = [make_one(prediction_length=horizon).train(data) for horizon in (3, 4)]
+    with pytest.raises(ValueError, match=r"one prediction_length, got \[3, 4\]"):
+        EnsemblePredictor(members)
+    with pytest.raises(ValueError, match="num_members"):
+        EnsembleEstimator(make_one(), num_members=0)
 
 
 def test_the_forecaster_trains_several_and_refuses_them_where_they_are_not_averaged(tmp_path):

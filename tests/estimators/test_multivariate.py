@@ -172,6 +172,7 @@ def test_counts_have_paths_that_are_counts(data):
     data[0]["target"][2] += 0.5
     paths = samples(make().train(data[:1]), data[:1])
     assert (paths[..., :2] % 1 == 0).all() and (paths[..., :2] >= 0).all() and (paths[..., 2] % 1 != 0).any()
+    assert not np.signbit(paths[..., :2]).any(), "a count is -0.0"
 
 
 def test_parameters_grow_linearly_with_the_number_of_series():
