@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import pandas as pd
@@ -28,27 +29,38 @@ class ForecastArrays:
     def from_frame(cls, frame: pd.DataFrame) -> ForecastArrays:
         """Of a frame with timestamp, quantile columns such as "0.1", and item_id, cutoff, target where it has them.
 
+        Without item_id it is one series, without cutoff one window of each series.
+
         Raises:
-            ValueError: there is no timestamp, no quantile, or a quantile is NaN.
+            ValueError: there is no timestamp, no quantile, an item_id is missing, a quantile NaN or a target infinite.
         """
         columns = quantile_columns(frame)
         if not columns or "timestamp" not in frame:
             raise ValueError(f"a frame of forecasts has a timestamp and quantiles such as '0.1', not {list(frame)}")
+        timestamp = _instants(frame["timestamp"])
         item = frame["item_id"] if "item_id" in frame else pd.Series("0", frame.index)
-        cutoff = frame["cutoff"] if "cutoff" in frame else pd.Series(0, frame.index)
+        cutoff = _instants(frame["cutoff"]) if "cutoff" in frame else pd.Series(timestamp.min(), frame.index)
         target = frame["target"] if "target" in frame else pd.Series(np.nan, frame.index)
+        target = target.to_numpy(dtype=float)
+        if item.isna().any():
+            raise ValueError(
+                f"the forecast at {frame['timestamp'][item.isna()].iloc[0]} has no item_id: name its series"
+            )
         quantiles = frame[list(columns.values())].to_numpy(dtype=float)
-        if np.isnan(quantiles).any():
-            row = int(np.isnan(quantiles).any(axis=1).argmax())
-            raise ValueError(f"the forecast of series {item.iloc[row]!r} at {frame['timestamp'].iloc[row]} is NaN")
-        windows = frame["timestamp"].groupby([item.to_numpy(), cutoff.to_numpy()], sort=False)
+        for what, wrong in {"forecast": np.isnan(quantiles).any(axis=1), "target": np.isinf(target)}.items():
+            if wrong.any():
+                row = int(wrong.argmax())
+                value = "NaN" if what == "forecast" else "infinite"
+                when = frame["timestamp"].iloc[row]
+                raise ValueError(f"the {what} of series {item.iloc[row]!r} at {when} is {value}")
+        windows = timestamp.groupby([item.to_numpy(), cutoff.to_numpy()], sort=False)
         return cls(
             levels=np.array(list(columns)),
             quantiles=quantiles,
-            target=target.to_numpy(dtype=float),
+            target=target,
             item=item.to_numpy(dtype=object),
             cutoff=cutoff.to_numpy(),
-            timestamp=frame["timestamp"].to_numpy(),
+            timestamp=timestamp.to_numpy(),
             step=windows.rank("first").to_numpy(dtype=int),
         )
 
@@ -67,12 +79,28 @@ class ForecastArrays:
         return self.quantiles[:, -1:] - self.quantiles[:, :1]
 
     @property
-    def counts(self) -> np.ndarray:
-        """Whether all quantiles of the window are whole numbers, none of them negative, `[M, 1]`."""
-        whole = ((self.quantiles >= 0) & (self.quantiles == np.floor(self.quantiles))).all(axis=1)
-        return pd.Series(whole).groupby([self.item, self.cutoff]).transform("all").to_numpy()[:, None]
+    def count_windows(self) -> np.ndarray:
+        """Whether all quantiles of the window are whole numbers, none of them negative, `[M]`."""
+        rows = pd.Series(_whole(self.quantiles).all(axis=1))
+        return rows.groupby([self.item, self.cutoff]).transform("all").to_numpy()
 
     @property
+    def count_series(self) -> pd.Series:
+        """Whether all quantiles and all known targets of each series are such numbers."""
+        rows = _whole(self.quantiles).all(axis=1) & ~self._fractional
+        return pd.Series(rows).groupby(self.item, sort=False).all()
+
+    @property
+    def seen_fractional(self) -> np.ndarray:
+        """Whether a target of the series that was known at the cutoff is no such number, `[M]`."""
+        when = pd.Series(self.timestamp).where(self._fractional)
+        return (when.groupby(self.item).transform("min") <= self.cutoff).to_numpy()
+
+    @property
+    def _fractional(self) -> np.ndarray:
+        return ~(_whole(self.target) | np.isnan(self.target))
+
+    @cached_property
     def opposite(self) -> np.ndarray:
         """Place of the level 1 - tau for each level tau, `[Q]`; raises ValueError when there is none."""
         found = [np.flatnonzero(np.isclose(self.levels, 1 - level)) for level in self.levels]
@@ -80,15 +108,15 @@ class ForecastArrays:
             raise ValueError(f"of the levels {self.levels.tolist()}, some have no opposite 1 - level: add it")
         return np.concatenate(found)
 
-    def within(self, quantiles: np.ndarray) -> np.ndarray:
-        """Where the target is on the inner side of each of the quantiles `[M, Q]`, or on it; 1/2 where on a median."""
-        target = self.target[:, None]
+    def within(self, quantiles: np.ndarray, rows: np.ndarray) -> np.ndarray:
+        """Where the target of m rows is inside each of their quantiles `[m, Q]`, or on it; 1/2 where on a median."""
+        target = self.target[rows, None]
         inner = np.where(self.levels < 0.5, target > quantiles, target < quantiles)
         return np.where(target == quantiles, np.where(self.levels == 0.5, 0.5, 1.0), inner)
 
-    def inside(self, quantiles: np.ndarray) -> np.ndarray:
-        """Where the target is within both ends of the interval that each of the quantiles `[M, Q]` ends."""
-        within = self.within(quantiles)
+    def inside(self, quantiles: np.ndarray, rows: np.ndarray) -> np.ndarray:
+        """Where the target of m rows is within both ends of the interval that each of their quantiles `[m, Q]` ends."""
+        within = self.within(quantiles, rows)
         return np.minimum(within, within[:, self.opposite])
 
 
@@ -96,3 +124,12 @@ def rounded_counts(quantiles: np.ndarray, levels: np.ndarray) -> np.ndarray:
     """Whole, non-negative quantiles `[M, Q]` whose central intervals hold the same whole numbers as before."""
     up, down = np.ceil(quantiles - DUST), np.floor(quantiles + DUST)
     return np.select([levels < 0.5, levels > 0.5], [up, down], quantiles.round()).clip(min=0)
+
+
+def _whole(values: np.ndarray) -> np.ndarray:
+    return (values >= 0) & (values == np.floor(values))
+
+
+def _instants(times: pd.Series) -> pd.Series:
+    """Times without a zone, in UTC where they had one."""
+    return times.dt.tz_convert(None) if isinstance(times.dtype, pd.DatetimeTZDtype) else times

@@ -84,15 +84,23 @@ def backtest(
     asked = adapted.columns(quantile_levels)
     adapted.check(origins, asked)
     run = Run(adapted, asked, samples, int(refit), n_jobs, progress, name)
-    description = {
-        "name": name,
-        "model": name_of(model),
-        "data": digest(origins[-1]),
-        "windows": [prediction_length, windows, step, int(refit)],
-        "columns": asked,
-        "samples": samples,
-    }
-    results = run.results(origins, None if directory is None else Store(directory, description))
+    store = (
+        None
+        if directory is None
+        else Store(
+            directory,
+            {
+                "name": str(name),
+                "model": name_of(model),
+                "settings": adapted.settings(origins[0]),
+                "data": digest(origins[-1]),
+                "windows": [prediction_length, windows, step, int(refit)],
+                "columns": asked,
+                "samples": samples,
+            },
+        )
+    )
+    results = run.results(origins, store)
     cuts = [window for origin in origins for window in origin]
     values = (
         np.concatenate([result.values for result in results]).swapaxes(0, 1).reshape(-1, len(cuts) * prediction_length)

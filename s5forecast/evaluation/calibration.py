@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from s5forecast.evaluation.metrics import quantile_columns
+from s5forecast.levels import level_name
 
 
 def reliability(forecasts: pd.DataFrame, target: str = "target") -> pd.DataFrame:
@@ -29,11 +30,12 @@ def interval_coverage(forecasts: pd.DataFrame, target: str = "target") -> pd.Dat
     columns = quantile_columns(forecasts)
     levels, shares = _shares_below(forecasts, target)
     below = dict(zip(levels, _mean(shares), strict=True))
+    named = {level_name(level): level for level in levels}
     seen = forecasts[forecasts[target].notna()]
     rows = []
     for lower in sorted((level for level in levels if level < 0.5), reverse=True):
-        upper = round(1 - lower, 10)
-        if upper in below:
+        upper = named.get(level_name(1 - lower))
+        if upper is not None:
             width = float((seen[columns[upper]] - seen[columns[lower]]).mean())
             rows.append((round(upper - lower, 10), below[upper] - below[lower], len(shares), width))
     return pd.DataFrame(rows, columns=["level", "observed", "count", "width"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,17 @@ from sklearn.utils.validation import check_is_fitted
 
 from s5forecast.choices import choose
 from s5forecast.evaluation.arrays import ForecastArrays, rounded_counts
-from s5forecast.evaluation.conformal import METHODS, Method, corrections, in_order, needed_scores, outward, spreads
+from s5forecast.evaluation.conformal import (
+    METHODS,
+    Following,
+    Method,
+    corrections,
+    in_order,
+    needed_scores,
+    outward,
+    rows_of,
+    spreads,
+)
 from s5forecast.evaluation.metrics import quantile_columns
 from s5forecast.levels import level_name
 
@@ -25,7 +36,8 @@ class ConformalCalibrator(TransformerMixin, BaseEstimator):
 
     Frames are long, as `Backtest.forecasts`: item_id, cutoff, timestamp, target and quantile columns such as "0.1".
     Without item_id a frame is one series, without cutoff one window of each series. The mean is left as it is.
-    Windows whose quantiles are all whole numbers and none negative are taken for counts, and stay so.
+    Counts stay counts: of a series whose quantiles and targets were all whole and not negative in `fit` (of one that
+    `fit` has not seen, where all it has seen were), windows of such quantiles are rounded.
 
     Arguments:
         method: a key of `METHODS`: "cqr" corrects each level by itself, "cqr_symmetric" both ends of an interval
@@ -49,7 +61,9 @@ class ConformalCalibrator(TransformerMixin, BaseEstimator):
 
     Raises:
         ValueError: for an unknown choice, too few windows for a level (naming how many it takes), quantiles of
-            other levels than calibrated, or a series or step without a correction.
+            other levels than calibrated, a series or step without a correction, no median or no level 1 - tau beside
+            some tau where the method or the scale needs them, and as for a frame without timestamp or quantiles, a
+            missing item_id, a quantile that is NaN or a target that is infinite.
     """
 
     def __init__(
@@ -75,6 +89,7 @@ class ConformalCalibrator(TransformerMixin, BaseEstimator):
         arrays = ForecastArrays.from_frame(forecasts)
         self.levels_ = arrays.levels.tolist()
         self.item_scales_ = _median_errors(arrays) if self.scale == "item" else None
+        self.counts_ = arrays.count_series
         scores = self._scores(arrays, method)
         seen = np.isfinite(scores[:, 0])
         if not seen.any():
@@ -117,21 +132,27 @@ class ConformalCalibrator(TransformerMixin, BaseEstimator):
                 corrections = corrections + self.item_corrections_.reindex(arrays.item, fill_value=0.0).to_numpy()
             moved = self._base(arrays, method) + self._scale(arrays) * corrections
         moved = np.where(self._scale(arrays) > 0, moved, arrays.quantiles)
-        moved = np.where(arrays.counts, rounded_counts(moved, arrays.levels), moved)
+        moved = np.where(self._counts(arrays)[:, None], rounded_counts(moved, arrays.levels), moved)
         columns = quantile_columns(forecasts).values()
         dtypes = [np.result_type(forecasts[column].dtype, np.float32) for column in columns]
-        ascending = zip(columns, in_order(moved, arrays.levels).T, dtypes, strict=True)
-        return forecasts.assign(**{column: values.astype(dtype) for column, values, dtype in ascending})
+        found = forecasts.copy()
+        for column, values, dtype in zip(columns, in_order(moved, arrays.levels).T, dtypes, strict=True):
+            found[column] = values.astype(dtype)
+        return found
 
     def to_json(self) -> str:
-        """The fitted calibrator as text for `from_json`."""
+        """The fitted calibrator as text for `from_json`; raises ValueError for an item_id that is no text or number."""
         check_is_fitted(self, "corrections_")
+        odd = [item for item in self.counts_.index if not isinstance(item, str | Real)]
+        if odd:
+            raise ValueError(f"the item_id {odd[0]!r} cannot be written: calibrate with texts or numbers for item_id")
         state = {
             "format_version": FORMAT_VERSION,
             "parameters": self.get_params(),
             "levels": self.levels_,
             "groups": [list(key) for key in self.corrections_.index],
             "corrections": self.corrections_.to_numpy().tolist(),
+            "counts": [self.counts_.index.tolist(), self.counts_.tolist()],
         }
         if METHODS[self.method].follows:
             state["spreads"] = self.spreads_.to_numpy().tolist()
@@ -143,8 +164,10 @@ class ConformalCalibrator(TransformerMixin, BaseEstimator):
 
     @classmethod
     def from_json(cls, text: str) -> ConformalCalibrator:
-        """Read what `to_json` wrote; raises ValueError if a later version wrote it."""
+        """Read what `to_json` wrote; raises ValueError if a later version wrote it, or something else."""
         state = json.loads(text)
+        if "format_version" not in state:
+            raise ValueError("the text is no calibration: it has no format_version")
         if state["format_version"] > FORMAT_VERSION:
             raise ValueError("the calibration was written by a later version; update s5forecast")
         calibrator = cls(**state["parameters"])
@@ -156,43 +179,42 @@ class ConformalCalibrator(TransformerMixin, BaseEstimator):
             calibrator.spreads_ = pd.DataFrame(state["spreads"], groups, columns)
             known = pd.Index(state["items"], dtype=object)
             calibrator.item_corrections_ = pd.DataFrame(state["item_corrections"], known, columns)
+        items, values = state.get("counts", ([], []))
+        calibrator.counts_ = pd.Series(values, pd.Index(items, dtype=object), dtype=bool)
         items, values = state.get("item_scales", ([], []))
         calibrator.item_scales_ = pd.Series(values, pd.Index(items, dtype=object)) if items else None
         return calibrator
 
     def _follow(self, arrays: ForecastArrays) -> tuple[np.ndarray, pd.DataFrame, pd.DataFrame]:
         """Quantiles `[M, Q]`, each window corrected by what was known at its cutoff, and the corrections after all."""
-        method, sign = METHODS[self.method], outward(arrays.levels)
-        shares, groups, scale = method.shares(arrays.levels), self._groups(arrays), self._scale(arrays)
+        method, scale = METHODS[self.method], self._scale(arrays)
         items = pd.Index(pd.unique(np.concatenate([self.item_corrections_.index, arrays.item])))
-        theta = self.corrections_.copy()
-        delta = self.item_corrections_.reindex(items, fill_value=0.0)
-        item, item_rate = items.get_indexer(arrays.item), 0.0 if self.per_item else self.item_share
-        unit = self.learning_rate * sign * self.spreads_.to_numpy()
+        groups, item = self._groups(arrays), items.get_indexer(arrays.item)
+        theta, delta = self.corrections_, self.item_corrections_.reindex(items, fill_value=0.0)
+        unit = self.learning_rate * outward(arrays.levels) * self.spreads_.to_numpy()
+        item_rate = 0.0 if self.per_item else self.item_share
+        state = Following(theta.to_numpy(copy=True), delta.to_numpy(copy=True), unit, item_rate)
+        shares, inside = method.shares(arrays.levels), arrays.inside if method.symmetric else arrays.within
 
         cutoffs, window = np.unique(arrays.cutoff, return_inverse=True)
+        known = np.maximum(window + 1, np.searchsorted(cutoffs, arrays.timestamp))  # number of the cutoff
+        known[~(np.isfinite(arrays.target) & (scale[:, 0] > 0))] = len(cutoffs) + 1  # never
+        issued_at, known_at = (rows_of(when, len(cutoffs) + 1) for when in (window, known))
         moved = np.empty_like(arrays.quantiles)
-        unknown = np.isfinite(arrays.target) & (scale[:, 0] > 0)
+        for now, (issued, happened) in enumerate(zip(issued_at, known_at, strict=True)):
+            if len(happened):
+                waited = (now - window[happened]).mean()
+                gaps = (shares - inside(moved[happened], happened)) / waited
+                state.observe(groups[happened], item[happened], gaps)
+            moved[issued] = arrays.quantiles[issued] + scale[issued] * state.correction(groups[issued], item[issued])
+        after = ((theta.index, state.theta), (delta.index, state.delta))
+        return moved, *(pd.DataFrame(values, index, theta.columns) for index, values in after)
 
-        def learn(happened: np.ndarray, now: int) -> None:
-            within = (arrays.inside(moved) if method.symmetric else arrays.within(moved))[happened]
-            waited = (now - window[happened]).mean()
-            gaps = pd.DataFrame(unit[groups[happened]] * (shares - within) / waited)
-            for corrections, rows, rate in ((theta, groups, 1.0), (delta, item, item_rate)):
-                found = gaps.groupby(rows[happened]).mean()
-                corrections.iloc[found.index] += rate * found.to_numpy()
-
-        for now, cutoff in enumerate(cutoffs):
-            happened = unknown & (window < now) & (arrays.timestamp <= cutoff)
-            if happened.any():
-                learn(happened, now)
-                unknown &= ~happened
-            issued = window == now
-            corrections = theta.to_numpy()[groups[issued]] + delta.to_numpy()[item[issued]]
-            moved[issued] = arrays.quantiles[issued] + scale[issued] * corrections
-        if unknown.any():
-            learn(unknown, len(cutoffs))
-        return moved, theta, delta
+    def _counts(self, arrays: ForecastArrays) -> np.ndarray:
+        """Whether each row is of a window of counts, `[M]`."""
+        place = self.counts_.index.get_indexer(pd.Index(arrays.item))
+        counts = np.append(self.counts_.to_numpy(), self.counts_.all())[place]  # place -1: not seen before
+        return counts & arrays.count_windows & ~arrays.seen_fractional
 
     def _scores(self, arrays: ForecastArrays, method: Method) -> np.ndarray:
         """How far outside of what is corrected the target lies, `[M, Q]` in units of the scale; NaN: not known."""
@@ -231,7 +253,7 @@ class ConformalCalibrator(TransformerMixin, BaseEstimator):
 
     def _checked_arrays(self, forecasts: pd.DataFrame) -> ForecastArrays:
         arrays = ForecastArrays.from_frame(forecasts)
-        if arrays.levels.tolist() != self.levels_:
+        if [*map(level_name, arrays.levels)] != [*map(level_name, self.levels_)]:
             raise ValueError(f"calibrated are the levels {self.levels_}, the forecasts have {arrays.levels.tolist()}")
         return arrays
 

@@ -8,6 +8,7 @@ from functools import cached_property
 from itertools import permutations
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import numpy as np
 import pandas as pd
@@ -172,7 +173,7 @@ def compare(
         if isinstance(model, Backtest):
             found[name] = replace(model, name=name)
             continue
-        folder = None if directory is None else Path(directory) / name
+        folder = None if directory is None else Path(directory) / _folder_name(name)
         found[name] = backtest(model, data, prediction_length, name=name, directory=folder, **arguments)
     usual = [name for name in ("seasonal_naive", "naive") if name in models]
     return Comparison(found, baseline or [*usual, *models][0], seed)
@@ -211,6 +212,11 @@ def diebold_mariano(difference: np.ndarray, horizon: int) -> tuple[float, float]
     correction = (n + 1 - 2 * h + h * (h - 1) / n) / n
     statistic = difference.mean() / np.sqrt(variance / n) * np.sqrt(correction)
     return float(statistic), float(2 * student_t.sf(abs(statistic), df=n - 1))
+
+
+def _folder_name(name: Any) -> str:
+    """A name of any characters as one folder, never the folder above."""
+    return quote(str(name), safe="").replace(".", "%2E")
 
 
 def _keys(one: Backtest) -> pd.DataFrame:

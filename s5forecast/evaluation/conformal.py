@@ -28,6 +28,7 @@ References:
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -104,3 +105,40 @@ def corrections(scores: np.ndarray, levels: np.ndarray, method: Method) -> np.nd
 def spreads(scores: np.ndarray, levels: np.ndarray, method: Method) -> np.ndarray:
     """Mean absolute deviation of the scores `[n, Q]` of each level, `[Q]`; 0 where the method leaves the median."""
     return abs(scores - np.median(scores, axis=0)).mean(axis=0) * (method.shares(levels) > 0)
+
+
+class Following:
+    """Corrections that follow what happens: theta of each group `[G, Q]`, and delta of each series `[I, Q]` on top.
+
+    Arguments:
+        theta, delta: to begin with; they are changed in place.
+        unit: of a step for each group, `[G, Q]`.
+        item_rate: steps of delta, in those of theta.
+    """
+
+    def __init__(self, theta: np.ndarray, delta: np.ndarray, unit: np.ndarray, item_rate: float) -> None:
+        self.theta, self.delta, self.unit, self.item_rate = theta, delta, unit, item_rate
+
+    def correction(self, groups: np.ndarray, items: np.ndarray) -> np.ndarray:
+        """Of m rows, by their places in theta and delta `[m]`, `[m, Q]`."""
+        return self.theta[groups] + self.delta[items]
+
+    def observe(self, groups: np.ndarray, items: np.ndarray, gaps: np.ndarray) -> None:
+        """Take a step for m rows with the gaps `[m, Q]` between their nominal and their observed share."""
+        steps = self.unit[groups] * gaps
+        _add_means(self.theta, groups, steps)
+        _add_means(self.delta, items, self.item_rate * steps)
+
+
+def _add_means(table: np.ndarray, rows: np.ndarray, values: np.ndarray) -> None:
+    found, place, count = np.unique(rows, return_inverse=True, return_counts=True)
+    total = np.zeros((len(found), values.shape[1]))
+    np.add.at(total, place, values)
+    table[found] += total / count[:, None]
+
+
+def rows_of(codes: np.ndarray, count: int) -> list[np.ndarray]:
+    """The rows that have each of the codes 0, 1 ... count - 1, ascending."""
+    order = np.argsort(codes, kind="stable")
+    ends = np.searchsorted(codes[order], np.arange(count + 1))
+    return [order[begin:end] for begin, end in pairwise(ends)]

@@ -17,6 +17,7 @@ from s5forecast.choices import choose
 from s5forecast.data.frames import Columns, FrameSeries
 from s5forecast.data.frequency import Frequency
 from s5forecast.evaluation.baselines import BASELINES
+from s5forecast.evaluation.fingerprint import fingerprint
 from s5forecast.evaluation.metrics import quantile_columns, sample_columns
 from s5forecast.evaluation.result import Backtest
 from s5forecast.evaluation.windows import Window
@@ -49,6 +50,10 @@ class Model(ABC):
     def check(self, origins: Sequence[Sequence[Window]], columns: list[str]) -> None:  # noqa: B027, most have nothing
         """Raise ValueError, before any work, for windows or columns that cannot be forecast."""
 
+    @abstractmethod
+    def settings(self, first: Sequence[Window]) -> str:
+        """The fingerprint of whatever its forecasts follow from but the data, the first window of each series given."""
+
     def finished(self, result: Backtest, first: Sequence[Window]) -> Backtest:
         """The result with what is known only after all windows, the first of each series among them."""
         return result
@@ -60,13 +65,22 @@ class PredictorModel(Model):
     def __init__(self, predictor: Any) -> None:
         self.predictor = predictor
 
+    def settings(self, first: Sequence[Window]) -> str:
+        return fingerprint(self.predictor)
+
     def values(self, windows: Sequence[Window], columns: list[str], samples: bool) -> Iterator[np.ndarray]:
-        """Each forecast as it comes; raises ValueError when they are not as many as the windows."""
+        """Each forecast as it comes; raises ValueError when they are not as many as the windows, or not in order."""
         count = 0
         for count, forecast in enumerate(self.predictor.predict([window.input for window in windows]), start=1):
             if count > len(windows):
                 break
-            yield windows[count - 1].values(forecast, columns, samples)
+            window = windows[count - 1]
+            if forecast.item_id is not None and str(forecast.item_id) != str(window.item_id):
+                raise ValueError(
+                    f"{type(self.predictor).__name__!r} gave a forecast of series {forecast.item_id!r} where one of "
+                    f"{window.item_id!r} is due: forecast the entries in their order"
+                )
+            yield window.values(forecast, columns, samples)
         if count != len(windows):
             number = f"{count} forecasts" if count < len(windows) else "more forecasts"
             raise ValueError(f"{type(self.predictor).__name__!r} gave {number} for {len(windows)} windows")
@@ -79,6 +93,9 @@ class EstimatorModel(Model):
 
     def __init__(self, estimator: Any) -> None:
         self.estimator = estimator
+
+    def settings(self, first: Sequence[Window]) -> str:
+        return fingerprint(self.estimator)
 
     def fit(self, windows: Sequence[Window]) -> PredictorModel:
         """Trained on the past of each series."""
@@ -151,6 +168,11 @@ class ForecasterModel(Model):
         seconds = getattr(self.forecaster, "fit_seconds_", result.fit_seconds)
         return replace(result, forecasts=forecasts, fit_seconds=seconds)
 
+    def settings(self, first: Sequence[Window]) -> str:
+        """Of the arguments, and of what was learnt where the forecaster is used as it is."""
+        learnt = getattr(self.forecaster, "predictor_", None) if self._has_not_seen(first) else None
+        return fingerprint([type(self.forecaster), self.forecaster, learnt])
+
     def _has_not_seen(self, windows: Sequence[Window]) -> bool:
         """Whether it is fitted and calibrated on nothing later than the past of these windows."""
         names = ("trained_until_", "calibrated_until_")
@@ -205,6 +227,9 @@ class ForecastsModel(Model):
             row = dict(forecasts.loc[twice, self.keys].iloc[0])
             raise ValueError(f"the frame of forecasts has two rows for {row}; tell windows apart by a column 'cutoff'")
         self.forecasts, self.roles, self.frequency = forecasts.set_index(self.keys), columns, frequency
+
+    def settings(self, first: Sequence[Window]) -> str:
+        return fingerprint(self.forecasts.reset_index())
 
     def columns(self, quantile_levels: Sequence[float]) -> list[str]:
         """Those the frame has."""

@@ -7,18 +7,19 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from hashlib import sha256
 from itertools import pairwise
 from pathlib import Path
 from time import perf_counter
-from typing import Any, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
+from zipfile import BadZipFile
 
 import numpy as np
 from joblib import Parallel, delayed, effective_n_jobs
 from tqdm.auto import tqdm
 
+from s5forecast.evaluation.fingerprint import fingerprint
 from s5forecast.evaluation.models import Model
-from s5forecast.evaluation.windows import KNOWN_FIELDS, PAST_FIELDS, Window
+from s5forecast.evaluation.windows import Window
 
 PIECES_PER_JOB = 4
 
@@ -68,10 +69,11 @@ class Run:
         done = {} if store is None else {p.number: r for b in blocks for p in b.pieces if (r := store.load(p.number))}
         left = [Block(b.fitted_before, [p for p in b.pieces if p.number not in done]) for b in blocks]
         left = [block for block in left if block.pieces]
-        windows = sum(len(block) for block in origins)
+        windows = {piece.number: piece.windows for block in blocks for piece in block.pieces}
         finished = sum(len(result.values) for result in done.values())
-        with _bar(self.progress, self.name, windows, finished) as update:
+        with _bar(self.progress, self.name, sum(map(len, windows.values())), finished) as update:
             for number, result in self._forecast(left, update):
+                self._refuse_missing(result, windows[number])
                 done[number] = result
                 if store is not None:
                     store.save(number, result)
@@ -106,6 +108,14 @@ class Run:
                 yield number, result._replace(fit_seconds=result.fit_seconds + seconds)
                 seconds = 0.0
 
+    def _refuse_missing(self, result: Result, windows: Sequence[Window]) -> None:
+        absent = np.isnan(result.values).any(axis=1)  # [W, H]
+        for window, steps in zip(windows, absent, strict=True):
+            if steps.any():
+                made, *due = window.timestamps(None)
+                when = f"{due[int(steps.argmax())]}, made at {made}"
+                raise ValueError(f"the forecast by {self.name!r} of series {window.item_id!r} at {when}, is NaN")
+
     @property
     def _jobs(self) -> int:
         return int(effective_n_jobs(self.n_jobs))
@@ -115,7 +125,7 @@ class Store:
     """Finished origins in a folder, each in a file; the folder is of one backtest only.
 
     Raises:
-        ValueError: the folder holds another backtest.
+        ValueError: the folder holds another backtest, or a damaged file.
     """
 
     def __init__(self, folder: str | Path, description: dict[str, Any]) -> None:
@@ -123,8 +133,12 @@ class Store:
         self.folder.mkdir(parents=True, exist_ok=True)
         about = self.folder / "backtest.json"
         if not about.exists():
-            about.write_text(json.dumps(description, indent=1))
-        found = json.loads(about.read_text())
+            if any(self.folder.glob("origin_*.npz")):
+                raise ValueError(f"{self.folder} holds origins without their {about.name}: give an empty folder")
+            with _replacing(about) as file:
+                file.write(json.dumps(description, indent=1).encode())
+        with _named_when_damaged(about):
+            found = json.loads(about.read_text())
         differ = [key for key in description if found.get(key) != description[key]]
         if differ:
             raise ValueError(f"{self.folder} holds a backtest with another {', '.join(differ)}: give an empty folder")
@@ -134,29 +148,38 @@ class Store:
         path = self._path(number)
         if not path.exists():
             return None
-        with np.load(path) as found:
+        with _named_when_damaged(path), path.open("rb") as file, np.load(file) as found:
             return Result(found["values"], float(found["seconds"]), float(found["fit_seconds"]))
 
     def save(self, number: int, result: Result) -> None:
-        """Keep a result; an interrupted write leaves nothing that looks finished."""
-        part = self._path(number).with_suffix(".part")
-        with part.open("wb") as file:
+        """Keep a result."""
+        with _replacing(self._path(number)) as file:
             np.savez(file, **result._asdict())
-        os.replace(part, self._path(number))
 
     def _path(self, number: int) -> Path:
         return self.folder / f"origin_{number:04d}.npz"
 
 
+@contextmanager
+def _replacing(path: Path) -> Iterator[BinaryIO]:
+    """A file that takes its place when it is written; an interrupted write leaves nothing that looks finished."""
+    part = path.with_suffix(".part")
+    with part.open("wb") as file:
+        yield file
+    os.replace(part, path)
+
+
+@contextmanager
+def _named_when_damaged(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except (BadZipFile, EOFError, KeyError, ValueError) as error:
+        raise ValueError(f"{path} is damaged ({error}): delete it") from error
+
+
 def digest(windows: Iterable[Window]) -> str:
     """A short name for the data that windows are cut from, and for where."""
-    total = sha256()
-    for window in windows:
-        total.update(repr((window.item_id, window.cut, window.length, str(window.entry["start"]))).encode())
-        for field in (*PAST_FIELDS, *KNOWN_FIELDS):
-            if field in window.entry:
-                total.update(np.ascontiguousarray(window.entry[field]).tobytes())
-    return total.hexdigest()[:16]
+    return fingerprint([(window.item_id, window.cut, window.length, window.entry) for window in windows])
 
 
 def _results(

@@ -51,18 +51,20 @@ class Window:
         entry = {**self.entry, "item_id": self.item_id}
         fields = [field for field in entry if field not in STATIC_FIELDS]
         for field in fields:
-            if field in KNOWN_FIELDS:
+            if field == "timestamps":
+                entry[field] = entry[field][: self.cut]
+            elif field in KNOWN_FIELDS:
                 entry[field] = np.asarray(entry[field])[..., :known]
-            elif field in PAST_FIELDS or self._runs_along(entry[field]):
-                entry[field] = (
-                    entry[field][: self.cut] if field == "timestamps" else np.asarray(entry[field])[..., : self.cut]
-                )
+            elif field in PAST_FIELDS:
+                entry[field] = np.asarray(entry[field])[..., : self.cut]
+            elif (axis := self._time_axis(entry[field])) is not None:
+                entry[field] = np.asarray(entry[field]).take(range(self.cut), axis)
         return entry
 
-    def _runs_along(self, value: Any) -> bool:
-        """Whether a field that GluonTS does not name may tell of each step, as one of the target's length does."""
-        shape = np.shape(value)
-        return bool(shape) and shape[-1] == len(self.entry["target"])
+    def _time_axis(self, value: Any) -> int | None:
+        """The axis along which a field that GluonTS does not name runs in time: the last as long as the target."""
+        axes = [axis for axis, size in enumerate(np.shape(value)) if size == len(self.entry["target"])]
+        return axes[-1] if axes else None
 
     @property
     def label(self) -> np.ndarray:

@@ -85,6 +85,9 @@ def test_backtests_are_taken_as_they_are(tmp_path):
     found = compare({"ready": ready, "naive": "naive"}, data, 4, windows=2, directory=tmp_path)
     assert found.backtests["ready"].name == "ready" and found.baseline == "naive"
     assert [path.name for path in tmp_path.iterdir()] == ["naive"]
+    compare({1: "naive", "..": "naive", "/x": "naive"}, data, 4, directory=tmp_path / "named")
+    assert sorted(path.name for path in (tmp_path / "named").iterdir()) == ["%2E%2E", "%2Fx", "1"]
+    assert len(list(tmp_path.iterdir())) == 2
     other = backtest("naive", data, 4, windows=3)
     with pytest.raises(ValueError, match="'ready' and 'other' were not backtested on the same"):
         Comparison({"ready": ready, "other": other}, "ready")

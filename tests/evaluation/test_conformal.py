@@ -201,6 +201,96 @@ def test_counts_stay_counts():
     assert (corrected == corrected.round()).all() and (corrected >= 0).all() and (corrected[:, -1] > 4).all()
 
 
+def test_what_only_looks_like_counts_is_not_rounded():
+    rng = np.random.default_rng(0)
+    rain = frame(60)
+    rain["target"] = rng.exponential(0.8, len(rain)) * (rng.random(len(rain)) < 0.4)
+    rain[NAMES] = 0.0
+    dry = rain["item_id"] == "a"
+    rain.loc[dry, "target"] = 0.0
+    fitted = ConformalCalibrator("cqr").fit(rain)
+    for one in (fitted, ConformalCalibrator.from_json(fitted.to_json())):
+        found = one.transform(rain)
+        assert (found.loc[dry, NAMES] == 0.0).all(axis=None)
+        assert (rain["target"] <= found["0.9"])[~dry].mean() >= 0.89 and found.loc[~dry, "0.9"].iloc[0] % 1
+
+
+def test_series_not_seen_before_are_counts_where_all_others_were():
+    rng = np.random.default_rng(0)
+    counts = frame(60)
+    counts["target"] = rng.poisson(6.0, len(counts))
+    counts[NAMES] = [1.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0]
+    new = frame(4, items=("new",))
+    new[NAMES] = [1.0, 1.0, 2.0, 3.0, 4.0, 5.0, 8.0]
+    new["target"] = 2.5  # known at the second cutoff
+    kept = ConformalCalibrator("cqr", scale="width").fit(counts).transform(new)[NAMES].to_numpy()
+    whole = (kept == kept.round()).all(axis=1)
+    assert whole[:3].all() and not whole[3:].any()
+    counts.loc[0, "target"] += 0.5
+    moved = ConformalCalibrator("cqr", scale="width").fit(counts).transform(new)[NAMES].to_numpy()
+    assert (moved[:3] != moved[:3].round()).any()
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_frame_without_cutoff_is_one_window(method):
+    one = frame(1, H=60, items=("a",), spread=0.5)
+    found = ConformalCalibrator(method).fit(one.drop(columns=["cutoff", "item_id"]))
+    expected = ConformalCalibrator(method).fit(one)
+    pd.testing.assert_frame_equal(found.corrections_.droplevel(0), expected.corrections_.droplevel(0))
+
+
+@pytest.mark.parametrize("method", FOLLOWING)
+def test_following_equals_its_definition(method):
+    """A loop over windows, cutoffs that differ between series, feedback that comes late."""
+    rng = np.random.default_rng(0)
+    past = frame(40, step=1)
+    later = pd.concat(
+        [
+            frame(12, seed=1, start="2024-02-01", step=2, items=("a",)),
+            frame(9, H=2, seed=2, start="2024-02-01 01:00", items=("b",)),
+        ]
+    )
+    later = later.sample(frac=1, random_state=0).sort_values(["item_id", "timestamp"]).reset_index(drop=True)
+    later.loc[rng.random(len(later)) < 0.1, "target"] = np.nan
+    fitted = ConformalCalibrator(method, learning_rate=0.3, item_share=0.4).fit(past)
+    levels, symmetric = np.array(LEVELS), METHODS[method].symmetric
+    share = METHODS[method].shares(levels)
+    unit = 0.3 * np.where(levels < 0.5, -1, 1) * fitted.spreads_.to_numpy()[0]
+    theta, delta = fitted.corrections_.to_numpy()[0].copy(), fitted.item_corrections_.T.to_dict("series")
+    cutoffs = sorted(later["cutoff"].unique())
+    found = later[NAMES].to_numpy(dtype=float)
+    open_rows = set(later.index[later["target"].notna()])
+    for now, cutoff in enumerate(cutoffs):
+        known = sorted(r for r in open_rows if later["cutoff"][r] < cutoff and later["timestamp"][r] <= cutoff)
+        open_rows -= set(known)
+        if known:
+            y = later["target"].to_numpy()[known, None]
+            inner = np.where(
+                levels < 0.5,
+                y > found[known],
+                np.where(levels > 0.5, y < found[known], 0.5 * (y == found[known]) + (y < found[known])),
+            )
+            inner = np.minimum(inner, inner[:, ::-1]) if symmetric else inner
+            gaps = unit * (share - inner) / np.mean([now - cutoffs.index(later["cutoff"][r]) for r in known])
+            theta = theta + gaps.mean(axis=0)
+            for item in delta:
+                of = later["item_id"].to_numpy()[known] == item
+                delta[item] = delta[item] + (0.4 * gaps[of].mean(axis=0) if of.any() else 0.0)
+        for row in later.index[later["cutoff"] == cutoff]:
+            item = later["item_id"][row]
+            found[row] += fitted.item_scales_[item] * (theta + np.asarray(delta[item]))
+    np.testing.assert_allclose(fitted.transform(later)[NAMES], in_order(found, levels), rtol=1e-9)
+
+
+def test_columns_may_be_numbers_and_thirds():
+    data = frame(60, spread=0.5).rename(columns={name: float(name) for name in NAMES})
+    found = ConformalCalibrator("cqr").fit(data).transform(data)
+    assert list(found) == list(data) and (found[0.95] > data[0.95]).all()
+    sixths = {"0.05": "0.16666666666666666", "0.5": "0.5", "0.95": "0.8333333333333334"}
+    thirds = frame(20)[["target", *sixths]].rename(columns=sixths)
+    np.testing.assert_allclose(interval_coverage(thirds)["level"], [2 / 3])
+
+
 def test_no_width_is_left_alone_and_missing_targets_left_out():
     flat = frame(30)
     flat.loc[::2, NAMES] = 7.0
@@ -227,6 +317,14 @@ def test_errors_name_what_is_wrong():
         ConformalCalibrator("magic").fit(frame(30))
     with pytest.raises(ValueError, match=r"item_share must be in \[0, 1\]"):
         ConformalCalibrator(item_share=2.0).fit(frame(30))
+    with pytest.raises(ValueError, match="target of series 'a' at 2024-01-01 01:00:00 is infinite"):
+        ConformalCalibrator().fit(frame(30).replace({"target": {frame(30)["target"][0]: np.inf}}))
+    with pytest.raises(ValueError, match="at 2024-01-01 01:00:00 has no item_id: name its series"):
+        ConformalCalibrator().fit(frame(30, items=(None, "a")))
+    with pytest.raises(ValueError, match=r"item_id Timestamp\(.* cannot be written: .* texts or numbers"):
+        ConformalCalibrator("cqr").fit(frame(30, items=(pd.Timestamp("2020"),))).to_json()
+    with pytest.raises(ValueError, match="no calibration: it has no format_version"):
+        ConformalCalibrator.from_json("{}")
     with pytest.raises(ValueError, match="nothing to learn"):
         ConformalCalibrator("cqr").fit(frame(30).assign(target=np.nan))
 

@@ -10,7 +10,7 @@ from sklearn.base import BaseEstimator
 
 from s5forecast.evaluation import Backtest, backtest
 from s5forecast.evaluation.baselines import NaivePredictor, SeasonalNaivePredictor
-from s5forecast.evaluation.windows import Window
+from s5forecast.evaluation.windows import Window, last_windows
 
 
 def entries(*lengths, seed=0, **fields):
@@ -187,6 +187,65 @@ def test_a_backtest_goes_on_where_it_was_interrupted(tmp_path):
     data[0]["target"] = data[0]["target"] + 1
     with pytest.raises(ValueError, match="another data"):
         backtest(again, data, 3, windows=5, refit=2, directory=tmp_path / "run")
+
+
+def test_a_folder_is_of_one_model_and_one_data_set(tmp_path):
+    data = frame(40, 30)
+    ahead = backtest("naive", data, 3, windows=2).forecasts.drop(columns="target")
+    several = [SeasonalNaivePredictor(3, 4), SeasonalNaivePredictor(3, 5), Level(3, 1.0), Level(3, 2.0)]
+    several += [ahead, ahead.assign(mean=0.0), Forecaster(3), Forecaster(3, known=("target",))]
+    for number, model in enumerate(several):
+        folder = tmp_path / str(number - number % 2)
+        if number % 2:
+            with pytest.raises(ValueError, match="another settings"):
+                backtest(model, data, 3, windows=2, directory=folder)
+            continue
+        first, again = (backtest(model, data, 3, windows=2, directory=folder) for _ in range(2))
+        pd.testing.assert_frame_equal(first.forecasts, again.forecasts)
+    static = entries(40, feat_static_real=np.array([1.0]))
+    backtest("naive", static, 3, directory=tmp_path / "static")
+    static[0]["feat_static_real"] = np.array([2.0])
+    with pytest.raises(ValueError, match="another data"):
+        backtest("naive", static, 3, directory=tmp_path / "static")
+
+
+def test_damaged_files_are_named(tmp_path):
+    data = entries(40)
+    backtest("naive", data, 3, windows=2, directory=tmp_path)
+    origin, about = tmp_path / "origin_0001.npz", tmp_path / "backtest.json"
+    for damaged in (origin, about):
+        whole = damaged.read_bytes()
+        damaged.write_bytes(whole[:100])
+        with pytest.raises(ValueError, match=f"{damaged.name} is damaged .*: delete it"):
+            backtest("naive", data, 3, windows=2, directory=tmp_path)
+        damaged.write_bytes(whole)
+    about.unlink()
+    with pytest.raises(ValueError, match=r"origins without their backtest\.json: give an empty folder"):
+        backtest("naive", data, 3, windows=2, directory=tmp_path)
+
+
+def test_missing_forecasts_are_not_kept(tmp_path):
+    with pytest.raises(ValueError, match=r"by 'x' of series '0' at .*, made at .*, is NaN"):
+        backtest(Level(3, np.nan), entries(40), 3, windows=2, directory=tmp_path, name="x")
+    assert [path.name for path in tmp_path.iterdir()] == ["backtest.json"]
+
+
+def test_fields_are_cut_along_the_axis_of_the_target():
+    data = entries(20, wide=np.arange(40.0).reshape(20, 2), tall=np.arange(40.0).reshape(2, 20), other=np.ones(7))
+    window = last_windows(data, 4, 1, 4)[0][0]
+    for given in (window.input, window.past):
+        np.testing.assert_array_equal(given["wide"], data[0]["wide"][:16])
+        np.testing.assert_array_equal(given["tall"], data[0]["tall"][:, :16])
+        assert given["other"].shape == (7,)
+
+
+def test_forecasts_in_another_order_are_refused():
+    class Backwards(Level):
+        def predict(self, dataset, **kwargs):
+            return super().predict(list(dataset)[::-1], **kwargs)
+
+    with pytest.raises(ValueError, match="'Backwards' gave a forecast of series '1' where one of '0' is due"):
+        backtest(Backwards(3, 0.0), entries(20, 20), 3)
 
 
 def test_nothing_is_written_without_a_directory(tmp_path, monkeypatch):
