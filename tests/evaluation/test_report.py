@@ -180,3 +180,10 @@ def test_old_windows_are_not_drawn(backtests):
     frame = backtests["naive"].forecasts
     later = [frame.assign(**{c: frame[c] + pd.Timedelta(days=k) for c in ("cutoff", "timestamp")}) for k in range(8)]
     assert "The last 14 windows are drawn" in report(Backtest.from_frame(pd.concat(later), metrics=("WQL",)))
+
+
+def test_backtests_of_other_windows_are_refused(history):
+    data = history[history["item_id"] == "large"]
+    several = [backtest("naive", data, 8, windows=count, name=str(count)) for count in (1, 2)]
+    with pytest.raises(ValueError, match=r"not backtested on the same .* they have 8 and 16 rows"):
+        report(several)
