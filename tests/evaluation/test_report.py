@@ -171,7 +171,9 @@ def test_one_model_has_every_section(backtests):
 def test_of_many_series_the_ends_are_drawn(backtests):
     frame = backtests["naive"].forecasts
     one = frame[frame["item_id"] == "large"]
-    many = pd.concat([one.assign(item_id=f"s{k:02d}", **{"0.5": one["target"] + k}) for k in range(40)])
+    levels = [f"0.{level}" for level in range(1, 10)]
+    shifted = [one.assign(item_id=f"s{k:02d}", **dict.fromkeys(levels, one["target"] + k)) for k in range(40)]
+    many = pd.concat(shifted)
     listed = [attrs["value"] for attrs in Page(report(Backtest.from_frame(many, metrics=("WQL",)))).all("option")]
     assert listed == [f"s{k:02d}" for k in [*range(15), *range(39, 24, -1)]]
 
