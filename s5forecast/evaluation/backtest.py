@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from numbers import Integral
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from s5forecast.evaluation.models import FRAME, as_model, name_of
 from s5forecast.evaluation.result import METRIC_NAMES, WINDOW, Backtest
 from s5forecast.evaluation.runs import Run, Store, digest
 from s5forecast.evaluation.windows import Window, last_windows
-from s5forecast.levels import DECILES, check_levels, level_name
+from s5forecast.levels import DECILES, check_levels
 
 
 def backtest(
@@ -74,14 +75,19 @@ def backtest(
         ValueError: a series is too short, a level or metric unknown, or a forecast does not fit its window.
     """
     step = prediction_length if step is None else step
-    check_backtest(prediction_length, windows, step, metrics, quantile_levels, samples)
-    if refit < 0:
+    _check_numbers(prediction_length=prediction_length, windows=windows, step=step)
+    if season is not None:
+        _check_numbers(season=season)
+    if not isinstance(refit, Integral) or refit < 0:
         raise ValueError(f"refit={refit}: give False, True, or every how many origins to fit anew")
+    quantile_levels = [float(str(one)) if isinstance(one, np.floating) else one for one in quantile_levels]
+    check_levels(quantile_levels)
     entries, frequency, frame = _read(data, freq, columns or roles_of(model))
     origins = last_windows(entries, prediction_length, windows, step)
     name = name_of(model) if name is None else name
     adapted = as_model(model, frame, columns or roles_of(model), frequency, prediction_length, bool(refit))
     asked = adapted.columns(quantile_levels)
+    _check_metrics(metrics, asked, samples)
     adapted.check(origins, asked)
     run = Run(adapted, asked, samples, int(refit), n_jobs, progress, name)
     store = (
@@ -119,21 +125,17 @@ def backtest(
     return adapted.finished(result, origins[0])
 
 
-def check_backtest(
-    prediction_length: int,
-    windows: int,
-    step: int,
-    metrics: Sequence[Any],
-    quantile_levels: Sequence[float],
-    samples: bool = False,
-) -> None:
-    """Raise ValueError for a wrong number, metric or level, before the work is done."""
-    if min(prediction_length, windows, step) < 1:
-        raise ValueError(f"{prediction_length=}, {windows=} and {step=} must be at least 1")
-    check_levels(quantile_levels)
+def _check_numbers(**numbers: Any) -> None:
+    for name, value in numbers.items():
+        if not isinstance(value, Integral) or value < 1:
+            raise ValueError(f"{name}={value!r}: give a whole number, at least 1")
+
+
+def _check_metrics(metrics: Sequence[Any], columns: Sequence[str], samples: bool) -> None:
+    """Raise ValueError, before the work is done, for a metric that is unknown, or not to be had from the columns."""
     one = np.ones((1, 1))
-    forecasts = {"mean": one, "naive_2": one, **{level_name(level): one for level in quantile_levels}}
-    evaluate(one, forecasts | ({"samples": one[..., None]} if samples else {}), one, metrics, None, one)
+    forecasts = dict.fromkeys(columns, one) | ({"samples": one[..., None]} if samples else {})
+    evaluate(one, forecasts, one, metrics, None, one)
 
 
 def roles_of(model: Any) -> Columns:

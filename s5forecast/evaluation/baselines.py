@@ -9,7 +9,7 @@ from gluonts.dataset.util import forecast_start
 from gluonts.model.predictor import RepresentablePredictor
 
 from s5forecast.data.frequency import Frequency, quiet_periods
-from s5forecast.evaluation.gaussian import GaussianForecast, constant, drift, seasonal_naive
+from s5forecast.evaluation.gaussian import GaussianForecast, constant, drift, observed_history, seasonal_naive
 from s5forecast.evaluation.statistical import AutoARIMAPredictor, AutoETSPredictor, ThetaPredictor
 
 
@@ -25,7 +25,7 @@ class NaivePredictor(RepresentablePredictor):
 
     def predict_item(self, item: DataEntry) -> GaussianForecast:
         """Forecast of one entry."""
-        return _forecast(item, *seasonal_naive(_history(item), 1, self.prediction_length))
+        return _forecast(item, *seasonal_naive(observed_history(item), 1, self.prediction_length))
 
 
 class SeasonalNaivePredictor(RepresentablePredictor):
@@ -51,7 +51,7 @@ class SeasonalNaivePredictor(RepresentablePredictor):
     def predict_item(self, item: DataEntry) -> GaussianForecast:
         """Forecast of one entry."""
         season = self.season or Frequency.parse(item["start"].freqstr).season
-        return _forecast(item, *seasonal_naive(_history(item), season, self.prediction_length))
+        return _forecast(item, *seasonal_naive(observed_history(item), season, self.prediction_length))
 
 
 class DriftPredictor(RepresentablePredictor):
@@ -66,7 +66,7 @@ class DriftPredictor(RepresentablePredictor):
 
     def predict_item(self, item: DataEntry) -> GaussianForecast:
         """Forecast of one entry."""
-        return _forecast(item, *drift(_history(item), self.prediction_length))
+        return _forecast(item, *drift(observed_history(item), self.prediction_length))
 
 
 class ConstantPredictor(RepresentablePredictor):
@@ -81,15 +81,7 @@ class ConstantPredictor(RepresentablePredictor):
 
     def predict_item(self, item: DataEntry) -> GaussianForecast:
         """Forecast of one entry."""
-        return _forecast(item, *constant(_history(item), self.prediction_length))
-
-
-def _history(item: DataEntry) -> np.ndarray:
-    history = np.asarray(item["target"], dtype=float)
-    if history.ndim != 1 or np.isnan(history).all():
-        name = item.get("item_id", "without item_id")
-        raise ValueError(f"series {name!r}, of shape {history.shape}, has no observed value to repeat")
-    return history
+        return _forecast(item, *constant(observed_history(item), self.prediction_length))
 
 
 def _forecast(item: DataEntry, mean: np.ndarray, sigma: np.ndarray) -> GaussianForecast:

@@ -15,6 +15,7 @@ from gluonts.model.predictor import Predictor
 
 from s5forecast.evaluation.backtest import backtest
 from s5forecast.evaluation.calibrator import ConformalCalibrator
+from s5forecast.evaluation.windows import columns_of
 from s5forecast.levels import DECILES, level_name
 
 CHUNK = 256
@@ -65,7 +66,7 @@ class CalibratedPredictor(Predictor):
         arrays = calibrated.reshape(len(numbered), self.prediction_length, -1).swapaxes(1, 2)
         for (_, forecast), array in zip(numbered, arrays, strict=True):
             yield QuantileForecast(
-                forecast_arrays=array.astype(forecast.mean.dtype),
+                forecast_arrays=array,
                 start_date=forecast.start_date,
                 forecast_keys=["mean", *columns],
                 item_id=forecast.item_id,
@@ -113,6 +114,7 @@ def calibrate(
 
 def _frame(forecast: Forecast, number: int, columns: list[str]) -> pd.DataFrame:
     """A long frame in which the position stands for the cutoff, and the step for the time."""
-    values = {column: np.asarray(forecast[column], dtype=float) for column in ["mean", *columns]}
+    names = ["mean", *columns]
+    values = dict(zip(names, columns_of(forecast, names), strict=True))
     item = str(number) if forecast.item_id is None else forecast.item_id
     return pd.DataFrame({"item_id": item, "cutoff": number, "timestamp": np.arange(len(values["mean"])), **values})

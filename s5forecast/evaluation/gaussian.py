@@ -14,8 +14,18 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from gluonts.dataset.common import DataEntry
 from gluonts.model.forecast import Forecast, Quantile
 from scipy.special import ndtri
+
+
+def observed_history(item: DataEntry) -> np.ndarray:
+    """The target `[T]` of an entry, NaN for gaps; raises ValueError where nothing was observed, or it is no series."""
+    history = np.asarray(item["target"], dtype=float)
+    if history.ndim != 1 or np.isnan(history).all():
+        name = item.get("item_id", "without item_id")
+        raise ValueError(f"series {name!r}, of shape {history.shape}, has no observed value to forecast from")
+    return history
 
 
 class GaussianForecast(Forecast):

@@ -34,12 +34,16 @@ import pandas as pd
 from gluonts.ev import metrics as ev
 
 from s5forecast.evaluation import definitions as own
+from s5forecast.evaluation.denominators import warn_of_zeros
 from s5forecast.evaluation.scores import crps, energy_score, pit, sum_quantile_loss, sum_size, variogram_score
 from s5forecast.levels import level_name
 
 PERCENTAGES = (20, 40, 50, 60, 80, 90, 95, 98, 99)
 LEVELS = (0.01, 0.025, 0.05, 0.1, 0.2, 0.25, 0.3, 0.4, 0.5, 0.6, 0.7, 0.75, 0.8, 0.9, 0.95, 0.975, 0.99)
 HORIZON, SERIES = 1, 0
+NO_LOSSES = (
+    "sum_error", "PIT_", "coverage_", "reliability_", "width_", "mean_absolute_label", "sum_absolute_label", "sum_num_",
+)  # fmt: skip
 
 
 def _ones(label: np.ndarray) -> np.ndarray:
@@ -170,8 +174,11 @@ class _Batch(dict[str, np.ndarray]):
             raise ValueError(f"a metric divides by the {name.replace('_', ' ')} of the history: give {name}=...")
         if is_level(name) and level_name(float(name)) in self:
             return self[level_name(float(name))]
+        if name == "naive_2":
+            raise ValueError("OWA needs 'naive_2', the point forecast of that method, beside the model's own")
         forecasts = sorted(self.keys() - {"label", "seasonal_error", "squared_seasonal_error", "crps", "pit"})
-        raise ValueError(f"a metric needs the forecast {name!r} beside {forecasts}: ask for this quantile level")
+        fix = "ask for this quantile level" if is_level(name) else "add it"
+        raise ValueError(f"a metric needs the forecast {name!r} beside {forecasts}: {fix}")
 
 
 def evaluate(
@@ -188,30 +195,40 @@ def evaluate(
         label: `[S, H]`, S series (or windows) of H steps; NaN is left out of every metric.
         forecasts: `[S, H]` by name: "mean" and quantile levels such as "0.1", "naive_2" for OWA; and "samples"
             `[S, H, N]`.
-        seasonal_error: `[S]` or `[S, H]`; rows with 0 or NaN are left out of the metrics that divide by it.
+        seasonal_error: `[S]` or `[S, H]`; rows with 0 or NaN are left out of the metrics that divide by it, and
+            labels 0 out of MAPE, with a UserWarning that counts them.
         metrics: names in `METRICS`, or GluonTS metric definitions.
         axis: None for one number over all, 0 for one per step, 1 for one per row.
         squared_seasonal_error: as `seasonal_error`, for RMSSE.
 
     Returns:
-        Arrays by metric of shape `[]`, `[H]` or `[S]`; NaN where nothing was observed.
+        Arrays by metric of shape `[]`, `[H]` or `[S]`; NaN where nothing was observed or is left, of metrics that
+        divide by the sum of the labels infinite where that is 0.
 
     Raises:
-        ValueError: unknown metric, missing level, shapes that differ, NaN in a forecast.
+        ValueError: unknown metric or axis, missing level, shapes that differ, NaN in a forecast, an infinite label.
     """
     label = np.asarray(label, dtype=float)
+    if axis not in (None, 0, 1):
+        raise ValueError(f"axis={axis!r}: give None for all, 0 for each step, 1 for each row")
+    if label.ndim != 2 or np.isinf(label).any():
+        raise ValueError(f"the label has shape {label.shape}; it is [S, H], of finite numbers, NaN where not observed")
     samples = np.asarray(forecasts["samples"]) if "samples" in forecasts else None
     arrays = {name: _checked(name, values, label) for name, values in forecasts.items() if name != "samples"}
     arrays = {level_name(float(name)) if is_level(name) else name: array for name, array in arrays.items()}
     for name, scale in (("seasonal_error", seasonal_error), ("squared_seasonal_error", squared_seasonal_error)):
         if scale is not None:
             errors = np.asarray(scale, dtype=float)
+            if errors.shape not in (label.shape, label.shape[:1]):
+                raise ValueError(f"{name} has shape {errors.shape}; for the label {label.shape} it is [S] or [S, H]")
             arrays[name] = np.broadcast_to(errors[:, None] if errors.ndim == 1 else errors, label.shape)
     if samples is not None:
         _check_samples(samples, label)
         arrays |= {"crps": crps(label, samples), "pit": pit(label, samples)}
     levels = sorted(float(name) for name in arrays if is_level(name))
     found = definitions(metrics, levels, samples is not None)
+    rows = np.arange(len(label)).repeat(label.shape[1])
+    warn_of_zeros(found, label.ravel(), {name: array.ravel() for name, array in arrays.items()}, rows, "rows")
     values = aggregate(label, arrays, found, axis)
     if samples is not None:
         values |= {name: metric.values(label, samples, axis) for name, metric in joint_scores(found).items()}
@@ -261,6 +278,11 @@ def definitions(metrics: Iterable[str | Any], levels: Sequence[float], samples: 
 def joint_scores(found: Mapping[str, Any]) -> dict[str, JointScore]:
     """Those of the definitions that score whole vectors."""
     return {name: metric for name, metric in found.items() if isinstance(metric, JointScore)}
+
+
+def is_loss(metric: str) -> bool:
+    """Whether the lower a metric, the better the forecast."""
+    return not metric.startswith(NO_LOSSES)
 
 
 def quantile_columns(frame: pd.DataFrame) -> dict[float, Any]:

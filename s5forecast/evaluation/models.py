@@ -233,8 +233,8 @@ class ForecastsModel(Model):
 
     def columns(self, quantile_levels: Sequence[float]) -> list[str]:
         """Those the frame has."""
-        mean = ["mean"] if "mean" in self.forecasts.columns else []
-        return mean + [level_name(level) for level in quantile_columns(self.forecasts)]
+        points = [name for name in ("mean", "naive_2") if name in self.forecasts.columns]
+        return points + [level_name(level) for level in quantile_columns(self.forecasts)]
 
     def values(self, windows: Sequence[Window], columns: list[str], samples: bool) -> Iterator[np.ndarray]:
         """Rows of each window; raises ValueError, naming the first, for a row that is missing."""
@@ -252,7 +252,8 @@ class ForecastsModel(Model):
             found = table.index.get_indexer(index)
             if (found < 0).any():
                 row = dict(steps[self.keys].iloc[int((found < 0).argmax())])
-                raise ValueError(f"the frame of forecasts has no row for {row}")
+                given = dict(zip(self.keys, np.atleast_1d(table.index[0]), strict=True)) if len(table) else "nothing"
+                raise ValueError(f"the frame of forecasts has no row for {row}; its first is {given}")
             yield table.to_numpy(dtype=float)[found].T
 
 

@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from s5forecast.evaluation.backtest import Backtest
+from s5forecast.evaluation.comparison import check_same_windows
 from s5forecast.evaluation.tables import is_error, leaderboard, leaderboard_table, number, pairwise_table
 
 if TYPE_CHECKING:
@@ -56,7 +57,7 @@ def report(
         the first model forecasts best and the 15 that it forecasts worst.
 
     Raises:
-        ValueError: there is no backtest, or two have the same name.
+        ValueError: there is no backtest, two have the same name, or they are of different windows.
     """
     named, table, pairs = _read(backtests)
     first = next(iter(named))
@@ -91,6 +92,7 @@ def _read(given: Any) -> tuple[dict[str, Backtest], pd.DataFrame, pd.DataFrame |
     named = dict(given) if isinstance(given, Mapping) else {one.name: one for one in given}
     if not named or len(named) < len(given):
         raise ValueError("report needs a backtest, and names that differ: report({'a': ..., 'b': ...})")
+    check_same_windows(named)
     return named, leaderboard(named), None
 
 

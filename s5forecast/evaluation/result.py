@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -10,8 +11,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from s5forecast.evaluation.denominators import warn_of_zeros
 from s5forecast.evaluation.metrics import (
     HORIZON,
+    SERIES,
     JointScore,
     aggregate,
     definitions,
@@ -28,6 +31,8 @@ if TYPE_CHECKING:
 METRIC_NAMES = ("WQL", "MASE", "sMAPE", "coverage_80")
 COLUMNS = ("item_id", "cutoff", "timestamp", "target")
 WINDOW = ["item_id", "cutoff"]
+TIMES = ("fit_seconds", "predict_seconds")
+CROSSING = 1e-6  # of the values: less is the dust of floating point
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,7 +52,7 @@ class Backtest:
         squared_seasonal_error: as `seasonal_error`, the mean squared difference; needed by RMSSE.
 
     Raises:
-        ValueError: a column is missing, or a forecast is NaN.
+        ValueError: a column is missing, a forecast is NaN or a target infinite. Quantiles that cross are announced.
     """
 
     name: str
@@ -67,6 +72,21 @@ class Backtest:
             row = self.forecasts[absent].iloc[0]
             when = f"{row['timestamp']}, made at {row['cutoff']}"
             raise ValueError(f"the forecast by {self.name!r} of series {row['item_id']!r} at {when}, is NaN")
+        infinite = np.isinf(self.forecasts["target"].to_numpy(dtype=float))
+        if infinite.any():
+            row = self.forecasts[infinite].iloc[0]
+            raise ValueError(f"the target of series {row['item_id']!r} at {row['timestamp']} is infinite")
+        self._warn_of_crossing()
+
+    def _warn_of_crossing(self) -> None:
+        quantiles = self.forecasts[list(quantile_columns(self.forecasts).values())].to_numpy(dtype=float)
+        lost = np.diff(quantiles, axis=1) < -CROSSING * np.abs(quantiles).max(axis=1, initial=0.0, keepdims=True)
+        crossing = lost.any(axis=1)
+        if crossing.any():
+            row = self.forecasts[crossing].iloc[0]
+            where = f"series {row['item_id']!r} at {row['timestamp']}"
+            message = f"the quantiles by {self.name!r} cross in {crossing.sum()} rows, first in {where}: sort them"
+            warnings.warn(message, UserWarning, stacklevel=4)
 
     @classmethod
     def from_frame(
@@ -104,9 +124,15 @@ class Backtest:
 
     @cached_property
     def metrics(self) -> pd.DataFrame:
-        """One row, named after the model: the metrics over all series, windows and steps, and the seconds."""
+        """One row, named after the model: the metrics over all series, windows and steps, and the seconds.
+
+        What has no denominator, as the MASE of a constant series, is left out, with a UserWarning that counts it.
+        """
+        label, series = self.forecasts["target"].to_numpy(dtype=float), self.forecasts["item_id"].to_numpy()
+        found = definitions(self.metric_names, self.quantile_levels, self.samples is not None)
+        warn_of_zeros(found, label, self._arrays, series, "series")
         row = self._evaluate(np.zeros(len(self.forecasts), dtype=int), pd.Index([self.name], name="model"))
-        times = {"fit_seconds": self.fit_seconds, "predict_seconds": self.seconds}
+        times = dict(zip(TIMES, (self.fit_seconds, self.seconds), strict=True))
         return row.assign(**{column: value for column, value in times.items() if value is not None})
 
     def by(self, column: str | Sequence[str]) -> pd.DataFrame:
@@ -114,8 +140,16 @@ class Backtest:
 
         "step" stands for the position in the window, from 1 on, "window" for item_id and cutoff. Scores of whole
         vectors are left out where these are cut through, as are those of windows by "step".
+
+        Raises:
+            ValueError: there is no such column, or none is given.
         """
-        names = WINDOW if column == "window" else [column] if isinstance(column, str) else list(column)
+        asked = [column] if isinstance(column, str) else list(column)
+        names = list(dict.fromkeys(name for one in asked for name in (WINDOW if one == "window" else [one])))
+        unknown = [name for name in names if name != "step" and name not in self.forecasts.columns]
+        if unknown or not names:
+            keys = [name for name in self.forecasts.columns if name not in sample_columns(self.forecasts)]
+            raise ValueError(f"metrics by {asked}: give 'step', 'window', or columns among {keys}")
         keys = [self.step if name == "step" else self.forecasts[name] for name in names]
         if len(keys) == 1:
             codes, values = pd.factorize(keys[0], sort=keys[0].dtype != object, use_na_sentinel=False)
@@ -176,11 +210,16 @@ class Backtest:
         naive = ["naive_2"] if "naive_2" in self.forecasts.columns else []
         found = {c: self.forecasts[c].to_numpy(dtype=float) for c in [*self._forecast_columns, *naive]}
         arrays = {_standard_name(column): array for column, array in found.items()}
-        scales = {"seasonal_error": self.seasonal_error, "squared_seasonal_error": self.squared_seasonal_error}
-        arrays |= {name: self._row_errors(errors) for name, errors in scales.items() if errors is not None}
+        arrays |= self.scales
         if self.samples is not None:
             arrays |= {"crps": crps(self.forecasts["target"].to_numpy(dtype=float), self.samples), "pit": self.pit}
         return arrays
+
+    @cached_property
+    def scales(self) -> dict[str, np.ndarray]:
+        """The seasonal errors of each row by name, `[M]`, those that there are."""
+        scales = {"seasonal_error": self.seasonal_error, "squared_seasonal_error": self.squared_seasonal_error}
+        return {name: self._row_errors(errors) for name, errors in scales.items() if errors is not None}
 
     def _joint_score(self, metric: JointScore, codes: np.ndarray, count: int) -> np.ndarray | None:
         """Mean score of the vectors in each group, `[count]`; None when a vector is in more than one."""
@@ -188,6 +227,10 @@ class Backtest:
         label = self.forecasts["target"].to_numpy(dtype=float)
         keys = WINDOW if metric.over == HORIZON else ["cutoff", "timestamp"]
         vectors = self.forecasts.groupby(keys, sort=False).ngroup().to_numpy()
+        if metric.over == SERIES and (np.bincount(vectors) < self.forecasts["item_id"].nunique()).any():
+            text = f"{metric.name} of {self.name!r}: at some times not all series have a forecast"
+            fix = "leave out series that end at other times than the rest"
+            warnings.warn(f"{text}, scored are those that have one: {fix}", UserWarning, stacklevel=4)
         total, seen = np.zeros(count), np.zeros(count)  # scores and weights
         for _, rows in _by_size(vectors):
             group = codes[rows]

@@ -17,7 +17,7 @@ from gluonts.model.forecast import QuantileForecast
 from gluonts.model.predictor import RepresentablePredictor
 
 from s5forecast.data.frequency import Frequency, quiet_periods
-from s5forecast.evaluation.gaussian import GaussianForecast, seasonal_naive
+from s5forecast.evaluation.gaussian import GaussianForecast, observed_history, seasonal_naive
 from s5forecast.levels import DECILES, level_name
 
 LEVELS = (0.005, 0.01, 0.025, 0.05, *DECILES, 0.95, 0.975, 0.99, 0.995)
@@ -53,10 +53,7 @@ class StatisticalPredictor(RepresentablePredictor):
 
     def predict_item(self, item: DataEntry) -> QuantileForecast:
         """Forecast of one entry; raises ValueError for one without any observed value."""
-        history = np.asarray(item["target"], dtype=float)
-        if history.ndim != 1 or np.isnan(history).all():
-            name = item.get("item_id", "without item_id")
-            raise ValueError(f"series {name!r}, of shape {history.shape}, has no observed value to fit a model to")
+        history = observed_history(item)
         season = self.season or Frequency.parse(item["start"].freqstr).season
         history = _without_gaps(history[-max(self.max_history, _since_last(history)) :])
         values = self._fitted(history, season)

@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from s5forecast.evaluation.backtest import Backtest
+from s5forecast.evaluation.metrics import is_loss
+from s5forecast.evaluation.result import TIMES, Backtest
 
-TIMES = {"fit_seconds": "seconds to fit", "predict_seconds": "seconds to predict"}
+HEADINGS = dict(zip(TIMES, ("seconds to fit", "seconds to predict"), strict=True))
 HIGHER_IS_BETTER = ("skill",)
-NEITHER = ("PIT", "reliability", "width", "sum_num", "mean_absolute_label", "sum_absolute_label", "sum_error")
 SIGNIFICANT = 0.05
 
 
@@ -55,7 +55,7 @@ def number(value: float) -> str:
 
 def is_error(column: str) -> bool:
     """Whether a column of a leaderboard is a loss, the lower the better."""
-    return column not in (*TIMES, *HIGHER_IS_BETTER, "rank") and not column.startswith(("coverage_", *NEITHER))
+    return column not in (*TIMES, *HIGHER_IS_BETTER, "rank") and is_loss(column)
 
 
 def _wins(pair: pd.Series) -> str:
@@ -75,15 +75,16 @@ def _cell(value: float, best: bool) -> str:
 def _best(column: pd.Series) -> pd.Series:
     """Where a metric is at its best: nearest to nominal for coverage; nowhere for times and what has no best."""
     name = str(column.name)
-    if name in TIMES or name.startswith(NEITHER) or len(column) == 1:
+    if len(column) == 1:
         return pd.Series(False, index=column.index)
     if name in HIGHER_IS_BETTER:
         return column == column.max()
-    share = float(name.removeprefix("coverage_")) / 100 if name.startswith("coverage_") else None
-    distance = column if share is None else (column - share).abs()
-    return distance == distance.min()
+    if name.startswith("coverage_"):
+        distance = (column - float(name.removeprefix("coverage_")) / 100).abs()
+        return distance == distance.min()
+    return (column == column.min()) & (name == "rank" or is_error(name))
 
 
 def _heading(column: str) -> str:
     share = column.removeprefix("coverage_")
-    return TIMES.get(column, column) if share == column else f"coverage of {share} %"
+    return HEADINGS.get(column, column) if share == column else f"coverage of {share} %"

@@ -1,6 +1,6 @@
 """Windows of a series to be forecast, and exactly what a forecast of them may know."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -76,10 +76,7 @@ class Window:
 
         Raises ValueError when it is of other steps, or has no samples.
         """
-        # GluonTS gives the median for a mean that was not stored, and announces it for each.
-        stored = getattr(forecast, "forecast_keys", columns)
-        names = ["0.5" if column == "mean" and "mean" not in stored else column for column in columns]
-        values = np.array([forecast[name] for name in names], dtype=float)
+        values = columns_of(forecast, columns).astype(float)
         start = self.period(0)
         if values.shape != (len(columns), self.length) or forecast.start_date != start:
             raise ValueError(
@@ -124,6 +121,16 @@ class Window:
             return self.entry["start"] + (self.cut + step)
 
 
+def columns_of(forecast: Forecast, columns: Sequence[str]) -> np.ndarray:
+    """Mean and quantiles `[columns, H]` of a forecast, the median for a mean that was not stored.
+
+    GluonTS does the same, and announces it for each forecast.
+    """
+    stored = getattr(forecast, "forecast_keys", columns)
+    names = ["0.5" if column == "mean" and "mean" not in stored else column for column in columns]
+    return np.array([forecast[name] for name in names])
+
+
 def last_windows(data: Iterable[DataEntry], prediction_length: int, windows: int, step: int) -> list[list[Window]]:
     """The last windows of every series, `step` apart: a list for each origin, the oldest first.
 
@@ -160,6 +167,8 @@ def _checked_length(item_id: Any, entry: DataEntry, prediction_length: int, wind
     shape = np.shape(entry["target"])
     if len(shape) != 1:
         raise ValueError(f"series {item_id!r} has a target of shape {shape}: give one entry per dimension")
+    if np.isinf(np.asarray(entry["target"], dtype=float)).any():
+        raise ValueError(f"series {item_id!r} has an infinite target: write NaN for what was not observed")
     needed = prediction_length + (windows - 1) * step + 1
     if shape[0] < needed:
         possible = max(0, (shape[0] - 1 - prediction_length) // step + 1)

@@ -149,7 +149,8 @@ def test_a_constant_series_has_no_mase_and_does_not_spoil_it():
     alone = backtest(NaivePredictor(2), series[:1], prediction_length=2)
     series[1]["target"] = np.ones(30)
     both = backtest(NaivePredictor(2), series, prediction_length=2)
-    assert both.metrics["MASE"].item() == alone.metrics["MASE"].item()
+    with pytest.warns(UserWarning, match="MASE: the seasonal error is 0 or unknown in 1 of 2 series, the first '1'"):
+        assert both.metrics["MASE"].item() == alone.metrics["MASE"].item()
     assert np.isnan(both.by("item_id").loc["1", "MASE"])
 
 
@@ -172,6 +173,13 @@ def nan_forecast(forecasts):
         ({"prediction_length": 10}, "series 's' has 10 values.*shorter prediction_length"),
         ({"windows": 0}, "windows=0"),
         ({"step": 0}, "step=0"),
+        ({"windows": 2.0}, "windows=2.0: give a whole number, at least 1"),
+        ({"season": 0}, "season=0"),
+        ({"season": -3}, "season=-3"),
+        ({"season": 24.0}, "season=24.0"),
+        ({"refit": 1.5}, "refit=1.5"),
+        ({"metrics": ("OWA",)}, "OWA needs 'naive_2'"),
+        ({"data": [{"start": 0, "target": np.full(9, np.inf), "item_id": "i"}]}, "series 'i' has an infinite target"),
         ({"quantile_levels": (0.5, 1.0)}, "strictly between 0 and 1"),
         ({"quantile_levels": (0.5, 0.5)}, "not repeat"),
         ({"metrics": ("WAPE",)}, "unknown metric 'WAPE'"),
@@ -186,6 +194,38 @@ def test_errors_name_series_and_fix(arguments, message):
     chosen = {"data": entries(10, item_id="s"), "prediction_length": 3, **arguments}
     with pytest.raises(ValueError, match=message):
         backtest(NaivePredictor(3), **chosen)
+
+
+def test_a_frame_of_forecasts_is_checked_at_its_own_levels():
+    data = entries(60, 60)
+    made = backtest("naive", data, 4, quantile_levels=(0.025, 0.5, 0.975), metrics=()).forecasts
+    ahead = made.drop(columns="target")
+    found = backtest(ahead, data, 4, metrics=("coverage_95", "MSIS"))
+    assert np.isfinite(found.metrics.to_numpy()).all()
+    with pytest.raises(ValueError, match=r"a metric needs the forecast '0.1'"):
+        backtest(ahead, data, 4, metrics=("coverage_80",))
+    with pytest.raises(ValueError, match="OWA needs 'naive_2'"):
+        backtest(ahead, data, 4, metrics=("OWA",))
+    assert backtest(ahead.assign(naive_2=made["mean"]), data, 4, metrics=("OWA",)).metrics["OWA"].item() == 1
+    with pytest.raises(ValueError, match=r"no row for .*; its first is"):
+        backtest(ahead.replace({"item_id": {"0": "x"}}), data, 4, metrics=())
+
+
+def test_levels_of_float32_and_what_metrics_are_taken_by():
+    result = backtest(NaivePredictor(2), entries(10), 2, quantile_levels=np.float32([0.1, 0.5]), metrics=("MAE",))
+    assert result.quantile_levels == (0.1, 0.5)
+    pd.testing.assert_index_equal(result.by(["window", "step"]).index, result.by(["item_id", "cutoff", "step"]).index)
+    for column in ("foo", []):
+        with pytest.raises(ValueError, match="give 'step', 'window', or columns among"):
+            result.by(column)
+
+
+def test_crossing_quantiles_and_infinite_targets_do_not_pass():
+    frame = backtest(NaivePredictor(2), entries(10), 2).forecasts
+    with pytest.warns(UserWarning, match="the quantiles by 'x' cross in 2 rows, first in series '0' at 2024"):
+        Backtest.from_frame(frame.assign(**{"0.1": 99.0}), name="x")
+    with pytest.raises(ValueError, match=r"target of series '0' at .* is infinite"):
+        Backtest.from_frame(frame.assign(target=np.inf))
 
 
 def test_missing_forecasts_are_an_error():
@@ -206,6 +246,7 @@ def test_plot_is_a_figure():
 
 
 @pytest.mark.shared
+@pytest.mark.filterwarnings("ignore:MASE. the seasonal error is 0")
 @pytest.mark.parametrize(
     ("name", "season", "wql", "mase"),
     [("hospital", 12, 0.0625, 0.9205), ("m4_weekly", 1, 0.0609, 2.7773), ("covid_deaths", 1, 0.1267, 46.912)],

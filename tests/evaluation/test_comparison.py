@@ -1,6 +1,10 @@
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
+from gluonts.model.forecast import SampleForecast
+from gluonts.model.predictor import RepresentablePredictor
 from scipy.stats import t as student_t
 
 from s5forecast.evaluation import Backtest, Comparison, backtest, compare, diebold_mariano, skill
@@ -73,10 +77,73 @@ def test_what_was_not_observed_is_left_out():
     data[0]["target"][-6:] = np.nan
     data[1]["target"][:] = 4.0
     result = compare(MODELS, data, 6, windows=2, metrics=("MASE", "WQL"), baseline="seasonal")
-    assert np.isfinite(result.leaderboard().to_numpy(dtype=float)).all()
-    assert np.isfinite(result.pairwise().drop(columns=["statistic", "p_value"]).to_numpy()).all()
+    with pytest.warns(UserWarning) as announced:
+        assert np.isfinite(result.leaderboard().to_numpy(dtype=float)).all()
+        assert np.isfinite(result.pairwise().drop(columns=["statistic", "p_value"]).to_numpy()).all()
+    texts = {str(one.message) for one in announced}
+    assert "MASE: the seasonal error is 0 or unknown in 1 of 3 series, the first 's1', left out" in texts
+    assert any(text.startswith("2 of 6 windows have no finite MASE of every model and are left out") for text in texts)
     table = result.by_item("MASE")
     assert table.loc["s1"].isna().all() and table.loc["s0", "best"] == "seasonal"
+
+
+def test_windows_of_zeros_are_left_out_of_ratios_and_not_of_errors():
+    data = series(3)
+    for one in data:
+        one["target"][-6:] = 0.0
+    result = compare(MODELS, data, 6, windows=4, metrics=("WQL", "QL"), baseline="seasonal")
+    with pytest.warns(UserWarning, match="are left out; QL and MAE are finite") as announced:
+        table = result.pairwise("WQL")
+    texts = [str(one.message) for one in announced]
+    assert any("3 of 12 windows" in text for text in texts) and any("6 of 24 timestamps" in text for text in texts)
+    assert np.isfinite(table.to_numpy()).all() and np.isfinite(result.pairwise("QL").to_numpy()).all()
+
+
+class Paths(RepresentablePredictor):
+    """Normal paths around a level, whatever came before."""
+
+    def __init__(self, prediction_length, level):
+        super().__init__(prediction_length)
+        self.level = level
+
+    def predict_item(self, item):
+        samples = np.random.default_rng(0).normal(self.level, size=(20, self.prediction_length))
+        return SampleForecast(samples, item["start"] + len(item["target"]), item.get("item_id"))
+
+
+def test_scores_over_series_are_compared_by_cutoff():
+    models, data = {"near": Paths(4, 10.0), "far": Paths(4, 30.0)}, series(3)
+    result = compare(models, data, 4, windows=5, metrics=("CRPS_sum",), samples=True)
+    assert list(result.leaderboard()["rank"]) == [1.0, 2.0]
+    row = result.pairwise().loc[("near", "far")]
+    assert row["wins"] == 1 and row["difference_upper"] < 0 and row["p_value"] < 0.05
+    with pytest.raises(ValueError, match="'CRPS_sum' has no value for each item_id"):
+        result.by_item()
+    data[0]["target"] = data[0]["target"][:-1]
+    ragged = backtest(models["near"], data, 4, metrics=("CRPS_sum",), samples=True)
+    with pytest.warns(UserWarning, match="CRPS_sum of 'Paths': at some times not all series have a forecast"):
+        assert np.isfinite(ragged.metrics["CRPS_sum"].item())
+
+
+def test_backtests_that_are_there_take_the_metrics_asked_for():
+    data = series(2)
+    ready = backtest("drift", data, 4, windows=2)
+    found = compare({"ready": ready, "naive": "naive"}, data, 4, windows=2, metrics=("CRPS", "MAE"))
+    assert np.isfinite(found.leaderboard()[["CRPS", "MAE"]]).all(axis=None)
+    other = replace(ready, metric_names=("MAE",))
+    assert list(compare({"b": other, "naive": "naive"}, data, 4, windows=2).backtests["naive"].metric_names) == ["MAE"]
+    with pytest.raises(ValueError, match="'a' and 'b' have the metrics"):
+        Comparison({"a": ready, "b": other}, "a")
+    with pytest.raises(ValueError, match="seasonal_error of series 's0' is"):
+        Comparison({"a": ready, "b": replace(ready, seasonal_error=ready.seasonal_error * 2)}, "a")
+    coarse = ready.forecasts.astype({"timestamp": "datetime64[us]", "cutoff": "datetime64[us]"})
+    Comparison({"a": ready, "b": replace(ready, forecasts=coarse)}, "a")
+    moved = ready.forecasts.assign(target=ready.forecasts["target"] + 1)
+    with pytest.raises(ValueError, match="labels: target of series 's0' is"):
+        Comparison({"a": ready, "b": replace(ready, forecasts=moved)}, "a")
+    for arguments in ({"level": 95}, {"resamples": 0}):
+        with pytest.raises(ValueError, match=r"level=.* is a share in"):
+            found.pairwise(**arguments)
 
 
 def test_backtests_are_taken_as_they_are(tmp_path):
@@ -135,3 +202,4 @@ def test_diebold_mariano_of_little_or_equal_losses():
     assert np.isnan(diebold_mariano(np.ones(3), 3)).all() and np.isnan(diebold_mariano(np.array([]), 1)).all()
     assert diebold_mariano(np.zeros(9), 2) == (0.0, 1.0)
     assert diebold_mariano(np.full(9, -1.0), 2) == (-np.inf, 0.0)
+    assert diebold_mariano(np.full(20, 0.1), 3) == (np.inf, 0.0)  # whose deviations are dust

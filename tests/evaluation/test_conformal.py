@@ -218,7 +218,7 @@ def test_what_only_looks_like_counts_is_not_rounded():
 def test_series_not_seen_before_are_counts_where_all_others_were():
     rng = np.random.default_rng(0)
     counts = frame(60)
-    counts["target"] = rng.poisson(6.0, len(counts))
+    counts["target"] = rng.poisson(6.0, len(counts)).astype(float)
     counts[NAMES] = [1.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0]
     new = frame(4, items=("new",))
     new[NAMES] = [1.0, 1.0, 2.0, 3.0, 4.0, 5.0, 8.0]

@@ -51,6 +51,7 @@ def random_entries(seed=0, freq="h"):
     return entries
 
 
+@pytest.mark.filterwarnings("ignore:.*left out")
 @pytest.mark.parametrize("freq", ["h", "D", "M"])
 def test_equals_gluonts_evaluate_model(freq):
     entries, predictor = random_entries(freq=freq), SeasonalNaivePredictor(4, season=3)
@@ -81,6 +82,7 @@ def test_owa_compares_with_the_second_naive_forecast():
     assert values["OWA"] == pytest.approx(1)
 
 
+@pytest.mark.filterwarnings("ignore:.*left out")
 @pytest.mark.parametrize("axis", [0, 1])
 def test_along_an_axis_equals_each_slice_alone(axis):
     rng = np.random.default_rng(1)
@@ -155,6 +157,7 @@ def test_pit_of_calibrated_forecasts_is_uniform():
     assert narrow["PIT_variance"] > values["PIT_variance"]
 
 
+@pytest.mark.filterwarnings("ignore:.*left out")
 def test_rmsse_by_hand():
     label, mean = np.array([[1.0, 5.0], [np.nan, 2.0], [3.0, 3.0]]), np.zeros((3, 2))
     scale = np.array([4.0, 1.0, 0.0])
@@ -261,3 +264,32 @@ def test_quantile_columns_are_found_by_name():
     frame = pd.DataFrame(columns=["item_id", "0.9", "mean", "0.10", 0.5, "1.5", "nan", 3])
     assert quantile_columns(frame) == {0.1: "0.10", 0.5: 0.5, 0.9: "0.9"}
     assert level_name(0.1 + 0.2) == "0.3"
+
+
+def test_what_has_no_denominator_is_announced_once():
+    label = np.array([[0.0, 0.0], [0.0, 5.0]])
+    ones = np.ones((2, 2))
+    names = ("MASE", "MAPE", "ND", "sMAPE", "RMSSE")
+    forecasts = {"mean": ones, "0.5": ones}
+    with pytest.warns(UserWarning) as announced:
+        evaluate(label, forecasts, np.array([0.0, 1.0]), names, squared_seasonal_error=np.ones(2))
+    (one,) = announced
+    assert "MASE: the seasonal error is 0 or unknown in 1 of 2 rows, the first 0, left out" in str(one.message)
+    assert "MAPE: 3 of 4 labels are 0" in str(one.message) and "ND" not in str(one.message)
+    with pytest.warns(UserWarning, match="ND, NRMSE: divided by the sum of the labels, which are all 0"):
+        assert np.isinf(evaluate(np.zeros((2, 2)), forecasts, None, ("ND", "NRMSE"))["ND"])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"axis": 2}, "axis=2"),
+        ({"seasonal_error": np.ones(3)}, r"seasonal_error has shape \(3,\)"),
+        ({"label": np.zeros(3)}, r"shape \(3,\); it is \[S, H\]"),
+        ({"label": np.full((2, 2), np.inf)}, "finite numbers"),
+    ],
+)
+def test_wrong_arguments_are_named(arguments, message):
+    given = {"label": np.ones((2, 2)), "forecasts": {"0.5": np.ones((2, 2))}, "metrics": ("MAE",), **arguments}
+    with pytest.raises(ValueError, match=message):
+        evaluate(**given)

@@ -171,7 +171,9 @@ def test_one_model_has_every_section(backtests):
 def test_of_many_series_the_ends_are_drawn(backtests):
     frame = backtests["naive"].forecasts
     one = frame[frame["item_id"] == "large"]
-    many = pd.concat([one.assign(item_id=f"s{k:02d}", **{"0.5": one["target"] + k}) for k in range(40)])
+    levels = [f"0.{level}" for level in range(1, 10)]
+    shifted = [one.assign(item_id=f"s{k:02d}", **dict.fromkeys(levels, one["target"] + k)) for k in range(40)]
+    many = pd.concat(shifted)
     listed = [attrs["value"] for attrs in Page(report(Backtest.from_frame(many, metrics=("WQL",)))).all("option")]
     assert listed == [f"s{k:02d}" for k in [*range(15), *range(39, 24, -1)]]
 
@@ -180,3 +182,10 @@ def test_old_windows_are_not_drawn(backtests):
     frame = backtests["naive"].forecasts
     later = [frame.assign(**{c: frame[c] + pd.Timedelta(days=k) for c in ("cutoff", "timestamp")}) for k in range(8)]
     assert "The last 14 windows are drawn" in report(Backtest.from_frame(pd.concat(later), metrics=("WQL",)))
+
+
+def test_backtests_of_other_windows_are_refused(history):
+    data = history[history["item_id"] == "large"]
+    several = [backtest("naive", data, 8, windows=count, name=str(count)) for count in (1, 2)]
+    with pytest.raises(ValueError, match=r"not backtested on the same .* they have 8 and 16 rows"):
+        report(several)
