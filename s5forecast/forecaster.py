@@ -45,6 +45,7 @@ from s5forecast.evaluation.backtest import METRIC_NAMES, Backtest, backtest
 from s5forecast.evaluation.calibrator import ConformalCalibrator
 from s5forecast.irregular_forecaster import IrregularForecaster, check_estimator_kwargs
 from s5forecast.levels import DECILES, check_levels, level_name
+from s5forecast.stream import IrregularStream
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -219,6 +220,27 @@ class S5Forecaster(BaseEstimator):
         self.calibrator_ = ConformalCalibrator(method, **options).fit(past)
         self.calibrated_until_ = max(_moment(one) for one in read_frame(df, self._columns, self.frequency_)[0])
         return self
+
+    def stream(self, df: pd.DataFrame | None = None, *, saved: str | Path | None = None) -> IrregularStream:
+        """Forecast series while they are observed, at a cost that does not depend on their past.
+
+        Arguments:
+            df: the histories so far; the training frame by default.
+            saved: in place of ``df``, the folder to which a stream of this forecaster was saved.
+
+        Returns:
+            A stream: ``stream.update(new_rows)`` takes in the next rows of some series, ``stream.predict(times=...)``
+            forecasts, ``stream.save(folder)`` keeps it. Location and scale of each series stay as they are now.
+
+        Raises:
+            ValueError: for data that does not fit, or a model that cannot, with the reason.
+        """
+        check_is_fitted(self, "predictor_")
+        if df is not None and saved is not None:
+            raise ValueError("give either the histories or saved=, not both")
+        if saved is not None:
+            return IrregularStream.load(saved, self.irregular_)
+        return IrregularStream.start(self.irregular_, df)
 
     def predict_samples(
         self, df: pd.DataFrame | None = None, future: pd.DataFrame | None = None, num_samples: int = 100

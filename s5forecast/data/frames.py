@@ -164,6 +164,26 @@ def split_frame(
 ) -> list[tuple[Any, pd.DataFrame]]:
     """Item and checked rows, in order of time, of each series; one item ``None`` where there is no such column.
 
+    Arguments and errors are those of :func:`tidy_frame`.
+    """
+    tidy, codes, items = tidy_frame(frame, columns, numeric, static, numeric_time=numeric_time, aggregate=aggregate)
+    bounds = np.flatnonzero(np.diff(codes, prepend=-1, append=codes[-1] + 1))
+    return [(item, tidy.iloc[begin:end]) for item, (begin, end) in zip(items, pairwise(bounds), strict=True)]
+
+
+def tidy_frame(
+    frame: pd.DataFrame,
+    columns: Columns,
+    numeric: Sequence[str],
+    static: Sequence[str],
+    *,
+    numeric_time: bool = False,
+    aggregate: str | None = None,
+) -> tuple[pd.DataFrame, np.ndarray, list[Any]]:
+    """Checked rows by series and in order of time, which series each belongs to, and the items of the series.
+
+    The items are in order of first appearance; one, ``None``, where there is no such column.
+
     Arguments:
         columns: roles; of them item_id and timestamp are read.
         numeric, static: columns of numbers, and those constant in each series.
@@ -200,10 +220,7 @@ def split_frame(
         _refuse_duplicates(tidy[columns.timestamp], codes, names, columns)
     else:
         tidy, codes = _aggregated(tidy, codes, columns.timestamp, numeric, aggregate)
-    bounds = np.flatnonzero(np.diff(codes, prepend=-1, append=codes[-1] + 1))
-    return [
-        (tidy[columns.item_id].iloc[begin] if keys else None, tidy.iloc[begin:end]) for begin, end in pairwise(bounds)
-    ]
+    return tidy, codes, items.unique().tolist() if keys else [None]
 
 
 def _with_time_column(frame: pd.DataFrame, columns: Columns) -> pd.DataFrame:

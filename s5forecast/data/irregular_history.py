@@ -26,7 +26,8 @@ class IrregularRows(NamedTuple):
     covariates: np.ndarray  # [R, F] float32
     column: str  # what the times are called
 
-    def __getitem__(self, kept: Any) -> IrregularRows:  # type: ignore[override]
+    def only(self, kept: Any) -> IrregularRows:
+        """Some of the rows, by a mask or a slice."""
         exact, clock, aware = self.instants
         instants = Instants(exact[kept], clock[kept], aware)
         return self._replace(

@@ -127,7 +127,7 @@ class ContinuousPredictor(S5Predictor):
             quantiles.append(prediction.quantiles(levels)[asked])
         return np.concatenate(means), np.concatenate(quantiles)
 
-    def stream(self, dataset: Dataset) -> "ContinuousStream":  # type: ignore[override]
+    def stream(self, dataset: Dataset) -> "ContinuousStream":
         """The series of a dataset, from their histories on forecast while they are observed.
 
         Raises:

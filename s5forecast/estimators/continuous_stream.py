@@ -114,7 +114,7 @@ class ContinuousStream(ForecastStream):
             states = states.extended(new, self._unseen(new, rows, describe).tensors())
         index = states.positions(rows.items)
         self._check_after(rows, states.take(index), bool(new))
-        kept = rows[~np.isnan(rows.target).all(axis=1)]
+        kept = rows.only(~np.isnan(rows.target).all(axis=1))
         moved = []
         for piece in _pieces(kept):
             chosen = index[torch.from_numpy(np.unique(piece.series))]
@@ -182,9 +182,9 @@ class ContinuousStream(ForecastStream):
     @torch.no_grad()
     def _decoded(self, state: ContinuousState, rows: IrregularRows) -> Prediction:
         history, device = state.history, self.predictor.device
-        values = (x.to(device) for x in (history.mean(), history.value, history.last_age()))
+        mean, last, last_age = (x.to(device) for x in (history.mean(), history.value, history.last_age()))
         there = state.to(device)
-        encoded = self.network.summarise(there.h, there.layer_states(), *values, there.place)
+        encoded = self.network.summarise(there.h, there.layer_states(), mean, last, last_age, there.place)
         slots = Slots.of(rows.series, len(state.h), right=False)
         elapsed = since(slots.lay(rows.instants.exact), history.time.unsqueeze(1)).where(slots.there(), 0.0)
         calendar = clock_features(self.spec.cycles, slots.lay(rows.instants.clock))
@@ -207,16 +207,12 @@ class ContinuousStream(ForecastStream):
     ) -> ContinuousState:
         """Series before their first observation, placed by the training data."""
         spec, network = self.spec, self.network
-        fields = (
-            ("feat_static_real", spec.num_feat_static_real, np.float32),
-            ("feat_static_cat", spec.num_feat_static_cat, np.int64),
-        )
-        statics = [
-            torch.from_numpy(
-                np.stack([read_static(describe(item), field, count, f"series {item!r}", kind) for item in items])
-            )
-            for field, count, kind in fields
+        entries = [(f"series {item!r}", describe(item)) for item in items]
+        real = [
+            read_static(one, "feat_static_real", spec.num_feat_static_real, name, np.float32) for name, one in entries
         ]
+        cat = [read_static(one, "feat_static_cat", spec.num_feat_static_cat, name, np.int64) for name, one in entries]
+        statics = torch.from_numpy(np.stack(real)), torch.from_numpy(np.stack(cat))
         history = IrregularHistory.empty(spec.target_dim, *statics, rows.instants)
         place = (x.cpu().expand(len(items), 1, -1) for x in (network.location, network.spread, network.level))
         layers = torch.stack([x.cpu() for x in network.encoder.initial_state(len(items))], dim=1)
@@ -325,7 +321,8 @@ def _pieces(rows: IrregularRows) -> Iterator[IrregularRows]:
     count = max(1, STEPS // int(lengths.max()))
     for begin in range(0, len(present), count):
         some = present[begin : begin + count]
-        yield rows[np.searchsorted(rows.series, some[0]) : np.searchsorted(rows.series, some[-1], side="right")]
+        begins, ends = np.searchsorted(rows.series, some[0]), np.searchsorted(rows.series, some[-1], side="right")
+        yield rows.only(slice(begins, ends))
 
 
 def _renumbered(rows: IrregularRows) -> IrregularRows:

@@ -12,7 +12,6 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-
 FORMAT_VERSION = 1
 
 
@@ -20,7 +19,7 @@ class SeriesStates:
     """Named tensors ``[S, ...]`` on the CPU, a row of each for each of S series.
 
     Arguments:
-        items: names of the series: text, whole numbers, or ``None``.
+        items: names of the series.
         tensors: by name.
 
     Raises:
@@ -69,11 +68,19 @@ class SeriesStates:
         return SeriesStates([*self.items, *items], tensors)
 
     def save(self, path: Path, model: str) -> None:
-        """Write to a folder: JSON and arrays, no pickle; ``model`` tells whose states they are."""
+        """Write to a folder: JSON and arrays, no pickle; ``model`` tells whose states they are.
+
+        Raises:
+            ValueError: for a name that is neither text nor a number.
+        """
+        for item in self.items:
+            if not (item is None or isinstance(item, str | int | float)):
+                raise ValueError(f"item_id {item!r} is neither text nor a number; name the series by such to save them")
         path.mkdir(parents=True, exist_ok=True)
         described = {"format_version": FORMAT_VERSION, "model": model, "items": self.items}
         (path / "stream.json").write_text(json.dumps(described))
-        np.savez(path / "states.npz", **{name: tensor.numpy() for name, tensor in self.tensors.items()})
+        arrays: dict[str, Any] = {name: tensor.numpy() for name, tensor in self.tensors.items()}
+        np.savez(path / "states.npz", **arrays)
 
     @classmethod
     def load(cls, path: Path, model: str) -> SeriesStates:
@@ -97,15 +104,8 @@ class SeriesStates:
 
 
 def plain(item: Any) -> Any:
-    """The name of a series as JSON has it.
-
-    Raises:
-        ValueError: for a name that is neither text nor a whole number.
-    """
-    item = item.item() if isinstance(item, np.generic) else item
-    if item is None or isinstance(item, str | int):
-        return item
-    raise ValueError(f"item_id {item!r} is neither text nor a whole number; name the series by such")
+    """The name of a series, numpy's numbers as Python's."""
+    return item.item() if isinstance(item, np.generic) else item
 
 
 def fingerprint(network: nn.Module) -> str:
