@@ -65,7 +65,7 @@ def read_frame(
     parts = split_frame(frame, columns, [columns.target, *columns.known], columns.static)
     series = [_series(item, part, columns) for item, part in parts]
     frequency = _infer(series) if isinstance(freq, str) and freq == "infer" else Frequency.parse(freq)
-    regular = [_regular(one, frequency) for one in series]
+    regular = [fill_gaps(one, frequency) for one in series]
     _report_gaps(series, regular, frequency)
     return regular, frequency
 
@@ -95,8 +95,13 @@ def to_entries(
     frequency: Frequency,
     statics: StaticFeatures,
     future: Sequence[np.ndarray] | None = None,
+    *,
+    static: bool = True,
 ) -> list[dict[str, Any]]:
-    """GluonTS entries; ``future`` continues the known covariates over the horizon."""
+    """GluonTS entries; ``future`` continues the known covariates over the horizon.
+
+    Without ``static`` they hold what changes with time alone.
+    """
     entries = []
     for position, one in enumerate(series):
         known = one.known if future is None else np.concatenate([one.known, future[position]], axis=1)
@@ -107,7 +112,7 @@ def to_entries(
                 "timestamps": one.timestamps,
                 "target": one.target,
                 "feat_dynamic_real": known,
-                **statics.encode(one),
+                **(statics.encode(one) if static else {}),
             }
         )
     return entries
@@ -350,7 +355,7 @@ def _infer(series: Sequence[FrameSeries]) -> Frequency:
     return next(iter(found))
 
 
-def _regular(one: FrameSeries, frequency: Frequency) -> FrameSeries:
+def fill_gaps(one: FrameSeries, frequency: Frequency) -> FrameSeries:
     """The series with a step for each point of the grid between its first and last timestamp."""
     try:
         position = frequency.ordinal(one.timestamps)

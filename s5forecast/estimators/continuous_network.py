@@ -147,6 +147,9 @@ class ContinuousNetwork(ForecastNetwork):
         times = batch.elapsed, batch.calendar[:, ahead], batch.covariates[:, ahead]
         return self.decode(self.encode(batch), *times, batch.counts)
 
+    def check_streams(self) -> None:
+        """All can: they are causal."""
+
     def decode(
         self, encoded: Encoded, elapsed: Tensor, calendar: Tensor, covariates: Tensor, counts: Tensor
     ) -> Prediction:

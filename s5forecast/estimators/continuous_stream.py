@@ -75,6 +75,7 @@ class ContinuousStream(ForecastStream):
         Raises:
             ValueError: for an entry that does not fit, naming the series, the field and the fix.
         """
+        predictor.prediction_net.check_streams()
         series = read_irregular(entries, predictor.spec, forecast=False)
         for position, one in enumerate(series[1:], start=1):
             name = f"series {position if one.item_id is None else one.item_id!r}"

@@ -1,5 +1,6 @@
 """Series forecast while they are observed: what a stream must equal, refuse and leave as it was."""
 
+import itertools
 import json
 
 import numpy as np
@@ -67,7 +68,7 @@ def one_by_one(n):
 
 def in_blocks(n):
     bounds = [BEGUN, 13, 19, n]
-    return [(series, begin, end) for series in (2, 0, 1) for begin, end in zip(bounds, bounds[1:], strict=False)]
+    return [(series, begin, end) for series in (2, 0, 1) for begin, end in itertools.pairwise(bounds)]
 
 
 def all_at_once(n):
@@ -184,7 +185,7 @@ def test_new_series_are_placed_by_the_training_data(predictor, data):
     found = []
     for bounds in ([0, 30], [0, 1, 2, 17, 30]):
         stream = predictor.stream(data[:1])
-        for begin, end in zip(bounds, bounds[1:], strict=False):
+        for begin, end in itertools.pairwise(bounds):
             stream.update([rows(data[1], begin, end)])
         assert stream.items == ["s0", "s1"] and len(stream) == 2
         found.append(stream.predict_quantiles([asking(data[1])], LEVELS)[1])
