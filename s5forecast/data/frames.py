@@ -212,7 +212,8 @@ def tidy_frame(
     items = frame[columns.item_id] if keys else pd.Series(0, index=frame.index)
     if items.isna().any():
         raise ValueError(f"column {columns.item_id!r} has missing values; every row needs its series")
-    names = [f"series {item!r}" if keys else "the series" for item in items.unique()]
+    found = items.unique().tolist() if keys else [None]
+    names = [f"series {item!r}" if keys else "the series" for item in found]
     codes = pd.factorize(items)[0]
     tidy = frame[needed].assign(
         **{columns.timestamp: _timestamps(frame[columns.timestamp], codes, names, numeric_time)}
@@ -225,7 +226,7 @@ def tidy_frame(
         _refuse_duplicates(tidy[columns.timestamp], codes, names, columns)
     else:
         tidy, codes = _aggregated(tidy, codes, columns.timestamp, numeric, aggregate)
-    return tidy, codes, items.unique().tolist() if keys else [None]
+    return tidy, codes, found
 
 
 def _with_time_column(frame: pd.DataFrame, columns: Columns) -> pd.DataFrame:
