@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from copy import copy
 from dataclasses import asdict
 from datetime import timedelta
@@ -47,6 +47,7 @@ from s5forecast.evaluation.backtest import METRIC_NAMES, Backtest, backtest
 from s5forecast.evaluation.calibrator import ConformalCalibrator
 from s5forecast.irregular_forecaster import IrregularForecaster, check_estimator_kwargs
 from s5forecast.levels import DECILES, check_levels, level_name
+from s5forecast.stream import IrregularFrameStream, RegularFrameStream
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -191,12 +192,7 @@ class S5Forecaster(BaseEstimator):
             raise ValueError("times=, horizon= and every= are of irregular series: fit with freq=None")
         series = self._histories(df)
         entries = to_entries(series, self.frequency_, self.statics_, self._future(future, series))
-        known = self.calibrator_.levels_ if hasattr(self, "calibrator_") else levels
-        if not set(levels) <= set(known):
-            raise ValueError(f"the forecaster is calibrated at the levels {known} alone, asked for are {levels}")
-        mean, quantiles = self.predictor_.predict_quantiles(entries, known)
-        frame = to_frame(series, self._columns, self.frequency_, mean, quantiles, known)
-        return self._calibrated(frame, levels) if hasattr(self, "calibrator_") else frame
+        return self._forecast(series, lambda known: self.predictor_.predict_quantiles(entries, known), levels)
 
     def calibrate(
         self, df: pd.DataFrame, windows: int, step: int | None = None, method: str = "adaptive", **options: Any
@@ -225,6 +221,36 @@ class S5Forecaster(BaseEstimator):
         self.calibrator_ = ConformalCalibrator(method, **options).fit(past)
         self.calibrated_until_ = max(_moment(one) for one in read_frame(df, self._columns, self.frequency_)[0])
         return self
+
+    def stream(
+        self, df: pd.DataFrame | None = None, *, saved: str | Path | None = None
+    ) -> IrregularFrameStream | RegularFrameStream:
+        """Forecast series while they are observed, at a cost that does not depend on their past.
+
+        Arguments:
+            df: the histories so far; the training frame by default.
+            saved: in place of ``df``, the folder to which a stream of this forecaster was saved.
+
+        Returns:
+            A stream: ``stream.update(new_rows)`` takes in the next rows of some series, ``stream.predict()``
+            forecasts, irregular series with ``times=``, ``stream.save(folder)`` keeps it. What normalises each
+            series stays as it is now.
+
+        Raises:
+            ValueError: for data that does not fit, or a model that cannot, with the reason and the fix.
+        """
+        check_is_fitted(self, "predictor_")
+        if df is not None and saved is not None:
+            raise ValueError("give either the histories or saved=, not both")
+        if self.freq is None:
+            if saved is not None:
+                return IrregularFrameStream.load(saved, self.irregular_)
+            return IrregularFrameStream.start(self.irregular_, df)
+        predictor = self.predictor_.predictor if self.multivariate else self.predictor_
+        predictor.network.check_streams()
+        if saved is not None:
+            return RegularFrameStream.load(saved, self)
+        return RegularFrameStream.start(self, self._histories(df))
 
     def predict_samples(
         self, df: pd.DataFrame | None = None, future: pd.DataFrame | None = None, num_samples: int = 100
@@ -432,6 +458,19 @@ class S5Forecaster(BaseEstimator):
             seed=self.seed,
             verbose=self.verbose,
         )
+
+    def _forecast(
+        self,
+        series: Sequence[FrameSeries],
+        predict: Callable[[Sequence[float]], tuple[np.ndarray, np.ndarray]],
+        levels: list[float],
+    ) -> pd.DataFrame:
+        """Long frame of what ``predict`` gives at some levels, calibrated where this is."""
+        known = self.calibrator_.levels_ if hasattr(self, "calibrator_") else levels
+        if not set(levels) <= set(known):
+            raise ValueError(f"the forecaster is calibrated at the levels {known} alone, asked for are {levels}")
+        frame = to_frame(series, self._columns, self.frequency_, *predict(known), known)
+        return self._calibrated(frame, levels) if hasattr(self, "calibrator_") else frame
 
     def _calibrated(self, frame: pd.DataFrame, levels: list[float]) -> pd.DataFrame:
         """A forecast at all levels of the calibrator, corrected, with the quantiles asked for."""

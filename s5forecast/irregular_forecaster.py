@@ -96,7 +96,7 @@ class IrregularForecaster:
         entries = queries.ask(irregular_entries(series, self.statics), self.columns.timestamp)
         mean, quantiles = self.predictor.predict_quantiles(entries, levels)
         self._warn_of_far(queries, series)
-        return self._frame(queries, mean, quantiles, levels)
+        return self.frame(queries, mean, quantiles, levels)
 
     def backtest(
         self,
@@ -199,10 +199,14 @@ class IrregularForecaster:
     def _times(
         self, series: Sequence[IrregularFrame], times: pd.DataFrame | None, horizon: Any, every: Any
     ) -> pd.DataFrame:
-        if times is not None:
-            if horizon is not None or every is not None:
-                raise ValueError("give either times= or horizon= and every=, not both")
-            return times
+        if times is None:
+            return grid_ahead(series, self.columns, self.grid_horizon(horizon, every), every)
+        if horizon is not None or every is not None:
+            raise ValueError("give either times= or horizon= and every=, not both")
+        return times
+
+    def grid_horizon(self, horizon: Any, every: Any) -> Any:
+        """How far ahead a grid reaches; raise ValueError where none is described, or times alone are not enough."""
         horizon = self.horizon if horizon is None else horizon
         if every is None or horizon is None:
             raise ValueError(
@@ -213,7 +217,7 @@ class IrregularForecaster:
             raise ValueError(
                 f"the known columns {list(self.columns.known)} are needed at each time: give a frame as times="
             )
-        return grid_ahead(series, self.columns, horizon, every)
+        return horizon
 
     def _warn_of_far(self, queries: Queries, series: Sequence[IrregularFrame]) -> None:
         """Nothing was learnt of times beyond the horizon."""
@@ -225,17 +229,20 @@ class IrregularForecaster:
             last = read_instants(pd.Index([series[number].last]), self.columns.timestamp, series[number].name)
             farthest = asked.since(last.exact[0]).max()
             if farthest > limit * (1 + 1e-9):
-                warnings.warn(
-                    f"{series[number].name}: a time asked for is {farthest / limit:.3g} times as far as the horizon "
-                    f"{self.horizon} that was trained for; fit with a longer one",
-                    UserWarning,
-                    stacklevel=4,
-                )
+                self.warn_of_far(series[number].name, farthest / limit, stacklevel=5)
                 return
 
-    def _frame(
-        self, queries: Queries, mean: np.ndarray, quantiles: np.ndarray, levels: Sequence[float]
-    ) -> pd.DataFrame:
+    def warn_of_far(self, name: str, horizons: float, stacklevel: int) -> None:
+        """Warn of a time so many horizons ahead."""
+        warnings.warn(
+            f"{name}: a time asked for is {horizons:.3g} times as far as the horizon "
+            f"{self.horizon} that was trained for; fit with a longer one",
+            UserWarning,
+            stacklevel=stacklevel,
+        )
+
+    def frame(self, queries: Queries, mean: np.ndarray, quantiles: np.ndarray, levels: Sequence[float]) -> pd.DataFrame:
+        """Forecasts ``mean [M, D]`` and ``quantiles [M, D, Q]`` beside the times asked for, in their order."""
         mean, quantiles = queries.in_order(mean), queries.in_order(quantiles)
         columns = {}
         for number, target in enumerate(self.targets):

@@ -65,7 +65,7 @@ def read_frame(
     parts = split_frame(frame, columns, [columns.target, *columns.known], columns.static)
     series = [_series(item, part, columns) for item, part in parts]
     frequency = _infer(series) if isinstance(freq, str) and freq == "infer" else Frequency.parse(freq)
-    regular = [_regular(one, frequency) for one in series]
+    regular = [fill_gaps(one, frequency) for one in series]
     _report_gaps(series, regular, frequency)
     return regular, frequency
 
@@ -95,8 +95,13 @@ def to_entries(
     frequency: Frequency,
     statics: StaticFeatures,
     future: Sequence[np.ndarray] | None = None,
+    *,
+    static: bool = True,
 ) -> list[dict[str, Any]]:
-    """GluonTS entries; ``future`` continues the known covariates over the horizon."""
+    """GluonTS entries; ``future`` continues the known covariates over the horizon.
+
+    Without ``static`` they hold what changes with time alone.
+    """
     entries = []
     for position, one in enumerate(series):
         known = one.known if future is None else np.concatenate([one.known, future[position]], axis=1)
@@ -107,7 +112,7 @@ def to_entries(
                 "timestamps": one.timestamps,
                 "target": one.target,
                 "feat_dynamic_real": known,
-                **statics.encode(one),
+                **(statics.encode(one) if static else {}),
             }
         )
     return entries
@@ -164,6 +169,26 @@ def split_frame(
 ) -> list[tuple[Any, pd.DataFrame]]:
     """Item and checked rows, in order of time, of each series; one item ``None`` where there is no such column.
 
+    Arguments and errors are those of :func:`tidy_frame`.
+    """
+    tidy, codes, items = tidy_frame(frame, columns, numeric, static, numeric_time=numeric_time, aggregate=aggregate)
+    bounds = np.flatnonzero(np.diff(codes, prepend=-1, append=codes[-1] + 1))
+    return [(item, tidy.iloc[begin:end]) for item, (begin, end) in zip(items, pairwise(bounds), strict=True)]
+
+
+def tidy_frame(
+    frame: pd.DataFrame,
+    columns: Columns,
+    numeric: Sequence[str],
+    static: Sequence[str],
+    *,
+    numeric_time: bool = False,
+    aggregate: str | None = None,
+) -> tuple[pd.DataFrame, np.ndarray, list[Any]]:
+    """Checked rows by series and in order of time, which series each belongs to, and the items of the series.
+
+    The items are in order of first appearance; one, ``None``, where there is no such column.
+
     Arguments:
         columns: roles; of them item_id and timestamp are read.
         numeric, static: columns of numbers, and those constant in each series.
@@ -187,7 +212,8 @@ def split_frame(
     items = frame[columns.item_id] if keys else pd.Series(0, index=frame.index)
     if items.isna().any():
         raise ValueError(f"column {columns.item_id!r} has missing values; every row needs its series")
-    names = [f"series {item!r}" if keys else "the series" for item in items.unique()]
+    found = items.unique().tolist() if keys else [None]
+    names = [f"series {item!r}" if keys else "the series" for item in found]
     codes = pd.factorize(items)[0]
     tidy = frame[needed].assign(
         **{columns.timestamp: _timestamps(frame[columns.timestamp], codes, names, numeric_time)}
@@ -200,10 +226,7 @@ def split_frame(
         _refuse_duplicates(tidy[columns.timestamp], codes, names, columns)
     else:
         tidy, codes = _aggregated(tidy, codes, columns.timestamp, numeric, aggregate)
-    bounds = np.flatnonzero(np.diff(codes, prepend=-1, append=codes[-1] + 1))
-    return [
-        (tidy[columns.item_id].iloc[begin] if keys else None, tidy.iloc[begin:end]) for begin, end in pairwise(bounds)
-    ]
+    return tidy, codes, found
 
 
 def _with_time_column(frame: pd.DataFrame, columns: Columns) -> pd.DataFrame:
@@ -333,7 +356,7 @@ def _infer(series: Sequence[FrameSeries]) -> Frequency:
     return next(iter(found))
 
 
-def _regular(one: FrameSeries, frequency: Frequency) -> FrameSeries:
+def fill_gaps(one: FrameSeries, frequency: Frequency) -> FrameSeries:
     """The series with a step for each point of the grid between its first and last timestamp."""
     try:
         position = frequency.ordinal(one.timestamps)

@@ -70,8 +70,8 @@ class IrregularSeries(NamedTuple):
     item_id: Any
     info: Any
     start: pd.Period | None
+    instants: Instants  # of the n rows
     time: np.ndarray  # [n] float64, base units since the first row
-    clock: np.ndarray  # [n] float64 seconds
     target: np.ndarray  # [n, D] float64, NaN where not observed
     covariates: np.ndarray  # [n, F] float32: those known ahead, then the others; NaN where missing
     static_real: np.ndarray  # [F] float32
@@ -104,41 +104,46 @@ def read_irregular(entries: Iterable[dict[str, Any]], spec: IrregularSpec, *, fo
 
 
 def _read(entry: dict[str, Any], name: str, spec: IrregularSpec, forecast: bool) -> IrregularSeries:
-    instants = read_instants(read_field(entry, "time", name), "time", name)
-    _check_kind(instants, spec.datetimes, "time", name)
-    univariate = np.ndim(read_field(entry, "target", name)) == 1
-    target = _rows(entry, "target", spec.target_dim, name, len(instants.exact)).astype(np.float64)
-    _check_order(instants, read_field(entry, "time", name), name)
+    instants, target, covariates = read_rows(entry, name, spec)
     kept: np.ndarray = np.any(~np.isnan(target), axis=1)
     if not kept.any():
         raise ValueError(f"{name}: target has no observed value; leave the series out or give its history")
-    origin = instants.exact[kept][0]
-    time = instants.since(origin)[kept]
-    covariates = np.concatenate(
-        [
-            _rows(entry, "feat_dynamic_real", spec.num_feat_dynamic_real, name, len(kept)),
-            _rows(entry, "past_feat_dynamic_real", spec.num_past_feat_dynamic_real, name, len(kept)),
-        ],
-        axis=1,
-    )
+    exact = instants.exact[kept]
+    time = instants.since(exact[0])[kept]
     query, known = _queries(entry, instants, name, spec) if forecast else (_none(instants), _no_rows(spec))
     return IrregularSeries(
         item_id=entry.get("item_id"),
         info=entry.get("info"),
         start=entry.get("start"),
+        instants=Instants(exact, instants.clock[kept], instants.aware),
         time=time,
-        clock=instants.clock[kept],
         target=target[kept],
-        covariates=covariates[kept].astype(np.float32),
+        covariates=covariates[kept],
         static_real=read_static(entry, "feat_static_real", spec.num_feat_static_real, name, np.float32),
         static_cat=read_static(entry, "feat_static_cat", spec.num_feat_static_cat, name, np.int64),
-        query=_after(query.since(origin), time[-1], entry, name) if forecast else query.since(origin),
+        query=_after(query.since(exact[0]), time[-1], entry, name) if forecast else query.since(exact[0]),
         query_clock=query.clock,
         query_covariates=known.astype(np.float32),
         asked=entry.get("query_time", ()),
-        cut=None if forecast else _cut(entry, instants, origin, time, name),
-        univariate=univariate,
+        cut=None if forecast else _cut(entry, instants, exact[0], time, name),
+        univariate=np.ndim(entry["target"]) == 1,
     )
+
+
+def read_rows(entry: dict[str, Any], name: str, spec: IrregularSpec) -> tuple[Instants, np.ndarray, np.ndarray]:
+    """Times, target ``[n, D]`` float64 and covariates ``[n, F]`` float32 of all rows of an entry, in order of time.
+
+    Raises:
+        ValueError: naming the series, the field and the fix.
+    """
+    instants = read_instants(read_field(entry, "time", name), "time", name)
+    check_kind(instants, spec.datetimes, "time", name)
+    n = len(instants.exact)
+    target = _rows(entry, "target", spec.target_dim, name, n).astype(np.float64)
+    _check_order(instants, read_field(entry, "time", name), name)
+    known = _rows(entry, "feat_dynamic_real", spec.num_feat_dynamic_real, name, n)
+    past = _rows(entry, "past_feat_dynamic_real", spec.num_past_feat_dynamic_real, name, n)
+    return instants, target, np.concatenate([known, past], axis=1).astype(np.float32)
 
 
 def read_instants(values: Any, field: str, name: str) -> Instants:
@@ -168,7 +173,8 @@ def read_instants(values: Any, field: str, name: str) -> Instants:
     return Instants(stamps.as_unit("ns").asi8, clock, stamps.tz is not None)
 
 
-def _check_kind(instants: Instants, datetimes: bool | None, field: str, name: str) -> None:
+def check_kind(instants: Instants, datetimes: bool | None, field: str, name: str) -> None:
+    """Raise ValueError, naming the series, for datetimes where times are numbers, or the other way round."""
     if datetimes is not None and instants.datetimes != datetimes:
         found, fix = ("datetimes", "a duration such as '12h'") if instants.datetimes else ("numbers", "a number")
         raise ValueError(
@@ -191,22 +197,37 @@ def _check_order(instants: Instants, given: Any, name: str) -> None:
 
 
 def _queries(entry: dict[str, Any], instants: Instants, name: str, spec: IrregularSpec) -> tuple[Instants, np.ndarray]:
+    query, known = read_query(entry, name, spec)
+    check_kind(query, instants.datetimes, "query_time", name)
+    check_zone(query, instants.aware, "query_time", name)
+    return query, known
+
+
+def read_query(entry: dict[str, Any], name: str, spec: IrregularSpec) -> tuple[Instants, np.ndarray]:
+    """The times asked of an entry, and the covariates then, ``[Q, F]``, those that are not known ahead NaN.
+
+    Raises:
+        ValueError: naming the series, the field and the fix.
+    """
     query = read_instants(read_field(entry, "query_time", name), "query_time", name)
     if not len(query.exact):
         raise ValueError(f"{name}: query_time is empty; ask for at least one time")
-    _check_kind(query, instants.datetimes, "query_time", name)
-    if query.aware != instants.aware:
-        zones = ("no time zone", "a time zone")
-        raise ValueError(
-            f"{name}: query_time has {zones[query.aware]}, time has {zones[instants.aware]}; "
-            "give both alike, with tz_localize or tz_convert"
-        )
     known = _rows(entry, "query_feat_dynamic_real", spec.num_feat_dynamic_real, name, len(query.exact))
     missing = np.isnan(known).any(axis=0)
     if missing.any():
         raise ValueError(f"{name}: query_feat_dynamic_real row {missing.argmax()} is missing at a time asked for")
     unknown = np.full((len(known), spec.num_past_feat_dynamic_real), np.nan)
     return query, np.concatenate([known, unknown], axis=1)
+
+
+def check_zone(instants: Instants, aware: bool, field: str, name: str) -> None:
+    """Raise ValueError, naming the series, for times with a time zone where others have none, or the other way."""
+    if instants.aware != aware:
+        zones = ("no time zone", "a time zone")
+        raise ValueError(
+            f"{name}: {field} has {zones[instants.aware]}, time has {zones[aware]}; "
+            "give both alike, with tz_localize or tz_convert"
+        )
 
 
 def _after(query: np.ndarray, last: float, entry: dict[str, Any], name: str) -> np.ndarray:
@@ -227,7 +248,7 @@ def _cut(entry: dict[str, Any], instants: Instants, origin: Any, time: np.ndarra
     if "cut_time" not in entry:
         return None
     at = read_instants([entry["cut_time"]], "cut_time", name)
-    _check_kind(at, instants.datetimes, "cut_time", name)
+    check_kind(at, instants.datetimes, "cut_time", name)
     cut = int(np.searchsorted(time, at.since(origin)[0], side="right"))
     if not 0 < cut < len(time):
         raise ValueError(

@@ -97,15 +97,8 @@ def read_queries(times: pd.DataFrame, series: Sequence[IrregularFrame], columns:
     Raises:
         ValueError: naming the column, the series that has no history, or the missing value.
     """
-    if not isinstance(times, pd.DataFrame) or times.empty:
-        raise ValueError("times= must be a frame with a row for each time asked for")
-    named = [columns.item_id] if series[0].item_id is not None else []
-    for column in [*named, columns.timestamp, *columns.known]:
-        if column not in times:
-            raise ValueError(f"times= has no column {column!r}; it has {list(times.columns)}")
-    keys = times[[*named, columns.timestamp]]
-    if series[0].timestamps.dtype.kind == "M" and keys[columns.timestamp].dtype == object:
-        keys = keys.assign(**{columns.timestamp: pd.to_datetime(keys[columns.timestamp], format="ISO8601")})
+    named = series[0].item_id is not None
+    keys = query_keys(times, columns, named=named, datetimes=series[0].timestamps.dtype.kind == "M")
     numbers = {one.item_id: number for number, one in enumerate(series)}
     items = keys[columns.item_id] if named else pd.Series([None] * len(keys), dtype=object)
     rows = [(item, np.asarray(found)) for item, found in items.groupby(items, sort=False, dropna=False).indices.items()]
@@ -118,20 +111,47 @@ def read_queries(times: pd.DataFrame, series: Sequence[IrregularFrame], columns:
     return Queries(keys, [(numbers[item], found) for item, found in rows], known)
 
 
+def query_keys(times: pd.DataFrame, columns: Columns, *, named: bool, datetimes: bool) -> pd.DataFrame:
+    """The item_id, where series are ``named``, and timestamp of each row of a frame of times asked for.
+
+    Raises:
+        ValueError: naming a column that is not there.
+    """
+    if not isinstance(times, pd.DataFrame) or times.empty:
+        raise ValueError("times= must be a frame with a row for each time asked for")
+    names = [columns.item_id] if named else []
+    for column in [*names, columns.timestamp, *columns.known]:
+        if column not in times:
+            raise ValueError(f"times= has no column {column!r}; it has {list(times.columns)}")
+    keys = times[[*names, columns.timestamp]]
+    if datetimes and keys[columns.timestamp].dtype == object:
+        keys = keys.assign(**{columns.timestamp: pd.to_datetime(keys[columns.timestamp], format="ISO8601")})
+    return keys
+
+
 def grid_ahead(series: Sequence[IrregularFrame], columns: Columns, horizon: Any, every: Any) -> pd.DataFrame:
     """Times from one step of ``every`` after the last observation of each series up to the ``horizon``.
 
     Raises:
         ValueError: for a step that is not positive or longer than the horizon.
     """
-    if series[0].timestamps.dtype.kind == "M":
+    steps = grid_steps(horizon, every, datetimes=series[0].timestamps.dtype.kind == "M")
+    grids = [pd.Index([one.last + step for step in steps]) for one in series]
+    keys = {} if series[0].item_id is None else {columns.item_id: [one.item_id for one in series for _ in steps]}
+    return pd.DataFrame({**keys, columns.timestamp: grids[0].append(grids[1:])})
+
+
+def grid_steps(horizon: Any, every: Any, *, datetimes: bool) -> list[Any]:
+    """Durations from one step of ``every`` up to the ``horizon``.
+
+    Raises:
+        ValueError: for a step that is not positive or longer than the horizon.
+    """
+    if datetimes:
         horizon, every = pd.Timedelta(horizon), pd.Timedelta(every)
     if not every > 0 * every or every > horizon:
         raise ValueError(f"every={every} must be positive and no longer than horizon={horizon}")
-    steps = np.arange(1, int(horizon / every * (1 + 1e-12)) + 1)
-    grids = [pd.Index([one.last + every * step for step in steps]) for one in series]
-    keys = {} if series[0].item_id is None else {columns.item_id: [one.item_id for one in series for _ in steps]}
-    return pd.DataFrame({**keys, columns.timestamp: grids[0].append(grids[1:])})
+    return [every * step for step in range(1, int(horizon / every * (1 + 1e-12)) + 1)]
 
 
 def default_cycles(series: Sequence[IrregularFrame]) -> list[str]:

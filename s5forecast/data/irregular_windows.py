@@ -48,7 +48,7 @@ class IrregularStore:
         self.length = torch.tensor([len(one.time) for one in series])
         self.begin = torch.cumsum(self.length, 0) - self.length
         self.time = _joined([one.time for one in series])
-        self.clock = _joined([one.clock for one in series])
+        self.clock = _joined([one.instants.clock for one in series])
         values = _joined([one.target for one in series])
         self.mask = ~values.isnan()
         self.values = values.nan_to_num(0.0)

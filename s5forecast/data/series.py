@@ -33,22 +33,25 @@ class Series(NamedTuple):
             return self.start + len(self.target)
 
 
-def read_series(entries: Iterable[dict[str, Any]], spec: WindowSpec, *, forecast: bool) -> list[Series]:
+def read_series(
+    entries: Iterable[dict[str, Any]], spec: WindowSpec, *, forecast: bool, observed: bool = True
+) -> list[Series]:
     """Check the entries of a GluonTS dataset.
 
     Arguments:
         entries: with ``start``, ``target`` and the features the ``spec`` counts.
         forecast: whether known covariates must reach over the horizon that follows the target.
+        observed: whether each must have an observed value.
 
     Raises:
         ValueError: naming the series, the field and the fix.
     """
-    return [_read(entry, f"series {entry.get('item_id', position)!r}", spec, forecast)
+    return [_read(entry, f"series {entry.get('item_id', position)!r}", spec, forecast, observed)
             for position, entry in enumerate(entries)]  # fmt: skip
 
 
-def _read(entry: dict[str, Any], name: str, spec: WindowSpec, forecast: bool) -> Series:
-    target = _target(entry, name)
+def _read(entry: dict[str, Any], name: str, spec: WindowSpec, forecast: bool, observed: bool) -> Series:
+    target = _target(entry, name, observed)
     steps = len(target) + spec.prediction_length
     known = _dynamic(
         entry, "feat_dynamic_real", spec.num_feat_dynamic_real, name, len(target), steps if forecast else 0
@@ -63,7 +66,7 @@ def _read(entry: dict[str, Any], name: str, spec: WindowSpec, forecast: bool) ->
         item_id=entry.get("item_id"),
         info=entry.get("info"),
         start=_start(entry, name, spec),
-        time=_local_time(entry, spec, steps),
+        time=local_time(entry, spec, steps),
         target=target,
         covariates=covariates,
         static_real=read_static(entry, "feat_static_real", spec.num_feat_static_real, name, np.float32),
@@ -71,12 +74,12 @@ def _read(entry: dict[str, Any], name: str, spec: WindowSpec, forecast: bool) ->
     )
 
 
-def _target(entry: dict[str, Any], name: str) -> np.ndarray:
+def _target(entry: dict[str, Any], name: str, observed: bool) -> np.ndarray:
     target = np.asarray(read_field(entry, "target", name))
     if target.ndim != 1:
         raise ValueError(f"{name}: target must have one dimension, got shape {target.shape}; give one series an entry")
     target = read_numbers(target, "target", name)
-    if not len(target) or np.isnan(target).all():
+    if not len(target) or (observed and np.isnan(target).all()):
         raise ValueError(f"{name}: target has no observed value; leave the series out or give its history")
     return target
 
@@ -95,7 +98,7 @@ def _start(entry: dict[str, Any], name: str, spec: WindowSpec) -> pd.Period:
     return start
 
 
-def _local_time(entry: dict[str, Any], spec: WindowSpec, steps: int) -> np.ndarray:
+def local_time(entry: dict[str, Any], spec: WindowSpec, steps: int) -> np.ndarray:
     """Steps counted by the clock on the wall where the entry has its ``timestamps``, else from ``start`` on."""
     stamps = entry.get("timestamps")
     if stamps is None or stamps.tz is None or spec.frequency.unit not in TICKS:

@@ -110,36 +110,78 @@ class AutoregressiveNetwork(ForecastNetwork):
 
     def one_step(self, batch: Batch) -> Prediction:
         """The distribution of each of the L + H steps given the true values before it."""
-        h, _ = self.encoder(self._inputs(batch, batch.lags, batch.lag_mask))
+        L = self.spec.context_length
+        centre = masked_mean(batch.values[:, :L], batch.mask[:, :L])
+        h, _ = self.encoder(self._inputs(batch, batch.lags, batch.lag_mask, centre))
         return self._prediction(batch, h)
 
     @torch.inference_mode()
     def forward(self, batch: Batch, num_samples: int | None = None) -> SamplePaths:
         """Paths over the horizon, drawn anew for each batch: their seed is that of the estimator and its values."""
+        L = self.spec.context_length
+        centre = masked_mean(batch.values[:, :L], batch.mask[:, :L])
+        lags, lag_mask = self._without_drawn(batch, L)
+        u = self._inputs(batch, lags, lag_mask, centre)
+        _, states = self.encoder(u[:, :L])
+        return self._paths(batch, u[:, L:], lags[:, L:], lag_mask[:, L:], states, batch.past, num_samples)
+
+    def check_streams(self) -> None:
+        """All can: they are causal."""
+
+    def observe(
+        self, steps: Batch, centre: Tensor, states: tuple[Tensor, ...] | None = None, there: Tensor | None = None
+    ) -> tuple[Tensor, ...]:
+        """The states after some ``steps``, of which no one is to be forecast, from those before.
+
+        Arguments:
+            steps: ``[B, T]``.
+            centre: ``[B, 1]``, normalised, what is shown where a value is missing.
+            states: zero by default.
+            there: ``[B, T]``, 0 where there is no step; all are by default.
+        """
+        u = self._inputs(steps, steps.lags, steps.lag_mask, centre)
+        return self.encoder(u, states, dt=there, mask=there)[1]
+
+    @torch.inference_mode()
+    def ahead(
+        self, horizon: Batch, centre: Tensor, states: tuple[Tensor, ...], past: Tensor, num_samples: int | None = None
+    ) -> SamplePaths:
+        """Paths over the ``horizon [B, H]`` from the states before it; ``past [B, R]`` are the values before it."""
+        lags, lag_mask = self._without_drawn(horizon, 0)
+        u = self._inputs(horizon, lags, lag_mask, centre)
+        recent = past[:, past.shape[1] - self.spec.context_length :].nan_to_num(0.0)
+        return self._paths(horizon, u, lags, lag_mask, states, recent, num_samples)
+
+    def _without_drawn(self, batch: Batch, context_length: int) -> tuple[Tensor, Tensor]:
+        """Lags and their mask; one within the horizon counts as observed, each path adds what it has drawn there."""
+        steps = torch.arange(batch.lags.shape[1], device=batch.lags.device).unsqueeze(-1) - context_length
+        drawn = steps >= torch.tensor(self.spec.lags, device=steps.device)
+        return batch.lags.masked_fill(drawn, 0.0), batch.lag_mask.masked_fill(drawn, 1.0)
+
+    def _paths(
+        self,
+        batch: Batch,
+        u: Tensor,
+        lags: Tensor,
+        lag_mask: Tensor,
+        states: tuple[Tensor, ...],
+        past: Tensor,
+        num_samples: int | None,
+    ) -> SamplePaths:
+        """Paths ``[B, S, H]`` from the states before the horizon, drawn by a seed that the past values change."""
         num_samples = self.num_samples if num_samples is None else num_samples
         if num_samples < 1:
             raise ValueError(f"num_samples must be at least 1, got {num_samples}")
-        content = zlib.crc32(batch.past.cpu().numpy().tobytes())
-        with seeded(None if self.seed is None else self.seed + content):
-            values = self._sample(batch, num_samples)
-        values = torch.where((self.counts & batch.counts)[..., None], values.round().clamp(min=0) + 0.0, values)
-        return SamplePaths(values.cpu().numpy())
-
-    def _sample(self, batch: Batch, num_samples: int) -> Tensor:
-        """``[B, S, H]`` float64."""
-        L, H = self.spec.context_length, self.spec.prediction_length
-        steps = torch.arange(-L, H, device=batch.lags.device).unsqueeze(-1)
-        # A lag that lies within the horizon counts as observed, and each path adds the value it has drawn there.
-        drawn = steps >= torch.tensor(self.spec.lags, device=steps.device)
-        lags, lag_mask = batch.lags.masked_fill(drawn, 0.0), batch.lag_mask.masked_fill(drawn, 1.0)
-        u = self._inputs(batch, lags, lag_mask)
-        _, state = self.encoder(u[:, :L])
-        lags, lag_mask = (x[:, L:].permute(1, 2, 0).contiguous() for x in (lags, lag_mask))
-        horizon = Horizon(u[:, L:].transpose(0, 1).contiguous(), lags, lag_mask)
+        lags, lag_mask = (x.permute(1, 2, 0).contiguous() for x in (lags, lag_mask))
+        horizon = Horizon(u.transpose(0, 1).contiguous(), lags, lag_mask)
         place = Place(*(x.squeeze(-1) for x in (batch.loc, batch.scale, batch.level)))
         series = torch.arange(len(u), device=u.device).repeat_interleave(num_samples)
-        paths = [self._walk(horizon, place, state, rows) for rows in series.split(ROWS)]
-        return torch.cat(paths).view(len(u), num_samples, H)
+        content = zlib.crc32(past.cpu().numpy().tobytes())
+        with seeded(None if self.seed is None else self.seed + content):
+            paths = [self._walk(horizon, place, states, rows) for rows in series.split(ROWS)]
+        values = torch.cat(paths).view(len(u), num_samples, u.shape[1])
+        values = torch.where((self.counts & batch.counts)[..., None], values.round().clamp(min=0) + 0.0, values)
+        return SamplePaths(values.cpu().numpy())
 
     def _walk(self, horizon: Horizon, place: Place, state: tuple[Tensor, ...], series: Tensor) -> Tensor:
         """One path of each of the R ``series``, float64 ``[R, H]``."""
@@ -176,11 +218,9 @@ class AutoregressiveNetwork(ForecastNetwork):
         share = (batch.loc + batch.scale * offset) / batch.level
         return Prediction(self.output, self.head(h, share.to(h.dtype)), None, batch.level, None, batch.counts)
 
-    def _inputs(self, batch: Batch, lags: Tensor, lag_mask: Tensor) -> Tensor:
-        """``[B, L + H, width]``; the values at the lags come first."""
-        L = self.spec.context_length
-        mean = masked_mean(batch.values[:, :L], batch.mask[:, :L]).unsqueeze(-1)
-        shown = lags + (1 - lag_mask) * mean
+    def _inputs(self, batch: Batch, lags: Tensor, lag_mask: Tensor, centre: Tensor) -> Tensor:
+        """``[B, T, width]``; the values at the lags come first, ``centre [B, 1]`` where one is missing."""
+        shown = lags + (1 - lag_mask) * centre.unsqueeze(-1)
         steps = torch.cat([shown, lag_mask, batch.calendar, self.covariates(batch.covariates)], dim=-1)
         static = self.static_input(self.statics(batch.static_real))
         if self.categories is not None:

@@ -143,18 +143,35 @@ class ContinuousNetwork(ForecastNetwork):
 
     def forward(self, batch: IrregularBatch, num_samples: int | None = None) -> Prediction:
         """The output's arguments ``[B, Q, D, ...]`` and where they are to be put; no samples are drawn."""
-        encoded = self.encode(batch)
-        features = self._query_features(batch)
+        ahead = slice(batch.context_length, None)
+        times = batch.elapsed, batch.calendar[:, ahead], batch.covariates[:, ahead]
+        return self.decode(self.encode(batch), *times, batch.counts)
+
+    def check_streams(self) -> None:
+        """All can: they are causal."""
+
+    def decode(
+        self, encoded: Encoded, elapsed: Tensor, calendar: Tensor, covariates: Tensor, counts: Tensor
+    ) -> Prediction:
+        """The output's arguments at any later times.
+
+        Arguments:
+            encoded: what is known of B windows.
+            elapsed: ``[B, Q]`` from their last observations, in base units.
+            calendar, covariates: ``[B, Q, ...]`` at these times.
+            counts: ``[B, 1, D]``, whether the values are whole numbers, none of them negative.
+        """
+        features = self._query_features(elapsed, calendar, covariates)
         pieces = [
             self._decode(encoded, *piece)
-            for piece in zip(features.split(QUERIES, 1), batch.elapsed.split(QUERIES, 1), strict=True)
+            for piece in zip(features.split(QUERIES, 1), elapsed.split(QUERIES, 1), strict=True)
         ]
         h, offset = (torch.cat(part, dim=1) for part in zip(*pieces, strict=True))
         loc, scale, level = encoded.place
         if is_real(self.output):
-            return Prediction(self.output, self.head(h), loc, scale, offset, self.counts & batch.counts)
+            return Prediction(self.output, self.head(h), loc, scale, offset, self.counts & counts)
         share = (loc + scale * offset) / level
-        return Prediction(self.output, self.head(h, share.to(h.dtype)), None, level, None, batch.counts)
+        return Prediction(self.output, self.head(h, share.to(h.dtype)), None, level, None, counts)
 
     def loss(self, batch: IrregularBatch) -> Tensor:
         """Mean loss over the values observed at the times asked for."""
@@ -165,21 +182,35 @@ class ContinuousNetwork(ForecastNetwork):
         loss = self(batch).loss(values * mask, target, self.training_loss, self.quantile_levels)
         return (loss * mask).sum() / mask.sum().clamp(min=1)
 
-    def encode(self, batch: IrregularBatch) -> Encoded:
-        """States and features at the last observation of each window."""
-        place = self.place(batch)
+    def encode(self, batch: IrregularBatch, place: Place | None = None) -> Encoded:
+        """States and features at the last observation of each window, which is placed by its own values by default."""
+        place = self.place(batch) if place is None else place
+        h, states = self.observe(batch, place)
+        mask = batch.mask[:, : batch.context_length]
+        centre = masked_mean(batch.values, mask.double())[:, 0].where(mask.amax(1) > 0, torch.nan)
+        return self.summarise(h, states, centre, batch.last, batch.last_age, place)
+
+    def observe(
+        self, batch: IrregularBatch, place: Place, states: tuple[Tensor, ...] | None = None
+    ) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """Features ``[B, width]`` at the last observation and the states there, from ``states`` before the first."""
         mask = batch.mask[:, : batch.context_length]
         there = mask.amax(-1)
         dt = self._in_units(torch.where(batch.dt.isnan(), self.time_unit, batch.dt))
-        step = dt if self.use_dt else torch.ones_like(dt)
-        h, states = self.encoder(self._inputs(batch, place, mask, dt), dt=step * there, mask=there)
-        centre = masked_mean(batch.values, mask.double())
-        anchors = torch.stack([self.location.expand_as(batch.last), centre[:, 0], batch.last], dim=-1)
-        known = torch.stack([torch.ones_like(batch.last), mask.amax(1).double(), (~batch.last.isnan()).double()], -1)
+        step = (dt if self.use_dt else torch.ones_like(dt)) * there
+        u, static = self._inputs(batch, place, mask, dt), self._static(batch, place)
+        h, states = self.encoder(u + static[:, None], states, dt=step, mask=there)
+        return h[:, -1] + static, states
+
+    def summarise(
+        self, h: Tensor, states: tuple[Tensor, ...], centre: Tensor, last: Tensor, last_age: Tensor, place: Place
+    ) -> Encoded:
+        """What forecasts are made from: of each variable the mean of the window and the last value, NaN where none."""
+        anchors = torch.stack([self.location.expand_as(last), centre, last], dim=-1)
+        known = ~anchors.isnan()
         loc, scale = place.loc[:, 0, :, None], place.scale[:, 0, :, None]
-        normalised = ((anchors - loc) / scale).where(known > 0, 0.0).float()
-        last_age = self._in_units(batch.last_age)
-        return Encoded(h[:, -1] + self._static(batch, place), states, normalised, known.float(), last_age, place)
+        normalised = ((anchors - loc) / scale).nan_to_num(0.0).float()
+        return Encoded(h, states, normalised, known.float(), self._in_units(last_age), place)
 
     def place(self, batch: IrregularBatch) -> Place:
         """Location and scale of each variable in each window.
@@ -210,7 +241,7 @@ class ContinuousNetwork(ForecastNetwork):
             if self.spec.target_dim > 1:
                 parts.append(torch.log1p(self._in_units(batch.age)).nan_to_num(0.0))
         parts += [batch.calendar[:, :L], self.covariates(batch.covariates[:, :L])]
-        return self.input(torch.cat(parts, dim=-1)) + self._static(batch, place)[:, None]
+        return self.input(torch.cat(parts, dim=-1))
 
     def _static(self, batch: IrregularBatch, place: Place) -> Tensor:
         """Static features, and where the window lies among the training data."""
@@ -220,11 +251,11 @@ class ContinuousNetwork(ForecastNetwork):
         static = self.static_input(torch.cat([self.statics(batch.static_real), _limited(where)], dim=-1))
         return static if self.categories is None else static + self.categories(batch.static_cat)
 
-    def _query_features(self, batch: IrregularBatch) -> Tensor:
+    def _query_features(self, elapsed: Tensor, calendar: Tensor, covariates: Tensor) -> Tensor:
         """What is known of each time, ``[B, Q, F]``."""
-        L, elapsed = batch.context_length, self._in_units(batch.elapsed)
+        elapsed = self._in_units(elapsed)
         times = torch.stack([torch.log1p(elapsed), torch.rsqrt(1 + elapsed)], dim=-1)
-        return torch.cat([times, batch.calendar[:, L:], self.covariates(batch.covariates[:, L:])], dim=-1)
+        return torch.cat([times, calendar, self.covariates(covariates)], dim=-1)
 
     def _decode(self, encoded: Encoded, features: Tensor, elapsed: Tensor) -> tuple[Tensor, Tensor]:
         """Features ``[B, Q, D, w]`` of each variable at each time, and what its output corrects, ``[B, Q, D]``."""

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -19,6 +19,19 @@ from s5forecast.data.irregular_windows import IrregularStore, LastIrregularWindo
 from s5forecast.estimators.outputs import Prediction
 from s5forecast.estimators.predictor import S5Predictor
 
+if TYPE_CHECKING:
+    from s5forecast.estimators.continuous_stream import ContinuousStream
+
+
+class Asked(NamedTuple):
+    """What was asked of one series."""
+
+    item_id: Any
+    info: Any
+    start: pd.Period | None
+    asked: Any  # the times, as they came
+    univariate: bool
+
 
 class ContinuousForecast(Forecast):
     """Distributions at the Q times asked for of one series; ``index`` holds these times as they were given.
@@ -28,9 +41,9 @@ class ContinuousForecast(Forecast):
         series: what was forecast.
     """
 
-    def __init__(self, prediction: Prediction, series: IrregularSeries) -> None:
+    def __init__(self, prediction: Prediction, series: IrregularSeries | Asked) -> None:
         self.item_id, self.info = series.item_id, series.info
-        self.prediction_length = len(series.query)
+        self.prediction_length = len(series.asked)
         self.univariate = series.univariate
         self._prediction, self._times = prediction, series.asked
         self.start_date = _start(series)
@@ -114,6 +127,16 @@ class ContinuousPredictor(S5Predictor):
             quantiles.append(prediction.quantiles(levels)[asked])
         return np.concatenate(means), np.concatenate(quantiles)
 
+    def stream(self, dataset: Dataset) -> "ContinuousStream":
+        """The series of a dataset, from their histories on forecast while they are observed.
+
+        Raises:
+            ValueError: as :meth:`predict`.
+        """
+        from s5forecast.estimators.continuous_stream import ContinuousStream
+
+        return ContinuousStream.start(self, dataset)
+
     def _predictions(  # type: ignore[override]
         self, dataset: Iterable[dict[str, Any]], num_samples: int | None = None
     ) -> Iterator[tuple[Prediction, list[IrregularSeries]]]:
@@ -126,7 +149,7 @@ class ContinuousPredictor(S5Predictor):
                 yield self.prediction_net(type(batch)(*(x.to(self.device) for x in batch))), store.series
 
 
-def _start(series: IrregularSeries) -> pd.Period | None:
+def _start(series: IrregularSeries | Asked) -> pd.Period | None:
     """The first time asked for, as GluonTS counts it: in the periods of the entry's start, else of seconds."""
     first = pd.Index(series.asked).min()
     if not isinstance(first, pd.Timestamp):

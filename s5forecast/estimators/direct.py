@@ -97,9 +97,45 @@ class DirectNetwork(ForecastNetwork):
     def forward(self, batch: Batch, num_samples: int | None = None) -> Prediction:
         """The output's arguments ``[B, H, ...]`` and where they are to be put; no samples are drawn."""
         L, H = self.spec.context_length, self.spec.prediction_length
-        h, _ = self.encoder(self._inputs(batch))
+        h, _ = self.encoder(self._inputs(batch, H))
         h = self.patching.split(h[:, L // self.patching.length :])[:, :H]
-        offset = self.skip(h, batch.lags[:, L:], batch.lag_mask[:, L:]) + self.linear(batch.values[:, :L])
+        return self._prediction(batch, h, batch.lags[:, L:], batch.lag_mask[:, L:], batch.values[:, :L])
+
+    def check_streams(self) -> None:
+        """Raise ValueError unless the encoder is causal and sees each step as it comes."""
+        if self.encoder.supports_step and self.patching.length == 1:
+            return
+        reasons = [
+            *([] if self.encoder.supports_step else ["sees the context from both sides"]),
+            *([] if self.patching.length == 1 else [f"takes {self.patching.length} steps as one"]),
+        ]
+        raise ValueError(
+            f"its encoder {' and '.join(reasons)}, so that one more observation changes all that was computed; build "
+            "S5Estimator with layer_kwargs={'bidirectional': False} and patch_length=1, or take "
+            "S5AutoregressiveEstimator"
+        )
+
+    def observe(
+        self, steps: Batch, centre: Tensor, states: tuple[Tensor, ...] | None = None, there: Tensor | None = None
+    ) -> tuple[Tensor, ...]:
+        """The states after some ``steps [B, T]``, of which no one is to be forecast, from those before.
+
+        ``there [B, T]`` is 0 where there is no step; ``centre`` is of networks that show it for a missing value.
+        """
+        return self.encoder(self._inputs(steps, 0), states, dt=there, mask=there)[1]
+
+    def ahead(
+        self, horizon: Batch, centre: Tensor, states: tuple[Tensor, ...], past: Tensor, num_samples: int | None = None
+    ) -> Prediction:
+        """The forecast of the ``horizon [B, H]`` from the states before it, and ``past [B, R]``, the values there."""
+        h, _ = self.encoder(self._inputs(horizon, self.spec.prediction_length), states)
+        recent = past[:, past.shape[1] - self.spec.context_length :]
+        known = ((recent - horizon.loc) / horizon.scale).nan_to_num(0.0).float()
+        return self._prediction(horizon, self.patching.split(h), horizon.lags, horizon.lag_mask, known)
+
+    def _prediction(self, batch: Batch, h: Tensor, lags: Tensor, lag_mask: Tensor, context: Tensor) -> Prediction:
+        """From features ``h [B, H, width]`` and lags of the horizon, and the values ``context [B, L]`` before it."""
+        offset = self.skip(h, lags, lag_mask) + self.linear(context)
         if is_real(self.output):
             return Prediction(self.output, self.head(h), batch.loc, batch.scale, offset, self.counts & batch.counts)
         share = (batch.loc + batch.scale * offset) / batch.level
@@ -113,12 +149,13 @@ class DirectNetwork(ForecastNetwork):
         loss = self(batch).loss(batch.values[:, horizon], target, self.training_loss, self.quantile_levels)
         return (loss * mask).sum() / mask.sum().clamp(min=1)
 
-    def _inputs(self, batch: Batch) -> Tensor:
-        spec = self.spec
+    def _inputs(self, batch: Batch, horizon: int) -> Tensor:
+        """``[B, T, width]``, of which the last ``horizon`` steps are to be forecast."""
+        begin = batch.values.shape[1] - horizon
         past = torch.zeros_like(batch.mask)
-        past[:, : spec.context_length] = 1
+        past[:, :begin] = 1
         ahead = torch.zeros_like(past)
-        ahead[:, spec.context_length :] = torch.linspace(0, 1, spec.prediction_length + 1, device=past.device)[1:]
+        ahead[:, begin:] = torch.linspace(0, 1, horizon + 1, device=past.device)[1:]
         own = torch.stack([batch.values * past, batch.mask * past, ahead], dim=-1)
         steps = torch.cat([own, batch.lags, batch.lag_mask, batch.calendar, self.covariates(batch.covariates)], dim=-1)
         static = self.static_input(self.statics(batch.static_real))

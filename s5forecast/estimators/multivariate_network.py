@@ -86,6 +86,13 @@ class MultivariateNetwork(ForecastNetwork):
             raise ValueError(f"layer {layer!r} with {layer_kwargs} has no step mode; choose a causal one")
         self.head = JointHead(width, len(spec.lags), output)
 
+    def check_streams(self) -> None:
+        """Raise ValueError: the series would have to be observed together."""
+        raise ValueError(
+            "series that are forecast together have one state, which a step of some of them cannot move on; take "
+            "S5AutoregressiveEstimator, or estimator='autoregressive', for a state of each"
+        )
+
     @torch.no_grad()
     def fit_features(self, windows: TrainingWindows) -> None:
         """Take location and scale of covariates, and the empirical marginals, from some windows."""

@@ -31,6 +31,10 @@ class ForecastNetwork(nn.Module, ABC, Generic[BatchT, WindowsT]):
         """What is minimised, a scalar."""
 
     @abstractmethod
+    def check_streams(self) -> None:
+        """Raise ValueError, with the reason and the fix, where series cannot be forecast while they are observed."""
+
+    @abstractmethod
     def fit_features(self, windows: WindowsT) -> None:
         """Take from the training data what normalises the features."""
 

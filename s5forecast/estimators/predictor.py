@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -22,6 +22,9 @@ from s5forecast.data.series import Series
 from s5forecast.data.windows import LastWindows, WindowSpec
 from s5forecast.estimators.outputs import Prediction
 from s5forecast.estimators.paths import SamplePaths
+
+if TYPE_CHECKING:
+    from s5forecast.estimators.streaming import ForecastStream
 
 FORMAT_VERSION = 1
 
@@ -80,6 +83,16 @@ class S5Predictor(PyTorchPredictor):
         shape = (0, self.prediction_length, *([] if self.spec.target_dim is None else [self.spec.dim]))
         means, quantiles = zip(*pairs, strict=True) if pairs else ([np.empty(shape)], [np.empty((*shape, len(levels)))])
         return np.concatenate(means), np.concatenate(quantiles)
+
+    def stream(self, dataset: Dataset) -> "ForecastStream":
+        """The series of a dataset, from their histories on forecast while they are observed.
+
+        Raises:
+            ValueError: as :meth:`predict`; with the reason, for a network that cannot.
+        """
+        from s5forecast.estimators.regular_stream import RegularStream
+
+        return RegularStream.start(self, dataset)
 
     def _predictions(
         self, dataset: Iterable[dict[str, Any]], num_samples: int | None = None

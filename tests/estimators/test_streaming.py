@@ -1,0 +1,270 @@
+"""Series forecast while they are observed: what a stream must equal, refuse and leave as it was."""
+
+import itertools
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from s5forecast import S5ContinuousEstimator
+from s5forecast.data.irregular import read_irregular
+from s5forecast.data.irregular_windows import IrregularStore
+from s5forecast.estimators.continuous_stream import ContinuousStream
+
+SMALL = dict(
+    prediction_horizon=5.0, context_length=200, width=8, num_layers=2, state_size=4, batch_size=4,
+    num_batches_per_epoch=2, max_epochs=1, device="cpu", trainer_kwargs={"enable_progress_bar": False},
+)  # fmt: skip
+LEVELS = [0.1, 0.5, 0.9]
+AHEAD = np.array([0.5, 4.0, 1.25])
+START = pd.Timestamp("2024-03-30 05:00")
+BEGUN = 12
+
+
+def entry(seed, n=30, D=2):
+    rng = np.random.default_rng(seed)
+    time = np.cumsum(rng.exponential(1.0, n) + 0.01)
+    target = np.sin(time / 3 + np.arange(D)[:, None]) + 0.1 * rng.normal(size=(D, n)) + seed
+    target[rng.random((D, n)) < 0.3] = np.nan
+    target[:, 7] = np.nan
+    target[:, -1] = 0.5
+    return {"item_id": f"s{seed}", "time": time, "target": target}
+
+
+def rows(one, begin, end):
+    arrays = ("time", "target", "feat_dynamic_real", "past_feat_dynamic_real")
+    return {key: value[..., begin:end] if key in arrays else value for key, value in one.items()}
+
+
+def asking(one, ahead=AHEAD):
+    known = {"query_feat_dynamic_real": np.ones((1, len(ahead)))} if "feat_dynamic_real" in one else {}
+    return {**one, "query_time": one["time"][-1] + ahead, **known}
+
+
+def from_history(stream, entries):
+    """The forecast from whole histories, placed as the stream is."""
+    network, spec = stream.predictor.network.eval(), stream.spec
+    store = IrregularStore(read_irregular(entries, spec, forecast=True), spec)
+    batch = store.gather_queries(torch.arange(len(entries)))
+    place = [stream.states.tensors[name] for name in ("loc", "scale", "level")]
+    L = batch.context_length
+    with torch.no_grad():
+        encoded = network.encode(batch, type(network.place(batch))(*place))
+        found = network.decode(encoded, batch.elapsed, batch.calendar[:, L:], batch.covariates[:, L:], batch.counts)
+    return found.mean().reshape(-1, spec.target_dim), found.quantiles(LEVELS).reshape(-1, spec.target_dim, len(LEVELS))
+
+
+def assert_as_from_history(stream, entries, atol=1e-5):
+    asked = [asking(one) for one in entries]
+    for one, other in zip(stream.predict_quantiles(asked, LEVELS), from_history(stream, asked), strict=True):
+        assert np.allclose(one, other, atol=atol) and np.isfinite(one).all()
+
+
+def one_by_one(n):
+    return [(series, step, step + 1) for step in range(BEGUN, n) for series in range(3)]
+
+
+def in_blocks(n):
+    bounds = [BEGUN, 13, 19, n]
+    return [(series, begin, end) for series in (2, 0, 1) for begin, end in itertools.pairwise(bounds)]
+
+
+def all_at_once(n):
+    return [[(series, BEGUN + series, n) for series in range(3)]]
+
+
+def at_random(n):
+    """Updates of some series at a time, with blocks of different lengths."""
+    rng, at, updates = np.random.default_rng(0), [BEGUN] * 3, []
+    while min(at) < n:
+        update = []
+        for series in np.flatnonzero(rng.random(3) < 0.7):
+            end = min(n, at[series] + int(rng.integers(0, 5)))
+            update.append((series, at[series], end))
+            at[series] = end
+        updates.append(update)
+    return updates
+
+
+@pytest.fixture(scope="module")
+def data():
+    return [entry(seed) for seed in range(3)]
+
+
+@pytest.fixture(scope="module")
+def predictor(data):
+    return S5ContinuousEstimator(**SMALL, target_dim=2).train(data)
+
+
+@pytest.mark.parametrize("split", [one_by_one, in_blocks, all_at_once, at_random])
+def test_a_stream_equals_the_whole_history(predictor, data, split):
+    offsets = [BEGUN + i if split is all_at_once else BEGUN for i in range(3)]
+    stream = predictor.stream([rows(one, 0, end) for one, end in zip(data, offsets, strict=True)])
+    for update in split(len(data[0]["time"])):
+        update = update if isinstance(update, list) else [update]
+        stream.update([rows(data[series], begin, end) for series, begin, end in update if end > begin])
+    assert_as_from_history(stream, data)
+
+
+@pytest.mark.parametrize(
+    "kwargs",
+    [
+        {"scaling": "last"},
+        {"scaling": "global", "use_dt": False, "dt_as_feature": False},
+        {"layer_kwargs": {"discretization": "dirac"}, "distr_output": "student_t"},
+        {"layer_kwargs": {"discretization": "bilinear"}, "num_layers": 1},
+        {"distr_output": "negative_binomial"},
+    ],
+)
+def test_so_do_those_of_other_networks(data, kwargs):
+    if "negative_binomial" in kwargs.values():
+        data = [one | {"target": np.round(np.exp(one["target"]))} for one in data]
+    predictor = S5ContinuousEstimator(**{**SMALL, **kwargs}, target_dim=2).train(data)
+    stream = predictor.stream([rows(one, 0, BEGUN) for one in data])
+    for update in at_random(30):
+        stream.update([rows(data[series], begin, end) for series, begin, end in update if end > begin])
+    assert_as_from_history(stream, data)
+
+
+def test_a_stream_begins_with_the_forecast_of_the_predictor(predictor, data):
+    """Of the context alone, where the history is longer."""
+    short = S5ContinuousEstimator(**{**SMALL, "context_length": 8}, target_dim=2).train(data)
+    for one in (predictor, short):
+        asked = [asking(given) for given in data]
+        expected = one.predict_quantiles(asked, LEVELS)
+        for found, wanted in zip(one.stream(data).predict_quantiles(asked, LEVELS), expected, strict=True):
+            assert np.allclose(found, wanted, atol=1e-6)
+
+
+def test_with_features_and_datetimes(data):
+    """Of one variable, by the clock of a time zone across the change to summer time."""
+    changed = []
+    for seed, one in enumerate(data):
+        n = len(one["time"])
+        changed.append(
+            {
+                "item_id": seed,
+                "time": START.tz_localize("Europe/Paris") + pd.to_timedelta(one["time"], "h"),
+                "target": one["target"][0],
+                "feat_dynamic_real": np.random.default_rng(seed).normal(size=(1, n)),
+                "past_feat_dynamic_real": np.where(np.arange(n) % 3, np.nan, 1.0)[None],
+                "feat_static_real": [float(seed)],
+                "feat_static_cat": [seed],
+            }
+        )
+    predictor = S5ContinuousEstimator(
+        **{**SMALL, "prediction_horizon": "5h"}, cycles=["day"], num_feat_dynamic_real=1, num_past_feat_dynamic_real=1,
+        num_feat_static_real=1, num_feat_static_cat=1, cardinality=[3],
+    ).train(changed)  # fmt: skip
+    stream = predictor.stream([rows(one, 0, BEGUN) for one in changed])
+    for update in at_random(30):
+        stream.update([rows(changed[series], begin, end) for series, begin, end in update if end > begin])
+    ahead = pd.to_timedelta(AHEAD, "h")
+    asked = [asking(one, ahead) for one in changed]
+    expected = from_history(stream, asked)[1]
+    assert np.allclose(stream.predict_quantiles(asked, LEVELS)[1], expected, atol=1e-5)
+    (forecast,) = stream.predict(asked[1:2])
+    assert (forecast.index == asked[1]["query_time"]).all() and forecast.item_id == 1
+    assert forecast.mean.shape == (3,) and np.allclose(forecast.quantile(0.5), expected[3:6, 0, 1], atol=1e-5)
+    naive = {**asked[0], "query_time": asked[0]["query_time"].tz_localize(None)}
+    with pytest.raises(ValueError, match=r"series 0: query_time has no time zone"):
+        stream.predict_quantiles([naive], LEVELS)
+
+
+def test_a_row_without_a_value_changes_nothing(predictor, data):
+    stream = predictor.stream(data)
+    before = {name: tensor.clone() for name, tensor in stream.states.tensors.items()}
+    stream.update([{"item_id": "s0", "time": [data[0]["time"][-1] + 1], "target": [[np.nan], [np.nan]]}])
+    assert all(torch.equal(before[name].nan_to_num(), x.nan_to_num()) for name, x in stream.states.tensors.items())
+
+
+def test_new_series_are_placed_by_the_training_data(predictor, data):
+    """Whatever the rows of their first update."""
+    found = []
+    for bounds in ([0, 30], [0, 1, 2, 17, 30]):
+        stream = predictor.stream(data[:1])
+        for begin, end in itertools.pairwise(bounds):
+            stream.update([rows(data[1], begin, end)])
+        assert stream.items == ["s0", "s1"] and len(stream) == 2
+        found.append(stream.predict_quantiles([asking(data[1])], LEVELS)[1])
+        assert_as_from_history(stream, data[:2])
+    assert np.allclose(*found, atol=1e-5)
+    network = predictor.network
+    assert torch.equal(stream.states.tensors["loc"][1, 0], network.location)
+    assert torch.equal(stream.states.tensors["scale"][1, 0], network.spread)
+
+
+def test_a_new_series_needs_its_static_features(data):
+    given = [one | {"feat_static_real": [1.0]} for one in data]
+    stream = S5ContinuousEstimator(**SMALL, target_dim=2, num_feat_static_real=1).train(given).stream(given[:1])
+    with pytest.raises(ValueError, match=r"series 's1' has no field 'feat_static_real'"):
+        stream.update(data[1:2])
+    assert len(stream) == 1
+    stream.update(given[1:2])
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        (
+            lambda one: rows(one, 20, 25),
+            r"series 's1': time .* is not after the last observation, at .*; leave out rows",
+        ),
+        (lambda one: rows(one, 29, 30) | {"target": [[np.nan]] * 2}, r"series 's1': time .* is not after"),
+        (lambda one: one | {"time": one["time"][::-1]}, r"series 's1': time goes back"),
+        (lambda one: {"item_id": "s1", "time": [99.0], "target": [[1.0]]}, r"series 's1': target has shape \(1, 1\)"),
+        (lambda one: {"item_id": "s1", "time": [START], "target": [[1.0], [1.0]]}, "holds datetimes"),
+        (lambda one: {"item_id": "s1", "time": [99.0], "target": [[np.inf], [1.0]]}, "infinite"),
+    ],
+)
+def test_what_does_not_fit_changes_no_state(predictor, data, wrong, message):
+    stream = predictor.stream(data)
+    before = {name: tensor.clone() for name, tensor in stream.states.tensors.items()}
+    fits = {"item_id": "s0", "time": [data[0]["time"][-1] + 1], "target": [[1.0], [2.0]]}
+    for update in ([fits, wrong(data[1])], [wrong(data[1]), fits], [{**fits, "item_id": "new"}, wrong(data[1])]):
+        with pytest.raises(ValueError, match=message):
+            stream.update(update)
+        assert stream.items == ["s0", "s1", "s2"]
+        assert all(torch.equal(before[name].nan_to_num(), x.nan_to_num()) for name, x in stream.states.tensors.items())
+
+
+def test_wrong_questions(predictor, data):
+    stream = predictor.stream(data)
+    with pytest.raises(ValueError, match=r"series 's1': query_time .* is not after the last observation.*later times"):
+        list(stream.predict([asking(data[1], np.array([1.0, 0.0]))]))
+    with pytest.raises(ValueError, match=r"series 'other' is not in the stream"):
+        list(stream.predict([asking(data[1]) | {"item_id": "other"}]))
+    with pytest.raises(ValueError, match="several entries"):
+        stream.update([rows(data[0], 0, 1)] * 2)
+    with pytest.raises(ValueError, match="two series have the item_id 's0'"):
+        predictor.stream([data[0], data[0]])
+
+
+def test_saved_and_loaded_it_goes_on(predictor, data, tmp_path):
+    """Thousands of series, some of which began in the stream."""
+    many = [{**rows(data[i % 3], 0, 4), "item_id": i} for i in range(2000)]
+    stream = predictor.stream(many[:1500])
+    stream.update(many[1500:])
+    stream.save(tmp_path / "stream")
+    assert {path.suffix for path in (tmp_path / "stream").iterdir()} == {".json", ".npz"}
+    again = ContinuousStream.load(tmp_path / "stream", predictor)
+    assert again.items == stream.items
+    later = [{**rows(data[i % 3], 4, 6), "item_id": i} for i in range(0, 2000, 3)]
+    for one in (stream, again):
+        one.update(later)
+    asked = [asking(one) for one in later]
+    for one, other in zip(*(s.predict_quantiles(asked, LEVELS) for s in (stream, again)), strict=True):
+        assert np.array_equal(one, other)
+
+
+def test_states_go_with_the_model_that_made_them(predictor, data, tmp_path):
+    predictor.stream(data).save(tmp_path)
+    other = S5ContinuousEstimator(**SMALL, target_dim=2, seed=1).train(data)
+    with pytest.raises(ValueError, match="of another model"):
+        ContinuousStream.load(tmp_path, other)
+    described = json.loads((tmp_path / "stream.json").read_text())
+    (tmp_path / "stream.json").write_text(json.dumps(described | {"format_version": 99}))
+    with pytest.raises(ValueError, match="format 99"):
+        ContinuousStream.load(tmp_path, predictor)
