@@ -167,7 +167,7 @@ class ContinuousStream(ForecastStream):
 
     @property
     def network(self) -> ContinuousNetwork:
-        return self.predictor.prediction_net.eval()
+        return self.predictor.prediction_net
 
     def last_times(self) -> np.ndarray:
         """Exact time of the last observation of each series, ``[S]``."""
