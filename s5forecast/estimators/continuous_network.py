@@ -199,6 +199,10 @@ class ContinuousNetwork(ForecastNetwork):
         dt = self._in_units(torch.where(batch.dt.isnan(), self.time_unit, batch.dt))
         step = (dt if self.use_dt else torch.ones_like(dt)) * there
         u, static = self._inputs(batch, place, mask, dt), self._static(batch, place)
+        if batch.context_length == 1 and not self.training:
+            states = self.encoder.initial_state(len(u)) if states is None else states
+            h, states = self.encoder.step(u[:, 0] + static, states, step[:, 0])
+            return h + static, states
         h, states = self.encoder(u + static[:, None], states, dt=step, mask=there)
         return h[:, -1] + static, states
 
