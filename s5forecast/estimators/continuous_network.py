@@ -23,8 +23,10 @@ FITTING_WINDOWS = 512
 QUERIES = 4096
 LIMIT = 10.0
 SCALINGS = ("standard", "last", "global")
-# Location, mean of the window, last value: what a forecast is a correction of.
-ANCHORS = 3
+# Means of the recent past, by the time in which the weight of a value falls to 1 / e; they are learnt from there.
+MEMORIES = (2.0, 8.0, 32.0)
+# Location, mean of the window, last value, recent means: what a forecast is a correction of.
+ANCHORS = 3 + len(MEMORIES)
 
 
 class Place(NamedTuple):
@@ -40,10 +42,25 @@ class Encoded(NamedTuple):
 
     h: Tensor  # [B, width]
     states: tuple[Tensor, ...]  # of the layers
-    anchors: Tensor  # [B, D, 3] normalised, 0 where not known
-    anchor_mask: Tensor  # [B, D, 3]
+    anchors: Tensor  # [B, D, A] normalised, 0 where not known
+    anchor_mask: Tensor  # [B, D, A]
+    weight: Tensor  # [B, D, M] observations that the recent means rest on
     last_age: Tensor  # [B, D] in time units; NaN where a variable was never seen
     place: Place
+
+
+class Positions(NamedTuple):
+    """Where N values are among those asked for, ``[B, Q, D]``, in the order of the variables."""
+
+    window: Tensor  # [N]
+    query: Tensor  # [N]
+    variable: Tensor  # [N]
+    counts: list[int]  # of each variable
+
+    @property
+    def series(self) -> Tensor:
+        """``[N]``, among the D variables of all B windows."""
+        return self.window * len(self.counts) + self.variable
 
 
 class ContinuousNetwork(ForecastNetwork):
@@ -52,8 +69,12 @@ class ContinuousNetwork(ForecastNetwork):
     .. math:: x(t_n + \tau) = \exp(\Lambda \Delta \tau)\, x(t_n)
 
     The states of all layers at each time, the encoder's last output and what is known of the time give the features
-    of each variable, whose output corrects a convex combination of the location of the window, its mean and the
-    variable's last value. Each time asked for is decoded on its own.
+    of each variable, whose output corrects a convex combination of the location of the window, its mean, the
+    variable's last value and means of its recent past, each with a memory that is learnt,
+
+    .. math:: m = \sum_n e^{-\rho\, (t_N - t_n)} y_n \Big/ \sum_n e^{-\rho\, (t_N - t_n)} .
+
+    Each time asked for is decoded on its own, and each value at it, so that training computes observed values only.
     """
 
     time_unit: Tensor
@@ -116,7 +137,8 @@ class ContinuousNetwork(ForecastNetwork):
         )
         self.variable_width = width if D == 1 else max(8, width // 2)
         self.variables = nn.Linear(width, D * self.variable_width)
-        self.variable_input = nn.Linear(2 * ANCHORS + 2, self.variable_width)
+        self.variable_input = nn.Linear(2 * ANCHORS + len(MEMORIES) + 2, self.variable_width)
+        self.log_memory = nn.Parameter(torch.tensor(MEMORIES).log().repeat(D, 1))
         self.skip = SeasonalSkip(self.variable_width, ANCHORS)
         self.head = OutputHead(self.variable_width, output)
 
@@ -143,27 +165,26 @@ class ContinuousNetwork(ForecastNetwork):
 
     def forward(self, batch: IrregularBatch, num_samples: int | None = None) -> Prediction:
         """The output's arguments ``[B, Q, D, ...]`` and where they are to be put; no samples are drawn."""
-        encoded = self.encode(batch)
-        features = self._query_features(batch)
+        encoded, features = self.encode(batch), self._query_features(batch)
         pieces = [
-            self._decode(encoded, *piece)
+            self._all_variables(encoded, *piece)
             for piece in zip(features.split(QUERIES, 1), batch.elapsed.split(QUERIES, 1), strict=True)
         ]
         h, offset = (torch.cat(part, dim=1) for part in zip(*pieces, strict=True))
-        loc, scale, level = encoded.place
-        if is_real(self.output):
-            return Prediction(self.output, self.head(h), loc, scale, offset, self.counts & batch.counts)
-        share = (loc + scale * offset) / level
-        return Prediction(self.output, self.head(h, share.to(h.dtype)), None, level, None, batch.counts)
+        return self._predict(h, offset, encoded.place, self.counts & batch.counts, batch.counts)
 
     def loss(self, batch: IrregularBatch) -> Tensor:
         """Mean loss over the values observed at the times asked for."""
-        mask = batch.mask[:, batch.context_length :]
-        place = self.place(batch)
-        values = ((batch.target - place.loc) / place.scale).float()
-        target = torch.where(mask > 0, batch.target, self.output.value_in_support)
-        loss = self(batch).loss(values * mask, target, self.training_loss, self.quantile_levels)
-        return (loss * mask).sum() / mask.sum().clamp(min=1)
+        asked = _positions(batch.mask[:, batch.context_length :] > 0)
+        encoded = self.encode(batch)
+        h, offset = self._decode(encoded, self._query_features(batch), batch.elapsed, asked)
+        place = Place(*(x[asked.window, 0, asked.variable] for x in encoded.place))
+        target = batch.target[asked.window, asked.query, asked.variable]
+        values = ((target - place.loc) / place.scale).float()
+        counts = torch.zeros_like(target, dtype=torch.bool)
+        prediction = self._predict(h, offset, place, counts, counts)
+        loss = prediction.loss(values, target, self.training_loss, self.quantile_levels)
+        return loss.sum() / max(1, len(values))
 
     def encode(self, batch: IrregularBatch) -> Encoded:
         """States and features at the last observation of each window."""
@@ -175,11 +196,28 @@ class ContinuousNetwork(ForecastNetwork):
         h, states = self.encoder(self._inputs(batch, place, mask, dt), dt=step * there, mask=there)
         centre = masked_mean(batch.values, mask.double())
         anchors = torch.stack([self.location.expand_as(batch.last), centre[:, 0], batch.last], dim=-1)
-        known = torch.stack([torch.ones_like(batch.last), mask.amax(1).double(), (~batch.last.isnan()).double()], -1)
+        seen = ~batch.last.isnan()
+        shown = mask.amax(1)
+        known = torch.stack([torch.ones_like(shown), shown, seen.float(), *[shown] * len(MEMORIES)], dim=-1)
         loc, scale = place.loc[:, 0, :, None], place.scale[:, 0, :, None]
-        normalised = ((anchors - loc) / scale).where(known > 0, 0.0).float()
+        recent, weight = self._recent_means(((batch.values - place.loc) / place.scale).float(), mask, step * there)
+        normalised = torch.cat([((anchors - loc) / scale).float(), recent], dim=-1).where(known > 0, 0.0)
         last_age = self._in_units(batch.last_age)
-        return Encoded(h[:, -1] + self._static(batch, place), states, normalised, known.float(), last_age, place)
+        h_last = h[:, -1] + self._static(batch, place)
+        return Encoded(h_last, states, normalised, known, weight, last_age, place)
+
+    def _recent_means(self, values: Tensor, mask: Tensor, dt: Tensor) -> tuple[Tensor, Tensor]:
+        """Means ``[B, D, M]`` whose weights decay with the time since, and the sums of their weights."""
+        B, D = len(values), self.spec.target_dim
+        window, at, variable = mask.nonzero(as_tuple=True)
+        series = window * D + variable
+        until = dt.cumsum(1)[window, at]
+        latest = until.new_zeros(B * D).scatter_reduce(0, series, until, "amax")
+        memory = self.log_memory.exp()[variable]
+        weights = torch.exp((until - latest[series]).unsqueeze(-1) / memory)  # 1 at the last value of the variable
+        sums = torch.stack([weights * values[window, at, variable].unsqueeze(-1), weights])
+        sums = sums.new_zeros(2, B * D, len(MEMORIES)).index_add(1, series, sums).unflatten(1, (B, D))
+        return sums[0] / sums[1].clamp(min=1.0), sums[1]
 
     def place(self, batch: IrregularBatch) -> Place:
         """Location and scale of each variable in each window.
@@ -226,23 +264,52 @@ class ContinuousNetwork(ForecastNetwork):
         times = torch.stack([torch.log1p(elapsed), torch.rsqrt(1 + elapsed)], dim=-1)
         return torch.cat([times, batch.calendar[:, L:], self.covariates(batch.covariates[:, L:])], dim=-1)
 
-    def _decode(self, encoded: Encoded, features: Tensor, elapsed: Tensor) -> tuple[Tensor, Tensor]:
-        """Features ``[B, Q, D, w]`` of each variable at each time, and what its output corrects, ``[B, Q, D]``."""
+    def _predict(self, h: Tensor, offset: Tensor, place: Place, counts: Tensor, whole: Tensor) -> Prediction:
+        """From the features of values and what their outputs correct, of any shape."""
+        loc, scale, level = place
+        if is_real(self.output):
+            return Prediction(self.output, self.head(h), loc, scale, offset, counts)
+        share = (loc + scale * offset) / level
+        return Prediction(self.output, self.head(h, share.to(h.dtype)), None, level, None, whole)
+
+    def _all_variables(self, encoded: Encoded, features: Tensor, elapsed: Tensor) -> tuple[Tensor, Tensor]:
+        """:meth:`_decode` for every variable at each time, ``[B, Q, D, w]`` and ``[B, Q, D]``."""
+        B, Q, D = *elapsed.shape, self.spec.target_dim
+        h, offset = self._decode(encoded, features, elapsed, _positions(elapsed.new_ones(B, Q, D, dtype=torch.bool)))
+        return h.view(D, B, Q, -1).permute(1, 2, 0, 3), offset.view(D, B, Q).permute(1, 2, 0)
+
+    def _decode(
+        self, encoded: Encoded, features: Tensor, elapsed: Tensor, asked: Positions
+    ) -> tuple[Tensor, Tensor]:
+        """Features ``[N, w]`` of the values asked for, and what their outputs correct, ``[N]``."""
         elapsed = self._in_units(elapsed)
         states = self.encoder.advance(encoded.states, elapsed if self.use_dt else torch.ones_like(elapsed))
         h = encoded.h.unsqueeze(1) + self.query_input(features)
         for readout, state in zip(self.readouts, states, strict=True):
             h = h + readout(state.flatten(2))
         h = h + self.mixer(h)
-        age = torch.log1p(encoded.last_age.unsqueeze(1) + elapsed.unsqueeze(-1)).nan_to_num(0.0)
-        known = torch.cat([_limited(encoded.anchors), encoded.anchor_mask], dim=-1).unsqueeze(1)
-        known = known.expand(-1, elapsed.shape[1], -1, -1)
+        anchors, mask, weight, last_age = (
+            x.flatten(0, 1).index_select(0, asked.series)
+            for x in (encoded.anchors, encoded.anchor_mask, encoded.weight, encoded.last_age)
+        )
+        at = asked.window * elapsed.shape[1] + asked.query
+        age = torch.log1p(last_age + elapsed.flatten()[at]).nan_to_num(0.0)
         since = torch.stack([age, torch.exp(-age)], dim=-1)
-        each = self.variables(h).unflatten(-1, (self.spec.target_dim, self.variable_width))
-        each = nn.functional.gelu(each + self.variable_input(torch.cat([known, since], dim=-1)))
-        anchors, mask = (x.unsqueeze(1).expand(-1, elapsed.shape[1], -1, -1)
-                         for x in (encoded.anchors, encoded.anchor_mask))  # fmt: skip
+        known = self.variable_input(torch.cat([_limited(anchors), mask, torch.log1p(weight), since], dim=-1))
+        each = nn.functional.gelu(self._each_variable(h.flatten(0, 1).index_select(0, at), asked.counts) + known)
         return each, self.skip(each, anchors, mask)
+
+    def _each_variable(self, h: Tensor, counts: list[int]) -> Tensor:
+        """A projection for each variable, to rows of ``h [N, width]`` in the order of the variables."""
+        weights = self.variables.weight.unflatten(0, (-1, self.variable_width))
+        biases = self.variables.bias.unflatten(0, (-1, self.variable_width))
+        parts = zip(h.split(counts), weights, biases, strict=True)
+        return torch.cat([nn.functional.linear(*part) for part in parts])
+
+
+def _positions(asked: Tensor) -> Positions:
+    variable, window, query = asked.permute(2, 0, 1).nonzero(as_tuple=True)
+    return Positions(window, query, variable, asked.sum((0, 1)).tolist())
 
 
 def _typical_spread(batch: IrregularBatch, spread: Tensor) -> Tensor:
