@@ -202,7 +202,7 @@ class ContinuousNetwork(ForecastNetwork):
         loc, scale = place.loc[:, 0, :, None], place.scale[:, 0, :, None]
         recent, weight = self._recent_means(((batch.values - place.loc) / place.scale).float(), mask, step * there)
         normalised = torch.cat([((anchors - loc) / scale).float(), recent], dim=-1).where(known > 0, 0.0)
-        last_age = self._in_units(batch.last_age)
+        last_age = self._in_units(batch.last_age) * self.dt_as_feature
         h_last = h[:, -1] + self._static(batch, place)
         return Encoded(h_last, states, normalised, known, weight, last_age, place)
 
@@ -211,10 +211,10 @@ class ContinuousNetwork(ForecastNetwork):
         B, D = len(values), self.spec.target_dim
         window, at, variable = mask.nonzero(as_tuple=True)
         series = window * D + variable
-        until = dt.cumsum(1)[window, at]
-        latest = until.new_zeros(B * D).scatter_reduce(0, series, until, "amax")
+        since = (dt.flip(1).cumsum(1).flip(1) - dt)[window, at]  # from each value to the last observation
+        latest = since.new_full((B * D,), torch.inf).scatter_reduce(0, series, since, "amin")
         memory = self.log_memory.exp()[variable]
-        weights = torch.exp((until - latest[series]).unsqueeze(-1) / memory)  # 1 at the last value of the variable
+        weights = torch.exp((latest[series] - since).unsqueeze(-1) / memory)  # 1 at the last value of the variable
         sums = torch.stack([weights * values[window, at, variable].unsqueeze(-1), weights])
         sums = sums.new_zeros(2, B * D, len(MEMORIES)).index_add(1, series, sums).unflatten(1, (B, D))
         return sums[0] / sums[1].clamp(min=1.0), sums[1]
