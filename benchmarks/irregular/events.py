@@ -2,11 +2,11 @@
 
     python events.py --data FOLDER --set nyc_flight_delays --model s5 s5_no_dt constant last_value deepar
 
-FOLDER holds nyc_flight_delays.csv.gz, atlantic_storms.csv.gz and macho_lightcurves.csv.gz. A model learns from what lies
-before a date and forecasts, from moments after it, what is observed within the horizon, at its true time. ``s5_no_dt``
-moves the states by one step for each observation and is shown no gaps; how far ahead the time asked for lies it knows.
-DeepAR, with GluonTS's defaults, has the observations as means on a grid, and its forecast of a step is that of all times
-in it. The constant is the distribution of all values learnt from; for flights, stars and storms alike, by variable.
+FOLDER holds nyc_flight_delays.csv.gz, atlantic_storms.csv.gz and macho_lightcurves.csv.gz. A model learns from what
+lies before a date and forecasts, from moments after it, what is observed within the horizon, at its true time.
+``s5_no_dt`` moves the states by one step for each observation and is shown no gaps; how far ahead the time asked for
+lies it knows. DeepAR, with GluonTS's defaults, has the observations as means on a grid, and its forecast of a step is
+that of all times in it. The constant is the distribution of all values learnt from.
 
 The CRPS is twice the mean quantile loss at the nine deciles, for all models; the absolute error is that of the median.
 One row per set, variable, model and seed in results/events.csv. Rows that are there are not computed again.

@@ -15,7 +15,7 @@ from s5forecast.distributions import check_loss, is_real
 from s5forecast.estimators.network import ForecastNetwork, check_support
 from s5forecast.estimators.outputs import Prediction
 from s5forecast.levels import DECILES
-from s5forecast.nn import CategoryEmbedding, Encoder, OutputHead, SeasonalSkip, Standardization
+from s5forecast.nn import CategoryEmbedding, Encoder, OutputHead, RecentMean, SeasonalSkip, Standardization
 from s5forecast.nn.block import SharedDropout
 
 FITTING_WINDOWS = 512
@@ -27,6 +27,7 @@ SCALINGS = ("standard", "last", "global")
 MEMORIES = (2.0, 8.0, 32.0)
 # Location, mean of the window, last value, recent means: what a forecast is a correction of.
 ANCHORS = 3 + len(MEMORIES)
+LAST = 2
 
 
 class Place(NamedTuple):
@@ -44,7 +45,7 @@ class Encoded(NamedTuple):
     states: tuple[Tensor, ...]  # of the layers
     anchors: Tensor  # [B, D, A] normalised, 0 where not known
     anchor_mask: Tensor  # [B, D, A]
-    weight: Tensor  # [B, D, M] observations that the recent means rest on
+    recent: Tensor  # [B, D, 2 M] spread about the recent means, and how many observations they rest on
     last_age: Tensor  # [B, D] in time units; NaN where a variable was never seen
     place: Place
 
@@ -70,11 +71,8 @@ class ContinuousNetwork(ForecastNetwork):
 
     The states of all layers at each time, the encoder's last output and what is known of the time give the features
     of each variable, whose output corrects a convex combination of the location of the window, its mean, the
-    variable's last value and means of its recent past, each with a memory that is learnt,
-
-    .. math:: m = \sum_n e^{-\rho\, (t_N - t_n)} y_n \Big/ \sum_n e^{-\rho\, (t_N - t_n)} .
-
-    Each time asked for is decoded on its own, and each value at it, so that training computes observed values only.
+    variable's last value and its :class:`~s5forecast.nn.RecentMean`. Each time asked for is decoded on its own, and
+    each value at it, so that training computes observed values only.
     """
 
     time_unit: Tensor
@@ -137,8 +135,15 @@ class ContinuousNetwork(ForecastNetwork):
         )
         self.variable_width = width if D == 1 else max(8, width // 2)
         self.variables = nn.Linear(width, D * self.variable_width)
-        self.variable_input = nn.Linear(2 * ANCHORS + len(MEMORIES) + 2, self.variable_width)
-        self.log_memory = nn.Parameter(torch.tensor(MEMORIES).log().repeat(D, 1))
+        self.recent = RecentMean(D, MEMORIES)
+        self.variable_input = nn.Linear(2 * ANCHORS + self.recent.num_features + 2, self.variable_width)
+        self.variable_mixer = nn.Sequential(
+            nn.LayerNorm(self.variable_width),
+            nn.Linear(self.variable_width, 2 * self.variable_width),
+            nn.GELU(),
+            nn.Dropout(dropout),
+            nn.Linear(2 * self.variable_width, self.variable_width),
+        )
         self.skip = SeasonalSkip(self.variable_width, ANCHORS)
         self.head = OutputHead(self.variable_width, output)
 
@@ -200,24 +205,13 @@ class ContinuousNetwork(ForecastNetwork):
         shown = mask.amax(1)
         known = torch.stack([torch.ones_like(shown), shown, seen.float(), *[shown] * len(MEMORIES)], dim=-1)
         loc, scale = place.loc[:, 0, :, None], place.scale[:, 0, :, None]
-        recent, weight = self._recent_means(((batch.values - place.loc) / place.scale).float(), mask, step * there)
-        normalised = torch.cat([((anchors - loc) / scale).float(), recent], dim=-1).where(known > 0, 0.0)
+        normalised = ((anchors - loc) / scale).float().where(known[..., : anchors.shape[-1]] > 0, 0.0)
+        values = ((batch.values - place.loc) / place.scale).float()
+        means, recent = self.recent(values, normalised[..., LAST], mask, step * there)
+        normalised = torch.cat([normalised, means], dim=-1)
         last_age = self._in_units(batch.last_age) * self.dt_as_feature
         h_last = h[:, -1] + self._static(batch, place)
-        return Encoded(h_last, states, normalised, known, weight, last_age, place)
-
-    def _recent_means(self, values: Tensor, mask: Tensor, dt: Tensor) -> tuple[Tensor, Tensor]:
-        """Means ``[B, D, M]`` whose weights decay with the time since, and the sums of their weights."""
-        B, D = len(values), self.spec.target_dim
-        window, at, variable = mask.nonzero(as_tuple=True)
-        series = window * D + variable
-        since = (dt.flip(1).cumsum(1).flip(1) - dt)[window, at]  # from each value to the last observation
-        latest = since.new_full((B * D,), torch.inf).scatter_reduce(0, series, since, "amin")
-        memory = self.log_memory.exp()[variable]
-        weights = torch.exp((latest[series] - since).unsqueeze(-1) / memory)  # 1 at the last value of the variable
-        sums = torch.stack([weights * values[window, at, variable].unsqueeze(-1), weights])
-        sums = sums.new_zeros(2, B * D, len(MEMORIES)).index_add(1, series, sums).unflatten(1, (B, D))
-        return sums[0] / sums[1].clamp(min=1.0), sums[1]
+        return Encoded(h_last, states, normalised, known, recent, last_age, place)
 
     def place(self, batch: IrregularBatch) -> Place:
         """Location and scale of each variable in each window.
@@ -278,9 +272,7 @@ class ContinuousNetwork(ForecastNetwork):
         h, offset = self._decode(encoded, features, elapsed, _positions(elapsed.new_ones(B, Q, D, dtype=torch.bool)))
         return h.view(D, B, Q, -1).permute(1, 2, 0, 3), offset.view(D, B, Q).permute(1, 2, 0)
 
-    def _decode(
-        self, encoded: Encoded, features: Tensor, elapsed: Tensor, asked: Positions
-    ) -> tuple[Tensor, Tensor]:
+    def _decode(self, encoded: Encoded, features: Tensor, elapsed: Tensor, asked: Positions) -> tuple[Tensor, Tensor]:
         """Features ``[N, w]`` of the values asked for, and what their outputs correct, ``[N]``."""
         elapsed = self._in_units(elapsed)
         states = self.encoder.advance(encoded.states, elapsed if self.use_dt else torch.ones_like(elapsed))
@@ -288,15 +280,16 @@ class ContinuousNetwork(ForecastNetwork):
         for readout, state in zip(self.readouts, states, strict=True):
             h = h + readout(state.flatten(2))
         h = h + self.mixer(h)
-        anchors, mask, weight, last_age = (
+        anchors, mask, recent, last_age = (
             x.flatten(0, 1).index_select(0, asked.series)
-            for x in (encoded.anchors, encoded.anchor_mask, encoded.weight, encoded.last_age)
+            for x in (encoded.anchors, encoded.anchor_mask, encoded.recent, encoded.last_age)
         )
         at = asked.window * elapsed.shape[1] + asked.query
         age = torch.log1p(last_age + elapsed.flatten()[at]).nan_to_num(0.0)
         since = torch.stack([age, torch.exp(-age)], dim=-1)
-        known = self.variable_input(torch.cat([_limited(anchors), mask, torch.log1p(weight), since], dim=-1))
+        known = self.variable_input(torch.cat([_limited(anchors), mask, recent, since], dim=-1))
         each = nn.functional.gelu(self._each_variable(h.flatten(0, 1).index_select(0, at), asked.counts) + known)
+        each = each + self.variable_mixer(each)
         return each, self.skip(each, anchors, mask)
 
     def _each_variable(self, h: Tensor, counts: list[int]) -> Tensor:

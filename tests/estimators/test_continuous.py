@@ -333,13 +333,14 @@ def test_loss_is_that_of_the_forecast_at_the_observed_values(several, output):
     torch.testing.assert_close(found, ((losses * mask).sum() / mask.sum()).to(found.dtype))
 
 
-def test_recent_means_are_their_definition(predictor, several):
+def test_recent_means_and_spreads_are_their_definition(predictor, several):
     network = predictor.network
     one = asking(several[0])
     store = IrregularStore(read_irregular([one], network.spec, forecast=True), network.spec)
     with torch.no_grad():
-        anchors = network.encode(store.gather_queries(torch.tensor([0]))).anchors[0]  # [D, A]
-    memory = network.log_memory.exp().detach().numpy() * float(network.time_unit)
+        encoded = network.encode(store.gather_queries(torch.tensor([0])))
+    anchors, recent = encoded.anchors[0], encoded.recent[0]  # [D, A], [D, 2 M]
+    memory = network.recent.log_memory.exp().detach().numpy() * float(network.time_unit)
     kept = (~np.isnan(one["target"])).any(0)
     time, target = one["time"][kept][-20:], one["target"][:, kept][:, -20:]
     loc = np.nanmean(target, axis=1)
@@ -349,8 +350,11 @@ def test_recent_means_are_their_definition(predictor, several):
     for d, (row, memories) in enumerate(zip(target, memory, strict=True)):
         seen = ~np.isnan(row)
         weights = np.exp(-(time[-1] - time[seen]) / memories[:, None])
-        expected = ((weights @ row[seen]) / weights.sum(1) - loc[d]) / np.sqrt(scale[d])
-        np.testing.assert_allclose(anchors[d, -len(memories) :], expected, atol=1e-5)
+        values = (row[seen] - loc[d]) / np.sqrt(scale[d])
+        means = (weights @ values) / weights.sum(1)
+        spreads = np.sqrt((weights * (values - means[:, None]) ** 2).sum(1) / weights.sum(1))
+        np.testing.assert_allclose(anchors[d, -len(memories) :], means, atol=1e-5)
+        np.testing.assert_allclose(recent[d, : len(memories)], spreads, atol=1e-4)
 
 
 def test_windows_of_a_store_are_what_the_network_sees(several):
