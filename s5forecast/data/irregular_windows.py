@@ -61,6 +61,8 @@ class IrregularStore:
         self._first = self.begin.repeat_interleave(self.length)  # of its series, for each row
         self._seen = self._last_seen()
         self._reach = self._rows_within_reach()
+        self._last_cut = torch.tensor([_last_cut(one.time, spec) for one in series])
+        self._fixed = torch.tensor([one.cut or 0 for one in series])  # 0 where cuts are free
 
     def __len__(self) -> int:
         return len(self.series)
@@ -70,23 +72,21 @@ class IrregularStore:
         gaps = self.gap[~self.gap.isnan()]
         return float(gaps.median()) if len(gaps) else 1.0
 
-    def cuts(self, position: int) -> Tensor:
-        """Cuts at which a series has something to forecast within the horizon, after half of it or a full context."""
-        length = int(self.length[position])
-        fixed = self.series[position].cut
-        if fixed is not None:
-            return torch.tensor([fixed])
-        lowest = max(1, min(int(self._last_cut(position)) // 2, self.spec.context_length))
-        cuts = torch.arange(lowest, length)
-        return cuts[self._ahead(torch.full_like(cuts, position), cuts) > 0]
+    def cuts(self) -> tuple[Tensor, Tensor]:
+        """Series and cuts at which there is something to forecast, after half of the history or a full context."""
+        series = torch.arange(len(self)).repeat_interleave(self.length)
+        cut = torch.arange(1, len(self.time) + 1) - self.begin[series]
+        lowest = (self._last_cut // 2).clamp(1, self.spec.context_length)
+        fixed = self._fixed[series]
+        chosen = torch.where(fixed > 0, cut == fixed, cut >= lowest[series]) & (self._reach > 0)
+        return series[chosen], cut[chosen]
 
-    def last_cut(self, position: int) -> Tensor:
-        """The cut before the last horizon of a series, empty where it leaves nothing to forecast from or to."""
-        fixed = self.series[position].cut
-        cut = torch.tensor([self._last_cut(position) if fixed is None else fixed])
-        possible = (cut > 0) & (cut < self.length[position])
-        cut = cut[possible]
-        return cut[self._ahead(torch.full_like(cut, position), cut) > 0]
+    def last_cuts(self) -> tuple[Tensor, Tensor]:
+        """Series and the cut before the last horizon, of those where it leaves something to forecast from and to."""
+        cut = torch.where(self._fixed > 0, self._fixed, self._last_cut)
+        series = torch.nonzero(cut > 0).squeeze(-1)
+        series = series[self._ahead(series, cut[series]) > 0]
+        return series, cut[series]
 
     def gather(self, index: Tensor, cut: Tensor, shares: Tensor | None = None) -> IrregularBatch:
         """Windows of series ``index [B]`` cut after ``cut [B]`` rows, asked for the observations that follow.
@@ -192,16 +192,6 @@ class IrregularStore:
     def _ahead(self, index: Tensor, cut: Tensor) -> Tensor:
         return self._reach[self.begin[index] + cut - 1]
 
-    def _last_cut(self, position: int) -> int:
-        """Rows that leave a full horizon after them, or as much of it as there is."""
-        time = self.series[position].time
-        cut = len(time) - 1
-        if self.spec.horizon is not None:
-            cut = int(np.searchsorted(time, time[-1] - self.spec.horizon, side="right"))
-        if self.spec.prediction_length is not None:
-            cut = max(cut if self.spec.horizon is not None else 0, len(time) - self.spec.prediction_length)
-        return min(max(cut, 1), len(time) - 1)
-
     def _known_ahead(self, covariates: Tensor) -> Tensor:
         covariates[..., self.spec.num_feat_dynamic_real :] = torch.nan
         return covariates
@@ -216,15 +206,13 @@ class IrregularWindows:
 
     def __init__(self, store: IrregularStore, *, batch_size: int, num_batches: int, generator: torch.Generator) -> None:
         self.store, self.batch_size, self.num_batches, self.generator = store, batch_size, num_batches, generator
-        cuts = [store.cuts(position) for position in range(len(store))]
-        self.usable = torch.tensor([position for position, found in enumerate(cuts) if len(found)], dtype=torch.long)
-        if not len(self.usable):
+        series, self._cuts = store.cuts()
+        if not len(series):
             raise ValueError(
                 "no series has an observation within the horizon after another, to learn from; give a longer horizon "
                 "or history"
             )
-        self._cuts = torch.cat(cuts)
-        self._count = torch.tensor([len(found) for found in cuts])
+        self.usable, self._count = series.unique_consecutive(return_counts=True)
         self._begin = torch.cumsum(self._count, 0) - self._count
 
     def __len__(self) -> int:
@@ -236,11 +224,11 @@ class IrregularWindows:
 
     def draw(self, count: int) -> IrregularBatch:
         """Windows of the series."""
-        index = self.usable[torch.randint(len(self.usable), (count,), generator=self.generator)]
+        drawn = torch.randint(len(self.usable), (count,), generator=self.generator)
         share = torch.rand(count, generator=self.generator, dtype=torch.float64)
-        cut = self._cuts[self._begin[index] + (share * self._count[index]).long()]
+        cut = self._cuts[self._begin[drawn] + (share * self._count[drawn]).long()]
         shares = torch.rand(count, self.store.spec.max_queries, generator=self.generator)
-        return self.store.gather(index, cut, shares)
+        return self.store.gather(self.usable[drawn], cut, shares)
 
 
 class LastIrregularWindows:
@@ -250,9 +238,7 @@ class LastIrregularWindows:
         self.store, self.batch_size, self.known = store, batch_size, known
         self.index, self.cut = torch.arange(len(store)), store.length
         if known:
-            cuts = [store.last_cut(position) for position in range(len(store))]
-            self.index = torch.tensor([i for i, cut in enumerate(cuts) if len(cut)], dtype=torch.long)
-            self.cut = torch.cat(cuts)
+            self.index, self.cut = store.last_cuts()
 
     def __len__(self) -> int:
         return -(-len(self.index) // self.batch_size)
@@ -260,6 +246,16 @@ class LastIrregularWindows:
     def __iter__(self) -> Iterator[IrregularBatch]:
         for index, cut in zip(self.index.split(self.batch_size), self.cut.split(self.batch_size), strict=True):
             yield self.store.gather(index, cut) if self.known else self.store.gather_queries(index)
+
+
+def _last_cut(time: np.ndarray, spec: IrregularSpec) -> int:
+    """Rows that leave a full horizon after them, or as much of it as there is; at least one, but not all."""
+    cut = len(time) - 1
+    if spec.horizon is not None:
+        cut = int(np.searchsorted(time, time[-1] - spec.horizon, side="right"))
+    if spec.prediction_length is not None:
+        cut = max(cut if spec.horizon is not None else 0, len(time) - spec.prediction_length)
+    return min(max(cut, 1), len(time) - 1)
 
 
 def _joined(arrays: Sequence[np.ndarray]) -> Tensor:

@@ -15,7 +15,7 @@ from s5forecast.distributions import check_loss, is_real
 from s5forecast.estimators.network import ForecastNetwork, check_support
 from s5forecast.estimators.outputs import Prediction
 from s5forecast.levels import DECILES
-from s5forecast.nn import CategoryEmbedding, Encoder, OutputHead, SeasonalSkip, Standardization
+from s5forecast.nn import CategoryEmbedding, Encoder, OutputHead, Recent, RecentMean, SeasonalSkip, Standardization
 from s5forecast.nn.block import SharedDropout
 
 FITTING_WINDOWS = 512
@@ -23,8 +23,11 @@ FITTING_WINDOWS = 512
 QUERIES = 4096
 LIMIT = 10.0
 SCALINGS = ("standard", "last", "global")
-# Location, mean of the window, last value: what a forecast is a correction of.
-ANCHORS = 3
+# Means of the recent past, by the time in which the weight of a value falls to 1 / e; they are learnt from there.
+MEMORIES = (2.0, 8.0, 32.0)
+# Location, mean of the window, last value, recent means: what a forecast is a correction of.
+ANCHORS = 3 + len(MEMORIES)
+LAST = 2
 
 
 class Place(NamedTuple):
@@ -35,15 +38,38 @@ class Place(NamedTuple):
     level: Tensor  # mean absolute value
 
 
+class Observed(NamedTuple):
+    """The state of B series at their last observations, which the next ones move on."""
+
+    h: Tensor  # [B, width] features there
+    layers: tuple[Tensor, ...]  # states of the layers
+    recent: Recent  # of the normalised values
+
+
 class Encoded(NamedTuple):
     """What is known of B windows at their last observations."""
 
     h: Tensor  # [B, width]
     states: tuple[Tensor, ...]  # of the layers
-    anchors: Tensor  # [B, D, 3] normalised, 0 where not known
-    anchor_mask: Tensor  # [B, D, 3]
+    anchors: Tensor  # [B, D, A] normalised, 0 where not known
+    anchor_mask: Tensor  # [B, D, A]
+    recent: Tensor  # [B, D, 2 M] spread about the recent means, and how many observations they rest on
     last_age: Tensor  # [B, D] in time units; NaN where a variable was never seen
     place: Place
+
+
+class Positions(NamedTuple):
+    """Where N values are among those asked for, ``[B, Q, D]``, in the order of the variables."""
+
+    window: Tensor  # [N]
+    query: Tensor  # [N]
+    variable: Tensor  # [N]
+    counts: list[int]  # of each variable
+
+    @property
+    def series(self) -> Tensor:
+        """``[N]``, among the D variables of all B windows."""
+        return self.window * len(self.counts) + self.variable
 
 
 class ContinuousNetwork(ForecastNetwork):
@@ -52,8 +78,9 @@ class ContinuousNetwork(ForecastNetwork):
     .. math:: x(t_n + \tau) = \exp(\Lambda \Delta \tau)\, x(t_n)
 
     The states of all layers at each time, the encoder's last output and what is known of the time give the features
-    of each variable, whose output corrects a convex combination of the location of the window, its mean and the
-    variable's last value. Each time asked for is decoded on its own.
+    of each variable, whose output corrects a convex combination of the location of the window, its mean, the
+    variable's last value and its :class:`~s5forecast.nn.RecentMean`. Each time asked for is decoded on its own, and
+    each value at it, so that training computes observed values only.
     """
 
     time_unit: Tensor
@@ -116,7 +143,15 @@ class ContinuousNetwork(ForecastNetwork):
         )
         self.variable_width = width if D == 1 else max(8, width // 2)
         self.variables = nn.Linear(width, D * self.variable_width)
-        self.variable_input = nn.Linear(2 * ANCHORS + 2, self.variable_width)
+        self.recent = RecentMean(D, MEMORIES)
+        self.variable_input = nn.Linear(2 * ANCHORS + self.recent.num_features + 2, self.variable_width)
+        self.variable_mixer = nn.Sequential(
+            nn.LayerNorm(self.variable_width),
+            nn.Linear(self.variable_width, 2 * self.variable_width),
+            nn.GELU(),
+            nn.Dropout(dropout),
+            nn.Linear(2 * self.variable_width, self.variable_width),
+        )
         self.skip = SeasonalSkip(self.variable_width, ANCHORS)
         self.head = OutputHead(self.variable_width, output)
 
@@ -143,9 +178,7 @@ class ContinuousNetwork(ForecastNetwork):
 
     def forward(self, batch: IrregularBatch, num_samples: int | None = None) -> Prediction:
         """The output's arguments ``[B, Q, D, ...]`` and where they are to be put; no samples are drawn."""
-        ahead = slice(batch.context_length, None)
-        times = batch.elapsed, batch.calendar[:, ahead], batch.covariates[:, ahead]
-        return self.decode(self.encode(batch), *times, batch.counts)
+        return self.decode(self.encode(batch), *_times(batch), batch.counts)
 
     def check_streams(self) -> None:
         """All can: they are causal."""
@@ -163,58 +196,67 @@ class ContinuousNetwork(ForecastNetwork):
         """
         features = self._query_features(elapsed, calendar, covariates)
         pieces = [
-            self._decode(encoded, *piece)
+            self._all_variables(encoded, *piece)
             for piece in zip(features.split(QUERIES, 1), elapsed.split(QUERIES, 1), strict=True)
         ]
         h, offset = (torch.cat(part, dim=1) for part in zip(*pieces, strict=True))
-        loc, scale, level = encoded.place
-        if is_real(self.output):
-            return Prediction(self.output, self.head(h), loc, scale, offset, self.counts & counts)
-        share = (loc + scale * offset) / level
-        return Prediction(self.output, self.head(h, share.to(h.dtype)), None, level, None, counts)
+        return self._predict(h, offset, encoded.place, self.counts & counts, counts)
 
     def loss(self, batch: IrregularBatch) -> Tensor:
         """Mean loss over the values observed at the times asked for."""
-        mask = batch.mask[:, batch.context_length :]
-        place = self.place(batch)
-        values = ((batch.target - place.loc) / place.scale).float()
-        target = torch.where(mask > 0, batch.target, self.output.value_in_support)
-        loss = self(batch).loss(values * mask, target, self.training_loss, self.quantile_levels)
-        return (loss * mask).sum() / mask.sum().clamp(min=1)
+        asked = _positions(batch.mask[:, batch.context_length :] > 0)
+        encoded = self.encode(batch)
+        h, offset = self._decode(encoded, self._query_features(*_times(batch)), batch.elapsed, asked)
+        place = Place(*(x[asked.window, 0, asked.variable] for x in encoded.place))
+        target = batch.target[asked.window, asked.query, asked.variable]
+        values = ((target - place.loc) / place.scale).float()
+        counts = torch.zeros_like(target, dtype=torch.bool)
+        prediction = self._predict(h, offset, place, counts, counts)
+        loss = prediction.loss(values, target, self.training_loss, self.quantile_levels)
+        return loss.sum() / max(1, len(values))
 
     def encode(self, batch: IrregularBatch, place: Place | None = None) -> Encoded:
         """States and features at the last observation of each window, which is placed by its own values by default."""
         place = self.place(batch) if place is None else place
-        h, states = self.observe(batch, place)
         mask = batch.mask[:, : batch.context_length]
         centre = masked_mean(batch.values, mask.double())[:, 0].where(mask.amax(1) > 0, torch.nan)
-        return self.summarise(h, states, centre, batch.last, batch.last_age, place)
+        return self.summarise(self.observe(batch, place), centre, batch.last, batch.last_age, place)
 
-    def observe(
-        self, batch: IrregularBatch, place: Place, states: tuple[Tensor, ...] | None = None
-    ) -> tuple[Tensor, tuple[Tensor, ...]]:
-        """Features ``[B, width]`` at the last observation and the states there, from ``states`` before the first."""
+    def before(self, count: int) -> Observed:
+        """The state of series before their first observation."""
+        layers = self.encoder.initial_state(count)
+        h = self.input.weight.new_zeros(count, self.input.out_features)
+        return Observed(h, layers, self.recent.initial_state(count))
+
+    def observe(self, batch: IrregularBatch, place: Place, before: Observed | None = None) -> Observed:
+        """The state at the last observation, from that ``before`` the first."""
         mask = batch.mask[:, : batch.context_length]
         there = mask.amax(-1)
         dt = self._in_units(torch.where(batch.dt.isnan(), self.time_unit, batch.dt))
         step = (dt if self.use_dt else torch.ones_like(dt)) * there
-        u, static = self._inputs(batch, place, mask, dt), self._static(batch, place)
+        before = self.before(len(mask)) if before is None else before
+        values = ((batch.values - place.loc) / place.scale).float() * mask
+        last = ((batch.last - place.loc[:, 0]) / place.scale[:, 0]).nan_to_num(0.0).float()
+        u, static = self._inputs(batch, values, mask, dt), self._static(batch, place)
+        u, recent = u + static[:, None], self.recent(values, last, mask, step, before.recent)
         if batch.context_length == 1 and not self.training:
-            states = self.encoder.initial_state(len(u)) if states is None else states
-            h, states = self.encoder.step(u[:, 0] + static, states, step[:, 0])
-            return h + static, states
-        h, states = self.encoder(u + static[:, None], states, dt=step, mask=there)
-        return h[:, -1] + static, states
+            h, layers = self.encoder.step(u[:, 0], before.layers, step[:, 0])
+        else:
+            h, layers = self.encoder(u, before.layers, dt=step, mask=there)
+            h = h[:, -1]
+        return Observed(h + static, layers, recent)
 
-    def summarise(
-        self, h: Tensor, states: tuple[Tensor, ...], centre: Tensor, last: Tensor, last_age: Tensor, place: Place
-    ) -> Encoded:
+    def summarise(self, observed: Observed, centre: Tensor, last: Tensor, last_age: Tensor, place: Place) -> Encoded:
         """What forecasts are made from: of each variable the mean of the window and the last value, NaN where none."""
         anchors = torch.stack([self.location.expand_as(last), centre, last], dim=-1)
         known = ~anchors.isnan()
         loc, scale = place.loc[:, 0, :, None], place.scale[:, 0, :, None]
         normalised = ((anchors - loc) / scale).nan_to_num(0.0).float()
-        return Encoded(h, states, normalised, known.float(), self._in_units(last_age), place)
+        means, recent = self.recent.describe(observed.recent, normalised[..., LAST])
+        anchors = torch.cat([normalised, means], dim=-1)
+        known = torch.cat([known, observed.recent.weight > 0], dim=-1)
+        last_age = self._in_units(last_age) * self.dt_as_feature
+        return Encoded(observed.h, observed.layers, anchors, known.float(), recent, last_age, place)
 
     def place(self, batch: IrregularBatch) -> Place:
         """Location and scale of each variable in each window.
@@ -236,9 +278,8 @@ class ContinuousNetwork(ForecastNetwork):
     def _in_units(self, time: Tensor) -> Tensor:
         return (time / self.time_unit).float()
 
-    def _inputs(self, batch: IrregularBatch, place: Place, mask: Tensor, dt: Tensor) -> Tensor:
+    def _inputs(self, batch: IrregularBatch, values: Tensor, mask: Tensor, dt: Tensor) -> Tensor:
         L = batch.context_length
-        values = ((batch.values - place.loc) / place.scale).float() * mask
         parts = [values, mask]
         if self.dt_as_feature:
             parts.append(torch.log1p(dt).unsqueeze(-1))
@@ -261,23 +302,57 @@ class ContinuousNetwork(ForecastNetwork):
         times = torch.stack([torch.log1p(elapsed), torch.rsqrt(1 + elapsed)], dim=-1)
         return torch.cat([times, calendar, self.covariates(covariates)], dim=-1)
 
-    def _decode(self, encoded: Encoded, features: Tensor, elapsed: Tensor) -> tuple[Tensor, Tensor]:
-        """Features ``[B, Q, D, w]`` of each variable at each time, and what its output corrects, ``[B, Q, D]``."""
+    def _predict(self, h: Tensor, offset: Tensor, place: Place, counts: Tensor, whole: Tensor) -> Prediction:
+        """From the features of values and what their outputs correct, of any shape."""
+        loc, scale, level = place
+        if is_real(self.output):
+            return Prediction(self.output, self.head(h), loc, scale, offset, counts)
+        share = (loc + scale * offset) / level
+        return Prediction(self.output, self.head(h, share.to(h.dtype)), None, level, None, whole)
+
+    def _all_variables(self, encoded: Encoded, features: Tensor, elapsed: Tensor) -> tuple[Tensor, Tensor]:
+        """:meth:`_decode` for every variable at each time, ``[B, Q, D, w]`` and ``[B, Q, D]``."""
+        B, Q, D = *elapsed.shape, self.spec.target_dim
+        h, offset = self._decode(encoded, features, elapsed, _positions(elapsed.new_ones(B, Q, D, dtype=torch.bool)))
+        return h.view(D, B, Q, -1).permute(1, 2, 0, 3), offset.view(D, B, Q).permute(1, 2, 0)
+
+    def _decode(self, encoded: Encoded, features: Tensor, elapsed: Tensor, asked: Positions) -> tuple[Tensor, Tensor]:
+        """Features ``[N, w]`` of the values asked for, and what their outputs correct, ``[N]``."""
         elapsed = self._in_units(elapsed)
         states = self.encoder.advance(encoded.states, elapsed if self.use_dt else torch.ones_like(elapsed))
         h = encoded.h.unsqueeze(1) + self.query_input(features)
         for readout, state in zip(self.readouts, states, strict=True):
             h = h + readout(state.flatten(2))
         h = h + self.mixer(h)
-        age = torch.log1p(encoded.last_age.unsqueeze(1) + elapsed.unsqueeze(-1)).nan_to_num(0.0)
-        known = torch.cat([_limited(encoded.anchors), encoded.anchor_mask], dim=-1).unsqueeze(1)
-        known = known.expand(-1, elapsed.shape[1], -1, -1)
+        anchors, mask, recent, last_age = (
+            x.flatten(0, 1).index_select(0, asked.series)
+            for x in (encoded.anchors, encoded.anchor_mask, encoded.recent, encoded.last_age)
+        )
+        at = asked.window * elapsed.shape[1] + asked.query
+        age = torch.log1p(last_age + elapsed.flatten()[at]).nan_to_num(0.0)
         since = torch.stack([age, torch.exp(-age)], dim=-1)
-        each = self.variables(h).unflatten(-1, (self.spec.target_dim, self.variable_width))
-        each = nn.functional.gelu(each + self.variable_input(torch.cat([known, since], dim=-1)))
-        anchors, mask = (x.unsqueeze(1).expand(-1, elapsed.shape[1], -1, -1)
-                         for x in (encoded.anchors, encoded.anchor_mask))  # fmt: skip
+        known = self.variable_input(torch.cat([_limited(anchors), mask, recent, since], dim=-1))
+        each = nn.functional.gelu(self._each_variable(h.flatten(0, 1).index_select(0, at), asked.counts) + known)
+        each = each + self.variable_mixer(each)
         return each, self.skip(each, anchors, mask)
+
+    def _each_variable(self, h: Tensor, counts: list[int]) -> Tensor:
+        """A projection for each variable, to rows of ``h [N, width]`` in the order of the variables."""
+        weights = self.variables.weight.unflatten(0, (-1, self.variable_width))
+        biases = self.variables.bias.unflatten(0, (-1, self.variable_width))
+        parts = zip(h.split(counts), weights, biases, strict=True)
+        return torch.cat([nn.functional.linear(*part) for part in parts])
+
+
+def _times(batch: IrregularBatch) -> tuple[Tensor, Tensor, Tensor]:
+    """The times asked for: how long after the last observation, calendar and covariates."""
+    ahead = slice(batch.context_length, None)
+    return batch.elapsed, batch.calendar[:, ahead], batch.covariates[:, ahead]
+
+
+def _positions(asked: Tensor) -> Positions:
+    variable, window, query = asked.permute(2, 0, 1).nonzero(as_tuple=True)
+    return Positions(window, query, variable, asked.sum((0, 1)).tolist())
 
 
 def _typical_spread(batch: IrregularBatch, spread: Tensor) -> Tensor:

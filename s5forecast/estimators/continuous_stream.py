@@ -25,11 +25,12 @@ from s5forecast.data.irregular import (
 from s5forecast.data.irregular_history import IrregularHistory, IrregularRows, Slots, since
 from s5forecast.data.irregular_windows import IrregularBatch, IrregularStore
 from s5forecast.data.series import read_static
-from s5forecast.estimators.continuous_network import ContinuousNetwork, Place
+from s5forecast.estimators.continuous_network import ContinuousNetwork, Observed, Place
 from s5forecast.estimators.continuous_predictor import Asked, ContinuousForecast, ContinuousPredictor
 from s5forecast.estimators.outputs import Prediction
 from s5forecast.estimators.states import SeriesStates
 from s5forecast.estimators.streaming import STEPS, ForecastStream
+from s5forecast.nn import Recent
 
 
 class ContinuousState(NamedTuple):
@@ -39,21 +40,30 @@ class ContinuousState(NamedTuple):
     place: Place  # of the windows that the stream began with, [S, 1, D]
     h: Tensor  # [S, width]
     layers: Tensor  # [S, layers, ...]
+    recent: Recent  # of the values since the window began
 
     def tensors(self) -> dict[str, Tensor]:
-        return {**self.history._asdict(), **self.place._asdict(), "h": self.h, "layers": self.layers}
+        recent = {f"recent_{name}": tensor for name, tensor in self.recent._asdict().items()}
+        return {**self.history._asdict(), **self.place._asdict(), "h": self.h, "layers": self.layers, **recent}
 
     def to(self, device: torch.device) -> ContinuousState:
         return self.of({name: tensor.to(device) for name, tensor in self.tensors().items()})
 
-    def layer_states(self) -> tuple[Tensor, ...]:
-        """The state of each layer, ``[S, ...]``."""
-        return tuple(state.contiguous() for state in self.layers.unbind(1))
+    def observed(self) -> Observed:
+        """What the network moves on."""
+        return Observed(self.h, tuple(state.contiguous() for state in self.layers.unbind(1)), self.recent)
+
+    @classmethod
+    def after(cls, history: IrregularHistory, place: Place, observed: Observed) -> ContinuousState:
+        """With what the network has moved on."""
+        return cls(history, place, observed.h, torch.stack(observed.layers, dim=1), observed.recent)
 
     @classmethod
     def of(cls, tensors: dict[str, Tensor]) -> ContinuousState:
         history = IrregularHistory(*(tensors[name] for name in IrregularHistory._fields))
-        return cls(history, Place(*(tensors[name] for name in Place._fields)), tensors["h"], tensors["layers"])
+        place = Place(*(tensors[name] for name in Place._fields))
+        recent = Recent(*(tensors[f"recent_{name}"] for name in Recent._fields))
+        return cls(history, place, tensors["h"], tensors["layers"], recent)
 
 
 class ContinuousStream(ForecastStream):
@@ -185,7 +195,7 @@ class ContinuousStream(ForecastStream):
         history, device = state.history, self.predictor.device
         mean, last, last_age = (x.to(device) for x in (history.mean(), history.value, history.last_age()))
         there = state.to(device)
-        encoded = self.network.summarise(there.h, there.layer_states(), mean, last, last_age, there.place)
+        encoded = self.network.summarise(there.observed(), mean, last, last_age, there.place)
         slots = Slots.of(rows.series, len(state.h), right=False)
         elapsed = since(slots.lay(rows.instants.exact), history.time.unsqueeze(1)).where(slots.there(), 0.0)
         calendar = clock_features(self.spec.cycles, slots.lay(rows.instants.clock))
@@ -200,8 +210,8 @@ class ContinuousStream(ForecastStream):
         device = self.predictor.device
         there = state.to(device)
         window = IrregularBatch(*(x.to(device) for x in batch))
-        h, layers = self.network.observe(window, there.place, there.layer_states())
-        return ContinuousState(history, state.place, h, torch.stack(layers, dim=1))
+        observed = self.network.observe(window, there.place, there.observed())
+        return ContinuousState.after(history, state.place, observed)
 
     def _unseen(
         self, items: Sequence[Any], rows: IrregularRows, describe: Callable[[Any], dict[str, Any]]
@@ -216,9 +226,7 @@ class ContinuousStream(ForecastStream):
         statics = torch.from_numpy(np.stack(real)), torch.from_numpy(np.stack(cat))
         history = IrregularHistory.empty(spec.target_dim, *statics, rows.instants)
         place = (x.cpu().expand(len(items), 1, -1) for x in (network.location, network.spread, network.level))
-        layers = torch.stack([x.cpu() for x in network.encoder.initial_state(len(items))], dim=1)
-        h = layers.new_zeros(len(items), network.input.out_features)
-        return ContinuousState(history, Place(*place), h, layers)
+        return ContinuousState.after(history, Place(*place), network.before(len(items))).to(torch.device("cpu"))
 
     def _check_after(self, rows: IrregularRows, states: SeriesStates, index: Tensor) -> None:
         """Raise ValueError for a time that is not after the last observation of its series, or of another kind."""
@@ -227,7 +235,7 @@ class ContinuousStream(ForecastStream):
         check_kind(rows.instants, last.dtype == np.int64, rows.column, names[0])
         for position in np.flatnonzero(aware != rows.instants.aware)[:1]:
             check_zone(rows.instants, bool(aware[position]), rows.column, names[position])
-        begun = (number > 0).any(axis=1)
+        begun = np.asarray((number > 0).any(axis=1))
         early = begun[rows.series] & (rows.instants.exact <= last[rows.series])
         if early.any():
             row = int(early.argmax())
@@ -255,13 +263,8 @@ def _initial(predictor: ContinuousPredictor, store: IrregularStore) -> Continuou
     batch = store.gather(torch.arange(len(store)), store.length)
     window = IrregularBatch(*(x.to(device) for x in batch))
     place = network.place(window)
-    h, layers = network.observe(window, place)
-    return ContinuousState(
-        IrregularHistory.of(store, batch),
-        Place(*(x.expand(len(store), 1, -1).cpu() for x in place)),
-        h.cpu(),
-        torch.stack(layers, dim=1).cpu(),
-    )
+    history, spread = IrregularHistory.of(store, batch), Place(*(x.expand(len(store), 1, -1) for x in place))
+    return ContinuousState.after(history, spread, network.observe(window, place)).to(torch.device("cpu"))
 
 
 def _observed(entries: Sequence[dict[str, Any]], spec: IrregularSpec) -> IrregularRows:

@@ -8,6 +8,7 @@ from s5forecast.nn.heads import OutputHead, SeasonalSkip
 from s5forecast.nn.joint_head import JointHead
 from s5forecast.nn.linear_path import LinearPath
 from s5forecast.nn.patching import Patching
+from s5forecast.nn.recent_mean import Recent, RecentMean
 from s5forecast.nn.standardization import Standardization
 
 __all__ = [
@@ -20,6 +21,8 @@ __all__ = [
     "LinearPath",
     "OutputHead",
     "Patching",
+    "Recent",
+    "RecentMean",
     "SeasonalSkip",
     "Standardization",
 ]

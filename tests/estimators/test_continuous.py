@@ -318,6 +318,45 @@ def test_storms_are_forecast_better_than_by_their_last_position():
     assert (error < 0.85 * naive).all(), (error, naive)
 
 
+@pytest.mark.parametrize("output", ["quantile", "negative_binomial"])
+def test_loss_is_that_of_the_forecast_at_the_observed_values(several, output):
+    counts = [one | {"target": np.round(9 + 5 * one["target"])} for one in several]
+    estimator = S5ContinuousEstimator(**SMALL, target_dim=3, distr_output=output)
+    network = estimator.train(counts).network.eval()
+    store = IrregularStore(read_irregular(counts, estimator.spec, forecast=False), estimator.spec)
+    batch = store.gather(torch.arange(3), torch.tensor([10, 15, 20]))
+    with torch.no_grad():
+        found, forecast, place = network.loss(batch), network(batch), network.place(batch)
+    mask = batch.mask[:, batch.context_length :]
+    values = ((batch.target - place.loc) / place.scale).float()
+    losses = forecast.loss(values, torch.where(mask > 0, batch.target, 1.0))
+    torch.testing.assert_close(found, ((losses * mask).sum() / mask.sum()).to(found.dtype))
+
+
+def test_recent_means_and_spreads_are_their_definition(predictor, several):
+    network = predictor.network
+    one = asking(several[0])
+    store = IrregularStore(read_irregular([one], network.spec, forecast=True), network.spec)
+    with torch.no_grad():
+        encoded = network.encode(store.gather_queries(torch.tensor([0])))
+    anchors, recent = encoded.anchors[0], encoded.recent[0]  # [D, A], [D, 2 M]
+    memory = network.recent.log_memory.exp().detach().numpy() * float(network.time_unit)
+    kept = (~np.isnan(one["target"])).any(0)
+    time, target = one["time"][kept][-20:], one["target"][:, kept][:, -20:]
+    loc = np.nanmean(target, axis=1)
+    scale = (np.nansum((target - loc[:, None]) ** 2, axis=1) + network.window_spread.numpy() ** 2) / (
+        (~np.isnan(target)).sum(1) + 1
+    )
+    for d, (row, memories) in enumerate(zip(target, memory, strict=True)):
+        seen = ~np.isnan(row)
+        weights = np.exp(-(time[-1] - time[seen]) / memories[:, None])
+        values = (row[seen] - loc[d]) / np.sqrt(scale[d])
+        means = (weights @ values) / weights.sum(1)
+        spreads = np.sqrt((weights * (values - means[:, None]) ** 2).sum(1) / weights.sum(1))
+        np.testing.assert_allclose(anchors[d, -len(memories) :], means, atol=1e-5)
+        np.testing.assert_allclose(recent[d, : len(memories)], spreads, atol=1e-4)
+
+
 def test_windows_of_a_store_are_what_the_network_sees(several):
     """The encoding of a cut history is that of the history alone."""
     estimator = S5ContinuousEstimator(**SMALL, target_dim=3)

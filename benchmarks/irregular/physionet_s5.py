@@ -1,0 +1,178 @@
+"""What does S5 with a step for each gap reach on PhysioNet 2012, under the protocols of the published numbers?
+
+    python physionet_s5.py --data FOLDER --protocol 36h --folds 0 1 2 3 4
+    python physionet_s5.py --data FOLDER --protocol 24h --seeds 0 1 2 3 4
+    python physionet_s5.py --data FOLDER --protocol 36h --no-dt
+
+FOLDER holds physionet2012_a.csv.gz, _b and _c; the protocols are in physionet.py. Each patient of the training set is
+there twice: cut where the protocol does, and at a random observation of what the protocol shows of the patient. The
+validation set decides when to stop; the test set is looked at once. ``--no-dt`` moves the states by one step for each
+observation instead of by the time gone by, and shows the network no gaps.
+
+The forecast is of quantiles at ``LEVELS``. The MSE is of the mean, which is the integral of the quantile function; the
+CRPS is twice the mean quantile loss over the levels ``DENSE``, between and beyond which the quantiles are interpolated.
+A patient without history is forecast by the distribution of all values asked for in training.
+
+One row per protocol, fold, seed and ablation in results/physionet_s5.csv. Rows that are there are not computed again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+from collections.abc import Iterable
+from importlib.metadata import version
+from itertools import product
+from pathlib import Path
+from time import process_time
+from typing import Any
+
+import numpy as np
+import torch
+from physionet import Task, Tasks, load_physionet, next_day, next_three_steps
+from physionet_baselines import scores
+
+from s5forecast import S5ContinuousEstimator
+
+PROTOCOLS = ("36h", "24h")
+LEVELS = [0.01, *(round(0.05 * i, 2) for i in range(1, 20)), 0.99]
+DENSE = (np.arange(100) + 0.5) / 100
+# Chosen by the loss on the validation set of fold 0.
+SETTINGS: dict[str, dict[str, Any]] = {
+    "36h": {"prediction_length": 3, "context_length": 40, "max_epochs": 20},
+    "24h": {"prediction_horizon": 24.0, "context_length": 128, "max_epochs": 20},
+}
+COMMON: dict[str, Any] = {
+    "time_unit": 1.0,
+    "scaling": "global",
+    "distr_output": "quantile",
+    "quantile_levels": LEVELS,
+    "batch_size": 64,
+    "patience": 5,
+}
+COLUMNS = (
+    "protocol", "fold", "seed", "ablation", "mse", "crps", "mae", "validation_mse", "validation_crps", "patients",
+    "values", "seconds", "parameters", "version",
+)  # fmt: skip
+RESULTS = Path(__file__).parent / "results" / "physionet_s5.csv"
+
+
+def train(tasks: Tasks, protocol: str, seed: int, *, use_dt: bool = True, **further: Any) -> Any:
+    """The predictor of a protocol."""
+    training = [task for task in tasks["train"] if is_usable(task)]
+    entries = [known(task) for task in training] + [known(task, cut=True) for task in training]
+    options = {**COMMON, **SETTINGS[protocol], "use_dt": use_dt, "dt_as_feature": use_dt, **further}
+    estimator = S5ContinuousEstimator(
+        target_dim=training[0].values.shape[1],
+        num_batches_per_epoch=len(training) // options["batch_size"],
+        seed=seed,
+        **options,
+    )
+    return estimator.train(entries, [known(task, cut=True) for task in tasks["validation"] if is_usable(task)])
+
+
+def is_usable(task: Task) -> bool:
+    """Whether something is observed and something asked for."""
+    return bool((~np.isnan(task.values)).any() and (~np.isnan(task.query_values)).any())
+
+
+def known(task: Task, *, cut: bool = False) -> dict[str, Any]:
+    """An entry to learn from, cut where the protocol does or anywhere."""
+    entry = {
+        "item_id": task.item_id,
+        "time": np.concatenate([task.time, task.query_time]),
+        "target": np.concatenate([task.values, task.query_values]).T,
+    }
+    return {**entry, "cut_time": task.time[-1]} if cut else entry
+
+
+def judge(predictor: Any, tasks: Iterable[Task], trained: Iterable[Task], *, by_variable: bool) -> dict[str, float]:
+    """MSE, MAE and CRPS of the forecasts of patients."""
+    tasks = [task for task in tasks if len(task.query_time)]
+    values = np.concatenate([task.query_values for task in tasks])
+    observed = np.repeat([bool((~np.isnan(task.values)).any()) for task in tasks], [len(t.query_time) for t in tasks])
+    entries = [
+        {"item_id": task.item_id, "time": task.time, "target": task.values.T, "query_time": task.query_time}
+        for task in tasks
+        if (~np.isnan(task.values)).any()
+    ]
+    means, quantiles = predictor.predict_quantiles(entries, list(DENSE))
+    asked = np.concatenate([task.query_values for task in trained])
+    mean = np.tile(np.nan_to_num(np.nanmean(asked, axis=0)), (len(values), 1))
+    mean[observed] = means
+    crps = quantile_score(np.nan_to_num(np.nanquantile(asked, DENSE, axis=0)).T, values)
+    crps[observed] = quantile_score(quantiles, values[observed])
+    counts = {"patients": len(tasks), "values": int((~np.isnan(values)).sum())}
+    return {**scores(mean, values, crps, by_variable=by_variable), **counts}
+
+
+def quantile_score(quantiles: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """``2 / K sum_k (u_k - 1[y < q_k]) (y - q_k)``, ``[R, D, K]`` or ``[D, K]`` and ``[R, D]`` to ``[R, D]``."""
+    error = values[..., None] - quantiles
+    return 2 * np.maximum(DENSE * error, (DENSE - 1) * error).mean(-1)
+
+
+def compute(tasks: Tasks, protocol: str, fold: int, seed: int, *, use_dt: bool) -> dict[str, Any]:
+    start = process_time()
+    predictor = train(tasks, protocol, seed, use_dt=use_dt)
+    seconds = process_time() - start
+    judged = {
+        part: judge(predictor, tasks[part], tasks["train"], by_variable=protocol == "24h")
+        for part in ("validation", "test")
+    }
+    return {
+        "protocol": protocol,
+        "fold": fold,
+        "seed": seed,
+        "ablation": "dt" if use_dt else "no_dt",
+        **judged["test"],
+        **{f"validation_{name}": judged["validation"][name] for name in ("mse", "crps")},
+        "seconds": round(seconds),
+        "parameters": sum(p.numel() for p in predictor.network.parameters()),
+        "version": version("s5forecast"),
+    }
+
+
+def main(arguments: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--protocol", choices=PROTOCOLS, required=True)
+    parser.add_argument("--folds", type=int, nargs="+", default=[0], help="of 36h; 24h has one split")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0])
+    parser.add_argument("--use-dt", action=argparse.BooleanOptionalAction, default=True)
+    parser.add_argument("--results", type=Path, default=RESULTS)
+    args = parser.parse_args(arguments)
+    if args.protocol == "24h" and args.folds != [0]:
+        parser.error("the protocol 24h has one split: leave --folds out")
+    torch.set_num_threads(1)
+    frame = load_physionet(args.data)
+    for fold, seed in product(args.folds, args.seeds):
+        key = (args.protocol, str(fold), str(seed), "dt" if args.use_dt else "no_dt")
+        if key in computed(args.results):
+            print(*key, "is there")
+            continue
+        tasks = next_three_steps(frame, fold) if args.protocol == "36h" else next_day(frame)
+        row = compute(tasks, args.protocol, fold, seed, use_dt=args.use_dt)
+        append(args.results, row)
+        print(row, flush=True)
+
+
+def computed(path: Path) -> set[tuple[str, ...]]:
+    if not path.exists():
+        return set()
+    with path.open() as file:
+        return {tuple(row[name] for name in COLUMNS[:4]) for row in csv.DictReader(file)}
+
+
+def append(path: Path, row: dict[str, Any]) -> None:
+    path.parent.mkdir(exist_ok=True, parents=True)
+    new = not path.exists()
+    with path.open("a", newline="") as file:
+        writer = csv.DictWriter(file, COLUMNS)
+        if new:
+            writer.writeheader()
+        writer.writerow(row)
+
+
+if __name__ == "__main__":
+    main()
