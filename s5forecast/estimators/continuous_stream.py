@@ -124,7 +124,7 @@ class ContinuousStream(ForecastStream):
         if new:
             states = states.extended(new, self._unseen(new, rows, describe).tensors())
         index = states.positions(rows.items)
-        self._check_after(rows, states.take(index), bool(new))
+        self._check_after(rows, states, index)
         kept = rows.only(~np.isnan(rows.target).all(axis=1))
         moved = []
         for piece in _pieces(kept):
@@ -177,7 +177,7 @@ class ContinuousStream(ForecastStream):
 
     @property
     def network(self) -> ContinuousNetwork:
-        return self.predictor.prediction_net.eval()
+        return self.predictor.prediction_net
 
     def last_times(self) -> np.ndarray:
         """Exact time of the last observation of each series, ``[S]``."""
@@ -185,7 +185,7 @@ class ContinuousStream(ForecastStream):
 
     def _predictions(self, rows: IrregularRows) -> Iterator[tuple[Prediction, IrregularRows]]:
         index = self.states.positions(rows.items)
-        self._check_after(rows, self.states.take(index), False)
+        self._check_after(rows, self.states, index)
         for piece in _pieces(rows):
             state = ContinuousState.of(self.states.take(index[torch.from_numpy(np.unique(piece.series))]))
             yield self._decoded(state, _renumbered(piece)), piece
@@ -228,22 +228,22 @@ class ContinuousStream(ForecastStream):
         place = (x.cpu().expand(len(items), 1, -1) for x in (network.location, network.spread, network.level))
         return ContinuousState.after(history, Place(*place), network.before(len(items))).to(torch.device("cpu"))
 
-    def _check_after(self, rows: IrregularRows, tensors: dict[str, Tensor], new: bool) -> None:
+    def _check_after(self, rows: IrregularRows, states: SeriesStates, index: Tensor) -> None:
         """Raise ValueError for a time that is not after the last observation of its series, or of another kind."""
-        history = ContinuousState.of(tensors).history
-        datetimes = self.states.tensors["time"].dtype == torch.int64
+        last, aware, number = (states.tensors[name][index].numpy() for name in ("time", "aware", "number"))
         names = [f"series {item!r}" for item in rows.items]
-        check_kind(rows.instants, datetimes, rows.column, names[0])
-        for position in np.flatnonzero(history.aware.numpy() != rows.instants.aware)[:1]:
-            check_zone(rows.instants, bool(history.aware[position]), rows.column, names[position])
-        early = history.begun.numpy()[rows.series] & (rows.instants.exact <= history.time.numpy()[rows.series])
+        check_kind(rows.instants, last.dtype == np.int64, rows.column, names[0])
+        for position in np.flatnonzero(aware != rows.instants.aware)[:1]:
+            check_zone(rows.instants, bool(aware[position]), rows.column, names[position])
+        begun = (number > 0).any(axis=1)
+        early = begun[rows.series] & (rows.instants.exact <= last[rows.series])
         if early.any():
             row = int(early.argmax())
             series = rows.series[row]
-            last = shown(history.time[series].item(), rows.instants)
+            until = shown(last[series], rows.instants)
             at = shown(rows.instants.exact[row], rows.instants)
             raise ValueError(
-                f"{names[series]}: {rows.column} {at} is not after the last observation, at {last}; "
+                f"{names[series]}: {rows.column} {at} is not after the last observation, at {until}; "
                 + ("leave out rows that the stream has seen, or begin a new one to correct them"
                    if rows.target.shape[1] else "ask for later times")
             )  # fmt: skip

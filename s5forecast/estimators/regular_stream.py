@@ -154,9 +154,10 @@ class RegularStream(ForecastStream):
             device, history = self.predictor.device, state.history
             batch = Batch(*(x.to(device) for x in history.ahead(time, covariates, self.spec)))
             centre, past = history.centre.to(device), history.past.to(device)
-            network = self.predictor.prediction_net.eval()
             with torch.no_grad():
-                found = network.ahead(batch, centre, state.layer_states(device), past, num_samples)
+                found = self.predictor.prediction_net.ahead(
+                    batch, centre, state.layer_states(device), past, num_samples
+                )
             yield found, [self._asked(entry, last) for entry, last in zip(chunk, history.time.tolist(), strict=True)]
 
     def _horizon(self, entries: list[dict[str, Any]], history: SeriesHistory) -> tuple[Tensor, Tensor]:

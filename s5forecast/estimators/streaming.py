@@ -33,6 +33,7 @@ class ForecastStream(ABC):
 
     def __init__(self, predictor: S5Predictor, states: SeriesStates) -> None:
         self.predictor, self.states = predictor, states
+        predictor.prediction_net.eval()
 
     def __len__(self) -> int:
         return len(self.states)

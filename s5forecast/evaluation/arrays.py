@@ -40,8 +40,8 @@ class ForecastArrays:
         timestamp = _instants(frame["timestamp"])
         item = frame["item_id"] if "item_id" in frame else pd.Series("0", frame.index)
         cutoff = _instants(frame["cutoff"]) if "cutoff" in frame else pd.Series(timestamp.min(), frame.index)
-        target = frame["target"] if "target" in frame else pd.Series(np.nan, frame.index)
-        target = target.to_numpy(dtype=float)
+        given = frame["target"] if "target" in frame else pd.Series(np.nan, frame.index)
+        target = given.to_numpy(dtype=float)
         if item.isna().any():
             raise ValueError(
                 f"the forecast at {frame['timestamp'][item.isna()].iloc[0]} has no item_id: name its series"

@@ -207,8 +207,8 @@ class ConformalCalibrator(TransformerMixin, BaseEstimator):
                 gaps = (shares - inside(moved[happened], happened)) / waited
                 state.observe(groups[happened], item[happened], gaps)
             moved[issued] = arrays.quantiles[issued] + scale[issued] * state.correction(groups[issued], item[issued])
-        after = ((theta.index, state.theta), (delta.index, state.delta))
-        return moved, *(pd.DataFrame(values, index, theta.columns) for index, values in after)
+        together = pd.DataFrame(state.theta, theta.index, theta.columns)
+        return moved, together, pd.DataFrame(state.delta, delta.index, theta.columns)
 
     def _counts(self, arrays: ForecastArrays) -> np.ndarray:
         """Whether each row is of a window of counts, `[M]`."""

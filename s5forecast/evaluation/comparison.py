@@ -121,15 +121,15 @@ class Comparison:
     def _finite(self, metric: str, unit: str) -> pd.DataFrame:
         """The rows of `_table` in which all is finite; a UserWarning counts others in which something was observed."""
         table = self._table(metric, unit)
-        finite = np.isfinite(table).all(axis=1)
+        finite = np.isfinite(table.to_numpy()).all(axis=1)
         if not finite.all():
             forecasts = next(iter(self.backtests.values())).forecasts
             observed = forecasts.groupby(WINDOW if unit == "window" else unit)["target"].count() > 0
-            lost = int((observed.reindex(table.index) & ~finite).sum())
+            lost = int((observed.reindex(table.index).to_numpy() & ~finite).sum())
             if lost:
                 message = f"{lost} of {len(table)} {unit}s have no finite {metric} of every model and are left out"
                 warnings.warn(f"{message}; QL and MAE are finite even where all is 0", UserWarning, stacklevel=4)
-        return table[finite]
+        return table.loc[finite]
 
     def _table(self, metric: str, unit: str) -> pd.DataFrame:
         """A metric of each unit (rows) and model (columns); without rows where it has none."""

@@ -148,8 +148,8 @@ class Backtest:
         names = list(dict.fromkeys(name for one in asked for name in (WINDOW if one == "window" else [one])))
         unknown = [name for name in names if name != "step" and name not in self.forecasts.columns]
         if unknown or not names:
-            keys = [name for name in self.forecasts.columns if name not in sample_columns(self.forecasts)]
-            raise ValueError(f"metrics by {asked}: give 'step', 'window', or columns among {keys}")
+            known = [name for name in self.forecasts.columns if name not in sample_columns(self.forecasts)]
+            raise ValueError(f"metrics by {asked}: give 'step', 'window', or columns among {known}")
         keys = [self.step if name == "step" else self.forecasts[name] for name in names]
         if len(keys) == 1:
             codes, values = pd.factorize(keys[0], sort=keys[0].dtype != object, use_na_sentinel=False)

@@ -8,9 +8,11 @@ import pandas as pd
 import pytest
 import torch
 
-from s5forecast import S5ContinuousEstimator
+from s5forecast import S5AutoregressiveEstimator, S5ContinuousEstimator, S5Estimator
 from s5forecast.data.irregular import read_irregular
 from s5forecast.data.irregular_windows import IrregularStore
+from s5forecast.data.joint import read_store
+from s5forecast.data.series_history import SeriesHistory
 from s5forecast.estimators.continuous_stream import ContinuousStream
 
 SMALL = dict(
@@ -268,3 +270,92 @@ def test_states_go_with_the_model_that_made_them(predictor, data, tmp_path):
     (tmp_path / "stream.json").write_text(json.dumps(described | {"format_version": 99}))
     with pytest.raises(ValueError, match="format 99"):
         ContinuousStream.load(tmp_path, predictor)
+
+
+REGULAR = {key: value for key, value in SMALL.items() if key != "prediction_horizon"} | dict(
+    freq="h", prediction_length=5, context_length=24, lags_seq=[1, 2, 7, 30]
+)
+CAUSAL = {"layer_kwargs": {"bidirectional": False}, "patch_length": 1}
+FIRST, LAST = 40, 60
+
+
+def steps(seed, begin=0, end=LAST):
+    rng = np.random.default_rng(seed)
+    target = np.sin(np.arange(LAST) / 4) + seed + 0.1 * rng.normal(size=LAST)
+    target[rng.random(LAST) < 0.1] = np.nan
+    return {"item_id": seed, "start": pd.Period("2024-01-01", "h") + begin, "target": target[begin:end]}
+
+
+@pytest.mark.parametrize(
+    ("make", "kwargs"),
+    [
+        (S5AutoregressiveEstimator, {}),
+        (S5AutoregressiveEstimator, {"scaling": "last", "num_layers": 1}),
+        (S5Estimator, CAUSAL),
+    ],
+)
+def test_regular_streams_equal_a_context_that_began_where_they_did(make, kwargs):
+    data = [steps(seed) for seed in range(3)]
+    predictor = make(**{**REGULAR, **kwargs}).train(data)
+    stream = predictor.stream([steps(seed, 0, FIRST) for seed in range(3)])
+    items = [{"item_id": seed} for seed in range(3)]
+    expected = predictor.predict_quantiles([steps(seed, 0, FIRST) for seed in range(3)], LEVELS)
+    for found, wanted in zip(stream.predict_quantiles(items, LEVELS), expected, strict=True):
+        assert np.allclose(found, wanted, atol=1e-5)
+    for begin in range(FIRST, LAST):
+        stream.update([steps(1, begin, begin + 1)])
+    for bounds in ([(0, 40, 47), (2, 40, 43)], [(2, 43, 60)], [(0, 47, 60)]):
+        stream.update([steps(*each) for each in bounds])
+    states, L = stream.states.tensors, REGULAR["context_length"] + LAST - FIRST
+    history = SeriesHistory(*(states[name] for name in SeriesHistory._fields))
+    spec = predictor.spec._replace(context_length=L, scaling="none")
+    window = read_store(data, spec, forecast=False).gather(torch.arange(3), torch.full((3,), LAST))
+    loc, scale = states["loc"], states["scale"]
+    window = window._replace(
+        values=(window.mask * (window.values - loc) / scale).float(),
+        lags=(window.lag_mask * (window.lags - loc[..., None]) / scale[..., None]).float(),
+        static_real=states["static_real"],
+    )
+    along_time = ("values", "mask", "lags", "lag_mask", "calendar", "covariates")
+    context = window._replace(**{name: getattr(window, name)[:, :L] for name in along_time})
+    with torch.no_grad():
+        expected = predictor.network.observe(context, states["centre"])
+    torch.testing.assert_close(states["layers"], torch.stack(expected, dim=1), atol=1e-5, rtol=1e-5)
+    time = states["time"][:, None] + torch.arange(1, 6)
+    horizon = history.ahead(time, torch.empty(3, 5, 0), predictor.spec)
+    known = torch.ones(5, 4) if make is S5Estimator else torch.arange(5)[:, None] < torch.tensor(REGULAR["lags_seq"])
+    for name in ("lags", "lag_mask", "calendar"):
+        one, other = getattr(horizon, name), getattr(window, name)[:, L:]
+        shown = known if name != "calendar" else torch.ones(5, 1)
+        torch.testing.assert_close(one * shown, other * shown, atol=1e-5, rtol=1e-5)
+    forecast = next(iter(stream.predict(items)))
+    assert forecast.start_date == data[0]["start"] + LAST and forecast.item_id == "0"
+
+
+def test_steps_that_do_not_fit_change_nothing():
+    predictor = S5AutoregressiveEstimator(**REGULAR).train([steps(seed) for seed in range(3)])
+    stream = predictor.stream([steps(seed, 0, FIRST) for seed in range(3)])
+    before = {name: tensor.clone() for name, tensor in stream.states.tensors.items()}
+    for wrong, message in (
+        (steps(1, 39, 41), r"series 1: start 2024-01-02 15:00 is not after the last observation, at 2024-01-02 15:00"),
+        ({**steps(1, 40, 41), "item_id": 5}, r"series 5 is not in the stream.*give its history to stream\(\)"),
+        (steps(0, 41, 42), "several entries"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            stream.update([steps(0, 40, 41), wrong])
+        assert all(torch.equal(before[name].nan_to_num(), x.nan_to_num()) for name, x in stream.states.tensors.items())
+    # what is left out was missing
+    stream.update([steps(0, 42, 43)])
+    explicit = predictor.stream([steps(seed, 0, FIRST) for seed in range(3)])
+    explicit.update([steps(0, 40, 43) | {"target": [np.nan, np.nan, steps(0)["target"][42]]}])
+    torch.testing.assert_close(stream.states.tensors["layers"], explicit.states.tensors["layers"])
+
+
+def test_estimators_that_look_ahead_refuse():
+    data = [steps(seed) for seed in range(2)]
+    for kwargs, reason in (
+        ({}, "from both sides.*S5AutoregressiveEstimator"),
+        ({**CAUSAL, "patch_length": 4}, "takes 4 steps as one.*patch_length=1"),
+    ):
+        with pytest.raises(ValueError, match=reason):
+            S5Estimator(**REGULAR, **kwargs).train(data).stream(data)

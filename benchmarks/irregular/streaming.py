@@ -1,0 +1,88 @@
+"""What does one more observation cost: moving the states on, or predicting anew from the history?
+
+    python streaming.py
+
+Series of numbers at random times, an untrained network of the default size (what is computed does not depend on the
+parameters). ``stream`` is an update of one row of each series and a forecast at one time of each; ``anew`` is the
+forecast from a history of ``--history`` rows, all of which are the context. Both start from entries in memory, and take
+turns round after round; medians, in seconds of the processor, in results/streaming.csv.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+from pathlib import Path
+from time import process_time
+
+import numpy as np
+import torch
+
+from s5forecast import S5ContinuousEstimator
+
+RESULTS = Path(__file__).parent / "results" / "streaming.csv"
+
+
+def entries(series: int, rows: int) -> list[dict]:
+    rng = np.random.default_rng(0)
+    time = np.cumsum(rng.exponential(1.0, (series, rows)) + 0.01, axis=1)
+    target = np.sin(time / 10) + 0.1 * rng.normal(size=time.shape)
+    return [{"item_id": i, "time": t, "target": x} for i, (t, x) in enumerate(zip(time, target, strict=True))]
+
+
+def until(one: dict, begin: int, end: int) -> dict:
+    return {**one, "time": one["time"][begin:end], "target": one["target"][begin:end]}
+
+
+def asking(one: dict) -> dict:
+    return {**one, "query_time": one["time"][-1:] + 1.0}
+
+
+def measure(series: int, history: int, rounds: int) -> tuple[float, float]:
+    """Seconds of the stream and of predicting anew, for all series."""
+    data = entries(series, history + rounds + 1)
+    estimator = S5ContinuousEstimator(
+        prediction_horizon=10.0, context_length=history + rounds + 1, predict_batch_size=series, device="cpu",
+        num_batches_per_epoch=1, max_epochs=1, batch_size=1, trainer_kwargs={"enable_progress_bar": False},
+    )  # fmt: skip
+    predictor = estimator.train([until(one, 0, 100) for one in data[:4]])
+    stream = predictor.stream([until(one, 0, history) for one in data])
+    times: dict[str, list[float]] = {"stream": [], "anew": []}
+    for end in range(history + 1, history + rounds + 2):
+        began = process_time()
+        stream.update([until(one, end - 1, end) for one in data])
+        found, _ = stream.predict_quantiles([asking(until(one, end - 1, end)) for one in data], [0.5])
+        times["stream"].append(process_time() - began)
+        began = process_time()
+        anew, _ = predictor.predict_quantiles([asking(until(one, 0, end)) for one in data], [0.5])
+        times["anew"].append(process_time() - began)
+        assert found.shape == anew.shape == (series, 1)
+    return float(np.median(times["stream"][1:])), float(np.median(times["anew"][1:]))
+
+
+def main(arguments: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--series", type=int, nargs="+", default=[1, 100, 1000])
+    parser.add_argument("--history", type=int, default=1000)
+    parser.add_argument("--rounds", type=int, default=10)
+    parser.add_argument("--results", type=Path, default=RESULTS)
+    parser.add_argument("--threads", type=int, default=1)
+    args = parser.parse_args(arguments)
+    torch.set_num_threads(args.threads)
+    args.results.parent.mkdir(exist_ok=True, parents=True)
+    with args.results.open("w", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(["series", "history", "stream_seconds", "anew_seconds", "anew / stream", "threads"])
+        for series in args.series:
+            stream, anew = measure(series, args.history, args.rounds)
+            writer.writerow(
+                [series, args.history, f"{stream:.3g}", f"{anew:.3g}", f"{anew / stream:.1f}", args.threads]
+            )
+            print(
+                f"{series} series: {stream * 1e3:.2f} ms, anew {anew * 1e3:.2f} ms, {anew / stream:.1f} times",
+                flush=True,
+            )
+
+
+if __name__ == "__main__":
+    main()
