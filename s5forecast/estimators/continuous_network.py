@@ -237,14 +237,13 @@ class ContinuousNetwork(ForecastNetwork):
         before = self.before(len(mask)) if before is None else before
         values = ((batch.values - place.loc) / place.scale).float() * mask
         last = ((batch.last - place.loc[:, 0]) / place.scale[:, 0]).nan_to_num(0.0).float()
+        recent = self.recent(values, last, mask, step, before.recent)
         u, static = self._inputs(batch, values, mask, dt), self._static(batch, place)
-        u, recent = u + static[:, None], self.recent(values, last, mask, step, before.recent)
         if batch.context_length == 1 and not self.training:
-            h, layers = self.encoder.step(u[:, 0], before.layers, step[:, 0])
-        else:
-            h, layers = self.encoder(u, before.layers, dt=step, mask=there)
-            h = h[:, -1]
-        return Observed(h + static, layers, recent)
+            h, layers = self.encoder.step(u[:, 0] + static, before.layers, step[:, 0])
+            return Observed(h + static, layers, recent)
+        h, layers = self.encoder(u + static[:, None], before.layers, dt=step, mask=there)
+        return Observed(h[:, -1] + static, layers, recent)
 
     def summarise(self, observed: Observed, centre: Tensor, last: Tensor, last_age: Tensor, place: Place) -> Encoded:
         """What forecasts are made from: of each variable the mean of the window and the last value, NaN where none."""

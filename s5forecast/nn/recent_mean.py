@@ -63,14 +63,14 @@ class RecentMean(nn.Module):
         since = (gaps.flip(1).cumsum(1).flip(1) - gaps)[window, at]  # from each value likewise
         latest = age.flatten().scatter_reduce(0, series, since, "amin")
         memory = self.log_memory.exp()
-        weights = torch.exp((latest[series] - since).float().unsqueeze(-1) / memory[variable])
+        weights = torch.exp((latest[series] - since).to(memory).unsqueeze(-1) / memory[variable])
         moved = (values[window, at, variable] - last[window, variable]).unsqueeze(-1)
         sums = torch.stack([weights, weights * moved, weights * moved**2])
         weight, first, second = sums.new_zeros(3, B * D, sums.shape[-1]).index_add(1, series, sums).unflatten(1, (B, D))
         mean = first / weight.clamp(min=1.0)
         squares = (second - mean * first).clamp(min=0.0)
         latest = latest.view(B, D)
-        kept = torch.exp((latest - age).float().unsqueeze(-1) / memory)
+        kept = torch.exp((latest - age).to(memory).unsqueeze(-1) / memory)
         decayed = before._replace(weight=kept * before.weight, squares=kept * before.squares)
         return _joined(decayed, Recent(latest, weight, last.unsqueeze(-1) + mean, squares))
 
