@@ -227,7 +227,7 @@ class ContinuousStream(ForecastStream):
         check_kind(rows.instants, last.dtype == np.int64, rows.column, names[0])
         for position in np.flatnonzero(aware != rows.instants.aware)[:1]:
             check_zone(rows.instants, bool(aware[position]), rows.column, names[position])
-        begun = (number > 0).any(axis=1)
+        begun: np.ndarray = np.any(number > 0, axis=1)
         early = begun[rows.series] & (rows.instants.exact <= last[rows.series])
         if early.any():
             row = int(early.argmax())

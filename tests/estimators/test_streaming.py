@@ -329,7 +329,7 @@ def test_regular_streams_equal_a_context_that_began_where_they_did(make, kwargs)
         shown = known if name != "calendar" else torch.ones(5, 1)
         torch.testing.assert_close(one * shown, other * shown, atol=1e-5, rtol=1e-5)
     forecast = next(iter(stream.predict(items)))
-    assert forecast.start_date == data[0]["start"] + LAST and forecast.item_id == "0"
+    assert forecast.start_date == data[0]["start"] + LAST and str(forecast.item_id) == "0"
 
 
 def test_steps_that_do_not_fit_change_nothing():
