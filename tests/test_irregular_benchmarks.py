@@ -178,3 +178,40 @@ def test_crps_of_an_empirical_distribution_is_its_definition():
     pairs = np.abs(sample[:, None] - sample).mean()
     expected = np.abs(sample - values[:, None]).mean(1) - pairs / 2
     np.testing.assert_allclose(empirical_crps(np.append(sample, np.nan), values), expected, rtol=1e-12)
+
+
+def test_quantile_score_at_many_levels_is_the_crps():
+    from physionet_baselines import empirical_crps
+    from physionet_s5 import quantile_score
+
+    rng = np.random.default_rng(0)
+    sample, values = rng.normal(size=5000), rng.normal(size=(6, 1))
+    levels = (np.arange(100) + 0.5) / 100
+    quantiles = np.tile(np.quantile(sample, levels), (6, 1, 1))
+    np.testing.assert_allclose(
+        quantile_score(quantiles, values, levels)[:, 0], empirical_crps(sample, values[:, 0]), rtol=5e-3
+    )
+
+
+def test_a_grid_of_means_ends_at_the_moment_of_the_forecast():
+    from events import Window, on_grid
+
+    time = pd.DatetimeIndex(["2013-01-01 22:10", "2013-01-01 23:00", "2013-01-01 23:20", "2013-01-01 23:59"])
+    values = np.array([[1.0], [2.0], [4.0], [np.nan]])
+    entry = on_grid(Window("a", pd.Timestamp("2013-01-02"), time, values, time[:0], values[:0]), 0, "30min")
+    assert entry["start"] == pd.Period("2013-01-01 22:00", "30min")
+    np.testing.assert_array_equal(entry["target"], [1, np.nan, 3, np.nan])
+
+
+def test_moments_of_a_forecast_are_after_what_is_learnt():
+    from events import SETS, split
+
+    time = pd.date_range("2013-10-20 00:07", "2013-11-20", freq="5h")
+    frame = pd.DataFrame({"item_id": "a", "timestamp": time, "dep_delay": np.arange(len(time), dtype=float)})
+    past, ahead = split(frame, SETS["nyc_flight_delays"])
+    since = pd.Timestamp(SETS["nyc_flight_delays"].since)
+    assert (past[0].time < since).all() and len(ahead) > 5
+    for window in ahead:
+        assert since <= window.moment and window.time[-1] < window.moment <= window.query_time[0]
+        assert window.query_time[-1] < window.moment + pd.Timedelta("12h")
+        assert len(window.query_values) == len(window.query_time) > 0
