@@ -21,6 +21,9 @@ from s5forecast.evaluation.metrics import METRICS, SERIES, JointScore, is_loss
 from s5forecast.evaluation.result import METRIC_NAMES, TIMES, WINDOW, Backtest
 from s5forecast.evaluation.tables import leaderboard
 
+# What the test of losses over time takes of a ratio.
+NUMERATORS = {"WQL": "QL", "ND": "MAE"}
+
 
 @dataclass(frozen=True, eq=False)
 class Comparison:
@@ -71,9 +74,10 @@ class Comparison:
 
         Wins are the share of windows with the lower loss, a tie half; their interval and that of the mean difference
         are percentiles of a bootstrap over series (over windows, of a single series). The Diebold-Mariano test takes
-        the mean loss at each time, over series and windows; it is NaN for a score that has no value at a time. A score
-        of vectors over series has a loss for each cutoff in place of each window. Windows and times without a finite
-        loss, as the WQL where all values are 0, are left out, with a UserWarning that counts them.
+        the mean loss at each time, over series and windows, that of the WQL and ND without their denominators, which
+        may be 0 there; it is NaN for a score that has no value at a time. A score of vectors over series has a loss for
+        each cutoff in place of each window. Windows and times without a finite loss, as the WQL where all values are
+        0, are left out, with a UserWarning that counts them.
 
         Returns:
             One row for each pair (model, other): wins, wins_lower, wins_upper, difference (mean loss of the model less
@@ -88,7 +92,7 @@ class Comparison:
         resampled = _Bootstrap(losses.index, resamples, self.seed)
         tails = [50 * (1 - level), 50 * (1 + level)]
         horizon = max(int(one.step.max()) for one in self.backtests.values())
-        paths = self._finite(chosen, "timestamp").sort_index()
+        paths = self._finite(NUMERATORS.get(chosen, chosen), "timestamp").sort_index()
         rows = {}
         for model, other in permutations(self.backtests, 2):
             difference = (losses[model] - losses[other]).to_numpy()
@@ -146,7 +150,7 @@ class Comparison:
     def _source(self, metric: str) -> tuple[Any, ...]:
         """The metric as it was asked for; one of a family such as pinball_0.9 is in the metrics of all."""
         names = next(iter(self.backtests.values())).metric_names
-        return (metric,) if metric in names else tuple(names)
+        return (metric,) if metric in names or metric in NUMERATORS.values() else tuple(names)
 
     @cached_property
     def _columns(self) -> list[str]:
