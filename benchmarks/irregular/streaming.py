@@ -3,9 +3,9 @@
     python streaming.py
 
 Series of numbers at random times, an untrained network of the default size (what is computed does not depend on the
-parameters). ``stream`` is an update of one row of each series and a forecast at one time of each; ``anew`` is the
-forecast from a history of ``--history`` rows, all of which are the context. Both start from entries in memory, and take
-turns round after round; medians, in seconds of the processor, in results/streaming.csv.
+parameters). ``update`` takes in one row of each series, ``forecast`` asks for one time of each after it, ``anew`` is
+that forecast from a history of ``--history`` rows, all of which are the context. All start from entries in memory, and
+take turns round after round; medians, in seconds of the processor, in results/streaming.csv.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ import torch
 
 from s5forecast import S5ContinuousEstimator
 
+COLUMNS = ("series", "history", "update", "forecast", "anew", "anew / update", "anew / both", "threads")
 RESULTS = Path(__file__).parent / "results" / "streaming.csv"
 
 
@@ -38,8 +39,8 @@ def asking(one: dict) -> dict:
     return {**one, "query_time": one["time"][-1:] + 1.0}
 
 
-def measure(series: int, history: int, rounds: int) -> tuple[float, float]:
-    """Seconds of the stream and of predicting anew, for all series."""
+def measure(series: int, history: int, rounds: int) -> dict[str, float]:
+    """Seconds of each, for all series."""
     data = entries(series, history + rounds + 1)
     estimator = S5ContinuousEstimator(
         prediction_horizon=10.0, context_length=history + rounds + 1, predict_batch_size=series, device="cpu",
@@ -47,17 +48,19 @@ def measure(series: int, history: int, rounds: int) -> tuple[float, float]:
     )  # fmt: skip
     predictor = estimator.train([until(one, 0, 100) for one in data[:4]])
     stream = predictor.stream([until(one, 0, history) for one in data])
-    times: dict[str, list[float]] = {"stream": [], "anew": []}
+    times: dict[str, list[float]] = {"update": [], "forecast": [], "anew": []}
     for end in range(history + 1, history + rounds + 2):
+        new, whole = [until(one, end - 1, end) for one in data], [asking(until(one, 0, end)) for one in data]
         began = process_time()
-        stream.update([until(one, end - 1, end) for one in data])
-        found, _ = stream.predict_quantiles([asking(until(one, end - 1, end)) for one in data], [0.5])
-        times["stream"].append(process_time() - began)
-        began = process_time()
-        anew, _ = predictor.predict_quantiles([asking(until(one, 0, end)) for one in data], [0.5])
-        times["anew"].append(process_time() - began)
+        stream.update(new)
+        updated = process_time()
+        found, _ = stream.predict_quantiles(list(map(asking, new)), [0.5])
+        streamed = process_time()
+        anew, _ = predictor.predict_quantiles(whole, [0.5])
+        for name, seconds in zip(times, (updated - began, streamed - updated, process_time() - streamed), strict=True):
+            times[name].append(seconds)
         assert found.shape == anew.shape == (series, 1)
-    return float(np.median(times["stream"][1:])), float(np.median(times["anew"][1:]))
+    return {name: float(np.median(seconds[1:])) for name, seconds in times.items()}
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -71,17 +74,23 @@ def main(arguments: list[str] | None = None) -> None:
     torch.set_num_threads(args.threads)
     args.results.parent.mkdir(exist_ok=True, parents=True)
     with args.results.open("w", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(["series", "history", "stream_seconds", "anew_seconds", "anew / stream", "threads"])
+        writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
+        writer.writeheader()
         for series in args.series:
-            stream, anew = measure(series, args.history, args.rounds)
-            writer.writerow(
-                [series, args.history, f"{stream:.3g}", f"{anew:.3g}", f"{anew / stream:.1f}", args.threads]
-            )
-            print(
-                f"{series} series: {stream * 1e3:.2f} ms, anew {anew * 1e3:.2f} ms, {anew / stream:.1f} times",
-                flush=True,
-            )
+            seconds = measure(series, args.history, args.rounds)
+            ratios = {
+                "anew / update": seconds["anew"] / seconds["update"],
+                "anew / both": seconds["anew"] / (seconds["update"] + seconds["forecast"]),
+            }
+            row = {
+                "series": series,
+                "history": args.history,
+                **{name: f"{value:.3g}" for name, value in seconds.items()},
+                **{name: f"{value:.1f}" for name, value in ratios.items()},
+                "threads": args.threads,
+            }
+            writer.writerow(row)
+            print(row, flush=True)
 
 
 if __name__ == "__main__":
