@@ -55,6 +55,8 @@ class S5ContinuousEstimator(ForecastEstimator):
             of the time zone given.
         scaling: ``"standard"`` and ``"last"`` normalise each variable of each window, ``"global"`` by all data.
         distr_output, quantile_levels, loss: as in :class:`~s5forecast.S5Estimator`.
+        variable_weights: weight of each variable in the loss, in which all values count alike when it is not given, so
+            that variables count by how often they are observed.
         width, num_layers, state_size: size of the network: features, blocks, states of each block.
         layer: a key of ``ssm.LAYERS`` that is causal and can be advanced; layer_kwargs: its further arguments, such as
             ``discretization``: ``"zoh"`` holds each input over the gap before it, ``"dirac"`` takes it as an impulse.
@@ -87,6 +89,7 @@ class S5ContinuousEstimator(ForecastEstimator):
         distr_output: Any = "quantile",
         quantile_levels: list[float] | None = None,
         loss: str | None = None,
+        variable_weights: list[float] | None = None,
         width: int = 64,
         num_layers: int = 2,
         state_size: int = 64,
@@ -137,6 +140,7 @@ class S5ContinuousEstimator(ForecastEstimator):
         choose(ACTIVATIONS, activation, "activation")
         for cycle in cycles or []:
             choose(CYCLES, cycle, "cycle")
+        check_weights(variable_weights, target_dim)
         durations = [duration for duration in (prediction_horizon, time_unit) if duration is not None]
         datetimes = any(map(is_duration, durations)) if durations else True if cycles else None
         self.spec = IrregularSpec(
@@ -172,6 +176,7 @@ class S5ContinuousEstimator(ForecastEstimator):
             "dropout": dropout,
             "loss": loss,
             "quantile_levels": sorted({*DECILES, *self.quantile_levels}),
+            "variable_weights": variable_weights,
         }
 
     def window_spec(self) -> IrregularSpec:  # type: ignore[override]
@@ -216,6 +221,12 @@ class S5ContinuousEstimator(ForecastEstimator):
 
     def _store(self, data: Dataset) -> IrregularStore:  # type: ignore[override]
         return IrregularStore(read_irregular(data, self.spec, forecast=False), self.spec)
+
+
+def check_weights(weights: list[float] | None, dim: int) -> None:
+    """Raise ValueError unless there is a positive number for each variable."""
+    if weights is not None and not (len(weights) == dim and all(0 < weight < np.inf for weight in weights)):
+        raise ValueError(f"variable_weights={weights} must be {dim} positive numbers, one for each variable")
 
 
 def is_duration(value: Any) -> bool:

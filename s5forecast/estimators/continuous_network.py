@@ -12,16 +12,15 @@ from s5forecast.data.irregular import IrregularSpec
 from s5forecast.data.irregular_windows import IrregularBatch, IrregularWindows
 from s5forecast.data.scaling import masked_mean
 from s5forecast.distributions import check_loss, is_real
+from s5forecast.estimators.continuous_decoder import ContinuousDecoder, Encoded, Place, Positions, limited
 from s5forecast.estimators.network import ForecastNetwork, check_support
 from s5forecast.estimators.outputs import Prediction
 from s5forecast.levels import DECILES
-from s5forecast.nn import CategoryEmbedding, Encoder, OutputHead, Recent, RecentMean, SeasonalSkip, Standardization
-from s5forecast.nn.block import SharedDropout
+from s5forecast.nn import CategoryEmbedding, Encoder, OutputHead, Recent, RecentMean, Standardization
 
 FITTING_WINDOWS = 512
 # Times decoded at once, so that any number can be asked for.
 QUERIES = 4096
-LIMIT = 10.0
 SCALINGS = ("standard", "last", "global")
 # Means of the recent past, by the time in which the weight of a value falls to 1 / e; they are learnt from there.
 MEMORIES = (2.0, 8.0, 32.0)
@@ -30,46 +29,12 @@ ANCHORS = 3 + len(MEMORIES)
 LAST = 2
 
 
-class Place(NamedTuple):
-    """Where the values of a window lie: ``values = loc + scale * normalised values``, each ``[B, 1, D]`` float64."""
-
-    loc: Tensor
-    scale: Tensor
-    level: Tensor  # mean absolute value
-
-
 class Observed(NamedTuple):
     """The state of B series at their last observations, which the next ones move on."""
 
     h: Tensor  # [B, width] features there
     layers: tuple[Tensor, ...]  # states of the layers
     recent: Recent  # of the normalised values
-
-
-class Encoded(NamedTuple):
-    """What is known of B windows at their last observations."""
-
-    h: Tensor  # [B, width]
-    states: tuple[Tensor, ...]  # of the layers
-    anchors: Tensor  # [B, D, A] normalised, 0 where not known
-    anchor_mask: Tensor  # [B, D, A]
-    recent: Tensor  # [B, D, 2 M] spread about the recent means, and how many observations they rest on
-    last_age: Tensor  # [B, D] in time units; NaN where a variable was never seen
-    place: Place
-
-
-class Positions(NamedTuple):
-    """Where N values are among those asked for, ``[B, Q, D]``, in the order of the variables."""
-
-    window: Tensor  # [N]
-    query: Tensor  # [N]
-    variable: Tensor  # [N]
-    counts: list[int]  # of each variable
-
-    @property
-    def series(self) -> Tensor:
-        """``[N]``, among the D variables of all B windows."""
-        return self.window * len(self.counts) + self.variable
 
 
 class ContinuousNetwork(ForecastNetwork):
@@ -88,6 +53,7 @@ class ContinuousNetwork(ForecastNetwork):
     spread: Tensor
     window_spread: Tensor
     level: Tensor
+    weights: Tensor
     counts: Tensor
 
     @validated()
@@ -108,6 +74,7 @@ class ContinuousNetwork(ForecastNetwork):
         dropout: float,
         loss: str | None = None,
         quantile_levels: list[float] | None = None,
+        variable_weights: list[float] | None = None,
     ) -> None:
         super().__init__()
         self.spec, self.output, self.scaling = spec, output, scaling
@@ -118,6 +85,7 @@ class ContinuousNetwork(ForecastNetwork):
         self.register_buffer("time_unit", torch.ones((), dtype=torch.float64))
         for name in ("location", "spread", "window_spread", "level"):
             self.register_buffer(name, torch.ones(D, dtype=torch.float64))
+        self.register_buffer("weights", torch.tensor([1.0] * D if variable_weights is None else variable_weights))
         self.register_buffer("counts", torch.zeros(D, dtype=torch.bool))
         self.covariates = Standardization(spec.num_covariates)
         self.statics = Standardization(spec.num_feat_static_real)
@@ -130,30 +98,18 @@ class ContinuousNetwork(ForecastNetwork):
         )
         if not self.encoder.supports_step:
             raise ValueError(f"layer {layer!r} with {layer_kwargs} looks ahead; choose a causal one")
-        self.readouts = nn.ModuleList(
-            nn.Linear(state[0].numel(), width, bias=False) for state in self.encoder.initial_state(1)
-        )
-        self.query_input = nn.Linear(2 + C + 2 * spec.num_covariates, width)
-        self.mixer = nn.Sequential(
-            nn.LayerNorm(width),
-            nn.Linear(width, 2 * width),
-            nn.GELU(),
-            SharedDropout(dropout),
-            nn.Linear(2 * width, width),
-        )
-        self.variable_width = width if D == 1 else max(8, width // 2)
-        self.variables = nn.Linear(width, D * self.variable_width)
+        state_sizes = [state[0].numel() for state in self.encoder.initial_state(1)]
         self.recent = RecentMean(D, MEMORIES)
-        self.variable_input = nn.Linear(2 * ANCHORS + self.recent.num_features + 2, self.variable_width)
-        self.variable_mixer = nn.Sequential(
-            nn.LayerNorm(self.variable_width),
-            nn.Linear(self.variable_width, 2 * self.variable_width),
-            nn.GELU(),
-            nn.Dropout(dropout),
-            nn.Linear(2 * self.variable_width, self.variable_width),
+        self.decoder = ContinuousDecoder(
+            width,
+            D,
+            state_sizes,
+            num_query_features=2 + C + 2 * spec.num_covariates,
+            num_anchors=ANCHORS,
+            num_recent=self.recent.num_features,
+            dropout=dropout,
         )
-        self.skip = SeasonalSkip(self.variable_width, ANCHORS)
-        self.head = OutputHead(self.variable_width, output)
+        self.head = OutputHead(self.decoder.width, output)
 
     @torch.no_grad()
     def fit_features(self, windows: IrregularWindows) -> None:
@@ -203,8 +159,8 @@ class ContinuousNetwork(ForecastNetwork):
         return self._predict(h, offset, encoded.place, self.counts & counts, counts)
 
     def loss(self, batch: IrregularBatch) -> Tensor:
-        """Mean loss over the values observed at the times asked for."""
-        asked = _positions(batch.mask[:, batch.context_length :] > 0)
+        """Mean loss over the values observed at the times asked for, each with the weight of its variable."""
+        asked = Positions.of(batch.mask[:, batch.context_length :] > 0)
         encoded = self.encode(batch)
         h, offset = self._decode(encoded, self._query_features(*_times(batch)), batch.elapsed, asked)
         place = Place(*(x[asked.window, 0, asked.variable] for x in encoded.place))
@@ -213,7 +169,8 @@ class ContinuousNetwork(ForecastNetwork):
         counts = torch.zeros_like(target, dtype=torch.bool)
         prediction = self._predict(h, offset, place, counts, counts)
         loss = prediction.loss(values, target, self.training_loss, self.quantile_levels)
-        return loss.sum() / max(1, len(values))
+        weights = self.weights[asked.variable]
+        return (loss * weights).sum() / weights.sum().clamp(min=self.weights.min())
 
     def encode(self, batch: IrregularBatch, place: Place | None = None) -> Encoded:
         """States and features at the last observation of each window, which is placed by its own values by default."""
@@ -292,7 +249,7 @@ class ContinuousNetwork(ForecastNetwork):
         where = torch.cat(
             [((place.loc - self.location) / self.spread)[:, 0], (place.scale / self.spread).log()[:, 0]], dim=-1
         )
-        static = self.static_input(torch.cat([self.statics(batch.static_real), _limited(where)], dim=-1))
+        static = self.static_input(torch.cat([self.statics(batch.static_real), limited(where)], dim=-1))
         return static if self.categories is None else static + self.categories(batch.static_cat)
 
     def _query_features(self, elapsed: Tensor, calendar: Tensor, covariates: Tensor) -> Tensor:
@@ -312,46 +269,20 @@ class ContinuousNetwork(ForecastNetwork):
     def _all_variables(self, encoded: Encoded, features: Tensor, elapsed: Tensor) -> tuple[Tensor, Tensor]:
         """:meth:`_decode` for every variable at each time, ``[B, Q, D, w]`` and ``[B, Q, D]``."""
         B, Q, D = *elapsed.shape, self.spec.target_dim
-        h, offset = self._decode(encoded, features, elapsed, _positions(elapsed.new_ones(B, Q, D, dtype=torch.bool)))
+        h, offset = self._decode(encoded, features, elapsed, Positions.of(elapsed.new_ones(B, Q, D, dtype=torch.bool)))
         return h.view(D, B, Q, -1).permute(1, 2, 0, 3), offset.view(D, B, Q).permute(1, 2, 0)
 
     def _decode(self, encoded: Encoded, features: Tensor, elapsed: Tensor, asked: Positions) -> tuple[Tensor, Tensor]:
         """Features ``[N, w]`` of the values asked for, and what their outputs correct, ``[N]``."""
         elapsed = self._in_units(elapsed)
         states = self.encoder.advance(encoded.states, elapsed if self.use_dt else torch.ones_like(elapsed))
-        h = encoded.h.unsqueeze(1) + self.query_input(features)
-        for readout, state in zip(self.readouts, states, strict=True):
-            h = h + readout(state.flatten(2))
-        h = h + self.mixer(h)
-        anchors, mask, recent, last_age = (
-            x.flatten(0, 1).index_select(0, asked.series)
-            for x in (encoded.anchors, encoded.anchor_mask, encoded.recent, encoded.last_age)
-        )
-        at = asked.window * elapsed.shape[1] + asked.query
-        age = torch.log1p(last_age + elapsed.flatten()[at]).nan_to_num(0.0)
-        since = torch.stack([age, torch.exp(-age)], dim=-1)
-        known = self.variable_input(torch.cat([_limited(anchors), mask, recent, since], dim=-1))
-        each = nn.functional.gelu(self._each_variable(h.flatten(0, 1).index_select(0, at), asked.counts) + known)
-        each = each + self.variable_mixer(each)
-        return each, self.skip(each, anchors, mask)
-
-    def _each_variable(self, h: Tensor, counts: list[int]) -> Tensor:
-        """A projection for each variable, to rows of ``h [N, width]`` in the order of the variables."""
-        weights = self.variables.weight.unflatten(0, (-1, self.variable_width))
-        biases = self.variables.bias.unflatten(0, (-1, self.variable_width))
-        parts = zip(h.split(counts), weights, biases, strict=True)
-        return torch.cat([nn.functional.linear(*part) for part in parts])
+        return self.decoder(encoded, states, features, elapsed, asked)
 
 
 def _times(batch: IrregularBatch) -> tuple[Tensor, Tensor, Tensor]:
     """The times asked for: how long after the last observation, calendar and covariates."""
     ahead = slice(batch.context_length, None)
     return batch.elapsed, batch.calendar[:, ahead], batch.covariates[:, ahead]
-
-
-def _positions(asked: Tensor) -> Positions:
-    variable, window, query = asked.permute(2, 0, 1).nonzero(as_tuple=True)
-    return Positions(window, query, variable, asked.sum((0, 1)).tolist())
 
 
 def _typical_spread(batch: IrregularBatch, spread: Tensor) -> Tensor:
@@ -365,7 +296,3 @@ def _typical_spread(batch: IrregularBatch, spread: Tensor) -> Tensor:
 
 def _positive(scale: Tensor) -> Tensor:
     return torch.where(scale > 0, scale, 1.0)
-
-
-def _limited(x: Tensor) -> Tensor:
-    return x.float().clamp(-LIMIT, LIMIT)

@@ -25,7 +25,8 @@ from s5forecast.data.irregular import (
 from s5forecast.data.irregular_history import IrregularHistory, IrregularRows, Slots, since
 from s5forecast.data.irregular_windows import IrregularBatch, IrregularStore
 from s5forecast.data.series import read_static
-from s5forecast.estimators.continuous_network import ContinuousNetwork, Observed, Place
+from s5forecast.estimators.continuous_decoder import Place
+from s5forecast.estimators.continuous_network import ContinuousNetwork, Observed
 from s5forecast.estimators.continuous_predictor import Asked, ContinuousForecast, ContinuousPredictor
 from s5forecast.estimators.outputs import Prediction
 from s5forecast.estimators.states import SeriesStates

@@ -282,6 +282,8 @@ def test_saved_and_loaded_it_forecasts_the_same(predictor, several, tmp_path):
         ({"cycles": ["day"]}, "are of datetimes"),
         ({"layer_kwargs": {"bidirectional": True}}, "causal"),
         ({"target_dim": 0}, "target_dim"),
+        ({"variable_weights": [1.0, 2.0]}, "must be 1 positive numbers"),
+        ({"variable_weights": [0.0]}, "positive"),
     ],
 )
 def test_wrong_arguments_are_named(kwargs, message, data):
@@ -318,19 +320,21 @@ def test_storms_are_forecast_better_than_by_their_last_position():
     assert (error < 0.85 * naive).all(), (error, naive)
 
 
+@pytest.mark.parametrize("weights", [None, [1.0, 4.0, 0.5]])
 @pytest.mark.parametrize("output", ["quantile", "negative_binomial"])
-def test_loss_is_that_of_the_forecast_at_the_observed_values(several, output):
+def test_loss_is_that_of_the_forecast_at_the_observed_values(several, output, weights):
     counts = [one | {"target": np.round(9 + 5 * one["target"])} for one in several]
-    estimator = S5ContinuousEstimator(**SMALL, target_dim=3, distr_output=output)
+    estimator = S5ContinuousEstimator(**SMALL, target_dim=3, distr_output=output, variable_weights=weights)
     network = estimator.train(counts).network.eval()
     store = IrregularStore(read_irregular(counts, estimator.spec, forecast=False), estimator.spec)
     batch = store.gather(torch.arange(3), torch.tensor([10, 15, 20]))
     with torch.no_grad():
         found, forecast, place = network.loss(batch), network(batch), network.place(batch)
     mask = batch.mask[:, batch.context_length :]
+    weights = mask * torch.tensor([1.0] * 3 if weights is None else weights)
     values = ((batch.target - place.loc) / place.scale).float()
     losses = forecast.loss(values, torch.where(mask > 0, batch.target, 1.0))
-    torch.testing.assert_close(found, ((losses * mask).sum() / mask.sum()).to(found.dtype))
+    torch.testing.assert_close(found, ((losses * weights).sum() / weights.sum()).to(found.dtype))
 
 
 def test_recent_means_and_spreads_are_their_definition(predictor, several):
