@@ -15,7 +15,7 @@ from s5forecast.distributions import AUTO, check_loss, is_real, make_output
 from s5forecast.estimators.base import ForecastEstimator, check_positive, checked_cardinality
 from s5forecast.estimators.direct_network import DirectNetwork
 from s5forecast.levels import DECILES
-from s5forecast.nn import ACTIVATIONS
+from s5forecast.nn import ACTIVATIONS, MISSING
 from s5forecast.ssm import LAYERS
 
 # Of synthetic windows, from which on longer training gains, as there is no end of them.
@@ -23,7 +23,7 @@ NEARLY_ALL, LONG = 0.9, 60
 
 
 class S5Estimator(ForecastEstimator):
-    """Forecasts the whole horizon in one pass, by an S5 encoder over context and horizon.
+    r"""Forecasts the whole horizon in one pass, by an S5 encoder over context and horizon.
 
     Arguments:
         freq: offset or Period alias of the data.
@@ -32,7 +32,11 @@ class S5Estimator(ForecastEstimator):
         lags_seq: distances at which earlier values are shown and may be repeated; by frequency when not given.
         scaling: ``"standard"``, ``"last"``, ``"mean"``, ``"increments"`` or ``"none"``: what normalises a window.
         patch_length: neighbouring steps that the encoder sees as one; chosen from the context when not given. The
-            context is rounded up to whole patches.
+            context is rounded up to whole patches. At other sampling rates than the one trained on it must be 1.
+        missing: ``"impute"`` shows a missing value as the mean of the window and that it is missing; ``"skip"``
+            leaves such steps of the context out of the encoder, with their covariates, and makes the next step as
+            long as the gap, :math:`\Delta = (1 + \text{missing}) \exp(\log\Delta)`; it needs ``patch_length=1``, then
+            the default. Lags and linear path see missing values as before.
         distr_output: a key of ``distributions.DISTRIBUTIONS``, an output of yours or of GluonTS, or ``"auto"``, which
             picks one by the training data (``distributions.choose_output``), logs it and keeps it as ``auto_output``.
         quantile_levels: of the quantile output and the quantile loss, which are trained at the deciles too.
@@ -96,6 +100,7 @@ class S5Estimator(ForecastEstimator):
         trainer_kwargs: dict[str, Any] | None = None,
         seed: int | None = 0,
         device: str = "auto",
+        missing: str = "impute",
     ) -> None:
         length = {} if max_epochs is None else {"max_epochs": max_epochs}
         super().__init__(
@@ -108,7 +113,14 @@ class S5Estimator(ForecastEstimator):
         if context_length is None:
             context_length = default_context_length(frequency, prediction_length)
         lags_seq = default_lags(frequency) if lags_seq is None else lags_seq
-        patch_length = default_patch_length(context_length) if patch_length is None else patch_length
+        choose(MISSING, missing, "missing")
+        if patch_length is None:
+            patch_length = 1 if missing == "skip" else default_patch_length(context_length)
+        if missing == "skip" and patch_length > 1:
+            raise ValueError(
+                f"missing='skip' leaves out single steps, and patch_length={patch_length} takes several as one; leave "
+                "patch_length at 1, or missing at 'impute'"
+            )
         check_positive(
             prediction_length=prediction_length,
             context_length=context_length,
@@ -151,6 +163,7 @@ class S5Estimator(ForecastEstimator):
             "patch_length": patch_length,
             "loss": loss,
             "quantile_levels": sorted({*DECILES, *self.quantile_levels}),
+            "missing": missing,
         }
 
     def window_spec(self) -> WindowSpec:

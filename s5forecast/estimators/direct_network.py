@@ -1,6 +1,6 @@
 """The network of the direct estimator."""
 
-from typing import Any
+from typing import Any, cast
 
 import torch
 from gluonts.core.component import validated
@@ -12,8 +12,10 @@ from s5forecast.data.windows import Batch, TrainingWindows, WindowSpec
 from s5forecast.distributions import check_loss, is_real
 from s5forecast.estimators.network import ForecastNetwork, check_support
 from s5forecast.estimators.outputs import Prediction
+from s5forecast.estimators.training import seeded
 from s5forecast.levels import DECILES
 from s5forecast.nn import (
+    MISSING,
     CategoryEmbedding,
     Encoder,
     LinearPath,
@@ -30,7 +32,8 @@ class DirectNetwork(ForecastNetwork):
     """Encoder over context and horizon together; over the horizon it sees what is known there, not the values.
 
     Each step shows the normalised value, whether it was observed, values at the lags, the calendar, covariates
-    and its distance into the horizon; static features are added to all steps. The head corrects a convex
+    and its distance into the horizon; static features are added to all steps. Where gaps are skipped, steps of the
+    context without a value are left out, and the next step is as long as the gap. The head corrects a convex
     combination of the lagged values, to which a linear map of the context is added.
     """
 
@@ -51,24 +54,28 @@ class DirectNetwork(ForecastNetwork):
         patch_length: int,
         loss: str | None = None,
         quantile_levels: list[float] | None = None,
+        missing: str = "impute",
     ) -> None:
         super().__init__()
         self.spec, self.output = spec, output
+        self.missing, self.show = missing, MISSING[missing]
         self.training_loss = check_loss(loss, output)
         self.quantile_levels = list(DECILES) if quantile_levels is None else quantile_levels
         num_covariates = spec.num_feat_dynamic_real + spec.num_past_feat_dynamic_real
         self.covariates = Standardization(num_covariates)
         self.statics = Standardization(spec.num_feat_static_real + 2)
         self.register_buffer("counts", torch.tensor(False))
-        inputs = 3 + 2 * len(spec.lags) + num_calendar_features(spec.frequency) + 2 * num_covariates
+        inputs = 3 + 2 * len(spec.lags) + num_calendar_features(spec.frequency, spec.substeps) + 2 * num_covariates
         self.patching = Patching(inputs, width, patch_length)
         self.static_input = nn.Linear(2 * (spec.num_feat_static_real + 2), width)
         self.categories = CategoryEmbedding(cardinality, width) if cardinality else None
+        if spec.substeps > 1:
+            layer_kwargs = {**layer_kwargs, "step_scale": layer_kwargs.get("step_scale", 1.0) / spec.substeps}
         self.encoder = Encoder(
             width, num_layers, layer=layer, layer_kwargs=layer_kwargs, activation=activation, dropout=dropout
         )
         self.skip = SeasonalSkip(width, len(spec.lags))
-        self.linear = LinearPath(spec.context_length, spec.prediction_length)
+        self.linear = LinearPath(spec.context_length // spec.substeps, spec.prediction_length // spec.substeps)
         self.head = OutputHead(width, output)
 
     @torch.no_grad()
@@ -87,12 +94,38 @@ class DirectNetwork(ForecastNetwork):
     def forward(self, batch: Batch, num_samples: int | None = None) -> Prediction:
         """The output's arguments ``[B, H, ...]`` and where they are to be put; no samples are drawn."""
         L, H = self.spec.context_length, self.spec.prediction_length
-        h, _ = self.encoder(self._inputs(batch, H))
-        h = self.patching.split(h[:, L // self.patching.length :])[:, :H]
-        return self._prediction(batch, h, batch.lags[:, L:], batch.lag_mask[:, L:], batch.values[:, :L])
+        observed = batch.mask.clone()
+        observed[:, L:] = 1
+        shown = self.show(self._inputs(batch, H), observed)
+        h, _ = self.encoder(shown.steps, dt=shown.dt, mask=shown.mask)
+        h = self.patching.split(h[:, -self.patching.count(H) :])[:, :H]
+        known = batch.values[:, :L] * batch.mask[:, :L]
+        return self._prediction(batch, h, batch.lags[:, L:], batch.lag_mask[:, L:], known)
+
+    def divided(self, substeps: int) -> "DirectNetwork":
+        """This network at steps ``substeps`` times as short: a copy, whose layers take as much smaller steps.
+
+        Raises:
+            ValueError: with the reason and the fix, for a network that cannot.
+        """
+        if self.patching.length > 1:
+            raise ValueError(
+                f"the network takes {self.patching.length} steps as one, which are not those of another sampling rate; "
+                "train S5Estimator with patch_length=1"
+            )
+        arguments = cast(dict[str, Any], self.__init_args__)
+        with seeded(0):  # what is drawn here is replaced
+            network = type(self)(**{**arguments, "spec": self.spec.divided(substeps)})
+        network.load_state_dict(self.state_dict())
+        return network
 
     def check_streams(self) -> None:
         """Raise ValueError unless the encoder is causal and sees each step as it comes."""
+        if self.missing == "skip":
+            raise ValueError(
+                "with missing='skip' a step is as long as the gap before it, which the states of a stream do not tell; "
+                "build S5Estimator with missing='impute', layer_kwargs={'bidirectional': False} and patch_length=1"
+            )
         if self.encoder.supports_step and self.patching.length == 1:
             return
         reasons = [
