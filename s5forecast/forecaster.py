@@ -43,6 +43,7 @@ from s5forecast.estimators import (
     S5MultivariateEstimator,
 )
 from s5forecast.estimators.items import train_items
+from s5forecast.estimators.predictor import count_substeps
 from s5forecast.evaluation.backtest import METRIC_NAMES, Backtest, backtest
 from s5forecast.evaluation.calibrator import ConformalCalibrator
 from s5forecast.irregular_forecaster import IrregularForecaster, check_estimator_kwargs
@@ -162,6 +163,7 @@ class S5Forecaster(BaseEstimator):
         times: pd.DataFrame | None = None,
         horizon: Any = None,
         every: Any = None,
+        step_scale: float = 1.0,
     ) -> pd.DataFrame:
         """Forecast the steps that follow each series, or irregular series at the times asked for.
 
@@ -174,6 +176,9 @@ class S5Forecaster(BaseEstimator):
                 already, and is refused.
             horizon, every: in place of ``times``, a grid after the last observation of each series; the horizon is
                 that of the constructor by default.
+            step_scale: length of the steps of ``df`` in those of the training, 1 / k for a whole number k: with 0.25 a
+                model trained on hours forecasts quarter-hours, over the same span of time. It needs
+                ``estimator="direct"`` with ``patch_length=1``, and no calibration.
 
         Returns:
             Long frame: item_id, timestamp, mean and a column for each level, named ``"0.1"`` …; with ``times`` in its
@@ -187,9 +192,13 @@ class S5Forecaster(BaseEstimator):
         check_levels(levels)
         if self.freq is None:
             self._refuse(future, "future=", "give the known columns in times=")
+            if step_scale != 1:
+                raise ValueError("step_scale is of regular series; irregular ones are forecast at any times=")
             return self.irregular_.predict(df, times, horizon, every, levels)
         if not (times is horizon is every is None):
             raise ValueError("times=, horizon= and every= are of irregular series: fit with freq=None")
+        if step_scale != 1:
+            return self._rescaled(step_scale, df).predict(df, future, levels)
         series = self._histories(df)
         entries = to_entries(series, self.frequency_, self.statics_, self._future(future, series))
         return self._forecast(series, lambda known: self.predictor_.predict_quantiles(entries, known), levels)
@@ -458,6 +467,23 @@ class S5Forecaster(BaseEstimator):
             seed=self.seed,
             verbose=self.verbose,
         )
+
+    def _rescaled(self, step_scale: float, df: pd.DataFrame | None) -> S5Forecaster:
+        """This forecaster for steps ``step_scale`` times as long, of which the histories ``df`` must be."""
+        frequency = self.frequency_.divided(count_substeps(step_scale))
+        if df is None:
+            raise ValueError(
+                f"give the histories in steps of {frequency.alias!r} to step_scale={step_scale}: predict(df)"
+            )
+        if hasattr(self, "calibrator_"):
+            raise ValueError(
+                f"the forecaster is calibrated for steps of {self.frequency_.alias!r}, which says nothing of "
+                f"{frequency.alias!r}; use step_scale with one that is not calibrated"
+            )
+        rescaled = copy(self)
+        rescaled.predictor_ = self.predictor_.rescaled(step_scale)
+        rescaled.frequency_, rescaled.prediction_length = frequency, rescaled.predictor_.prediction_length
+        return rescaled
 
     def _forecast(
         self,

@@ -352,3 +352,44 @@ def test_a_backtest_that_was_interrupted_goes_on_and_refits(tmp_path, monkeypatc
     monkeypatch.setattr(S5Forecaster, "fit", None)
     again = forecaster().backtest(df, windows=3, refit=True, directory=tmp_path)
     pd.testing.assert_frame_equal(again.forecasts, result.forecasts)
+
+
+def test_a_model_of_hours_forecasts_quarter_hours():
+    hourly = forecaster(known=["price"], static=["shop"], estimator_kwargs={**SMALL, "patch_length": 1}).fit(frame())
+    quarters = frame(240, freq="15min", tz="Europe/Berlin", start="2024-03-30")
+    before, after = (part for _, part in quarters.groupby(quarters["timestamp"] >= "2024-03-31 02:00+01:00"))
+    forecast = hourly.predict(before, future=after, step_scale=0.25)
+    assert list(forecast.columns) == ["item_id", "timestamp", "mean", *LEVELS]
+    ahead = [after.loc[after["item_id"] == item, "timestamp"].iloc[: 4 * H] for item in "ba"]
+    assert forecast["timestamp"].tolist() == pd.concat(ahead).tolist()
+    assert (forecast[LEVELS].diff(axis=1).iloc[:, 1:] >= 0).all(axis=None) and np.isfinite(forecast["mean"]).all()
+    assert (
+        hourly.frequency_.alias == "h" and len(hourly.predict(frame(), future=frame(H, start="2024-01-03 12:00"))) == 8
+    )
+    same = hourly.predict(frame(), future=frame(H, start="2024-01-03 12:00"), step_scale=1.0)
+    assert len(same) == 2 * H
+
+
+def test_steps_that_a_model_cannot_forecast(fitted):
+    with pytest.raises(ValueError, match="1 / k for a whole number k"):
+        fitted.predict(frame(), step_scale=2.0)
+    with pytest.raises(ValueError, match="histories in steps of '15min'"):
+        fitted.predict(step_scale=0.25)
+    calibrated = forecaster(freq="h", estimator_kwargs={**SMALL, "patch_length": 1}).fit(frame())
+    calibrated.calibrate(frame(100), windows=10)
+    with pytest.raises(ValueError, match="use step_scale with one that is not calibrated"):
+        calibrated.predict(frame(240, freq="15min"), step_scale=0.25)
+    joint = forecaster(freq="h", multivariate=True, estimator_kwargs={**SMALL}).fit(frame())
+    with pytest.raises(ValueError, match="another one is forecast by S5Estimator"):
+        joint.predict(frame(240, freq="15min"), step_scale=0.25)
+
+
+def test_gaps_of_a_frame_can_be_skipped(tmp_path):
+    holed = frame().drop(index=[3, 4, 5, 50, 58, 70])
+    with pytest.warns(UserWarning, match="absent from the 'h' grid"):
+        skipping = forecaster(freq="h", estimator_kwargs={**SMALL, "missing": "skip"}).fit(holed)
+    expected = skipping.predict()
+    assert np.isfinite(expected[["mean", *LEVELS]].to_numpy()).all()
+    skipping.save(tmp_path)
+    with pytest.warns(UserWarning, match="absent from the 'h' grid"):
+        pd.testing.assert_frame_equal(S5Forecaster.load(tmp_path).predict(holed), expected)

@@ -24,17 +24,18 @@ HARMONICS = 2
 YEARS = {"D": (365, 364), "B": (261, 260)}
 
 
-def calendar_features(frequency: Frequency, time: Tensor) -> Tensor:
+def calendar_features(frequency: Frequency, time: Tensor, substeps: int = 1) -> Tensor:
     """Sines and cosines of the time of hour, day, week and year, those that are longer than two steps.
 
     Arguments:
         frequency: of the steps.
         time: base units since 1970, int64 ``[...]``.
+        substeps: of what counts as a step in the choice of cycles.
 
     Returns:
         float32 ``[..., F]`` in [-1, 1].
     """
-    return _waves(_phases(frequency, time), time)
+    return _waves(_phases(frequency, time, substeps), time)
 
 
 def clock_features(cycles: Sequence[str], seconds: Tensor) -> Tensor:
@@ -54,17 +55,18 @@ def num_clock_features(cycles: Sequence[str]) -> int:
     return 2 * HARMONICS * len(cycles)
 
 
-def num_calendar_features(frequency: Frequency) -> int:
-    return calendar_features(frequency, torch.zeros(1, dtype=torch.int64)).shape[-1]
+def num_calendar_features(frequency: Frequency, substeps: int = 1) -> int:
+    return calendar_features(frequency, torch.zeros(1, dtype=torch.int64), substeps).shape[-1]
 
 
-def _phases(frequency: Frequency, time: Tensor) -> list[Tensor]:
+def _phases(frequency: Frequency, time: Tensor, substeps: int) -> list[Tensor]:
     """Position within each cycle, in [0, 1), float64."""
     if frequency.unit in STEPS:
         offset = 3 if frequency.unit == "B" else 0  # 1970-01-01 was a Thursday
         return [(time + offset).double().remainder(cycle) / cycle for cycle in STEPS[frequency.unit]]
     seconds = time.double() * (frequency.seconds / frequency.multiple)
-    return [_phase(name, seconds) for name, length in CYCLES.items() if length > 2 * frequency.seconds]
+    shortest = 2 * substeps * frequency.seconds
+    return [_phase(name, seconds) for name, length in CYCLES.items() if length > shortest]
 
 
 def _phase(cycle: str, seconds: Tensor) -> Tensor:

@@ -50,6 +50,7 @@ STEMS = {
 }
 # Period spellings and those of pandas before 2.2; as there, a bare M, Q, Y or A is stamped at its end.
 SYNONYMS = {"H": "h", "T": "min", "S": "s", "L": "ms", "M": "ME", "Q": "QE", "Y": "YE", "A": "YE", "AS": "YS"}
+STEADY = ("ms", "s", "min", "h", "D")  # units of one length, ascending
 TICKS = {"ms": 10**6, "s": 10**9, "min": 60 * 10**9, "h": 3_600 * 10**9}  # nanoseconds
 MONTH_SPANS = {"M": 1, "Q": 3, "Y": 12}
 ACCEPTED = (
@@ -136,6 +137,23 @@ class Frequency:
         if self.unit == "D" and multiple % 7 == 0:
             cycles, multiple = STEMS["W"].seasons, multiple // 7
         return tuple(cycle // multiple for cycle in cycles if cycle % multiple == 0 and cycle > multiple)
+
+    def divided(self, count: int) -> Frequency:
+        """The frequency of `count` steps in place of each: "15min" for "h" and 4.
+
+        Raises ValueError for units that differ in length or are stamped by a weekday, and for steps below 1 ms.
+        """
+        if self.unit not in STEADY:
+            raise ValueError(
+                f"the steps of freq='{self.alias}' cannot be divided: they differ in length, or are stamped by their "
+                f"last day. Those of {', '.join(STEADY)} can."
+            )
+        milliseconds, rest = divmod(round(self.seconds * 1e3), count)
+        if rest or not milliseconds:
+            raise ValueError(f"a step of freq='{self.alias}' is not {count} times a whole number of milliseconds")
+        lengths = {unit: round(STEMS[unit].seconds * 1e3) for unit in STEADY}
+        unit = max((unit for unit in STEADY if milliseconds % lengths[unit] == 0), key=lengths.__getitem__)
+        return Frequency(_join(milliseconds // lengths[unit], unit, ""))
 
     def range(self, start: pd.Timestamp, periods: int) -> pd.DatetimeIndex:
         """`periods` stamps from `start` on, in its time zone.

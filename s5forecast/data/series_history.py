@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from s5forecast.data.features import calendar_features, lag_offsets
+from s5forecast.data.features import lag_offsets
 from s5forecast.data.scaling import masked_mean
 from s5forecast.data.windows import Batch, WindowSpec, WindowStore
 
@@ -107,7 +107,7 @@ class SeriesHistory(NamedTuple):
             mask=mask[:, own].float(),
             lags=normalised[:, lagged].view(S, T, -1),
             lag_mask=mask[:, lagged].float().view(S, T, -1),
-            calendar=calendar_features(spec.frequency, time),
+            calendar=spec.calendar(time),
             covariates=covariates,
             static_real=self.static_real,
             static_cat=self.static_cat,

@@ -29,6 +29,7 @@ class WindowSpec(NamedTuple):
         recursive: whether a lag over the horizon may lie within it, as where values are drawn one after another;
             else it is lengthened until it reaches back to the context.
         target_dim: series observed together in each entry, D; none where an entry is one series.
+        substeps: steps in place of each step of the training, k; lengths and lags count these.
     """
 
     freq: str
@@ -42,6 +43,7 @@ class WindowSpec(NamedTuple):
     num_feat_static_cat: int = 0
     recursive: bool = False
     target_dim: int | None = None
+    substeps: int = 1
 
     @property
     def dim(self) -> int:
@@ -50,6 +52,29 @@ class WindowSpec(NamedTuple):
     @property
     def frequency(self) -> Frequency:
         return Frequency.parse(self.freq)
+
+    def calendar(self, time: Tensor) -> Tensor:
+        """The cycles that were seen in training, at the ``time [...]`` in base units since 1970, ``[..., F]``."""
+        return calendar_features(self.frequency, time, self.substeps)
+
+    def divided(self, substeps: int) -> WindowSpec:
+        """The same span of time in steps ``substeps`` times as short.
+
+        Raises:
+            ValueError: for a frequency or a scaling that cannot be divided.
+        """
+        if self.scaling == "increments":
+            raise ValueError(
+                "scaling='increments' takes the scale from the differences of a step, which are not those of shorter "
+                "steps; train with scaling='last' or 'standard'"
+            )
+        return self._replace(
+            freq=self.frequency.divided(substeps).alias,
+            context_length=substeps * self.context_length,
+            prediction_length=substeps * self.prediction_length,
+            lags=[substeps * lag for lag in self.lags],
+            substeps=substeps * self.substeps,
+        )
 
 
 class Batch(NamedTuple):
@@ -129,7 +154,7 @@ class SeriesStore:
             mask=mask.float(),
             lags=_normalised(lags, lag_mask, loc[..., None], scale[..., None]),
             lag_mask=lag_mask.float(),
-            calendar=calendar_features(spec.frequency, time),
+            calendar=spec.calendar(time),
             covariates=self._covariates(rows, position),
             static_real=torch.cat([self.static_real[index], scale.log(), loc / scale], dim=1).float(),
             static_cat=self.static_cat[index],

@@ -106,6 +106,10 @@ class EnsemblePredictor(Predictor):
         means, quantiles = zip(*(member.predict_quantiles(entries, levels) for member in self.members), strict=True)
         return np.mean(means, axis=0), _average(quantiles)
 
+    def rescaled(self, step_scale: float) -> "EnsemblePredictor":
+        """As :meth:`S5Predictor.rescaled`, of all members."""
+        return EnsemblePredictor([member.rescaled(step_scale) for member in self.members])
+
     def serialize(self, path: Path) -> None:
         """Write to an existing folder: JSON and tensors, no pickled code."""
         super().serialize(path)

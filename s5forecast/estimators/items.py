@@ -46,6 +46,10 @@ class ItemsPredictor(Predictor):
                     forecast.samples[..., position], forecast.start_date, entry["item_id"], entry.get("info")
                 )
 
+    def rescaled(self, step_scale: float) -> ItemsPredictor:
+        """As :meth:`S5Predictor.rescaled`, for the same items."""
+        return ItemsPredictor(self.predictor.rescaled(step_scale), self.item_ids)
+
     def predict_quantiles(self, dataset: Dataset, levels: Sequence[float]) -> tuple[np.ndarray, np.ndarray]:
         """Means ``[S, H]`` and quantiles ``[S, H, Q]`` of all S entries.
 

@@ -34,6 +34,14 @@ class ForecastNetwork(nn.Module, ABC, Generic[BatchT, WindowsT]):
     def check_streams(self) -> None:
         """Raise ValueError, with the reason and the fix, where series cannot be forecast while they are observed."""
 
+    def divided(self, substeps: int) -> ForecastNetwork[BatchT, WindowsT]:
+        """The same network at steps ``substeps`` times as short.
+
+        Raises:
+            ValueError: with the reason and the fix, for a network that cannot.
+        """
+        raise ValueError(f"{type(self).__name__} has one sampling rate; another one is forecast by S5Estimator")
+
     @abstractmethod
     def fit_features(self, windows: WindowsT) -> None:
         """Take from the training data what normalises the features."""

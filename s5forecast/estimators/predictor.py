@@ -27,6 +27,18 @@ if TYPE_CHECKING:
     from s5forecast.estimators.streaming import ForecastStream
 
 FORMAT_VERSION = 1
+ROUNDING = 1e-6
+
+
+def count_substeps(step_scale: float) -> int:
+    """Steps in place of one; raise ValueError where their number is not whole."""
+    substeps = round(1 / step_scale) if 0 < step_scale <= 1 else 0
+    if substeps == 0 or abs(substeps * step_scale - 1) > ROUNDING:
+        raise ValueError(
+            f"step_scale={step_scale} must be 1 / k for a whole number k, as 0.25 for quarter-hours after training on "
+            "hours: longer steps do not show what the network was trained to see; train on those"
+        )
+    return substeps
 
 
 class S5Predictor(PyTorchPredictor):
@@ -83,6 +95,23 @@ class S5Predictor(PyTorchPredictor):
         shape = (0, self.prediction_length, *([] if self.spec.target_dim is None else [self.spec.dim]))
         means, quantiles = zip(*pairs, strict=True) if pairs else ([np.empty(shape)], [np.empty((*shape, len(levels)))])
         return np.concatenate(means), np.concatenate(quantiles)
+
+    def rescaled(self, step_scale: float) -> "S5Predictor":
+        """A predictor of the same network for steps ``step_scale`` times as long, a unit fraction.
+
+        With 0.25 what was trained on hours forecasts quarter-hours, from histories of these: context and horizon span
+        the time they did, in four times as many steps, of which each moves the states a quarter as far. The test at
+        another sampling rate is that of "Simplified State Space Layers for Sequence Modeling" (Smith, Warrington,
+        Linderman, 2023).
+
+        Raises:
+            ValueError: for longer steps, or a network that cannot, with the reason and the fix.
+        """
+        substeps = count_substeps(step_scale)
+        if substeps == 1:
+            return self
+        network = self.prediction_net.divided(substeps)
+        return type(self)(network, network.spec, max(self.batch_size // substeps, 1)).to(self.device)
 
     def stream(self, dataset: Dataset) -> "ForecastStream":
         """The series of a dataset, from their histories on forecast while they are observed.

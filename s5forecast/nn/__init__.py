@@ -3,6 +3,7 @@
 from s5forecast.nn.block import ACTIVATIONS, Block
 from s5forecast.nn.embedding import CategoryEmbedding
 from s5forecast.nn.encoder import Encoder
+from s5forecast.nn.gaps import MISSING
 from s5forecast.nn.gaussianization import Gaussianization
 from s5forecast.nn.heads import OutputHead, SeasonalSkip
 from s5forecast.nn.joint_head import JointHead
@@ -13,6 +14,7 @@ from s5forecast.nn.standardization import Standardization
 
 __all__ = [
     "ACTIVATIONS",
+    "MISSING",
     "Block",
     "CategoryEmbedding",
     "Encoder",

@@ -14,6 +14,8 @@ class LinearPath(nn.Module):
     patches and states. It is zero before training. A linear path beside a network was proposed in "Modeling long- and
     short-term temporal patterns with deep neural networks" (Lai, Chang, Yang, Liu, 2018).
 
+    Where the steps are k times as short, each of k phases of the context is mapped to the same phase of the horizon.
+
     Arguments:
         context_length, prediction_length: steps, L and H.
         rank: of the map, R.
@@ -26,5 +28,6 @@ class LinearPath(nn.Module):
         nn.init.zeros_(self.horizon.weight)
 
     def forward(self, values: Tensor) -> Tensor:
-        """``[B, L]``, 0 where not observed, to ``[B, H]``."""
-        return self.horizon(self.context(values))
+        """``[B, k L]``, 0 where not observed, to ``[B, k H]``."""
+        phases = values.unflatten(1, (self.context.in_features, -1))  # [B, L, k]
+        return self.horizon(self.context(phases.mT)).mT.flatten(1)

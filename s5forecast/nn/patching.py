@@ -24,6 +24,10 @@ class Patching(nn.Module):
         self.input = nn.Linear(length * num_features, width)
         self.output = nn.Identity() if length == 1 else nn.Linear(width, length * width)
 
+    def count(self, steps: int) -> int:
+        """Patches of a number of steps."""
+        return -(-steps // self.length)
+
     def group(self, steps: Tensor) -> Tensor:
         """``[B, T, F]`` to ``[B, ceil(T / P), H]``; zeros complete the last patch."""
         padded = F.pad(steps, (0, 0, 0, -steps.shape[1] % self.length))

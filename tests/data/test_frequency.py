@@ -329,3 +329,19 @@ def test_frequencies_are_values():
     assert pickle.loads(pickle.dumps(freq)) == freq
     assert {freq, Frequency("QS-FEB")} == {freq}
     assert repr(freq) == "Frequency(alias='QS-FEB')"
+
+
+@pytest.mark.parametrize(
+    ("alias", "count", "expected"),
+    [("h", 4, "15min"), ("D", 24, "h"), ("2h", 2, "h"), ("15min", 15, "min"), ("15min", 2, "450s"), ("h", 1, "h"),
+     ("s", 1000, "ms"), ("2D", 2, "D"), ("7D", 7, "D")],
+)  # fmt: skip
+def test_divided_steps(alias, count, expected):
+    divided = Frequency.parse(alias).divided(count)
+    assert divided.alias == expected and divided.seconds * count == pytest.approx(Frequency.parse(alias).seconds)
+
+
+@pytest.mark.parametrize(("alias", "count"), [("MS", 30), ("B", 8), ("W-SUN", 7), ("YE", 4), ("ms", 2), ("s", 7)])
+def test_steps_that_cannot_be_divided(alias, count):
+    with pytest.raises(ValueError, match=r"cannot be divided|whole number of milliseconds"):
+        Frequency.parse(alias).divided(count)

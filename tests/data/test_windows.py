@@ -127,6 +127,28 @@ def test_calendar_features_follow_the_calendar(alias):
             assert any(torch.allclose(column[season:], column[:-season], atol=1e-4) for column in features.T)
 
 
+def test_a_window_in_shorter_steps_holds_that_of_the_training_at_each_of_its_steps():
+    values = np.random.default_rng(0).normal(size=4 * 60)
+    spec = WindowSpec("h", context_length=12, prediction_length=5, lags=[1, 3, 24], scaling="none")
+    finer = spec.divided(4)
+    assert finer[:4] == ("15min", 48, 20, [4, 12, 96]) and finer.substeps == 4
+    assert finer.divided(3).freq == "5min" and finer.divided(3).substeps == 12
+
+    def window(spec, target):
+        entry = {"start": pd.Period("2024-02-27", spec.frequency.period_alias), "target": target}
+        store = SeriesStore(read_series([entry], spec, forecast=True), spec)
+        return store.gather(torch.tensor([0]), store.length)
+
+    found, expected = window(finer, values), window(spec, values[::4])
+    for name in ("values", "mask", "lags", "lag_mask", "calendar"):
+        assert torch.equal(getattr(found, name)[:, ::4], getattr(expected, name)), name
+
+
+def test_differences_of_a_step_are_not_those_of_shorter_ones():
+    with pytest.raises(ValueError, match="train with scaling='last'"):
+        WindowSpec("h", 6, 3, [1], scaling="increments").divided(2)
+
+
 def test_the_week_begins_on_monday():
     frequency = Frequency.parse("D")
     monday = torch.tensor([pd.Period("2024-01-01", "D").ordinal])

@@ -112,6 +112,16 @@ def test_the_linear_path_begins_at_zero_and_can_be_any_map_of_its_rank():
     assert torch.allclose(path(values), values @ matrix.T, atol=1e-5)
 
 
+def test_the_linear_path_maps_each_phase_of_shorter_steps_to_the_same_phase():
+    torch.manual_seed(0)
+    values, path = torch.randn(5, 3 * 20), LinearPath(20, 7)
+    torch.nn.init.normal_(path.horizon.weight)
+    found = path(values)
+    assert found.shape == (5, 3 * 7)
+    for phase in range(3):
+        assert torch.allclose(found[:, phase::3], path(values[:, phase::3]), atol=1e-5)
+
+
 def test_seasonal_skip_is_a_convex_combination_of_what_is_observed():
     torch.manual_seed(0)
     skip = SeasonalSkip(WIDTH, 4)

@@ -166,6 +166,18 @@ def test_step_scale_multiplies_dt(u):
     assert torch.allclose(half(u)[0], layer(u, dt=dt)[0], atol=1e-12)
 
 
+def test_an_input_held_over_shorter_steps_gives_the_same_states():
+    torch.manual_seed(0)
+    k, layer = 4, S5(WIDTH, STATES).double()
+    finer = S5(WIDTH, STATES, step_scale=1 / k).double()
+    finer.load_state_dict(layer.state_dict())
+    u = torch.randn(3, 20, WIDTH, dtype=torch.float64)
+    y, state = layer(u)
+    y_finer, state_finer = finer(u.repeat_interleave(k, dim=1))
+    assert torch.allclose(y_finer[:, k - 1 :: k], y, atol=1e-12)
+    assert torch.allclose(state_finer, state, atol=1e-12)
+
+
 @pytest.mark.parametrize("irregular", [False, True])
 def test_zoh_equals_the_exact_solution(irregular):
     """The continuous system with piecewise constant input, solved by the matrix exponential."""

@@ -1,0 +1,83 @@
+"""Gaps as longer steps: an encoder sees of a series what it would of its observed rows with their true distances."""
+
+import pytest
+import torch
+
+from s5forecast.nn import Encoder
+from s5forecast.nn.gaps import skip_gaps
+
+B, T, WIDTH = 6, 20, 5
+
+
+@pytest.fixture
+def steps():
+    torch.manual_seed(0)
+    return torch.randn(B, T, WIDTH, dtype=torch.float64)
+
+
+@pytest.fixture
+def observed():
+    """Rows without gaps, with few values, with gaps at either end, with one value and with none; one at random."""
+    torch.manual_seed(1)
+    observed = torch.ones(B, T, dtype=torch.float64)
+    observed[1] = (torch.rand(T) < 0.3).double()
+    observed[2, :7] = 0
+    observed[3, 5:9] = observed[3, 15:] = 0
+    observed[4] = 0
+    observed[4, 11] = 1
+    observed[5] = 0
+    return observed
+
+
+def encoder(**kwargs):
+    torch.manual_seed(2)
+    return Encoder(WIDTH, 2, layer_kwargs={"state_size": 8, **kwargs}).double().eval()
+
+
+def rows(steps, observed):
+    """The observed rows of each series, ``[1, n, F]``, and the distances between them, ``[1, n]``."""
+    for one, there in zip(steps, observed, strict=True):
+        position = there.nonzero().squeeze(1)
+        dt = torch.ones(len(position), dtype=torch.float64)
+        dt[1:] = position.diff().double()
+        yield one[None, position], dt[None]
+
+
+@pytest.mark.parametrize("discretization", ["zoh", "bilinear", "dirac"])
+@pytest.mark.parametrize("bidirectional", [False, True])
+def test_the_encoder_sees_the_observed_rows_at_their_distances(steps, observed, discretization, bidirectional):
+    network = encoder(discretization=discretization, bidirectional=bidirectional)
+    shown = skip_gaps(steps, observed)
+    found, states = network(shown.steps, dt=shown.dt, mask=shown.mask)
+    for row, (alone, dt) in enumerate(rows(steps, observed)):
+        n = alone.shape[1]
+        assert shown.mask[row].tolist() == [0.0] * (shown.mask.shape[1] - n) + [1.0] * n
+        if n:
+            expected, last = network(alone, dt=dt)
+            assert torch.allclose(found[row, -n:], expected[0], atol=1e-12)
+            assert all(torch.allclose(a[row], b[0], atol=1e-12) for a, b in zip(states, last, strict=True))
+
+
+def test_a_causal_encoder_advances_by_one_step_as_long_as_the_gap(steps, observed):
+    network = encoder()
+    shown = skip_gaps(steps, observed)
+    found, _ = network(shown.steps, dt=shown.dt, mask=shown.mask)
+    for row, (alone, dt) in enumerate(rows(steps, observed)):
+        state = network.initial_state(1)
+        for step in range(alone.shape[1]):
+            y, state = network.step(alone[:, step], state, dt[:, step])
+            assert torch.allclose(found[row, step - alone.shape[1]], y[0], atol=1e-12)
+
+
+def test_without_gaps_nothing_changes(steps):
+    shown = skip_gaps(steps, torch.ones(B, T, dtype=torch.float64))
+    assert torch.equal(shown.steps, steps) and (shown.dt == 1).all() and (shown.mask == 1).all()
+
+
+def test_gradients_reach_what_was_observed_alone(steps, observed):
+    steps.requires_grad_()
+    shown = skip_gaps(steps, observed)
+    y, _ = encoder(bidirectional=True)(shown.steps, dt=shown.dt, mask=shown.mask)
+    (y * shown.mask.unsqueeze(-1)).square().sum().backward()
+    assert torch.isfinite(steps.grad).all()
+    assert (steps.grad[observed == 0] == 0).all() and (steps.grad[observed > 0] != 0).any(-1).all()
