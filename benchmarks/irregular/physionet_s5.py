@@ -40,8 +40,7 @@ LEVELS = [0.01, *(round(0.05 * i, 2) for i in range(1, 20)), 0.99]
 PARTS = {"36h": 100, "24h": 20}
 CHUNK = 256  # patients forecast at once
 RAREST = 50
-# Width and dropout are those with the lowest loss on the validation set of fold 0 among the two sizes tried; the epochs,
-# and weights for 24h, were chosen there, too.
+# Width, dropout, epochs and the weights for 24h were chosen on the validation set of fold 0, among few.
 SETTINGS: dict[str, dict[str, Any]] = {
     "36h": {"prediction_length": 3, "context_length": 40, "width": 128, "dropout": 0.2, "max_epochs": 8},
     "24h": {
