@@ -10,9 +10,10 @@ from nbclient import NotebookClient
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 NOTEBOOKS = sorted(EXAMPLES.glob("*.ipynb"))
-SHORT = 'estimator_kwargs={"max_epochs": 1, "num_batches_per_epoch": 5}'
+SHORT = '{"max_epochs": 1, "num_batches_per_epoch": 5'
 SHORTER = {
-    "S5Forecaster(prediction_length=24,": f"S5Forecaster({SHORT}, prediction_length=24,",
+    "S5Forecaster(prediction_length=24,": f"S5Forecaster(estimator_kwargs={SHORT}}}, prediction_length=24,",
+    '{"scaling": "global"': f'{SHORT}, "scaling": "global"',
     '{"max_epochs": 20}': '{"max_epochs": 1, "limit_train_batches": 2}',
     "windows=7": "windows=2",
 }

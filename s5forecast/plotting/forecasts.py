@@ -107,7 +107,9 @@ def plot_backtest(
 
 def _by_item(frame: pd.DataFrame, names: dict[str, str], what: str, *needed: str) -> dict[str, pd.DataFrame]:
     """Rows of each series in order of time, under the standard column names; a single one needs no name."""
-    frame = frame.rename(columns=names)
+    renamed = {old: new for old, new in names.items() if old != new and old in frame.columns}
+    unread = [new for new in renamed.values() if new not in names]  # a column of the frame with another meaning
+    frame = frame.drop(columns=unread, errors="ignore").rename(columns=names)
     missing = [column for column in ("timestamp", *needed) if column not in frame.columns]
     if missing:
         spelt = [old for old, new in names.items() if new in missing] or missing
@@ -153,17 +155,26 @@ def _observed(parts: list[pd.DataFrame]) -> list[go.Scatter]:
     values = known["target"].to_numpy(dtype=float)
     seen = np.pad(~np.isnan(values), 1)
     alone = seen[1:-1] & ~seen[:-2] & ~seen[2:]
+    mode = "lines+markers" if alone.any() else "lines"
+    if _uneven(known["timestamp"]):
+        mode = "markers"  # a line would tell of what lies between events
     return [
         go.Scatter(
             x=known["timestamp"],
             y=values,
             name="observed",
-            mode="lines+markers" if alone.any() else "lines",
-            marker={"size": 4},
+            mode=mode,
+            marker={"size": 5 if mode == "markers" else 4, "color": OBSERVED},
             line={"color": OBSERVED, "width": 1.6},
             hovertemplate="%{y:.4~g}",
         )
     ]
+
+
+def _uneven(times: pd.Series) -> bool:
+    """Whether fewer than half of the gaps are about the usual one, as in no calendar: not months, nor working days."""
+    gaps = np.diff(times.to_numpy()).astype(float)
+    return len(gaps) > 2 and bool(np.isclose(gaps, np.median(gaps), rtol=0.15, atol=0).mean() < 0.5)
 
 
 def _fan(windows: list[pd.DataFrame], mean: bool) -> list[go.Scatter]:

@@ -95,6 +95,15 @@ def test_columns_may_have_other_names():
         plot_forecast(past, future, items=["z"], **names)
 
 
+def test_a_column_not_asked_for_may_have_a_standard_name():
+    names = {"target": "y", "item_id": "airport"}
+    past, future = history("a", "b").rename(columns=names), forecast("a", "b").rename(columns=names)
+    figure = plot_forecast(past.assign(item_id="carrier", target=0.0), future, **names)
+    expected = plot_forecast(past, future, **names)
+    for one, other in zip(figure.data, expected.data, strict=True):
+        np.testing.assert_array_equal(one.y, other.y)
+
+
 def test_irregular_times_are_drawn_as_they_are():
     stamps = pd.to_datetime(["2024-01-01 00:00", "2024-01-01 00:07", "2024-01-05 13:01", "2024-01-05 13:02"])
     future = forecast("a").assign(timestamp=stamps)
@@ -102,6 +111,23 @@ def test_irregular_times_are_drawn_as_they_are():
     np.testing.assert_array_equal(pd.to_datetime(by_name(figure)["median"].x), stamps)
     minutes = plot_forecast(None, forecast("a").assign(timestamp=[0.0, 1.5, 100.0, 100.1]))
     np.testing.assert_array_equal(by_name(minutes)["median"].x, [0.0, 1.5, 100.0, 100.1])
+
+
+def test_events_are_points_and_steps_a_line():
+    rng = np.random.default_rng(0)
+    stamps = pd.Timestamp("2024-01-01") + pd.to_timedelta(rng.exponential(30, 60).cumsum().round(), "min")
+    events = history("a").assign(timestamp=stamps)
+    later = forecast("a", start=stamps[-1] + pd.Timedelta("1h"))
+    assert by_name(plot_forecast(events, later))["observed"].mode == "markers"
+    assert by_name(plot_forecast(events.assign(timestamp=np.geomspace(1, 9, 60)), later))["observed"].mode == "markers"
+    windows = later.assign(cutoff=stamps[-1], target=1.0)
+    assert by_name(plot_backtest(windows, events))["observed"].mode == "markers"
+
+
+@pytest.mark.parametrize("freq", ["h", "MS", "QE", "B", "W-TUE"])
+def test_no_calendar_is_taken_for_events(freq):
+    past = history("a", freq=freq).drop(index=[3, 4, 9, 20, 41])
+    assert by_name(plot_forecast(past, forecast("a", start="2060-01-01")))["observed"].mode == "lines"
 
 
 def test_time_zones_show_wall_time():
