@@ -24,6 +24,10 @@ from s5forecast.levels import DECILES
 from s5forecast.nn import ACTIVATIONS
 from s5forecast.ssm import LAYERS
 
+# The slowest state begins with a real part of -1/2 and keeps exp(-6 / 2), 5 %, of what is a context ago.
+FORGOTTEN = 6.0
+DT_MAX = 0.1
+
 
 class S5ContinuousEstimator(ForecastEstimator):
     r"""Forecasts series observed at uneven times, at any times asked for, by an S5 encoder with a step for each gap.
@@ -59,6 +63,7 @@ class S5ContinuousEstimator(ForecastEstimator):
             that variables count by how often they are observed.
         width, num_layers, state_size: size of the network: features, blocks, states of each block.
         layer: a key of ``ssm.LAYERS`` that is causal and can be advanced; layer_kwargs: its further arguments, such as
+            ``dt_min`` and ``dt_max``, which are chosen by the context when not given, and
             ``discretization``: ``"zoh"`` holds each input over the gap before it, ``"dirac"`` takes it as an impulse.
         activation, dropout: of each block.
         num_feat_dynamic_real, num_past_feat_dynamic_real: covariates known at the times asked for, and not.
@@ -171,7 +176,12 @@ class S5ContinuousEstimator(ForecastEstimator):
             "width": width,
             "num_layers": num_layers,
             "layer": layer,
-            "layer_kwargs": {"state_size": state_size, "clip_eigs": True, **(layer_kwargs or {})},
+            "layer_kwargs": {
+                "state_size": state_size,
+                "clip_eigs": True,
+                **timescales(context_length),
+                **(layer_kwargs or {}),
+            },
             "activation": activation,
             "dropout": dropout,
             "loss": loss,
@@ -221,6 +231,16 @@ class S5ContinuousEstimator(ForecastEstimator):
 
     def _store(self, data: Dataset) -> IrregularStore:  # type: ignore[override]
         return IrregularStore(read_irregular(data, self.spec, forecast=False), self.spec)
+
+
+def timescales(context_length: int) -> dict[str, float]:
+    """Initial timescales by which even the slowest state forgets nearly all within a context.
+
+    A stream shows the network more than any window of the training did; states that were still filling up at the end of
+    those would go on to values that nothing was learnt of.
+    """
+    slowest = FORGOTTEN / context_length
+    return {"dt_min": slowest, "dt_max": max(DT_MAX, 10 * slowest)}
 
 
 def check_weights(weights: list[float] | None, dim: int) -> None:
