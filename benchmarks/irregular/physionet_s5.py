@@ -168,7 +168,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--protocol", choices=PROTOCOLS, required=True)
     parser.add_argument("--folds", type=int, nargs="+", default=[0], help="of 36h; 24h has one split")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
-    parser.add_argument("--use-dt", action=argparse.BooleanOptionalAction, default=True)
+    parser.add_argument("--dt", action=argparse.BooleanOptionalAction, default=True, dest="use_dt")
     parser.add_argument("--results", type=Path, default=RESULTS)
     args = parser.parse_args(arguments)
     if args.protocol == "24h" and args.folds != [0]:

@@ -130,6 +130,19 @@ def test_so_do_those_of_other_networks(data, kwargs):
     assert_as_from_history(stream, data)
 
 
+def test_what_lies_contexts_back_is_forgotten():
+    """So that the states of a stream go no further than training has seen, however long it runs."""
+    settings = SMALL | dict(context_length=20, scaling="global", target_dim=2)
+    predictor = S5ContinuousEstimator(**settings).train([entry(seed, n=60) for seed in range(3)])
+    whole = entry(0, n=400)
+    streams = []
+    for begin in (0, 280):
+        streams.append(predictor.stream([rows(whole, begin, begin + 20)]))
+        streams[-1].update([rows(whole, begin + 20, 400)])
+    old, young = (stream.states.tensors["layers"] for stream in streams)
+    assert torch.allclose(old, young, atol=1e-4 * float(old.abs().max()))
+
+
 def test_a_stream_begins_with_the_forecast_of_the_predictor(predictor, data):
     """Of the context alone, where the history is longer."""
     short = S5ContinuousEstimator(**{**SMALL, "context_length": 8}, target_dim=2).train(data)
