@@ -2,6 +2,7 @@
 
     python physionet_s5.py --data FOLDER --protocol 36h --folds 0 1 2 3 4
     python physionet_s5.py --data FOLDER --protocol 24h --seeds 0 1 2 3 4
+    python physionet_s5.py --data FOLDER --protocol 24h --seeds 0 --members 3
     python physionet_s5.py --data FOLDER --protocol 36h --no-dt
 
 FOLDER holds physionet2012_a.csv.gz, _b and _c; the protocols are in physionet.py. Each patient of the training set is
@@ -13,6 +14,7 @@ loss, as they do in the error.
 The forecast is of quantiles at ``LEVELS``. The MSE is of the mean, which is the integral of the quantile function; the
 CRPS is twice the mean quantile loss over the middles of K equal parts of (0, 1), at which quantiles are interpolated;
 K is 100 for 36h, where the CRPS is compared, and 20 for 24h.
+Of ``--members``, networks from consecutive seeds, means and quantiles are averaged.
 A patient without history is forecast by the distribution of all values asked for in training.
 
 One row per protocol, fold, seed and ablation in results/physionet_s5.csv. Rows that are there are not computed again.
@@ -61,8 +63,8 @@ COMMON: dict[str, Any] = {
     "patience": 20,
 }
 COLUMNS = (
-    "protocol", "fold", "seed", "ablation", "mse", "crps", "mae", "validation_mse", "validation_crps", "patients",
-    "values", "seconds", "parameters", "version",
+    "protocol", "fold", "seed", "members", "ablation", "mse", "crps", "mae", "validation_mse", "validation_crps",
+    "patients", "values", "seconds", "parameters", "version",
 )  # fmt: skip
 RESULTS = Path(__file__).parent / "results" / "physionet_s5.csv"
 
@@ -105,8 +107,8 @@ def known(task: Task, *, cut: bool = False) -> dict[str, Any]:
     return {**entry, "cut_time": task.time[-1]} if cut else entry
 
 
-def judge(predictor: Any, tasks: list[Task], trained: list[Task], protocol: str) -> dict[str, float]:
-    """MSE, MAE and CRPS of the forecasts of patients."""
+def judge(predictors: list[Any], tasks: list[Task], trained: list[Task], protocol: str) -> dict[str, float]:
+    """MSE, MAE and CRPS of the forecasts of patients, averaged over predictors."""
     levels = (np.arange(PARTS[protocol]) + 0.5) / PARTS[protocol]
     asked = [task for task in tasks if len(task.query_time)]
     learnt = np.concatenate([task.query_values for task in trained])
@@ -114,7 +116,8 @@ def judge(predictor: Any, tasks: list[Task], trained: list[Task], protocol: str)
     parts = []
     for start in range(0, len(asked), CHUNK):
         chunk = asked[start : start + CHUNK]
-        means, quantiles = forecast(predictor, chunk, levels, *constant)
+        members = [forecast(predictor, chunk, levels, *constant) for predictor in predictors]
+        means, quantiles = (np.mean(part, axis=0) for part in zip(*members, strict=True))
         values = np.concatenate([task.query_values for task in chunk])
         parts.append((means, values, quantile_score(quantiles, values, levels)))
     means, values, crps = map(np.concatenate, zip(*parts, strict=True))
@@ -144,20 +147,21 @@ def quantile_score(quantiles: np.ndarray, values: np.ndarray, levels: np.ndarray
     return 2 * np.maximum(levels * error, (levels - 1) * error).mean(-1)
 
 
-def compute(tasks: Tasks, protocol: str, fold: int, seed: int, *, use_dt: bool) -> dict[str, Any]:
+def compute(tasks: Tasks, protocol: str, fold: int, seed: int, members: int, *, use_dt: bool) -> dict[str, Any]:
     start = process_time()
-    predictor = train(tasks, protocol, seed, use_dt=use_dt)
+    predictors = [train(tasks, protocol, seed + member, use_dt=use_dt) for member in range(members)]
     seconds = process_time() - start
-    judged = {part: judge(predictor, tasks[part], tasks["train"], protocol) for part in ("validation", "test")}
+    judged = {part: judge(predictors, tasks[part], tasks["train"], protocol) for part in ("validation", "test")}
     return {
         "protocol": protocol,
         "fold": fold,
         "seed": seed,
+        "members": members,
         "ablation": "dt" if use_dt else "no_dt",
         **judged["test"],
         **{f"validation_{name}": judged["validation"][name] for name in ("mse", "crps")},
         "seconds": round(seconds),
-        "parameters": sum(p.numel() for p in predictor.network.parameters()),
+        "parameters": sum(p.numel() for one in predictors for p in one.network.parameters()),
         "version": version("s5forecast"),
     }
 
@@ -168,6 +172,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--protocol", choices=PROTOCOLS, required=True)
     parser.add_argument("--folds", type=int, nargs="+", default=[0], help="of 36h; 24h has one split")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
+    parser.add_argument("--members", type=int, default=1)
     parser.add_argument("--dt", action=argparse.BooleanOptionalAction, default=True, dest="use_dt")
     parser.add_argument("--results", type=Path, default=RESULTS)
     args = parser.parse_args(arguments)
@@ -176,12 +181,12 @@ def main(arguments: list[str] | None = None) -> None:
     torch.set_num_threads(1)
     frame = load_physionet(args.data)
     for fold, seed in product(args.folds, args.seeds):
-        key = (args.protocol, str(fold), str(seed), "dt" if args.use_dt else "no_dt")
+        key = (args.protocol, str(fold), str(seed), str(args.members), "dt" if args.use_dt else "no_dt")
         if key in computed(args.results):
             print(*key, "is there")
             continue
         tasks = next_three_steps(frame, fold) if args.protocol == "36h" else next_day(frame)
-        row = compute(tasks, args.protocol, fold, seed, use_dt=args.use_dt)
+        row = compute(tasks, args.protocol, fold, seed, args.members, use_dt=args.use_dt)
         append(args.results, row)
         print(row, flush=True)
 
@@ -190,7 +195,7 @@ def computed(path: Path) -> set[tuple[str, ...]]:
     if not path.exists():
         return set()
     with path.open() as file:
-        return {tuple(row[name] for name in COLUMNS[:4]) for row in csv.DictReader(file)}
+        return {tuple(row[name] for name in COLUMNS[:5]) for row in csv.DictReader(file)}
 
 
 def append(path: Path, row: dict[str, Any]) -> None:
