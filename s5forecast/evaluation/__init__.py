@@ -7,6 +7,8 @@ from s5forecast.evaluation.calibration import interval_coverage, pit_histogram, 
 from s5forecast.evaluation.calibrator import ConformalCalibrator
 from s5forecast.evaluation.comparison import Comparison, compare, diebold_mariano, skill
 from s5forecast.evaluation.irregular import split_irregular
+from s5forecast.evaluation.irregular_backtest import backtest_irregular
+from s5forecast.evaluation.irregular_baselines import IRREGULAR_BASELINES
 from s5forecast.evaluation.metrics import METRICS, evaluate
 from s5forecast.evaluation.report import leaderboard, report
 from s5forecast.evaluation.result import Backtest
@@ -14,6 +16,7 @@ from s5forecast.evaluation.seasonality import seasonal_error, squared_seasonal_e
 
 __all__ = [
     "BASELINES",
+    "IRREGULAR_BASELINES",
     "METRICS",
     "Backtest",
     "CalibratedPredictor",
@@ -22,6 +25,7 @@ __all__ = [
     "NaivePredictor",
     "SeasonalNaivePredictor",
     "backtest",
+    "backtest_irregular",
     "calibrate",
     "compare",
     "diebold_mariano",
