@@ -451,7 +451,8 @@ class S5Forecaster(BaseEstimator):
         self._forget_calibration()
         self.irregular_ = self._irregular().fit(df, validation)
         self.predictor_, self.statics_ = self.irregular_.predictor, self.irregular_.statics
-        self.trained_until_ = max(one.last for one in self.irregular_.histories(validation))
+        held_out = [] if validation is None else self.irregular_.histories(validation)
+        self.trained_until_ = max(one.last for one in [*self.irregular_.histories(None), *held_out])
         self.fit_seconds_ = perf_counter() - began
         return self
 

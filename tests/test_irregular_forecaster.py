@@ -188,3 +188,12 @@ def test_backtest_at_the_true_times(target):
     for wrong in ({}, {"since": cut, "count": 2}, {"fraction": 1.5}, {"count": 0}):
         with pytest.raises(ValueError, match=r"since=|fraction|count"):
             forecaster.backtest(df, **wrong)
+
+
+def test_what_was_trained_on_counts_as_seen_whatever_the_validation_is():
+    df = frame()
+    early = df[df["timestamp"] <= df["timestamp"].min() + pd.Timedelta("8h")]
+    forecaster = S5Forecaster(freq=None, horizon="6h", target="pressure", estimator_kwargs=SMALL, verbose=False)
+    forecaster.fit(df, validation=early)
+    assert forecaster.trained_until_ == df["timestamp"].max()
+    assert forecaster.backtest(df, since=early["timestamp"].max()).fit_seconds is not None
