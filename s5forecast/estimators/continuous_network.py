@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from s5forecast.data.features import num_clock_features
 from s5forecast.data.irregular import IrregularSpec
 from s5forecast.data.irregular_windows import IrregularBatch, IrregularWindows
-from s5forecast.data.scaling import masked_mean
+from s5forecast.data.scaling import ROUNDING, masked_mean
 from s5forecast.distributions import check_loss, is_real
 from s5forecast.estimators.continuous_decoder import ContinuousDecoder, Encoded, Place, Positions, limited
 from s5forecast.estimators.network import ForecastNetwork, check_support
@@ -117,9 +117,8 @@ class ContinuousNetwork(ForecastNetwork):
         store = windows.store
         self.time_unit.fill_(self.given_time_unit or store.median_gap())
         values, mask = store.values, store.mask.double()
-        location = masked_mean(values, mask, dim=0)
-        self.location.copy_(location[0])
-        self.spread.copy_(_positive(masked_mean((values - location) ** 2, mask, dim=0).sqrt()[0]))
+        self.location.copy_(masked_mean(values, mask, dim=0)[0])
+        self.spread.copy_(_positive(_deviation(values, mask, dim=0)[0]))
         self.level.copy_(_positive(masked_mean(values.abs(), mask, dim=0)[0]))
         batch = windows.draw(FITTING_WINDOWS)
         self.window_spread.copy_(_typical_spread(batch, self.spread))
@@ -288,10 +287,16 @@ def _times(batch: IrregularBatch) -> tuple[Tensor, Tensor, Tensor]:
 def _typical_spread(batch: IrregularBatch, spread: Tensor) -> Tensor:
     """Geometric mean over windows of each variable's standard deviation, ``[D]``; where none has one, ``spread``."""
     values, mask = batch.values, batch.mask[:, : batch.context_length].double()
-    own = masked_mean((values - masked_mean(values, mask)) ** 2, mask).sqrt()[:, 0]
+    own = _deviation(values, mask)[:, 0]
     varies = own > 0
     typical = (torch.where(varies, own, 1.0).log().sum(0) / varies.sum(0).clamp(min=1)).exp()
     return torch.where(varies.any(0), typical, spread)
+
+
+def _deviation(values: Tensor, mask: Tensor, dim: int = 1) -> Tensor:
+    """Standard deviation over time; 0 where it is no more than what rounding leaves of equal values."""
+    own = masked_mean((values - masked_mean(values, mask, dim)) ** 2, mask, dim).sqrt()
+    return torch.where(own > ROUNDING * masked_mean(values.abs(), mask, dim), own, 0.0)
 
 
 def _positive(scale: Tensor) -> Tensor:
