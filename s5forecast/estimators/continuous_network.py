@@ -24,6 +24,8 @@ QUERIES = 4096
 SCALINGS = ("standard", "last", "global")
 # Means of the recent past, by the time in which the weight of a value falls to 1 / e; they are learnt from there.
 MEMORIES = (2.0, 8.0, 32.0)
+# Nothing is learnt of values so many scales from their location; squares of those beyond have no place in float32.
+FARTHEST = 1e9
 # Location, mean of the window, last value, recent means: what a forecast is a correction of.
 ANCHORS = 3 + len(MEMORIES)
 LAST = 2
@@ -191,8 +193,8 @@ class ContinuousNetwork(ForecastNetwork):
         dt = self._in_units(torch.where(batch.dt.isnan(), self.time_unit, batch.dt))
         step = (dt if self.use_dt else torch.ones_like(dt)) * there
         before = self.before(len(mask)) if before is None else before
-        values = ((batch.values - place.loc) / place.scale).float() * mask
-        last = ((batch.last - place.loc[:, 0]) / place.scale[:, 0]).nan_to_num(0.0).float()
+        values = _normalised(batch.values, place.loc, place.scale) * mask
+        last = _normalised(batch.last, place.loc[:, 0], place.scale[:, 0])
         recent = self.recent(values, last, mask, step, before.recent)
         u, static = self._inputs(batch, values, mask, dt), self._static(batch, place)
         if batch.context_length == 1 and not self.training:
@@ -205,8 +207,7 @@ class ContinuousNetwork(ForecastNetwork):
         """What forecasts are made from: of each variable the mean of the window and the last value, NaN where none."""
         anchors = torch.stack([self.location.expand_as(last), centre, last], dim=-1)
         known = ~anchors.isnan()
-        loc, scale = place.loc[:, 0, :, None], place.scale[:, 0, :, None]
-        normalised = ((anchors - loc) / scale).nan_to_num(0.0).float()
+        normalised = _normalised(anchors, place.loc[:, 0, :, None], place.scale[:, 0, :, None])
         means, recent = self.recent.describe(observed.recent, normalised[..., LAST])
         anchors = torch.cat([normalised, means], dim=-1)
         known = torch.cat([known, observed.recent.weight > 0], dim=-1)
@@ -282,6 +283,11 @@ def _times(batch: IrregularBatch) -> tuple[Tensor, Tensor, Tensor]:
     """The times asked for: how long after the last observation, calendar and covariates."""
     ahead = slice(batch.context_length, None)
     return batch.elapsed, batch.calendar[:, ahead], batch.covariates[:, ahead]
+
+
+def _normalised(values: Tensor, loc: Tensor, scale: Tensor) -> Tensor:
+    """In the units of a window, float32; 0 where missing."""
+    return ((values - loc) / scale).nan_to_num(0.0).clamp(-FARTHEST, FARTHEST).float()
 
 
 def _typical_spread(batch: IrregularBatch, spread: Tensor) -> Tensor:
