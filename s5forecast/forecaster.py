@@ -538,6 +538,11 @@ class S5Forecaster(BaseEstimator):
                 f"num_members={self.num_members!r} averages quantiles of estimator='direct' on regular series; "
                 "leave it at 1 for others"
             )
+        if self.freq is None and (self.estimator != "direct" or self.multivariate):
+            raise ValueError(
+                f"estimator={self.estimator!r}, multivariate={self.multivariate!r}: irregular series, freq=None, are "
+                "forecast by S5ContinuousEstimator alone; leave both out"
+            )
         if self.freq is not None or self.prediction_length is not None:
             self._check_prediction_length()
         several = not isinstance(self.target, str)

@@ -59,6 +59,11 @@ def test_a_grid_ahead(fitted):
     assert found["timestamp"].tolist() == [last[i] + pd.Timedelta("90min") * k for i in "ab" for k in (1, 2, 3, 4)]
     pd.testing.assert_frame_equal(fitted.predict(every="90min"), found)
     assert len(fitted.predict(frame().query("item_id == 'b'"), horizon="1h", every="1h")) == 1
+    hours = np.timedelta64(90, "m")
+    pd.testing.assert_frame_equal(fitted.predict(every=hours), found)
+    for wrong in ({"every": 30}, {"horizon": 6, "every": "1h"}):
+        with pytest.raises(ValueError, match="must be a duration such as '30min'"):
+            fitted.predict(**wrong)
 
 
 def test_another_zone_asks_for_the_same_moment():
@@ -106,6 +111,8 @@ def test_times_as_numbers_and_one_series():
     assert found["timestamp"].tolist() == [last + 2.5, last + 0.001] and "item_id" not in found
     grid = forecaster.predict(horizon=3.0, every=1.5)
     assert np.allclose(grid["timestamp"], [last + 1.5, last + 3])
+    with pytest.raises(ValueError, match="every='1h' must be a number"):
+        forecaster.predict(every="1h")
 
 
 def test_duplicates_are_refused_or_aggregated():
@@ -144,6 +151,8 @@ def regular():
     ("kwargs", "message"),
     [
         ({"horizon": None}, "prediction_horizon"),
+        ({"estimator": "autoregressive"}, "autoregressive.*S5ContinuousEstimator"),
+        ({"multivariate": True}, "multivariate=True.*S5ContinuousEstimator"),
         ({"prediction_length": 0}, "prediction_length"),
         ({"estimator_kwargs": {"target_dim": 2}}, "own arguments"),
         ({"estimator_kwargs": {"lags_seq": [1]}}, "lags_seq"),
@@ -197,3 +206,18 @@ def test_what_was_trained_on_counts_as_seen_whatever_the_validation_is():
     forecaster.fit(df, validation=early)
     assert forecaster.trained_until_ == df["timestamp"].max()
     assert forecaster.backtest(df, since=early["timestamp"].max()).fit_seconds is not None
+
+
+def test_categories_as_items_and_durations_of_numpy():
+    df = frame().astype({"item_id": "category"})
+    given = dict(freq=None, target="pressure", estimator_kwargs=SMALL, verbose=False)
+    forecaster = S5Forecaster(horizon=np.timedelta64(6, "h"), **given).fit(df)
+    found = forecaster.predict(times=queries(frame()).astype({"item_id": "category"}))
+    expected = S5Forecaster(horizon="6h", **given).fit(frame()).predict(times=queries(frame()))
+    pd.testing.assert_frame_equal(found.astype({"item_id": object}), expected)
+
+
+def test_a_backtest_asks_for_as_many_as_it_learns_to_forecast():
+    given = dict(freq=None, prediction_length=2, target="pressure", estimator_kwargs=SMALL, verbose=False)
+    result = S5Forecaster(**given).backtest(frame(), fraction=0.5)
+    assert result.forecasts.groupby("item_id").size().tolist() == [2, 2]

@@ -173,6 +173,12 @@ def read_instants(values: Any, field: str, name: str) -> Instants:
     return Instants(stamps.as_unit("ns").asi8, clock, stamps.tz is not None)
 
 
+def is_duration(value: Any) -> bool:
+    """Whether a duration is one of datetimes rather than a number."""
+    # numpy counts its timedelta64 among its numbers
+    return isinstance(value, np.timedelta64) or not isinstance(value, int | float | np.number)
+
+
 def check_kind(instants: Instants, datetimes: bool | None, field: str, name: str) -> None:
     """Raise ValueError, naming the series, for datetimes where times are numbers, or the other way round."""
     if datetimes is not None and instants.datetimes != datetimes:

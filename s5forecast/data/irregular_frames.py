@@ -10,6 +10,7 @@ import pandas as pd
 
 from s5forecast.data.features import CYCLES
 from s5forecast.data.frames import Columns, split_frame
+from s5forecast.data.irregular import is_duration
 from s5forecast.data.statics import StaticFeatures
 
 
@@ -101,7 +102,7 @@ def read_queries(times: pd.DataFrame, series: Sequence[IrregularFrame], columns:
     keys = query_keys(times, columns, named=named, datetimes=series[0].timestamps.dtype.kind == "M")
     numbers = {one.item_id: number for number, one in enumerate(series)}
     items = keys[columns.item_id] if named else pd.Series([None] * len(keys), dtype=object)
-    rows = [(item, np.asarray(found)) for item, found in items.groupby(items, sort=False, dropna=False).indices.items()]
+    rows = [(item, np.asarray(found)) for item, found in items.groupby(items, sort=False, dropna=False, observed=True).indices.items()]
     if not named:
         rows = [(None, np.arange(len(keys)))]
     for item, _ in rows:
@@ -145,8 +146,13 @@ def grid_steps(horizon: Any, every: Any, *, datetimes: bool) -> list[Any]:
     """Durations from one step of ``every`` up to the ``horizon``.
 
     Raises:
-        ValueError: for a step that is not positive or longer than the horizon.
+        ValueError: for a step that is not positive or longer than the horizon, or one that is not of the kind of the
+            times.
     """
+    for name, duration in (("horizon", horizon), ("every", every)):
+        if is_duration(duration) != datetimes:
+            fix = "a duration such as '30min', since times are datetimes" if datetimes else "a number, as times are"
+            raise ValueError(f"{name}={duration!r} must be {fix}")
     if datetimes:
         horizon, every = pd.Timedelta(horizon), pd.Timedelta(every)
     if not every > 0 * every or every > horizon:

@@ -22,6 +22,7 @@ class IrregularSplit(NamedTuple):
 def split_irregular(
     data: Iterable[dict[str, Any]],
     horizon: Any = None,
+    prediction_length: int | None = None,
     *,
     since: Any = None,
     count: int | None = None,
@@ -36,6 +37,7 @@ def split_irregular(
         data: entries with ``time [n]`` and ``target``, ``[n]`` or ``[D, n]``.
         horizon: how far after the last observation of the history the label reaches, a duration or number; to the end
             when not given.
+        prediction_length: observations in the label, at most.
         since: the label begins after this time.
         count: the last ``count`` observations are the label.
         fraction: of the observations that are history.
@@ -49,6 +51,7 @@ def split_irregular(
         instants = read_instants(entry["time"], "time", name)
         cut = cut_position(instants, since=since, count=count, fraction=fraction)
         end = end_position(instants, cut, horizon)
+        end = end if prediction_length is None else min(end, cut + prediction_length)
         if 0 < cut < end:
             parts.append((entry, cut, end))
     if not parts:
