@@ -327,6 +327,11 @@ class S5Forecaster(BaseEstimator):
         """
         self._check_parameters()
         if self.freq is None:
+            if (windows, step, season, refit, directory) != (1, None, None, False, None):
+                raise ValueError(
+                    "windows=, step=, season=, refit= and directory= are of regular series; cut irregular ones by "
+                    "since=, count= or fraction="
+                )
             irregular, until = getattr(self, "irregular_", self._irregular()), getattr(self, "trained_until_", None)
             metrics = [name for name in metrics if name != "MASE"] if metrics is METRIC_NAMES else metrics
             return irregular.backtest(df, until, metrics, since, count, fraction)

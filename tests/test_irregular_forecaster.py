@@ -194,7 +194,7 @@ def test_backtest_at_the_true_times(target):
     # it has seen what count=3 cuts off, so that a copy is fitted
     assert S5Forecaster(**given).fit(df).backtest(df, count=3).fit_seconds > 0
     assert len(S5Forecaster(**given).backtest(df, fraction=0.5).forecasts) > 2
-    for wrong in ({}, {"since": cut, "count": 2}, {"fraction": 1.5}, {"count": 0}):
+    for wrong in ({}, {"since": cut, "count": 2}, {"fraction": 1.5}, {"count": 0}, {"count": 2.5}, {"windows": 3, "count": 2}):
         with pytest.raises(ValueError, match=r"since=|fraction|count"):
             forecaster.backtest(df, **wrong)
 

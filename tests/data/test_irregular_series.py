@@ -138,6 +138,15 @@ def test_time_zones_must_agree():
     assert batch.elapsed[0].tolist() == [21 * 3600]
 
 
+def test_nanoseconds_after_a_century():
+    """Seconds since the first row, in float64, would not tell them apart."""
+    time = pd.DatetimeIndex(["1924-01-01", "2024-01-01", "2024-01-01 00:00:00.000000007"])
+    asked = {"query_time": time[-1:] + pd.Timedelta(5, "ns")}
+    windows = store(entry(time=time, target=TARGET[:, :3], **asked), forecast=True, datetimes=True)
+    (batch,) = LastIrregularWindows(windows, batch_size=1, known=False)
+    assert batch.elapsed[0].tolist() == [5e-9] and batch.dt[0, -1] == 7e-9
+
+
 def test_the_clock_is_that_of_the_wall():
     """The day's phase follows summer time, elapsed time does not."""
     stamps = pd.DatetimeIndex(["2024-03-30 12:00", "2024-03-31 12:00", "2024-04-01 12:00"], tz="Europe/Paris")
