@@ -94,6 +94,11 @@ def test_several_targets_statics_and_known_columns(tmp_path):
         forecaster.predict(times=queries(df))
     with pytest.raises(ValueError, match="known columns"):
         forecaster.predict(every="1h")
+    for value, fault in ((np.nan, "missing at 2024"), (np.inf, "infinite at 2024"), ("x", "must hold numbers")):
+        wrong = asked.assign(holiday=[1.0, value, 1.0])
+        for ask in (forecaster, forecaster.stream()):
+            with pytest.raises(ValueError, match=rf"series 'b'.*'holiday'.*{fault}"):
+                ask.predict(times=wrong)
     forecaster.save(tmp_path)
     again = S5Forecaster.load(tmp_path)
     pd.testing.assert_frame_equal(again.predict(df, times=asked), found)
@@ -194,7 +199,14 @@ def test_backtest_at_the_true_times(target):
     # it has seen what count=3 cuts off, so that a copy is fitted
     assert S5Forecaster(**given).fit(df).backtest(df, count=3).fit_seconds > 0
     assert len(S5Forecaster(**given).backtest(df, fraction=0.5).forecasts) > 2
-    for wrong in ({}, {"since": cut, "count": 2}, {"fraction": 1.5}, {"count": 0}, {"count": 2.5}, {"windows": 3, "count": 2}):
+    for wrong in (
+        {},
+        {"since": cut, "count": 2},
+        {"fraction": 1.5},
+        {"count": 0},
+        {"count": 2.5},
+        {"windows": 3, "count": 2},
+    ):
         with pytest.raises(ValueError, match=r"since=|fraction|count"):
             forecaster.backtest(df, **wrong)
 
@@ -215,6 +227,13 @@ def test_categories_as_items_and_durations_of_numpy():
     found = forecaster.predict(times=queries(frame()).astype({"item_id": "category"}))
     expected = S5Forecaster(horizon="6h", **given).fit(frame()).predict(times=queries(frame()))
     pd.testing.assert_frame_equal(found.astype({"item_id": object}), expected)
+
+
+def test_a_backtest_leaves_out_series_without_a_value_before_the_cut():
+    df = frame()
+    df.loc[(df["item_id"] == "a") & (df.groupby("item_id").cumcount() < 20), "pressure"] = np.nan
+    given = dict(freq=None, horizon="6h", target="pressure", estimator_kwargs=SMALL, verbose=False)
+    assert set(S5Forecaster(**given).backtest(df, count=12).forecasts["item_id"]) == {"b"}
 
 
 def test_a_backtest_asks_for_as_many_as_it_learns_to_forecast():

@@ -219,7 +219,7 @@ def tidy_frame(
         **{columns.timestamp: _timestamps(frame[columns.timestamp], codes, names, numeric_time)}
     )
     for column in numeric:
-        tidy[column] = _numbers(tidy[column], tidy[columns.timestamp], codes, names)
+        tidy[column] = column_numbers(tidy[column], tidy[columns.timestamp], codes, names)
     order = np.lexsort((_exact(tidy[columns.timestamp]), codes))
     tidy, codes = tidy.iloc[order], codes[order]
     if aggregate is None:
@@ -293,7 +293,16 @@ def _aggregated(
     return merged, codes[begins]
 
 
-def _numbers(values: pd.Series, times: pd.Series, codes: np.ndarray, names: list[str]) -> pd.Series:
+def column_numbers(values: pd.Series, times: pd.Series, codes: np.ndarray, names: Sequence[str]) -> pd.Series:
+    """A column as floats, NaN where missing.
+
+    Arguments:
+        values, times: of each row.
+        codes: the series of each row, a position in ``names``.
+
+    Raises:
+        ValueError: for text or an infinite value, naming the series and the column.
+    """
     if not pd.api.types.is_numeric_dtype(values):
         text = values.map(lambda value: not pd.isna(value) and not isinstance(value, Real | Decimal))
         if text.any() or not pd.api.types.is_object_dtype(values):

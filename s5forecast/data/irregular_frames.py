@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from s5forecast.data.features import CYCLES
-from s5forecast.data.frames import Columns, split_frame
+from s5forecast.data.frames import Columns, column_numbers, split_frame
 from s5forecast.data.irregular import is_duration
 from s5forecast.data.statics import StaticFeatures
 
@@ -102,14 +102,44 @@ def read_queries(times: pd.DataFrame, series: Sequence[IrregularFrame], columns:
     keys = query_keys(times, columns, named=named, datetimes=series[0].timestamps.dtype.kind == "M")
     numbers = {one.item_id: number for number, one in enumerate(series)}
     items = keys[columns.item_id] if named else pd.Series([None] * len(keys), dtype=object)
-    rows = [(item, np.asarray(found)) for item, found in items.groupby(items, sort=False, dropna=False, observed=True).indices.items()]
+    rows = [
+        (item, np.asarray(found))
+        for item, found in items.groupby(items, sort=False, dropna=False, observed=True).indices.items()
+    ]
     if not named:
         rows = [(None, np.arange(len(keys)))]
     for item, _ in rows:
         if item not in numbers:
             raise ValueError(f"times= asks for series {item!r}, of which there is no history; give it in df")
-    known = times[list(columns.known)].to_numpy(dtype=np.float64)
-    return Queries(keys, [(numbers[item], found) for item, found in rows], known)
+    found = [(numbers[item], positions) for item, positions in rows]
+    codes = np.empty(len(keys), dtype=int)
+    for number, positions in found:
+        codes[positions] = number
+    return Queries(keys, found, known_at(times, keys, columns, codes, [one.name for one in series]))
+
+
+def known_at(
+    times: pd.DataFrame, keys: pd.DataFrame, columns: Columns, codes: np.ndarray, names: Sequence[str]
+) -> np.ndarray:
+    """The known columns at the times asked for, ``[M, F]``.
+
+    Arguments:
+        times, keys: the frame, and the item_id and timestamp of its rows.
+        codes: the series of each row, a position in ``names``.
+
+    Raises:
+        ValueError: naming the series, the column and the time, for a value that is missing or no finite number.
+    """
+    stamps, known = keys[columns.timestamp], np.empty((len(keys), len(columns.known)))
+    for number, column in enumerate(columns.known):
+        known[:, number] = column_numbers(times[column], stamps, codes, names)
+        missing = np.isnan(known[:, number])
+        if missing.any():
+            row = int(missing.argmax())
+            raise ValueError(
+                f"{names[codes[row]]}: column {column!r} is missing at {stamps.iloc[row]}, a time asked for; fill it"
+            )
+    return known
 
 
 def query_keys(times: pd.DataFrame, columns: Columns, *, named: bool, datetimes: bool) -> pd.DataFrame:

@@ -48,8 +48,9 @@ def split_irregular(
             series is left; as ``read_instants`` for wrong times.
     """
     parts = []
-    for position, entry in enumerate(data):
-        name = f"series {entry.get('item_id', position)!r}"
+    for position, given in enumerate(data):
+        name = f"series {given.get('item_id', position)!r}"
+        entry = _observed(given)
         instants = read_instants(entry["time"], "time", name)
         cut = cut_position(instants, since=since, count=count, fraction=fraction)
         end = end_position(instants, cut, horizon)
@@ -111,6 +112,12 @@ def end_position(instants: Instants, cut: int, horizon: Any) -> int:
         )
     ahead = pd.Timedelta(horizon).as_unit("ns").value if instants.datetimes else horizon
     return int(np.searchsorted(instants.exact, instants.exact[cut - 1] + ahead, "right"))
+
+
+def _observed(entry: dict[str, Any]) -> dict[str, Any]:
+    """An entry without the rows that hold no value, which are no observations."""
+    target = np.atleast_2d(np.asarray(entry["target"], dtype=np.float64))
+    return _taken(entry, np.flatnonzero(~np.isnan(target).all(axis=0)))
 
 
 def _taken(entry: dict[str, Any], rows: np.ndarray) -> dict[str, Any]:
