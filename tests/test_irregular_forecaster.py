@@ -133,6 +133,8 @@ def test_what_cannot_be_answered_is_refused(fitted):
     early = queries(frame()).assign(timestamp=frame()["timestamp"].min())
     with pytest.raises(ValueError, match=r"series 'b'.*not after the last observation|series 'a'.*not after"):
         fitted.predict(times=early)
+    with pytest.raises(ValueError, match="column 'timestamp' of times= cannot be read"):
+        fitted.predict(times=early.assign(timestamp="soon"))
     with pytest.raises(ValueError, match="predict\\(horizon='12h', every='30min'\\)"):
         fitted.predict()
     with pytest.raises(ValueError, match="not both"):
@@ -174,6 +176,20 @@ def test_wrong_arguments(kwargs, message):
 def test_a_figure_of_history_and_forecast(fitted):
     figure = fitted.plot(fitted.predict(every="1h"))
     assert len(figure.data) > 1
+
+
+def test_a_figure_of_one_of_several_targets():
+    forecaster = S5Forecaster(
+        freq=None, horizon="6h", target=["wind", "pressure"], estimator_kwargs=SMALL, verbose=False
+    ).fit(frame())
+    found = forecaster.predict(every="1h")
+    plain = found.drop(columns=found.filter(like="wind_")).rename(columns=lambda name: name.removeprefix("pressure_"))
+    expected = [trace.y for trace in S5Forecaster(target="pressure", verbose=False).plot(plain, frame()).data]
+    figure = forecaster.plot(found, target="pressure")
+    assert all(np.array_equal(trace.y, y, equal_nan=True) for trace, y in zip(figure.data, expected, strict=True))
+    assert len(forecaster.plot(found).data) == len(expected)
+    with pytest.raises(ValueError, match="unknown target 'rain'"):
+        forecaster.plot(found, target="rain")
 
 
 @pytest.mark.parametrize("target", ["pressure", ["wind", "pressure"]])
@@ -220,10 +236,13 @@ def test_what_was_trained_on_counts_as_seen_whatever_the_validation_is():
     assert forecaster.backtest(df, since=early["timestamp"].max()).fit_seconds is not None
 
 
-def test_categories_as_items_and_durations_of_numpy():
+def test_categories_as_items_and_durations_of_other_types(tmp_path):
     df = frame().astype({"item_id": "category"})
-    given = dict(freq=None, target="pressure", estimator_kwargs=SMALL, verbose=False)
+    given = dict(freq=None, target="pressure", verbose=False)
+    given["estimator_kwargs"] = {**SMALL, "time_unit": pd.Timedelta("1h")}
     forecaster = S5Forecaster(horizon=np.timedelta64(6, "h"), **given).fit(df)
+    forecaster.save(tmp_path)
+    assert S5Forecaster.load(tmp_path).horizon == "0 days 06:00:00"
     found = forecaster.predict(times=queries(frame()).astype({"item_id": "category"}))
     expected = S5Forecaster(horizon="6h", **given).fit(frame()).predict(times=queries(frame()))
     pd.testing.assert_frame_equal(found.astype({"item_id": object}), expected)

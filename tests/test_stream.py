@@ -121,6 +121,7 @@ def test_rows_that_do_not_fit_change_nothing(fitted, change, message):
     before = stream.predict(asked(df))
     with pytest.raises(ValueError, match=message):
         stream.update(change(df))
+    stream.update(df.iloc[:0])
     pd.testing.assert_frame_equal(stream.predict(asked(df)), before)
 
 

@@ -223,7 +223,8 @@ def tidy_frame(
     order = np.lexsort((_exact(tidy[columns.timestamp]), codes))
     tidy, codes = tidy.iloc[order], codes[order]
     if aggregate is None:
-        _refuse_duplicates(tidy[columns.timestamp], codes, names, columns)
+        how = "by aggregate='mean' or 'last'" if numeric_time else "as with groupby(...).mean()"
+        _refuse_duplicates(tidy[columns.timestamp], codes, names, columns, how)
     else:
         tidy, codes = _aggregated(tidy, codes, columns.timestamp, numeric, aggregate)
     return tidy, codes, found
@@ -322,11 +323,11 @@ def column_numbers(values: pd.Series, times: pd.Series, codes: np.ndarray, names
     return numbers
 
 
-def _refuse_duplicates(times: pd.Series, codes: np.ndarray, names: list[str], columns: Columns) -> None:
+def _refuse_duplicates(times: pd.Series, codes: np.ndarray, names: list[str], columns: Columns, how: str) -> None:
     twice = (np.diff(_exact(times)) == 0) & (np.diff(codes) == 0)
     if twice.any():
         row = int(twice.argmax())
-        fix = "aggregate them, as with groupby(...).mean(), or drop them"
+        fix = f"aggregate them, {how}, or drop them"
         if names == ["the series"]:
             fix += ", or name the column that tells the series apart with item_id="
         raise ValueError(

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
+from pandas.api.types import is_datetime64_any_dtype, is_numeric_dtype
 
 from s5forecast.data.features import CYCLES
 from s5forecast.data.frames import Columns, column_numbers, split_frame
@@ -146,7 +147,7 @@ def query_keys(times: pd.DataFrame, columns: Columns, *, named: bool, datetimes:
     """The item_id, where series are ``named``, and timestamp of each row of a frame of times asked for.
 
     Raises:
-        ValueError: naming a column that is not there.
+        ValueError: naming a column that is not there, or holds no times.
     """
     if not isinstance(times, pd.DataFrame) or times.empty:
         raise ValueError("times= must be a frame with a row for each time asked for")
@@ -155,8 +156,15 @@ def query_keys(times: pd.DataFrame, columns: Columns, *, named: bool, datetimes:
         if column not in times:
             raise ValueError(f"times= has no column {column!r}; it has {list(times.columns)}")
     keys = times[[*names, columns.timestamp]]
-    if datetimes and keys[columns.timestamp].dtype == object:
-        keys = keys.assign(**{columns.timestamp: pd.to_datetime(keys[columns.timestamp], format="ISO8601")})
+    stamps = keys[columns.timestamp]
+    if datetimes and not (is_numeric_dtype(stamps) or is_datetime64_any_dtype(stamps)):
+        try:
+            keys = keys.assign(**{columns.timestamp: pd.to_datetime(stamps, format="ISO8601")})
+        except (TypeError, ValueError) as error:
+            raise ValueError(
+                f"column {columns.timestamp!r} of times= cannot be read as ISO 8601 timestamps; convert it with "
+                f"pd.to_datetime and its format ({error})"
+            ) from error
     return keys
 
 
