@@ -54,7 +54,8 @@ class IrregularFrameStream:
         """Take in the next rows of some series, or the first ones of new series; the order of rows does not matter.
 
         Arguments:
-            df: long frame as in training, of no rows if there are none yet; static columns are needed for new series alone.
+            df: long frame as in training, of no rows if there are none yet; static columns are needed for new series
+                alone.
 
         Raises:
             ValueError: for a row that is not after the last observation of its series, or data that does not fit
