@@ -261,6 +261,7 @@ def _cut(entry: dict[str, Any], instants: Instants, origin: Any, time: np.ndarra
         return None
     at = read_instants([entry["cut_time"]], "cut_time", name)
     check_kind(at, instants.datetimes, "cut_time", name)
+    check_zone(at, instants.aware, "cut_time", name)
     cut = int(np.searchsorted(time, at.since(origin)[0], side="right"))
     if not 0 < cut < len(time):
         raise ValueError(

@@ -130,6 +130,8 @@ def test_time_zones_must_agree():
     days = pd.date_range("2024-01-01", periods=7, tz="Europe/Paris")
     with pytest.raises(ValueError, match="no time zone"):
         store(entry(time=days, query_time=[pd.Timestamp("2024-02-01")]), forecast=True, datetimes=True)
+    with pytest.raises(ValueError, match="cut_time has no time zone"):
+        store(entry(time=days, cut_time=pd.Timestamp("2024-01-04")), datetimes=True)
     query = pd.DatetimeIndex(["2024-01-08 05:00"], tz="Asia/Tokyo")
     (batch,) = LastIrregularWindows(
         store(entry(time=days, query_time=query), forecast=True, datetimes=True), batch_size=1, known=False
