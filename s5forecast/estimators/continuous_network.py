@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from s5forecast.data.features import num_clock_features
 from s5forecast.data.irregular import IrregularSpec
 from s5forecast.data.irregular_windows import IrregularBatch, IrregularWindows
-from s5forecast.data.scaling import ROUNDING, masked_mean
+from s5forecast.data.scaling import ROUNDING, masked_mean, normalised
 from s5forecast.distributions import check_loss, is_real
 from s5forecast.estimators.continuous_decoder import ContinuousDecoder, Encoded, Place, Positions, limited
 from s5forecast.estimators.network import ForecastNetwork, check_support
@@ -24,8 +24,6 @@ QUERIES = 4096
 SCALINGS = ("standard", "last", "global")
 # Means of the recent past, by the time in which the weight of a value falls to 1 / e; they are learnt from there.
 MEMORIES = (2.0, 8.0, 32.0)
-# Nothing is learnt of values so many scales from their location; squares of those beyond have no place in float32.
-FARTHEST = 1e9
 # Location, mean of the window, last value, recent means: what a forecast is a correction of.
 ANCHORS = 3 + len(MEMORIES)
 LAST = 2
@@ -193,8 +191,8 @@ class ContinuousNetwork(ForecastNetwork):
         dt = self._in_units(torch.where(batch.dt.isnan(), self.time_unit, batch.dt))
         step = (dt if self.use_dt else torch.ones_like(dt)) * there
         before = self.before(len(mask)) if before is None else before
-        values = _normalised(batch.values, place.loc, place.scale) * mask
-        last = _normalised(batch.last, place.loc[:, 0], place.scale[:, 0])
+        values = normalised(batch.values, place.loc, place.scale) * mask
+        last = normalised(batch.last, place.loc[:, 0], place.scale[:, 0])
         recent = self.recent(values, last, mask, step, before.recent)
         u, static = self._inputs(batch, values, mask, dt), self._static(batch, place)
         if batch.context_length == 1 and not self.training:
@@ -207,9 +205,9 @@ class ContinuousNetwork(ForecastNetwork):
         """What forecasts are made from: of each variable the mean of the window and the last value, NaN where none."""
         anchors = torch.stack([self.location.expand_as(last), centre, last], dim=-1)
         known = ~anchors.isnan()
-        normalised = _normalised(anchors, place.loc[:, 0, :, None], place.scale[:, 0, :, None])
-        means, recent = self.recent.describe(observed.recent, normalised[..., LAST])
-        anchors = torch.cat([normalised, means], dim=-1)
+        values = normalised(anchors, place.loc[:, 0, :, None], place.scale[:, 0, :, None])
+        means, recent = self.recent.describe(observed.recent, values[..., LAST])
+        anchors = torch.cat([values, means], dim=-1)
         known = torch.cat([known, observed.recent.weight > 0], dim=-1)
         last_age = self._in_units(last_age) * self.dt_as_feature
         return Encoded(observed.h, observed.layers, anchors, known.float(), recent, last_age, place)
@@ -283,11 +281,6 @@ def _times(batch: IrregularBatch) -> tuple[Tensor, Tensor, Tensor]:
     """The times asked for: how long after the last observation, calendar and covariates."""
     ahead = slice(batch.context_length, None)
     return batch.elapsed, batch.calendar[:, ahead], batch.covariates[:, ahead]
-
-
-def _normalised(values: Tensor, loc: Tensor, scale: Tensor) -> Tensor:
-    """In the units of a window, float32; 0 where missing."""
-    return ((values - loc) / scale).nan_to_num(0.0).clamp(-FARTHEST, FARTHEST).float()
 
 
 def _typical_spread(batch: IrregularBatch, spread: Tensor) -> Tensor:

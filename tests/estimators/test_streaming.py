@@ -363,6 +363,15 @@ def test_regular_streams_equal_a_context_that_began_where_they_did(make, kwargs)
     assert forecast.start_date == data[0]["start"] + LAST and str(forecast.item_id) == "0"
 
 
+@pytest.mark.parametrize(("make", "kwargs"), [(S5AutoregressiveEstimator, {}), (S5Estimator, CAUSAL)])
+def test_one_wild_step_passes(make, kwargs):
+    predictor = make(**{**REGULAR, **kwargs}).train([steps(seed) for seed in range(3)])
+    stream = predictor.stream([steps(0, 0, FIRST)])
+    stream.update([steps(0, FIRST, FIRST + 1) | {"target": [1e37]}])
+    stream.update([steps(0, FIRST + 1)])
+    assert np.isfinite(stream.predict_quantiles([{"item_id": 0}], LEVELS)[1]).all()
+
+
 def test_steps_that_do_not_fit_change_nothing():
     predictor = S5AutoregressiveEstimator(**REGULAR).train([steps(seed) for seed in range(3)])
     stream = predictor.stream([steps(seed, 0, FIRST) for seed in range(3)])
