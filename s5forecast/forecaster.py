@@ -327,6 +327,11 @@ class S5Forecaster(BaseEstimator):
         """
         self._check_parameters()
         if self.freq is None:
+            if (windows, step, season, refit, directory) != (1, None, None, False, None):
+                raise ValueError(
+                    "windows=, step=, season=, refit= and directory= are of regular series; cut irregular ones by "
+                    "since=, count= or fraction="
+                )
             irregular, until = getattr(self, "irregular_", self._irregular()), getattr(self, "trained_until_", None)
             metrics = [name for name in metrics if name != "MASE"] if metrics is METRIC_NAMES else metrics
             return irregular.backtest(df, until, metrics, since, count, fraction)
@@ -368,15 +373,26 @@ class S5Forecaster(BaseEstimator):
         ahead = None if future is None else self._future(future, series)
         return to_entries(series, self.frequency_, self.statics_, ahead)
 
-    def plot(self, forecast: pd.DataFrame, history: pd.DataFrame | None = None, **kwargs: Any) -> go.Figure:
-        """Fan chart of a forecast after its history, the training frame by default."""
+    def plot(
+        self, forecast: pd.DataFrame, history: pd.DataFrame | None = None, *, target: str | None = None, **kwargs: Any
+    ) -> go.Figure:
+        """Fan chart of a forecast after its history, the training frame by default; of several targets the first.
+
+        Raises:
+            ValueError: for a target that is not one of the forecaster.
+        """
         from s5forecast.plotting.forecasts import plot_forecast
 
         if history is None and self.freq is None and self.irregular_.history is not None:
             history = self.irregular_.history_frame()
         if history is None and hasattr(self, "history_"):
             history = history_frame(self.history_, self._columns)
-        names: dict[str, Any] = {"target": self._columns.target, "item_id": self.item_id, "timestamp": self.timestamp}
+        target = self._columns.target if target is None else target
+        targets = [self._targets] if isinstance(self._targets, str) else self._targets
+        choose(dict.fromkeys(targets), target, "target")
+        if len(targets) > 1:
+            forecast = forecast.rename(columns=lambda name: str(name).removeprefix(f"{target}_"))
+        names: dict[str, Any] = {"target": target, "item_id": self.item_id, "timestamp": self.timestamp}
         return plot_forecast(history, forecast, **names, **kwargs)
 
     def save(self, path: str | Path) -> None:
@@ -425,8 +441,14 @@ class S5Forecaster(BaseEstimator):
         if "trainer_kwargs" in given:
             given["trainer_kwargs"] = {k: v for k, v in given["trainer_kwargs"].items() if k not in NOT_SAVED}
         lists = {name: list(getattr(self, name)) for name in ("known", "static", "quantile_levels")}
-        horizon = str(self.horizon) if isinstance(self.horizon, timedelta | np.timedelta64) else self.horizon
-        return {**self.get_params(), **lists, "horizon": horizon, "target": self._targets, "estimator_kwargs": given}
+        given = {name: _plain(value) for name, value in given.items()}
+        return {
+            **self.get_params(),
+            **lists,
+            "horizon": _plain(self.horizon),
+            "target": self._targets,
+            "estimator_kwargs": given,
+        }
 
     def _fit(
         self, series: list[FrameSeries], frequency: Frequency, validation: list[FrameSeries] | None = None
@@ -451,7 +473,8 @@ class S5Forecaster(BaseEstimator):
         self._forget_calibration()
         self.irregular_ = self._irregular().fit(df, validation)
         self.predictor_, self.statics_ = self.irregular_.predictor, self.irregular_.statics
-        self.trained_until_ = max(one.last for one in self.irregular_.histories(validation))
+        held_out = [] if validation is None else self.irregular_.histories(validation)
+        self.trained_until_ = max(one.last for one in [*self.irregular_.histories(None), *held_out])
         self.fit_seconds_ = perf_counter() - began
         return self
 
@@ -537,6 +560,11 @@ class S5Forecaster(BaseEstimator):
                 f"num_members={self.num_members!r} averages quantiles of estimator='direct' on regular series; "
                 "leave it at 1 for others"
             )
+        if self.freq is None and (self.estimator != "direct" or self.multivariate):
+            raise ValueError(
+                f"estimator={self.estimator!r}, multivariate={self.multivariate!r}: irregular series, freq=None, are "
+                "forecast by S5ContinuousEstimator alone; leave both out"
+            )
         if self.freq is not None or self.prediction_length is not None:
             self._check_prediction_length()
         several = not isinstance(self.target, str)
@@ -597,6 +625,11 @@ class S5Forecaster(BaseEstimator):
 
     def _future(self, future: pd.DataFrame | None, series: list[FrameSeries]) -> list[np.ndarray]:
         return read_future(future, series, self._columns, self.frequency_, self._steps)
+
+
+def _plain(value: Any) -> Any:
+    """A duration as text, anything else as it is."""
+    return str(pd.Timedelta(value)) if isinstance(value, timedelta | np.timedelta64) else value
 
 
 def _moment(one: FrameSeries) -> pd.Timestamp:

@@ -115,9 +115,8 @@ class IrregularForecaster:
         """
         series = self._read(df)
         statics = self.statics if until is not None else StaticFeatures.learn(series, self.columns)
-        split = split_irregular(
-            irregular_entries(series, statics), self.horizon, since=since, count=count, fraction=fraction
-        )
+        entries, reach = irregular_entries(series, statics), (self.horizon, self.prediction_length)
+        split = split_irregular(entries, *reach, since=since, count=count, fraction=fraction)
         trains = until is None or not until < min(entry["query_time"][0] for entry in split.input)
         model = replace(self)
         model.statics = statics

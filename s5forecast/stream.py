@@ -54,12 +54,15 @@ class IrregularFrameStream:
         """Take in the next rows of some series, or the first ones of new series; the order of rows does not matter.
 
         Arguments:
-            df: long frame as in training; static columns are needed for new series alone.
+            df: long frame as in training, of no rows if there are none yet; static columns are needed for new series
+                alone.
 
         Raises:
             ValueError: for a row that is not after the last observation of its series, or data that does not fit
                 otherwise, naming the series, the column and the fix; then no state has changed.
         """
+        if isinstance(df, pd.DataFrame) and df.empty:
+            return self
         forecaster = self.forecaster
         new = read_new_rows(df, forecaster.targets, forecaster.columns, forecaster.aggregate)
         if (None in new.rows.items) != (None in self.items):
@@ -173,13 +176,15 @@ class RegularFrameStream:
         """Take in the next rows of some series; the order of rows does not matter, and a gap is of missing values.
 
         Arguments:
-            df: long frame as in training, static columns may be left out.
+            df: long frame as in training, of no rows if there are none yet; static columns may be left out.
 
         Raises:
             ValueError: for a row that is not after the last one of its series, a series that the stream does not
                 know, or data that does not fit otherwise, naming the series, the column and the fix; then no state
                 has changed.
         """
+        if isinstance(df, pd.DataFrame) and df.empty:
+            return self
         columns = self.forecaster._columns
         parts = split_frame(df, columns, [columns.target, *columns.known], ())
         steps = [self._next(item, part) for item, part in parts]

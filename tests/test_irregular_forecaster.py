@@ -59,6 +59,11 @@ def test_a_grid_ahead(fitted):
     assert found["timestamp"].tolist() == [last[i] + pd.Timedelta("90min") * k for i in "ab" for k in (1, 2, 3, 4)]
     pd.testing.assert_frame_equal(fitted.predict(every="90min"), found)
     assert len(fitted.predict(frame().query("item_id == 'b'"), horizon="1h", every="1h")) == 1
+    hours = np.timedelta64(90, "m")
+    pd.testing.assert_frame_equal(fitted.predict(every=hours), found)
+    for wrong in ({"every": 30}, {"horizon": 6, "every": "1h"}):
+        with pytest.raises(ValueError, match="must be a duration such as '30min'"):
+            fitted.predict(**wrong)
 
 
 def test_another_zone_asks_for_the_same_moment():
@@ -89,6 +94,11 @@ def test_several_targets_statics_and_known_columns(tmp_path):
         forecaster.predict(times=queries(df))
     with pytest.raises(ValueError, match="known columns"):
         forecaster.predict(every="1h")
+    for value, fault in ((np.nan, "missing at 2024"), (np.inf, "infinite at 2024"), ("x", "must hold numbers")):
+        wrong = asked.assign(holiday=[1.0, value, 1.0])
+        for ask in (forecaster, forecaster.stream()):
+            with pytest.raises(ValueError, match=rf"series 'b'.*'holiday'.*{fault}"):
+                ask.predict(times=wrong)
     forecaster.save(tmp_path)
     again = S5Forecaster.load(tmp_path)
     pd.testing.assert_frame_equal(again.predict(df, times=asked), found)
@@ -106,6 +116,8 @@ def test_times_as_numbers_and_one_series():
     assert found["timestamp"].tolist() == [last + 2.5, last + 0.001] and "item_id" not in found
     grid = forecaster.predict(horizon=3.0, every=1.5)
     assert np.allclose(grid["timestamp"], [last + 1.5, last + 3])
+    with pytest.raises(ValueError, match="every='1h' must be a number"):
+        forecaster.predict(every="1h")
 
 
 def test_duplicates_are_refused_or_aggregated():
@@ -121,6 +133,8 @@ def test_what_cannot_be_answered_is_refused(fitted):
     early = queries(frame()).assign(timestamp=frame()["timestamp"].min())
     with pytest.raises(ValueError, match=r"series 'b'.*not after the last observation|series 'a'.*not after"):
         fitted.predict(times=early)
+    with pytest.raises(ValueError, match="column 'timestamp' of times= cannot be read"):
+        fitted.predict(times=early.assign(timestamp="soon"))
     with pytest.raises(ValueError, match="predict\\(horizon='12h', every='30min'\\)"):
         fitted.predict()
     with pytest.raises(ValueError, match="not both"):
@@ -144,6 +158,8 @@ def regular():
     ("kwargs", "message"),
     [
         ({"horizon": None}, "prediction_horizon"),
+        ({"estimator": "autoregressive"}, "autoregressive.*S5ContinuousEstimator"),
+        ({"multivariate": True}, "multivariate=True.*S5ContinuousEstimator"),
         ({"prediction_length": 0}, "prediction_length"),
         ({"estimator_kwargs": {"target_dim": 2}}, "own arguments"),
         ({"estimator_kwargs": {"lags_seq": [1]}}, "lags_seq"),
@@ -160,6 +176,20 @@ def test_wrong_arguments(kwargs, message):
 def test_a_figure_of_history_and_forecast(fitted):
     figure = fitted.plot(fitted.predict(every="1h"))
     assert len(figure.data) > 1
+
+
+def test_a_figure_of_one_of_several_targets():
+    forecaster = S5Forecaster(
+        freq=None, horizon="6h", target=["wind", "pressure"], estimator_kwargs=SMALL, verbose=False
+    ).fit(frame())
+    found = forecaster.predict(every="1h")
+    plain = found.drop(columns=found.filter(like="wind_")).rename(columns=lambda name: name.removeprefix("pressure_"))
+    expected = [trace.y for trace in S5Forecaster(target="pressure", verbose=False).plot(plain, frame()).data]
+    figure = forecaster.plot(found, target="pressure")
+    assert all(np.array_equal(trace.y, y, equal_nan=True) for trace, y in zip(figure.data, expected, strict=True))
+    assert len(forecaster.plot(found).data) == len(expected)
+    with pytest.raises(ValueError, match="unknown target 'rain'"):
+        forecaster.plot(found, target="rain")
 
 
 @pytest.mark.parametrize("target", ["pressure", ["wind", "pressure"]])
@@ -185,6 +215,47 @@ def test_backtest_at_the_true_times(target):
     # it has seen what count=3 cuts off, so that a copy is fitted
     assert S5Forecaster(**given).fit(df).backtest(df, count=3).fit_seconds > 0
     assert len(S5Forecaster(**given).backtest(df, fraction=0.5).forecasts) > 2
-    for wrong in ({}, {"since": cut, "count": 2}, {"fraction": 1.5}, {"count": 0}):
+    for wrong in (
+        {},
+        {"since": cut, "count": 2},
+        {"fraction": 1.5},
+        {"count": 0},
+        {"count": 2.5},
+        {"windows": 3, "count": 2},
+    ):
         with pytest.raises(ValueError, match=r"since=|fraction|count"):
             forecaster.backtest(df, **wrong)
+
+
+def test_what_was_trained_on_counts_as_seen_whatever_the_validation_is():
+    df = frame()
+    early = df[df["timestamp"] <= df["timestamp"].min() + pd.Timedelta("8h")]
+    forecaster = S5Forecaster(freq=None, horizon="6h", target="pressure", estimator_kwargs=SMALL, verbose=False)
+    forecaster.fit(df, validation=early)
+    assert forecaster.trained_until_ == df["timestamp"].max()
+    assert forecaster.backtest(df, since=early["timestamp"].max()).fit_seconds is not None
+
+
+def test_categories_as_items_and_durations_of_other_types(tmp_path):
+    df = frame().astype({"item_id": "category"})
+    given = dict(freq=None, target="pressure", verbose=False)
+    given["estimator_kwargs"] = {**SMALL, "time_unit": pd.Timedelta("1h")}
+    forecaster = S5Forecaster(horizon=np.timedelta64(6, "h"), **given).fit(df)
+    forecaster.save(tmp_path)
+    assert S5Forecaster.load(tmp_path).horizon == "0 days 06:00:00"
+    found = forecaster.predict(times=queries(frame()).astype({"item_id": "category"}))
+    expected = S5Forecaster(horizon="6h", **given).fit(frame()).predict(times=queries(frame()))
+    pd.testing.assert_frame_equal(found.astype({"item_id": object}), expected)
+
+
+def test_a_backtest_leaves_out_series_without_a_value_before_the_cut():
+    df = frame()
+    df.loc[(df["item_id"] == "a") & (df.groupby("item_id").cumcount() < 20), "pressure"] = np.nan
+    given = dict(freq=None, horizon="6h", target="pressure", estimator_kwargs=SMALL, verbose=False)
+    assert set(S5Forecaster(**given).backtest(df, count=12).forecasts["item_id"]) == {"b"}
+
+
+def test_a_backtest_asks_for_as_many_as_it_learns_to_forecast():
+    given = dict(freq=None, prediction_length=2, target="pressure", estimator_kwargs=SMALL, verbose=False)
+    result = S5Forecaster(**given).backtest(frame(), fraction=0.5)
+    assert result.forecasts.groupby("item_id").size().tolist() == [2, 2]

@@ -109,6 +109,10 @@ def test_new_series_and_those_that_are_saved(fitted, tmp_path):
         (lambda df: df.drop(columns="item_id"), "has no column 'item_id', that of the stream has one"),
         (lambda df: df.assign(timestamp=1.0, item_id=range(60)), "holds numbers"),
         (lambda df: df.assign(timestamp=df["timestamp"].dt.tz_localize("UTC") + pd.Timedelta("9D")), "has a time zone"),
+        (
+            lambda df: df.assign(timestamp=df["timestamp"].dt.tz_localize("UTC"), item_id="new").iloc[:1],
+            "series 'new': timestamp has a time zone",
+        ),
     ],
 )
 def test_rows_that_do_not_fit_change_nothing(fitted, change, message):
@@ -117,6 +121,7 @@ def test_rows_that_do_not_fit_change_nothing(fitted, change, message):
     before = stream.predict(asked(df))
     with pytest.raises(ValueError, match=message):
         stream.update(change(df))
+    stream.update(df.iloc[:0])
     pd.testing.assert_frame_equal(stream.predict(asked(df)), before)
 
 

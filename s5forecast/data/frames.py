@@ -219,11 +219,12 @@ def tidy_frame(
         **{columns.timestamp: _timestamps(frame[columns.timestamp], codes, names, numeric_time)}
     )
     for column in numeric:
-        tidy[column] = _numbers(tidy[column], tidy[columns.timestamp], codes, names)
+        tidy[column] = column_numbers(tidy[column], tidy[columns.timestamp], codes, names)
     order = np.lexsort((_exact(tidy[columns.timestamp]), codes))
     tidy, codes = tidy.iloc[order], codes[order]
     if aggregate is None:
-        _refuse_duplicates(tidy[columns.timestamp], codes, names, columns)
+        how = "by aggregate='mean' or 'last'" if numeric_time else "as with groupby(...).mean()"
+        _refuse_duplicates(tidy[columns.timestamp], codes, names, columns, how)
     else:
         tidy, codes = _aggregated(tidy, codes, columns.timestamp, numeric, aggregate)
     return tidy, codes, found
@@ -293,7 +294,16 @@ def _aggregated(
     return merged, codes[begins]
 
 
-def _numbers(values: pd.Series, times: pd.Series, codes: np.ndarray, names: list[str]) -> pd.Series:
+def column_numbers(values: pd.Series, times: pd.Series, codes: np.ndarray, names: Sequence[str]) -> pd.Series:
+    """A column as floats, NaN where missing.
+
+    Arguments:
+        values, times: of each row.
+        codes: the series of each row, a position in ``names``.
+
+    Raises:
+        ValueError: for text or an infinite value, naming the series and the column.
+    """
     if not pd.api.types.is_numeric_dtype(values):
         text = values.map(lambda value: not pd.isna(value) and not isinstance(value, Real | Decimal))
         if text.any() or not pd.api.types.is_object_dtype(values):
@@ -313,11 +323,11 @@ def _numbers(values: pd.Series, times: pd.Series, codes: np.ndarray, names: list
     return numbers
 
 
-def _refuse_duplicates(times: pd.Series, codes: np.ndarray, names: list[str], columns: Columns) -> None:
+def _refuse_duplicates(times: pd.Series, codes: np.ndarray, names: list[str], columns: Columns, how: str) -> None:
     twice = (np.diff(_exact(times)) == 0) & (np.diff(codes) == 0)
     if twice.any():
         row = int(twice.argmax())
-        fix = "aggregate them, as with groupby(...).mean(), or drop them"
+        fix = f"aggregate them, {how}, or drop them"
         if names == ["the series"]:
             fix += ", or name the column that tells the series apart with item_id="
         raise ValueError(

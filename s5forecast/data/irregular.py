@@ -60,7 +60,13 @@ class Instants(NamedTuple):
 
     def since(self, origin: np.ndarray) -> np.ndarray:
         """Time from the origin in base units, float64."""
-        elapsed = self.exact - origin
+        return self._in_base_units(self.exact - origin)
+
+    def gaps(self) -> np.ndarray:
+        """Time since the one before, ``[n]`` in base units, float64; NaN for the first."""
+        return np.concatenate([[np.nan], self._in_base_units(np.diff(self.exact))])
+
+    def _in_base_units(self, elapsed: np.ndarray) -> np.ndarray:
         return elapsed / NANOSECONDS if self.datetimes else elapsed
 
 
@@ -76,7 +82,7 @@ class IrregularSeries(NamedTuple):
     covariates: np.ndarray  # [n, F] float32: those known ahead, then the others; NaN where missing
     static_real: np.ndarray  # [F] float32
     static_cat: np.ndarray  # [F] int64
-    query: np.ndarray  # [Q] float64, base units since the first row
+    query: np.ndarray  # [Q] float64, base units since the last row
     query_clock: np.ndarray  # [Q] float64 seconds
     query_covariates: np.ndarray  # [Q, F] float32
     asked: Any  # the times asked for, as they came
@@ -121,7 +127,7 @@ def _read(entry: dict[str, Any], name: str, spec: IrregularSpec, forecast: bool)
         covariates=covariates[kept],
         static_real=read_static(entry, "feat_static_real", spec.num_feat_static_real, name, np.float32),
         static_cat=read_static(entry, "feat_static_cat", spec.num_feat_static_cat, name, np.int64),
-        query=_after(query.since(exact[0]), time[-1], entry, name) if forecast else query.since(exact[0]),
+        query=_after(query.since(exact[-1]), entry, name) if forecast else query.since(exact[-1]),
         query_clock=query.clock,
         query_covariates=known.astype(np.float32),
         asked=entry.get("query_time", ()),
@@ -171,6 +177,12 @@ def read_instants(values: Any, field: str, name: str) -> Instants:
         raise ValueError(f"{name}: {field} is missing (NaT) in row {stamps.isna().argmax()}; drop the row")
     clock = stamps.tz_localize(None).as_unit("ns").asi8 / NANOSECONDS
     return Instants(stamps.as_unit("ns").asi8, clock, stamps.tz is not None)
+
+
+def is_duration(value: Any) -> bool:
+    """Whether a duration is one of datetimes rather than a number."""
+    # numpy counts its timedelta64 among its numbers
+    return isinstance(value, np.timedelta64) or not isinstance(value, int | float | np.number)
 
 
 def check_kind(instants: Instants, datetimes: bool | None, field: str, name: str) -> None:
@@ -230,9 +242,9 @@ def check_zone(instants: Instants, aware: bool, field: str, name: str) -> None:
         )
 
 
-def _after(query: np.ndarray, last: float, entry: dict[str, Any], name: str) -> np.ndarray:
+def _after(query: np.ndarray, entry: dict[str, Any], name: str) -> np.ndarray:
     """The times asked for; times up to the last observation are refused, since its state has moved on."""
-    early = query <= last
+    early = query <= 0
     if early.any():
         asked = pd.Series(entry["query_time"]).iloc[int(early.argmax())]
         until = pd.Series(entry["time"]).iloc[-1]
@@ -249,6 +261,7 @@ def _cut(entry: dict[str, Any], instants: Instants, origin: Any, time: np.ndarra
         return None
     at = read_instants([entry["cut_time"]], "cut_time", name)
     check_kind(at, instants.datetimes, "cut_time", name)
+    check_zone(at, instants.aware, "cut_time", name)
     cut = int(np.searchsorted(time, at.since(origin)[0], side="right"))
     if not 0 < cut < len(time):
         raise ValueError(

@@ -7,9 +7,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
+from pandas.api.types import is_datetime64_any_dtype, is_numeric_dtype
 
 from s5forecast.data.features import CYCLES
-from s5forecast.data.frames import Columns, split_frame
+from s5forecast.data.frames import Columns, column_numbers, split_frame
+from s5forecast.data.irregular import is_duration
 from s5forecast.data.statics import StaticFeatures
 
 
@@ -101,21 +103,51 @@ def read_queries(times: pd.DataFrame, series: Sequence[IrregularFrame], columns:
     keys = query_keys(times, columns, named=named, datetimes=series[0].timestamps.dtype.kind == "M")
     numbers = {one.item_id: number for number, one in enumerate(series)}
     items = keys[columns.item_id] if named else pd.Series([None] * len(keys), dtype=object)
-    rows = [(item, np.asarray(found)) for item, found in items.groupby(items, sort=False, dropna=False).indices.items()]
+    rows = [
+        (item, np.asarray(found))
+        for item, found in items.groupby(items, sort=False, dropna=False, observed=True).indices.items()
+    ]
     if not named:
         rows = [(None, np.arange(len(keys)))]
     for item, _ in rows:
         if item not in numbers:
             raise ValueError(f"times= asks for series {item!r}, of which there is no history; give it in df")
-    known = times[list(columns.known)].to_numpy(dtype=np.float64)
-    return Queries(keys, [(numbers[item], found) for item, found in rows], known)
+    found = [(numbers[item], positions) for item, positions in rows]
+    codes = np.empty(len(keys), dtype=int)
+    for number, positions in found:
+        codes[positions] = number
+    return Queries(keys, found, known_at(times, keys, columns, codes, [one.name for one in series]))
+
+
+def known_at(
+    times: pd.DataFrame, keys: pd.DataFrame, columns: Columns, codes: np.ndarray, names: Sequence[str]
+) -> np.ndarray:
+    """The known columns at the times asked for, ``[M, F]``.
+
+    Arguments:
+        times, keys: the frame, and the item_id and timestamp of its rows.
+        codes: the series of each row, a position in ``names``.
+
+    Raises:
+        ValueError: naming the series, the column and the time, for a value that is missing or no finite number.
+    """
+    stamps, known = keys[columns.timestamp], np.empty((len(keys), len(columns.known)))
+    for number, column in enumerate(columns.known):
+        known[:, number] = column_numbers(times[column], stamps, codes, names)
+        missing = np.isnan(known[:, number])
+        if missing.any():
+            row = int(missing.argmax())
+            raise ValueError(
+                f"{names[codes[row]]}: column {column!r} is missing at {stamps.iloc[row]}, a time asked for; fill it"
+            )
+    return known
 
 
 def query_keys(times: pd.DataFrame, columns: Columns, *, named: bool, datetimes: bool) -> pd.DataFrame:
     """The item_id, where series are ``named``, and timestamp of each row of a frame of times asked for.
 
     Raises:
-        ValueError: naming a column that is not there.
+        ValueError: naming a column that is not there, or holds no times.
     """
     if not isinstance(times, pd.DataFrame) or times.empty:
         raise ValueError("times= must be a frame with a row for each time asked for")
@@ -124,8 +156,15 @@ def query_keys(times: pd.DataFrame, columns: Columns, *, named: bool, datetimes:
         if column not in times:
             raise ValueError(f"times= has no column {column!r}; it has {list(times.columns)}")
     keys = times[[*names, columns.timestamp]]
-    if datetimes and keys[columns.timestamp].dtype == object:
-        keys = keys.assign(**{columns.timestamp: pd.to_datetime(keys[columns.timestamp], format="ISO8601")})
+    stamps = keys[columns.timestamp]
+    if datetimes and not (is_numeric_dtype(stamps) or is_datetime64_any_dtype(stamps)):
+        try:
+            keys = keys.assign(**{columns.timestamp: pd.to_datetime(stamps, format="ISO8601")})
+        except (TypeError, ValueError) as error:
+            raise ValueError(
+                f"column {columns.timestamp!r} of times= cannot be read as ISO 8601 timestamps; convert it with "
+                f"pd.to_datetime and its format ({error})"
+            ) from error
     return keys
 
 
@@ -145,8 +184,13 @@ def grid_steps(horizon: Any, every: Any, *, datetimes: bool) -> list[Any]:
     """Durations from one step of ``every`` up to the ``horizon``.
 
     Raises:
-        ValueError: for a step that is not positive or longer than the horizon.
+        ValueError: for a step that is not positive or longer than the horizon, or one that is not of the kind of the
+            times.
     """
+    for name, duration in (("horizon", horizon), ("every", every)):
+        if is_duration(duration) != datetimes:
+            fix = "a duration such as '30min', since times are datetimes" if datetimes else "a number, as times are"
+            raise ValueError(f"{name}={duration!r} must be {fix}")
     if datetimes:
         horizon, every = pd.Timedelta(horizon), pd.Timedelta(every)
     if not every > 0 * every or every > horizon:

@@ -10,7 +10,7 @@ import pandas as pd
 
 from s5forecast.data.frames import Columns, tidy_frame
 from s5forecast.data.irregular import read_instants
-from s5forecast.data.irregular_frames import Queries, query_keys
+from s5forecast.data.irregular_frames import Queries, known_at, query_keys
 from s5forecast.data.irregular_history import IrregularRows
 from s5forecast.data.statics import StaticFeatures
 
@@ -76,13 +76,8 @@ def read_asked_rows(
         pd.factorize(keys[columns.item_id], use_na_sentinel=False) if named else (np.zeros(len(keys), int), [None])
     )
     order = np.argsort(codes, kind="stable")
-    known = times[list(columns.known)].to_numpy(dtype=np.float64)
-    if np.isnan(known).any():
-        row, column = np.argwhere(np.isnan(known))[0]
-        raise ValueError(
-            f"series {items[codes[row]]!r}: column {columns.known[column]!r} is missing at "
-            f"{keys[columns.timestamp].iloc[row]}, a time asked for; fill it"
-        )
+    names = [f"series {item!r}" if named else "the series" for item in items]
+    known = known_at(times, keys, columns, codes, names)
     rows = IrregularRows(
         items=list(items),
         series=codes[order],

@@ -56,8 +56,7 @@ class IrregularStore:
         self.static_real = torch.stack([torch.from_numpy(one.static_real) for one in series])
         self.static_cat = torch.stack([torch.from_numpy(one.static_cat) for one in series])
         self.counts = torch.stack([_are_counts(one.target) for one in series])
-        self.gap = torch.cat([torch.full((1,), torch.nan, dtype=torch.float64), self.time.diff()])
-        self.gap[self.begin] = torch.nan
+        self.gap = _joined([one.instants.gaps() for one in series])
         self._first = self.begin.repeat_interleave(self.length)  # of its series, for each row
         self._seen = self._last_seen()
         self._reach = self._rows_within_reach()
@@ -117,13 +116,12 @@ class IrregularStore:
     def gather_queries(self, index: Tensor) -> IrregularBatch:
         """The whole history of series ``index [B]`` as context, asked for the times of their entries."""
         chosen = [self.series[i] for i in index]
-        last = torch.tensor([one.time[-1] for one in chosen])
         query = _padded([one.query for one in chosen])
         none = torch.zeros(*query.shape, self.spec.target_dim)
         return self._batch(
             index,
             self.length[index],
-            elapsed=torch.where(query.isnan(), 0.0, query - last.unsqueeze(-1)),
+            elapsed=query.nan_to_num(0.0),
             covariates=_padded([one.query_covariates for one in chosen]),
             clock=_padded([one.query_clock for one in chosen]).nan_to_num(0.0),
             target=none.double(),

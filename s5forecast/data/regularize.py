@@ -48,13 +48,14 @@ def regularize(
     alias = Frequency.parse(freq).alias
     how = choose(AGGREGATES, aggregate, "aggregate")
     parts = split_frame(frame, Columns("", item_id, timestamp), targets, (), aggregate=aggregate)
+    single = parts[0][0] is None
+    count = {None: len(frame)} if single else frame.groupby(item_id, observed=True).size()
     frames, added, merged = [], {}, {}
     for item, part in parts:
         steps = part.resample(alias, on=timestamp)
         values = getattr(steps[targets], how)()
         filled = int((steps.size() > 0).sum())
-        rows = len(frame) if item is None else int((frame[item_id] == item).sum())
-        added[item], merged[item] = len(values) - filled, rows - filled
+        added[item], merged[item] = len(values) - filled, count[item] - filled
         keys = {} if item is None else {item_id: item}
         frames.append(values.reset_index().assign(**keys)[[*keys, timestamp, *targets]])
     return Regularized(

@@ -11,11 +11,18 @@ from torch import Tensor
 ROUNDING = 1e-12
 # The scale of a constant window, as a share of its level.
 CONSTANT_SCALE = 1e-2
+# Nothing is learnt of values so many scales from their location; squares of those beyond have no place in float32.
+FARTHEST = 1e9
 
 
 def masked_mean(values: Tensor, mask: Tensor, dim: int = 1) -> Tensor:
     """Mean over time of what is observed, ``[B, T, ...] -> [B, 1, ...]``; 0 where nothing is."""
     return (values * mask).sum(dim, keepdim=True) / mask.sum(dim, keepdim=True).clamp(min=1)
+
+
+def normalised(values: Tensor, loc: Tensor, scale: Tensor) -> Tensor:
+    """``(values - loc) / scale`` in float32, 0 where a value is NaN; what is out of all proportion is cut off."""
+    return ((values - loc) / scale).nan_to_num(0.0).clamp(-FARTHEST, FARTHEST).float()
 
 
 def standard(values: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from s5forecast.data.features import lag_offsets
-from s5forecast.data.scaling import masked_mean
+from s5forecast.data.scaling import masked_mean, normalised
 from s5forecast.data.windows import Batch, WindowSpec, WindowStore
 
 
@@ -100,12 +100,12 @@ class SeriesHistory(NamedTuple):
         S, T = time.shape
         own = torch.arange(values.shape[1] - T, values.shape[1])
         mask = ~values.isnan()
-        normalised = ((values - self.loc) / self.scale).nan_to_num(0.0).float()
+        shown = normalised(values, self.loc, self.scale)
         lagged = (own.unsqueeze(-1) + offsets).flatten()
         return Batch(
-            values=normalised[:, own],
+            values=shown[:, own],
             mask=mask[:, own].float(),
-            lags=normalised[:, lagged].view(S, T, -1),
+            lags=shown[:, lagged].view(S, T, -1),
             lag_mask=mask[:, lagged].float().view(S, T, -1),
             calendar=spec.calendar(time),
             covariates=covariates,

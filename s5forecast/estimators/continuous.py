@@ -12,7 +12,7 @@ from gluonts.transform import Transformation
 
 from s5forecast.choices import choose
 from s5forecast.data.features import CYCLES
-from s5forecast.data.irregular import IrregularSpec, read_irregular
+from s5forecast.data.irregular import IrregularSpec, is_duration, read_irregular
 from s5forecast.data.irregular_windows import IrregularBatch, IrregularStore, IrregularWindows, LastIrregularWindows
 from s5forecast.distributions import AUTO, check_loss, make_output
 from s5forecast.estimators.base import ForecastEstimator, check_positive, checked_cardinality
@@ -247,11 +247,6 @@ def check_weights(weights: list[float] | None, dim: int) -> None:
     """Raise ValueError unless there is a positive number for each variable."""
     if weights is not None and not (len(weights) == dim and all(0 < weight < np.inf for weight in weights)):
         raise ValueError(f"variable_weights={weights} must be {dim} positive numbers, one for each variable")
-
-
-def is_duration(value: Any) -> bool:
-    """Whether a duration is one of datetimes rather than a number."""
-    return not isinstance(value, int | float | np.number)
 
 
 def base_units(duration: Any, datetimes: bool | None, name: str) -> float | None:

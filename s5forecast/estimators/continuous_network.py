@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from s5forecast.data.features import num_clock_features
 from s5forecast.data.irregular import IrregularSpec
 from s5forecast.data.irregular_windows import IrregularBatch, IrregularWindows
-from s5forecast.data.scaling import masked_mean
+from s5forecast.data.scaling import ROUNDING, masked_mean, normalised
 from s5forecast.distributions import check_loss, is_real
 from s5forecast.estimators.continuous_decoder import ContinuousDecoder, Encoded, Place, Positions, limited
 from s5forecast.estimators.network import ForecastNetwork, check_support
@@ -117,9 +117,8 @@ class ContinuousNetwork(ForecastNetwork):
         store = windows.store
         self.time_unit.fill_(self.given_time_unit or store.median_gap())
         values, mask = store.values, store.mask.double()
-        location = masked_mean(values, mask, dim=0)
-        self.location.copy_(location[0])
-        self.spread.copy_(_positive(masked_mean((values - location) ** 2, mask, dim=0).sqrt()[0]))
+        self.location.copy_(masked_mean(values, mask, dim=0)[0])
+        self.spread.copy_(_positive(_deviation(values, mask, dim=0)[0]))
         self.level.copy_(_positive(masked_mean(values.abs(), mask, dim=0)[0]))
         batch = windows.draw(FITTING_WINDOWS)
         self.window_spread.copy_(_typical_spread(batch, self.spread))
@@ -192,8 +191,8 @@ class ContinuousNetwork(ForecastNetwork):
         dt = self._in_units(torch.where(batch.dt.isnan(), self.time_unit, batch.dt))
         step = (dt if self.use_dt else torch.ones_like(dt)) * there
         before = self.before(len(mask)) if before is None else before
-        values = ((batch.values - place.loc) / place.scale).float() * mask
-        last = ((batch.last - place.loc[:, 0]) / place.scale[:, 0]).nan_to_num(0.0).float()
+        values = normalised(batch.values, place.loc, place.scale) * mask
+        last = normalised(batch.last, place.loc[:, 0], place.scale[:, 0])
         recent = self.recent(values, last, mask, step, before.recent)
         u, static = self._inputs(batch, values, mask, dt), self._static(batch, place)
         if batch.context_length == 1 and not self.training:
@@ -206,10 +205,9 @@ class ContinuousNetwork(ForecastNetwork):
         """What forecasts are made from: of each variable the mean of the window and the last value, NaN where none."""
         anchors = torch.stack([self.location.expand_as(last), centre, last], dim=-1)
         known = ~anchors.isnan()
-        loc, scale = place.loc[:, 0, :, None], place.scale[:, 0, :, None]
-        normalised = ((anchors - loc) / scale).nan_to_num(0.0).float()
-        means, recent = self.recent.describe(observed.recent, normalised[..., LAST])
-        anchors = torch.cat([normalised, means], dim=-1)
+        values = normalised(anchors, place.loc[:, 0, :, None], place.scale[:, 0, :, None])
+        means, recent = self.recent.describe(observed.recent, values[..., LAST])
+        anchors = torch.cat([values, means], dim=-1)
         known = torch.cat([known, observed.recent.weight > 0], dim=-1)
         last_age = self._in_units(last_age) * self.dt_as_feature
         return Encoded(observed.h, observed.layers, anchors, known.float(), recent, last_age, place)
@@ -288,10 +286,16 @@ def _times(batch: IrregularBatch) -> tuple[Tensor, Tensor, Tensor]:
 def _typical_spread(batch: IrregularBatch, spread: Tensor) -> Tensor:
     """Geometric mean over windows of each variable's standard deviation, ``[D]``; where none has one, ``spread``."""
     values, mask = batch.values, batch.mask[:, : batch.context_length].double()
-    own = masked_mean((values - masked_mean(values, mask)) ** 2, mask).sqrt()[:, 0]
+    own = _deviation(values, mask)[:, 0]
     varies = own > 0
     typical = (torch.where(varies, own, 1.0).log().sum(0) / varies.sum(0).clamp(min=1)).exp()
     return torch.where(varies.any(0), typical, spread)
+
+
+def _deviation(values: Tensor, mask: Tensor, dim: int = 1) -> Tensor:
+    """Standard deviation over time; 0 where it is no more than what rounding leaves of equal values."""
+    own = masked_mean((values - masked_mean(values, mask, dim)) ** 2, mask, dim).sqrt()
+    return torch.where(own > ROUNDING * masked_mean(values.abs(), mask, dim), own, 0.0)
 
 
 def _positive(scale: Tensor) -> Tensor:

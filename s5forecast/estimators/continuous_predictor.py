@@ -67,7 +67,7 @@ class ContinuousForecast(Forecast):
         return self._prediction.scale.shape[-1]
 
     def _shaped(self, values: np.ndarray) -> np.ndarray:
-        values = values[0, : self.prediction_length].astype(np.float32)
+        values = values[0, : self.prediction_length]
         return values[:, 0] if self.univariate else values
 
     def __getstate__(self) -> dict[str, Any]:

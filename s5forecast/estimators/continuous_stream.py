@@ -121,8 +121,14 @@ class ContinuousStream(ForecastStream):
         Raises:
             ValueError: as :meth:`update`.
         """
+        observed = ~np.isnan(rows.target).all(axis=1)
+        known = np.array([item in self.states for item in rows.items])
+        rows = _renumbered(rows.only(observed | known[rows.series]))
+        if not rows.items:
+            return
         states, new = self.states, [item for item in rows.items if item not in self.states]
         if new:
+            self._check_like_others(rows, new)
             states = states.extended(new, self._unseen(new, rows, describe).tensors())
         index = states.positions(rows.items)
         self._check_after(rows, states, index)
@@ -228,6 +234,13 @@ class ContinuousStream(ForecastStream):
         history = IrregularHistory.empty(spec.target_dim, *statics, rows.instants)
         place = (x.cpu().expand(len(items), 1, -1) for x in (network.location, network.spread, network.level))
         return ContinuousState.after(history, Place(*place), network.before(len(items))).to(torch.device("cpu"))
+
+    def _check_like_others(self, rows: IrregularRows, new: Sequence[Any]) -> None:
+        """Raise ValueError for new series with times of another kind than those of the stream."""
+        name, others = f"series {new[0]!r}", self.states.tensors
+        check_kind(rows.instants, others["time"].dtype == torch.int64, rows.column, name)
+        if not (others["aware"] == rows.instants.aware).any():
+            check_zone(rows.instants, not rows.instants.aware, rows.column, name)
 
     def _check_after(self, rows: IrregularRows, states: SeriesStates, index: Tensor) -> None:
         """Raise ValueError for a time that is not after the last observation of its series, or of another kind."""

@@ -8,6 +8,7 @@ from gluonts.torch.distributions import Output
 from torch import Tensor, nn
 
 from s5forecast.data.features import num_calendar_features
+from s5forecast.data.scaling import normalised
 from s5forecast.data.windows import Batch, TrainingWindows, WindowSpec
 from s5forecast.distributions import check_loss, is_real
 from s5forecast.estimators.network import ForecastNetwork, check_support
@@ -153,7 +154,7 @@ class DirectNetwork(ForecastNetwork):
         """The forecast of the ``horizon [B, H]`` from the states before it, and ``past [B, R]``, the values there."""
         h, _ = self.encoder(self._inputs(horizon, self.spec.prediction_length), states)
         recent = past[:, past.shape[1] - self.spec.context_length :]
-        known = ((recent - horizon.loc) / horizon.scale).nan_to_num(0.0).float()
+        known = normalised(recent, horizon.loc, horizon.scale)
         return self._prediction(horizon, self.patching.split(h), horizon.lags, horizon.lag_mask, known)
 
     def _prediction(self, batch: Batch, h: Tensor, lags: Tensor, lag_mask: Tensor, context: Tensor) -> Prediction:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from numbers import Integral
 from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 
-from s5forecast.data.irregular import NANOSECONDS, Instants, read_instants
+from s5forecast.data.irregular import Instants, is_duration, read_instants
 
 
 class IrregularSplit(NamedTuple):
@@ -22,6 +23,7 @@ class IrregularSplit(NamedTuple):
 def split_irregular(
     data: Iterable[dict[str, Any]],
     horizon: Any = None,
+    prediction_length: int | None = None,
     *,
     since: Any = None,
     count: int | None = None,
@@ -36,19 +38,23 @@ def split_irregular(
         data: entries with ``time [n]`` and ``target``, ``[n]`` or ``[D, n]``.
         horizon: how far after the last observation of the history the label reaches, a duration or number; to the end
             when not given.
+        prediction_length: observations in the label, at most.
         since: the label begins after this time.
         count: the last ``count`` observations are the label.
         fraction: of the observations that are history.
 
     Raises:
-        ValueError: for not exactly one of them, or if no series is left; as ``read_instants`` for wrong times.
+        ValueError: for not exactly one of them, a wrong one or a horizon of another kind than the times, or if no
+            series is left; as ``read_instants`` for wrong times.
     """
     parts = []
-    for position, entry in enumerate(data):
-        name = f"series {entry.get('item_id', position)!r}"
+    for position, given in enumerate(data):
+        name = f"series {given.get('item_id', position)!r}"
+        entry = _observed(given)
         instants = read_instants(entry["time"], "time", name)
         cut = cut_position(instants, since=since, count=count, fraction=fraction)
         end = end_position(instants, cut, horizon)
+        end = end if prediction_length is None else min(end, cut + prediction_length)
         if 0 < cut < end:
             parts.append((entry, cut, end))
     if not parts:
@@ -83,8 +89,8 @@ def cut_position(instants: Instants, *, since: Any, count: int | None, fraction:
             raise ValueError(f"since={since!r} and the times of the data must both have a time zone, or neither")
         return int(np.searchsorted(instants.exact, read_instants([moment], "since", "the split").exact[0], "right"))
     if count is not None:
-        if count < 1:
-            raise ValueError(f"count={count} must be at least 1")
+        if not isinstance(count, Integral) or count < 1:
+            raise ValueError(f"count={count!r} must be a whole number of at least 1")
         return max(len(instants.exact) - count, 0)
     if not 0 < fraction < 1:  # type: ignore[operator]
         raise ValueError(f"fraction={fraction} must lie in (0, 1)")
@@ -92,11 +98,26 @@ def cut_position(instants: Instants, *, since: Any, count: int | None, fraction:
 
 
 def end_position(instants: Instants, cut: int, horizon: Any) -> int:
-    """Number of observations up to the horizon after the last one before the cut."""
+    """Number of observations up to the horizon after the last one before the cut.
+
+    Raises:
+        ValueError: for a horizon of another kind than the times.
+    """
     if horizon is None or cut == 0:
         return len(instants.exact)
-    ahead = pd.Timedelta(horizon).total_seconds() * NANOSECONDS if instants.datetimes else horizon
+    if is_duration(horizon) != instants.datetimes:
+        raise ValueError(
+            f"horizon={horizon!r} must be a duration such as '12h' where times are datetimes, a number where they are "
+            "numbers"
+        )
+    ahead = pd.Timedelta(horizon).as_unit("ns").value if instants.datetimes else horizon
     return int(np.searchsorted(instants.exact, instants.exact[cut - 1] + ahead, "right"))
+
+
+def _observed(entry: dict[str, Any]) -> dict[str, Any]:
+    """An entry without the rows that hold no value, which are no observations."""
+    target = np.atleast_2d(np.asarray(entry["target"], dtype=np.float64))
+    return _taken(entry, np.flatnonzero(~np.isnan(target).all(axis=0)))
 
 
 def _taken(entry: dict[str, Any], rows: np.ndarray) -> dict[str, Any]:

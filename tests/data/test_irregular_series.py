@@ -130,12 +130,23 @@ def test_time_zones_must_agree():
     days = pd.date_range("2024-01-01", periods=7, tz="Europe/Paris")
     with pytest.raises(ValueError, match="no time zone"):
         store(entry(time=days, query_time=[pd.Timestamp("2024-02-01")]), forecast=True, datetimes=True)
+    with pytest.raises(ValueError, match="cut_time has no time zone"):
+        store(entry(time=days, cut_time=pd.Timestamp("2024-01-04")), datetimes=True)
     query = pd.DatetimeIndex(["2024-01-08 05:00"], tz="Asia/Tokyo")
     (batch,) = LastIrregularWindows(
         store(entry(time=days, query_time=query), forecast=True, datetimes=True), batch_size=1, known=False
     )
     # five o'clock in Tokyo is nine in the evening before in Paris
     assert batch.elapsed[0].tolist() == [21 * 3600]
+
+
+def test_nanoseconds_after_a_century():
+    """Seconds since the first row, in float64, would not tell them apart."""
+    time = pd.DatetimeIndex(["1924-01-01", "2024-01-01", "2024-01-01 00:00:00.000000007"])
+    asked = {"query_time": time[-1:] + pd.Timedelta(5, "ns")}
+    windows = store(entry(time=time, target=TARGET[:, :3], **asked), forecast=True, datetimes=True)
+    (batch,) = LastIrregularWindows(windows, batch_size=1, known=False)
+    assert batch.elapsed[0].tolist() == [5e-9] and batch.dt[0, -1] == 7e-9
 
 
 def test_the_clock_is_that_of_the_wall():
@@ -203,4 +214,6 @@ def test_regularize_says_what_it_did():
     assert found.added.to_dict() == {"b": 0, "a": 1} and found.merged.to_dict() == {"b": 1, "a": 1}
     a = found.frame[found.frame["item_id"] == "a"]["y"]
     assert a.iloc[0] == 6.0 and a.iloc[1:].isna().all() and len(a) == 3
+    indexed = regularize(frame().set_index(["item_id", "timestamp"]), "D", "y")
+    assert all(a.equals(b) for a, b in zip(indexed, found, strict=True))
     assert regularize(frame(), "D", "y", aggregate="last").frame["y"].iloc[0] == 2.0

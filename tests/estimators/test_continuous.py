@@ -82,7 +82,6 @@ def test_train_and_predict(output, dim):
         low, middle, high = (forecast.quantile(level) for level in LEVELS)
         assert (low <= middle).all() and (middle <= high).all() and np.isfinite(low + high + forecast.mean).all()
         assert forecast.item_id == given["item_id"] and forecast.info == given["info"]
-        assert forecast.mean.dtype == np.float32
         again = pickle.loads(pickle.dumps(forecast))
         assert np.array_equal(again.quantile(0.3), forecast.quantile(0.3)) and (again.index == forecast.index).all()
     if output == "negative_binomial":
@@ -246,6 +245,24 @@ def test_values_in_other_units_give_forecasts_in_these(several, scaling):
 def test_a_variable_that_was_never_seen_has_a_forecast(predictor, several):
     one = several[0] | {"target": np.where(np.arange(3)[:, None] == 1, np.nan, several[0]["target"])}
     assert np.isfinite(quantiles(predictor, [asking(one)])).all()
+
+
+@pytest.mark.parametrize("level", [0.1, 2.5, 1e6 / 3])
+def test_equal_values_have_no_spread(data, level):
+    """Rounding leaves a little where their mean is not quite the value; it must not become the typical scale."""
+    constant = [one | {"target": np.where(np.isnan(one["target"]), np.nan, level)} for one in data]
+    network = S5ContinuousEstimator(**SMALL).train([*data, *constant]).prediction_net
+    expected = S5ContinuousEstimator(**SMALL).train(data).prediction_net.window_spread
+    assert torch.allclose(network.window_spread, expected, rtol=0.2)
+    assert S5ContinuousEstimator(**SMALL).train(constant).prediction_net.spread == 1
+
+
+def test_forecasts_of_entries_keep_the_digits_of_large_values(data):
+    large = [one | {"target": 1e12 + one["target"]} for one in data]
+    predictor = S5ContinuousEstimator(**SMALL).train(large)
+    (forecast,) = predictor.predict([asking(large[0])])
+    assert (forecast.quantile(0.1) < forecast.quantile(0.9)).all()
+    assert np.array_equal(forecast.quantile(0.1), quantiles(predictor, [asking(large[0])])[:, 0, 0])
 
 
 def test_one_observation_is_enough_to_forecast(predictor, several):

@@ -195,6 +195,24 @@ def test_a_row_without_a_value_changes_nothing(predictor, data):
     assert all(torch.equal(before[name].nan_to_num(), x.nan_to_num()) for name, x in stream.states.tensors.items())
 
 
+def test_new_series_begin_with_a_value(predictor, data):
+    stream = predictor.stream(data)
+    stream.update([{"item_id": "new", "time": [3.0], "target": [[np.nan], [np.nan]]}])
+    assert stream.items == ["s0", "s1", "s2"]
+
+
+@pytest.mark.parametrize("value", [1e20, 1e37, 1e300])
+def test_one_wild_value_passes(predictor, data, value):
+    """A code for a missing value that was overlooked."""
+    stream = predictor.stream(data[:1])
+    last = data[0]["time"][-1]
+    stream.update([{"item_id": "s0", "time": [last + 1], "target": [[value], [np.nan]]}])
+    assert np.isfinite(stream.predict_quantiles([asking(data[0], [2.0])], LEVELS)[1]).all()
+    calm = {"item_id": "s0", "time": last + 2 + np.arange(400.0), "target": np.zeros((2, 400))}
+    stream.update([calm])
+    assert np.isfinite(stream.predict_quantiles([asking(calm, [1.0])], LEVELS)[1]).all()
+
+
 def test_new_series_are_placed_by_the_training_data(predictor, data):
     """Whatever the rows of their first update."""
     found = []
@@ -343,6 +361,15 @@ def test_regular_streams_equal_a_context_that_began_where_they_did(make, kwargs)
         torch.testing.assert_close(one * shown, other * shown, atol=1e-5, rtol=1e-5)
     forecast = next(iter(stream.predict(items)))
     assert forecast.start_date == data[0]["start"] + LAST and str(forecast.item_id) == "0"
+
+
+@pytest.mark.parametrize(("make", "kwargs"), [(S5AutoregressiveEstimator, {}), (S5Estimator, CAUSAL)])
+def test_one_wild_step_passes(make, kwargs):
+    predictor = make(**{**REGULAR, **kwargs}).train([steps(seed) for seed in range(3)])
+    stream = predictor.stream([steps(0, 0, FIRST)])
+    stream.update([steps(0, FIRST, FIRST + 1) | {"target": [1e37]}])
+    stream.update([steps(0, FIRST + 1)])
+    assert np.isfinite(stream.predict_quantiles([{"item_id": 0}], LEVELS)[1]).all()
 
 
 def test_steps_that_do_not_fit_change_nothing():
