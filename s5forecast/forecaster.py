@@ -46,6 +46,7 @@ from s5forecast.estimators.items import train_items
 from s5forecast.estimators.predictor import count_substeps
 from s5forecast.evaluation.backtest import METRIC_NAMES, Backtest, backtest
 from s5forecast.evaluation.calibrator import ConformalCalibrator
+from s5forecast.evaluation.irregular_backtest import IRREGULAR_METRICS
 from s5forecast.irregular_forecaster import IrregularForecaster, check_estimator_kwargs
 from s5forecast.levels import DECILES, check_levels, level_name
 from s5forecast.stream import IrregularFrameStream, RegularFrameStream
@@ -308,8 +309,8 @@ class S5Forecaster(BaseEstimator):
     ) -> Backtest:
         """Forecast the last windows of every series of ``df`` from what came before each.
 
-        An irregular series has one window: it is cut after a time, before its last ``count`` observations, or after
-        a fraction of them, and the observations within the horizon are forecast at their own times.
+        An irregular series is cut after a time, or after each of several, before its last ``count`` observations, or
+        after a fraction of them, and the observations within the horizon are forecast at their own times.
 
         The model must not have seen the windows. If this one was fitted on data that end before them it is
         used as it is, calibrated if it is, else a copy with the same parameters is fitted on what comes before the
@@ -323,7 +324,8 @@ class S5Forecaster(BaseEstimator):
             season: steps of the differences that scale MASE; by frequency, as in GluonTS, when not given.
             refit: True fits a copy anew at every window, a number k at every k-th.
             directory, n_jobs, progress: as of :func:`~s5forecast.backtest`.
-            since, count, fraction: where irregular series are cut; one of them, in place of ``windows`` and ``step``.
+            since, count, fraction: where irregular series are cut; one of them, in place of ``windows`` and ``step``;
+                ``since`` may be a list of times.
         """
         self._check_parameters()
         if self.freq is None:
@@ -333,7 +335,7 @@ class S5Forecaster(BaseEstimator):
                     "since=, count= or fraction="
                 )
             irregular, until = getattr(self, "irregular_", self._irregular()), getattr(self, "trained_until_", None)
-            metrics = [name for name in metrics if name != "MASE"] if metrics is METRIC_NAMES else metrics
+            metrics = IRREGULAR_METRICS if metrics is METRIC_NAMES else metrics
             return irregular.backtest(df, until, metrics, since, count, fraction)
         if not (since is count is fraction is None):
             raise ValueError("since=, count= and fraction= cut irregular series: give windows= for regular ones")

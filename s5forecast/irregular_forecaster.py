@@ -6,7 +6,6 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from inspect import signature
-from time import perf_counter
 from typing import Any
 
 import numpy as np
@@ -26,7 +25,7 @@ from s5forecast.data.irregular_frames import (
 from s5forecast.data.statics import StaticFeatures
 from s5forecast.estimators.continuous import S5ContinuousEstimator
 from s5forecast.estimators.continuous_predictor import ContinuousPredictor
-from s5forecast.evaluation.irregular import IrregularSplit, split_irregular
+from s5forecast.evaluation.irregular_backtest import backtest_irregular, irregular_splits
 from s5forecast.evaluation.result import Backtest
 from s5forecast.levels import level_name
 
@@ -110,47 +109,27 @@ class IrregularForecaster:
         """Forecast what follows the cut of each series, at its own times, within the horizon.
 
         The model is used as it is if it was trained on data that end before, ``until``, else one of the same
-        parameters is trained on what comes before the cuts. Of several targets each is a series of its own,
+        parameters is trained on what comes before the first cut. Of several targets each is a series of its own,
         ``"<item>:<target>"``.
         """
         series = self._read(df)
         statics = self.statics if until is not None else StaticFeatures.learn(series, self.columns)
         entries, reach = irregular_entries(series, statics), (self.horizon, self.prediction_length)
-        split = split_irregular(entries, *reach, since=since, count=count, fraction=fraction)
-        trains = until is None or not until < min(entry["query_time"][0] for entry in split.input)
-        model = replace(self)
-        model.statics = statics
-        began = perf_counter()
-        model.predictor = model._estimator(series).train(split.training) if trains else self.predictor
-        fitted = perf_counter()
-        mean, quantiles = model.predictor.predict_quantiles(split.input, self.quantile_levels)
-        rows = zip(split.input, split.label, _each(mean, split), _each(quantiles, split), strict=True)
-        judged = [self._judged(position, *row) for position, row in enumerate(rows)]
-        return Backtest(
-            "S5Forecaster",
-            pd.concat(judged, ignore_index=True),
-            metric_names=tuple(metrics),
-            seconds=perf_counter() - fitted,
-            fit_seconds=fitted - began if trains else None,
+        cuts = {"since": since, "count": count, "fraction": fraction}
+        first = irregular_splits(entries, *reach, **cuts)[0]
+        seen = until is None or not until < min(entry["query_time"][0] for entry in first.input)
+        anew = replace(self)
+        anew.statics = statics
+        return backtest_irregular(
+            anew._estimator(series) if seen else self.predictor,
+            entries,
+            *reach,
+            **cuts,
+            quantile_levels=self.quantile_levels,
+            metrics=metrics,
+            variables=self.targets,
+            name="S5Forecaster",
         )
-
-    def _judged(
-        self, position: int, entry: dict[str, Any], label: dict[str, Any], mean: np.ndarray, quantiles: np.ndarray
-    ) -> pd.DataFrame:
-        """Forecast and label of one series, without what only pads it."""
-        times = entry["query_time"]
-        own = ~times.duplicated()
-        item, parts = entry.get("item_id", position), []
-        for number, target in enumerate(self.targets):
-            levels = {level_name(q): quantiles[own, number, i] for i, q in enumerate(self.quantile_levels)}
-            keys = {
-                "item_id": item if len(self.targets) == 1 else f"{item}:{target}",
-                "cutoff": entry["time"][-1],
-                "timestamp": times[own],
-                "target": label["target"][number][own],
-            }
-            parts.append(pd.DataFrame({**keys, "mean": mean[own, number], **levels}))
-        return pd.concat(parts, ignore_index=True)
 
     def histories(self, df: pd.DataFrame | None) -> list[IrregularFrame]:
         """The series of a frame, by default those of the training."""
@@ -249,11 +228,6 @@ class IrregularForecaster:
             columns[f"{prefix}mean"] = mean[:, number]
             columns |= {f"{prefix}{level_name(q)}": quantiles[:, number, i] for i, q in enumerate(levels)}
         return pd.concat([queries.keys, pd.DataFrame(columns, index=queries.keys.index)], axis=1)
-
-
-def _each(values: np.ndarray, split: IrregularSplit) -> list[np.ndarray]:
-    """The rows of each series: all are asked for equally many times."""
-    return np.split(values, len(split.input))
 
 
 def check_estimator_kwargs(make: type, given: dict[str, Any], own: Sequence[str]) -> None:

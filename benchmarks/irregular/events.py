@@ -1,12 +1,14 @@
 """What are true times worth on events, where no figures are published: flights, storms, the light of variable stars?
 
-    python events.py --data FOLDER --set nyc_flight_delays --model s5 s5_no_dt constant last_value deepar
+    python events.py --data FOLDER --set nyc_flight_delays --model s5 s5_no_dt constant hour_of_day last_value deepar
 
 FOLDER holds nyc_flight_delays.csv.gz, atlantic_storms.csv.gz and macho_lightcurves.csv.gz. A model learns from what
 lies before a date and forecasts, from moments after it, what is observed within the horizon, at its true time.
 ``s5_no_dt`` moves the states by one step for each observation and is shown no gaps; how far ahead the time asked for
 lies it knows. DeepAR, with GluonTS's defaults, has the observations as means on a grid, and its forecast of a step is
-that of all times in it. The constant is the distribution of all values learnt from.
+that of all times in it. The constant is the distribution of all values learnt from, ``hour_of_day`` that of the series
+and
+the hour asked for, of all series where the series has none.
 
 The CRPS is twice the mean quantile loss at the nine deciles, for all models; the absolute error is that of the median.
 One row per set, variable, model and seed in results/events.csv. Rows that are there are not computed again.
@@ -127,6 +129,23 @@ def constant(past: list[Window], ahead: list[Window], events: Events, seed: int)
     return np.tile(np.nanmean(learnt, axis=0), (rows, 1)), np.tile(quantiles, (rows, 1, 1))
 
 
+def hour_of_day(past: list[Window], ahead: list[Window], events: Events, seed: int) -> Any:
+    frames = [pd.DataFrame(w.values, columns=events.variables).assign(item=w.item_id, hour=w.time.hour) for w in past]
+    asked = pd.concat([pd.DataFrame({"item": w.item_id, "hour": w.query_time.hour}) for w in ahead])
+    learnt, found = pd.concat(frames), []
+    for variable in events.variables:
+        own, all_series = (by_group(learnt.groupby(keys)[variable]) for keys in (["item", "hour"], "hour"))
+        values = own.reindex(pd.MultiIndex.from_frame(asked)).to_numpy()
+        found.append(np.where(np.isnan(values), all_series.reindex(asked["hour"]).to_numpy(), values))
+    both = np.stack(found, axis=1)
+    return both[..., 0], both[..., 1:]
+
+
+def by_group(groups: Any) -> pd.DataFrame:
+    """Mean and deciles of each."""
+    return pd.concat([groups.mean(), groups.quantile(list(DECILES)).unstack()], axis=1)
+
+
 def last_value(past: list[Window], ahead: list[Window], events: Events, seed: int) -> Any:
     last = np.concatenate(
         [np.tile(pd.DataFrame(w.values).ffill().to_numpy()[-1], (len(w.query_time), 1)) for w in ahead]
@@ -175,6 +194,7 @@ MODELS: dict[str, Callable[..., tuple[np.ndarray, np.ndarray]]] = {
     "deepar": deepar,
     "last_value": last_value,
     "constant": constant,
+    "hour_of_day": hour_of_day,
 }
 
 

@@ -16,7 +16,7 @@ from s5forecast.evaluation.models import name_of
 from s5forecast.evaluation.result import Backtest
 from s5forecast.levels import DECILES, check_levels, level_name
 
-IRREGULAR_METRICS = ("WQL", "CRPS", "sMAPE", "coverage_80")
+IRREGULAR_METRICS = ("WQL", "CRPS", "MAE", "coverage_80")
 
 
 def backtest_irregular(
@@ -54,12 +54,7 @@ def backtest_irregular(
         ValueError: as :func:`split_irregular`.
     """
     check_levels(list(quantile_levels))
-    entries = [_named(entry, position) for position, entry in enumerate(data)]
-    moments = sorted(since) if isinstance(since, list | tuple | pd.Index | np.ndarray) else [since]
-    splits = [
-        split_irregular(entries, horizon, prediction_length, since=moment, count=count, fraction=fraction)
-        for moment in moments
-    ]
+    splits = irregular_splits(data, horizon, prediction_length, since=since, count=count, fraction=fraction)
     name = name_of(model) if name is None else name
     began = perf_counter()
     given = choose(IRREGULAR_BASELINES, model, "baseline")() if isinstance(model, str) else model
@@ -74,6 +69,28 @@ def backtest_irregular(
         seconds=perf_counter() - fitted,
         fit_seconds=fitted - began if trains else None,
     )
+
+
+def irregular_splits(
+    data: Iterable[dict[str, Any]],
+    horizon: Any = None,
+    prediction_length: int | None = None,
+    *,
+    since: Any = None,
+    count: int | None = None,
+    fraction: float | None = None,
+) -> list[IrregularSplit]:
+    """The splits at one moment or several, the earliest first; arguments as of :func:`backtest_irregular`.
+
+    Raises:
+        ValueError: as :func:`split_irregular`.
+    """
+    entries = [_named(entry, position) for position, entry in enumerate(data)]
+    several = isinstance(since, list | tuple | pd.Index | np.ndarray)
+    return [
+        split_irregular(entries, horizon, prediction_length, since=moment, count=count, fraction=fraction)
+        for moment in (sorted(since) if several else [since])
+    ]
 
 
 def _named(entry: dict[str, Any], position: int) -> dict[str, Any]:
