@@ -7,8 +7,7 @@ lies before a date and forecasts, from moments after it, what is observed within
 ``s5_no_dt`` moves the states by one step for each observation and is shown no gaps; how far ahead the time asked for
 lies it knows. DeepAR, with GluonTS's defaults, has the observations as means on a grid, and its forecast of a step is
 that of all times in it. The constant is the distribution of all values learnt from, ``hour_of_day`` that of the series
-and
-the hour asked for, of all series where the series has none.
+and the hour asked for, of all series where the series has none.
 
 The CRPS is twice the mean quantile loss at the nine deciles, for all models; the absolute error is that of the median.
 One row per set, variable, model and seed in results/events.csv. Rows that are there are not computed again.
