@@ -588,6 +588,9 @@ class S5Forecaster(BaseEstimator):
         twice = sorted({name for name in roles if roles.count(name) > 1})
         if twice:
             raise ValueError(f"every column has one role; {twice} have several")
+        results = {"mean", *map(level_name, self.quantile_levels)}
+        if taken := sorted(results & {self.item_id, self.timestamp}):
+            raise ValueError(f"item_id and timestamp are columns of the result beside {taken}; rename the column")
 
     def _check_prediction_length(self) -> None:
         if not isinstance(self.prediction_length, Integral) or self.prediction_length < 1:

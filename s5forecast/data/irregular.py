@@ -106,6 +106,10 @@ def read_irregular(entries: Iterable[dict[str, Any]], spec: IrregularSpec, *, fo
               for position, entry in enumerate(entries)]  # fmt: skip
     if not series:
         raise ValueError("the dataset is empty; give at least one series")
+    for position, one in enumerate(series[1:], start=1):
+        name = f"series {position if one.item_id is None else one.item_id!r}"
+        check_kind(one.instants, series[0].instants.datetimes, "time", name)
+        check_zone(one.instants, series[0].instants.aware, "time", name)
     return series
 
 
@@ -127,7 +131,7 @@ def _read(entry: dict[str, Any], name: str, spec: IrregularSpec, forecast: bool)
         covariates=covariates[kept],
         static_real=read_static(entry, "feat_static_real", spec.num_feat_static_real, name, np.float32),
         static_cat=read_static(entry, "feat_static_cat", spec.num_feat_static_cat, name, np.int64),
-        query=_after(query.since(exact[-1]), entry, name) if forecast else query.since(exact[-1]),
+        query=_after(query.since(exact[-1]), entry, kept, name) if forecast else query.since(exact[-1]),
         query_clock=query.clock,
         query_covariates=known.astype(np.float32),
         asked=entry.get("query_time", ()),
@@ -190,8 +194,8 @@ def check_kind(instants: Instants, datetimes: bool | None, field: str, name: str
     if datetimes is not None and instants.datetimes != datetimes:
         found, fix = ("datetimes", "a duration such as '12h'") if instants.datetimes else ("numbers", "a number")
         raise ValueError(
-            f"{name}: {field} holds {found}, with which durations, and times asked for, must go: give {fix} as the "
-            "horizon, or convert the times"
+            f"{name}: {field} holds {found}, unlike the horizon or the other times; convert them, or train with {fix} "
+            "as the horizon"
         )
 
 
@@ -237,20 +241,20 @@ def check_zone(instants: Instants, aware: bool, field: str, name: str) -> None:
     if instants.aware != aware:
         zones = ("no time zone", "a time zone")
         raise ValueError(
-            f"{name}: {field} has {zones[instants.aware]}, time has {zones[aware]}; "
-            "give both alike, with tz_localize or tz_convert"
+            f"{name}: {field} has {zones[instants.aware]}, the other times have {zones[aware]}; give all alike, with "
+            "tz_localize or tz_convert"
         )
 
 
-def _after(query: np.ndarray, entry: dict[str, Any], name: str) -> np.ndarray:
+def _after(query: np.ndarray, entry: dict[str, Any], kept: np.ndarray, name: str) -> np.ndarray:
     """The times asked for; times up to the last observation are refused, since its state has moved on."""
     early = query <= 0
     if early.any():
         asked = pd.Series(entry["query_time"]).iloc[int(early.argmax())]
-        until = pd.Series(entry["time"]).iloc[-1]
+        until = pd.Series(entry["time"])[kept].iloc[-1]
         raise ValueError(
-            f"{name}: query_time {asked} is not after the last observation, at or before {until}; ask for later "
-            "times, or give a history that ends before it"
+            f"{name}: query_time {asked} is not after the last observation, at {until}; ask for later times, or give a "
+            "history that ends before it"
         )
     return query
 

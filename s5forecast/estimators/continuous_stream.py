@@ -88,9 +88,6 @@ class ContinuousStream(ForecastStream):
         """
         predictor.prediction_net.check_streams()
         series = read_irregular(entries, predictor.spec, forecast=False)
-        for position, one in enumerate(series[1:], start=1):
-            name = f"series {position if one.item_id is None else one.item_id!r}"
-            check_kind(one.instants, series[0].instants.datetimes, "time", name)
         remaining, items, parts = iter(series), [one.item_id for one in series], []
         while chunk := list(islice(remaining, predictor.batch_size)):
             parts.append(_initial(predictor, IrregularStore(chunk, predictor.spec)).tensors())
