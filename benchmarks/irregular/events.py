@@ -58,8 +58,8 @@ class Window(NamedTuple):
     query_values: np.ndarray  # [Q, D]
 
 
-# The epochs of the flights are the best of 20, 40 and 60 on those of 15 September to 31 October, where global scaling made
-# no difference; nothing else was tried.
+# The epochs of the flights are the best of 20, 40 and 60 on those of 15 September to 31 October, where global scaling
+# made no difference; nothing else was tried.
 SETS = {
     "nyc_flight_delays": Events(
         ["dep_delay"], "2013-11-01", "12h", "42h", "30min",
