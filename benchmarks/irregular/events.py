@@ -70,7 +70,7 @@ SETS = {
         {"context_length": 24, "max_queries": 8, "max_epochs": 20},
     ),
     "macho_lightcurves": Events(
-        ["magnitude"], "1998-07-01", "30d", "15d", "D",
+        ["magnitude"], "1998-07-01", "30d", "15d", "1D",
         {"context_length": 256, "max_queries": 32, "max_epochs": 20},
     ),
 }  # fmt: skip
