@@ -268,5 +268,4 @@ def _padded(arrays: Sequence[np.ndarray]) -> Tensor:
 
 def _are_counts(target: np.ndarray) -> Tensor:
     missing = np.isnan(target)
-    whole = (target >= 0) & (target == np.rint(target))
-    return torch.from_numpy((whole | missing).all(axis=0) & ~missing.all(axis=0))
+    return torch.from_numpy(((target >= 0) & (target == np.rint(target)) | missing).all(axis=0))

@@ -127,9 +127,9 @@ class ContinuousNetwork(ForecastNetwork):
 
     @torch.no_grad()
     def fit_support(self, windows: IrregularWindows) -> None:
-        """See which variables are counts."""
+        """See which variables are counts; one that was never observed is not known to be."""
         check_support(self.output, windows.store.series)
-        self.counts.copy_(windows.store.counts.all(0))
+        self.counts.copy_(windows.store.counts.all(0) & windows.store.mask.any(0))
 
     def forward(self, batch: IrregularBatch, num_samples: int | None = None) -> Prediction:
         """The output's arguments ``[B, Q, D, ...]`` and where they are to be put; no samples are drawn."""

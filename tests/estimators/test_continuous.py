@@ -265,6 +265,15 @@ def test_forecasts_of_entries_keep_the_digits_of_large_values(data):
     assert np.array_equal(forecast.quantile(0.1), quantiles(predictor, [asking(large[0])])[:, 0, 0])
 
 
+def test_counts_are_known_from_the_series_that_show_them():
+    counts = [one | {"target": np.round(9 + 5 * one["target"])} for one in (entry(D=3, seed=seed) for seed in range(3))]
+    counts[0]["target"][1] = np.nan  # not seen in one series
+    for one in counts:
+        one["target"][2] = np.nan  # not seen in any
+    estimator = S5ContinuousEstimator(**SMALL, target_dim=3)
+    assert estimator.train(counts).network.counts.tolist() == [True, True, False]
+
+
 def test_one_observation_is_enough_to_forecast(predictor, several):
     one = {"time": [3.0], "target": several[0]["target"][:, -1:], "query_time": [3.1, 1e6]}
     assert np.isfinite(quantiles(predictor, [one])).all()
