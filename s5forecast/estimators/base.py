@@ -96,6 +96,9 @@ class ForecastEstimator(PyTorchLightningEstimator):
         """Of a training whose length is not given."""
         return 20
 
+    def fit_spec(self, store: WindowStore, from_predictor: PyTorchPredictor | None) -> None:
+        """Choose by the data what of the windows was not given; nothing as a rule."""
+
     def fit_output(self, store: WindowStore, from_predictor: PyTorchPredictor | None) -> None:
         """For ``distr_output="auto"``: take the output of a predictor to start from, else the one the data suggest."""
         if not self.automatic:
@@ -164,6 +167,7 @@ class ForecastEstimator(PyTorchLightningEstimator):
         """
         with _TRAINING, seeded(self.seed):
             store = self._store(training_data)
+            self.fit_spec(store, from_predictor)
             self.fit_output(store, from_predictor)
             module = self.create_lightning_module()
             windows = self._training_windows(store)

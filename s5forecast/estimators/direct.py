@@ -8,6 +8,7 @@ from gluonts.torch.model.predictor import PyTorchPredictor
 from s5forecast.choices import choose
 from s5forecast.data.features import default_context_length, default_lags, default_patch_length
 from s5forecast.data.frequency import Frequency
+from s5forecast.data.growth import default_scaling
 from s5forecast.data.prior import default_prior_share
 from s5forecast.data.scaling import SCALINGS
 from s5forecast.data.windows import WindowSpec, WindowStore
@@ -30,7 +31,9 @@ class S5Estimator(ForecastEstimator):
         prediction_length: steps to forecast.
         context_length: steps of history the network sees; chosen from frequency and horizon when not given.
         lags_seq: distances at which earlier values are shown and may be repeated; by frequency when not given.
-        scaling: ``"standard"``, ``"last"``, ``"mean"``, ``"increments"`` or ``"none"``: what normalises a window.
+        scaling: ``"standard"``, ``"last"``, ``"mean"``, ``"increments"`` or ``"none"``: what normalises a window. When
+            not given ``"increments"`` for series that go on as they went, such as cumulative counts, else
+            ``"standard"``; chosen by the training data.
         patch_length: neighbouring steps that the encoder sees as one; chosen from the context when not given. The
             context is rounded up to whole patches. At other sampling rates than the one trained on it must be 1.
         missing: ``"impute"`` shows a missing value as the mean of the window and that it is missing; ``"skip"``
@@ -70,7 +73,7 @@ class S5Estimator(ForecastEstimator):
         prediction_length: int,
         context_length: int | None = None,
         lags_seq: list[int] | None = None,
-        scaling: str = "standard",
+        scaling: str | None = None,
         patch_length: int | None = None,
         distr_output: Any = "quantile",
         quantile_levels: list[float] | None = None,
@@ -130,7 +133,9 @@ class S5Estimator(ForecastEstimator):
             state_size=state_size,
             patch_length=patch_length,
         )
-        choose(SCALINGS, scaling, "scaling")
+        if scaling is not None:
+            choose(SCALINGS, scaling, "scaling")
+        self.scaling = scaling
         choose(LAYERS, layer, "layer")
         choose(ACTIVATIONS, activation, "activation")
         self.spec = WindowSpec(
@@ -138,7 +143,7 @@ class S5Estimator(ForecastEstimator):
             context_length=-(-context_length // patch_length) * patch_length,
             prediction_length=prediction_length,
             lags=lags_seq,
-            scaling=scaling,
+            scaling=scaling or "standard",
             num_feat_dynamic_real=num_feat_dynamic_real,
             num_past_feat_dynamic_real=num_past_feat_dynamic_real,
             num_feat_static_real=num_feat_static_real,
@@ -176,6 +181,13 @@ class S5Estimator(ForecastEstimator):
         if self.synthetic_share is not None:
             return self.synthetic_share
         return default_prior_share(int(store.length.sum()))
+
+    def fit_spec(self, store: WindowStore, from_predictor: PyTorchPredictor | None) -> None:
+        """Choose the scaling, unless it is given or that of a predictor to start from."""
+        if self.scaling is not None:
+            return
+        scaling = from_predictor.network.spec.scaling if from_predictor is not None else default_scaling(store)
+        self.spec = store.spec = self.spec._replace(scaling=scaling)
 
     def epochs(self, store: WindowStore) -> int:
         """More of them for a handful of values."""

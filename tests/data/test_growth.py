@@ -1,0 +1,68 @@
+"""Which series go on as they went, and the scaling that follows from it."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from s5forecast import S5Estimator
+from s5forecast.data.growth import default_scaling, growth_error
+
+LENGTH, HORIZON = 200, 10
+RNG = np.random.default_rng(0)
+CASES = RNG.poisson(np.exp(3 * np.sin(np.arange(LENGTH) / 60))).astype(float)
+SERIES = {
+    "cumulative counts": (np.cumsum(CASES), "increments"),
+    "new counts": (CASES, "standard"),
+    "random walk": (np.cumsum(RNG.normal(size=LENGTH)), "standard"),
+    "season": (np.sin(2 * np.pi * np.arange(LENGTH) / 7) + 0.1 * RNG.normal(size=LENGTH), "standard"),
+    "constant": (np.full(LENGTH, 5.0), "standard"),
+}
+
+
+def dataset(target):
+    return [{"start": pd.Period("2024-01-01", "D"), "target": target.astype(np.float32)}]
+
+
+def estimator(**kwargs):
+    settings = {"width": 4, "num_layers": 1, "state_size": 4, "num_batches_per_epoch": 1, "max_epochs": 1}
+    return S5Estimator("D", HORIZON, trainer_kwargs={"enable_progress_bar": False}, **{**settings, **kwargs})
+
+
+@pytest.mark.parametrize(("target", "scaling"), SERIES.values(), ids=SERIES)
+def test_only_what_grows_on_is_scaled_by_increments(target, scaling):
+    assert default_scaling(estimator()._store(dataset(target))) == scaling
+
+
+def test_a_single_step_of_context_has_no_slope():
+    store = estimator(context_length=1)._store(dataset(SERIES["cumulative counts"][0]))
+    assert default_scaling(store) == "standard"
+
+
+def test_the_error_is_that_of_a_loop_over_what_was_observed():
+    B, L, H, season = 5, 12, 8, 3
+    past, target = torch.randn(B, L, dtype=torch.float64), torch.randn(B, H, dtype=torch.float64)
+    known, asked = torch.ones(B, L), (torch.rand(B, H) < 0.7).float()
+    known[1, -2] = 0  # which is among what the naive forecasts are made of
+    growing = last = repeated = 0.0
+    for b in (0, 2, 3, 4):
+        for h in range(H):
+            slope = (past[b, -1] - past[b, -1 - season]) / season
+            growing += asked[b, h] * abs(target[b, h] - past[b, -1] - (h + 1) * slope)
+            last += asked[b, h] * abs(target[b, h] - past[b, -1])
+            repeated += asked[b, h] * abs(target[b, h] - past[b, L - season + h % season])
+    error = growth_error(past, target, known, asked, season)
+    assert error == pytest.approx(float(growing / min(last, repeated)))
+
+
+def test_the_predictor_carries_what_was_chosen_and_a_further_fit_chooses_anew():
+    grows, noise = (dataset(SERIES[name][0]) for name in ("cumulative counts", "new counts"))
+    model = estimator()
+    first = model.train(grows)
+    assert first.network.spec.scaling == first.spec.scaling == "increments"
+    assert model.train(noise).spec.scaling == "standard"
+    assert model.train(noise, from_predictor=first).spec.scaling == "increments"
+
+
+def test_what_is_given_is_kept():
+    assert estimator(scaling="standard").train(dataset(SERIES["cumulative counts"][0])).spec.scaling == "standard"
