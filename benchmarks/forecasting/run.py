@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import csv
 import warnings
+from collections.abc import Iterator
 from importlib.metadata import version
 from itertools import product
 from pathlib import Path
@@ -19,11 +20,13 @@ from typing import Any
 import torch
 from gluonts.ev.metrics import MeanWeightedSumQuantileLoss
 from gluonts.model.estimator import Estimator
+from gluonts.model.predictor import Predictor
 from gluonts.torch.model.predictor import PyTorchPredictor
 from models import LEVELS, MODELS
 from tasks import FOLDER, Task, load_tasks
 
 from s5forecast.estimators.ensemble import EnsemblePredictor
+from s5forecast.estimators.predictor import S5Predictor
 from s5forecast.evaluation.backtest import backtest
 from s5forecast.levels import DECILES
 
@@ -50,39 +53,48 @@ def main(arguments: list[str] | None = None) -> None:
     tasks = _selected(load_tasks(args.data), args.suite, args.task)
     args.results.mkdir(exist_ok=True, parents=True)
     for model, seed, task in product(args.model, args.seeds, tasks):
-        path = args.results / f"{model}.csv"
-        if (task.name, str(seed)) in _done(path):
+        if (task.name, str(seed)) in _done(args.results / f"{model}.csv"):
             continue
         check_protocol(task)
-        row = run(model, task.validation(windows=min(task.windows, 20)) if args.validation else task, seed)
-        _append(path, row)
-        print(" ".join(f"{key}={row[key]}" for key in COLUMNS), flush=True)
+        for name, row in run(model, task.validation(windows=min(task.windows, 20)) if args.validation else task, seed):
+            path = args.results / f"{name}.csv"
+            if (row["task"], str(row["seed"])) not in _done(path):
+                _append(path, row)
+                print(name, *(f"{key}={row[key]}" for key in COLUMNS), flush=True)
 
 
-def run(model: str, task: Task, seed: int) -> dict[str, Any]:
-    """Train on what comes before the windows, forecast them, and judge: a row of the results.
+def run(model: str, task: Task, seed: int) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Train on what comes before the windows, forecast them, and judge: model and row of its results.
 
-    Seconds are those of the processor, all threads together.
+    The members of an ensemble are judged by themselves, too, as what they are. Seconds are those of the processor,
+    all threads together; of a member, its share of the ensemble's.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of other libraries, for business days and short series
         built = MODELS[model](task, seed)
         began = process_time()
         predictor = built.train(task.train) if isinstance(built, Estimator) else built
-        trained = process_time()
-        result = backtest(
-            predictor, task.series, prediction_length=task.prediction_length, windows=task.windows, season=task.season,
-            quantile_levels=LEVELS, metrics=tuple(METRICS.values()), name=model,
-        )  # fmt: skip
-        predicted = process_time()
+        seconds = process_time() - began
+        yield model, _judged(predictor, task, seed, seconds)
+        if isinstance(predictor, EnsemblePredictor):
+            for number, member in enumerate(predictor.members):
+                yield "s5_direct", _judged(member, task, seed + number, seconds / len(predictor.members))
+
+
+def _judged(predictor: Predictor, task: Task, seed: int, train_seconds: float) -> dict[str, Any]:
+    began = process_time()
+    result = backtest(
+        predictor, task.series, prediction_length=task.prediction_length, windows=task.windows, season=task.season,
+        quantile_levels=LEVELS, metrics=tuple(METRICS.values()),
+    )  # fmt: skip
     return {
         "task": task.name,
         "seed": seed,
         **{name: round(value, 6) for name, value in zip(METRICS, result.metrics.iloc[0], strict=False)},
-        "train_seconds": round(trained - began, 1),
-        "predict_seconds": round(predicted - trained, 2),
+        "train_seconds": round(train_seconds, 1),
+        "predict_seconds": round(process_time() - began, 2),
         "parameters": _parameters(predictor),
-        "version": version("s5forecast" if model.startswith("s5") else "gluonts"),
+        "version": version("s5forecast" if isinstance(predictor, S5Predictor | EnsemblePredictor) else "gluonts"),
     }
 
 

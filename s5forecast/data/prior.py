@@ -3,19 +3,31 @@
 from __future__ import annotations
 
 import numpy as np
+from torch import Tensor
 
 from s5forecast.data.series import Series
 from s5forecast.data.synthetic import synthetic_series
 from s5forecast.data.windows import SeriesStore, WindowStore
 
 COUNT = 500
-# Steps of all series at which half of the windows are synthetic.
+# Steps of all series at which half of the windows are synthetic, where series are this many windows long.
 HALF = 20_000
+USUAL = 2
 
 
-def default_prior_share(num_steps: int) -> float:
-    """``1 / (1 + n / n_half)``: nearly all of the windows for a handful of values, few for a long record."""
-    return 1 / (1 + num_steps / HALF)
+def default_prior_share(lengths: Tensor, window: int) -> float:
+    """Nearly all of the windows for a handful of values, few for a long record: ``1 / (1 + n m / n_half)``.
+
+    n counts the steps of all series, and m is how much longer than usual series are on average, at least 1: what
+    returns year after year is learnt from one long series sooner than from as many steps of many short ones.
+
+    Arguments:
+        lengths: steps of each series.
+        window: steps of context and horizon.
+    """
+    steps = lengths.double().sum().item()
+    longer = max(1.0, steps / len(lengths) / (USUAL * window))
+    return 1 / (1 + steps * longer / HALF)
 
 
 def prior_store(store: WindowStore, rng: np.random.Generator) -> SeriesStore:

@@ -19,8 +19,8 @@ from s5forecast.levels import DECILES
 from s5forecast.nn import ACTIVATIONS, MISSING
 from s5forecast.ssm import LAYERS
 
-# Of synthetic windows, from which on longer training gains, as there is no end of them.
-NEARLY_ALL, LONG = 0.9, 60
+# Epochs for data sets of fewer steps than these.
+FEW, LONG = 10_000, 60
 
 
 class S5Estimator(ForecastEstimator):
@@ -49,14 +49,14 @@ class S5Estimator(ForecastEstimator):
         layer: a key of ``ssm.LAYERS``; layer_kwargs: its further arguments.
         activation, dropout: of each block.
         synthetic_share: of the training windows, in [0, 1]; what keeps a small data set from being learnt by heart.
-            Chosen by the number of observations when not given; 0 for an output of limited support.
+            Chosen by the number and the length of the series when not given; 0 for an output of limited support.
         num_feat_dynamic_real, num_past_feat_dynamic_real: covariates known over the horizon, and not.
         num_feat_static_real, num_feat_static_cat, cardinality: static features, categories of each.
         lr, ssm_lr, weight_decay, warmup: learning rates of the network and of the state-space dynamics, weight
             decay, and the share of steps over which the rates rise.
         patience: epochs without improvement on validation data after which training stops.
         batch_size, num_batches_per_epoch, max_epochs: windows per step, steps per epoch, epochs: when not given 20, and
-            60 where nearly all windows are synthetic.
+            60 for fewer than 10,000 values beside synthetic windows.
         predict_batch_size: series per pass when predicting.
         trainer_kwargs: of Lightning's ``Trainer``; its ``callbacks`` are kept across calls.
         seed: the same seed gives the same result on a CPU; ``None`` draws one.
@@ -180,7 +180,7 @@ class S5Estimator(ForecastEstimator):
             return 0.0
         if self.synthetic_share is not None:
             return self.synthetic_share
-        return default_prior_share(int(store.length.sum()))
+        return default_prior_share(store.length, self.spec.context_length + self.spec.prediction_length)
 
     def fit_spec(self, store: WindowStore, from_predictor: PyTorchPredictor | None) -> None:
         """Choose the scaling, unless it is given or that of a predictor to start from."""
@@ -190,8 +190,9 @@ class S5Estimator(ForecastEstimator):
         self.spec = store.spec = self.spec._replace(scaling=scaling)
 
     def epochs(self, store: WindowStore) -> int:
-        """More of them for a handful of values."""
-        return LONG if self.prior_share(store) > NEARLY_ALL else super().epochs(store)
+        """More of them for few values, of which synthetic windows keep them from being learnt by heart."""
+        few = int(store.length.sum()) < FEW and self.prior_share(store) > 0
+        return LONG if few else super().epochs(store)
 
     def fit_output(self, store: WindowStore, from_predictor: PyTorchPredictor | None) -> None:
         """As of all estimators; what is picked must go with the loss."""
