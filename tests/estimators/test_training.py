@@ -176,6 +176,8 @@ def test_few_values_are_trained_on_for_longer(make_one, data):
     few = make_one(max_epochs=None, num_batches_per_epoch=1)
     trainer = few.train_model(data).trainer
     assert trainer.max_epochs == few.epochs(few._store(data)) == 60
-    plenty = make_one(max_epochs=None, num_batches_per_epoch=1, synthetic_share=0.2)
-    assert plenty.train_model(data).trainer.max_epochs == 20
+    alone = make_one(max_epochs=None, num_batches_per_epoch=1, synthetic_share=0.0)
+    assert alone.train_model(data).trainer.max_epochs == 20
+    plenty = few._store([entry(10_000)])
+    assert few.epochs(plenty) == 20
     assert make_one(max_epochs=3).train_model(data).trainer.max_epochs == 3
