@@ -156,16 +156,19 @@ def last_value(past: list[Window], ahead: list[Window], events: Events, seed: in
 
 def deepar(past: list[Window], ahead: list[Window], events: Events, seed: int) -> Any:
     """A model for each variable, on a grid whose last step of history ends at the moment of the forecast."""
-    steps = int(np.ceil(pd.Timedelta(events.horizon) / pd.Timedelta(events.freq)))
+    width = pd.Timedelta(events.freq)
+    steps = int(np.ceil(pd.Timedelta(events.horizon) / width))
+    # What is over is not to be followed by years without values.
+    learnt = [w._replace(moment=min(w.moment, w.time[-1].floor(width) + width)) for w in past]
     means, quantiles = [], []
     for d in range(len(events.variables)):
         arguments = {"trainer_kwargs": {"accelerator": "cpu"}}
         estimator = PEERS["deepar"](freq=events.freq, prediction_length=steps, seed=seed, arguments=arguments)
-        predictor = estimator.train([on_grid(window, d, events.freq) for window in past])
+        predictor = estimator.train([on_grid(window, d, events.freq) for window in learnt])
         forecasts = predictor.predict([on_grid(window, d, events.freq) for window in ahead])
         parts = []
         for window, forecast in zip(ahead, forecasts, strict=True):
-            step = np.asarray((window.query_time - window.moment) // pd.Timedelta(events.freq))
+            step = np.asarray((window.query_time - window.moment) // width)
             parts.append(np.stack([forecast.mean, *(forecast.quantile(u) for u in DECILES)], axis=-1)[step])
         both = np.concatenate(parts)
         means.append(both[:, 0])
