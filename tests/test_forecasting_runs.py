@@ -58,7 +58,7 @@ def test_members_are_judged_as_models_of_their_own(benchmark_run):
     def untimed(rows):
         return [(name, {key: value for key, value in row.items() if key not in timed}) for name, row in rows]
 
-    ensemble, *members = untimed(benchmark_run("s5_ensemble", Sines(), 3))
+    *members, ensemble = untimed(benchmark_run("s5_ensemble", Sines(), 3))
     alone = untimed([*benchmark_run("s5_direct", Sines(), 3), *benchmark_run("s5_direct", Sines(), 4)])
     assert members == alone
     assert [row["seed"] for _, row in members] == [3, 4]

@@ -75,10 +75,10 @@ def run(model: str, task: Task, seed: int) -> Iterator[tuple[str, dict[str, Any]
         began = process_time()
         predictor = built.train(task.train) if isinstance(built, Estimator) else built
         seconds = process_time() - began
-        yield model, _judged(predictor, task, seed, seconds)
-        if isinstance(predictor, EnsemblePredictor):
+        if isinstance(predictor, EnsemblePredictor):  # first, as a row of the ensemble means that all is done
             for number, member in enumerate(predictor.members):
                 yield "s5_direct", _judged(member, task, seed + number, seconds / len(predictor.members))
+        yield model, _judged(predictor, task, seed, seconds)
 
 
 def _judged(predictor: Predictor, task: Task, seed: int, train_seconds: float) -> dict[str, Any]:

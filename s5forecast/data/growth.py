@@ -9,13 +9,17 @@ from torch import Tensor
 
 from s5forecast.data.windows import TrainingWindows, WindowStore
 
-# A slope that goes on must err so much less than the better of two naive forecasts for a set to count as growing.
+# A slope that goes on must err so much less than the better of two naive forecasts for a set to count as growing,
 CLEARLY = 0.8
-WINDOWS = 512
+# in windows drawn of the training data, of which so many must be whole enough to tell.
+WINDOWS, ENOUGH = 512, 50
 
 
 def default_scaling(store: WindowStore) -> str:
-    """``"increments"`` where going on as before is clearly the best of three naive forecasts, else ``"standard"``."""
+    """``"increments"`` where going on as before is clearly the best of three naive forecasts, else ``"standard"``.
+
+    One choice for all series, in which large ones count for more.
+    """
     spec = store.spec
     season = min(spec.frequency.season, spec.context_length - 1)
     if season < 1:
@@ -36,11 +40,21 @@ def growth_error(past: Tensor, target: Tensor, known: Tensor, asked: Tensor, sea
         past, known: values ``[B, L]`` of context and whether they were observed.
         target, asked: the same of the horizon, ``[B, H]``.
         season: steps, below L.
+
+    Returns:
+        Infinity where too few windows can be judged, or a naive forecast is never wrong.
     """
     ahead = torch.arange(1, target.shape[1] + 1, dtype=past.dtype)
     before, last = past[:, -season - 1 : -season], past[:, -1:]
-    season_before = past[:, -season:].repeat(1, -(-len(ahead) // season))[:, : len(ahead)]
-    judged = asked * known[:, -season - 1 :].prod(1, keepdim=True)
-    forecasts = (last + ahead * (last - before) / season, last, season_before)
+    # Judged are steps whose three forecasts can all be made.
+    judged = asked * _repeated(known, season, len(ahead)) * known[:, -1:] * known[:, -season - 1 : -season]
+    if int(judged.any(1).sum()) < ENOUGH:
+        return math.inf
+    forecasts = (last + ahead * (last - before) / season, last, _repeated(past, season, len(ahead)))
     growing, *naive = [((target - forecast).abs() * judged).sum().item() for forecast in forecasts]
     return growing / min(naive) if min(naive) > 0 else math.inf
+
+
+def _repeated(past: Tensor, season: int, count: int) -> Tensor:
+    """The last season again and again, ``[B, count]``."""
+    return past[:, -season:].repeat(1, -(-count // season))[:, :count]

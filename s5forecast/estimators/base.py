@@ -97,7 +97,7 @@ class ForecastEstimator(PyTorchLightningEstimator):
         return 20
 
     def fit_spec(self, store: WindowStore, from_predictor: PyTorchPredictor | None) -> None:
-        """Choose by the data what of the windows was not given; nothing as a rule."""
+        """Choose from the data what of the spec was not given; by default nothing."""
 
     def fit_output(self, store: WindowStore, from_predictor: PyTorchPredictor | None) -> None:
         """For ``distr_output="auto"``: take the output of a predictor to start from, else the one the data suggest."""
@@ -141,7 +141,7 @@ class ForecastEstimator(PyTorchLightningEstimator):
 
     def create_predictor(self, transformation: Transformation, module: ForecastModule) -> S5Predictor:
         # The device is set afterwards: saved as "auto", a predictor loads wherever it is taken.
-        predictor = S5Predictor(module.network, self.window_spec(), batch_size=self.predict_batch_size)
+        predictor = S5Predictor(module.network, module.network.spec, batch_size=self.predict_batch_size)
         return predictor.to(self.device)
 
     def train_model(
@@ -160,7 +160,8 @@ class ForecastEstimator(PyTorchLightningEstimator):
                 for compatibility, change nothing.
             validation_data: the last horizon of each series decides when to stop and which weights are kept.
             from_predictor: start from its weights.
-            ckpt_path: resume, with the state of the optimiser, from a checkpoint that a callback wrote.
+            ckpt_path: resume, with the state of the optimiser, from a checkpoint that a callback wrote. What was chosen
+                by the data, such as the scaling, is chosen anew: give it where the data differ.
 
         Raises:
             ValueError: for data that does not fit, before training starts.

@@ -32,8 +32,9 @@ class S5Estimator(ForecastEstimator):
         context_length: steps of history the network sees; chosen from frequency and horizon when not given.
         lags_seq: distances at which earlier values are shown and may be repeated; by frequency when not given.
         scaling: ``"standard"``, ``"last"``, ``"mean"``, ``"increments"`` or ``"none"``: what normalises a window. When
-            not given ``"increments"`` for series that go on as they went, such as cumulative counts, else
-            ``"standard"``; chosen by the training data.
+            not given ``"increments"`` for series that go on as they went, such as cumulative counts and smooth
+            curves, else ``"standard"``: one choice for all series, by the training data. Causal encoders take
+            ``"standard"``, as a stream keeps its scale.
         patch_length: neighbouring steps that the encoder sees as one; chosen from the context when not given. The
             context is rounded up to whole patches. At other sampling rates than the one trained on it must be 1.
         missing: ``"impute"`` shows a missing value as the mean of the window and that it is missing; ``"skip"``
@@ -184,13 +185,13 @@ class S5Estimator(ForecastEstimator):
 
     def fit_spec(self, store: WindowStore, from_predictor: PyTorchPredictor | None) -> None:
         """Choose the scaling, unless it is given or that of a predictor to start from."""
-        if self.scaling is not None:
+        if self.scaling is not None or not self.network_kwargs["layer_kwargs"]["bidirectional"]:
             return
         scaling = from_predictor.network.spec.scaling if from_predictor is not None else default_scaling(store)
         self.spec = store.spec = self.spec._replace(scaling=scaling)
 
     def epochs(self, store: WindowStore) -> int:
-        """More of them for few values, of which synthetic windows keep them from being learnt by heart."""
+        """More of them for few values, if synthetic windows stand beside them."""
         few = int(store.length.sum()) < FEW and self.prior_share(store) > 0
         return LONG if few else super().epochs(store)
 

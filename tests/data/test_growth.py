@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from s5forecast import S5Estimator
+from s5forecast.data import growth
 from s5forecast.data.growth import default_scaling, growth_error
 
 LENGTH, HORIZON = 200, 10
@@ -39,14 +40,18 @@ def test_a_single_step_of_context_has_no_slope():
     assert default_scaling(store) == "standard"
 
 
-def test_the_error_is_that_of_a_loop_over_what_was_observed():
+def test_the_error_is_that_of_a_loop_over_what_was_observed(monkeypatch):
+    monkeypatch.setattr(growth, "ENOUGH", 1)
+    torch.manual_seed(0)
     B, L, H, season = 5, 12, 8, 3
     past, target = torch.randn(B, L, dtype=torch.float64), torch.randn(B, H, dtype=torch.float64)
     known, asked = torch.ones(B, L), (torch.rand(B, H) < 0.7).float()
-    known[1, -2] = 0  # which is among what the naive forecasts are made of
+    known[1, -1] = known[2, -1 - season] = known[3, -2] = 0
     growing = last = repeated = 0.0
-    for b in (0, 2, 3, 4):
+    for b in (0, 3, 4):  # what the slope is made of is missing in the others
         for h in range(H):
+            if not known[b, L - season + h % season]:
+                continue
             slope = (past[b, -1] - past[b, -1 - season]) / season
             growing += asked[b, h] * abs(target[b, h] - past[b, -1] - (h + 1) * slope)
             last += asked[b, h] * abs(target[b, h] - past[b, -1])
@@ -62,6 +67,30 @@ def test_the_predictor_carries_what_was_chosen_and_a_further_fit_chooses_anew():
     assert first.network.spec.scaling == first.spec.scaling == "increments"
     assert model.train(noise).spec.scaling == "standard"
     assert model.train(noise, from_predictor=first).spec.scaling == "increments"
+
+
+def test_gaps_do_not_hide_growth():
+    for share in (0.1, 0.3):
+        target = SERIES["cumulative counts"][0].copy()
+        target[np.random.default_rng(1).random(LENGTH) < share] = np.nan
+        assert default_scaling(estimator()._store(dataset(target))) == "increments"
+
+
+def test_too_few_windows_choose_nothing():
+    past, target = torch.arange(20.0).repeat(3, 1).double(), torch.arange(20.0, 25.0).repeat(3, 1).double()
+    assert growth_error(past, target, torch.ones_like(past), torch.ones_like(target), 7) == float("inf")
+
+
+def test_the_network_learns_from_windows_scaled_as_was_chosen():
+    grows = dataset(SERIES["cumulative counts"][0])
+    chosen, given = (estimator(**kwargs).train(grows) for kwargs in ({}, {"scaling": "increments"}))
+    one, other = (next(iter(predictor.predict(grows))) for predictor in (chosen, given))
+    np.testing.assert_array_equal(one.quantile(0.5), other.quantile(0.5))
+
+
+def test_a_causal_encoder_keeps_its_scale_for_streams():
+    model = estimator(layer_kwargs={"bidirectional": False})
+    assert model.train(dataset(SERIES["cumulative counts"][0])).spec.scaling == "standard"
 
 
 def test_what_is_given_is_kept():
