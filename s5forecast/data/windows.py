@@ -65,8 +65,8 @@ class WindowSpec(NamedTuple):
         """
         if self.scaling == "increments":
             raise ValueError(
-                "scaling='increments', which smooth series get when none is given, takes the scale from the differences "
-                "of a step, which are not those of shorter steps; train with scaling='last' or 'standard'"
+                "scaling='increments', which smooth series get when none is given, takes the scale from the "
+                "differences of a step, which are not those of shorter steps; train with scaling='last' or 'standard'"
             )
         return self._replace(
             freq=self.frequency.divided(substeps).alias,
