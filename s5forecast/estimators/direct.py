@@ -159,11 +159,13 @@ class S5Estimator(ForecastEstimator):
             raise ValueError(f"synthetic_share must lie in [0, 1], got {synthetic_share}")
         self.synthetic_share = synthetic_share
         self.cardinality = checked_cardinality(cardinality, num_feat_static_cat)
+        layer_kwargs = {"state_size": state_size, "bidirectional": True, **(layer_kwargs or {})}
+        self.bidirectional = bool(layer_kwargs["bidirectional"])
         self.network_kwargs = {
             "width": width,
             "num_layers": num_layers,
             "layer": layer,
-            "layer_kwargs": {"state_size": state_size, "bidirectional": True, **(layer_kwargs or {})},
+            "layer_kwargs": layer_kwargs,
             "activation": activation,
             "dropout": dropout,
             "patch_length": patch_length,
@@ -185,7 +187,7 @@ class S5Estimator(ForecastEstimator):
 
     def fit_spec(self, store: WindowStore, from_predictor: PyTorchPredictor | None) -> None:
         """Choose the scaling, unless it is given or that of a predictor to start from."""
-        if self.scaling is not None or not self.network_kwargs["layer_kwargs"]["bidirectional"]:
+        if self.scaling is not None or not self.bidirectional:
             return
         scaling = from_predictor.network.spec.scaling if from_predictor is not None else default_scaling(store)
         self.spec = store.spec = self.spec._replace(scaling=scaling)
