@@ -10,23 +10,23 @@ from s5forecast.data.synthetic import synthetic_series
 from s5forecast.data.windows import SeriesStore, WindowStore
 
 COUNT = 500
-# Steps of all series at which half of the windows are synthetic, where series are this many windows long.
+# Steps of all series at which half of the windows are synthetic, where series hold this many horizons or fewer.
 HALF = 20_000
-USUAL = 2
+USUAL = 40
 
 
-def default_prior_share(lengths: Tensor, window: int) -> float:
+def default_prior_share(lengths: Tensor, prediction_length: int) -> float:
     """Nearly all of the windows for a handful of values, few for a long record: ``1 / (1 + n m / n_half)``.
 
-    n counts the steps of all series, and m is how much longer than usual series are on average, at least 1: what
-    returns year after year is learnt from one long series sooner than from as many steps of many short ones.
+    n counts the steps of all series, and m is how many more horizons than usual series hold on average, at least 1: what
+    returns again and again is learnt from one long series sooner than from as many steps of many short ones.
 
     Arguments:
         lengths: steps of each series.
-        window: steps of context and horizon.
+        prediction_length: steps of the horizon.
     """
     steps = lengths.double().sum().item()
-    longer = max(1.0, steps / len(lengths) / (USUAL * window))
+    longer = max(1.0, steps / len(lengths) / prediction_length / USUAL)
     return 1 / (1 + steps * longer / HALF)
 
 

@@ -183,7 +183,7 @@ class S5Estimator(ForecastEstimator):
             return 0.0
         if self.synthetic_share is not None:
             return self.synthetic_share
-        return default_prior_share(store.length, self.spec.context_length + self.spec.prediction_length)
+        return default_prior_share(store.length, self.spec.prediction_length)
 
     def fit_spec(self, store: WindowStore, from_predictor: PyTorchPredictor | None) -> None:
         """Choose the scaling, unless it is given or that of a predictor to start from."""
