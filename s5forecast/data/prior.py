@@ -18,8 +18,8 @@ USUAL = 40
 def default_prior_share(lengths: Tensor, prediction_length: int) -> float:
     """Nearly all of the windows for a handful of values, few for a long record: ``1 / (1 + n m / n_half)``.
 
-    n counts the steps of all series, and m is how many more horizons than usual series hold on average, at least 1: what
-    returns again and again is learnt from one long series sooner than from as many steps of many short ones.
+    n counts the steps of all series, and m is how many times as many horizons as usual series hold on average, at
+    least 1: what returns again and again is learnt from one long series sooner than from as many steps of short ones.
 
     Arguments:
         lengths: steps of each series.
