@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import csv
 import warnings
-from collections.abc import Iterator
 from importlib.metadata import version
 from itertools import product
 from pathlib import Path
@@ -63,8 +62,8 @@ def main(arguments: list[str] | None = None) -> None:
                 print(name, *(f"{key}={row[key]}" for key in COLUMNS), flush=True)
 
 
-def run(model: str, task: Task, seed: int) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Train on what comes before the windows, forecast them, and judge: model and row of its results.
+def run(model: str, task: Task, seed: int) -> list[tuple[str, dict[str, Any]]]:
+    """Train on what comes before the windows, forecast them, and judge: models and rows of their results.
 
     The members of an ensemble are judged by themselves, too, as what they are. Seconds are those of the processor,
     all threads together; of a member, its share of the ensemble's.
@@ -75,10 +74,12 @@ def run(model: str, task: Task, seed: int) -> Iterator[tuple[str, dict[str, Any]
         began = process_time()
         predictor = built.train(task.train) if isinstance(built, Estimator) else built
         seconds = process_time() - began
-        if isinstance(predictor, EnsemblePredictor):  # first, as a row of the ensemble means that all is done
-            for number, member in enumerate(predictor.members):
-                yield "s5_direct", _judged(member, task, seed + number, seconds / len(predictor.members))
-        yield model, _judged(predictor, task, seed, seconds)
+        members = predictor.members if isinstance(predictor, EnsemblePredictor) else []
+        rows = [
+            ("s5_direct", _judged(member, task, seed + number, seconds / len(members)))
+            for number, member in enumerate(members)
+        ]
+        return [*rows, (model, _judged(predictor, task, seed, seconds))]
 
 
 def _judged(predictor: Predictor, task: Task, seed: int, train_seconds: float) -> dict[str, Any]:
