@@ -9,11 +9,15 @@ from gluonts.model.seasonal_naive import SeasonalNaivePredictor as PointSeasonal
 from tasks import Task
 
 from s5forecast import S5Estimator
+from s5forecast.data.frequency import Frequency
 from s5forecast.estimators.autoregressive import S5AutoregressiveEstimator
+from s5forecast.estimators.combined import CombinedEstimator
 from s5forecast.estimators.ensemble import EnsembleEstimator
 from s5forecast.estimators.peers import PEERS
 from s5forecast.evaluation.baselines import BASELINES, SeasonalNaivePredictor
 
+# Values of all series below which AutoETS is combined with the network.
+SMALL = 1_000
 LEVELS = [0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95]
 
 
@@ -23,6 +27,15 @@ def s5_direct(task: Task, seed: int) -> S5Estimator:
 
 def s5_ensemble(task: Task, seed: int) -> EnsembleEstimator:
     return EnsembleEstimator(s5_direct(task, seed), num_members=3)
+
+
+def s5_combined(task: Task, seed: int) -> CombinedEstimator | S5Estimator:
+    """With AutoETS beside it where there are few values, by which alone a network is easily misled."""
+    network = s5_direct(task, seed)
+    if sum(len(entry["target"]) for entry in task.train) >= SMALL:
+        return network
+    season = Frequency.parse(task.freq).season
+    return CombinedEstimator(task.prediction_length, [network, BASELINES["auto_ets"](task.prediction_length, season)])
 
 
 def s5_autoregressive(task: Task, seed: int) -> S5AutoregressiveEstimator:
@@ -48,6 +61,7 @@ def baseline(name: str) -> Callable[[Task, int], Any]:
 MODELS: dict[str, Callable[[Task, int], Any]] = {
     "s5_direct": s5_direct,
     "s5_ensemble": s5_ensemble,
+    "s5_combined": s5_combined,
     "s5_autoregressive": s5_autoregressive,
     "seasonal_naive": seasonal_naive,
     **{name: peer(name) for name in PEERS},

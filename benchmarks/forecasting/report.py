@@ -23,6 +23,7 @@ METRICS = ["WQL", "MASE"]
 OURS = {
     "s5_direct": "S5Estimator (ours)",
     "s5_ensemble": "S5Estimator, 3 members (ours)",
+    "s5_combined": "S5Estimator, with AutoETS below 1,000 values (ours)",
     "s5_autoregressive": "S5AutoregressiveEstimator (ours)",
 }
 NOTE = (

@@ -15,19 +15,23 @@ HALF = 20_000
 USUAL = 40
 
 
-def default_prior_share(lengths: Tensor, prediction_length: int) -> float:
-    """Nearly all of the windows for a handful of values, few for a long record: ``1 / (1 + n m / n_half)``.
+def experience(lengths: Tensor, prediction_length: int) -> float:
+    """How much is to be learnt from: n m, the steps of all series by how many times as many horizons as usual they hold.
 
-    n counts the steps of all series, and m is how many times as many horizons as usual series hold on average, at
-    least 1: what returns again and again is learnt from one long series sooner than from as many steps of short ones.
+    m, the average of the series, is at least 1: what returns again and again is learnt from one long series sooner
+    than from as many steps of short ones.
 
     Arguments:
         lengths: steps of each series.
         prediction_length: steps of the horizon.
     """
     steps = lengths.double().sum().item()
-    longer = max(1.0, steps / len(lengths) / prediction_length / USUAL)
-    return 1 / (1 + steps * longer / HALF)
+    return steps * max(1.0, steps / len(lengths) / prediction_length / USUAL)
+
+
+def default_prior_share(lengths: Tensor, prediction_length: int) -> float:
+    """Nearly all of the windows for a handful of values, few for a long record: ``1 / (1 + n m / n_half)``."""
+    return 1 / (1 + experience(lengths, prediction_length) / HALF)
 
 
 def prior_store(store: WindowStore, rng: np.random.Generator) -> SeriesStore:

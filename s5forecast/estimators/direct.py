@@ -9,7 +9,7 @@ from s5forecast.choices import choose
 from s5forecast.data.features import default_context_length, default_lags, default_patch_length
 from s5forecast.data.frequency import Frequency
 from s5forecast.data.growth import default_scaling
-from s5forecast.data.prior import default_prior_share
+from s5forecast.data.prior import default_prior_share, experience
 from s5forecast.data.scaling import SCALINGS
 from s5forecast.data.windows import WindowSpec, WindowStore
 from s5forecast.distributions import AUTO, check_loss, is_real, make_output
@@ -19,8 +19,8 @@ from s5forecast.levels import DECILES
 from s5forecast.nn import ACTIVATIONS, MISSING
 from s5forecast.ssm import LAYERS
 
-# Epochs for data sets of fewer steps than these.
-FEW, LONG = 10_000, 60
+# Data sets of fewer steps, or of more experience, are trained on for longer.
+FEW, MUCH, LONG = 10_000, 10_000_000, 60
 
 
 class S5Estimator(ForecastEstimator):
@@ -57,7 +57,8 @@ class S5Estimator(ForecastEstimator):
             decay, and the share of steps over which the rates rise.
         patience: epochs without improvement on validation data after which training stops.
         batch_size, num_batches_per_epoch, max_epochs: windows per step, steps per epoch, epochs: when not given 20, and
-            60 for fewer than 10,000 values beside synthetic windows.
+            60 for fewer than 10,000 values beside synthetic windows, or for many long series (``data.prior.experience``
+            above 10 million).
         predict_batch_size: series per pass when predicting.
         trainer_kwargs: of Lightning's ``Trainer``; its ``callbacks`` are kept across calls.
         seed: the same seed gives the same result on a CPU; ``None`` draws one.
@@ -193,9 +194,10 @@ class S5Estimator(ForecastEstimator):
         self.spec = store.spec = self.spec._replace(scaling=scaling)
 
     def epochs(self, store: WindowStore) -> int:
-        """More of them for few values, if synthetic windows stand beside them."""
+        """More of them for few values, if synthetic windows stand beside them, and for long records."""
         few = int(store.length.sum()) < FEW and self.prior_share(store) > 0
-        return LONG if few else super().epochs(store)
+        much = experience(store.length, self.spec.prediction_length) > MUCH
+        return LONG if few or much else super().epochs(store)
 
     def fit_output(self, store: WindowStore, from_predictor: PyTorchPredictor | None) -> None:
         """As of all estimators; what is picked must go with the loss."""

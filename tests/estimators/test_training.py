@@ -172,7 +172,7 @@ def test_the_schedule_needs_an_end(make_one, data):
         make_one(trainer_kwargs={"max_epochs": -1, "max_time": "00:00:00:05", "enable_progress_bar": False}).train(data)
 
 
-def test_few_values_are_trained_on_for_longer(make_one, data):
+def test_few_values_and_long_records_are_trained_on_for_longer(make_one, data):
     few = make_one(max_epochs=None, num_batches_per_epoch=1)
     trainer = few.train_model(data).trainer
     assert trainer.max_epochs == few.epochs(few._store(data)) == 60
@@ -180,4 +180,6 @@ def test_few_values_are_trained_on_for_longer(make_one, data):
     assert alone.train_model(data).trainer.max_epochs == 20
     plenty = few._store([entry(10_000)])
     assert few.epochs(plenty) == 20
+    assert few.epochs(few._store([entry(60_000)])) == 60
+    assert few.epochs(few._store([entry(600, str(item)) for item in range(100)])) == 20
     assert make_one(max_epochs=3).train_model(data).trainer.max_epochs == 3

@@ -1,0 +1,87 @@
+"""Different forecasters, weighted by what they earned on the last windows."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from gluonts.model.predictor import Predictor
+
+from s5forecast.estimators import CombinedEstimator, CombinedPredictor
+from s5forecast.evaluation.baselines import ConstantPredictor, NaivePredictor, SeasonalNaivePredictor
+from s5forecast.levels import DECILES
+
+
+def series(steps, **fields):
+    steps = np.arange(steps)
+    target = 10 + np.sin(np.pi * steps / 6) + 0.3 * np.sin(7 * steps)
+    return {"start": pd.Period("2024-01", "M"), "target": target.astype(np.float32), **fields}
+
+
+def loss(predictor, entry, windows, horizon):
+    """By hand: every window from all that comes before it."""
+    total = 0.0
+    for window in range(windows):
+        cut = len(entry["target"]) - (windows - window) * horizon
+        (forecast,) = predictor.predict([{**entry, "target": entry["target"][:cut]}])
+        for level in DECILES:
+            error = entry["target"][cut : cut + horizon] - forecast.quantile(level)
+            total += np.maximum(level * error, (level - 1) * error).sum()
+    return total
+
+
+def test_weights_are_those_of_inverse_squared_losses_on_the_last_windows():
+    members = [SeasonalNaivePredictor(6, season=12), NaivePredictor(6)]
+    losses = np.array([loss(member, series(72), 3, 6) for member in members])
+    weights = CombinedEstimator(6, members).train([series(72)]).weights
+    assert losses[0] < 0.7 * losses[1]
+    np.testing.assert_allclose(weights, losses**-2 / (losses**-2).sum(), rtol=1e-5)
+
+
+def test_forecasts_are_weighted_averages(make_one, data):
+    network, naive = make_one(prediction_length=4).train(data), NaivePredictor(4)
+    together = CombinedPredictor([network, naive], [0.75, 0.25])
+    for one, a, b in zip(together.predict(iter(data)), network.predict(data), naive.predict(data), strict=True):
+        assert one.start_date == a.start_date and one.item_id == a.item_id and one.mean.dtype == np.float32
+        np.testing.assert_allclose(one.mean, 0.75 * a.mean + 0.25 * b.mean, rtol=1e-5)
+        for level in (0.1, 0.5, 0.9):
+            expected = 0.75 * a.quantile(level) + 0.25 * b.quantile(level)
+            np.testing.assert_allclose(one.quantile(level), expected, rtol=1e-5)
+        assert (np.diff([one.quantile(level) for level in DECILES], axis=0) >= 0).all()
+
+
+def test_estimators_are_trained_on_all_of_the_data_in_the_end(make_one, data):
+    together = CombinedEstimator(4, [make_one(prediction_length=4), NaivePredictor(4)], windows=1).train(iter(data))
+    alone = make_one(prediction_length=4).train(data)
+    for one, other in zip(together.members[0].predict(data), alone.predict(data), strict=True):
+        np.testing.assert_array_equal(one.quantile(0.5), other.quantile(0.5))
+    assert sum(together.weights) == pytest.approx(1)
+
+
+def test_too_short_to_weigh_is_weighed_equally():
+    members = [NaivePredictor(12), ConstantPredictor(12)]
+    assert CombinedEstimator(12, members).train([series(72), series(30)]).weights == [0.5, 0.5]
+
+
+def test_perfect_members_share_the_weight():
+    flat = {**series(60), "target": np.full(60, 3.0, dtype=np.float32)}
+    assert CombinedEstimator(6, [NaivePredictor(6)] * 2).train([flat]).weights == [0.5, 0.5]
+
+
+def test_from_a_file(make_one, data, tmp_path):
+    together = CombinedPredictor([make_one(prediction_length=4).train(data), NaivePredictor(4)], [0.5, 0.5])
+    together.serialize(tmp_path)
+    loaded = Predictor.deserialize(tmp_path)
+    assert loaded.weights == [0.5, 0.5]
+    for before, after in zip(together.predict(data), loaded.predict(data), strict=True):
+        np.testing.assert_array_equal(before.quantile(0.3), after.quantile(0.3))
+
+
+def test_members_must_fit():
+    with pytest.raises(ValueError, match="two or more"):
+        CombinedEstimator(4, [NaivePredictor(4)])
+    with pytest.raises(ValueError, match="windows"):
+        CombinedEstimator(4, [NaivePredictor(4)] * 2, windows=0)
+    with pytest.raises(ValueError, match=r"one prediction_length, got \[3, 4\]"):
+        CombinedPredictor([NaivePredictor(3), NaivePredictor(4)], [0.5, 0.5])
+    for weights in ([1.0], [0.4, 0.4], [1.5, -0.5]):
+        with pytest.raises(ValueError, match="add up to one"):
+            CombinedPredictor([NaivePredictor(4)] * 2, weights)
