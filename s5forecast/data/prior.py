@@ -16,9 +16,9 @@ USUAL = 40
 
 
 def experience(lengths: Tensor, prediction_length: int) -> float:
-    """How much is to be learnt from: n m, the steps of all series by how many times as many horizons as usual they hold.
+    """How much there is to learn from: n m, of n steps in series that hold m times as many horizons as usual.
 
-    m, the average of the series, is at least 1: what returns again and again is learnt from one long series sooner
+    m, on average over the series, is at least 1: what returns again and again is learnt from one long series sooner
     than from as many steps of short ones.
 
     Arguments:
