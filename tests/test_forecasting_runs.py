@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 
 from s5forecast import S5Estimator
+from s5forecast.estimators.combined import CombinedEstimator
 from s5forecast.estimators.ensemble import EnsembleEstimator
 
 BENCHMARK = Path(__file__).parents[1] / "benchmarks" / "forecasting"
@@ -18,13 +19,15 @@ HORIZON = 4
 @dataclass
 class Sines:
     name: str = "sines"
+    freq: str = "h"
     prediction_length: int = HORIZON
+    steps: int = 60
     windows: int = 2
     season: int = 6
 
     @property
     def series(self):
-        wave = np.sin(np.arange(60) * np.pi / 3) + np.random.default_rng(0).normal(0, 0.1, 60)
+        wave = np.sin(np.arange(self.steps) * np.pi / 3) + np.random.default_rng(0).normal(0, 0.1, self.steps)
         return [{"start": pd.Period("2024-01-01", "h"), "item_id": "a", "target": wave.astype(np.float32)}]
 
     @property
@@ -65,3 +68,11 @@ def test_members_are_judged_as_models_of_their_own(benchmark_run):
     assert ensemble[0] == "s5_ensemble" and ensemble[1]["seed"] == 3
     assert ensemble[1]["parameters"] == sum(row["parameters"] for _, row in members)
     assert ensemble[1]["WQL"] < max(row["WQL"] for _, row in members)
+
+
+def test_only_for_few_values_is_there_a_statistical_model_beside(benchmark_run):
+    import models
+
+    few = models.MODELS["s5_combined"](Sines(), 7)
+    assert isinstance(few, CombinedEstimator) and few.members[0].seed == 7 and few.members[1].season == 24
+    assert isinstance(models.MODELS["s5_combined"](Sines(steps=1_200), 7), S5Estimator)

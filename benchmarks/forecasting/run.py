@@ -24,6 +24,7 @@ from gluonts.torch.model.predictor import PyTorchPredictor
 from models import LEVELS, MODELS
 from tasks import FOLDER, Task, load_tasks
 
+from s5forecast.estimators.combined import CombinedPredictor
 from s5forecast.estimators.ensemble import EnsemblePredictor
 from s5forecast.estimators.predictor import S5Predictor
 from s5forecast.evaluation.backtest import backtest
@@ -44,6 +45,7 @@ VALIDATION = (
     "covid_deaths/D/short", "chronos/tourism_quarterly",
 )  # fmt: skip
 TOLERANCE = 0.01
+OURS = (S5Predictor, EnsemblePredictor, CombinedPredictor)
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -95,7 +97,7 @@ def _judged(predictor: Predictor, task: Task, seed: int, train_seconds: float) -
         "train_seconds": round(train_seconds, 1),
         "predict_seconds": round(process_time() - began, 2),
         "parameters": _parameters(predictor),
-        "version": version("s5forecast" if isinstance(predictor, S5Predictor | EnsemblePredictor) else "gluonts"),
+        "version": version("s5forecast" if isinstance(predictor, OURS) else "gluonts"),
     }
 
 
@@ -143,7 +145,7 @@ def _append(path: Path, row: dict[str, Any]) -> None:
 
 
 def _parameters(predictor: Any) -> int:
-    if isinstance(predictor, EnsemblePredictor):
+    if isinstance(predictor, EnsemblePredictor | CombinedPredictor):
         return sum(map(_parameters, predictor.members))
     if not isinstance(predictor, PyTorchPredictor):
         return 0
