@@ -1,7 +1,9 @@
 """Different forecasters together, weighted by how well they forecast the end of the training data."""
 
 import json
+import logging
 from collections.abc import Iterator, Sequence
+from copy import deepcopy
 from itertools import tee
 from pathlib import Path
 from typing import Any
@@ -9,17 +11,23 @@ from typing import Any
 import numpy as np
 from gluonts.core.component import validated
 from gluonts.dataset.common import Dataset
+from gluonts.dataset.field_names import FieldName
 from gluonts.dataset.split import TestData, split
 from gluonts.model.estimator import Estimator
-from gluonts.model.forecast import QuantileForecast
+from gluonts.model.forecast import Forecast, QuantileForecast
 from gluonts.model.predictor import Predictor
 
+from s5forecast.data.frequency import quiet_periods
 from s5forecast.estimators.base import check_positive
-from s5forecast.levels import DECILES
+from s5forecast.levels import DECILES, check_levels
 
-# Of the shortest series, a third is weighed on at most.
+# Of each series, a third is weighed on at most.
 LEFT = 3
+# The least loss, as a share of the largest.
 LEAST = 1e-9
+LEVELS = (0.05, *DECILES, 0.95)
+DYNAMIC = (FieldName.FEAT_DYNAMIC_REAL, FieldName.PAST_FEAT_DYNAMIC_REAL)
+logger = logging.getLogger(__name__)
 
 
 class CombinedEstimator(Estimator):
@@ -27,106 +35,187 @@ class CombinedEstimator(Estimator):
 
     .. math:: w_m = \frac{L_m^{-2}}{\sum_j L_j^{-2}}
 
-    with :math:`L_m` the quantile loss of member m, trained on what comes before, over the last horizons of the training
-    data. All are then trained on the whole of it. A network and a statistical model err in different ways; the fewer
-    the data, the more is gained. Inverse squared errors as weights are those of "The combination of forecasts" (Bates,
-    Granger, 1969).
+    with :math:`L_m` the quantile loss of member m at the deciles, trained on what comes before, over the last horizons
+    of the training data: a sum over all series as they are, so that the largest values count most. A network and a
+    statistical model err in different ways, the more so where there are few values. After the inverse squared
+    errors of "The combination of forecasts" (Bates, Granger, 1969).
 
     Arguments:
-        prediction_length: steps to forecast.
-        members: estimators, and predictors that need no training, such as ``evaluation.AutoETSPredictor(12)``.
-        windows: horizons that weigh the members; fewer where the shortest series has not three times as many, and equal
-            weights where it has not three horizons.
+        prediction_length: steps to forecast, H.
+        members: estimators, and predictors that need no training, such as ``evaluation.BASELINES["auto_ets"](12)``; one
+            that was trained on the data has seen what it would be weighed on.
+        windows: horizons at the end of the series that weigh the members; fewer where no series holds three times as
+            many. Shorter series have no say; where nothing can be weighed the weights are equal, which is logged.
+        quantile_levels: of the forecasts; 0.05, the deciles and 0.95 when not given.
 
     Raises:
-        ValueError: for less than two members, or no windows.
+        ValueError: for less than two members, other things than estimators and predictors, different horizons, no
+            windows, or levels that are none.
     """
 
     @validated()
-    def __init__(self, prediction_length: int, members: list[Any], windows: int = 3) -> None:
+    def __init__(
+        self,
+        prediction_length: int,
+        members: list[Any],
+        windows: int = 3,
+        quantile_levels: list[float] | None = None,
+    ) -> None:
         super().__init__()
         check_positive(prediction_length=prediction_length, windows=windows)
-        if len(members) < 2:
-            raise ValueError(f"members must be two or more estimators or predictors, got {len(members)}")
+        strange = [member for member in members if not isinstance(member, Estimator | Predictor)]
+        if len(members) < 2 or strange:
+            raise ValueError(f"members must be two or more estimators or predictors, got {members}")
+        self.quantile_levels = list(LEVELS) if quantile_levels is None else quantile_levels
+        check_levels(self.quantile_levels)
         self.prediction_length, self.members, self.windows = prediction_length, members, windows
+        self._check_horizons([member for member in members if isinstance(member, Predictor)])
 
     def train(
         self, training_data: Dataset, validation_data: Dataset | None = None, **kwargs: Any
     ) -> "CombinedPredictor":
-        """Weigh the members, then train them on all of the data; arguments as of the members that are estimators."""
-        training_data = list(training_data)
-        weights = self._weights(training_data)
-        return CombinedPredictor(self._trained(training_data, validation_data, **kwargs), weights)
+        """Train the members on all of the data, and weigh others of their kind, trained on what comes before its end.
 
-    def _trained(self, *data: Dataset | None, **kwargs: Any) -> list[Predictor]:
-        return [member.train(*data, **kwargs) if isinstance(member, Estimator) else member for member in self.members]
+        Arguments as of the members that are estimators; those that are weighed see the training data alone.
 
-    def _weights(self, data: list[dict[str, Any]]) -> list[float]:
-        horizon = self.prediction_length
-        shortest = min(np.shape(entry["target"])[-1] for entry in data)
-        windows = min(self.windows, shortest // (LEFT * horizon))
-        if windows == 0:
-            return [1 / len(self.members)] * len(self.members)
-        before, template = split(data, offset=-windows * horizon)
-        last = template.generate_instances(horizon, windows=windows)
-        losses = np.array([_quantile_loss(predictor, last) for predictor in self._trained(before)])
-        share = (losses / losses.max()).clip(min=LEAST) ** -2.0 if losses.max() > 0 else np.ones(len(losses))
+        Raises:
+            ValueError: as the members do, and for one whose forecasts are not finite.
+        """
+        data = [_with_arrays(entry) for entry in training_data]
+        if not data:
+            raise ValueError("the dataset is empty; give at least one series")
+        others = deepcopy(self.members)  # callbacks of the training that counts are left as they are
+        validation_data = None if validation_data is None else list(validation_data)
+        trained = _trained(self.members, data, validation_data, **kwargs)
+        self._check_horizons(trained)
+        return CombinedPredictor(trained, self._weights(others, data), self.quantile_levels)
+
+    def _check_horizons(self, predictors: Sequence[Predictor]) -> None:
+        for predictor in predictors:
+            if predictor.prediction_length != self.prediction_length:
+                raise ValueError(
+                    f"{type(predictor).__name__} forecasts {predictor.prediction_length} steps; give all members "
+                    f"prediction_length={self.prediction_length}"
+                )
+
+    def _weights(self, members: list[Any], data: list[dict[str, Any]]) -> list[float]:
+        losses = self._losses(members, data)
+        if not losses.any():
+            logger.info("no series holds three horizons with errors to weigh by: all members count the same")
+            return [1 / len(members)] * len(members)
+        share = (losses / losses.max()).clip(min=LEAST) ** -2.0
         return (share / share.sum()).tolist()
+
+    def _losses(self, members: list[Any], data: list[dict[str, Any]]) -> np.ndarray:
+        windows = max(map(self._windows, data))
+        steps = windows * self.prediction_length
+        long = [entry for entry in data if self._windows(entry) == windows and _observed(entry["target"][..., :-steps])]
+        if windows == 0 or not long:
+            return np.zeros(len(members))
+        with quiet_periods():
+            before, template = split(long, offset=-steps)
+            last = template.generate_instances(self.prediction_length, windows=windows)
+            return np.array([_quantile_loss(predictor, last) for predictor in _trained(members, before)])
+
+    def _windows(self, entry: dict[str, Any]) -> int:
+        return min(self.windows, np.shape(entry["target"])[-1] // (LEFT * self.prediction_length))
 
 
 class CombinedPredictor(Predictor):
     r"""Means and quantiles that are weighted averages of those of M predictors, :math:`\sum_m w_m q_{m, \tau}`.
 
+    Where the members forecast samples, their quantiles are averaged. Averages of whole numbers need not be whole.
+
     Arguments:
         members: of the same horizon.
         weights: of each, that add up to one.
+        quantile_levels: of the forecasts.
 
     Raises:
-        ValueError: without members, for different horizons, or for weights that do not fit.
+        ValueError: without members, for different horizons, for weights that do not fit, or levels that are none.
     """
 
-    def __init__(self, members: Sequence[Predictor], weights: Sequence[float]) -> None:
+    def __init__(
+        self, members: Sequence[Predictor], weights: Sequence[float], quantile_levels: Sequence[float] = LEVELS
+    ) -> None:
         horizons = sorted({member.prediction_length for member in members})
         if len(horizons) != 1:
             raise ValueError(f"members must be predictors of one prediction_length, got {horizons}")
-        super().__init__(prediction_length=horizons[0])
-        if len(weights) != len(members) or min(weights) < 0 or abs(sum(weights) - 1) > 1e-6:
+        if len(weights) != len(members) or not (min(weights) >= 0 and abs(sum(weights) - 1) < 1e-6):
             raise ValueError(f"weights must be {len(members)} numbers that add up to one, got {list(weights)}")
-        self.members, self.weights = list(members), list(weights)
+        check_levels(quantile_levels)
+        super().__init__(prediction_length=horizons[0])
+        self.members, self.weights, self.quantile_levels = list(members), list(weights), sorted(quantile_levels)
 
-    def predict(
-        self, dataset: Dataset, num_samples: int | None = None, levels: Sequence[float] = (0.05, *DECILES, 0.95)
-    ) -> Iterator[QuantileForecast]:
-        """One forecast for each entry, in order; ``num_samples`` has no meaning here, as no paths are drawn."""
-        copies = tee(dataset, len(self.members))
+    def predict(self, dataset: Dataset, num_samples: int | None = None) -> Iterator[QuantileForecast]:
+        """One forecast for each entry, in order; ``num_samples`` has no meaning here, as no paths are drawn.
+
+        Raises:
+            ValueError: as the members do, and for a forecast that is not finite.
+        """
+        copies = tee(map(_with_arrays, dataset), len(self.members))
+        keys = ["mean", *map(str, self.quantile_levels)]
         for several in zip(*(m.predict(c) for m, c in zip(self.members, copies, strict=True)), strict=True):
-            parts = [[one.mean, *(one.quantile(level) for level in levels)] for one in several]
-            arrays = np.tensordot(self.weights, np.array(parts, dtype=np.float64), 1)
-            first = several[0]
-            keys = ["mean", *map(str, levels)]
-            yield QuantileForecast(arrays.astype(np.float32), first.start_date, keys, first.item_id, first.info)
+            parts = np.array([self._arrays(*pair) for pair in zip(self.members, several, strict=True)])
+            # Networks forecast in the precision of the target, others in float64.
+            dtype = min((one.mean.dtype for one in several), key=lambda kind: kind.itemsize)
+            arrays, first = np.tensordot(self.weights, parts, 1).astype(dtype), several[0]
+            yield QuantileForecast(arrays, first.start_date, keys, first.item_id, first.info)
+
+    def _arrays(self, member: Predictor, forecast: Forecast) -> np.ndarray:
+        """Mean and quantiles ``[1 + Q, H]``, float64."""
+        levels = self.quantile_levels
+        return _finite(member, forecast, [forecast.mean, *(forecast.quantile(level) for level in levels)])
 
     def serialize(self, path: Path) -> None:
         """Write to an existing folder, each member to a folder of its own."""
         super().serialize(path)
-        (path / "weights.json").write_text(json.dumps(self.weights))
+        (path / "members.json").write_text(json.dumps({"weights": self.weights, "levels": self.quantile_levels}))
         for number, member in enumerate(self.members):
             folder = path / str(number)
             folder.mkdir(exist_ok=True)
             member.serialize(folder)
 
     @classmethod
-    def deserialize(cls, path: Path, **kwargs: Any) -> "CombinedPredictor":
+    def deserialize(cls, path: Path) -> "CombinedPredictor":
         """Read what :meth:`serialize` wrote. Members are read by GluonTS, as what their files say they are."""
-        weights = json.loads((path / "weights.json").read_text())
-        return cls([Predictor.deserialize(path / str(number)) for number in range(len(weights))], weights)
+        written = json.loads((path / "members.json").read_text())
+        members = [Predictor.deserialize(path / str(number)) for number in range(len(written["weights"]))]
+        return cls(members, written["weights"], written["levels"])
+
+
+def _trained(members: Sequence[Any], *data: Dataset | None, **kwargs: Any) -> list[Predictor]:
+    return [member.train(*data, **kwargs) if isinstance(member, Estimator) else member for member in members]
+
+
+def _with_arrays(entry: dict[str, Any]) -> dict[str, Any]:
+    """What estimators take as lists, as GluonTS can split it."""
+    arrays = {name: np.atleast_2d(entry[name]) for name in DYNAMIC if entry.get(name) is not None}
+    if FieldName.TARGET in entry:
+        arrays[FieldName.TARGET] = np.asarray(entry[FieldName.TARGET])
+    return {**entry, **arrays}
+
+
+def _observed(target: np.ndarray) -> bool:
+    return bool((~np.isnan(target.astype(np.float64))).any())
 
 
 def _quantile_loss(predictor: Predictor, windows: TestData) -> float:
-    """Sum over all series, steps and deciles."""
+    """Sum over all series, deciles and steps with a value."""
     levels = np.array(DECILES)[:, None]
     total = 0.0
     for forecast, label in zip(predictor.predict(windows.input), windows.label, strict=True):
-        error = np.asarray(label["target"], dtype=np.float64) - np.stack([forecast.quantile(x) for x in DECILES])
+        quantiles = _finite(predictor, forecast, [forecast.quantile(level) for level in DECILES])
+        error = np.asarray(label["target"], dtype=np.float64) - quantiles
         total += float(np.nansum(np.maximum(levels * error, (levels - 1) * error)))
     return total
+
+
+def _finite(predictor: Predictor, forecast: Forecast, arrays: list[np.ndarray]) -> np.ndarray:
+    values = np.array(arrays, dtype=np.float64)
+    if not np.isfinite(values).all():
+        raise ValueError(
+            f"series {forecast.item_id!r}: the forecast of {type(predictor).__name__} is not finite; fill the gaps of "
+            "the series, or leave that member out"
+        )
+    return values

@@ -57,7 +57,7 @@ class S5Estimator(ForecastEstimator):
             decay, and the share of steps over which the rates rise.
         patience: epochs without improvement on validation data after which training stops.
         batch_size, num_batches_per_epoch, max_epochs: windows per step, steps per epoch, epochs: when not given 20, and
-            60 for fewer than 10,000 values beside synthetic windows, or for many long series (``data.prior.experience``
+            60 for fewer than 10,000 values beside synthetic windows, or for long records (``data.prior.experience``
             above 10 million).
         predict_batch_size: series per pass when predicting.
         trainer_kwargs: of Lightning's ``Trainer``; its ``callbacks`` are kept across calls.

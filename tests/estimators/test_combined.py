@@ -3,8 +3,11 @@
 import numpy as np
 import pandas as pd
 import pytest
-from gluonts.model.predictor import Predictor
+from gluonts.core.component import validated
+from gluonts.model.forecast import SampleForecast
+from gluonts.model.predictor import Predictor, RepresentablePredictor
 
+from s5forecast.data.frequency import quiet_periods
 from s5forecast.estimators import CombinedEstimator, CombinedPredictor
 from s5forecast.evaluation.baselines import ConstantPredictor, NaivePredictor, SeasonalNaivePredictor
 from s5forecast.levels import DECILES
@@ -56,14 +59,69 @@ def test_estimators_are_trained_on_all_of_the_data_in_the_end(make_one, data):
     assert sum(together.weights) == pytest.approx(1)
 
 
-def test_too_short_to_weigh_is_weighed_equally():
-    members = [NaivePredictor(12), ConstantPredictor(12)]
-    assert CombinedEstimator(12, members).train([series(72), series(30)]).weights == [0.5, 0.5]
+def test_series_too_short_to_weigh_have_no_say():
+    members = [NaivePredictor(6), ConstantPredictor(6)]
+    alone = CombinedEstimator(6, members).train([series(72)]).weights
+    assert alone[0] != alone[1]
+    late = series(72)
+    late["target"][:60] = np.nan
+    assert CombinedEstimator(6, members).train([series(72), series(17), late]).weights == alone
+
+
+def test_without_anything_to_weigh_by_all_count_the_same(caplog):
+    caplog.set_level("INFO", logger="s5forecast")
+    assert CombinedEstimator(12, [NaivePredictor(12)] * 2).train([series(30)]).weights == [0.5, 0.5]
+    assert "count the same" in caplog.text
+
+
+def test_gaps_in_the_windows_are_left_out():
+    members = [SeasonalNaivePredictor(6, season=12), NaivePredictor(6)]
+    entry = series(72)
+    entry["target"][-6:] = np.nan
+    losses = np.array([loss(member, {**entry, "target": entry["target"][:-6]}, 2, 6) for member in members])
+    weights = CombinedEstimator(6, members).train([entry]).weights
+    np.testing.assert_allclose(weights, losses**-2 / (losses**-2).sum(), rtol=1e-5)
 
 
 def test_perfect_members_share_the_weight():
     flat = {**series(60), "target": np.full(60, 3.0, dtype=np.float32)}
     assert CombinedEstimator(6, [NaivePredictor(6)] * 2).train([flat]).weights == [0.5, 0.5]
+
+
+class Broken(RepresentablePredictor):
+    @validated()
+    def __init__(self, prediction_length: int) -> None:
+        super().__init__(prediction_length=prediction_length)
+
+    def predict_item(self, item):
+        start = item["start"] + len(item["target"])
+        return SampleForecast(np.full((5, self.prediction_length), np.nan), start, item.get("item_id"))
+
+
+def test_a_forecast_that_is_not_finite_is_refused():
+    with pytest.raises(ValueError, match="series 'x': the forecast of Broken is not finite"):
+        CombinedEstimator(6, [NaivePredictor(6), Broken(6)]).train([series(72, item_id="x")])
+    together = CombinedPredictor([NaivePredictor(6), Broken(6)], [1.0, 0.0])
+    with pytest.raises(ValueError, match="series 'x': the forecast of Broken is not finite"):
+        list(together.predict([series(72, item_id="x")]))
+
+
+def test_what_a_network_takes_is_taken(make_one, data):
+    known = dict(num_feat_dynamic_real=1)
+    entries = [{**e, "target": e["target"].tolist(), "feat_dynamic_real": list(range(len(e["target"])))} for e in data]
+    members = [make_one(**known), make_one(seed=1, **known), NaivePredictor(4)]
+    together = CombinedEstimator(4, members, quantile_levels=[0.5, 0.025]).train(iter(entries), iter(entries))
+    known_ahead = [{**e, "feat_dynamic_real": list(range(len(e["target"]) + 4))} for e in entries]
+    for forecast in together.predict(known_ahead):
+        assert forecast.forecast_keys == ["mean", "0.025", "0.5"]
+        assert np.isfinite(forecast.forecast_array).all()
+
+
+def test_business_days_are_quiet():
+    entry = {**series(72), "start": pd.Period("2024-01-01", "D")}
+    with quiet_periods():
+        entry["start"] = pd.Period("2024-01-01", "B")
+    assert len(CombinedEstimator(6, [SeasonalNaivePredictor(6), NaivePredictor(6)]).train([entry]).weights) == 2
 
 
 def test_from_a_file(make_one, data, tmp_path):
@@ -75,13 +133,23 @@ def test_from_a_file(make_one, data, tmp_path):
         np.testing.assert_array_equal(before.quantile(0.3), after.quantile(0.3))
 
 
-def test_members_must_fit():
+def test_members_must_fit(make_one, data):
     with pytest.raises(ValueError, match="two or more"):
         CombinedEstimator(4, [NaivePredictor(4)])
     with pytest.raises(ValueError, match="windows"):
         CombinedEstimator(4, [NaivePredictor(4)] * 2, windows=0)
     with pytest.raises(ValueError, match=r"one prediction_length, got \[3, 4\]"):
         CombinedPredictor([NaivePredictor(3), NaivePredictor(4)], [0.5, 0.5])
-    for weights in ([1.0], [0.4, 0.4], [1.5, -0.5]):
+    with pytest.raises(ValueError, match="two or more"):
+        CombinedEstimator(4, [NaivePredictor(4), NaivePredictor])
+    with pytest.raises(ValueError, match="NaivePredictor forecasts 3 steps; give all members prediction_length=4"):
+        CombinedEstimator(4, [NaivePredictor(4), NaivePredictor(3)])
+    with pytest.raises(ValueError, match="S5Predictor forecasts 3 steps"):
+        CombinedEstimator(4, [NaivePredictor(4), make_one(prediction_length=3)]).train(data)
+    with pytest.raises(ValueError, match="the dataset is empty"):
+        CombinedEstimator(4, [NaivePredictor(4)] * 2).train([])
+    with pytest.raises(ValueError, match="quantile_levels"):
+        CombinedEstimator(4, [NaivePredictor(4)] * 2, quantile_levels=[])
+    for weights in ([1.0], [0.4, 0.4], [1.5, -0.5], [float("nan")] * 2):
         with pytest.raises(ValueError, match="add up to one"):
             CombinedPredictor([NaivePredictor(4)] * 2, weights)
