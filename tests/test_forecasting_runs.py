@@ -71,6 +71,7 @@ def test_members_are_judged_as_models_of_their_own(benchmark_run):
 
 
 def test_only_for_few_values_is_there_a_statistical_model_beside(benchmark_run):
+    pytest.importorskip("statsforecast")
     import models
 
     few = models.MODELS["s5_combined"](Sines(), 7)
