@@ -16,8 +16,8 @@ from s5forecast.estimators.ensemble import EnsembleEstimator
 from s5forecast.estimators.peers import PEERS
 from s5forecast.evaluation.baselines import BASELINES, SeasonalNaivePredictor
 
-# Values of all series below which AutoETS is combined with the network.
-SMALL = 1_000
+# Values of all series below which statistical models are combined with the networks.
+FEW = 10_000
 LEVELS = [0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95]
 
 
@@ -25,17 +25,16 @@ def s5_direct(task: Task, seed: int) -> S5Estimator:
     return S5Estimator(task.freq, task.prediction_length, quantile_levels=LEVELS, seed=seed, device="cpu")
 
 
-def s5_ensemble(task: Task, seed: int) -> EnsembleEstimator:
-    return EnsembleEstimator(s5_direct(task, seed), num_members=3)
-
-
-def s5_combined(task: Task, seed: int) -> CombinedEstimator | S5Estimator:
-    """With AutoETS beside it where there are few values, by which alone a network is easily misled."""
+def s5_combined(task: Task, seed: int) -> CombinedEstimator | EnsembleEstimator:
+    """Three networks of different contexts; where there are few values, two, and statistical models beside them."""
     network = s5_direct(task, seed)
-    if sum(len(entry["target"]) for entry in task.train) >= SMALL:
-        return network
+    if sum(len(entry["target"]) for entry in task.train) >= FEW:
+        return EnsembleEstimator(network)
     season = Frequency.parse(task.freq).season
-    return CombinedEstimator(task.prediction_length, [network, BASELINES["auto_ets"](task.prediction_length, season)])
+    statistical = [BASELINES[name](task.prediction_length, season) for name in ("auto_ets", "auto_arima")]
+    return CombinedEstimator(
+        task.prediction_length, [network, s5_direct(task, seed + 1), *statistical], quantile_levels=LEVELS
+    )
 
 
 def s5_autoregressive(task: Task, seed: int) -> S5AutoregressiveEstimator:
@@ -60,7 +59,6 @@ def baseline(name: str) -> Callable[[Task, int], Any]:
 
 MODELS: dict[str, Callable[[Task, int], Any]] = {
     "s5_direct": s5_direct,
-    "s5_ensemble": s5_ensemble,
     "s5_combined": s5_combined,
     "s5_autoregressive": s5_autoregressive,
     "seasonal_naive": seasonal_naive,

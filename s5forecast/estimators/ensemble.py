@@ -1,4 +1,4 @@
-"""Several networks of one estimator, each from a seed of its own, that forecast together."""
+"""Several networks of one estimator, of different contexts and seeds, that forecast together."""
 
 import json
 from collections.abc import Iterator, Sequence
@@ -19,23 +19,35 @@ from s5forecast.estimators.direct import S5Estimator
 from s5forecast.estimators.predictor import S5Predictor
 from s5forecast.levels import DECILES
 
+# Of the context, in turn.
+SHARES = (1.0, 0.5, 0.25)
+
 
 class EnsembleEstimator(Estimator):
-    """Trains an estimator several times, from consecutive seeds.
+    """Trains an estimator several times, from consecutive seeds, on contexts of different lengths.
+
+    What is recent and what is long ago count in different ways in each member, whose errors agree less than those of
+    one length do. As in "N-BEATS: Neural basis expansion analysis for interpretable time series forecasting"
+    (Oreshkin, Carpov, Chapados, Bengio, 2020).
 
     Arguments:
         estimator: trained again and again; its own seed is the first.
         num_members: how many times, M.
+        context_shares: of the estimator's context, what the members look back over, in turn; ``[1.0]`` gives all of it
+            to each.
 
     Raises:
-        ValueError: for less than one member.
+        ValueError: for less than one member, or shares that are not positive.
     """
 
     @validated()
-    def __init__(self, estimator: S5Estimator, num_members: int = 3) -> None:
+    def __init__(self, estimator: S5Estimator, num_members: int = 3, context_shares: list[float] | None = None) -> None:
         super().__init__()
         check_positive(num_members=num_members)
         self.estimator, self.num_members = estimator, num_members
+        self.context_shares = list(SHARES) if context_shares is None else context_shares
+        if not self.context_shares or min(self.context_shares) <= 0:
+            raise ValueError(f"context_shares must be positive, such as [1.0, 0.5], got {context_shares}")
 
     def train(
         self, training_data: Dataset, validation_data: Dataset | None = None, **kwargs: Any
@@ -43,11 +55,15 @@ class EnsembleEstimator(Estimator):
         """Train all members on the same data, which is read once; arguments as of the estimator."""
         training_data = list(training_data)
         validation_data = None if validation_data is None else list(validation_data)
-        first = self.estimator.seed
-        seeds = [None if first is None else first + member for member in range(self.num_members)]
-        arguments = self.estimator.__init_args__
-        members = [type(self.estimator)(**{**arguments, "seed": seed}) for seed in seeds]
+        members = [self._member(number) for number in range(self.num_members)]
         return EnsemblePredictor([member.train(training_data, validation_data, **kwargs) for member in members])
+
+    def _member(self, number: int) -> S5Estimator:
+        seed, share = self.estimator.seed, self.context_shares[number % len(self.context_shares)]
+        arguments = {**self.estimator.__init_args__, "seed": None if seed is None else seed + number}
+        if share != 1:
+            arguments["context_length"] = max(1, round(share * self.estimator.spec.context_length))
+        return type(self.estimator)(**arguments)
 
 
 class EnsemblePredictor(Predictor):

@@ -13,7 +13,7 @@ LEVELS = [0.1, 0.5, 0.9]
 
 def test_quantiles_are_the_averages_of_those_of_single_trainings(make_one, data):
     data = [{**entry, "target": entry["target"] + 0.5} for entry in data]
-    together = EnsembleEstimator(make_one(seed=3), num_members=2).train(iter(data), iter(data))
+    together = EnsembleEstimator(make_one(seed=3), 2, context_shares=[1.0]).train(iter(data), iter(data))
     alone = [make_one(seed=seed).train(data, data) for seed in (3, 4)]
     mean, quantiles = together.predict_quantiles(data, LEVELS)
     singles = [predictor.predict_quantiles(data, LEVELS) for predictor in alone]
@@ -25,6 +25,20 @@ def test_quantiles_are_the_averages_of_those_of_single_trainings(make_one, data)
         assert forecast.mean.dtype == np.float32
         np.testing.assert_allclose(forecast.mean, m, rtol=1e-5)
         np.testing.assert_allclose([forecast.quantile(level) for level in LEVELS], q.T, rtol=1e-5)
+
+
+def test_members_look_back_differently_far(make_one, data):
+    one = make_one(context_length=12)
+    together = EnsembleEstimator(one, 4).train(data)
+    contexts = [member.network.spec.context_length for member in together.members]
+    assert contexts == [12, 6, 3, 12]
+    _, shorter = make_one(context_length=6, seed=one.seed + 1).train(data).predict_quantiles(data, LEVELS)
+    np.testing.assert_array_equal(together.members[1].predict_quantiles(data, LEVELS)[1], shorter)
+    least = EnsembleEstimator(one, 1, context_shares=[0.01]).train(data)
+    assert least.members[0].network.spec.context_length == 1
+    for bad in ([], [0.0], [1.0, -0.5]):
+        with pytest.raises(ValueError, match="context_shares"):
+            EnsembleEstimator(one, context_shares=bad)
 
 
 def test_counts_stay_counts(make_one, data):
