@@ -2,6 +2,7 @@
 
 import sys
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ import pytest
 from s5forecast import S5Estimator
 from s5forecast.estimators.combined import CombinedEstimator
 from s5forecast.estimators.ensemble import EnsembleEstimator
+from s5forecast.evaluation.statistical import AutoARIMAPredictor, AutoETSPredictor
 
 BENCHMARK = Path(__file__).parents[1] / "benchmarks" / "forecasting"
 HORIZON = 4
@@ -57,20 +59,40 @@ def benchmark_run(monkeypatch):
 
 
 def test_a_row_holds_what_was_measured(benchmark_run):
+    pytest.importorskip("statsforecast")
     row, alone = benchmark_run("s5_combined", Sines(), 3), benchmark_run("s5_direct", Sines(), 3)
-    assert (row["task"], row["seed"], row["parameters"]) == ("sines", 3, 2 * alone["parameters"])
-    assert 0 < row["WQL"] < 1 and 0 < row["MASE"] and 0 <= row["coverage_80"] <= row["coverage_90"] <= 1
+    assert (row["task"], row["seed"], row["parameters"]) == ("sines", 3, alone["parameters"])
+    assert row["version"] == alone["version"] == version("s5forecast")
+    assert 0 < row["WQL"] < 1 and row["MASE"] > 0 and 0 <= row["coverage_80"] <= row["coverage_90"] <= 1
     untimed = set(row) - {"train_seconds", "predict_seconds"}
     again = benchmark_run("s5_combined", Sines(), 3)
     assert {name: row[name] for name in untimed} == {name: again[name] for name in untimed}
 
 
-def test_only_for_few_values_are_there_statistical_models_beside(benchmark_run):
+def test_statistical_models_stand_beside_where_values_are_few(benchmark_run):
     pytest.importorskip("statsforecast")
     import models
 
-    few = models.MODELS["s5_combined"](Sines(), 7)
-    networks, statistical = few.members[:2], few.members[2:]
-    assert isinstance(few, CombinedEstimator) and [network.seed for network in networks] == [7, 8]
-    assert [member.season for member in statistical] == [24, 24]
-    assert isinstance(models.MODELS["s5_combined"](Sines(steps=10_020), 7), EnsembleEstimator)
+    few, some, many = (models.MODELS["s5_combined"](Sines(steps=steps), 7) for steps in (60, 1_150, 60_008))
+    assert isinstance(few, CombinedEstimator) and few.members[0].seed == 7
+    assert [type(member) for member in few.members] == [S5Estimator, AutoETSPredictor, AutoARIMAPredictor]
+    assert [type(member) for member in some.members] == [S5Estimator, AutoETSPredictor]
+    assert isinstance(many, EnsembleEstimator) and many.estimator.seed == 7
+
+
+@pytest.mark.parametrize(
+    ("lengths", "season", "names"),
+    [
+        ([216], 12, ["auto_ets", "auto_arima"]),
+        ([155] * 7, 52, ["auto_ets", "auto_arima"]),
+        ([156] * 7, 52, ["auto_ets"]),
+        ([635] * 7, 7, ["auto_arima"]),
+        ([1_000] * 7, 7, []),
+        ([72] * 767, 12, ["auto_ets"]),
+        ([72] * 834, 12, []),
+    ],
+)
+def test_statistical_models_by_length_season_and_number(benchmark_run, lengths, season, names):
+    import models
+
+    assert models.statistical_models(lengths, season) == names

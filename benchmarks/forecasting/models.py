@@ -16,8 +16,12 @@ from s5forecast.estimators.ensemble import EnsembleEstimator
 from s5forecast.estimators.peers import PEERS
 from s5forecast.evaluation.baselines import BASELINES, SeasonalNaivePredictor
 
-# Values of all series below which statistical models are combined with the networks.
-FEW = 10_000
+# Values of all series below which AutoARIMA, and AutoETS, is fitted to them in a minute or so,
+FEW, SOME = 10_000, 60_000
+# if AutoARIMA takes no more than so many values of a series, or seasons where these are long.
+SHORT, LONG_SEASON, LONG_SEASONS = 1_000, 24, 3
+# Of more seasons in a series, networks learn more than AutoETS knows.
+SEASONS = 50
 LEVELS = [0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95]
 
 
@@ -26,15 +30,22 @@ def s5_direct(task: Task, seed: int) -> S5Estimator:
 
 
 def s5_combined(task: Task, seed: int) -> CombinedEstimator | EnsembleEstimator:
-    """Three networks of different contexts; where there are few values, two, and statistical models beside them."""
-    network = s5_direct(task, seed)
-    if sum(len(entry["target"]) for entry in task.train) >= FEW:
-        return EnsembleEstimator(network)
+    """Three networks of different contexts; statistical models beside them, or beside one, where values are few."""
+    network, lengths = s5_direct(task, seed), [len(entry["target"]) for entry in task.train]
     season = Frequency.parse(task.freq).season
-    statistical = [BASELINES[name](task.prediction_length, season) for name in ("auto_ets", "auto_arima")]
-    return CombinedEstimator(
-        task.prediction_length, [network, s5_direct(task, seed + 1), *statistical], quantile_levels=LEVELS
-    )
+    statistical = [BASELINES[name](task.prediction_length, season) for name in statistical_models(lengths, season)]
+    if not statistical:
+        return EnsembleEstimator(network)
+    networks = network if sum(lengths) < FEW else EnsembleEstimator(network)
+    return CombinedEstimator(task.prediction_length, [networks, *statistical], quantile_levels=LEVELS)
+
+
+def statistical_models(lengths: list[int], season: int) -> list[str]:
+    """Names of those that help networks with series of such lengths, and are fitted to all in a minute or so."""
+    values, longest = sum(lengths), max(lengths)
+    quick = longest < (SHORT if season <= LONG_SEASON else LONG_SEASONS * season)
+    ets = ["auto_ets"] if values < SOME and longest < SEASONS * season else []
+    return [*ets, "auto_arima"] if values < FEW and quick else ets
 
 
 def s5_autoregressive(task: Task, seed: int) -> S5AutoregressiveEstimator:

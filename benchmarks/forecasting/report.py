@@ -22,14 +22,14 @@ from s5forecast.plotting.theme import PALETTE, styled
 METRICS = ["WQL", "MASE"]
 OURS = {
     "s5_direct": "S5Estimator (ours)",
-    "s5_ensemble": "S5Estimator, 3 members (ours)",
-    "s5_combined": "S5Estimator, with AutoETS below 1,000 values (ours)",
+    "s5_combined": "S5, combined (ours)",
     "s5_autoregressive": "S5AutoregressiveEstimator (ours)",
 }
 NOTE = (
     "Ratios to seasonal naive (lower is better), as geometric means over tasks; WQL over the deciles. Ours and models "
     "marked 'run here' were trained by `run.py`, means over seeds; the others are published figures, see "
-    "`published.csv`."
+    "`published.csv`. Combined are three networks of different contexts, with AutoETS and AutoARIMA where values are "
+    "few, see `models.py`."
 )
 NAIVE = "seasonal naive"
 HERE = "(run here)"

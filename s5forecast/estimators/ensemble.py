@@ -1,6 +1,7 @@
 """Several networks of one estimator, of different contexts and seeds, that forecast together."""
 
 import json
+import math
 from collections.abc import Iterator, Sequence
 from itertools import tee
 from pathlib import Path
@@ -26,15 +27,15 @@ SHARES = (1.0, 0.5, 0.25)
 class EnsembleEstimator(Estimator):
     """Trains an estimator several times, from consecutive seeds, on contexts of different lengths.
 
-    What is recent and what is long ago count in different ways in each member, whose errors agree less than those of
-    one length do. As in "N-BEATS: Neural basis expansion analysis for interpretable time series forecasting"
-    (Oreshkin, Carpov, Chapados, Bengio, 2020).
+    Errors of members that look back differently far agree less, so that more of them averages out; as in "N-BEATS:
+    Neural basis expansion analysis for interpretable time series forecasting" (Oreshkin, Carpov, Chapados, Bengio,
+    2020).
 
     Arguments:
         estimator: trained again and again; its own seed is the first.
         num_members: how many times, M.
-        context_shares: of the estimator's context, what the members look back over, in turn; ``[1.0]`` gives all of it
-            to each.
+        context_shares: of the estimator's context, what the members look back over, in turn, in whole patches; all of
+            it where a share would be shorter than the horizon. ``[1.0]`` gives all of it to each.
 
     Raises:
         ValueError: for less than one member, or shares that are not positive.
@@ -46,23 +47,36 @@ class EnsembleEstimator(Estimator):
         check_positive(num_members=num_members)
         self.estimator, self.num_members = estimator, num_members
         self.context_shares = list(SHARES) if context_shares is None else context_shares
-        if not self.context_shares or min(self.context_shares) <= 0:
+        if not self.context_shares or not all(0 < share < math.inf for share in self.context_shares):
             raise ValueError(f"context_shares must be positive, such as [1.0, 0.5], got {context_shares}")
 
     def train(
         self, training_data: Dataset, validation_data: Dataset | None = None, **kwargs: Any
     ) -> "EnsemblePredictor":
-        """Train all members on the same data, which is read once; arguments as of the estimator."""
+        """Train all members on the same data, which is read once; arguments as of the estimator.
+
+        Raises:
+            ValueError: as the estimator does, and for members of different contexts that would start from one predictor
+                or checkpoint.
+        """
+        members = [self._member(number) for number in range(self.num_members)]
+        if {"from_predictor", "ckpt_path"} & set(kwargs) and len(
+            {member.spec.context_length for member in members}
+        ) > 1:
+            raise ValueError(
+                "members of different contexts cannot start from the same weights; give context_shares=[1.0]"
+            )
         training_data = list(training_data)
         validation_data = None if validation_data is None else list(validation_data)
-        members = [self._member(number) for number in range(self.num_members)]
         return EnsemblePredictor([member.train(training_data, validation_data, **kwargs) for member in members])
 
     def _member(self, number: int) -> S5Estimator:
-        seed, share = self.estimator.seed, self.context_shares[number % len(self.context_shares)]
+        seed, spec = self.estimator.seed, self.estimator.spec
         arguments = {**self.estimator.__init_args__, "seed": None if seed is None else seed + number}
-        if share != 1:
-            arguments["context_length"] = max(1, round(share * self.estimator.spec.context_length))
+        context = round(self.context_shares[number % len(self.context_shares)] * spec.context_length)
+        # The whole is left as it was given: what it was rounded up to might get patches of another length.
+        if context != spec.context_length and context >= spec.prediction_length:
+            arguments["context_length"] = context
         return type(self.estimator)(**arguments)
 
 

@@ -8,7 +8,7 @@ from gluonts.model.forecast import SampleForecast
 from gluonts.model.predictor import Predictor, RepresentablePredictor
 
 from s5forecast.data.frequency import quiet_periods
-from s5forecast.estimators import CombinedEstimator, CombinedPredictor
+from s5forecast.estimators import CombinedEstimator, CombinedPredictor, EnsembleEstimator
 from s5forecast.evaluation.baselines import ConstantPredictor, NaivePredictor, SeasonalNaivePredictor
 from s5forecast.levels import DECILES
 
@@ -125,7 +125,8 @@ def test_business_days_are_quiet():
 
 
 def test_from_a_file(make_one, data, tmp_path):
-    together = CombinedPredictor([make_one(prediction_length=4).train(data), NaivePredictor(4)], [0.5, 0.5])
+    networks = EnsembleEstimator(make_one(prediction_length=4), num_members=2).train(data)
+    together = CombinedPredictor([networks, NaivePredictor(4)], [0.5, 0.5])
     together.serialize(tmp_path)
     loaded = Predictor.deserialize(tmp_path)
     assert loaded.weights == [0.5, 0.5]

@@ -27,18 +27,27 @@ def test_quantiles_are_the_averages_of_those_of_single_trainings(make_one, data)
         np.testing.assert_allclose([forecast.quantile(level) for level in LEVELS], q.T, rtol=1e-5)
 
 
-def test_members_look_back_differently_far(make_one, data):
+def test_members_have_contexts_of_different_lengths(make_one, data):
     one = make_one(context_length=12)
     together = EnsembleEstimator(one, 4).train(data)
     contexts = [member.network.spec.context_length for member in together.members]
-    assert contexts == [12, 6, 3, 12]
+    assert contexts == [12, 6, 12, 12]  # three steps would be less than the horizon of four
     _, shorter = make_one(context_length=6, seed=one.seed + 1).train(data).predict_quantiles(data, LEVELS)
     np.testing.assert_array_equal(together.members[1].predict_quantiles(data, LEVELS)[1], shorter)
-    least = EnsembleEstimator(one, 1, context_shares=[0.01]).train(data)
-    assert least.members[0].network.spec.context_length == 1
-    for bad in ([], [0.0], [1.0, -0.5]):
+    first, *_, last = (member.predict_quantiles(data, LEVELS)[1] for member in together.members)
+    assert np.abs(first - last).max() > 1e-3
+    for bad in ([], [0.0], [1.0, -0.5], [np.nan], [np.inf]):
         with pytest.raises(ValueError, match="context_shares"):
             EnsembleEstimator(one, context_shares=bad)
+
+
+def test_members_start_from_a_predictor_where_contexts_are_the_same(make_one, data):
+    one = make_one(context_length=12)
+    before = one.train(data)
+    with pytest.raises(ValueError, match=r"different contexts .* context_shares=\[1.0\]"):
+        EnsembleEstimator(one).train(data, from_predictor=before)
+    together = EnsembleEstimator(one, context_shares=[1.0]).train(data, from_predictor=before)
+    assert len(together.members) == 3
 
 
 def test_counts_stay_counts(make_one, data):
