@@ -60,11 +60,12 @@ class EnsembleEstimator(Estimator):
                 or checkpoint.
         """
         members = [self._member(number) for number in range(self.num_members)]
-        if {"from_predictor", "ckpt_path"} & set(kwargs) and len(
-            {member.spec.context_length for member in members}
-        ) > 1:
+        contexts = {member.spec.context_length for member in members}
+        given = [name for name in ("from_predictor", "ckpt_path") if kwargs.get(name) is not None]
+        if given and len(contexts) > 1:
             raise ValueError(
-                "members of different contexts cannot start from the same weights; give context_shares=[1.0]"
+                f"members of different contexts cannot start from the same weights ({given[0]}); give "
+                "context_shares=[1.0]"
             )
         training_data = list(training_data)
         validation_data = None if validation_data is None else list(validation_data)

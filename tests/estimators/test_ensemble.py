@@ -46,6 +46,7 @@ def test_members_start_from_a_predictor_where_contexts_are_the_same(make_one, da
     before = one.train(data)
     with pytest.raises(ValueError, match=r"different contexts .* context_shares=\[1.0\]"):
         EnsembleEstimator(one).train(data, from_predictor=before)
+    assert len(EnsembleEstimator(one, 2).train(data, from_predictor=None).members) == 2
     together = EnsembleEstimator(one, context_shares=[1.0]).train(data, from_predictor=before)
     assert len(together.members) == 3
 
