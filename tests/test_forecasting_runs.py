@@ -81,18 +81,23 @@ def test_statistical_models_stand_beside_where_values_are_few(benchmark_run):
 
 
 @pytest.mark.parametrize(
-    ("lengths", "season", "names"),
+    ("lengths", "season", "expected"),
     [
-        ([216], 12, ["auto_ets", "auto_arima"]),
-        ([155] * 7, 52, ["auto_ets", "auto_arima"]),
-        ([156] * 7, 52, ["auto_ets"]),
-        ([635] * 7, 7, ["auto_arima"]),
+        ([216], 12, [(AutoETSPredictor, 1_000), (AutoARIMAPredictor, 1_000)]),
+        ([931], 52, [(AutoETSPredictor, 260), (AutoARIMAPredictor, 260)]),
+        ([1_000], 52, [(AutoETSPredictor, 260)]),
+        ([635] * 7, 7, [(AutoARIMAPredictor, 1_000)]),
         ([1_000] * 7, 7, []),
-        ([72] * 767, 12, ["auto_ets"]),
-        ([72] * 834, 12, []),
+        ([72] * 767, 12, [(AutoETSPredictor, 260)]),
+        ([2_599] * 326, 52, [(AutoETSPredictor, 260)]),
+        ([2_600] * 326, 52, []),
+        ([2_599] * 327, 52, []),
     ],
 )
-def test_statistical_models_by_length_season_and_number(benchmark_run, lengths, season, names):
+def test_statistical_models_by_length_season_and_number(benchmark_run, lengths, season, expected):
+    pytest.importorskip("statsforecast")
     import models
 
-    assert models.statistical_models(lengths, season) == names
+    chosen = models.statistical_models(lengths, 5, season)
+    assert [(type(model), model.max_history) for model in chosen] == expected
+    assert all((model.prediction_length, model.season) == (5, season) for model in chosen)

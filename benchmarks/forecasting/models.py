@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from gluonts.model.predictor import Predictor
 from gluonts.model.seasonal_naive import SeasonalNaivePredictor as PointSeasonalNaive
 from tasks import Task
 
@@ -16,10 +17,9 @@ from s5forecast.estimators.ensemble import EnsembleEstimator
 from s5forecast.estimators.peers import PEERS
 from s5forecast.evaluation.baselines import BASELINES, SeasonalNaivePredictor
 
-# Values of all series below which AutoARIMA, and AutoETS, is fitted to them in a minute or so,
-FEW, SOME = 10_000, 60_000
-# if AutoARIMA takes no more than so many values of a series, or seasons where these are long.
-SHORT, LONG_SEASON, LONG_SEASONS = 1_000, 24, 3
+# Values of all series below which AutoARIMA, and AutoETS, is fitted to them in a minute or so: to whole series of few
+# values in all and short seasons, else to the RECENT of each; AutoARIMA if no series is longer than SHORT.
+FEW, SOME, SHORT, RECENT, SHORT_SEASON = 10_000, 85_000, 1_000, 260, 24
 # Of more seasons in a series, networks learn more than AutoETS knows.
 SEASONS = 50
 LEVELS = [0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95]
@@ -32,20 +32,21 @@ def s5_direct(task: Task, seed: int) -> S5Estimator:
 def s5_combined(task: Task, seed: int) -> CombinedEstimator | EnsembleEstimator:
     """Three networks of different contexts; statistical models beside them, or beside one, where values are few."""
     network, lengths = s5_direct(task, seed), [len(entry["target"]) for entry in task.train]
-    season = Frequency.parse(task.freq).season
-    statistical = [BASELINES[name](task.prediction_length, season) for name in statistical_models(lengths, season)]
+    statistical = statistical_models(lengths, task.prediction_length, Frequency.parse(task.freq).season)
     if not statistical:
         return EnsembleEstimator(network)
     networks = network if sum(lengths) < FEW else EnsembleEstimator(network)
     return CombinedEstimator(task.prediction_length, [networks, *statistical], quantile_levels=LEVELS)
 
 
-def statistical_models(lengths: list[int], season: int) -> list[str]:
-    """Names of those that help networks with series of such lengths, and are fitted to all in a minute or so."""
-    values, longest = sum(lengths), max(lengths)
-    quick = longest < (SHORT if season <= LONG_SEASON else LONG_SEASONS * season)
-    ets = ["auto_ets"] if values < SOME and longest < SEASONS * season else []
-    return [*ets, "auto_arima"] if values < FEW and quick else ets
+def statistical_models(lengths: list[int], horizon: int, season: int) -> list[Predictor]:
+    """Those that help networks with series of such lengths, and are fitted to all in a minute or so."""
+    few, longest = sum(lengths) < FEW, max(lengths)
+    history = SHORT if few and season <= SHORT_SEASON else RECENT
+    some = sum(min(length, history) for length in lengths) < SOME
+    names = ["auto_ets"] if some and longest < SEASONS * season else []
+    names += ["auto_arima"] if few and longest < SHORT else []
+    return [BASELINES[name](horizon, season, max_history=history) for name in names]
 
 
 def s5_autoregressive(task: Task, seed: int) -> S5AutoregressiveEstimator:

@@ -1,5 +1,6 @@
 import subprocess
 import sys
+import warnings
 
 import numpy as np
 import pandas as pd
@@ -92,6 +93,19 @@ def test_a_model_that_cannot_be_fitted_falls_back_to_the_season(name):
     expected = forecast(NaivePredictor(4), target)
     for level in (0.1, 0.5, 0.9):
         np.testing.assert_allclose(result.quantile(level), expected.quantile(level))
+
+
+@pytest.mark.parametrize(("length", "season", "approximation"), [(150, 1, False), (151, 1, True), (40, 12, False), (40, 13, True)])
+def test_long_fits_of_auto_arima_are_approximate(length, season, approximation):
+    models = pytest.importorskip("statsforecast.models")
+    time = np.arange(length)
+    target = np.random.default_rng(2).normal(size=length).cumsum() / 4 + np.sin(2 * np.pi * time / season)
+    result = forecast(BASELINES["auto_arima"](4, season=season), target)
+    model = models.AutoARIMA(season_length=season, approximation=approximation)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of convergence, among the orders tried
+        expected = model.forecast(target, h=4)
+    np.testing.assert_allclose(result.mean, expected["mean"], rtol=1e-5)
 
 
 def test_only_the_last_values_are_fitted():
