@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from s5forecast import S5Estimator
+from s5forecast import S5AutoregressiveEstimator, S5Estimator
 from s5forecast.estimators.combined import CombinedEstimator
 from s5forecast.estimators.ensemble import EnsembleEstimator
 from s5forecast.evaluation.statistical import AutoARIMAPredictor, AutoETSPredictor
@@ -77,7 +77,16 @@ def test_statistical_models_stand_beside_where_values_are_few(benchmark_run):
     assert isinstance(few, CombinedEstimator) and few.members[0].seed == 7
     assert [type(member) for member in few.members] == [S5Estimator, AutoETSPredictor, AutoARIMAPredictor]
     assert [type(member) for member in some.members] == [S5Estimator, AutoETSPredictor]
-    assert isinstance(many, EnsembleEstimator) and many.estimator.seed == 7
+    assert [type(member) for member in many.members] == [EnsembleEstimator, S5AutoregressiveEstimator]
+    assert many.weights == [0.75, 0.25] and many.members[0].estimator.seed == many.members[1].seed == 7
+
+
+@pytest.mark.parametrize("other", [{"freq": "15min"}, {"prediction_length": 97}])
+def test_far_horizons_and_long_seasons_are_not_drawn_step_by_step(benchmark_run, other):
+    import models
+
+    together = models.MODELS["s5_combined"](Sines(steps=60_008, **other), 7)
+    assert isinstance(together, EnsembleEstimator) and together.estimator.seed == 7
 
 
 @pytest.mark.parametrize(

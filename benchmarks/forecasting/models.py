@@ -22,6 +22,8 @@ from s5forecast.evaluation.baselines import BASELINES, SeasonalNaivePredictor
 FEW, SOME, SHORT, RECENT, SHORT_SEASON = 10_000, 85_000, 1_000, 260, 24
 # Of more seasons in a series, networks learn more than AutoETS knows.
 SEASONS = 50
+# Over longer horizons, and where many steps make a season, what is drawn step by step goes astray.
+FAR = 96
 LEVELS = [0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95]
 
 
@@ -30,13 +32,21 @@ def s5_direct(task: Task, seed: int) -> S5Estimator:
 
 
 def s5_combined(task: Task, seed: int) -> CombinedEstimator | EnsembleEstimator:
-    """Three networks of different contexts; statistical models beside them, or beside one, where values are few."""
+    """Networks of different contexts, and beside them what errs in another way.
+
+    AutoETS where values are few; beside a single network, where they are fewest, AutoARIMA too; else the autoregressive
+    network.
+    """
     network, lengths = s5_direct(task, seed), [len(entry["target"]) for entry in task.train]
-    statistical = statistical_models(lengths, task.prediction_length, Frequency.parse(task.freq).season)
-    if not statistical:
+    season = Frequency.parse(task.freq).season
+    statistical = statistical_models(lengths, task.prediction_length, season)
+    if statistical:
+        networks = network if sum(lengths) < FEW else EnsembleEstimator(network)
+        return CombinedEstimator(task.prediction_length, [networks, *statistical], quantile_levels=LEVELS)
+    if task.prediction_length > FAR or season > SHORT_SEASON:
         return EnsembleEstimator(network)
-    networks = network if sum(lengths) < FEW else EnsembleEstimator(network)
-    return CombinedEstimator(task.prediction_length, [networks, *statistical], quantile_levels=LEVELS)
+    members = [EnsembleEstimator(network), s5_autoregressive(task, seed)]
+    return CombinedEstimator(task.prediction_length, members, quantile_levels=LEVELS, weights=[3 / 4, 1 / 4])
 
 
 def statistical_models(lengths: list[int], horizon: int, season: int) -> list[Predictor]:

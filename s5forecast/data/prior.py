@@ -13,6 +13,8 @@ COUNT = 500
 # Steps of all series at which half of the windows are synthetic, where series hold this many horizons or fewer.
 HALF = 20_000
 USUAL = 40
+# Epochs of a training, and those for fewer steps of all series, beside synthetic windows, or for more experience.
+EPOCHS, MANY_EPOCHS, FEW, MUCH = 20, 60, 10_000, 10_000_000
 
 
 def experience(lengths: Tensor, prediction_length: int) -> float:
@@ -32,6 +34,12 @@ def experience(lengths: Tensor, prediction_length: int) -> float:
 def default_prior_share(lengths: Tensor, prediction_length: int) -> float:
     """Nearly all of the windows for a handful of values, few for a long record: ``1 / (1 + n m / n_half)``."""
     return 1 / (1 + experience(lengths, prediction_length) / HALF)
+
+
+def default_epochs(lengths: Tensor, prediction_length: int, share: float) -> int:
+    """How long to train: longer for few steps if a ``share`` of the windows is synthetic, and for long records."""
+    few = int(lengths.sum()) < FEW and share > 0
+    return MANY_EPOCHS if few or experience(lengths, prediction_length) > MUCH else EPOCHS
 
 
 def prior_store(store: WindowStore, rng: np.random.Generator) -> SeriesStore:

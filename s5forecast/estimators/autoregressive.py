@@ -9,12 +9,15 @@ from s5forecast.choices import choose
 from s5forecast.data.features import default_context_length, default_lags
 from s5forecast.data.frequency import Frequency
 from s5forecast.data.scaling import SCALINGS
-from s5forecast.data.windows import WindowSpec
+from s5forecast.data.windows import WindowSpec, WindowStore
 from s5forecast.distributions import AUTO, DISTRIBUTIONS, make_output
 from s5forecast.estimators.autoregressive_network import AutoregressiveNetwork
-from s5forecast.estimators.base import ForecastEstimator, check_positive, checked_cardinality
+from s5forecast.estimators.base import ForecastEstimator, check_positive, checked_cardinality, checked_share
 from s5forecast.nn import ACTIVATIONS
 from s5forecast.ssm import LAYERS
+
+# Of synthetic windows: data that need fewer forecast better without.
+LEAST_SHARE = 0.2
 
 
 class S5AutoregressiveEstimator(ForecastEstimator):
@@ -38,9 +41,11 @@ class S5AutoregressiveEstimator(ForecastEstimator):
         width, num_layers, state_size: size of the network: features, blocks, states of each block.
         layer: a key of ``ssm.LAYERS`` that has a step mode; layer_kwargs: its further arguments.
         activation, dropout: of each block.
+        synthetic_share, max_epochs: as in :class:`~s5forecast.S5Estimator`, chosen by the data when not given; no
+            synthetic windows where they would be less than a fifth.
         num_feat_dynamic_real, num_past_feat_dynamic_real: covariates known over the horizon, and not.
         num_feat_static_real, num_feat_static_cat, cardinality: static features, categories of each.
-        lr, ssm_lr, weight_decay, warmup, patience, batch_size, num_batches_per_epoch, max_epochs,
+        lr, ssm_lr, weight_decay, warmup, patience, batch_size, num_batches_per_epoch,
             predict_batch_size, trainer_kwargs, device: as in :class:`~s5forecast.S5Estimator`.
         seed: the same seed gives the same result on a CPU, paths included; ``None`` draws one.
 
@@ -69,6 +74,7 @@ class S5AutoregressiveEstimator(ForecastEstimator):
         layer_kwargs: dict[str, Any] | None = None,
         activation: str = "half_glu2",
         dropout: float = 0.1,
+        synthetic_share: float | None = None,
         num_feat_dynamic_real: int = 0,
         num_past_feat_dynamic_real: int = 0,
         num_feat_static_real: int = 0,
@@ -81,16 +87,17 @@ class S5AutoregressiveEstimator(ForecastEstimator):
         patience: int = 10,
         batch_size: int = 32,
         num_batches_per_epoch: int = 50,
-        max_epochs: int = 20,
+        max_epochs: int | None = None,
         predict_batch_size: int = 64,
         trainer_kwargs: dict[str, Any] | None = None,
         seed: int | None = 0,
         device: str = "auto",
     ) -> None:
+        length = {} if max_epochs is None else {"max_epochs": max_epochs}
         super().__init__(
             lr=lr, ssm_lr=ssm_lr, weight_decay=weight_decay, warmup=warmup, patience=patience,
             batch_size=batch_size, num_batches_per_epoch=num_batches_per_epoch,
-            predict_batch_size=predict_batch_size, trainer_kwargs={"max_epochs": max_epochs, **(trainer_kwargs or {})},
+            predict_batch_size=predict_batch_size, trainer_kwargs={**length, **(trainer_kwargs or {})},
             seed=seed, device=device,
         )  # fmt: skip
         frequency = Frequency.parse(freq)
@@ -123,6 +130,7 @@ class S5AutoregressiveEstimator(ForecastEstimator):
         )
         self.automatic = distr_output == AUTO
         self.output = _with_likelihood(make_output("normal" if self.automatic else distr_output))
+        self.synthetic_share = checked_share(synthetic_share)
         self.cardinality = checked_cardinality(cardinality, num_feat_static_cat)
         self.network_kwargs = {
             "width": width,
@@ -137,6 +145,10 @@ class S5AutoregressiveEstimator(ForecastEstimator):
 
     def window_spec(self) -> WindowSpec:
         return self.spec
+
+    def prior_share(self, store: WindowStore) -> float:
+        share = super().prior_share(store)
+        return share if self.synthetic_share is not None or share >= LEAST_SHARE else 0.0
 
     def create_network(self) -> AutoregressiveNetwork:
         return AutoregressiveNetwork(self.spec, self.output, self.cardinality, **self.network_kwargs)

@@ -19,9 +19,9 @@ from gluonts.torch.util import resolve_device
 from gluonts.transform import Identity, Transformation
 
 from s5forecast.data.joint import read_store
-from s5forecast.data.prior import prior_store
+from s5forecast.data.prior import default_epochs, default_prior_share, prior_store
 from s5forecast.data.windows import Batch, LastWindows, TrainingWindows, WindowSpec, WindowStore
-from s5forecast.distributions import OutputChoice, choose_output, make_output
+from s5forecast.distributions import OutputChoice, choose_output, is_real, make_output
 from s5forecast.estimators.network import ForecastNetwork, check_support
 from s5forecast.estimators.predictor import S5Predictor
 from s5forecast.estimators.training import ForecastModule, fit, seeded
@@ -39,11 +39,13 @@ class ForecastEstimator(PyTorchLightningEstimator):
 
     Attributes:
         output: of the network; one that is ``automatic`` is known after training, as ``auto_output`` with the reason.
+        synthetic_share: of the training windows; chosen by the data where ``None``.
     """
 
     output: Output
     automatic: bool = False
     auto_output: OutputChoice | None = None
+    synthetic_share: float | None = 0.0
 
     @validated()
     def __init__(
@@ -89,12 +91,16 @@ class ForecastEstimator(PyTorchLightningEstimator):
         """The untrained network."""
 
     def prior_share(self, store: WindowStore) -> float:
-        """Share of the training windows that are of synthetic series."""
-        return 0.0
+        """Of the training windows, those of synthetic series, which have no bounds: none where the output has."""
+        if self.synthetic_share == 0 or not is_real(self.output):
+            return 0.0
+        if self.synthetic_share is not None:
+            return self.synthetic_share
+        return default_prior_share(store.length, self.window_spec().prediction_length)
 
     def epochs(self, store: WindowStore) -> int:
         """Of a training whose length is not given."""
-        return 20
+        return default_epochs(store.length, self.window_spec().prediction_length, self.prior_share(store))
 
     def fit_spec(self, store: WindowStore, from_predictor: PyTorchPredictor | None) -> None:
         """Choose from the data what of the spec was not given; by default nothing."""
@@ -218,6 +224,13 @@ def check_positive(**arguments: int) -> None:
     for name, value in arguments.items():
         if value < 1:
             raise ValueError(f"{name} must be at least 1, got {value}")
+
+
+def checked_share(synthetic_share: float | None) -> float | None:
+    """The share; raise ValueError for one that is none."""
+    if synthetic_share is not None and not 0 <= synthetic_share <= 1:
+        raise ValueError(f"synthetic_share must lie in [0, 1], got {synthetic_share}")
+    return synthetic_share
 
 
 def checked_cardinality(cardinality: list[int] | None, count: int) -> list[int]:

@@ -47,10 +47,11 @@ class CombinedEstimator(Estimator):
         windows: horizons at the end of the series that weigh the members; fewer where no series holds three times as
             many. Shorter series have no say; where nothing can be weighed the weights are equal, which is logged.
         quantile_levels: of the forecasts; 0.05, the deciles and 0.95 when not given.
+        weights: of the members, that add up to one; given, nothing is weighed, and members are trained once.
 
     Raises:
         ValueError: for less than two members, other things than estimators and predictors, different horizons, no
-            windows, or levels that are none.
+            windows, levels that are none, or weights that do not fit.
     """
 
     @validated()
@@ -60,6 +61,7 @@ class CombinedEstimator(Estimator):
         members: list[Any],
         windows: int = 3,
         quantile_levels: list[float] | None = None,
+        weights: list[float] | None = None,
     ) -> None:
         super().__init__()
         check_positive(prediction_length=prediction_length, windows=windows)
@@ -68,7 +70,10 @@ class CombinedEstimator(Estimator):
             raise ValueError(f"members must be two or more estimators or predictors, got {members}")
         self.quantile_levels = list(LEVELS) if quantile_levels is None else quantile_levels
         check_levels(self.quantile_levels)
-        self.prediction_length, self.members, self.windows = prediction_length, members, windows
+        if weights is not None:
+            _check_weights(weights, len(members))
+        self.prediction_length, self.members = prediction_length, members
+        self.windows, self.weights = windows, weights
         self._check_horizons([member for member in members if isinstance(member, Predictor)])
 
     def train(
@@ -76,7 +81,8 @@ class CombinedEstimator(Estimator):
     ) -> "CombinedPredictor":
         """Train the members on all of the data, and weigh others of their kind, trained on what comes before its end.
 
-        Arguments as of the members that are estimators; those that are weighed see the training data alone.
+        Nothing is weighed where weights are given. Arguments as of the members that are estimators; those that are
+        weighed see the training data alone.
 
         Raises:
             ValueError: as the members do, and for one whose forecasts are not finite.
@@ -88,7 +94,8 @@ class CombinedEstimator(Estimator):
         validation_data = None if validation_data is None else list(validation_data)
         trained = _trained(self.members, data, validation_data, **kwargs)
         self._check_horizons(trained)
-        return CombinedPredictor(trained, self._weights(others, data), self.quantile_levels)
+        weights = self._weights(others, data) if self.weights is None else self.weights
+        return CombinedPredictor(trained, weights, self.quantile_levels)
 
     def _check_horizons(self, predictors: Sequence[Predictor]) -> None:
         for predictor in predictors:
@@ -141,8 +148,7 @@ class CombinedPredictor(Predictor):
         horizons = sorted({member.prediction_length for member in members})
         if len(horizons) != 1:
             raise ValueError(f"members must be predictors of one prediction_length, got {horizons}")
-        if len(weights) != len(members) or not (min(weights) >= 0 and abs(sum(weights) - 1) < 1e-6):
-            raise ValueError(f"weights must be {len(members)} numbers that add up to one, got {list(weights)}")
+        _check_weights(weights, len(members))
         check_levels(quantile_levels)
         super().__init__(prediction_length=horizons[0])
         self.members, self.weights, self.quantile_levels = list(members), list(weights), sorted(quantile_levels)
@@ -186,6 +192,11 @@ class CombinedPredictor(Predictor):
 
 def _trained(members: Sequence[Any], *data: Dataset | None, **kwargs: Any) -> list[Predictor]:
     return [member.train(*data, **kwargs) if isinstance(member, Estimator) else member for member in members]
+
+
+def _check_weights(weights: Sequence[float], count: int) -> None:
+    if len(weights) != count or not (min(weights) >= 0 and abs(sum(weights) - 1) < 1e-6):
+        raise ValueError(f"weights must be {count} numbers, none negative, that add up to one, got {list(weights)}")
 
 
 def _with_arrays(entry: dict[str, Any]) -> dict[str, Any]:

@@ -9,18 +9,14 @@ from s5forecast.choices import choose
 from s5forecast.data.features import default_context_length, default_lags, default_patch_length
 from s5forecast.data.frequency import Frequency
 from s5forecast.data.growth import default_scaling
-from s5forecast.data.prior import default_prior_share, experience
 from s5forecast.data.scaling import SCALINGS
 from s5forecast.data.windows import WindowSpec, WindowStore
-from s5forecast.distributions import AUTO, check_loss, is_real, make_output
-from s5forecast.estimators.base import ForecastEstimator, check_positive, checked_cardinality
+from s5forecast.distributions import AUTO, check_loss, make_output
+from s5forecast.estimators.base import ForecastEstimator, check_positive, checked_cardinality, checked_share
 from s5forecast.estimators.direct_network import DirectNetwork
 from s5forecast.levels import DECILES
 from s5forecast.nn import ACTIVATIONS, MISSING
 from s5forecast.ssm import LAYERS
-
-# Data sets of fewer steps, or of more experience, are trained on for longer.
-FEW, MUCH, LONG = 10_000, 10_000_000, 60
 
 
 class S5Estimator(ForecastEstimator):
@@ -156,9 +152,7 @@ class S5Estimator(ForecastEstimator):
         self.output = make_output("normal" if self.automatic else distr_output, self.quantile_levels)
         self.loss = loss
         check_loss(loss, self.output)
-        if synthetic_share is not None and not 0 <= synthetic_share <= 1:
-            raise ValueError(f"synthetic_share must lie in [0, 1], got {synthetic_share}")
-        self.synthetic_share = synthetic_share
+        self.synthetic_share = checked_share(synthetic_share)
         self.cardinality = checked_cardinality(cardinality, num_feat_static_cat)
         layer_kwargs = {"state_size": state_size, "bidirectional": True, **(layer_kwargs or {})}
         self.bidirectional = bool(layer_kwargs["bidirectional"])
@@ -178,26 +172,12 @@ class S5Estimator(ForecastEstimator):
     def window_spec(self) -> WindowSpec:
         return self.spec
 
-    def prior_share(self, store: WindowStore) -> float:
-        """Of synthetic series, which have no bounds: none where the output has."""
-        if not is_real(self.output):
-            return 0.0
-        if self.synthetic_share is not None:
-            return self.synthetic_share
-        return default_prior_share(store.length, self.spec.prediction_length)
-
     def fit_spec(self, store: WindowStore, from_predictor: PyTorchPredictor | None) -> None:
         """Choose the scaling, unless it is given or that of a predictor to start from."""
         if self.scaling is not None or not self.bidirectional:
             return
         scaling = from_predictor.network.spec.scaling if from_predictor is not None else default_scaling(store)
         self.spec = store.spec = self.spec._replace(scaling=scaling)
-
-    def epochs(self, store: WindowStore) -> int:
-        """More of them for few values, if synthetic windows stand beside them, and for long records."""
-        few = int(store.length.sum()) < FEW and self.prior_share(store) > 0
-        much = experience(store.length, self.spec.prediction_length) > MUCH
-        return LONG if few or much else super().epochs(store)
 
     def fit_output(self, store: WindowStore, from_predictor: PyTorchPredictor | None) -> None:
         """As of all estimators; what is picked must go with the loss."""

@@ -112,8 +112,9 @@ def test_paths_of_a_random_walk_spread_and_hang_together():
     for seed in range(8):
         steps = np.random.default_rng(seed).normal(size=400)
         data.append(entry(400, str(seed)) | {"target": np.cumsum(steps)})
-    kwargs = dict(distr_output="normal", scaling="last", context_length=40, lags_seq=[1, 2], prediction_length=9)
-    predictor = make(**kwargs, max_epochs=4, num_batches_per_epoch=50, batch_size=16, dropout=0.0, seed=1).train(data)
+    kwargs = dict(distr_output="normal", scaling="last", context_length=40, lags_seq=[1, 2], synthetic_share=0.0)
+    length = dict(prediction_length=9, max_epochs=4, num_batches_per_epoch=50, batch_size=16)
+    predictor = make(**kwargs, **length, dropout=0.0, seed=1).train(data)
     samples = np.stack([forecast.samples for forecast in predictor.predict(data, num_samples=500)])  # [B, S, H]
     centred = samples - samples.mean(1, keepdims=True)
     covariance = (centred[:, :, :, None] * centred[:, :, None, :]).mean((0, 1))
@@ -124,6 +125,16 @@ def test_paths_of_a_random_walk_spread_and_hang_together():
     increments = np.diff(samples, axis=2).reshape(-1, 8)
     correlation = np.corrcoef(increments.T)
     assert abs(correlation - np.eye(8)).max() < 0.15
+
+
+def test_synthetic_windows_stand_beside_few_values():
+    """1 / (1 + n / 20,000) of them for short series, where that is a fifth or more."""
+    one = make(synthetic_share=None)
+    assert one.prior_share(one._store([entry(60)])) == pytest.approx(20_000 / 20_060)
+    many = one._store([entry(60, str(item)) for item in range(1_340)])
+    assert one.prior_share(many) == 0 and one.epochs(many) == 20
+    assert make(synthetic_share=0.1).prior_share(many) == 0.1
+    assert make(synthetic_share=None, distr_output="gamma").prior_share(one._store([entry(60)])) == 0
 
 
 def test_forecasts_are_samples_of_the_type_of_the_target(data):

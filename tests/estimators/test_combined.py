@@ -59,6 +59,19 @@ def test_estimators_are_trained_on_all_of_the_data_in_the_end(make_one, data):
     assert sum(together.weights) == pytest.approx(1)
 
 
+def test_given_weights_are_kept_and_members_trained_once(make_one, data, monkeypatch):
+    member = make_one(prediction_length=4)
+    trained, train = [], type(member).train
+
+    def counted(self, *args, **kwargs):
+        trained.append(self)
+        return train(self, *args, **kwargs)
+
+    monkeypatch.setattr(type(member), "train", counted)
+    together = CombinedEstimator(4, [member, NaivePredictor(4)], weights=[0.7, 0.3]).train(data)
+    assert together.weights == [0.7, 0.3] and trained == [member]
+
+
 def test_series_too_short_to_weigh_have_no_say():
     members = [NaivePredictor(6), ConstantPredictor(6)]
     alone = CombinedEstimator(6, members).train([series(72)]).weights
@@ -154,3 +167,5 @@ def test_members_must_fit(make_one, data):
     for weights in ([1.0], [0.4, 0.4], [1.5, -0.5], [float("nan")] * 2):
         with pytest.raises(ValueError, match="add up to one"):
             CombinedPredictor([NaivePredictor(4)] * 2, weights)
+        with pytest.raises(ValueError, match="add up to one"):
+            CombinedEstimator(4, [NaivePredictor(4)] * 2, weights=weights)

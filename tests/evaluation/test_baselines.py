@@ -95,7 +95,9 @@ def test_a_model_that_cannot_be_fitted_falls_back_to_the_season(name):
         np.testing.assert_allclose(result.quantile(level), expected.quantile(level))
 
 
-@pytest.mark.parametrize(("length", "season", "approximation"), [(150, 1, False), (151, 1, True), (40, 12, False), (40, 13, True)])
+@pytest.mark.parametrize(
+    ("length", "season", "approximation"), [(150, 1, False), (151, 1, True), (40, 12, False), (40, 13, True)]
+)
 def test_long_fits_of_auto_arima_are_approximate(length, season, approximation):
     models = pytest.importorskip("statsforecast.models")
     time = np.arange(length)
