@@ -192,7 +192,7 @@ class ForecastEstimator(PyTorchLightningEstimator):
                 validation,
                 device=str(resolve_device(self.device)),
                 patience=self.patience,
-                trainer_kwargs={"max_epochs": self.epochs(store), **self.trainer_kwargs},
+                trainer_kwargs=self._trainer_kwargs(store),
                 ckpt_path=ckpt_path,
             )
         transformation = self.create_transformation()
@@ -201,6 +201,11 @@ class ForecastEstimator(PyTorchLightningEstimator):
     def train(self, training_data: Dataset, validation_data: Dataset | None = None, **kwargs: Any) -> S5Predictor:
         """Train and return the predictor; arguments as :meth:`train_model`."""
         return self.train_model(training_data, validation_data, **kwargs).predictor
+
+    def _trainer_kwargs(self, store: WindowStore) -> dict[str, Any]:
+        if "max_epochs" in self.trainer_kwargs:
+            return self.trainer_kwargs
+        return {"max_epochs": self.epochs(store), **self.trainer_kwargs}
 
     def _training_windows(self, store: WindowStore) -> TrainingWindows:
         share = self.prior_share(store)

@@ -90,7 +90,8 @@ class CombinedEstimator(Estimator):
         data = [_with_arrays(entry) for entry in training_data]
         if not data:
             raise ValueError("the dataset is empty; give at least one series")
-        others = deepcopy(self.members)  # callbacks of the training that counts are left as they are
+        # Callbacks of the training that counts are left as they are.
+        others = deepcopy(self.members) if self.weights is None else []
         validation_data = None if validation_data is None else list(validation_data)
         trained = _trained(self.members, data, validation_data, **kwargs)
         self._check_horizons(trained)
@@ -151,7 +152,8 @@ class CombinedPredictor(Predictor):
         _check_weights(weights, len(members))
         check_levels(quantile_levels)
         super().__init__(prediction_length=horizons[0])
-        self.members, self.weights, self.quantile_levels = list(members), list(weights), sorted(quantile_levels)
+        self.members, self.quantile_levels = list(members), sorted(quantile_levels)
+        self.weights = [float(weight) for weight in weights]
 
     def predict(self, dataset: Dataset, num_samples: int | None = None) -> Iterator[QuantileForecast]:
         """One forecast for each entry, in order; ``num_samples`` has no meaning here, as no paths are drawn.

@@ -7,7 +7,7 @@ References:
 """
 
 import warnings
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from gluonts.core.component import validated
@@ -20,8 +20,6 @@ from s5forecast.data.frequency import Frequency, quiet_periods
 from s5forecast.evaluation.gaussian import GaussianForecast, observed_history, seasonal_naive
 from s5forecast.levels import DECILES, level_name
 
-# Of the approximation of AutoARIMA.
-LONG, LONG_SEASON = 150, 12
 LEVELS = (0.005, 0.01, 0.025, 0.05, *DECILES, 0.95, 0.975, 0.99, 0.995)
 
 
@@ -41,6 +39,7 @@ class StatisticalPredictor(RepresentablePredictor):
     """
 
     model: str
+    arguments: ClassVar[dict[str, Any]] = {}  # of the model, beside the season
 
     @validated()
     def __init__(self, prediction_length: int, season: int | None = None, max_history: int = 1000) -> None:
@@ -70,7 +69,7 @@ class StatisticalPredictor(RepresentablePredictor):
         """Mean and quantiles `[1 + Q, H]`; None where the model has none."""
         if np.ptp(history) == 0:
             return None
-        model = getattr(_models(self.model), self.model)(season_length=season, **self._arguments(history, season))
+        model = getattr(_models(self.model), self.model)(season_length=season, **self.arguments)
         widths = sorted({_width(level) for level in LEVELS})
         try:
             # On short or degenerate histories the models warn, divide by zero or raise whatever comes first.
@@ -83,10 +82,6 @@ class StatisticalPredictor(RepresentablePredictor):
         values = np.array([found[key] for key in ["mean", *ends]], dtype=float)
         return values if np.isfinite(values).all() else None
 
-    def _arguments(self, history: np.ndarray, season: int) -> dict[str, Any]:
-        """Of the model, beside the season."""
-        return {}
-
 
 class AutoETSPredictor(StatisticalPredictor):
     """Exponential smoothing, its form chosen by AICc; a season of more than 24 steps is left out."""
@@ -95,16 +90,14 @@ class AutoETSPredictor(StatisticalPredictor):
 
 
 class AutoARIMAPredictor(StatisticalPredictor):
-    """Seasonal ARIMA, its orders chosen stepwise by AICc; a second or a few for a series.
+    """Seasonal ARIMA, its orders chosen stepwise by AICc; seconds for a series, up to half a minute for long seasons.
 
     Orders are compared by conditional sums of squares, and the chosen model is fitted by maximum likelihood, where
     there are more than 150 values or 12 steps a season, as in the forecast package; else all are fitted by likelihood.
     """
 
     model = "AutoARIMA"
-
-    def _arguments(self, history: np.ndarray, season: int) -> dict[str, Any]:
-        return {"approximation": len(history) > LONG or season > LONG_SEASON}
+    arguments: ClassVar[dict[str, Any]] = {"approximation": None}
 
 
 class ThetaPredictor(StatisticalPredictor):

@@ -131,6 +131,7 @@ def test_synthetic_windows_stand_beside_few_values():
     """1 / (1 + n / 20,000) of them for short series, where that is a fifth or more."""
     one = make(synthetic_share=None)
     assert one.prior_share(one._store([entry(60)])) == pytest.approx(20_000 / 20_060)
+    assert make(max_epochs=None, num_batches_per_epoch=1).train_model([entry(60)]).trainer.max_epochs == 60
     many = one._store([entry(60, str(item)) for item in range(1_340)])
     assert one.prior_share(many) == 0 and one.epochs(many) == 20
     assert make(synthetic_share=0.1).prior_share(many) == 0.1
