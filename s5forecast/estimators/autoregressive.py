@@ -147,6 +147,7 @@ class S5AutoregressiveEstimator(ForecastEstimator):
         return self.spec
 
     def prior_share(self, store: WindowStore) -> float:
+        """As of all estimators; what the data suggest counts from a fifth on."""
         share = super().prior_share(store)
         return share if self.synthetic_share is not None or share >= LEAST_SHARE else 0.0
 
