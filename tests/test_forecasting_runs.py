@@ -37,12 +37,18 @@ class Sines:
         return [{**entry, "target": entry["target"][: -self.windows * HORIZON]} for entry in self.series]
 
 
-def small(task, seed):
-    return S5Estimator(
-        "h", HORIZON, context_length=12, lags_seq=[1, 6], width=8, num_layers=1, state_size=8, max_epochs=2,
-        num_batches_per_epoch=4, quantile_levels=[0.05, 0.5, 0.95], trainer_kwargs={"enable_progress_bar": False},
-        seed=seed,
-    )  # fmt: skip
+SMALL = {
+    "context_length": 12, "lags_seq": [1, 6], "width": 8, "num_layers": 1, "state_size": 8, "max_epochs": 2,
+    "num_batches_per_epoch": 4, "trainer_kwargs": {"enable_progress_bar": False},
+}  # fmt: skip
+
+
+def direct(task, seed):
+    return S5Estimator("h", HORIZON, quantile_levels=[0.05, 0.5, 0.95], seed=seed, **SMALL)
+
+
+def autoregressive(task, seed):
+    return S5AutoregressiveEstimator("h", HORIZON, seed=seed, **SMALL)
 
 
 @pytest.fixture
@@ -53,16 +59,19 @@ def benchmark_run(monkeypatch):
     import models
     import run
 
-    monkeypatch.setitem(run.MODELS, "s5_direct", small)
-    monkeypatch.setattr(models, "s5_direct", small)
+    for estimator in (direct, autoregressive):
+        monkeypatch.setitem(run.MODELS, f"s5_{estimator.__name__}", estimator)
+        monkeypatch.setattr(models, f"s5_{estimator.__name__}", estimator)
     return run.run
 
 
 def test_a_row_holds_what_was_measured(benchmark_run):
     pytest.importorskip("statsforecast")
-    row, alone = benchmark_run("s5_combined", Sines(), 3), benchmark_run("s5_direct", Sines(), 3)
-    assert (row["task"], row["seed"], row["parameters"]) == ("sines", 3, alone["parameters"])
-    assert row["version"] == alone["version"] == version("s5forecast")
+    row = benchmark_run("s5_combined", Sines(), 3)
+    networks = [benchmark_run(f"s5_{name}", Sines(), 3) for name in ("direct", "autoregressive")]
+    assert (row["task"], row["seed"]) == ("sines", 3)
+    assert row["parameters"] == sum(network["parameters"] for network in networks)
+    assert {one["version"] for one in (row, *networks)} == {version("s5forecast")}
     assert 0 < row["WQL"] < 1 and row["MASE"] > 0 and 0 <= row["coverage_80"] <= row["coverage_90"] <= 1
     untimed = set(row) - {"train_seconds", "predict_seconds"}
     again = benchmark_run("s5_combined", Sines(), 3)
@@ -75,8 +84,9 @@ def test_statistical_models_stand_beside_where_values_are_few(benchmark_run):
 
     few, some, many = (models.MODELS["s5_combined"](Sines(steps=steps), 7) for steps in (60, 1_150, 60_008))
     assert isinstance(few, CombinedEstimator) and few.members[0].seed == 7
-    assert [type(member) for member in few.members] == [S5Estimator, AutoETSPredictor, AutoARIMAPredictor]
-    assert [type(member) for member in some.members] == [S5Estimator, AutoETSPredictor]
+    networks = [S5Estimator, S5AutoregressiveEstimator]
+    assert [type(member) for member in few.members] == [*networks, AutoETSPredictor, AutoARIMAPredictor]
+    assert [type(member) for member in some.members] == [*networks, AutoETSPredictor]
     assert [type(member) for member in many.members] == [EnsembleEstimator, S5AutoregressiveEstimator]
     assert many.weights == [0.75, 0.25] and many.members[0].estimator.seed == many.members[1].seed == 7
 

@@ -35,19 +35,20 @@ def s5_direct(task: Task, seed: int) -> S5Estimator:
 def s5_combined(task: Task, seed: int) -> CombinedEstimator | EnsembleEstimator:
     """Networks of different contexts, and beside them what errs in another way.
 
-    Statistical models where values are few, and one network where they are fewest; else the autoregressive network,
-    but for far horizons and long seasons.
+    Statistical models where values are few; where they are fewest, one network of each kind with them. Else the
+    autoregressive network, but for far horizons and long seasons.
     """
-    network, lengths = s5_direct(task, seed), [len(entry["target"]) for entry in task.train]
-    season = Frequency.parse(task.freq).season
+    network, autoregressive = s5_direct(task, seed), s5_autoregressive(task, seed)
+    lengths, season = [len(entry["target"]) for entry in task.train], Frequency.parse(task.freq).season
     statistical = statistical_models(lengths, task.prediction_length, season)
+    networks = EnsembleEstimator(network)
     if statistical:
-        networks = network if sum(lengths) < FEW else EnsembleEstimator(network)
-        return CombinedEstimator(task.prediction_length, [networks, *statistical], quantile_levels=LEVELS)
+        beside = [network, autoregressive] if sum(lengths) < FEW else [networks]
+        return CombinedEstimator(task.prediction_length, [*beside, *statistical], quantile_levels=LEVELS)
     if task.prediction_length > FAR or season > SHORT_SEASON:
-        return EnsembleEstimator(network)
-    members = [EnsembleEstimator(network), s5_autoregressive(task, seed)]
-    return CombinedEstimator(task.prediction_length, members, quantile_levels=LEVELS, weights=[3 / 4, 1 / 4])
+        return networks
+    members, weights = [networks, autoregressive], [3 / 4, 1 / 4]
+    return CombinedEstimator(task.prediction_length, members, quantile_levels=LEVELS, weights=weights)
 
 
 def statistical_models(lengths: list[int], horizon: int, season: int) -> list[Predictor]:
