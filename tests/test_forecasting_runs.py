@@ -78,24 +78,54 @@ def test_a_row_holds_what_was_measured(benchmark_run):
     assert {name: row[name] for name in untimed} == {name: again[name] for name in untimed}
 
 
-def test_statistical_models_stand_beside_where_values_are_few(benchmark_run):
+@dataclass
+class OfLengths(Sines):
+    lengths: tuple[int, ...] = ()
+
+    @property
+    def train(self):
+        return [{"target": np.ones(length, dtype=np.float32)} for length in self.lengths]
+
+
+NETWORKS = [S5Estimator, S5AutoregressiveEstimator]
+
+
+@pytest.mark.parametrize(
+    ("lengths", "freq", "horizon", "expected"),
+    [
+        ((500,) * 19 + (499,), "ME", 4, [*NETWORKS, AutoETSPredictor, AutoARIMAPredictor]),
+        ((216,), "W-SUN", 4, [*NETWORKS, AutoETSPredictor, AutoARIMAPredictor]),
+        ((600,), "h", 200, [*NETWORKS, AutoETSPredictor, AutoARIMAPredictor]),
+        ((1_150,), "h", 4, [*NETWORKS, AutoETSPredictor]),
+        ((500,) * 20, "ME", 4, [EnsembleEstimator, AutoETSPredictor]),
+    ],
+)
+def test_statistical_models_stand_beside_where_values_are_few(benchmark_run, lengths, freq, horizon, expected):
     pytest.importorskip("statsforecast")
     import models
 
-    few, some, many = (models.MODELS["s5_combined"](Sines(steps=steps), 7) for steps in (60, 1_150, 60_008))
-    assert isinstance(few, CombinedEstimator) and few.members[0].seed == 7
-    networks = [S5Estimator, S5AutoregressiveEstimator]
-    assert [type(member) for member in few.members] == [*networks, AutoETSPredictor, AutoARIMAPredictor]
-    assert [type(member) for member in some.members] == [*networks, AutoETSPredictor]
+    few = models.MODELS["s5_combined"](OfLengths(freq=freq, prediction_length=horizon, lengths=lengths), 7)
+    assert isinstance(few, CombinedEstimator) and few.weights is None and few.quantile_levels == models.LEVELS
+    assert [type(member) for member in few.members] == expected
+    networks = [member for member in few.members if type(member) in NETWORKS]
+    assert [network.seed for network in networks] == [7] * len(networks)
+
+
+@pytest.mark.parametrize("length", [5_000, 60_000])
+def test_where_values_are_many_the_autoregressive_network_has_a_quarter(benchmark_run, length):
+    import models
+
+    many = models.MODELS["s5_combined"](OfLengths(lengths=(length,)), 7)
     assert [type(member) for member in many.members] == [EnsembleEstimator, S5AutoregressiveEstimator]
-    assert many.weights == [0.75, 0.25] and many.members[0].estimator.seed == many.members[1].seed == 7
+    assert many.weights == [0.75, 0.25] and many.quantile_levels == models.LEVELS
+    assert many.members[0].estimator.seed == many.members[1].seed == 7
 
 
 @pytest.mark.parametrize("other", [{"freq": "15min"}, {"prediction_length": 97}])
 def test_far_horizons_and_long_seasons_are_not_drawn_step_by_step(benchmark_run, other):
     import models
 
-    together = models.MODELS["s5_combined"](Sines(steps=60_008, **other), 7)
+    together = models.MODELS["s5_combined"](OfLengths(lengths=(60_000,), **other), 7)
     assert isinstance(together, EnsembleEstimator) and together.estimator.seed == 7
 
 

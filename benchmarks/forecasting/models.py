@@ -23,7 +23,8 @@ from s5forecast.evaluation.baselines import BASELINES, SeasonalNaivePredictor
 FEW, SOME, SHORT, RECENT, SHORT_SEASON = 10_000, 85_000, 1_000, 260, 24
 # Of more seasons in a series, networks learn more than AutoETS knows.
 SEASONS = 50
-# Over longer horizons, and where many steps make a season, what is drawn step by step goes astray.
+# Over longer horizons, and where many steps make a season, what is drawn step by step goes astray. Where values are
+# fewest it may stand beside the others all the same: there each earns its weight.
 FAR = 96
 LEVELS = [0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95]
 
@@ -35,20 +36,19 @@ def s5_direct(task: Task, seed: int) -> S5Estimator:
 def s5_combined(task: Task, seed: int) -> CombinedEstimator | EnsembleEstimator:
     """Networks of different contexts, and beside them what errs in another way.
 
-    Statistical models where values are few; where they are fewest, one network of each kind with them. Else the
-    autoregressive network, but for far horizons and long seasons.
+    Statistical models where values are few; where they are fewest, with one network of each kind. Where there are no
+    statistical models the autoregressive network, but for far horizons and long seasons.
     """
     network, autoregressive = s5_direct(task, seed), s5_autoregressive(task, seed)
+    together, horizon = EnsembleEstimator(network), task.prediction_length
     lengths, season = [len(entry["target"]) for entry in task.train], Frequency.parse(task.freq).season
-    statistical = statistical_models(lengths, task.prediction_length, season)
-    networks = EnsembleEstimator(network)
+    statistical = statistical_models(lengths, horizon, season)
     if statistical:
-        beside = [network, autoregressive] if sum(lengths) < FEW else [networks]
-        return CombinedEstimator(task.prediction_length, [*beside, *statistical], quantile_levels=LEVELS)
-    if task.prediction_length > FAR or season > SHORT_SEASON:
-        return networks
-    members, weights = [networks, autoregressive], [3 / 4, 1 / 4]
-    return CombinedEstimator(task.prediction_length, members, quantile_levels=LEVELS, weights=weights)
+        networks = [network, autoregressive] if sum(lengths) < FEW else [together]
+        return CombinedEstimator(horizon, [*networks, *statistical], quantile_levels=LEVELS)
+    if horizon > FAR or season > SHORT_SEASON:
+        return together
+    return CombinedEstimator(horizon, [together, autoregressive], quantile_levels=LEVELS, weights=[3 / 4, 1 / 4])
 
 
 def statistical_models(lengths: list[int], horizon: int, season: int) -> list[Predictor]:

@@ -28,8 +28,9 @@ OURS = {
 NOTE = (
     "Ratios to seasonal naive (lower is better), as geometric means over tasks; WQL over the deciles. Ours and models "
     "marked 'run here' were trained by `run.py`, means over seeds; the others are published figures, see "
-    "`published.csv`. Combined are three networks of different contexts, with AutoETS and AutoARIMA where values are "
-    "few, with the autoregressive network elsewhere, but for far horizons and long seasons, see `models.py`."
+    "`published.csv`. Combined are three networks of different contexts, with AutoETS where values are few, and with "
+    "the autoregressive network where they are many, except for far horizons and long seasons; where they are fewest, "
+    "one network, the autoregressive one, AutoETS and AutoARIMA, see `models.py`."
 )
 NAIVE = "seasonal naive"
 HERE = "(run here)"
