@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from gluonts.core.component import validated
 from gluonts.dataset.common import Dataset
 from gluonts.dataset.field_names import FieldName
@@ -163,7 +164,8 @@ class CombinedPredictor(Predictor):
         """
         copies = tee(map(_with_arrays, dataset), len(self.members))
         keys = ["mean", *map(str, self.quantile_levels)]
-        for several in zip(*(m.predict(c) for m, c in zip(self.members, copies, strict=True)), strict=True):
+        members = [_without_gradients(m.predict(c)) for m, c in zip(self.members, copies, strict=True)]
+        for several in zip(*members, strict=True):
             parts = np.array([self._arrays(*pair) for pair in zip(self.members, several, strict=True)])
             # Networks forecast in the precision of the target, others in float64.
             dtype = min((one.mean.dtype for one in several), key=lambda kind: kind.itemsize)
@@ -194,6 +196,16 @@ class CombinedPredictor(Predictor):
 
 def _trained(members: Sequence[Any], *data: Dataset | None, **kwargs: Any) -> list[Predictor]:
     return [member.train(*data, **kwargs) if isinstance(member, Estimator) else member for member in members]
+
+
+def _without_gradients(forecasts: Iterator[Forecast]) -> Iterator[Forecast]:
+    """The same; GluonTS turns gradients off until all are taken, and back on in the order in which members end."""
+    while True:
+        with torch.no_grad():
+            forecast = next(forecasts, None)
+        if forecast is None:
+            return
+        yield forecast
 
 
 def _check_weights(weights: Sequence[float], count: int) -> None:

@@ -146,7 +146,8 @@ class ContinuousPredictor(S5Predictor):
             store = IrregularStore(read_irregular(chunk, self.spec, forecast=True), self.spec)
             (batch,) = LastIrregularWindows(store, batch_size=self.batch_size, known=False)
             with torch.no_grad():
-                yield self.prediction_net(type(batch)(*(x.to(self.device) for x in batch))), store.series
+                found = self.prediction_net(type(batch)(*(x.to(self.device) for x in batch)))
+            yield found, store.series
 
 
 def _start(series: IrregularSeries | Asked) -> pd.Period | None:

@@ -132,7 +132,8 @@ class S5Predictor(PyTorchPredictor):
             store = read_store(chunk, self.spec, forecast=True)
             (batch,) = LastWindows(store, batch_size=self.batch_size, known=False)
             with torch.no_grad():
-                yield self.prediction_net(type(batch)(*(x.to(self.device) for x in batch)), num_samples), store.series
+                found = self.prediction_net(type(batch)(*(x.to(self.device) for x in batch)), num_samples)
+            yield found, store.series
 
     def serialize(self, path: Path) -> None:
         """Write to an existing folder: JSON and tensors, no pickled code."""

@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from gluonts.core.component import validated
 from gluonts.model.forecast import SampleForecast
 from gluonts.model.predictor import Predictor, RepresentablePredictor
@@ -169,3 +170,20 @@ def test_members_must_fit(make_one, data):
             CombinedPredictor([NaivePredictor(4)] * 2, weights)
         with pytest.raises(ValueError, match="add up to one"):
             CombinedEstimator(4, [NaivePredictor(4)] * 2, weights=weights)
+
+
+class Unlearning(RepresentablePredictor):
+    """As GluonTS's networks: without gradients from the first forecast to the last."""
+
+    def predict(self, dataset, **kwargs):
+        with torch.no_grad():
+            for forecast in ConstantPredictor(self.prediction_length, 2.0).predict(dataset):
+                assert not torch.is_grad_enabled()
+                yield forecast
+
+
+def test_members_taken_in_turn_leave_gradients_on():
+    together = CombinedPredictor([Unlearning(6), Unlearning(6)], [0.5, 0.5])
+    for _ in together.predict([series(72), series(60)]):
+        assert torch.is_grad_enabled()
+    assert torch.is_grad_enabled()

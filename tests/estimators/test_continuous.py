@@ -432,3 +432,10 @@ def test_the_next_observations_in_place_of_a_horizon(data, unit):
     ahead = AHEAD if unit == "numbers" else pd.to_timedelta(AHEAD, "h")
     asked = [one | {"query_time": one["time"][-1] + ahead} for one in data]
     assert np.isfinite(quantiles(S5ContinuousEstimator(**kwargs).train(data, data), asked)).all()
+
+
+def test_forecasts_taken_in_turn_leave_gradients_on(predictor, several):
+    asked = [asking(one) for one in several]
+    for _ in zip(predictor.predict(asked), predictor.predict(asked), strict=True):
+        assert torch.is_grad_enabled()
+    assert torch.is_grad_enabled()

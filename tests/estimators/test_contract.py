@@ -141,6 +141,13 @@ def test_the_same_seed_gives_the_same_forecasts(make, data):
     assert not np.array_equal(first, arrays(make(seed=2).train(data, data).predict(data)))
 
 
+def test_forecasts_taken_in_turn_leave_gradients_on(make, data):
+    predictor = make().train(data)
+    for _ in zip(predictor.predict(data), predictor.predict(data), strict=True):
+        assert torch.is_grad_enabled()
+    assert torch.is_grad_enabled()
+
+
 @pytest.mark.parametrize("dtype", [np.float64, np.int64, np.float32])
 def test_dtypes_of_the_target(make, dtype):
     data = [entry(dtype=dtype)]
