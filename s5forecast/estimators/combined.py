@@ -164,7 +164,7 @@ class CombinedPredictor(Predictor):
         """
         copies = tee(map(_with_arrays, dataset), len(self.members))
         keys = ["mean", *map(str, self.quantile_levels)]
-        members = [_without_gradients(m.predict(c)) for m, c in zip(self.members, copies, strict=True)]
+        members = [_without_gradients(iter(m.predict(c))) for m, c in zip(self.members, copies, strict=True)]
         for several in zip(*members, strict=True):
             parts = np.array([self._arrays(*pair) for pair in zip(self.members, several, strict=True)])
             # Networks forecast in the precision of the target, others in float64.
