@@ -147,6 +147,7 @@ def regular(tz=None, n=60):
 
 def autoregressive(df, **kwargs):
     estimator = {**SMALL, "context_length": 24, "lags_seq": [1, 2, 24], "num_parallel_samples": 20, "scaling": "none"}
+    estimator["recursion"] = "encoder"
     given = dict(freq="h", known=["holiday"], estimator="autoregressive", estimator_kwargs=estimator, verbose=False)
     return S5Forecaster(4, **{**given, **kwargs}).fit(df)
 

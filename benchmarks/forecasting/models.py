@@ -39,8 +39,9 @@ def s5_combined(task: Task, seed: int) -> CombinedEstimator | EnsembleEstimator:
     Statistical models where values are few; where they are fewest, with one network of each kind. Where there are no
     statistical models the autoregressive network, but for far horizons and long seasons.
     """
-    network, autoregressive = s5_direct(task, seed), s5_autoregressive(task, seed)
-    together, horizon = EnsembleEstimator(network), task.prediction_length
+    network, horizon = s5_direct(task, seed), task.prediction_length
+    autoregressive = S5AutoregressiveEstimator(task.freq, horizon, recursion="encoder", seed=seed, device="cpu")
+    together = EnsembleEstimator(network)
     lengths, season = [len(entry["target"]) for entry in task.train], Frequency.parse(task.freq).season
     statistical = statistical_models(lengths, horizon, season)
     if statistical:

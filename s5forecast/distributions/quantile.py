@@ -1,10 +1,14 @@
 """Quantiles that cannot cross."""
 
+import math
+
 import torch
 import torch.nn.functional as F
 from gluonts.core.component import validated
 from gluonts.torch.distributions import QuantileOutput as GluonTSQuantileOutput
 from torch import Tensor
+
+SMALLEST = 1e-8  # probability of a tail
 
 
 class QuantileOutput(GluonTSQuantileOutput):
@@ -33,6 +37,33 @@ class QuantileOutput(GluonTSQuantileOutput):
         centre = outputs[..., middle : middle + 1]
         above = F.softplus(outputs[..., middle + 1 :]).cumsum(-1)
         return (torch.cat([centre + below, centre, centre + above], dim=-1),)
+
+    def sample(self, outputs: Tensor) -> Tensor:
+        r"""A value of each distribution, by the quantile function at uniform levels U.
+
+        .. math:: Q(U) = q_m + \sum_{j \ge m} (q_{j+1} - q_j)\, w_j(U) - \sum_{j < m} (q_{j+1} - q_j)\, (1 - w_j(U))
+
+        It is linear between the levels: :math:`w_j` grows from 0 to 1 between two of them. Beyond the outer ones the
+        tails are exponential, through the two quantiles nearest to them.
+
+        Arguments:
+            outputs: of the network ``[..., Q]``, before the domain map, of at least two levels.
+        """
+        raw, middle = outputs.movedim(-1, 0), self.num_quantiles // 2
+        share = self._share_below(torch.rand_like(raw[0]))
+        above = (F.softplus(raw[middle + 1 :]) * share[middle:]).sum(0)
+        return raw[middle] + above - (F.softplus(raw[:middle]) * (1 - share[:middle])).sum(0)
+
+    def _share_below(self, U: Tensor) -> Tensor:
+        """Of each gap between neighbours, what lies below the level U, ``[Q - 1, ...]``; past the ends of the tails."""
+        levels = torch.tensor(self.quantiles, dtype=torch.float64)
+        first, gaps = (x.to(U).view(-1, *[1] * U.ndim) for x in (levels[:-1], levels.diff()))
+        share = ((U - first) / gaps).clamp_(0, 1)
+        for end, sign, left, outer in ((0, 1, U, levels[:2]), (-1, -1, 1 - U, 1 - levels.flip(0)[:2])):
+            nearest, following = outer.tolist()
+            beyond = torch.log(left.clamp(min=SMALLEST) / nearest).clamp_(max=0)
+            share[end] += beyond * (sign / math.log(following / nearest))
+        return share
 
     def mean_weights(self) -> Tensor:
         """Weights ``[Q]`` with which the quantiles add up to the mean.

@@ -6,43 +6,62 @@ from gluonts.core.component import validated
 from gluonts.torch.distributions import DistributionOutput, Output
 
 from s5forecast.choices import choose
-from s5forecast.data.features import default_context_length, default_lags
-from s5forecast.data.frequency import Frequency
+from s5forecast.data.features import default_context_length, default_lags, default_patch_length
+from s5forecast.data.frequency import DAY, Frequency
 from s5forecast.data.scaling import SCALINGS
 from s5forecast.data.windows import WindowSpec, WindowStore
-from s5forecast.distributions import AUTO, DISTRIBUTIONS, make_output
+from s5forecast.distributions import AUTO, DISTRIBUTIONS, QuantileOutput, make_output
 from s5forecast.estimators.autoregressive_network import AutoregressiveNetwork
 from s5forecast.estimators.base import ForecastEstimator, check_positive, checked_cardinality, checked_share
+from s5forecast.estimators.recursive_decoder_network import RecursiveDecoderNetwork
 from s5forecast.nn import ACTIVATIONS
 from s5forecast.ssm import LAYERS
 
-# Of synthetic windows: data that need fewer forecast better without.
+# Of synthetic windows: data that need fewer forecast better without, where the encoder is recursive.
 LEAST_SHARE = 0.2
+# Of paths: the deciles, and the tails.
+LEVELS = [0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98]
+
+
+# What sees the values drawn before a step.
+RECURSIONS: dict[str, type[AutoregressiveNetwork] | type[RecursiveDecoderNetwork]] = {
+    "encoder": AutoregressiveNetwork,
+    "decoder": RecursiveDecoderNetwork,
+}
 
 
 class S5AutoregressiveEstimator(ForecastEstimator):
-    r"""Forecasts by paths drawn one step at a time, by a causal S5 encoder.
+    r"""Forecasts by paths drawn one step at a time, by S5 layers that see what was drawn before.
 
-    .. math:: p(y_{1:H} \mid y_{\le 0}) = \prod_{t=1}^{H} p(y_t \mid y_{<t})
+    .. math:: p(y_{1:H} \mid y_{\le 0}) = \prod_{t=1}^{H} p(y_t \mid y_{<t}, y_{\le 0})
 
-    Trained by the likelihood of every step of context and horizon given those before it. The state after the
-    context comes from one parallel pass; from there all paths advance together, a step at a time, so that what is
-    drawn at one step shapes the next: paths are joint over the horizon.
+    Trained by the loss of every step given the true values before it. All paths advance together, a step at a time, so
+    that what is drawn at one step shapes the next: they are joint over the horizon.
 
     Arguments:
         freq: offset or Period alias of the data.
         prediction_length: steps to forecast.
-        context_length: steps of history the network sees; chosen from frequency and horizon when not given.
+        recursion: what sees the values drawn. ``"encoder"``: all of a causal encoder, trained on each step of context
+            and horizon; it learns most from few values. ``"decoder"``: a small layer, which moves at each step the
+            distribution that the encoder of :class:`~s5forecast.S5Estimator` forecasts; paths cannot run off, and are
+            drawn several times as fast. When not given the decoder where a day has several steps, else the encoder.
+        context_length: steps of history the network sees; chosen from frequency and horizon when not given. With
+            patches it is rounded up to whole ones.
         lags_seq: distances at which earlier values are shown and may be repeated; by frequency when not given.
         scaling: ``"standard"``, ``"last"``, ``"mean"``, ``"increments"`` or ``"none"``: what normalises a window.
-        distr_output: a key of ``distributions.DISTRIBUTIONS`` that has a likelihood, such as ``"negative_binomial"``
-            for small counts, an output of yours or of GluonTS, or ``"auto"``, which picks one by the training data.
+        patch_length: neighbouring steps of the context that the encoder sees as one; chosen from the context when not
+            given; 1 where the encoder is recursive.
+        distr_output: a key of ``distributions.DISTRIBUTIONS``, such as ``"negative_binomial"`` for small counts, an
+            output of yours or of GluonTS, or ``"auto"``, which picks one by the training data. When not given Student's
+            t where the encoder is recursive, and quantiles, tails included, where the decoder is: trained by the
+            quantile loss, drawn from their interpolation.
         num_parallel_samples: paths drawn for each series, unless ``predict`` is given another number.
         width, num_layers, state_size: size of the network: features, blocks, states of each block.
-        layer: a key of ``ssm.LAYERS`` that has a step mode; layer_kwargs: its further arguments.
+        layer: a key of ``ssm.LAYERS``, one that has a step mode where the encoder is recursive; layer_kwargs: its
+            further arguments.
         activation, dropout: of each block.
         synthetic_share, max_epochs: as in :class:`~s5forecast.S5Estimator`, chosen by the data when not given; no
-            synthetic windows where they would be less than a fifth.
+            synthetic windows where they would be less than a fifth and the encoder is recursive.
         num_feat_dynamic_real, num_past_feat_dynamic_real: covariates known over the horizon, and not.
         num_feat_static_real, num_feat_static_cat, cardinality: static features, categories of each.
         lr, ssm_lr, weight_decay, warmup, patience, batch_size, num_batches_per_epoch,
@@ -50,7 +69,7 @@ class S5AutoregressiveEstimator(ForecastEstimator):
         seed: the same seed gives the same result on a CPU, paths included; ``None`` draws one.
 
     Raises:
-        ValueError: for a name or a number that cannot be, listing the choices, or an output without a likelihood.
+        ValueError: for a name or a number that cannot be, listing the choices, or an output that cannot be drawn from.
 
     References:
         "DeepAR: Probabilistic Forecasting with Autoregressive Recurrent Networks" (Salinas, Flunkert,
@@ -65,7 +84,7 @@ class S5AutoregressiveEstimator(ForecastEstimator):
         context_length: int | None = None,
         lags_seq: list[int] | None = None,
         scaling: str = "standard",
-        distr_output: Any = "student_t",
+        distr_output: Any = None,
         num_parallel_samples: int = 100,
         width: int = 64,
         num_layers: int = 2,
@@ -92,6 +111,8 @@ class S5AutoregressiveEstimator(ForecastEstimator):
         trainer_kwargs: dict[str, Any] | None = None,
         seed: int | None = 0,
         device: str = "auto",
+        recursion: str | None = None,
+        patch_length: int | None = None,
     ) -> None:
         length = {} if max_epochs is None else {"max_epochs": max_epochs}
         super().__init__(
@@ -101,8 +122,19 @@ class S5AutoregressiveEstimator(ForecastEstimator):
             seed=seed, device=device,
         )  # fmt: skip
         frequency = Frequency.parse(freq)
+        if recursion is None:
+            recursion = "decoder" if frequency.seconds < DAY else "encoder"
+        choose(RECURSIONS, recursion, "recursion")
+        self.recursion, whole = recursion, recursion == "encoder"
         if context_length is None:
             context_length = default_context_length(frequency, prediction_length)
+        if patch_length is None:
+            patch_length = 1 if whole else default_patch_length(context_length)
+        if whole and patch_length > 1:
+            raise ValueError(
+                f"a recursive encoder takes step after step, and patch_length={patch_length} several as one; leave it "
+                "at 1, or recursion at 'decoder'"
+            )
         lags_seq = default_lags(frequency) if lags_seq is None else lags_seq
         check_positive(
             prediction_length=prediction_length,
@@ -112,13 +144,14 @@ class S5AutoregressiveEstimator(ForecastEstimator):
             width=width,
             num_layers=num_layers,
             state_size=state_size,
+            patch_length=patch_length,
         )
         choose(SCALINGS, scaling, "scaling")
         choose(LAYERS, layer, "layer")
         choose(ACTIVATIONS, activation, "activation")
         self.spec = WindowSpec(
             freq=frequency.alias,
-            context_length=context_length,
+            context_length=-(-context_length // patch_length) * patch_length,
             prediction_length=prediction_length,
             lags=lags_seq,
             scaling=scaling,
@@ -126,40 +159,51 @@ class S5AutoregressiveEstimator(ForecastEstimator):
             num_past_feat_dynamic_real=num_past_feat_dynamic_real,
             num_feat_static_real=num_feat_static_real,
             num_feat_static_cat=num_feat_static_cat,
-            recursive=True,
+            recursive=whole,
         )
+        if distr_output is None:
+            distr_output = "student_t" if whole else "quantile"
         self.automatic = distr_output == AUTO
-        self.output = _with_likelihood(make_output("normal" if self.automatic else distr_output))
+        self.output = _drawable(make_output("normal" if self.automatic else distr_output, LEVELS))
         self.synthetic_share = checked_share(synthetic_share)
         self.cardinality = checked_cardinality(cardinality, num_feat_static_cat)
+        decoder = {} if whole else {"patch_length": patch_length}
+        both_sides = {} if whole else {"bidirectional": True}
         self.network_kwargs = {
             "width": width,
             "num_layers": num_layers,
             "layer": layer,
-            "layer_kwargs": {"state_size": state_size, **(layer_kwargs or {})},
+            "layer_kwargs": {"state_size": state_size, **both_sides, **(layer_kwargs or {})},
             "activation": activation,
             "dropout": dropout,
             "num_samples": num_parallel_samples,
             "seed": seed,
+            **decoder,
         }
 
     def window_spec(self) -> WindowSpec:
         return self.spec
 
     def prior_share(self, store: WindowStore) -> float:
-        """As of all estimators; what the data suggest counts from a fifth on."""
+        """As of all estimators; for a recursive encoder what the data suggest counts from a fifth on."""
         share = super().prior_share(store)
-        return share if self.synthetic_share is not None or share >= LEAST_SHARE else 0.0
+        if self.recursion == "decoder" or self.synthetic_share is not None or share >= LEAST_SHARE:
+            return share
+        return 0.0
 
-    def create_network(self) -> AutoregressiveNetwork:
-        return AutoregressiveNetwork(self.spec, self.output, self.cardinality, **self.network_kwargs)
+    def create_network(self) -> AutoregressiveNetwork | RecursiveDecoderNetwork:
+        network = RECURSIONS[self.recursion]
+        return network(self.spec, self.output, self.cardinality, **self.network_kwargs)
 
 
-def _with_likelihood(output: Output) -> DistributionOutput:
+def _drawable(output: Output) -> Output:
+    if isinstance(output, QuantileOutput):
+        if len(output.quantiles) > 1:
+            return output
+        raise ValueError(f"one quantile, at {output.quantiles}, has no spread to draw paths from; give it several")
     if not isinstance(output, DistributionOutput):
-        others = ", ".join(repr(name) for name in DISTRIBUTIONS if name != "quantile")
         raise ValueError(
-            f"{type(output).__name__} has no likelihood, from which paths could be drawn; choose distr_output "
-            f"from {others}, or S5Estimator, which trains quantiles"
+            f"{type(output).__name__} has no distribution from which paths could be drawn; choose distr_output from "
+            f"{', '.join(map(repr, DISTRIBUTIONS))}, or take S5Estimator"
         )
     return output

@@ -1,28 +1,25 @@
 """The network of the autoregressive estimator: teacher-forced in parallel, drawing paths step by step."""
 
-import zlib
+from functools import partial
 from typing import Any, NamedTuple
 
 import torch
 from gluonts.core.component import validated
-from gluonts.torch.distributions import DistributionOutput
+from gluonts.torch.distributions import Output
 from torch import Tensor, nn
 
 from s5forecast.data.features import num_calendar_features
 from s5forecast.data.scaling import masked_mean
 from s5forecast.data.windows import Batch, TrainingWindows, WindowSpec
 from s5forecast.distributions import is_real
-from s5forecast.distributions.sampling import draw
 from s5forecast.estimators.network import ForecastNetwork, check_support
 from s5forecast.estimators.outputs import Prediction
 from s5forecast.estimators.paths import SamplePaths
-from s5forecast.estimators.training import seeded
+from s5forecast.estimators.walk import Place, draw_paths, draw_values
 from s5forecast.nn import CategoryEmbedding, Encoder, OutputHead, SeasonalSkip, Standardization
 from s5forecast.nn.stepper import make_stepper
 
 FITTING_WINDOWS = 512
-# Paths advanced at once: few enough that what a step touches stays in the cache.
-ROWS = 8192
 
 
 class Horizon(NamedTuple):
@@ -31,14 +28,6 @@ class Horizon(NamedTuple):
     inputs: Tensor  # [H, B, width], without the values drawn
     lags: Tensor  # [H, K, B]
     lag_mask: Tensor  # [H, K, B]
-
-
-class Place(NamedTuple):
-    """Where the values of each row lie, float64 ``[R]``, see :class:`~s5forecast.data.windows.Batch`."""
-
-    loc: Tensor
-    scale: Tensor
-    level: Tensor
 
 
 class AutoregressiveNetwork(ForecastNetwork):
@@ -55,7 +44,7 @@ class AutoregressiveNetwork(ForecastNetwork):
     def __init__(
         self,
         spec: WindowSpec,
-        output: DistributionOutput,
+        output: Output,
         cardinality: list[int],
         width: int,
         num_layers: int,
@@ -169,23 +158,13 @@ class AutoregressiveNetwork(ForecastNetwork):
         num_samples: int | None,
     ) -> SamplePaths:
         """Paths ``[B, S, H]`` from the states before the horizon, drawn by a seed that the past values change."""
-        num_samples = self.num_samples if num_samples is None else num_samples
-        if num_samples < 1:
-            raise ValueError(f"num_samples must be at least 1, got {num_samples}")
         lags, lag_mask = (x.permute(1, 2, 0).contiguous() for x in (lags, lag_mask))
         horizon = Horizon(u.transpose(0, 1).contiguous(), lags, lag_mask)
-        place = Place(*(x.squeeze(-1) for x in (batch.loc, batch.scale, batch.level)))
-        series = torch.arange(len(u), device=u.device).repeat_interleave(num_samples)
-        content = zlib.crc32(past.cpu().numpy().tobytes())
-        with seeded(None if self.seed is None else self.seed + content):
-            paths = [self._walk(horizon, place, states, rows) for rows in series.split(ROWS)]
-        values = torch.cat(paths).view(len(u), num_samples, u.shape[1])
-        values = torch.where((self.counts & batch.counts)[..., None], values.round().clamp(min=0) + 0.0, values)
-        return SamplePaths(values.cpu().numpy())
+        number = self.num_samples if num_samples is None else num_samples
+        return draw_paths(partial(self._walk, horizon, states), batch, past, number, self.seed, self.counts)
 
-    def _walk(self, horizon: Horizon, place: Place, state: tuple[Tensor, ...], series: Tensor) -> Tensor:
-        """One path of each of the R ``series``, float64 ``[R, H]``."""
-        place = Place(*(x.index_select(0, series) for x in place))
+    def _walk(self, horizon: Horizon, state: tuple[Tensor, ...], place: Place, series: Tensor) -> Tensor:
+        """One path of each of the R ``series``, float64 ``[H, R]``."""
         outputs = (self.skip.weights, self.head.projection)
         weight, bias = (torch.cat([getattr(layer, name) for layer in outputs]) for name in ("weight", "bias"))
         advance = make_stepper(self.encoder, state, series, weight, bias)
@@ -198,18 +177,9 @@ class AutoregressiveNetwork(ForecastNetwork):
             lags[reached] = drawn
             y = advance(horizon.inputs[step], drawn, self.input.weight[:, reached])
             logits, projected = y.split([layer.out_features for layer in outputs])
-            path[step], values[step] = self._draw(projected.T, self.skip.mix(logits, lags, lag_mask), place)
-        return values.T
-
-    def _draw(self, projected: Tensor, offset: Tensor, place: Place) -> tuple[Tensor, Tensor]:
-        """A value for each of the R rows: normalised, and as it is."""
-        loc, scale, level = place
-        if is_real(self.output):
-            drawn = offset + draw(self.output, self.head.arguments(projected))
-            return drawn, loc + scale * drawn
-        share = ((loc + scale * offset) / level).to(offset.dtype)
-        value = draw(self.output, self.head.arguments(projected, share), level.to(offset.dtype))
-        return (value - loc) / scale, value
+            offset = self.skip.mix(logits, lags, lag_mask)
+            path[step], values[step] = draw_values(self.output, self.head, projected, offset, place)
+        return values
 
     def _prediction(self, batch: Batch, h: Tensor) -> Prediction:
         offset = self.skip(h, batch.lags, batch.lag_mask)

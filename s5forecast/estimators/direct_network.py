@@ -13,6 +13,7 @@ from s5forecast.data.windows import Batch, TrainingWindows, WindowSpec
 from s5forecast.distributions import check_loss, is_real
 from s5forecast.estimators.network import ForecastNetwork, check_support
 from s5forecast.estimators.outputs import Prediction
+from s5forecast.estimators.paths import SamplePaths
 from s5forecast.estimators.training import seeded
 from s5forecast.levels import DECILES
 from s5forecast.nn import (
@@ -92,8 +93,12 @@ class DirectNetwork(ForecastNetwork):
         check_support(self.output, windows.store.series)
         self.counts.fill_(bool(windows.store.counts.all()))
 
-    def forward(self, batch: Batch, num_samples: int | None = None) -> Prediction:
+    def forward(self, batch: Batch, num_samples: int | None = None) -> Prediction | SamplePaths:
         """The output's arguments ``[B, H, ...]`` and where they are to be put; no samples are drawn."""
+        return self._direct(batch, *self._decoded(batch))
+
+    def _decoded(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Features ``[B, H, width]`` of the horizon and what is forecast without them ``[B, H]``."""
         L, H = self.spec.context_length, self.spec.prediction_length
         observed = batch.mask.clone()
         observed[:, L:] = 1
@@ -101,9 +106,9 @@ class DirectNetwork(ForecastNetwork):
         h, _ = self.encoder(shown.steps, dt=shown.dt, mask=shown.mask)
         h = self.patching.split(h[:, -self.patching.count(H) :])[:, :H]
         known = batch.values[:, :L] * batch.mask[:, :L]
-        return self._prediction(batch, h, batch.lags[:, L:], batch.lag_mask[:, L:], known)
+        return h, self.skip(h, batch.lags[:, L:], batch.lag_mask[:, L:]) + self.linear(known)
 
-    def divided(self, substeps: int) -> "DirectNetwork":
+    def divided(self, substeps: int) -> ForecastNetwork:
         """This network at steps ``substeps`` times as short: a copy, whose layers take as much smaller steps.
 
         Raises:
@@ -135,8 +140,8 @@ class DirectNetwork(ForecastNetwork):
         ]
         raise ValueError(
             f"its encoder {' and '.join(reasons)}, so that one more observation changes all that was computed; build "
-            "S5Estimator with layer_kwargs={'bidirectional': False} and patch_length=1, or take "
-            "S5AutoregressiveEstimator"
+            "the estimator with layer_kwargs={'bidirectional': False} and patch_length=1, or take "
+            "S5AutoregressiveEstimator with recursion='encoder'"
         )
 
     def observe(
@@ -150,27 +155,39 @@ class DirectNetwork(ForecastNetwork):
 
     def ahead(
         self, horizon: Batch, centre: Tensor, states: tuple[Tensor, ...], past: Tensor, num_samples: int | None = None
-    ) -> Prediction:
+    ) -> Prediction | SamplePaths:
         """The forecast of the ``horizon [B, H]`` from the states before it, and ``past [B, R]``, the values there."""
+        return self._direct(horizon, *self._decoded_from(horizon, states, past))
+
+    def _decoded_from(self, horizon: Batch, states: tuple[Tensor, ...], past: Tensor) -> tuple[Tensor, Tensor]:
+        """As :meth:`_decoded`, from the states before the horizon."""
         h, _ = self.encoder(self._inputs(horizon, self.spec.prediction_length), states)
         recent = past[:, past.shape[1] - self.spec.context_length :]
         known = normalised(recent, horizon.loc, horizon.scale)
-        return self._prediction(horizon, self.patching.split(h), horizon.lags, horizon.lag_mask, known)
+        h = self.patching.split(h)
+        return h, self.skip(h, horizon.lags, horizon.lag_mask) + self.linear(known)
 
-    def _prediction(self, batch: Batch, h: Tensor, lags: Tensor, lag_mask: Tensor, context: Tensor) -> Prediction:
-        """From features ``h [B, H, width]`` and lags of the horizon, and the values ``context [B, L]`` before it."""
-        offset = self.skip(h, lags, lag_mask) + self.linear(context)
+    def _direct(self, batch: Batch, h: Tensor, offset: Tensor) -> Prediction:
+        return self._prediction(batch, self.head.projection(h), offset)
+
+    def _prediction(self, batch: Batch, projected: Tensor, offset: Tensor) -> Prediction:
+        """From what the head projects, ``[B, H, K]``, and the ``offset [B, H]``."""
         if is_real(self.output):
-            return Prediction(self.output, self.head(h), batch.loc, batch.scale, offset, self.counts & batch.counts)
+            args = self.head.arguments(projected)
+            return Prediction(self.output, args, batch.loc, batch.scale, offset, self.counts & batch.counts)
         share = (batch.loc + batch.scale * offset) / batch.level
-        return Prediction(self.output, self.head(h, share.to(h.dtype)), None, batch.level, None, batch.counts)
+        args = self.head.arguments(projected, share.to(projected.dtype))
+        return Prediction(self.output, args, None, batch.level, None, batch.counts)
 
     def loss(self, batch: Batch) -> Tensor:
         """Mean loss over the observed steps of the horizon."""
+        return self._mean_loss(batch, self._direct(batch, *self._decoded(batch)))
+
+    def _mean_loss(self, batch: Batch, prediction: Prediction) -> Tensor:
         horizon = slice(self.spec.context_length, None)
         mask = batch.mask[:, horizon]
         target = torch.where(mask > 0, batch.target, self.output.value_in_support)
-        loss = self(batch).loss(batch.values[:, horizon], target, self.training_loss, self.quantile_levels)
+        loss = prediction.loss(batch.values[:, horizon], target, self.training_loss, self.quantile_levels)
         return (loss * mask).sum() / mask.sum().clamp(min=1)
 
     def _inputs(self, batch: Batch, horizon: int) -> Tensor:

@@ -25,12 +25,15 @@ SMALL = dict(
 # Every estimator, with every output it offers, and with gaps skipped, goes through the one contract.
 OUTPUTS = {
     S5Estimator: ("quantile", "student_t", "normal", "negative_binomial"),
-    S5AutoregressiveEstimator: ("student_t", "normal", "negative_binomial"),
+    S5AutoregressiveEstimator: ("quantile", "student_t", "normal", "negative_binomial"),
 }
 ESTIMATORS = {
     f"{cls.__name__}-{name}": (cls, {"distr_output": name}) for cls, names in OUTPUTS.items() for name in names
 }
 ESTIMATORS["S5Estimator-skip"] = (S5Estimator, {"missing": "skip"})
+for name in ("student_t", "negative_binomial"):
+    encoder = {"recursion": "encoder", "distr_output": name}
+    ESTIMATORS[f"S5AutoregressiveEstimator-encoder-{name}"] = (S5AutoregressiveEstimator, encoder)
 
 
 @pytest.fixture(params=ESTIMATORS)

@@ -1,25 +1,49 @@
 """One step at a time: what step mode draws is what the likelihood was trained on."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
 from conftest import SMALL, H, L, entry
 from gluonts.model.forecast import SampleForecast
-from gluonts.torch.distributions import LaplaceOutput
+from gluonts.torch.distributions import LaplaceOutput, Output
 from gluonts.torch.distributions import QuantileOutput as GluonTSQuantileOutput
 
 from s5forecast import S5AutoregressiveEstimator
 from s5forecast.data.series import read_series
 from s5forecast.data.windows import LastWindows, SeriesStore
-from s5forecast.distributions import DISTRIBUTIONS, NegativeBinomialOutput, StudentTOutput
+from s5forecast.distributions import DISTRIBUTIONS, NegativeBinomialOutput, QuantileOutput, StudentTOutput
 from s5forecast.distributions.sampling import student_t
-from s5forecast.estimators import autoregressive_network
+from s5forecast.estimators import autoregressive_network, recursive_decoder_network, walk
 
-LIKELIHOODS = [name for name in DISTRIBUTIONS if name != "quantile"]
+RECURSIONS = {"encoder": autoregressive_network, "decoder": recursive_decoder_network}
 
 
-def make(**kwargs):
-    return S5AutoregressiveEstimator(**{**SMALL, **kwargs})
+@pytest.fixture(params=RECURSIONS)
+def recursion(request):
+    return request.param
+
+
+@pytest.fixture
+def make(recursion):
+    return lambda **kwargs: S5AutoregressiveEstimator(**{**SMALL, "recursion": recursion, **kwargs})
+
+
+class NoDistribution(Output):
+    """Points only."""
+
+    args_dim, value_in_support = {"point": 1}, 0.0
+
+    def domain_map(self, point):
+        return (point.squeeze(-1),)
+
+    def loss(self, target, distr_args, loc=None, scale=None):
+        return (target - distr_args[0]).abs()
+
+    @property
+    def event_shape(self):
+        return ()
 
 
 def supported(data, output):
@@ -36,9 +60,9 @@ def known_window(predictor, data):
     return batch
 
 
-def without_horizon(batch):
+def without_horizon(batch, spec):
     """The same as it is when forecasting: nothing of the horizon is known."""
-    late = torch.arange(-L, H).unsqueeze(-1) >= torch.tensor(SMALL["lags_seq"])
+    late = spec.recursive & (torch.arange(-L, H).unsqueeze(-1) >= torch.tensor(SMALL["lags_seq"]))
     mask = batch.mask.clone()
     mask[:, L:] = 0
     return batch._replace(
@@ -50,36 +74,40 @@ def without_horizon(batch):
     )
 
 
-@pytest.mark.parametrize("output", LIKELIHOODS)
+@pytest.mark.parametrize("output", DISTRIBUTIONS)
 @pytest.mark.parametrize("holes", [False, True])
-def test_step_mode_equals_teacher_forcing(output, holes, data, monkeypatch):
+def test_step_mode_equals_teacher_forcing(output, holes, data, make, monkeypatch):
     if holes:
         data[0]["target"][[40, 50, 51]] = np.nan
     data = supported(data, output)
     predictor = make(distr_output=output).train(data)
     network, batch = predictor.network.eval(), known_window(predictor, data)
+    with torch.no_grad():
+        for parameter in network.parameters():  # those that begin at zero too
+            parameter += 0.05 * torch.randn_like(parameter)
+        forced = network.one_step(batch)
+    offset = None if forced.offset is None else forced.offset[:, -H:]
     seen = []
 
-    def follow(output, args, scale=None):
+    def follow(output, given, scale=None):
         """Take the true value in place of one drawn, and keep the arguments."""
         step = len(seen)
-        seen.append(args)
+        seen.append(given)
         if scale is None:
-            return batch.values[:, L + step] - forced.offset[:, L + step]
+            return batch.values[:, L + step] - offset[:, step]
         return batch.target[:, step]
 
-    with torch.no_grad():
-        forced = network.one_step(batch)
-    monkeypatch.setattr(autoregressive_network, "draw", follow)
-    paths = network(without_horizon(batch), 1)
+    monkeypatch.setattr(walk, "draw", follow)
+    monkeypatch.setattr(QuantileOutput, "sample", lambda output, raw: follow(output, output.domain_map(raw)))
+    paths = network(without_horizon(batch, predictor.spec), 1)
     for k, expected in enumerate(forced.args):
         found = torch.stack([args[k] for args in seen], dim=1)
-        assert torch.allclose(found, expected[:, L:], rtol=1e-5, atol=1e-5)
+        assert torch.allclose(found, expected[:, -H:], rtol=1e-5, atol=1e-5)
     assert np.allclose(paths.samples[:, 0], batch.target, rtol=1e-5, atol=1e-4)
 
 
-@pytest.mark.parametrize("output", LIKELIHOODS)
-def test_the_first_step_has_the_distribution_of_the_likelihood(output, data):
+@pytest.mark.parametrize("output", DISTRIBUTIONS)
+def test_the_first_step_has_the_distribution_that_was_trained(output, data, make):
     data = supported(data, output)
     predictor = make(distr_output=output).train(data)
     network, batch = predictor.network.eval(), known_window(predictor, data)
@@ -88,8 +116,8 @@ def test_the_first_step_has_the_distribution_of_the_likelihood(output, data):
     with torch.no_grad():
         expected = network.one_step(batch)
         levels = [0.1, 0.5, 0.9]
-        quantiles = expected.quantiles(levels)[:, L]
-    first = network(without_horizon(batch), S).samples[:, :, 0]
+        quantiles = expected.quantiles(levels)[:, -H]
+    first = network(without_horizon(batch, predictor.spec), S).samples[:, :, 0]
     below = np.stack([(first <= quantiles[:, [k]]).mean(1) for k in range(len(levels))], axis=-1)
     above = np.stack([(first >= quantiles[:, [k]]).mean(1) for k in range(len(levels))], axis=-1)
     error = 5 * np.sqrt(0.25 / S)
@@ -106,7 +134,7 @@ def test_polar_student_t_has_its_distribution():
         assert stats.kstest(drawn, stats.t(df, 1.0, 2.0).cdf).pvalue > 1e-3
 
 
-def test_paths_of_a_random_walk_spread_and_hang_together():
+def test_paths_of_a_random_walk_spread_and_hang_together(make):
     """Increments are independent: the variance grows with h, and cov(y_1, y_h) stays var(y_1)."""
     data = []
     for seed in range(8):
@@ -127,18 +155,19 @@ def test_paths_of_a_random_walk_spread_and_hang_together():
     assert abs(correlation - np.eye(8)).max() < 0.15
 
 
-def test_synthetic_windows_stand_beside_few_values():
+def test_synthetic_windows_stand_beside_few_values(make, recursion):
     """1 / (1 + n / 20,000) of them for short series, where that is a fifth or more."""
     one = make(synthetic_share=None)
     assert one.prior_share(one._store([entry(60)])) == pytest.approx(20_000 / 20_060)
     assert make(max_epochs=None, num_batches_per_epoch=1).train_model([entry(60)]).trainer.max_epochs == 60
     many = one._store([entry(60, str(item)) for item in range(1_340)])
-    assert one.prior_share(many) == 0 and one.epochs(many) == 20
+    assert one.prior_share(many) == (0 if recursion == "encoder" else pytest.approx(20_000 / 100_400, rel=1e-3))
+    assert one.epochs(many) == 20
     assert make(synthetic_share=0.1).prior_share(many) == 0.1
     assert make(synthetic_share=None, distr_output="gamma").prior_share(one._store([entry(60)])) == 0
 
 
-def test_forecasts_are_samples_of_the_type_of_the_target(data):
+def test_forecasts_are_samples_of_the_type_of_the_target(data, make):
     predictor = make(num_parallel_samples=30).train(data)
     forecasts = list(predictor.predict(data))
     assert all(isinstance(forecast, SampleForecast) for forecast in forecasts)
@@ -149,31 +178,32 @@ def test_forecasts_are_samples_of_the_type_of_the_target(data):
         list(predictor.predict(data, num_samples=0))
 
 
-def test_series_do_not_share_their_noise(data):
+def test_series_do_not_share_their_noise(data, make):
     """Paths of different series are independent, within a batch and between batches."""
     predictor = make(predict_batch_size=2, distr_output="normal").train(data)
     drawn = np.stack([forecast.samples[:, 0] for forecast in predictor.predict(data, num_samples=1000)])
     assert abs(np.corrcoef(drawn) - np.eye(3)).max() < 0.2
 
 
-def test_memory_is_bounded_by_chunks(data, monkeypatch):
-    monkeypatch.setattr(autoregressive_network, "ROWS", 7)
+def test_memory_is_bounded_by_chunks(data, make, recursion, monkeypatch):
+    module = RECURSIONS[recursion]
+    monkeypatch.setattr(walk, "ROWS", 7)
     rows = []
     predictor = make(num_parallel_samples=10).train(data)
-    make_stepper = autoregressive_network.make_stepper
+    make_stepper = module.make_stepper
 
     def counted(encoder, state, source, *readout):
         rows.append(len(source))
         return make_stepper(encoder, state, source, *readout)
 
-    monkeypatch.setattr(autoregressive_network, "make_stepper", counted)
+    monkeypatch.setattr(module, "make_stepper", counted)
     forecasts = list(predictor.predict(data))
     assert max(rows) == 7 and sum(rows) == 30
     assert all(np.isfinite(forecast.samples).all() for forecast in forecasts)
 
 
-def test_the_likelihood_is_that_of_the_whole_window_in_training(data):
-    predictor = make(dropout=0.0).train(data)
+def test_of_a_recursive_encoder_the_loss_is_that_of_the_whole_window_in_training(data):
+    predictor = S5AutoregressiveEstimator(**SMALL, recursion="encoder", dropout=0.0).train(data)
     network, batch = predictor.network, known_window(predictor, data)
     with torch.no_grad():
         every = network.one_step(batch).loss(batch.values, torch.cat([batch.past, batch.target], dim=1))
@@ -186,7 +216,20 @@ def test_the_likelihood_is_that_of_the_whole_window_in_training(data):
     assert float(horizon) == pytest.approx(mean(slice(L, None)), rel=1e-5)
 
 
-def test_no_step_sees_its_own_value_or_a_later_one(data):
+def test_of_a_recursive_decoder_the_loss_is_that_of_one_step_and_of_all_together(data):
+    predictor = S5AutoregressiveEstimator(**SMALL, recursion="decoder").train(data)
+    network, batch = predictor.network.eval(), known_window(predictor, data)
+    values = batch.values[:, L:]
+    with torch.no_grad():
+        whole, one_step = network.loss(batch), network.one_step(batch).loss(values, batch.target).mean()
+        torch.nn.init.zeros_(network.correction.weight)
+        torch.nn.init.zeros_(network.correction.bias)
+        together = network.one_step(batch).loss(values, batch.target).mean()
+    assert float(one_step) != pytest.approx(float(together), rel=1e-3)
+    assert float(whole) == pytest.approx(float(one_step + together), rel=1e-5)
+
+
+def test_no_step_sees_its_own_value_or_a_later_one(data, make):
     predictor = make().train(data)
     network, series = predictor.network.eval(), [data[0]]
     changed = [data[0] | {"target": data[0]["target"].copy()}]
@@ -194,23 +237,24 @@ def test_no_step_sees_its_own_value_or_a_later_one(data):
     with torch.no_grad():
         one, other = (network.one_step(known_window(predictor, one)) for one in (series, changed))
     for before, after in zip((*one.args, one.offset), (*other.args, other.offset), strict=True):
-        assert torch.equal(before[:, : L + H - 1], after[:, : L + H - 1])
-        assert not torch.equal(before[:, L + H - 1], after[:, L + H - 1])
+        assert torch.equal(before[:, :-1], after[:, :-1])
+        assert not torch.equal(before[:, -1], after[:, -1])
 
 
-def test_outputs_of_gluonts(data):
-    for output in (LaplaceOutput(), StudentTOutput()):
-        (forecast, *_) = make(distr_output=output).train(data).predict(data)
-        assert np.isfinite(forecast.samples).all()
+@pytest.mark.parametrize("output", [LaplaceOutput(), StudentTOutput(), GluonTSQuantileOutput([0.1, 0.5, 0.9])])
+def test_outputs_of_gluonts(output, data, make):
+    (forecast, *_) = make(distr_output=output).train(data).predict(data)
+    assert np.isfinite(forecast.samples).all()
 
 
-@pytest.mark.parametrize("output", ["quantile", GluonTSQuantileOutput([0.1, 0.5, 0.9])])
-def test_quantiles_have_no_likelihood(output):
-    with pytest.raises(ValueError, match=r"no likelihood.*'student_t'.*'negative_binomial'.*S5Estimator"):
-        make(distr_output=output)
+def test_outputs_that_cannot_be_drawn(make):
+    with pytest.raises(ValueError, match=r"no distribution.*'student_t'.*'negative_binomial'.*S5Estimator"):
+        make(distr_output=NoDistribution())
+    with pytest.raises(ValueError, match=r"one quantile, at \[0.5\], has no spread"):
+        make(distr_output=GluonTSQuantileOutput([0.5]))
 
 
-def test_the_data_pick_the_output(data):
+def test_the_data_pick_the_output(data, make):
     model = make(distr_output="auto")
     predictor = model.train(data)
     assert model.auto_output.name == "negative_binomial" and isinstance(predictor.output, NegativeBinomialOutput)
@@ -221,7 +265,42 @@ def test_the_data_pick_the_output(data):
 
 
 def test_a_layer_must_have_a_step_mode(data):
+    make = partial(S5AutoregressiveEstimator, **SMALL, recursion="encoder")
     with pytest.raises(ValueError, match="no step mode; choose a causal one"):
         make(layer_kwargs={"bidirectional": True}).train(data)
     with pytest.raises(ValueError, match="num_parallel_samples must be at least 1"):
         make(num_parallel_samples=0)
+
+
+@pytest.mark.parametrize(
+    ("freq", "recursion", "output"),
+    [("h", "decoder", QuantileOutput), ("15min", "decoder", QuantileOutput), ("D", "encoder", StudentTOutput)],
+)
+def test_where_a_day_has_several_steps_the_decoder_is_recursive(freq, recursion, output):
+    estimator = S5AutoregressiveEstimator(freq, 24)
+    assert estimator.recursion == recursion and type(estimator.output) is output
+    assert estimator.spec.recursive == (recursion == "encoder")
+
+
+def test_patches_are_of_recursive_decoders():
+    assert S5AutoregressiveEstimator("h", 24, context_length=33, patch_length=8).spec.context_length == 40
+    with pytest.raises(ValueError, match="patch_length=8 several as one; leave it at 1, or recursion at 'decoder'"):
+        S5AutoregressiveEstimator("D", 24, patch_length=8)
+    with pytest.raises(ValueError, match=r"recursion 'both'.*'encoder', 'decoder'"):
+        S5AutoregressiveEstimator("D", 24, recursion="both")
+
+
+def test_values_between_quantiles_are_drawn_by_their_levels():
+    """Linear between the levels; past the ends exponential, through the two quantiles there."""
+    torch.manual_seed(0)
+    levels, n = [0.05, 0.2, 0.5, 0.9], 200_000
+    output, raw = QuantileOutput(levels), torch.tensor([0.3, -1.0, 2.0, 0.5])
+    (known,) = output.domain_map(raw)
+    drawn = output.sample(raw.expand(n, 4)).double()
+    for level, value in zip(levels, known, strict=True):
+        assert (drawn <= value).double().mean() == pytest.approx(level, abs=5 * (level * (1 - level) / n) ** 0.5)
+    middle = (drawn <= known[1:3].mean()).double().mean()
+    assert middle == pytest.approx(0.35, abs=5e-3)
+    slope = (known[1] - known[0]) / np.log(0.2 / 0.05)  # of the lower tail, P(X <= q_1 - slope x) = 0.05 exp(-x)
+    assert (drawn <= known[0] - slope).double().mean() == pytest.approx(0.05 / np.e, abs=2e-3)
+    assert torch.isfinite(drawn).all()

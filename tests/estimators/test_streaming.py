@@ -306,6 +306,7 @@ def test_states_go_with_the_model_that_made_them(predictor, data, tmp_path):
 REGULAR = {key: value for key, value in SMALL.items() if key != "prediction_horizon"} | dict(
     freq="h", prediction_length=5, context_length=24, lags_seq=[1, 2, 7, 30]
 )
+RECURSIVE = {"recursion": "encoder"}
 CAUSAL = {"layer_kwargs": {"bidirectional": False}, "patch_length": 1}
 FIRST, LAST = 40, 60
 
@@ -320,8 +321,9 @@ def steps(seed, begin=0, end=LAST):
 @pytest.mark.parametrize(
     ("make", "kwargs"),
     [
-        (S5AutoregressiveEstimator, {}),
-        (S5AutoregressiveEstimator, {"scaling": "last", "num_layers": 1}),
+        (S5AutoregressiveEstimator, RECURSIVE),
+        (S5AutoregressiveEstimator, RECURSIVE | {"scaling": "last", "num_layers": 1}),
+        (S5AutoregressiveEstimator, CAUSAL),
         (S5Estimator, CAUSAL),
     ],
 )
@@ -354,7 +356,7 @@ def test_regular_streams_equal_a_context_that_began_where_they_did(make, kwargs)
     torch.testing.assert_close(states["layers"], torch.stack(expected, dim=1), atol=1e-5, rtol=1e-5)
     time = states["time"][:, None] + torch.arange(1, 6)
     horizon = history.ahead(time, torch.empty(3, 5, 0), predictor.spec)
-    known = torch.ones(5, 4) if make is S5Estimator else torch.arange(5)[:, None] < torch.tensor(REGULAR["lags_seq"])
+    known = torch.ones(5, 4) if kwargs is CAUSAL else torch.arange(5)[:, None] < torch.tensor(REGULAR["lags_seq"])
     for name in ("lags", "lag_mask", "calendar"):
         one, other = getattr(horizon, name), getattr(window, name)[:, L:]
         shown = known if name != "calendar" else torch.ones(5, 1)
@@ -363,7 +365,10 @@ def test_regular_streams_equal_a_context_that_began_where_they_did(make, kwargs)
     assert forecast.start_date == data[0]["start"] + LAST and str(forecast.item_id) == "0"
 
 
-@pytest.mark.parametrize(("make", "kwargs"), [(S5AutoregressiveEstimator, {}), (S5Estimator, CAUSAL)])
+@pytest.mark.parametrize(
+    ("make", "kwargs"),
+    [(S5AutoregressiveEstimator, RECURSIVE), (S5AutoregressiveEstimator, CAUSAL), (S5Estimator, CAUSAL)],
+)
 def test_one_wild_step_passes(make, kwargs):
     predictor = make(**{**REGULAR, **kwargs}).train([steps(seed) for seed in range(3)])
     stream = predictor.stream([steps(0, 0, FIRST)])
@@ -373,7 +378,7 @@ def test_one_wild_step_passes(make, kwargs):
 
 
 def test_steps_that_do_not_fit_change_nothing():
-    predictor = S5AutoregressiveEstimator(**REGULAR).train([steps(seed) for seed in range(3)])
+    predictor = S5AutoregressiveEstimator(**REGULAR, **RECURSIVE).train([steps(seed) for seed in range(3)])
     stream = predictor.stream([steps(seed, 0, FIRST) for seed in range(3)])
     before = {name: tensor.clone() for name, tensor in stream.states.tensors.items()}
     for wrong, message in (
@@ -394,7 +399,7 @@ def test_steps_that_do_not_fit_change_nothing():
 def test_estimators_that_look_ahead_refuse():
     data = [steps(seed) for seed in range(2)]
     for kwargs, reason in (
-        ({}, "from both sides.*S5AutoregressiveEstimator"),
+        ({}, "from both sides.*S5AutoregressiveEstimator with recursion='encoder'"),
         ({**CAUSAL, "patch_length": 4}, "takes 4 steps as one.*patch_length=1"),
     ):
         with pytest.raises(ValueError, match=reason):

@@ -1,0 +1,71 @@
+"""Paths of many series, drawn side by side one step at a time."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+from gluonts.torch.distributions import Output
+from torch import Tensor
+
+from s5forecast.data.windows import Batch
+from s5forecast.distributions import QuantileOutput, is_real
+from s5forecast.distributions.sampling import draw
+from s5forecast.estimators.paths import SamplePaths
+from s5forecast.estimators.training import seeded
+from s5forecast.nn import OutputHead
+
+# Paths advanced at once: few enough that what a step touches stays in the cache.
+ROWS = 8192
+
+
+class Place(NamedTuple):
+    """Where the values of each row lie, float64 ``[R]``, see :class:`~s5forecast.data.windows.Batch`."""
+
+    loc: Tensor
+    scale: Tensor
+    level: Tensor
+
+
+# The place and the series of R paths to their values, float64 [H, R].
+Walk = Callable[[Place, Tensor], Tensor]
+
+
+def draw_paths(
+    walk: Walk, batch: Batch, past: Tensor, num_samples: int, seed: int | None, counts: Tensor
+) -> SamplePaths:
+    """``num_samples`` paths of each series of a batch, drawn by a seed that the ``past`` values change.
+
+    Those of a series that is one of ``counts`` are rounded.
+
+    Raises:
+        ValueError: for less than one path.
+    """
+    if num_samples < 1:
+        raise ValueError(f"num_samples must be at least 1, got {num_samples}")
+    place = Place(*(x.squeeze(-1) for x in (batch.loc, batch.scale, batch.level)))
+    series = torch.arange(len(past), device=past.device).repeat_interleave(num_samples)
+    content = zlib.crc32(past.cpu().numpy().tobytes())
+    with seeded(None if seed is None else seed + content):
+        paths = [walk(Place(*(x.index_select(0, rows) for x in place)), rows).T for rows in series.split(ROWS)]
+    values = torch.cat(paths).unflatten(0, (len(past), num_samples))
+    values = torch.where((counts & batch.counts)[..., None], values.round().clamp(min=0) + 0.0, values)
+    return SamplePaths(values.cpu().numpy())
+
+
+def draw_values(
+    output: Output, head: OutputHead, projected: Tensor, offset: Tensor, place: Place
+) -> tuple[Tensor, Tensor]:
+    """A value of each of R rows, normalised and as it is, from ``projected [K, R]`` and the ``offset [R]``."""
+    loc, scale, level = place
+    if isinstance(output, QuantileOutput):
+        drawn = offset + output.sample(projected.T)
+        return drawn, loc + scale * drawn
+    if is_real(output):
+        drawn = offset + draw(output, head.arguments(projected.T))
+        return drawn, loc + scale * drawn
+    share = ((loc + scale * offset) / level).to(offset.dtype)
+    value = draw(output, head.arguments(projected.T, share), level.to(offset.dtype))
+    return (value - loc) / scale, value
