@@ -47,8 +47,8 @@ def direct(task, seed):
     return S5Estimator("h", HORIZON, quantile_levels=[0.05, 0.5, 0.95], seed=seed, **SMALL)
 
 
-def autoregressive(task, seed):
-    return S5AutoregressiveEstimator("h", HORIZON, seed=seed, **SMALL)
+def recursive_encoder(task, seed):
+    return S5AutoregressiveEstimator("h", HORIZON, recursion="encoder", seed=seed, **SMALL)
 
 
 @pytest.fixture
@@ -59,7 +59,7 @@ def benchmark_run(monkeypatch):
     import models
     import run
 
-    for estimator in (direct, autoregressive):
+    for estimator in (direct, recursive_encoder):
         monkeypatch.setitem(run.MODELS, f"s5_{estimator.__name__}", estimator)
         monkeypatch.setattr(models, f"s5_{estimator.__name__}", estimator)
     return run.run
@@ -68,7 +68,7 @@ def benchmark_run(monkeypatch):
 def test_a_row_holds_what_was_measured(benchmark_run):
     pytest.importorskip("statsforecast")
     row = benchmark_run("s5_combined", Sines(), 3)
-    networks = [benchmark_run(f"s5_{name}", Sines(), 3) for name in ("direct", "autoregressive")]
+    networks = [benchmark_run(f"s5_{name}", Sines(), 3) for name in ("direct", "recursive_encoder")]
     assert (row["task"], row["seed"]) == ("sines", 3)
     assert row["parameters"] == sum(network["parameters"] for network in networks)
     assert {one["version"] for one in (row, *networks)} == {version("s5forecast")}

@@ -40,7 +40,7 @@ def s5_combined(task: Task, seed: int) -> CombinedEstimator | EnsembleEstimator:
     statistical models the autoregressive network, but for far horizons and long seasons.
     """
     network, horizon = s5_direct(task, seed), task.prediction_length
-    autoregressive = S5AutoregressiveEstimator(task.freq, horizon, recursion="encoder", seed=seed, device="cpu")
+    autoregressive = s5_recursive_encoder(task, seed)
     together = EnsembleEstimator(network)
     lengths, season = [len(entry["target"]) for entry in task.train], Frequency.parse(task.freq).season
     statistical = statistical_models(lengths, horizon, season)
@@ -66,6 +66,11 @@ def s5_autoregressive(task: Task, seed: int) -> S5AutoregressiveEstimator:
     return S5AutoregressiveEstimator(task.freq, task.prediction_length, seed=seed, device="cpu")
 
 
+def s5_recursive_encoder(task: Task, seed: int) -> S5AutoregressiveEstimator:
+    """Which errs in another way than the direct network, more so than a recursive decoder."""
+    return S5AutoregressiveEstimator(task.freq, task.prediction_length, recursion="encoder", seed=seed, device="cpu")
+
+
 def seasonal_naive(task: Task, seed: int) -> Any:
     """As the protocol of the task takes it."""
     if task.baseline == "point":
@@ -86,6 +91,7 @@ MODELS: dict[str, Callable[[Task, int], Any]] = {
     "s5_direct": s5_direct,
     "s5_combined": s5_combined,
     "s5_autoregressive": s5_autoregressive,
+    "s5_recursive_encoder": s5_recursive_encoder,
     "seasonal_naive": seasonal_naive,
     **{name: peer(name) for name in PEERS},
     **{name: baseline(name) for name in ("auto_ets", "auto_arima", "theta")},

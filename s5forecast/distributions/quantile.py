@@ -8,6 +8,8 @@ from gluonts.core.component import validated
 from gluonts.torch.distributions import QuantileOutput as GluonTSQuantileOutput
 from torch import Tensor
 
+from s5forecast.levels import check_levels
+
 SMALLEST = 1e-8  # probability of a tail
 
 
@@ -22,6 +24,9 @@ class QuantileOutput(GluonTSQuantileOutput):
     Arguments:
         quantiles: levels in (0, 1).
 
+    Raises:
+        ValueError: for a level outside of them, or given twice.
+
     References:
         "Multivariate Quantile Function Forecaster" (Kan, Aubet, Januschowski, Park, Benidis, Ruthotto,
         Gasthaus, 2022), for monotone quantile functions by construction
@@ -29,6 +34,7 @@ class QuantileOutput(GluonTSQuantileOutput):
 
     @validated()
     def __init__(self, quantiles: list[float]) -> None:
+        check_levels(quantiles)
         super().__init__(quantiles=sorted(quantiles))
 
     def domain_map(self, outputs: Tensor) -> tuple[Tensor]:
@@ -44,10 +50,11 @@ class QuantileOutput(GluonTSQuantileOutput):
         .. math:: Q(U) = q_m + \sum_{j \ge m} (q_{j+1} - q_j)\, w_j(U) - \sum_{j < m} (q_{j+1} - q_j)\, (1 - w_j(U))
 
         It is linear between the levels: :math:`w_j` grows from 0 to 1 between two of them. Beyond the outer ones the
-        tails are exponential, through the two quantiles nearest to them.
+        tails are exponential, through the two quantiles nearest to them; :meth:`mean_weights` takes straight ones.
 
         Arguments:
-            outputs: of the network ``[..., Q]``, before the domain map, of at least two levels.
+            outputs: of the network ``[..., Q]``, before the domain map, which is taken into account here; of at least
+                two levels.
         """
         raw, middle = outputs.movedim(-1, 0), self.num_quantiles // 2
         share = self._share_below(torch.rand_like(raw[0]))
@@ -59,10 +66,8 @@ class QuantileOutput(GluonTSQuantileOutput):
         levels = torch.tensor(self.quantiles, dtype=torch.float64)
         first, gaps = (x.to(U).view(-1, *[1] * U.ndim) for x in (levels[:-1], levels.diff()))
         share = ((U - first) / gaps).clamp_(0, 1)
-        for end, sign, left, outer in ((0, 1, U, levels[:2]), (-1, -1, 1 - U, 1 - levels.flip(0)[:2])):
-            nearest, following = outer.tolist()
-            beyond = torch.log(left.clamp(min=SMALLEST) / nearest).clamp_(max=0)
-            share[end] += beyond * (sign / math.log(following / nearest))
+        share[0] += _beyond(U, levels)
+        share[-1] -= _beyond(1 - U, 1 - levels.flip(0))
         return share
 
     def mean_weights(self) -> Tensor:
@@ -88,3 +93,9 @@ class QuantileOutput(GluonTSQuantileOutput):
             weights[edge] += width + width**2 / (2 * distance[inner])
             weights[inner] -= width**2 / (2 * distance[inner])
         return weights
+
+
+def _beyond(tail: Tensor, outer: Tensor) -> Tensor:
+    """``log(tail / p_1) / log(p_2 / p_1)`` of a probability below the outermost ``p_1``, at most 0; else 0."""
+    nearest, following = outer[:2].tolist()
+    return torch.log(tail.clamp(min=SMALLEST) / nearest).clamp_(max=0) / math.log(following / nearest)

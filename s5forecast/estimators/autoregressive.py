@@ -198,9 +198,9 @@ class S5AutoregressiveEstimator(ForecastEstimator):
 
 def _drawable(output: Output) -> Output:
     if isinstance(output, QuantileOutput):
-        if len(output.quantiles) > 1:
+        if output.quantiles[0] < 0.5 < output.quantiles[-1]:
             return output
-        raise ValueError(f"one quantile, at {output.quantiles}, has no spread to draw paths from; give it several")
+        raise ValueError(f"paths are drawn from levels below and above 0.5, got {output.quantiles}; give some of both")
     if not isinstance(output, DistributionOutput):
         raise ValueError(
             f"{type(output).__name__} has no distribution from which paths could be drawn; choose distr_output from "

@@ -88,7 +88,7 @@ class AutoregressiveNetwork(ForecastNetwork):
         self.counts.fill_(bool(windows.store.counts.all()))
 
     def loss(self, batch: Batch) -> Tensor:
-        """Mean negative log-likelihood of what is observed: of the whole window in training, else of the horizon."""
+        """Mean loss of what is observed: of the whole window in training, else of the horizon."""
         mask = batch.mask
         if not self.training:
             mask = torch.cat([torch.zeros_like(batch.past, dtype=mask.dtype), mask[:, batch.past.shape[1] :]], dim=1)

@@ -184,6 +184,7 @@ class ForecastEstimator(PyTorchLightningEstimator):
             if from_predictor is None:
                 module.network.fit_features(windows)
             else:
+                _check_same_kind(module.network, from_predictor.network)
                 module.network.load_state_dict(from_predictor.network.state_dict())
             module.network.fit_support(windows)
             trainer = fit(
@@ -222,6 +223,14 @@ class ForecastEstimator(PyTorchLightningEstimator):
 
     def _store(self, data: Dataset) -> WindowStore:
         return read_store(data, self.window_spec(), forecast=False)
+
+
+def _check_same_kind(network: ForecastNetwork, before: torch.nn.Module) -> None:
+    if type(network) is not type(before):
+        raise ValueError(
+            f"from_predictor holds a {type(before).__name__}, and this estimator trains a {type(network).__name__}; "
+            "give it the settings of the one that trained the first, such as recursion='encoder'"
+        )
 
 
 def check_positive(**arguments: int) -> None:

@@ -13,7 +13,6 @@ from s5forecast.data.windows import Batch, TrainingWindows, WindowSpec
 from s5forecast.distributions import check_loss, is_real
 from s5forecast.estimators.network import ForecastNetwork, check_support
 from s5forecast.estimators.outputs import Prediction
-from s5forecast.estimators.paths import SamplePaths
 from s5forecast.estimators.training import seeded
 from s5forecast.levels import DECILES
 from s5forecast.nn import (
@@ -93,11 +92,11 @@ class DirectNetwork(ForecastNetwork):
         check_support(self.output, windows.store.series)
         self.counts.fill_(bool(windows.store.counts.all()))
 
-    def forward(self, batch: Batch, num_samples: int | None = None) -> Prediction | SamplePaths:
+    def forward(self, batch: Batch, num_samples: int | None = None) -> Prediction:
         """The output's arguments ``[B, H, ...]`` and where they are to be put; no samples are drawn."""
-        return self._direct(batch, *self._decoded(batch))
+        return self.prediction(batch, *self.decode(batch))
 
-    def _decoded(self, batch: Batch) -> tuple[Tensor, Tensor]:
+    def decode(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Features ``[B, H, width]`` of the horizon and what is forecast without them ``[B, H]``."""
         L, H = self.spec.context_length, self.spec.prediction_length
         observed = batch.mask.clone()
@@ -108,7 +107,7 @@ class DirectNetwork(ForecastNetwork):
         known = batch.values[:, :L] * batch.mask[:, :L]
         return h, self.skip(h, batch.lags[:, L:], batch.lag_mask[:, L:]) + self.linear(known)
 
-    def divided(self, substeps: int) -> ForecastNetwork:
+    def divided(self, substeps: int) -> "DirectNetwork":
         """This network at steps ``substeps`` times as short: a copy, whose layers take as much smaller steps.
 
         Raises:
@@ -155,23 +154,21 @@ class DirectNetwork(ForecastNetwork):
 
     def ahead(
         self, horizon: Batch, centre: Tensor, states: tuple[Tensor, ...], past: Tensor, num_samples: int | None = None
-    ) -> Prediction | SamplePaths:
+    ) -> Prediction:
         """The forecast of the ``horizon [B, H]`` from the states before it, and ``past [B, R]``, the values there."""
-        return self._direct(horizon, *self._decoded_from(horizon, states, past))
+        return self.prediction(horizon, *self.decode_from(horizon, states, past))
 
-    def _decoded_from(self, horizon: Batch, states: tuple[Tensor, ...], past: Tensor) -> tuple[Tensor, Tensor]:
-        """As :meth:`_decoded`, from the states before the horizon."""
+    def decode_from(self, horizon: Batch, states: tuple[Tensor, ...], past: Tensor) -> tuple[Tensor, Tensor]:
+        """As :meth:`decode`, from the states before the horizon."""
         h, _ = self.encoder(self._inputs(horizon, self.spec.prediction_length), states)
         recent = past[:, past.shape[1] - self.spec.context_length :]
         known = normalised(recent, horizon.loc, horizon.scale)
         h = self.patching.split(h)
         return h, self.skip(h, horizon.lags, horizon.lag_mask) + self.linear(known)
 
-    def _direct(self, batch: Batch, h: Tensor, offset: Tensor) -> Prediction:
-        return self._prediction(batch, self.head.projection(h), offset)
-
-    def _prediction(self, batch: Batch, projected: Tensor, offset: Tensor) -> Prediction:
-        """From what the head projects, ``[B, H, K]``, and the ``offset [B, H]``."""
+    def prediction(self, batch: Batch, h: Tensor, offset: Tensor, correction: Tensor | float = 0.0) -> Prediction:
+        """From features ``[B, H, width]`` and ``offset [B, H]``; the ``correction`` moves what the head projects."""
+        projected = self.head.projection(h) + correction
         if is_real(self.output):
             args = self.head.arguments(projected)
             return Prediction(self.output, args, batch.loc, batch.scale, offset, self.counts & batch.counts)
@@ -181,9 +178,10 @@ class DirectNetwork(ForecastNetwork):
 
     def loss(self, batch: Batch) -> Tensor:
         """Mean loss over the observed steps of the horizon."""
-        return self._mean_loss(batch, self._direct(batch, *self._decoded(batch)))
+        return self.mean_loss(batch, self.prediction(batch, *self.decode(batch)))
 
-    def _mean_loss(self, batch: Batch, prediction: Prediction) -> Tensor:
+    def mean_loss(self, batch: Batch, prediction: Prediction) -> Tensor:
+        """The same of another prediction of the horizon."""
         horizon = slice(self.spec.context_length, None)
         mask = batch.mask[:, horizon]
         target = torch.where(mask > 0, batch.target, self.output.value_in_support)

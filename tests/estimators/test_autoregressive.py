@@ -60,6 +60,13 @@ def known_window(predictor, data):
     return batch
 
 
+def last_window(predictor):
+    """The window from which the forecast of :func:`entry` begins."""
+    series = read_series([entry(500)], predictor.spec, forecast=True)
+    (batch,) = LastWindows(SeriesStore(series, predictor.spec), batch_size=1, known=False)
+    return batch
+
+
 def without_horizon(batch, spec):
     """The same as it is when forecasting: nothing of the horizon is known."""
     late = spec.recursive & (torch.arange(-L, H).unsqueeze(-1) >= torch.tensor(SMALL["lags_seq"]))
@@ -111,7 +118,7 @@ def test_the_first_step_has_the_distribution_that_was_trained(output, data, make
     data = supported(data, output)
     predictor = make(distr_output=output).train(data)
     network, batch = predictor.network.eval(), known_window(predictor, data)
-    network.counts.fill_(False)  # drawn as they are, not rounded
+    getattr(network, "direct", network).counts.fill_(False)  # drawn as they are, not rounded
     S = 4000
     with torch.no_grad():
         expected = network.one_step(batch)
@@ -216,17 +223,36 @@ def test_of_a_recursive_encoder_the_loss_is_that_of_the_whole_window_in_training
     assert float(horizon) == pytest.approx(mean(slice(L, None)), rel=1e-5)
 
 
-def test_of_a_recursive_decoder_the_loss_is_that_of_one_step_and_of_all_together(data):
-    predictor = S5AutoregressiveEstimator(**SMALL, recursion="decoder").train(data)
-    network, batch = predictor.network.eval(), known_window(predictor, data)
+def test_of_a_recursive_decoder_the_loss_is_that_of_one_step_and_in_training_of_all_together(data):
+    predictor = S5AutoregressiveEstimator(**SMALL, recursion="decoder", dropout=0.0).train(data)
+    network, batch = predictor.network, known_window(predictor, data)
     values = batch.values[:, L:]
     with torch.no_grad():
-        whole, one_step = network.loss(batch), network.one_step(batch).loss(values, batch.target).mean()
-        torch.nn.init.zeros_(network.correction.weight)
-        torch.nn.init.zeros_(network.correction.bias)
-        together = network.one_step(batch).loss(values, batch.target).mean()
-    assert float(one_step) != pytest.approx(float(together), rel=1e-3)
-    assert float(whole) == pytest.approx(float(one_step + together), rel=1e-5)
+        one_step, together = network.one_step(batch), network.direct(batch)
+        one_step, together = (float(found.loss(values, batch.target).mean()) for found in (one_step, together))
+        network.train()
+        assert float(network.loss(batch)) == pytest.approx(one_step + together, rel=1e-5)
+        network.eval()
+        assert float(network.loss(batch)) == pytest.approx(one_step, rel=1e-5)
+    assert one_step != pytest.approx(together, rel=1e-3)
+
+
+def test_a_recursive_decoder_can_walk_far(data):
+    """With errors that go on whole, steps of variance 1 add up: to 400 after 400 of them."""
+    predictor = S5AutoregressiveEstimator(
+        **{**SMALL, "prediction_length": 400}, recursion="decoder", distr_output="normal", scaling="none"
+    ).train([entry(500)])
+    network, H = predictor.network, 400
+    for parameter in (network.correction, network.direct.head.projection, network.direct.linear.horizon):
+        torch.nn.init.zeros_(parameter.weight)
+    with torch.no_grad():
+        network.direct.head.projection.bias.copy_(torch.tensor([0.0, np.log(np.e - 1)]))  # softplus gives 1
+        network.correction.bias.copy_(torch.tensor([0.0, 0.0, 20.0]))
+    network.direct.counts.fill_(False)
+    (forecast,) = predictor.predict([entry(500)], num_samples=2000)
+    steps = np.diff(forecast.samples - network.direct(last_window(predictor)).mean(), axis=1)
+    assert steps.std() == pytest.approx(1.0, rel=0.01)
+    assert forecast.samples[:, -1].std() == pytest.approx(np.sqrt(H), rel=0.08)
 
 
 def test_no_step_sees_its_own_value_or_a_later_one(data, make):
@@ -250,8 +276,17 @@ def test_outputs_of_gluonts(output, data, make):
 def test_outputs_that_cannot_be_drawn(make):
     with pytest.raises(ValueError, match=r"no distribution.*'student_t'.*'negative_binomial'.*S5Estimator"):
         make(distr_output=NoDistribution())
-    with pytest.raises(ValueError, match=r"one quantile, at \[0.5\], has no spread"):
-        make(distr_output=GluonTSQuantileOutput([0.5]))
+    for levels in ([0.5], [0.6, 0.9]):
+        with pytest.raises(ValueError, match=r"levels below and above 0\.5"):
+            make(distr_output=GluonTSQuantileOutput(levels))
+    with pytest.raises(ValueError, match="must not repeat"):
+        make(distr_output=QuantileOutput([0.2, 0.2, 0.8]))
+
+
+def test_training_goes_on_from_the_same_kind_of_network(data):
+    encoder, decoder = (S5AutoregressiveEstimator(**SMALL, recursion=name) for name in RECURSIONS)
+    with pytest.raises(ValueError, match=r"AutoregressiveNetwork.*RecursiveDecoderNetwork.*recursion='encoder'"):
+        decoder.train_from(encoder.train(data), data)
 
 
 def test_the_data_pick_the_output(data, make):
