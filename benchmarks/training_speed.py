@@ -63,6 +63,7 @@ MODELS: dict[str, Callable[..., Any]] = {
     "S5Estimator": ours(S5Estimator, **SIZE, width=64, patch_length=8),
     "S5Estimator, no patches": ours(S5Estimator, **SIZE, width=64, patch_length=1),
     "S5AutoregressiveEstimator": ours(S5AutoregressiveEstimator, **SIZE, width=64),
+    "S5AutoregressiveEstimator, encoder": ours(S5AutoregressiveEstimator, **SIZE, width=64, recursion="encoder"),
     "DeepAR": peer("deepar", **SIZE, hidden_size=64),
     "TFT": peer("tft", **SIZE, hidden_dim=64),
     "PatchTST": peer("patch_tst", **SIZE, patch_len=16, d_model=64),

@@ -24,13 +24,14 @@ OURS = {
     "s5_direct": "S5Estimator (ours)",
     "s5_combined": "S5, combined (ours)",
     "s5_autoregressive": "S5AutoregressiveEstimator (ours)",
+    "s5_recursive_encoder": "the same, recursive encoder (ours)",
 }
 NOTE = (
     "Ratios to seasonal naive (lower is better), as geometric means over tasks; WQL over the deciles. Ours and models "
     "marked 'run here' were trained by `run.py`, means over seeds; the others are published figures, see "
     "`published.csv`. Combined are three networks of different contexts, with AutoETS where values are few, and with "
-    "the autoregressive network where they are many, except for far horizons and long seasons; where they are fewest, "
-    "one network, the autoregressive one, AutoETS and AutoARIMA, see `models.py`."
+    "an autoregressive network, a recursive encoder, where they are many, except for far horizons and long seasons; "
+    "where they are fewest, one network, the autoregressive one, AutoETS and AutoARIMA, see `models.py`."
 )
 NAIVE = "seasonal naive"
 HERE = "(run here)"
