@@ -3,6 +3,7 @@
 from functools import partial
 from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from gluonts.core.component import validated
@@ -19,6 +20,9 @@ from s5forecast.nn import Encoder
 from s5forecast.nn.stepper import make_stepper
 
 CHAIN = 16  # features and states
+# Steps over which paths forecast better than the direct network; further on small errors of the chain add up.
+FAR = 96
+ENOUGH = 100  # paths to tell the rank of each
 # Bounds of an error: of what the chain sees of it, and of what moves the offset.
 SEEN, LARGEST = 10.0, 1000.0
 
@@ -32,7 +36,10 @@ class RecursiveDecoderNetwork(ForecastNetwork):
     with the features :math:`h_t` and offsets :math:`o_t` of the direct network, which sees no value of the horizon, and
     arguments :math:`a_t` of the output at the offset :math:`o'_t`. The chain is all that advances with each path.
     Before the first step, and where a value is missing, e is 0, and the chain sees that it is. It is bounded, for the
-    chain more closely; tanh keeps what it adds to the next step below itself, so that paths do not run off.
+    chain more closely; tanh keeps what it adds to the next step below itself.
+
+    Over more than ``FAR`` steps paths take only their ranks from there, and their values from the direct forecast, so
+    that they do not run off (:meth:`SamplePaths.with_marginals`).
 
     Trained by the loss of each step given those before it, and by that of the direct forecast, from
     :math:`P h_t + c` at :math:`o_t`.
@@ -123,7 +130,13 @@ class RecursiveDecoderNetwork(ForecastNetwork):
         projected = self.direct.head.projection(h).permute(1, 2, 0).contiguous()
         walk = partial(self._walk, inputs, projected, offset.T.contiguous())
         number = self.num_samples if num_samples is None else num_samples
-        return draw_paths(walk, batch, past, number, self.seed, self.direct.counts)
+        draw = partial(draw_paths, walk, batch, past, seed=self.seed, counts=self.direct.counts)
+        if self.spec.prediction_length <= FAR or number < 1:
+            return draw(number)
+        paths = draw(max(number, ENOUGH))
+        levels = (np.arange(paths.samples.shape[1]) + 0.5) / paths.samples.shape[1]
+        direct = self.direct.prediction(batch, h, offset)
+        return paths.with_marginals(direct.quantiles(levels.tolist())).first(number)
 
     def _walk(self, inputs: Tensor, projected: Tensor, offsets: Tensor, place: Place, series: Tensor) -> Tensor:
         """One path of each of the R ``series``, float64 ``[H, R]``.

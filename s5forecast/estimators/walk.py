@@ -34,7 +34,7 @@ Walk = Callable[[Place, Tensor], Tensor]
 
 
 def draw_paths(
-    walk: Walk, batch: Batch, past: Tensor, num_samples: int, seed: int | None, counts: Tensor
+    walk: Walk, batch: Batch, past: Tensor, num_samples: int, *, seed: int | None, counts: Tensor
 ) -> SamplePaths:
     """``num_samples`` paths of each series of a batch, drawn by a seed that the ``past`` values change.
 

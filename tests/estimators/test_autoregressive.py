@@ -237,8 +237,9 @@ def test_of_a_recursive_decoder_the_loss_is_that_of_one_step_and_in_training_of_
     assert one_step != pytest.approx(together, rel=1e-3)
 
 
-def test_a_recursive_decoder_can_walk_far(data):
+def test_a_recursive_decoder_can_walk_far(monkeypatch):
     """With errors that go on whole, steps of variance 1 add up: to 400 after 400 of them."""
+    monkeypatch.setattr(recursive_decoder_network, "FAR", 400)
     predictor = S5AutoregressiveEstimator(
         **{**SMALL, "prediction_length": 400}, recursion="decoder", distr_output="normal", scaling="none"
     ).train([entry(500)])
@@ -253,6 +254,30 @@ def test_a_recursive_decoder_can_walk_far(data):
     steps = np.diff(forecast.samples - network.direct(last_window(predictor)).mean(), axis=1)
     assert steps.std() == pytest.approx(1.0, rel=0.01)
     assert forecast.samples[:, -1].std() == pytest.approx(np.sqrt(H), rel=0.08)
+
+
+@pytest.mark.parametrize("output", ["quantile", "student_t", "negative_binomial"])
+def test_over_far_horizons_values_are_those_of_the_direct_forecast_and_ranks_those_of_the_paths(
+    output, data, monkeypatch
+):
+    predictor = S5AutoregressiveEstimator(**SMALL, recursion="decoder", distr_output=output).train(data)
+    network, S = predictor.network.eval(), 200
+    network.direct.counts.fill_(False)
+    with torch.no_grad():
+        network.correction.bias[-1] = 3.0  # errors go on
+        batch = without_horizon(known_window(predictor, data), predictor.spec)
+        direct = network.direct(batch)
+        near = network(batch, S).samples
+        monkeypatch.setattr(recursive_decoder_network, "FAR", H - 1)
+        far = network(batch, S).samples
+        levels = ((np.arange(S) + 0.5) / S).tolist()
+        assert np.allclose(np.sort(far, axis=1), direct.quantiles(levels).swapaxes(1, 2))
+        few = network(batch, 7).samples
+        assert np.array_equal(few, network(batch, 100).samples[:, :7])
+        with pytest.raises(ValueError, match="num_samples must be at least 1"):
+            network(batch, 0)
+    order = near.argsort(axis=1, kind="stable")
+    assert (np.diff(np.take_along_axis(far, order, axis=1), axis=1) >= 0).all() or output == "negative_binomial"
 
 
 def test_no_step_sees_its_own_value_or_a_later_one(data, make):
