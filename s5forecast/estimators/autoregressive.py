@@ -43,8 +43,9 @@ class S5AutoregressiveEstimator(ForecastEstimator):
         prediction_length: steps to forecast.
         recursion: what sees the values drawn. ``"encoder"``: all of a causal encoder, trained on each step of context
             and horizon; it learns most from few values. ``"decoder"``: a small layer, which moves at each step the
-            distribution that the encoder of :class:`~s5forecast.S5Estimator` forecasts; paths cannot run off, and are
-            drawn several times as fast. When not given the decoder where a day has several steps, else the encoder.
+            distribution that the encoder of :class:`~s5forecast.S5Estimator` forecasts; over more than 96 steps each
+            step keeps that distribution, so that paths cannot run off. They are drawn several times as fast. When not
+            given the decoder where a day has several steps, else the encoder.
         context_length: steps of history the network sees; chosen from frequency and horizon when not given. With
             patches it is rounded up to whole ones.
         lags_seq: distances at which earlier values are shown and may be repeated; by frequency when not given.
