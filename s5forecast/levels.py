@@ -7,12 +7,12 @@ from collections.abc import Sequence
 DECILES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 
 
-def check_levels(levels: Sequence[float]) -> None:
+def check_levels(levels: Sequence[float], name: str = "quantile_levels") -> None:
     """Raise ValueError unless all levels are numbers in (0, 1), at least one is given, and none twice."""
     if not len(levels) or not all(isinstance(level, float) and 0 < level < 1 for level in levels):
-        raise ValueError(f"quantile_levels must be numbers strictly between 0 and 1, got {list(levels)}")
+        raise ValueError(f"{name} must be numbers strictly between 0 and 1, got {list(levels)}")
     if len(set(levels)) < len(levels):
-        raise ValueError(f"quantile_levels must not repeat, got {list(levels)}")
+        raise ValueError(f"{name} must not repeat, got {list(levels)}")
 
 
 def level_name(level: float) -> str:

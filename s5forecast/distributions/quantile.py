@@ -34,7 +34,7 @@ class QuantileOutput(GluonTSQuantileOutput):
 
     @validated()
     def __init__(self, quantiles: list[float]) -> None:
-        check_levels(quantiles)
+        check_levels(quantiles, "quantiles")
         super().__init__(quantiles=sorted(quantiles))
 
     def domain_map(self, outputs: Tensor) -> tuple[Tensor]:

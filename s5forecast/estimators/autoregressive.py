@@ -19,8 +19,8 @@ from s5forecast.ssm import LAYERS
 
 # Of synthetic windows: data that need fewer forecast better without, where the encoder is recursive.
 LEAST_SHARE = 0.2
-# Of paths: the deciles, and the tails.
-LEVELS = [0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98]
+# Beside the deciles, for paths.
+TAILS = [0.02, 0.05, 0.95, 0.98]
 
 
 # What sees the values drawn before a step.
@@ -165,7 +165,7 @@ class S5AutoregressiveEstimator(ForecastEstimator):
         if distr_output is None:
             distr_output = "student_t" if whole else "quantile"
         self.automatic = distr_output == AUTO
-        self.output = _drawable(make_output("normal" if self.automatic else distr_output, LEVELS))
+        self.output = _drawable(make_output("normal" if self.automatic else distr_output, TAILS))
         self.synthetic_share = checked_share(synthetic_share)
         self.cardinality = checked_cardinality(cardinality, num_feat_static_cat)
         decoder = {} if whole else {"patch_length": patch_length}

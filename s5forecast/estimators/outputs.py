@@ -68,6 +68,12 @@ class Prediction:
             return np.where(_numpy(self.counts)[..., None], quantiles.round().clip(min=0), quantiles)
         return np.stack([self.quantile(level) for level in levels], axis=-1)
 
+    def ascending(self, count: int) -> np.ndarray:
+        """``count`` values of each step, ``[B, H, S]``: where quantiles are known those of equal parts, else drawn."""
+        if isinstance(self.output, QuantileOutput):
+            return self.quantiles(((np.arange(count) + 0.5) / count).tolist())
+        return np.sort(np.moveaxis(_numpy(self.distribution().sample(torch.Size([count]))), 0, -1))
+
     def quantile(self, level: float) -> np.ndarray:
         """Of a distribution, ``[B, H]``, computed once for each level."""
         if level not in self._quantile:

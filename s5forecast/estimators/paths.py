@@ -38,22 +38,6 @@ class SamplePaths:
                 info=one.info,
             )
 
-    def with_marginals(self, quantiles: np.ndarray) -> SamplePaths:
-        """These paths, at each step in the order they have there, with other values: ``quantiles [B, H, S]``.
-
-        What hangs together over the steps is kept, and the distribution of each step is that of the quantiles.
-
-        References:
-            "Uncertainty Quantification in Complex Simulation Models Using Ensemble Copula Coupling"
-            (Schefzik, Thorarinsdottir, Gneiting, 2013)
-        """
-        ranks = self.samples.argsort(axis=1, kind="stable").argsort(axis=1)
-        return SamplePaths(np.take_along_axis(quantiles.swapaxes(1, 2), ranks, axis=1))
-
-    def first(self, count: int) -> SamplePaths:
-        """The first paths of each series."""
-        return SamplePaths(self.samples[:, :count])
-
     @cached_property
     def _sorted(self) -> np.ndarray:
         return np.sort(self.samples, axis=1)

@@ -3,7 +3,6 @@
 from functools import partial
 from typing import Any
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from gluonts.core.component import validated
@@ -22,7 +21,6 @@ from s5forecast.nn.stepper import make_stepper
 CHAIN = 16  # features and states
 # Steps over which paths forecast better than the direct network; further on small errors of the chain add up.
 FAR = 96
-ENOUGH = 100  # paths to tell the rank of each
 # Bounds of an error: of what the chain sees of it, and of what moves the offset.
 SEEN, LARGEST = 10.0, 1000.0
 
@@ -39,7 +37,7 @@ class RecursiveDecoderNetwork(ForecastNetwork):
     chain more closely; tanh keeps what it adds to the next step below itself.
 
     Over more than ``FAR`` steps paths take only their ranks from there, and their values from the direct forecast, so
-    that they do not run off (:meth:`SamplePaths.with_marginals`).
+    that they do not run off (:func:`~s5forecast.estimators.walk.reordered`).
 
     Trained by the loss of each step given those before it, and by that of the direct forecast, from
     :math:`P h_t + c` at :math:`o_t`.
@@ -83,8 +81,16 @@ class RecursiveDecoderNetwork(ForecastNetwork):
     def loss(self, batch: Batch) -> Tensor:
         """Mean loss of the horizon, each step given those before; in training that of all at once is added."""
         h, offset = self.direct.decode(batch)
-        loss = self.direct.mean_loss(batch, self._given_before(batch, h, offset))
-        return loss + self.direct.mean_loss(batch, self.direct.prediction(batch, h, offset)) if self.training else loss
+        one_step = self.direct.mean_loss(batch, self._given_before(batch, h, offset))
+        at_once = self.direct.mean_loss(batch, self.direct.prediction(batch, h, offset))
+        if self.training:
+            return one_step + at_once
+        return at_once if self.far else one_step
+
+    @property
+    def far(self) -> bool:
+        """Whether paths take their values from the direct forecast."""
+        return self.spec.prediction_length > FAR
 
     def one_step(self, batch: Batch) -> Prediction:
         """The distribution of each of the H steps of the horizon given the true values before it."""
@@ -130,13 +136,8 @@ class RecursiveDecoderNetwork(ForecastNetwork):
         projected = self.direct.head.projection(h).permute(1, 2, 0).contiguous()
         walk = partial(self._walk, inputs, projected, offset.T.contiguous())
         number = self.num_samples if num_samples is None else num_samples
-        draw = partial(draw_paths, walk, batch, past, seed=self.seed, counts=self.direct.counts)
-        if self.spec.prediction_length <= FAR or number < 1:
-            return draw(number)
-        paths = draw(max(number, ENOUGH))
-        levels = (np.arange(paths.samples.shape[1]) + 0.5) / paths.samples.shape[1]
-        direct = self.direct.prediction(batch, h, offset)
-        return paths.with_marginals(direct.quantiles(levels.tolist())).first(number)
+        marginals = self.direct.prediction(batch, h, offset) if self.far else None
+        return draw_paths(walk, batch, past, number, seed=self.seed, counts=self.direct.counts, marginals=marginals)
 
     def _walk(self, inputs: Tensor, projected: Tensor, offsets: Tensor, place: Place, series: Tensor) -> Tensor:
         """One path of each of the R ``series``, float64 ``[H, R]``.

@@ -6,6 +6,7 @@ import zlib
 from collections.abc import Callable
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from gluonts.torch.distributions import Output
 from torch import Tensor
@@ -13,12 +14,15 @@ from torch import Tensor
 from s5forecast.data.windows import Batch
 from s5forecast.distributions import QuantileOutput, is_real
 from s5forecast.distributions.sampling import draw
+from s5forecast.estimators.outputs import Prediction
 from s5forecast.estimators.paths import SamplePaths
 from s5forecast.estimators.training import seeded
 from s5forecast.nn import OutputHead
 
 # Paths advanced at once: few enough that what a step touches stays in the cache.
 ROWS = 8192
+# Paths to tell the rank of each at a step.
+ENOUGH = 100
 
 
 class Place(NamedTuple):
@@ -34,25 +38,52 @@ Walk = Callable[[Place, Tensor], Tensor]
 
 
 def draw_paths(
-    walk: Walk, batch: Batch, past: Tensor, num_samples: int, *, seed: int | None, counts: Tensor
+    walk: Walk,
+    batch: Batch,
+    past: Tensor,
+    num_samples: int,
+    *,
+    seed: int | None,
+    counts: Tensor,
+    marginals: Prediction | None = None,
 ) -> SamplePaths:
     """``num_samples`` paths of each series of a batch, drawn by a seed that the ``past`` values change.
 
-    Those of a series that is one of ``counts`` are rounded.
+    Arguments:
+        walk: draws one path of each of some series.
+        counts: whether series may be counts; the paths of those that are, by ``batch.counts``, are rounded.
+        marginals: the forecast from which the paths take their values at each step, in the order they have there.
 
     Raises:
         ValueError: for less than one path.
     """
     if num_samples < 1:
         raise ValueError(f"num_samples must be at least 1, got {num_samples}")
+    number = num_samples if marginals is None else max(num_samples, ENOUGH)
     place = Place(*(x.squeeze(-1) for x in (batch.loc, batch.scale, batch.level)))
-    series = torch.arange(len(past), device=past.device).repeat_interleave(num_samples)
+    series = torch.arange(len(past), device=past.device).repeat_interleave(number)
     content = zlib.crc32(past.cpu().numpy().tobytes())
     with seeded(None if seed is None else seed + content):
         paths = [walk(Place(*(x.index_select(0, rows) for x in place)), rows).T for rows in series.split(ROWS)]
-    values = torch.cat(paths).unflatten(0, (len(past), num_samples))
-    values = torch.where((counts & batch.counts)[..., None], values.round().clamp(min=0) + 0.0, values)
-    return SamplePaths(values.cpu().numpy())
+        values = torch.cat(paths).unflatten(0, (len(past), number)).cpu().numpy()
+        if marginals is not None:
+            values = reordered(marginals.ascending(number), values)[:, :num_samples]
+    whole = (counts & batch.counts).cpu().numpy()[..., None]
+    return SamplePaths(np.where(whole, values.round().clip(min=0) + 0.0, values))
+
+
+def reordered(ascending: np.ndarray, paths: np.ndarray) -> np.ndarray:
+    """Values ``[B, H, S]`` in the order that ``paths [B, S, H]`` have at each step, equal ones in any order.
+
+    What hangs together over the steps is kept, and each step has the distribution of the values.
+
+    References:
+        "Uncertainty Quantification in Complex Simulation Models Using Ensemble Copula Coupling"
+        (Schefzik, Thorarinsdottir, Gneiting, 2013)
+    """
+    ties = torch.rand(paths.shape).numpy()
+    ranks = np.lexsort((ties, paths), axis=1).argsort(axis=1)
+    return np.take_along_axis(ascending.swapaxes(1, 2), ranks, axis=1)
 
 
 def draw_values(
