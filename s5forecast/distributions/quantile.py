@@ -65,7 +65,7 @@ class QuantileOutput(GluonTSQuantileOutput):
         """Of each gap between neighbours, what lies below the level U, ``[Q - 1, ...]``; past the ends of the tails."""
         levels = torch.tensor(self.quantiles, dtype=torch.float64)
         first, gaps = (x.to(U).view(-1, *[1] * U.ndim) for x in (levels[:-1], levels.diff()))
-        share = ((U - first) / gaps).clamp_(0, 1)
+        share = torch.addcmul(-first / gaps, U, 1 / gaps).clamp_(0, 1)
         share[0] += _beyond(U, levels)
         share[-1] -= _beyond(1 - U, 1 - levels.flip(0))
         return share

@@ -5,12 +5,15 @@ from __future__ import annotations
 from typing import cast
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from s5forecast.nn.block import ACTIVATIONS, Block
 from s5forecast.nn.encoder import Encoder
 from s5forecast.ops import fuses
 from s5forecast.ssm import S5
+
+WHOLE = 16  # outputs of a whole vector: the kernel takes those left over one by one
 
 
 class Stepper:
@@ -59,15 +62,17 @@ class FusedStepper:
             norms=torch.stack([parameter for norm in norms for parameter in (norm.weight, norm.bias)]),
             W=torch.cat([layer.weight.T for layer in linear]) if linear else none,
             b=torch.stack([layer.bias for layer in linear]) if linear else none,
-            E=E.T.contiguous(),
-            e=e[None].contiguous(),
+            E=F.pad(E.T, (0, -len(E) % WHOLE)),
+            e=F.pad(e[None], (0, -len(E) % WHOLE)),
         )
         self.step, self.source, self.eps = cpu_step.step, source, norms[0].eps
         self.activation = next(name for name, kind in ACTIVATIONS.items() if kind is type(blocks[0].activation))
+        self.outputs = len(E)
         self.state = torch.stack([x.index_select(0, source) for x in state])
 
     def __call__(self, u: Tensor, v: Tensor, A: Tensor) -> Tensor:
-        return self.step(u, self.source, v, A.T, self.state, self.weights, self.eps, self.activation)
+        y = self.step(u, self.source, v, A.T, self.state, self.weights, self.eps, self.activation)
+        return y[: self.outputs]
 
 
 def make_stepper(
