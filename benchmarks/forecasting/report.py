@@ -24,7 +24,7 @@ OURS = {
     "s5_direct": "S5Estimator (ours)",
     "s5_combined": "S5, combined (ours)",
     "s5_autoregressive": "S5AutoregressiveEstimator (ours)",
-    "s5_recursive_encoder": "the same, recursive encoder (ours)",
+    "s5_recursive_encoder": "S5AutoregressiveEstimator, recursive encoder (ours)",
 }
 NOTE = (
     "Ratios to seasonal naive (lower is better), as geometric means over tasks; WQL over the deciles. Ours and models "
