@@ -21,8 +21,6 @@ from s5forecast.ssm import LAYERS
 LEAST_SHARE = 0.2
 # Beside the deciles, for paths.
 TAILS = [0.02, 0.05, 0.95, 0.98]
-
-
 # What sees the values drawn before a step.
 RECURSIONS: dict[str, type[AutoregressiveNetwork] | type[RecursiveDecoderNetwork]] = {
     "encoder": AutoregressiveNetwork,

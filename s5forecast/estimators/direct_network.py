@@ -181,7 +181,7 @@ class DirectNetwork(ForecastNetwork):
         return self.mean_loss(batch, self.prediction(batch, *self.decode(batch)))
 
     def mean_loss(self, batch: Batch, prediction: Prediction) -> Tensor:
-        """The same of another prediction of the horizon."""
+        """Mean loss of a prediction over the observed steps of the horizon."""
         horizon = slice(self.spec.context_length, None)
         mask = batch.mask[:, horizon]
         target = torch.where(mask > 0, batch.target, self.output.value_in_support)

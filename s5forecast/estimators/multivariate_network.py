@@ -90,7 +90,7 @@ class MultivariateNetwork(ForecastNetwork):
         """Raise ValueError: the series would have to be observed together."""
         raise ValueError(
             "series that are forecast together have one state, which a step of some of them cannot move on; take "
-            "S5AutoregressiveEstimator, or estimator='autoregressive', for a state of each"
+            "S5AutoregressiveEstimator, or estimator='autoregressive', with recursion='encoder', for a state of each"
         )
 
     @torch.no_grad()

@@ -3,7 +3,6 @@
 Everything has two dimensions here, so that what is compiled once serves all products.
 """
 
-from collections.abc import Callable
 from functools import partial
 from itertools import pairwise
 from typing import Any, NamedTuple
@@ -231,11 +230,10 @@ def step(
     arrays = [*map(cpu.array, (u, source, v, A)), y.numpy(), cpu.rows(state.numpy())]
     arrays += [weight.numpy() for weight in weights]
 
-    def run(first: int, last: int) -> Callable[[], None]:
+    def run(first: int, last: int) -> None:
         scratch = [u.new_empty(3 * TILE, width), u.new_empty(TILE, weights.W.shape[1]), u.new_empty(TILE, len(y))]
-        own = [x.numpy() for x in scratch]  # made here: threads that ask for memory wait for one another
-        return partial(step_tiles, *arrays, *own, eps, ACTIVATIONS[activation], first, last)
+        step_tiles(*arrays, *(x.numpy() for x in scratch), eps, ACTIVATIONS[activation], first, last)
 
     shares = threads_for(rows * width * len(state) * COST)
-    in_parallel([run(*bounds) for bounds in pairwise(rows * i // shares for i in range(shares + 1))])
+    in_parallel([partial(run, *bounds) for bounds in pairwise(rows * i // shares for i in range(shares + 1))])
     return y
