@@ -106,7 +106,7 @@ class S5AutoregressiveEstimator(ForecastEstimator):
         batch_size: int = 32,
         num_batches_per_epoch: int = 50,
         max_epochs: int | None = None,
-        predict_batch_size: int = 64,
+        predict_batch_size: int = 256,
         trainer_kwargs: dict[str, Any] | None = None,
         seed: int | None = 0,
         device: str = "auto",

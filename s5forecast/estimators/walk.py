@@ -19,8 +19,8 @@ from s5forecast.estimators.paths import SamplePaths
 from s5forecast.estimators.training import seeded
 from s5forecast.nn import OutputHead
 
-# Paths advanced at once: few enough that what a step touches stays in the cache.
-ROWS = 8192
+# Paths advanced at once: enough that what it takes to start an operation counts little.
+ROWS = 32_768
 # Paths to tell the rank of each at a step.
 ENOUGH = 100
 

@@ -5,15 +5,12 @@ from __future__ import annotations
 from typing import cast
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from s5forecast.nn.block import ACTIVATIONS, Block
 from s5forecast.nn.encoder import Encoder
 from s5forecast.ops import fuses
 from s5forecast.ssm import S5
-
-WHOLE = 16  # outputs of a whole vector: the kernel takes those left over one by one
 
 
 class Stepper:
@@ -56,23 +53,21 @@ class FusedStepper:
         none = E.new_empty(0, 0)
         self.weights = cpu_step.Weights(
             Lambda_bar=torch.cat([torch.stack([straight[0], across[1]]) for straight, across, _, _ in matrices]),
-            B=torch.cat([B_bar.T for _, _, B_bar, _ in matrices]),
-            C=torch.cat([C.T for _, _, _, C in matrices]),
+            B=torch.cat([B_bar for _, _, B_bar, _ in matrices]),
+            C=torch.cat([C for _, _, _, C in matrices]),
             D=torch.stack([layer.D for layer in layers]),
             norms=torch.stack([parameter for norm in norms for parameter in (norm.weight, norm.bias)]),
-            W=torch.cat([layer.weight.T for layer in linear]) if linear else none,
+            W=torch.cat([layer.weight for layer in linear]) if linear else none,
             b=torch.stack([layer.bias for layer in linear]) if linear else none,
-            E=F.pad(E.T, (0, -len(E) % WHOLE)),
-            e=F.pad(e[None], (0, -len(E) % WHOLE)),
+            E=E.contiguous(),
+            e=e[None].contiguous(),
         )
         self.step, self.source, self.eps = cpu_step.step, source, norms[0].eps
         self.activation = next(name for name, kind in ACTIVATIONS.items() if kind is type(blocks[0].activation))
-        self.outputs = len(E)
-        self.state = torch.stack([x.index_select(0, source) for x in state])
+        self.tiles = cpu_step.tiled(torch.stack([x.flatten(1).index_select(0, source) for x in state]))
 
     def __call__(self, u: Tensor, v: Tensor, A: Tensor) -> Tensor:
-        y = self.step(u, self.source, v, A.T, self.state, self.weights, self.eps, self.activation)
-        return y[: self.outputs]
+        return self.step(u, self.source, v, A, self.tiles, self.weights, self.eps, self.activation)
 
 
 def make_stepper(

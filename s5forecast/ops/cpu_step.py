@@ -1,6 +1,8 @@
 """One step of a stack of residual blocks on the CPU, tile by tile: what comes between products stays in the cache.
 
-Everything has two dimensions here, so that what is compiled once serves all products.
+A tile holds `TILE` paths side by side, `[features, TILE]`: whatever is done to a feature is done to a whole row at
+once, however few features there are. Everything has two dimensions here, so that what is compiled once serves all
+products.
 """
 
 from functools import partial
@@ -9,20 +11,21 @@ from typing import Any, NamedTuple
 
 import numba
 import numpy as np
+import torch.nn.functional as F
 from torch import Tensor
 
 from s5forecast.ops import cpu
 from s5forecast.ops.cpu_pool import in_parallel, threads_for
-from s5forecast.ops.cpu_products import HEIGHT, add_product
-from s5forecast.ops.cpu_rows import GROUPS, INNER, Array, kernel, planes, row
+from s5forecast.ops.cpu_products import add_product, clear
+from s5forecast.ops.cpu_rows import GROUPS, INNER, Array, kernel, row
 
-TILE = 16 * HEIGHT  # rows
-COST = 4  # of a row, in states of a scan for each of its numbers
+TILE = 64  # paths
+COST = 4  # of a path, in states of a scan for each of its numbers
 GELU, FULL_GLU, HALF_GLU1, HALF_GLU2 = range(4)
 ACTIVATIONS = {"gelu": GELU, "full_glu": FULL_GLU, "half_glu1": HALF_GLU1, "half_glu2": HALF_GLU2}
 
 DOMAIN = 3 * GROUPS
-BAR, STATE, SOURCE, TARGET, WEIGHT, BIAS, VALUE, GATE = range(DOMAIN, DOMAIN + 16, 2)
+REAL, IMAG, SOURCE, TARGET, MEAN, FACTOR, VALUE, GATE = range(DOMAIN, DOMAIN + 8)
 INLINED: Any = {**INNER, "forceinline": True}
 
 # Odd functions as `x P(x^2) / Q(x^2)` up to a limit: least maxima of the error, 6e-8 and 2e-10, before rounding.
@@ -62,51 +65,91 @@ def sigmoid(x: Any) -> Any:
     return HALF + ratio(x, LOGISTIC_LIMIT, LOGISTIC_P, LOGISTIC_Q)
 
 
-@numba.njit(**{**INLINED, "fastmath": {"contract", "nsz", "reassoc"}})
-def moments(x: Any, width: int) -> Any:
-    """Mean and variance, summed in an order that vectorises."""
-    mean = x[0] * np.float32(0)
-    for h in range(width):
-        mean += x[h]
-    mean /= np.float32(width)
-    variance = x[0] * np.float32(0)
-    for h in range(width):
-        variance += (x[h] - mean) * (x[h] - mean)
-    return mean, variance / np.float32(width)
-
-
 @numba.njit(**INNER)
-def normalise(source: Array, target: Array, norm: Array, eps: float) -> None:
-    """The layer norm of each row, weight and bias `norm [2, H]`."""
-    width = source.shape[1]
-    weight, bias = row(norm, WEIGHT, 0), row(norm, BIAS, width)
-    for r in range(source.shape[0]):
-        x, y = row(source, SOURCE, r * width), row(target, TARGET, r * width)
-        mean, variance = moments(x, width)
-        factor = ONE / np.sqrt(variance + np.float32(eps))
-        for k in range(width):
-            y[k] = (x[k] - mean) * factor * weight[k] + bias[k]
+def normalise(source: Array, target: Array, norm: Array, moments: Array, eps: float) -> None:
+    """The layer norm over the features `[H, TILE]`, weight and bias `norm [2, H]`; `moments [2, TILE]` is scratch."""
+    width = source.shape[0]
+    clear(moments)
+    mean, factor = row(moments, MEAN, 0), row(moments, FACTOR, TILE)
+    for k in range(width):
+        x = row(source, SOURCE, k * TILE)
+        for r in range(TILE):
+            mean[r] += x[r]
+    for r in range(TILE):
+        mean[r] /= np.float32(width)
+    for k in range(width):
+        x = row(source, SOURCE, k * TILE)
+        for r in range(TILE):
+            factor[r] += (x[r] - mean[r]) * (x[r] - mean[r])
+    for r in range(TILE):
+        factor[r] = ONE / np.sqrt(factor[r] / np.float32(width) + np.float32(eps))
+    for k in range(width):
+        x, y = row(source, SOURCE, k * TILE), row(target, TARGET, k * TILE)
+        weight, bias = norm[0, k], norm[1, k]
+        for r in range(TILE):
+            y[r] = (x[r] - mean[r]) * factor[r] * weight + bias
 
 
 @numba.njit(**INNER)
 def repeat(bias: Array, target: Array) -> None:
-    """Each row of `target` becomes `bias [1, G]`."""
-    for r in range(target.shape[0]):
-        x, y = row(bias, BIAS, 0), row(target, TARGET, r * target.shape[1])
-        for k in range(target.shape[1]):
-            y[k] = x[k]
+    """Each column of `target [G, TILE]` becomes `bias [1, G]`."""
+    for k in range(target.shape[0]):
+        y, value = row(target, TARGET, k * TILE), bias[0, k]
+        for r in range(TILE):
+            y[r] = value
 
 
 @numba.njit(**INNER)
 def rotate(x: Array, Lambda_bar: Array) -> None:
-    """`x = Lambda_bar x`, complex, of each row."""
+    """`x = Lambda_bar x`, complex, of the states `[2N, TILE]`."""
     states = Lambda_bar.shape[1]
-    a_re, a_im = planes(Lambda_bar, BAR, 0, states)
-    for r in range(x.shape[0]):
-        x_re, x_im = planes(x, STATE, 2 * r * states, states)
-        for n in range(states):
-            re = a_re[n] * x_re[n] - a_im[n] * x_im[n]
-            x_re[n], x_im[n] = re, a_re[n] * x_im[n] + a_im[n] * x_re[n]
+    for n in range(states):
+        a_re, a_im = Lambda_bar[0, n], Lambda_bar[1, n]
+        x_re, x_im = row(x, REAL, n * TILE), row(x, IMAG, (states + n) * TILE)
+        for r in range(TILE):
+            re = a_re * x_re[r] - a_im * x_im[r]
+            x_re[r], x_im[r] = re, a_re * x_im[r] + a_im * x_re[r]
+
+
+@numba.njit(**INNER)
+def begin(u: Array, source: Array, v: Array, A: Array, h: Array, top: int, size: int) -> None:
+    """`h [H, TILE]` of `size` paths from `top` on; beyond them it is zero."""
+    width, paths = h.shape[0], source.shape[0]
+    clear(h)
+    for r in range(size):
+        given, target = row(u, SOURCE, source[top + r] * width), row(h, TARGET, r)
+        for k in range(width):
+            target[k * TILE] = given[k]
+    for k in range(width):
+        target = row(h, TARGET, k * TILE)
+        for m in range(v.shape[0]):
+            given, factor = row(v, SOURCE, m * paths + top), A[k, m]
+            for r in range(size):
+                target[r] += factor * given[r]
+
+
+@numba.njit(**INNER)
+def add_activated(h: Array, z: Array, g: Array, gates: Array, W: Array, b: Array, activation: int) -> None:
+    """`h += activation(z)`; `g` and `gates` are scratch."""
+    numbers = z.size
+    value, target = row(z, VALUE, 0), row(g, TARGET, 0)
+    for i in range(numbers):
+        target[i] = gelu(value[i])
+    target = row(h, TARGET, 0)
+    if activation == GELU:
+        value = row(g, VALUE, 0)
+        for i in range(numbers):
+            target[i] += value[i]
+        return
+    repeat(b, gates)
+    add_product(gates, W, g, W.shape[1], 1)
+    gate = row(gates, GATE, gates.size - numbers)
+    if activation == HALF_GLU1:
+        value = row(g, VALUE, 0)
+    elif activation == FULL_GLU:
+        value = row(gates, VALUE, 0)
+    for i in range(numbers):
+        target[i] += value[i] * sigmoid(gate[i])
 
 
 @kernel
@@ -134,77 +177,52 @@ def step_tiles(
     first: int,
     last: int,
 ) -> None:
-    """One step of L blocks and of what lies around them, for the rows `first ... last - 1`; `state` is overwritten.
+    """One step of L blocks and of what lies around them, for the tiles `first ... last - 1`; `state` is overwritten.
 
     Args:
-        u, source: `[S, H]` and `[R]`: row `r` starts from `u[source[r]] + sum_k v[k, r] A[k]`.
-        v, A: `[M, R]` and `[M, H]`.
+        u, source: `[S, H]` and `[R]`: path `r` starts from `u[source[r]] + A v[:, r]`.
+        v, A: `[M, R]` and `[H, M]`.
         y: `[K, R]`.
-        state: `[L R, 2N]`.
+        state: of all tiles, `[tiles L 2N, TILE]`.
         Lambda_bar: `[2L, N]`.
-        B: `[L H, 2N]`.
-        C: `[2N L, H]`.
+        B: `[L 2N, H]`.
+        C: `[L H, 2N]`.
         D: `[L, H]`.
         norms: weight and bias of each block's norm and of the last one, `[2L + 2, H]`.
-        W, b: what the activation multiplies by and adds, `[L H, G]` and `[L, G]`, or empty where it does not.
-        E, e: `y = E^T h + e` of the last features, `[H, K]` and `[1, K]`.
-        scratch, scratch_gates, scratch_y: `[3 TILE, H]`, `[TILE, G]` and `[TILE, K]`.
+        W, b: what the activation multiplies by and adds, `[L G, H]` and `[L, G]`, or empty where it does not.
+        E, e: `y = E h + e` of the last features, `[K, H]` and `[1, K]`.
+        scratch, scratch_gates, scratch_y: `[3H + 2, TILE]`, `[G, TILE]` and `[K, TILE]`.
         eps: of the norms.
         activation: one of `ACTIVATIONS`.
     """
-    rows, width, layers = source.shape[0], u.shape[1], D.shape[0]
-    states, linear, outputs = Lambda_bar.shape[1], W.shape[1], E.shape[1]
-    for top in range(first, last, TILE):
-        bottom = min(top + TILE, last)
-        size = bottom - top
-        h, z, g = scratch[:size], scratch[TILE : TILE + size], scratch[2 * TILE : 2 * TILE + size]
-        gates, out = scratch_gates[:size], scratch_y[:size]
-        for r in range(size):
-            given, target = row(u, SOURCE, source[top + r] * width), row(h, TARGET, r * width)
-            for k in range(width):
-                target[k] = given[k]
-            for m in range(v.shape[0]):
-                factor, given = v[m, top + r], row(A, SOURCE, m * width)
-                for k in range(width):
-                    target[k] += factor * given[k]
+    paths, width, layers = source.shape[0], u.shape[1], D.shape[0]
+    planes, linear, outputs = 2 * Lambda_bar.shape[1], b.shape[1], E.shape[0]
+    h, z, g = scratch[:width], scratch[width : 2 * width], scratch[2 * width : 3 * width]
+    moments = scratch[3 * width :]
+    for tile in range(first, last):
+        top = tile * TILE
+        size = min(TILE, paths - top)
+        begin(u, source, v, A, h, top, size)
         for layer in range(layers):
-            x = state[layer * rows + top : layer * rows + bottom]
-            normalise(h, z, norms[2 * layer : 2 * layer + 2], eps)
+            at = (tile * layers + layer) * planes
+            x = state[at : at + planes]
+            normalise(h, z, norms[2 * layer : 2 * layer + 2], moments, eps)
             rotate(x, Lambda_bar[2 * layer : 2 * layer + 2])
-            add_product(x, z, B[layer * width : (layer + 1) * width], width, 1)
-            d = row(D, WEIGHT, layer * width)
-            for r in range(size):
-                value = row(z, VALUE, r * width)
-                for k in range(width):
-                    value[k] = d[k] * value[k]
-            add_product(z, x, C[2 * layer * states : 2 * (layer + 1) * states], 2 * states, 1)
-            for r in range(size):
-                value, target = row(z, VALUE, r * width), row(g, TARGET, r * width)
-                for k in range(width):
-                    target[k] = gelu(value[k])
-            if activation == GELU:
-                for r in range(size):
-                    value, target = row(g, VALUE, r * width), row(h, TARGET, r * width)
-                    for k in range(width):
-                        target[k] += value[k]
-                continue
-            repeat(b[layer : layer + 1], gates)
-            add_product(gates, g, W[layer * width : (layer + 1) * width], width, 1)
-            for r in range(size):
-                value, gate = row(z, VALUE, r * width), row(gates, GATE, (r + 1) * linear - width)
-                if activation == HALF_GLU1:
-                    value = row(g, VALUE, r * width)
-                elif activation == FULL_GLU:
-                    value = row(gates, VALUE, r * linear)
-                target = row(h, TARGET, r * width)
-                for k in range(width):
-                    target[k] += value[k] * sigmoid(gate[k])
-        normalise(h, z, norms[2 * layers :], eps)
-        repeat(e, out)
-        add_product(out, z, E, width, 1)
+            add_product(x, B[layer * planes : (layer + 1) * planes], z, width, 1)
+            for k in range(width):
+                value, d = row(z, VALUE, k * TILE), D[layer, k]
+                for r in range(TILE):
+                    value[r] *= d
+            add_product(z, C[layer * width : (layer + 1) * width], x, planes, 1)
+            weight, bias = W[layer * linear : (layer + 1) * linear], b[layer : layer + 1]
+            add_activated(h, z, g, scratch_gates, weight, bias, activation)
+        normalise(h, z, norms[2 * layers :], moments, eps)
+        repeat(e, scratch_y)
+        add_product(scratch_y, E, z, width, 1)
         for k in range(outputs):
+            target, value = row(y, TARGET, k * paths + top), row(scratch_y, VALUE, k * TILE)
             for r in range(size):
-                y[k, top + r] = out[r, k]
+                target[r] = value[r]
 
 
 class Weights(NamedTuple):
@@ -221,19 +239,25 @@ class Weights(NamedTuple):
     e: Tensor
 
 
+def tiled(state: Tensor) -> Tensor:
+    """States `[L, R, 2N]` of R paths as :func:`step` takes them, `[tiles, L, 2N, TILE]`, zero beyond the last path."""
+    padded = F.pad(state, (0, 0, 0, -state.shape[1] % TILE))
+    return padded.unflatten(1, (-1, TILE)).permute(1, 0, 3, 2).contiguous()
+
+
 def step(
     u: Tensor, source: Tensor, v: Tensor, A: Tensor, state: Tensor, weights: Weights, eps: float, activation: str
 ) -> Tensor:
-    """`y [K, R]`, as :func:`step_tiles` defines it; `state [L, R, 2, N]` is overwritten."""
-    rows, width = len(source), u.shape[1]
-    y = u.new_empty(weights.E.shape[1], rows)
-    arrays = [*map(cpu.array, (u, source, v, A)), y.numpy(), cpu.rows(state.numpy())]
+    """`y [K, R]`, as :func:`step_tiles` defines it; `state`, :func:`tiled`, is overwritten."""
+    paths, width, tiles = len(source), u.shape[1], len(state)
+    y = u.new_empty(len(weights.E), paths)
+    arrays = [*map(cpu.array, (u, source, v, A)), y.numpy(), cpu.rows(state.numpy(), 3)]
     arrays += [weight.numpy() for weight in weights]
 
     def run(first: int, last: int) -> None:
-        scratch = [u.new_empty(3 * TILE, width), u.new_empty(TILE, weights.W.shape[1]), u.new_empty(TILE, len(y))]
-        step_tiles(*arrays, *(x.numpy() for x in scratch), eps, ACTIVATIONS[activation], first, last)
+        scratch = [u.new_empty(features, TILE).numpy() for features in (3 * width + 2, weights.b.shape[1], len(y))]
+        step_tiles(*arrays, *scratch, eps, ACTIVATIONS[activation], first, last)
 
-    shares = threads_for(rows * width * len(state) * COST)
-    in_parallel([partial(run, *bounds) for bounds in pairwise(rows * i // shares for i in range(shares + 1))])
+    shares = min(tiles, threads_for(paths * width * state.shape[1] * COST))
+    in_parallel([partial(run, *bounds) for bounds in pairwise(tiles * i // shares for i in range(shares + 1))])
     return y

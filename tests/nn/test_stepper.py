@@ -20,6 +20,13 @@ def drawn_encoder(width, state_size, layers, activation="half_glu2", **layer_kwa
     return encoder
 
 
+def states_of(stepper, paths):
+    """``[L, R, 2N]``"""
+    if isinstance(stepper, FusedStepper):
+        return stepper.tiles.permute(1, 0, 3, 2).flatten(1, 2)[:, :paths]
+    return torch.stack(stepper.state).flatten(2)
+
+
 def walk(encoder, paths, steps=4, states=3, outputs=5, differ=2):
     """What comes out at each step, and the states at last, in the type of the encoder, from states carried so far."""
     torch.manual_seed(1)
@@ -34,7 +41,7 @@ def walk(encoder, paths, steps=4, states=3, outputs=5, differ=2):
         stepper = make_stepper(encoder, state, source, E, e)
         y = torch.stack([stepper(u[t], v[t], A) for t in range(steps)])
         assert all(map(torch.equal, state, kept))
-    return stepper, y, torch.stack(list(stepper.state))
+    return stepper, y, states_of(stepper, paths)
 
 
 def check(encoder, paths):
