@@ -19,8 +19,6 @@ from s5forecast.nn import Encoder
 from s5forecast.nn.stepper import make_stepper
 
 CHAIN = 16  # features and states
-# Steps over which paths forecast better than the direct network; further on small errors of the chain add up.
-FAR = 96
 # Bounds of an error: of what the chain sees of it, and of what moves the offset.
 SEEN, LARGEST = 10.0, 1000.0
 
@@ -36,11 +34,11 @@ class RecursiveDecoderNetwork(ForecastNetwork):
     Before the first step, and where a value is missing, e is 0, and the chain sees that it is. It is bounded, for the
     chain more closely; tanh keeps what it adds to the next step below itself.
 
-    Over more than ``FAR`` steps paths take only their ranks from there, and their values from the direct forecast, so
-    that they do not run off (:func:`~s5forecast.estimators.walk.reordered`).
+    What the chain gives are the ranks of the paths at each step, which hang together over the horizon. Their values are
+    those of the direct forecast, from :math:`P h_t + c` at :math:`o_t`, in the order of these ranks
+    (:func:`~s5forecast.estimators.walk.reordered`): it knows each step by itself better, and cannot run off.
 
-    Trained by the loss of each step given those before it, and by that of the direct forecast, from
-    :math:`P h_t + c` at :math:`o_t`.
+    Trained by the loss of each step given those before it, and by that of the direct forecast.
     """
 
     @validated()
@@ -79,18 +77,10 @@ class RecursiveDecoderNetwork(ForecastNetwork):
         self.direct.fit_support(windows)
 
     def loss(self, batch: Batch) -> Tensor:
-        """Mean loss of the horizon, each step given those before; in training that of all at once is added."""
+        """Mean loss of the horizon, of each step given those before and of all at once."""
         h, offset = self.direct.decode(batch)
         one_step = self.direct.mean_loss(batch, self._given_before(batch, h, offset))
-        at_once = self.direct.mean_loss(batch, self.direct.prediction(batch, h, offset))
-        if self.training:
-            return one_step + at_once
-        return at_once if self.far else one_step
-
-    @property
-    def far(self) -> bool:
-        """Whether paths take their values from the direct forecast."""
-        return self.spec.prediction_length > FAR
+        return one_step + self.direct.mean_loss(batch, self.direct.prediction(batch, h, offset))
 
     def one_step(self, batch: Batch) -> Prediction:
         """The distribution of each of the H steps of the horizon given the true values before it."""
@@ -136,7 +126,7 @@ class RecursiveDecoderNetwork(ForecastNetwork):
         projected = self.direct.head.projection(h).permute(1, 2, 0).contiguous()
         walk = partial(self._walk, inputs, projected, offset.T.contiguous())
         number = self.num_samples if num_samples is None else num_samples
-        marginals = self.direct.prediction(batch, h, offset) if self.far else None
+        marginals = self.direct.prediction(batch, h, offset)
         return draw_paths(walk, batch, past, number, seed=self.seed, counts=self.direct.counts, marginals=marginals)
 
     def _walk(self, inputs: Tensor, projected: Tensor, offsets: Tensor, place: Place, series: Tensor) -> Tensor:

@@ -81,9 +81,11 @@ def reordered(ascending: np.ndarray, paths: np.ndarray) -> np.ndarray:
         "Uncertainty Quantification in Complex Simulation Models Using Ensemble Copula Coupling"
         (Schefzik, Thorarinsdottir, Gneiting, 2013)
     """
-    ties = torch.rand(paths.shape).numpy()
-    ranks = np.lexsort((ties, paths), axis=1).argsort(axis=1)
-    return np.take_along_axis(ascending.swapaxes(1, 2), ranks, axis=1)
+    drawn = np.ascontiguousarray(paths.swapaxes(1, 2))
+    order = torch.rand(drawn.shape).numpy().argsort(axis=-1)
+    order = np.take_along_axis(order, np.take_along_axis(drawn, order, axis=-1).argsort(axis=-1), axis=-1)
+    np.put_along_axis(drawn, order, ascending, axis=-1)
+    return drawn.swapaxes(1, 2)
 
 
 def draw_values(
