@@ -41,13 +41,14 @@ class S5AutoregressiveEstimator(ForecastEstimator):
         prediction_length: steps to forecast.
         recursion: what sees the values drawn. ``"encoder"``: all of a causal encoder, trained on each step of context
             and horizon; it learns most from few values. ``"decoder"``: a small layer, which moves at each step the
-            distribution that the encoder of :class:`~s5forecast.S5Estimator` forecasts; over more than 96 steps each
-            step keeps that distribution, so that paths cannot run off. They are drawn several times as fast. When not
-            given the decoder where a day has several steps, else the encoder.
+            distribution that the encoder of :class:`~s5forecast.S5Estimator` forecasts. It gives the order of the paths
+            at each step, and that forecast their values, so that paths cannot run off. They are drawn several times as
+            fast. When not given the decoder where a day has several steps, else the encoder.
         context_length: steps of history the network sees; chosen from frequency and horizon when not given. With
             patches it is rounded up to whole ones.
         lags_seq: distances at which earlier values are shown and may be repeated; by frequency when not given.
-        scaling: ``"standard"``, ``"last"``, ``"mean"``, ``"increments"`` or ``"none"``: what normalises a window.
+        scaling: ``"standard"``, ``"last"``, ``"mean"``, ``"increments"`` or ``"none"``: what normalises a window. When
+            not given as in :class:`~s5forecast.S5Estimator`; ``"standard"`` where the encoder is causal.
         patch_length: neighbouring steps of the context that the encoder sees as one; chosen from the context when not
             given; 1 where the encoder is recursive.
         distr_output: a key of ``distributions.DISTRIBUTIONS``, such as ``"negative_binomial"`` for small counts, an
@@ -82,7 +83,7 @@ class S5AutoregressiveEstimator(ForecastEstimator):
         prediction_length: int,
         context_length: int | None = None,
         lags_seq: list[int] | None = None,
-        scaling: str = "standard",
+        scaling: str | None = None,
         distr_output: Any = None,
         num_parallel_samples: int = 100,
         width: int = 64,
@@ -145,7 +146,13 @@ class S5AutoregressiveEstimator(ForecastEstimator):
             state_size=state_size,
             patch_length=patch_length,
         )
-        choose(SCALINGS, scaling, "scaling")
+        both_sides = {} if whole else {"bidirectional": True}
+        layer_kwargs = {"state_size": state_size, **both_sides, **(layer_kwargs or {})}
+        if scaling is None and not layer_kwargs.get("bidirectional"):
+            scaling = "standard"
+        if scaling is not None:
+            choose(SCALINGS, scaling, "scaling")
+        self.scaling = scaling
         choose(LAYERS, layer, "layer")
         choose(ACTIVATIONS, activation, "activation")
         self.spec = WindowSpec(
@@ -153,7 +160,7 @@ class S5AutoregressiveEstimator(ForecastEstimator):
             context_length=-(-context_length // patch_length) * patch_length,
             prediction_length=prediction_length,
             lags=lags_seq,
-            scaling=scaling,
+            scaling=scaling or "standard",
             num_feat_dynamic_real=num_feat_dynamic_real,
             num_past_feat_dynamic_real=num_past_feat_dynamic_real,
             num_feat_static_real=num_feat_static_real,
@@ -167,12 +174,11 @@ class S5AutoregressiveEstimator(ForecastEstimator):
         self.synthetic_share = checked_share(synthetic_share)
         self.cardinality = checked_cardinality(cardinality, num_feat_static_cat)
         decoder = {} if whole else {"patch_length": patch_length}
-        both_sides = {} if whole else {"bidirectional": True}
         self.network_kwargs = {
             "width": width,
             "num_layers": num_layers,
             "layer": layer,
-            "layer_kwargs": {"state_size": state_size, **both_sides, **(layer_kwargs or {})},
+            "layer_kwargs": layer_kwargs,
             "activation": activation,
             "dropout": dropout,
             "num_samples": num_parallel_samples,

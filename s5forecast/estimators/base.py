@@ -18,6 +18,7 @@ from gluonts.torch.model.predictor import PyTorchPredictor
 from gluonts.torch.util import resolve_device
 from gluonts.transform import Identity, Transformation
 
+from s5forecast.data.growth import default_scaling
 from s5forecast.data.joint import read_store
 from s5forecast.data.prior import default_epochs, default_prior_share, prior_store
 from s5forecast.data.windows import Batch, LastWindows, TrainingWindows, WindowSpec, WindowStore
@@ -40,12 +41,15 @@ class ForecastEstimator(PyTorchLightningEstimator):
     Attributes:
         output: of the network; one that is ``automatic`` is known after training, as ``auto_output`` with the reason.
         synthetic_share: of the training windows; chosen by the data where ``None``.
+        scaling: what normalises a window; chosen by the data where ``None``.
     """
 
     output: Output
+    spec: Any
     automatic: bool = False
     auto_output: OutputChoice | None = None
     synthetic_share: float | None = 0.0
+    scaling: str | None = "standard"
 
     @validated()
     def __init__(
@@ -103,7 +107,10 @@ class ForecastEstimator(PyTorchLightningEstimator):
         return default_epochs(store.length, self.window_spec().prediction_length, self.prior_share(store))
 
     def fit_spec(self, store: WindowStore, from_predictor: PyTorchPredictor | None) -> None:
-        """Choose from the data what of the spec was not given; by default nothing."""
+        """Choose the scaling, unless it is given or that of a predictor to start from."""
+        if self.scaling is None:
+            scaling = from_predictor.network.spec.scaling if from_predictor is not None else default_scaling(store)
+            self.spec = store.spec = self.spec._replace(scaling=scaling)
 
     def fit_output(self, store: WindowStore, from_predictor: PyTorchPredictor | None) -> None:
         """For ``distr_output="auto"``: take the output of a predictor to start from, else the one the data suggest."""

@@ -8,7 +8,6 @@ from gluonts.torch.model.predictor import PyTorchPredictor
 from s5forecast.choices import choose
 from s5forecast.data.features import default_context_length, default_lags, default_patch_length
 from s5forecast.data.frequency import Frequency
-from s5forecast.data.growth import default_scaling
 from s5forecast.data.scaling import SCALINGS
 from s5forecast.data.windows import WindowSpec, WindowStore
 from s5forecast.distributions import AUTO, check_loss, make_output
@@ -131,6 +130,9 @@ class S5Estimator(ForecastEstimator):
             state_size=state_size,
             patch_length=patch_length,
         )
+        layer_kwargs = {"state_size": state_size, "bidirectional": True, **(layer_kwargs or {})}
+        if scaling is None and not layer_kwargs["bidirectional"]:
+            scaling = "standard"
         if scaling is not None:
             choose(SCALINGS, scaling, "scaling")
         self.scaling = scaling
@@ -154,8 +156,6 @@ class S5Estimator(ForecastEstimator):
         check_loss(loss, self.output)
         self.synthetic_share = checked_share(synthetic_share)
         self.cardinality = checked_cardinality(cardinality, num_feat_static_cat)
-        layer_kwargs = {"state_size": state_size, "bidirectional": True, **(layer_kwargs or {})}
-        self.bidirectional = bool(layer_kwargs["bidirectional"])
         self.network_kwargs = {
             "width": width,
             "num_layers": num_layers,
@@ -171,13 +171,6 @@ class S5Estimator(ForecastEstimator):
 
     def window_spec(self) -> WindowSpec:
         return self.spec
-
-    def fit_spec(self, store: WindowStore, from_predictor: PyTorchPredictor | None) -> None:
-        """Choose the scaling, unless it is given or that of a predictor to start from."""
-        if self.scaling is not None or not self.bidirectional:
-            return
-        scaling = from_predictor.network.spec.scaling if from_predictor is not None else default_scaling(store)
-        self.spec = store.spec = self.spec._replace(scaling=scaling)
 
     def fit_output(self, store: WindowStore, from_predictor: PyTorchPredictor | None) -> None:
         """As of all estimators; what is picked must go with the loss."""
