@@ -10,7 +10,7 @@ from torch.distributions import constraints
 from torch.distributions.constraints import Constraint
 
 from s5forecast.choices import choose
-from s5forecast.distributions.automatic import OutputChoice, choose_output
+from s5forecast.distributions.automatic import OutputChoice, choose_output, has_atoms
 from s5forecast.distributions.base import ForecastDistribution, ForecastOutput
 from s5forecast.distributions.beta import BetaOutput
 from s5forecast.distributions.gamma import GammaOutput
@@ -122,6 +122,7 @@ __all__ = [
     "ZeroInflatedPoissonOutput",
     "check_loss",
     "choose_output",
+    "has_atoms",
     "is_real",
     "losses_of",
     "make_output",

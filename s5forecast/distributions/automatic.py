@@ -22,6 +22,8 @@ FAR_FROM_ZERO = 0.2
 SMALLEST_SHARE = 1e-3
 # Of the first differences in their own spread: 2.91 for a normal, 4.8 for a Laplace distribution.
 HEAVY_TAILS = 3.5
+# Where one value makes up such a share of a series, no density is bounded there.
+ATOM = 0.25
 
 
 class OutputChoice(NamedTuple):
@@ -61,6 +63,21 @@ def choose_output(targets: Sequence[np.ndarray]) -> OutputChoice:
     if pooled_low > 0 and spread > FAR_FROM_ZERO:
         return _of_positives(sample)
     return _of_reals(sample)
+
+
+def has_atoms(targets: Sequence[np.ndarray]) -> bool:
+    """Whether a typical series takes one value, such as zero, at a quarter of its observed steps or more.
+
+    The likelihood of a continuous output then grows without bound, by ever narrower peaks at that value.
+
+    Arguments:
+        targets: NaN where not observed.
+    """
+    observed = [values[~np.isnan(values)] for values in targets if not np.isnan(values).all()]
+    if not observed:
+        return False
+    shares = [np.unique(values, return_counts=True)[1].max() / len(values) for values in _sample(observed)]
+    return float(np.median(shares)) >= ATOM
 
 
 def _sample(observed: list[np.ndarray]) -> list[np.ndarray]:

@@ -4,13 +4,14 @@ from typing import Any
 
 from gluonts.core.component import validated
 from gluonts.torch.distributions import DistributionOutput, Output
+from gluonts.torch.model.predictor import PyTorchPredictor
 
 from s5forecast.choices import choose
 from s5forecast.data.features import default_context_length, default_lags, default_patch_length
 from s5forecast.data.frequency import DAY, Frequency
 from s5forecast.data.scaling import SCALINGS
 from s5forecast.data.windows import WindowSpec, WindowStore
-from s5forecast.distributions import AUTO, DISTRIBUTIONS, QuantileOutput, make_output
+from s5forecast.distributions import AUTO, DISTRIBUTIONS, QuantileOutput, has_atoms, make_output
 from s5forecast.estimators.autoregressive_network import AutoregressiveNetwork
 from s5forecast.estimators.base import ForecastEstimator, check_positive, checked_cardinality, checked_share
 from s5forecast.estimators.recursive_decoder_network import RecursiveDecoderNetwork
@@ -52,9 +53,9 @@ class S5AutoregressiveEstimator(ForecastEstimator):
         patch_length: neighbouring steps of the context that the encoder sees as one; chosen from the context when not
             given; 1 where the encoder is recursive.
         distr_output: a key of ``distributions.DISTRIBUTIONS``, such as ``"negative_binomial"`` for small counts, an
-            output of yours or of GluonTS, or ``"auto"``, which picks one by the training data. When not given Student's
-            t where the encoder is recursive, and quantiles, tails included, where the decoder is: trained by the
-            quantile loss, drawn from their interpolation.
+            output of yours or of GluonTS, or ``"auto"``, which picks one by the training data. When not given
+            quantiles, tails included: trained by the quantile loss, drawn from their interpolation; where the encoder
+            is recursive Student's t, unless a quarter of the values are the same, such as zero.
         num_parallel_samples: paths drawn for each series, unless ``predict`` is given another number.
         width, num_layers, state_size: size of the network: features, blocks, states of each block.
         layer: a key of ``ssm.LAYERS``, one that has a step mode where the encoder is recursive; layer_kwargs: its
@@ -167,6 +168,7 @@ class S5AutoregressiveEstimator(ForecastEstimator):
             num_feat_static_cat=num_feat_static_cat,
             recursive=whole,
         )
+        self.by_atoms = distr_output is None and whole
         if distr_output is None:
             distr_output = "student_t" if whole else "quantile"
         self.automatic = distr_output == AUTO
@@ -195,6 +197,17 @@ class S5AutoregressiveEstimator(ForecastEstimator):
         if self.recursion == "decoder" or self.synthetic_share is not None or share >= LEAST_SHARE:
             return share
         return 0.0
+
+    def fit_output(self, store: WindowStore, from_predictor: PyTorchPredictor | None) -> None:
+        """As of all estimators; for a recursive encoder without a given output, by whether the data have atoms."""
+        super().fit_output(store, from_predictor)
+        if not self.by_atoms:
+            return
+        if from_predictor is not None:
+            self.output = from_predictor.network.output
+            return
+        atoms = has_atoms([series.target for series in store.series])
+        self.output = make_output("quantile" if atoms else "student_t", TAILS)
 
     def create_network(self) -> AutoregressiveNetwork | RecursiveDecoderNetwork:
         network = RECURSIONS[self.recursion]

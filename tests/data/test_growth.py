@@ -8,6 +8,7 @@ import torch
 from s5forecast import S5Estimator
 from s5forecast.data import growth
 from s5forecast.data.growth import default_scaling, growth_error
+from s5forecast.estimators.autoregressive import S5AutoregressiveEstimator
 
 LENGTH, HORIZON = 200, 10
 RNG = np.random.default_rng(0)
@@ -25,9 +26,9 @@ def dataset(target):
     return [{"start": pd.Period("2024-01-01", "D"), "target": target.astype(np.float32)}]
 
 
-def estimator(**kwargs):
+def estimator(kind=S5Estimator, **kwargs):
     settings = {"width": 4, "num_layers": 1, "state_size": 4, "num_batches_per_epoch": 1, "max_epochs": 1}
-    return S5Estimator("D", HORIZON, trainer_kwargs={"enable_progress_bar": False}, **{**settings, **kwargs})
+    return kind("D", HORIZON, trainer_kwargs={"enable_progress_bar": False}, **{**settings, **kwargs})
 
 
 @pytest.mark.parametrize(("target", "scaling"), SERIES.values(), ids=SERIES)
@@ -88,9 +89,24 @@ def test_the_network_learns_from_windows_scaled_as_was_chosen():
     np.testing.assert_array_equal(one.quantile(0.5), other.quantile(0.5))
 
 
-def test_a_causal_encoder_keeps_its_scale_for_streams():
-    model = estimator(layer_kwargs={"bidirectional": False})
+@pytest.mark.parametrize(
+    ("kind", "kwargs"),
+    [
+        (S5Estimator, {"layer_kwargs": {"bidirectional": False}}),
+        (S5AutoregressiveEstimator, {"recursion": "decoder", "layer_kwargs": {"bidirectional": False}}),
+        (S5AutoregressiveEstimator, {"recursion": "encoder"}),
+    ],
+)
+def test_a_causal_encoder_keeps_its_scale_for_streams(kind, kwargs):
+    model = estimator(kind, **kwargs)
     assert model.train(dataset(SERIES["cumulative counts"][0])).spec.scaling == "standard"
+
+
+def test_a_recursive_decoder_chooses_as_the_direct_estimator_does():
+    model = estimator(S5AutoregressiveEstimator, recursion="decoder")
+    predictor = model.train(dataset(SERIES["cumulative counts"][0]))
+    assert predictor.spec.scaling == predictor.network.direct.spec.scaling == "increments"
+    assert model.train(dataset(SERIES["new counts"][0])).spec.scaling == "standard"
 
 
 def test_what_is_given_is_kept():

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from s5forecast.distributions import DISTRIBUTIONS, choose_output
+from s5forecast.distributions import DISTRIBUTIONS, choose_output, has_atoms
 
 RNG = np.random.default_rng(0)
 DATA = {
@@ -39,3 +39,19 @@ def test_the_data_decide(name):
 )
 def test_odd_data(targets, name):
     assert choose_output(targets).name == name
+
+
+@pytest.mark.parametrize(
+    ("targets", "atoms"),
+    [
+        ([np.where(RNG.random(200) < 0.3, 0.0, RNG.normal(size=200))], True),
+        ([np.where(RNG.random(200) < 0.15, 0.0, RNG.normal(size=200))], False),
+        ([np.full(30, 7.5)], True),
+        ([RNG.normal(size=50), RNG.normal(size=50), np.zeros(50)], False),  # a typical series decides
+        ([np.append(np.arange(12.0), [np.nan] * 90)], False),
+        ([np.full(9, np.nan), np.arange(20.0)], False),
+        ([np.full(9, np.nan)], False),
+    ],
+)
+def test_a_value_that_comes_again_and_again_is_an_atom(targets, atoms):
+    assert has_atoms(targets) is atoms

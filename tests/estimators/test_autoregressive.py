@@ -277,6 +277,18 @@ def test_of_a_recursive_decoder_values_are_those_of_the_direct_forecast(output, 
             network(batch, 0)
 
 
+def test_the_data_decide_what_a_recursive_encoder_is_trained_by():
+    """A likelihood has no bound at values that come again and again."""
+    continuous = [entry(60)]
+    intermittent = [continuous[0] | {"target": np.where(np.arange(60) % 3, 0.0, continuous[0]["target"])}]
+    model = S5AutoregressiveEstimator(**SMALL, recursion="encoder")
+    quantiles = model.train(intermittent)
+    assert isinstance(quantiles.output, QuantileOutput) and isinstance(model.train(continuous).output, StudentTOutput)
+    assert isinstance(model.train(continuous, from_predictor=quantiles).output, QuantileOutput)
+    given = S5AutoregressiveEstimator(**SMALL, recursion="encoder", distr_output="student_t")
+    assert isinstance(given.train(intermittent).output, StudentTOutput)
+
+
 def test_values_take_the_order_of_paths():
     rng = np.random.default_rng(0)
     paths, ascending = rng.normal(size=(2, 50, 3)).cumsum(axis=2), np.sort(rng.gamma(2, size=(2, 3, 50)))
