@@ -35,7 +35,8 @@ class S5AutoregressiveEstimator(ForecastEstimator):
     .. math:: p(y_{1:H} \mid y_{\le 0}) = \prod_{t=1}^{H} p(y_t \mid y_{<t}, y_{\le 0})
 
     Trained by the loss of every step given the true values before it. All paths advance together, a step at a time, so
-    that what is drawn at one step shapes the next: they are joint over the horizon.
+    that what is drawn at one step shapes the next: they are joint over the horizon. Where the decoder is recursive
+    each step is forecast by itself, too, and its values are put in the order of the paths.
 
     Arguments:
         freq: offset or Period alias of the data.
@@ -149,11 +150,9 @@ class S5AutoregressiveEstimator(ForecastEstimator):
         )
         both_sides = {} if whole else {"bidirectional": True}
         layer_kwargs = {"state_size": state_size, **both_sides, **(layer_kwargs or {})}
-        if scaling is None and not layer_kwargs.get("bidirectional"):
-            scaling = "standard"
-        if scaling is not None:
-            choose(SCALINGS, scaling, "scaling")
-        self.scaling = scaling
+        self.scaling_by_data = scaling is None and bool(layer_kwargs.get("bidirectional"))
+        scaling = "standard" if scaling is None else scaling
+        choose(SCALINGS, scaling, "scaling")
         choose(LAYERS, layer, "layer")
         choose(ACTIVATIONS, activation, "activation")
         self.spec = WindowSpec(
@@ -161,7 +160,7 @@ class S5AutoregressiveEstimator(ForecastEstimator):
             context_length=-(-context_length // patch_length) * patch_length,
             prediction_length=prediction_length,
             lags=lags_seq,
-            scaling=scaling or "standard",
+            scaling=scaling,
             num_feat_dynamic_real=num_feat_dynamic_real,
             num_past_feat_dynamic_real=num_past_feat_dynamic_real,
             num_feat_static_real=num_feat_static_real,

@@ -41,7 +41,7 @@ class ForecastEstimator(PyTorchLightningEstimator):
     Attributes:
         output: of the network; one that is ``automatic`` is known after training, as ``auto_output`` with the reason.
         synthetic_share: of the training windows; chosen by the data where ``None``.
-        scaling: what normalises a window; chosen by the data where ``None``.
+        scaling_by_data: whether ``spec``, what :meth:`window_spec` gives, takes the scaling that the data suggest.
     """
 
     output: Output
@@ -49,7 +49,7 @@ class ForecastEstimator(PyTorchLightningEstimator):
     automatic: bool = False
     auto_output: OutputChoice | None = None
     synthetic_share: float | None = 0.0
-    scaling: str | None = "standard"
+    scaling_by_data: bool = False
 
     @validated()
     def __init__(
@@ -107,8 +107,8 @@ class ForecastEstimator(PyTorchLightningEstimator):
         return default_epochs(store.length, self.window_spec().prediction_length, self.prior_share(store))
 
     def fit_spec(self, store: WindowStore, from_predictor: PyTorchPredictor | None) -> None:
-        """Choose the scaling, unless it is given or that of a predictor to start from."""
-        if self.scaling is None:
+        """Where the data choose the scaling: take that of a predictor to start from, else the one they suggest."""
+        if self.scaling_by_data:
             scaling = from_predictor.network.spec.scaling if from_predictor is not None else default_scaling(store)
             self.spec = store.spec = self.spec._replace(scaling=scaling)
 
@@ -179,6 +179,8 @@ class ForecastEstimator(PyTorchLightningEstimator):
         Raises:
             ValueError: for data that does not fit, before training starts.
         """
+        if from_predictor is not None:
+            _check_ours(from_predictor.network)
         with _TRAINING, seeded(self.seed):
             store = self._store(training_data)
             self.fit_spec(store, from_predictor)
@@ -230,6 +232,14 @@ class ForecastEstimator(PyTorchLightningEstimator):
 
     def _store(self, data: Dataset) -> WindowStore:
         return read_store(data, self.window_spec(), forecast=False)
+
+
+def _check_ours(network: torch.nn.Module) -> None:
+    if not isinstance(network, ForecastNetwork):
+        raise ValueError(
+            f"from_predictor holds a {type(network).__name__}, which no estimator of s5forecast trains; give a "
+            "predictor that this one has trained"
+        )
 
 
 def _check_same_kind(network: ForecastNetwork, before: torch.nn.Module) -> None:

@@ -131,11 +131,9 @@ class S5Estimator(ForecastEstimator):
             patch_length=patch_length,
         )
         layer_kwargs = {"state_size": state_size, "bidirectional": True, **(layer_kwargs or {})}
-        if scaling is None and not layer_kwargs["bidirectional"]:
-            scaling = "standard"
-        if scaling is not None:
-            choose(SCALINGS, scaling, "scaling")
-        self.scaling = scaling
+        self.scaling_by_data = scaling is None and bool(layer_kwargs["bidirectional"])
+        scaling = "standard" if scaling is None else scaling
+        choose(SCALINGS, scaling, "scaling")
         choose(LAYERS, layer, "layer")
         choose(ACTIVATIONS, activation, "activation")
         self.spec = WindowSpec(
@@ -143,7 +141,7 @@ class S5Estimator(ForecastEstimator):
             context_length=-(-context_length // patch_length) * patch_length,
             prediction_length=prediction_length,
             lags=lags_seq,
-            scaling=scaling or "standard",
+            scaling=scaling,
             num_feat_dynamic_real=num_feat_dynamic_real,
             num_past_feat_dynamic_real=num_past_feat_dynamic_real,
             num_feat_static_real=num_feat_static_real,

@@ -19,8 +19,9 @@ from s5forecast.estimators.paths import SamplePaths
 from s5forecast.estimators.training import seeded
 from s5forecast.nn import OutputHead
 
-# Paths advanced at once: enough that what it takes to start an operation counts little.
-ROWS = 32_768
+# Paths advanced at once: enough that what it takes to start an operation counts little; over a far horizon fewer, as
+# several copies of their values are held.
+ROWS, VALUES = 32_768, 2**23
 # Paths to tell the rank of each at a step.
 ENOUGH = 100
 
@@ -61,15 +62,26 @@ def draw_paths(
         raise ValueError(f"num_samples must be at least 1, got {num_samples}")
     number = num_samples if marginals is None else max(num_samples, ENOUGH)
     place = Place(*(x.squeeze(-1) for x in (batch.loc, batch.scale, batch.level)))
-    series = torch.arange(len(past), device=past.device).repeat_interleave(number)
+    rows = min(ROWS, VALUES // batch.target.shape[1])
+    chunks = torch.arange(len(past), device=past.device).split(max(1, rows // number))
     content = zlib.crc32(past.cpu().numpy().tobytes())
     with seeded(None if seed is None else seed + content):
-        paths = [walk(Place(*(x.index_select(0, rows) for x in place)), rows).T for rows in series.split(ROWS)]
-        values = torch.cat(paths).unflatten(0, (len(past), number)).cpu().numpy()
-        if marginals is not None:
-            values = reordered(marginals.ascending(number), values)[:, :num_samples]
+        drawn = [_drawn(walk, place, chunk, number, rows, marginals)[:, :num_samples] for chunk in chunks]
+    values = np.concatenate(drawn)
     whole = (counts & batch.counts).cpu().numpy()[..., None]
     return SamplePaths(np.where(whole, values.round().clip(min=0) + 0.0, values))
+
+
+def _drawn(
+    walk: Walk, place: Place, series: Tensor, number: int, rows: int, marginals: Prediction | None
+) -> np.ndarray:
+    """``number`` paths of each of some ``series``, ``[C, number, H]``, of which ``rows`` at once."""
+    each = series.repeat_interleave(number).split(max(1, rows))
+    paths = torch.cat([walk(Place(*(x.index_select(0, part) for x in place)), part).T for part in each])
+    values = paths.unflatten(0, (len(series), number)).cpu().numpy()
+    if marginals is None:
+        return values
+    return reordered(marginals[int(series[0]) : int(series[-1]) + 1].ascending(number), values)
 
 
 def reordered(ascending: np.ndarray, paths: np.ndarray) -> np.ndarray:
@@ -81,11 +93,13 @@ def reordered(ascending: np.ndarray, paths: np.ndarray) -> np.ndarray:
         "Uncertainty Quantification in Complex Simulation Models Using Ensemble Copula Coupling"
         (Schefzik, Thorarinsdottir, Gneiting, 2013)
     """
-    drawn = np.ascontiguousarray(paths.swapaxes(1, 2))
-    order = torch.rand(drawn.shape).numpy().argsort(axis=-1)
-    order = np.take_along_axis(order, np.take_along_axis(drawn, order, axis=-1).argsort(axis=-1), axis=-1)
-    np.put_along_axis(drawn, order, ascending, axis=-1)
-    return drawn.swapaxes(1, 2)
+    paths = paths.swapaxes(1, 2)
+    # Sorted from a random order, as equal values keep some of the order they are in.
+    shuffled = torch.rand(paths.shape).numpy().argsort(axis=-1)
+    ranked = np.take_along_axis(paths, shuffled, axis=-1).argsort(axis=-1)
+    values = np.empty_like(ascending)
+    np.put_along_axis(values, np.take_along_axis(shuffled, ranked, axis=-1), ascending, axis=-1)
+    return values.swapaxes(1, 2)
 
 
 def draw_values(

@@ -1,4 +1,4 @@
-"""Products of a few hundred rows with a matrix that stays in the cache.
+"""Products of matrices that stay in the cache.
 
 They come near the peak of a core at the shapes of a layer, and start no threads inside those of cpu_pool.py.
 """

@@ -113,9 +113,9 @@ def rotate(x: Array, Lambda_bar: Array) -> None:
 
 @numba.njit(**INNER)
 def begin(u: Array, source: Array, v: Array, A: Array, h: Array, top: int, size: int) -> None:
-    """`h [H, TILE]` of `size` paths from `top` on; beyond them it is zero."""
+    """`h [:, r] = u[source[top + r]] + A v[:, top + r]` of `size` paths, `[H, TILE]`."""
     width, paths = h.shape[0], source.shape[0]
-    clear(h)
+    clear(h)  # beyond them, too: what is computed there is not used, and should not be slow
     for r in range(size):
         given, target = row(u, SOURCE, source[top + r] * width), row(h, TARGET, r)
         for k in range(width):
@@ -132,15 +132,16 @@ def begin(u: Array, source: Array, v: Array, A: Array, h: Array, top: int, size:
 def add_activated(h: Array, z: Array, g: Array, gates: Array, W: Array, b: Array, activation: int) -> None:
     """`h += activation(z)`; `g` and `gates` are scratch."""
     numbers = z.size
-    value, target = row(z, VALUE, 0), row(g, TARGET, 0)
+    value = row(z, VALUE, 0)
+    if activation == GELU:
+        target = row(h, TARGET, 0)
+        for i in range(numbers):
+            target[i] += gelu(value[i])
+        return
+    target = row(g, TARGET, 0)
     for i in range(numbers):
         target[i] = gelu(value[i])
     target = row(h, TARGET, 0)
-    if activation == GELU:
-        value = row(g, VALUE, 0)
-        for i in range(numbers):
-            target[i] += value[i]
-        return
     repeat(b, gates)
     add_product(gates, W, g, W.shape[1], 1)
     gate = row(gates, GATE, gates.size - numbers)

@@ -16,6 +16,7 @@ from s5forecast.data.windows import LastWindows, SeriesStore
 from s5forecast.distributions import DISTRIBUTIONS, NegativeBinomialOutput, QuantileOutput, StudentTOutput
 from s5forecast.distributions.sampling import student_t
 from s5forecast.estimators import autoregressive_network, recursive_decoder_network, walk
+from s5forecast.estimators.peers import PEERS
 from s5forecast.estimators.walk import draw_paths, reordered
 
 RECURSIONS = {"encoder": autoregressive_network, "decoder": recursive_decoder_network}
@@ -85,7 +86,10 @@ def without_horizon(batch, spec):
 @pytest.fixture
 def as_drawn(monkeypatch):
     """Paths have the values that were drawn, not those of the direct forecast."""
-    plain = lambda *args, marginals, **kwargs: draw_paths(*args, **kwargs)  # noqa: E731
+
+    def plain(*args, marginals, **kwargs):
+        return draw_paths(*args, **kwargs)
+
     monkeypatch.setattr(recursive_decoder_network, "draw_paths", plain)
 
 
@@ -289,10 +293,13 @@ def test_the_data_decide_what_a_recursive_encoder_is_trained_by():
     assert isinstance(given.train(intermittent).output, StudentTOutput)
 
 
-def test_values_take_the_order_of_paths():
+@pytest.mark.parametrize("steps", (1, 3))
+def test_values_take_the_order_of_paths(steps):
     rng = np.random.default_rng(0)
-    paths, ascending = rng.normal(size=(2, 50, 3)).cumsum(axis=2), np.sort(rng.gamma(2, size=(2, 3, 50)))
+    paths, ascending = rng.normal(size=(2, 50, steps)).cumsum(axis=2), np.sort(rng.gamma(2, size=(2, steps, 50)))
+    before = paths.copy()
     found = reordered(ascending, paths)
+    assert np.array_equal(paths, before)
     assert np.array_equal(np.sort(found, axis=1), ascending.swapaxes(1, 2))
     order = paths.argsort(axis=1)
     assert (np.diff(np.take_along_axis(found, order, axis=1), axis=1) >= 0).all()
@@ -341,6 +348,11 @@ def test_training_goes_on_from_the_same_kind_of_network(data):
     encoder, decoder = (S5AutoregressiveEstimator(**SMALL, recursion=name) for name in RECURSIONS)
     with pytest.raises(ValueError, match=r"AutoregressiveNetwork.*RecursiveDecoderNetwork.*recursion='encoder'"):
         decoder.train_from(encoder.train(data), data)
+    once = {"num_batches_per_epoch": 1, "trainer_kwargs": {"max_epochs": 1}}
+    foreign = PEERS["simple_feedforward"](freq="h", prediction_length=H, arguments=once).train(data)
+    for model in (encoder, decoder):
+        with pytest.raises(ValueError, match=r"SimpleFeedForward.*give a predictor that this one has trained"):
+            model.train(data, from_predictor=foreign)
 
 
 def test_the_data_pick_the_output(data, make):

@@ -54,7 +54,7 @@ def check(encoder, paths):
         torch.testing.assert_close(found.double(), truth, rtol=0, atol=1e-5 * scale)
 
 
-@pytest.mark.parametrize("paths", (1, 97, 1000))
+@pytest.mark.parametrize("paths", (1, 63, 64, 65, 1000))
 @pytest.mark.parametrize("width, state_size, layers", ((64, 64, 2), (33, 10, 3), (5, 130, 1), (1, 2, 1), (40, 24, 2)))
 def test_sizes(width, state_size, layers, paths):
     check(drawn_encoder(width, state_size, layers), paths)
@@ -69,6 +69,13 @@ def test_activations(activation):
 @pytest.mark.parametrize("conj_sym", (False, True))
 def test_layers(discretization, conj_sym):
     check(drawn_encoder(7, 6, 2, discretization=discretization, conj_sym=conj_sym, step_scale=0.5), 20)
+
+
+def test_memory_that_was_not_written_is_not_read(monkeypatch):
+    new_empty = torch.Tensor.new_empty
+    poisoned = lambda self, *shape, **kwargs: new_empty(self, *shape, **kwargs).fill_(torch.nan)  # noqa: E731
+    monkeypatch.setattr(torch.Tensor, "new_empty", poisoned)
+    check(drawn_encoder(12, 8, 2), 70)
 
 
 def test_large_inputs_saturate():
