@@ -161,7 +161,8 @@ class AutoregressiveNetwork(ForecastNetwork):
         lags, lag_mask = (x.permute(1, 2, 0).contiguous() for x in (lags, lag_mask))
         horizon = Horizon(u.transpose(0, 1).contiguous(), lags, lag_mask)
         number = self.num_samples if num_samples is None else num_samples
-        return draw_paths(partial(self._walk, horizon, states), batch, past, number, seed=self.seed, counts=self.counts)
+        walk = partial(self._walk, horizon, states)
+        return draw_paths(walk, batch, past, number, steps=len(horizon.inputs), seed=self.seed, counts=self.counts)
 
     def _walk(self, horizon: Horizon, state: tuple[Tensor, ...], place: Place, series: Tensor) -> Tensor:
         """One path of each of the R ``series``, float64 ``[H, R]``."""

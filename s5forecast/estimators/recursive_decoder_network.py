@@ -127,7 +127,9 @@ class RecursiveDecoderNetwork(ForecastNetwork):
         walk = partial(self._walk, inputs, projected, offset.T.contiguous())
         number = self.num_samples if num_samples is None else num_samples
         marginals = self.direct.prediction(batch, h, offset)
-        return draw_paths(walk, batch, past, number, seed=self.seed, counts=self.direct.counts, marginals=marginals)
+        return draw_paths(
+            walk, batch, past, number, steps=len(inputs), seed=self.seed, counts=self.direct.counts, marginals=marginals
+        )
 
     def _walk(self, inputs: Tensor, projected: Tensor, offsets: Tensor, place: Place, series: Tensor) -> Tensor:
         """One path of each of the R ``series``, float64 ``[H, R]``.

@@ -44,6 +44,7 @@ def draw_paths(
     past: Tensor,
     num_samples: int,
     *,
+    steps: int,
     seed: int | None,
     counts: Tensor,
     marginals: Prediction | None = None,
@@ -52,6 +53,7 @@ def draw_paths(
 
     Arguments:
         walk: draws one path of each of some series.
+        steps: of the horizon.
         counts: whether series may be counts; the paths of those that are, by ``batch.counts``, are rounded.
         marginals: the forecast from which the paths take their values at each step, in the order they have there.
 
@@ -62,7 +64,7 @@ def draw_paths(
         raise ValueError(f"num_samples must be at least 1, got {num_samples}")
     number = num_samples if marginals is None else max(num_samples, ENOUGH)
     place = Place(*(x.squeeze(-1) for x in (batch.loc, batch.scale, batch.level)))
-    rows = min(ROWS, VALUES // batch.target.shape[1])
+    rows = min(ROWS, VALUES // steps)
     chunks = torch.arange(len(past), device=past.device).split(max(1, rows // number))
     content = zlib.crc32(past.cpu().numpy().tobytes())
     with seeded(None if seed is None else seed + content):
