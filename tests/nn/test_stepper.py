@@ -73,7 +73,10 @@ def test_layers(discretization, conj_sym):
 
 def test_memory_that_was_not_written_is_not_read(monkeypatch):
     new_empty = torch.Tensor.new_empty
-    poisoned = lambda self, *shape, **kwargs: new_empty(self, *shape, **kwargs).fill_(torch.nan)  # noqa: E731
+
+    def poisoned(self, *shape, **kwargs):
+        return new_empty(self, *shape, **kwargs).fill_(torch.nan)
+
     monkeypatch.setattr(torch.Tensor, "new_empty", poisoned)
     check(drawn_encoder(12, 8, 2), 70)
 
