@@ -12,8 +12,7 @@ import numpy as np
 import pandas as pd
 
 from s5forecast.data.frames import Columns
-from s5forecast.data.irregular import read_instants
-from s5forecast.data.irregular_frames import (
+from s5forecast.data.irregular_sampling import (
     IrregularFrame,
     Queries,
     default_cycles,
@@ -23,6 +22,7 @@ from s5forecast.data.irregular_frames import (
     read_queries,
 )
 from s5forecast.data.statics import StaticFeatures
+from s5forecast.data.times import read_instants
 from s5forecast.estimators.continuous import S5ContinuousEstimator
 from s5forecast.estimators.continuous_predictor import ContinuousPredictor
 from s5forecast.evaluation.irregular_backtest import backtest_irregular, irregular_splits

@@ -10,12 +10,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from s5forecast.data.entries import local_time, read_series
 from s5forecast.data.frames import FrameSeries, fill_gaps, read_future, split_frame, to_entries
-from s5forecast.data.irregular import NANOSECONDS
-from s5forecast.data.irregular_frames import grid_steps
-from s5forecast.data.irregular_history import IrregularRows
+from s5forecast.data.irregular_sampling import grid_steps
 from s5forecast.data.irregular_updates import read_asked_rows, read_new_rows
-from s5forecast.data.series import local_time, read_series
+from s5forecast.data.times import NANOSECONDS, IrregularRows
 from s5forecast.estimators.continuous_stream import ContinuousStream
 from s5forecast.estimators.regular_stream import RegularStream
 from s5forecast.levels import check_levels

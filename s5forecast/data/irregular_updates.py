@@ -9,10 +9,9 @@ import numpy as np
 import pandas as pd
 
 from s5forecast.data.frames import Columns, tidy_frame
-from s5forecast.data.irregular import read_instants
-from s5forecast.data.irregular_frames import Queries, known_at, query_keys
-from s5forecast.data.irregular_history import IrregularRows
+from s5forecast.data.irregular_sampling import Queries, known_at, query_keys
 from s5forecast.data.statics import StaticFeatures
+from s5forecast.data.times import IrregularRows, read_instants
 
 
 class NewRows(NamedTuple):

@@ -7,16 +7,17 @@ from gluonts.torch.distributions import DistributionOutput, Output
 from gluonts.torch.model.predictor import PyTorchPredictor
 
 from s5forecast.choices import choose
-from s5forecast.data.features import default_context_length, default_lags, default_patch_length
 from s5forecast.data.frequency import DAY, Frequency
-from s5forecast.data.scaling import SCALINGS
-from s5forecast.data.windows import WindowSpec, WindowStore
+from s5forecast.data.spec import WindowSpec
 from s5forecast.distributions import AUTO, DISTRIBUTIONS, QuantileOutput, has_atoms, make_output
-from s5forecast.estimators.autoregressive_network import AutoregressiveNetwork
 from s5forecast.estimators.base import ForecastEstimator, check_positive, checked_cardinality, checked_share
-from s5forecast.estimators.recursive_decoder_network import RecursiveDecoderNetwork
+from s5forecast.networks.autoregressive import AutoregressiveNetwork
+from s5forecast.networks.recursive_decoder import RecursiveDecoderNetwork
 from s5forecast.nn import ACTIVATIONS
 from s5forecast.ssm import LAYERS
+from s5forecast.windows.batches import WindowStore
+from s5forecast.windows.calendar import default_context_length, default_lags, default_patch_length
+from s5forecast.windows.scaling import SCALINGS
 
 # Of synthetic windows: data that need fewer forecast better without, where the encoder is recursive.
 LEAST_SHARE = 0.2

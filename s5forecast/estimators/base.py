@@ -18,14 +18,16 @@ from gluonts.torch.model.predictor import PyTorchPredictor
 from gluonts.torch.util import resolve_device
 from gluonts.transform import Identity, Transformation
 
-from s5forecast.data.growth import default_scaling
-from s5forecast.data.joint import read_store
-from s5forecast.data.prior import default_epochs, default_prior_share, prior_store
-from s5forecast.data.windows import Batch, LastWindows, TrainingWindows, WindowSpec, WindowStore
+from s5forecast.data.spec import WindowSpec
 from s5forecast.distributions import OutputChoice, choose_output, is_real, make_output
-from s5forecast.estimators.network import ForecastNetwork, check_support
+from s5forecast.estimators.defaults import default_scaling
 from s5forecast.estimators.predictor import S5Predictor
-from s5forecast.estimators.training import ForecastModule, fit, seeded
+from s5forecast.estimators.training import ForecastModule, fit
+from s5forecast.networks.base import ForecastNetwork, check_support
+from s5forecast.seeding import seeded
+from s5forecast.windows.batches import LastWindows, TrainingWindows, WindowStore, read_store
+from s5forecast.windows.regular import Batch
+from s5forecast.windows.synthetic import default_epochs, default_prior_share, prior_store
 
 # Seeds, signals and Lightning's logging belong to the process: one training at a time.
 _TRAINING = RLock()

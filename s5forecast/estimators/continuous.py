@@ -11,18 +11,22 @@ from gluonts.dataset.common import Dataset
 from gluonts.transform import Transformation
 
 from s5forecast.choices import choose
-from s5forecast.data.features import CYCLES
-from s5forecast.data.irregular import IrregularSpec, is_duration, read_irregular
-from s5forecast.data.irregular_windows import IrregularBatch, IrregularStore, IrregularWindows, LastIrregularWindows
+from s5forecast.data.irregular_entries import read_irregular
+from s5forecast.data.spec import IrregularSpec
+from s5forecast.data.times import is_duration
 from s5forecast.distributions import AUTO, check_loss, make_output
 from s5forecast.estimators.base import ForecastEstimator, check_positive, checked_cardinality
-from s5forecast.estimators.continuous_network import SCALINGS, ContinuousNetwork
 from s5forecast.estimators.continuous_predictor import ContinuousPredictor
-from s5forecast.estimators.network import check_support
-from s5forecast.estimators.training import ForecastModule, seeded
+from s5forecast.estimators.training import ForecastModule
 from s5forecast.levels import DECILES
+from s5forecast.networks.base import check_support
+from s5forecast.networks.continuous import SCALINGS, ContinuousNetwork
 from s5forecast.nn import ACTIVATIONS
+from s5forecast.seeding import seeded
 from s5forecast.ssm import LAYERS
+from s5forecast.windows.batches import IrregularWindows, LastIrregularWindows
+from s5forecast.windows.calendar import CYCLES
+from s5forecast.windows.irregular import IrregularBatch, IrregularStore
 
 # The slowest state begins with a real part of -1/2 and keeps exp(-6 / 2), 5 %, of what is a context ago.
 FORGOTTEN = 6.0

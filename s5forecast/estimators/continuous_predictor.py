@@ -14,10 +14,12 @@ from gluonts.torch.model.predictor import PyTorchPredictor
 from gluonts.transform import Identity
 from torch import nn
 
-from s5forecast.data.irregular import IrregularSeries, IrregularSpec, read_irregular
-from s5forecast.data.irregular_windows import IrregularStore, LastIrregularWindows
-from s5forecast.estimators.outputs import Prediction
+from s5forecast.data.irregular_entries import IrregularSeries, read_irregular
+from s5forecast.data.spec import IrregularSpec
 from s5forecast.estimators.predictor import S5Predictor
+from s5forecast.networks.prediction import Prediction
+from s5forecast.windows.batches import LastIrregularWindows
+from s5forecast.windows.irregular import IrregularStore
 
 if TYPE_CHECKING:
     from s5forecast.estimators.continuous_stream import ContinuousStream

@@ -12,26 +12,21 @@ import torch
 from gluonts.model.forecast import Forecast
 from torch import Tensor
 
-from s5forecast.data.features import clock_features
-from s5forecast.data.irregular import (
-    Instants,
-    IrregularSpec,
-    check_kind,
-    check_zone,
-    read_irregular,
-    read_query,
-    read_rows,
-)
-from s5forecast.data.irregular_history import IrregularHistory, IrregularRows, Slots, since
-from s5forecast.data.irregular_windows import IrregularBatch, IrregularStore
-from s5forecast.data.series import read_static
-from s5forecast.estimators.continuous_decoder import Place
-from s5forecast.estimators.continuous_network import ContinuousNetwork, Observed
+from s5forecast.data.entries import read_static
+from s5forecast.data.irregular_entries import read_irregular, read_query, read_rows
+from s5forecast.data.spec import IrregularSpec
+from s5forecast.data.times import Instants, IrregularRows, check_kind, check_zone
 from s5forecast.estimators.continuous_predictor import Asked, ContinuousForecast, ContinuousPredictor
-from s5forecast.estimators.outputs import Prediction
 from s5forecast.estimators.states import SeriesStates
 from s5forecast.estimators.streaming import STEPS, ForecastStream
+from s5forecast.networks.continuous import ContinuousNetwork, Observed
+from s5forecast.networks.continuous_decoder import Place
+from s5forecast.networks.prediction import Prediction
 from s5forecast.nn import Recent
+from s5forecast.windows.calendar import clock_features
+from s5forecast.windows.history import IrregularHistory
+from s5forecast.windows.irregular import IrregularBatch, IrregularStore
+from s5forecast.windows.rows import Slots, since
 
 
 class ContinuousState(NamedTuple):

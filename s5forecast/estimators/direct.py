@@ -6,16 +6,17 @@ from gluonts.core.component import validated
 from gluonts.torch.model.predictor import PyTorchPredictor
 
 from s5forecast.choices import choose
-from s5forecast.data.features import default_context_length, default_lags, default_patch_length
 from s5forecast.data.frequency import Frequency
-from s5forecast.data.scaling import SCALINGS
-from s5forecast.data.windows import WindowSpec, WindowStore
+from s5forecast.data.spec import WindowSpec
 from s5forecast.distributions import AUTO, check_loss, make_output
 from s5forecast.estimators.base import ForecastEstimator, check_positive, checked_cardinality, checked_share
-from s5forecast.estimators.direct_network import DirectNetwork
 from s5forecast.levels import DECILES
+from s5forecast.networks.direct import DirectNetwork
 from s5forecast.nn import ACTIVATIONS, MISSING
 from s5forecast.ssm import LAYERS
+from s5forecast.windows.batches import WindowStore
+from s5forecast.windows.calendar import default_context_length, default_lags, default_patch_length
+from s5forecast.windows.scaling import SCALINGS
 
 
 class S5Estimator(ForecastEstimator):

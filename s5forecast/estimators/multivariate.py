@@ -8,18 +8,18 @@ import numpy as np
 from gluonts.core.component import validated
 
 from s5forecast.choices import choose
-from s5forecast.data.features import default_context_length, default_lags
 from s5forecast.data.frequency import Frequency
-from s5forecast.data.scaling import SCALINGS
-from s5forecast.data.windows import WindowSpec
+from s5forecast.data.spec import WindowSpec
 from s5forecast.distributions import is_real
 from s5forecast.distributions.gaussian_copula import GaussianCopulaOutput
 from s5forecast.distributions.joint import JOINT_LOSSES, JointOutput
 from s5forecast.distributions.multivariate_normal import MultivariateNormalOutput
 from s5forecast.estimators.base import ForecastEstimator, check_positive
-from s5forecast.estimators.multivariate_network import MultivariateNetwork
+from s5forecast.networks.multivariate import MultivariateNetwork
 from s5forecast.nn import ACTIVATIONS
 from s5forecast.ssm import LAYERS
+from s5forecast.windows.calendar import default_context_length, default_lags
+from s5forecast.windows.scaling import SCALINGS
 
 # name -> whether the marginals are those of the training data
 JOINT_OUTPUTS = {"multivariate_normal": False, "gaussian_copula": True}

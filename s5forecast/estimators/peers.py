@@ -31,7 +31,8 @@ from torch import nn
 from s5forecast.choices import choose
 from s5forecast.data.frequency import Frequency
 from s5forecast.estimators.base import _TRAINING
-from s5forecast.estimators.training import ProgressBar, seeded
+from s5forecast.estimators.training import ProgressBar
+from s5forecast.seeding import seeded
 
 LOGGERS = ("lightning.pytorch", "gluonts")
 UPSTREAM = r"(lightning|gluonts|torch|pandas)(\..*)?"

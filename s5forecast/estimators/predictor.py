@@ -17,11 +17,10 @@ from gluonts.torch.util import resolve_device
 from gluonts.transform import Identity
 from torch import nn
 
-from s5forecast.data.joint import read_store
-from s5forecast.data.series import Series
-from s5forecast.data.windows import LastWindows, WindowSpec
-from s5forecast.estimators.outputs import Prediction
-from s5forecast.estimators.paths import SamplePaths
+from s5forecast.data.entries import Series
+from s5forecast.data.spec import WindowSpec
+from s5forecast.networks.prediction import Prediction, SamplePaths
+from s5forecast.windows.batches import LastWindows, read_store
 
 if TYPE_CHECKING:
     from s5forecast.estimators.streaming import ForecastStream
@@ -45,7 +44,7 @@ class S5Predictor(PyTorchPredictor):
     """Forecasts what follows each series of a dataset, a batch of series at a time.
 
     Arguments:
-        prediction_net: maps a :class:`~s5forecast.data.windows.Batch` to a ``Prediction`` or ``SamplePaths``.
+        prediction_net: maps a :class:`~s5forecast.windows.regular.Batch` to a ``Prediction`` or ``SamplePaths``.
         spec: what the windows hold.
         batch_size: series per pass.
         device: ``"auto"`` is CUDA where there is one, else the CPU.

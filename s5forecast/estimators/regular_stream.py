@@ -11,16 +11,17 @@ import torch
 from gluonts.model.forecast import Forecast
 from torch import Tensor
 
+from s5forecast.data.entries import Series, read_field, read_numbers, read_series
 from s5forecast.data.frequency import quiet_periods
-from s5forecast.data.joint import read_store
-from s5forecast.data.series import Series, read_field, read_numbers, read_series
-from s5forecast.data.series_history import SeriesHistory, Steps
-from s5forecast.data.windows import Batch, LastWindows, WindowSpec
-from s5forecast.estimators.outputs import Prediction
-from s5forecast.estimators.paths import SamplePaths
+from s5forecast.data.spec import WindowSpec
 from s5forecast.estimators.predictor import S5Predictor
 from s5forecast.estimators.states import SeriesStates
 from s5forecast.estimators.streaming import STEPS, ForecastStream
+from s5forecast.networks.prediction import Prediction, SamplePaths
+from s5forecast.windows.batches import LastWindows, read_store
+from s5forecast.windows.history import SeriesHistory
+from s5forecast.windows.regular import Batch
+from s5forecast.windows.rows import Steps
 
 
 class RegularState(NamedTuple):

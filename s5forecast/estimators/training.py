@@ -20,10 +20,10 @@ from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from s5forecast.data.windows import Batch
-from s5forecast.estimators.network import ForecastNetwork
-from s5forecast.estimators.outputs import Prediction
+from s5forecast.networks.base import ForecastNetwork
+from s5forecast.networks.prediction import Prediction
 from s5forecast.ssm import StateSpaceLayer
+from s5forecast.windows.regular import Batch
 
 
 class ForecastModule(pl.LightningModule):
@@ -145,17 +145,6 @@ def _trainer(
         "num_sanity_val_steps": 0,
     }
     return pl.Trainer(**{**defaults, **given, "callbacks": callbacks, "enable_progress_bar": False})
-
-
-@contextmanager
-def seeded(seed: int | None) -> Iterator[torch.Generator]:
-    """A generator from ``seed``, with torch's own state seeded alike inside and as it was outside."""
-    if seed is None:
-        yield torch.Generator().manual_seed(int(torch.empty((), dtype=torch.int64).random_()))
-        return
-    with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
-        torch.manual_seed(seed)
-        yield torch.Generator().manual_seed(seed)
 
 
 @contextmanager

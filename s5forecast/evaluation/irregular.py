@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from s5forecast.data.irregular import Instants, is_duration, read_instants
+from s5forecast.data.times import Instants, is_duration, read_instants
 
 
 class IrregularSplit(NamedTuple):

@@ -3,6 +3,7 @@
 from s5forecast.nn.block import ACTIVATIONS, Block
 from s5forecast.nn.embedding import CategoryEmbedding
 from s5forecast.nn.encoder import Encoder
+from s5forecast.nn.features import Standardization
 from s5forecast.nn.gaps import MISSING
 from s5forecast.nn.gaussianization import Gaussianization
 from s5forecast.nn.heads import OutputHead, SeasonalSkip
@@ -10,7 +11,6 @@ from s5forecast.nn.joint_head import JointHead
 from s5forecast.nn.linear_path import LinearPath
 from s5forecast.nn.patching import Patching
 from s5forecast.nn.recent_mean import Recent, RecentMean
-from s5forecast.nn.standardization import Standardization
 
 __all__ = [
     "ACTIVATIONS",

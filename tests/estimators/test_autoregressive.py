@@ -11,13 +11,14 @@ from gluonts.torch.distributions import LaplaceOutput, Output
 from gluonts.torch.distributions import QuantileOutput as GluonTSQuantileOutput
 
 from s5forecast import S5AutoregressiveEstimator
-from s5forecast.data.series import read_series
-from s5forecast.data.windows import LastWindows, SeriesStore
+from s5forecast.data.entries import read_series
 from s5forecast.distributions import DISTRIBUTIONS, NegativeBinomialOutput, QuantileOutput, StudentTOutput
 from s5forecast.distributions.sampling import student_t
 from s5forecast.estimators import autoregressive_network, recursive_decoder_network, walk
 from s5forecast.estimators.peers import PEERS
-from s5forecast.estimators.walk import draw_paths, reordered
+from s5forecast.networks.paths import draw_paths, reordered
+from s5forecast.windows.batches import LastWindows
+from s5forecast.windows.regular import SeriesStore
 
 RECURSIONS = {"encoder": autoregressive_network, "decoder": recursive_decoder_network}
 

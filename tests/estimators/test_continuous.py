@@ -10,10 +10,10 @@ from gluonts.model.forecast import Forecast
 from gluonts.model.predictor import Predictor
 
 from s5forecast import S5ContinuousEstimator, load_dataset
-from s5forecast.data.irregular import read_irregular
-from s5forecast.data.irregular_windows import IrregularStore
+from s5forecast.data.irregular_entries import read_irregular
 from s5forecast.nn import Encoder
 from s5forecast.ssm import S5
+from s5forecast.windows.irregular import IrregularStore
 
 SMALL = dict(
     prediction_horizon=5.0,
@@ -178,7 +178,7 @@ def test_order_and_grouping_of_the_times_do_not_matter(predictor, several):
 
 def test_many_times_are_decoded_in_parts(predictor, several, monkeypatch):
     together = quantiles(predictor, [asking(several[0])])
-    monkeypatch.setattr("s5forecast.estimators.continuous_network.QUERIES", 3)
+    monkeypatch.setattr("s5forecast.networks.continuous.QUERIES", 3)
     assert np.allclose(quantiles(predictor, [asking(several[0])]), together, atol=1e-6)
 
 

@@ -5,9 +5,10 @@ import pytest
 import torch
 from conftest import SMALL, H, L, entry
 
-from s5forecast.data.series import read_series
-from s5forecast.data.windows import LastWindows, SeriesStore
+from s5forecast.data.entries import read_series
 from s5forecast.estimators import S5Estimator
+from s5forecast.windows.batches import LastWindows
+from s5forecast.windows.regular import SeriesStore
 
 
 def network(**kwargs):

@@ -13,11 +13,10 @@ from gluonts.torch.distributions import LaplaceOutput
 from gluonts.torch.model.estimator import PyTorchLightningEstimator
 
 from s5forecast import S5MultivariateEstimator
-from s5forecast.data.joint import read_store
-from s5forecast.data.windows import LastWindows
 from s5forecast.distributions import NegativeBinomialOutput
 from s5forecast.distributions.gaussian_copula import GaussianCopulaOutput
 from s5forecast.distributions.multivariate_normal import MultivariateNormalOutput
+from s5forecast.windows.batches import LastWindows, read_store
 
 D = 3
 OUTPUTS = {

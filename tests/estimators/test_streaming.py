@@ -9,11 +9,11 @@ import pytest
 import torch
 
 from s5forecast import S5AutoregressiveEstimator, S5ContinuousEstimator, S5Estimator
-from s5forecast.data.irregular import read_irregular
-from s5forecast.data.irregular_windows import IrregularStore
-from s5forecast.data.joint import read_store
-from s5forecast.data.series_history import SeriesHistory
+from s5forecast.data.irregular_entries import read_irregular
 from s5forecast.estimators.continuous_stream import ContinuousStream
+from s5forecast.windows.batches import read_store
+from s5forecast.windows.history import SeriesHistory
+from s5forecast.windows.irregular import IrregularStore
 
 SMALL = dict(
     prediction_horizon=5.0, context_length=200, width=8, num_layers=2, state_size=4, batch_size=4,

@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from s5forecast import S5Estimator
-from s5forecast.data import growth
-from s5forecast.data.growth import default_scaling, growth_error
+from s5forecast.estimators import defaults as growth
 from s5forecast.estimators.autoregressive import S5AutoregressiveEstimator
+from s5forecast.estimators.defaults import default_scaling, growth_error
 
 LENGTH, HORIZON = 200, 10
 RNG = np.random.default_rng(0)

@@ -8,16 +8,17 @@ from gluonts.core.component import validated
 from gluonts.torch.distributions import Output
 from torch import Tensor, nn
 
-from s5forecast.data.features import num_calendar_features
-from s5forecast.data.scaling import masked_mean
-from s5forecast.data.windows import Batch, TrainingWindows, WindowSpec
+from s5forecast.data.spec import WindowSpec
 from s5forecast.distributions import is_real
-from s5forecast.estimators.network import ForecastNetwork, check_support
-from s5forecast.estimators.outputs import Prediction
-from s5forecast.estimators.paths import SamplePaths
-from s5forecast.estimators.walk import Place, draw_paths, draw_values
+from s5forecast.networks.base import ForecastNetwork, check_support
+from s5forecast.networks.paths import Place, draw_paths, draw_values
+from s5forecast.networks.prediction import Prediction, SamplePaths
 from s5forecast.nn import CategoryEmbedding, Encoder, OutputHead, SeasonalSkip, Standardization
 from s5forecast.nn.stepper import make_stepper
+from s5forecast.windows.batches import TrainingWindows
+from s5forecast.windows.calendar import num_calendar_features
+from s5forecast.windows.regular import Batch
+from s5forecast.windows.scaling import masked_mean
 
 FITTING_WINDOWS = 512
 

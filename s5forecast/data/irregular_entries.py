@@ -8,66 +8,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from s5forecast.data.series import read_field, read_numbers, read_static
-
-NANOSECONDS = 10**9
-
-
-class IrregularSpec(NamedTuple):
-    """What a window of irregular series holds: plain data, saved with a predictor.
-
-    Times and durations are in base units: seconds where times are datetimes, else the unit of the numbers given.
-
-    Arguments:
-        target_dim: variables of each series, D.
-        context_length: observations before the forecast, at most; L.
-        horizon: how far ahead training looks, none for as far as there is something.
-        prediction_length: how many of the next observations training looks at, none for all within the ``horizon``.
-        max_queries: times asked of a training window, at most; taken evenly where there are more.
-        datetimes: whether times are datetimes rather than numbers, none for either.
-        cycles: calendar cycles shown to the network, keys of ``data.features.CYCLES``.
-        num_feat_dynamic_real, num_past_feat_dynamic_real: covariates known at the times asked for, and not.
-        num_feat_static_real, num_feat_static_cat: static features.
-    """
-
-    target_dim: int
-    context_length: int
-    horizon: float | None
-    prediction_length: int | None
-    max_queries: int
-    datetimes: bool | None
-    cycles: list[str]
-    num_feat_dynamic_real: int = 0
-    num_past_feat_dynamic_real: int = 0
-    num_feat_static_real: int = 0
-    num_feat_static_cat: int = 0
-
-    @property
-    def num_covariates(self) -> int:
-        return self.num_feat_dynamic_real + self.num_past_feat_dynamic_real
-
-
-class Instants(NamedTuple):
-    """Times of one series: exact numbers, and the clock on the wall."""
-
-    exact: np.ndarray  # [n] int64 nanoseconds in UTC, or float64 as given
-    clock: np.ndarray  # [n] float64, seconds since 1970 by the clock on the wall; 0 for numbers
-    aware: bool  # whether datetimes have a time zone
-
-    @property
-    def datetimes(self) -> bool:
-        return self.exact.dtype == np.int64
-
-    def since(self, origin: np.ndarray) -> np.ndarray:
-        """Time from the origin in base units, float64."""
-        return self._in_base_units(self.exact - origin)
-
-    def gaps(self) -> np.ndarray:
-        """Time since the one before, ``[n]`` in base units, float64; NaN for the first."""
-        return np.concatenate([[np.nan], self._in_base_units(np.diff(self.exact))])
-
-    def _in_base_units(self, elapsed: np.ndarray) -> np.ndarray:
-        return elapsed / NANOSECONDS if self.datetimes else elapsed
+from s5forecast.data.entries import read_field, read_numbers, read_static
+from s5forecast.data.spec import IrregularSpec
+from s5forecast.data.times import Instants, check_kind, check_zone, read_instants
 
 
 class IrregularSeries(NamedTuple):
@@ -156,49 +99,6 @@ def read_rows(entry: dict[str, Any], name: str, spec: IrregularSpec) -> tuple[In
     return instants, target, np.concatenate([known, past], axis=1).astype(np.float32)
 
 
-def read_instants(values: Any, field: str, name: str) -> Instants:
-    """Datetimes, with a time zone or without, or numbers, as exact times.
-
-    Raises:
-        ValueError: for missing times, numbers that are not finite, or something that is no time.
-    """
-    array = values if isinstance(values, pd.DatetimeIndex | pd.Series) else np.asarray(values)
-    if array.ndim != 1:
-        raise ValueError(f"{name}: {field} must have one dimension, got shape {array.shape}")
-    if pd.api.types.is_numeric_dtype(array.dtype):
-        numbers = np.asarray(array, dtype=np.float64)
-        if not np.isfinite(numbers).all():
-            raise ValueError(
-                f"{name}: {field} is {numbers[~np.isfinite(numbers)][0]} in row {np.isfinite(numbers).argmin()}; "
-                "drop the row or correct the time"
-            )
-        return Instants(numbers, np.zeros(len(numbers)), False)
-    try:
-        stamps = pd.DatetimeIndex(array)
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"{name}: {field} must hold datetimes or numbers ({error})") from error
-    if stamps.hasnans:
-        raise ValueError(f"{name}: {field} is missing (NaT) in row {stamps.isna().argmax()}; drop the row")
-    clock = stamps.tz_localize(None).as_unit("ns").asi8 / NANOSECONDS
-    return Instants(stamps.as_unit("ns").asi8, clock, stamps.tz is not None)
-
-
-def is_duration(value: Any) -> bool:
-    """Whether a duration is one of datetimes rather than a number."""
-    # numpy counts its timedelta64 among its numbers
-    return isinstance(value, np.timedelta64) or not isinstance(value, int | float | np.number)
-
-
-def check_kind(instants: Instants, datetimes: bool | None, field: str, name: str) -> None:
-    """Raise ValueError, naming the series, for datetimes where times are numbers, or the other way round."""
-    if datetimes is not None and instants.datetimes != datetimes:
-        found, fix = ("datetimes", "a duration such as '12h'") if instants.datetimes else ("numbers", "a number")
-        raise ValueError(
-            f"{name}: {field} holds {found}, unlike the horizon or the other times; convert them, or train with {fix} "
-            "as the horizon"
-        )
-
-
 def _check_order(instants: Instants, given: Any, name: str) -> None:
     gaps = np.diff(instants.exact)
     if (gaps <= 0).any():
@@ -234,16 +134,6 @@ def read_query(entry: dict[str, Any], name: str, spec: IrregularSpec) -> tuple[I
         raise ValueError(f"{name}: query_feat_dynamic_real row {missing.argmax()} is missing at a time asked for")
     unknown = np.full((len(known), spec.num_past_feat_dynamic_real), np.nan)
     return query, np.concatenate([known, unknown], axis=1)
-
-
-def check_zone(instants: Instants, aware: bool, field: str, name: str) -> None:
-    """Raise ValueError, naming the series, for times with a time zone where others have none, or the other way."""
-    if instants.aware != aware:
-        zones = ("no time zone", "a time zone")
-        raise ValueError(
-            f"{name}: {field} has {zones[instants.aware]}, the other times have {zones[aware]}; give all alike, with "
-            "tz_localize or tz_convert"
-        )
 
 
 def _after(query: np.ndarray, entry: dict[str, Any], kept: np.ndarray, name: str) -> np.ndarray:

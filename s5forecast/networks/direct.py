@@ -7,14 +7,11 @@ from gluonts.core.component import validated
 from gluonts.torch.distributions import Output
 from torch import Tensor, nn
 
-from s5forecast.data.features import num_calendar_features
-from s5forecast.data.scaling import normalised
-from s5forecast.data.windows import Batch, TrainingWindows, WindowSpec
+from s5forecast.data.spec import WindowSpec
 from s5forecast.distributions import check_loss, is_real
-from s5forecast.estimators.network import ForecastNetwork, check_support
-from s5forecast.estimators.outputs import Prediction
-from s5forecast.estimators.training import seeded
 from s5forecast.levels import DECILES
+from s5forecast.networks.base import ForecastNetwork, check_support
+from s5forecast.networks.prediction import Prediction
 from s5forecast.nn import (
     MISSING,
     CategoryEmbedding,
@@ -25,6 +22,11 @@ from s5forecast.nn import (
     SeasonalSkip,
     Standardization,
 )
+from s5forecast.seeding import seeded
+from s5forecast.windows.batches import TrainingWindows
+from s5forecast.windows.calendar import num_calendar_features
+from s5forecast.windows.regular import Batch
+from s5forecast.windows.scaling import normalised
 
 FITTING_WINDOWS = 512
 

@@ -9,10 +9,10 @@ import numpy as np
 import pandas as pd
 from pandas.api.types import is_datetime64_any_dtype, is_numeric_dtype
 
-from s5forecast.data.features import CYCLES
 from s5forecast.data.frames import Columns, column_numbers, split_frame
-from s5forecast.data.irregular import is_duration
 from s5forecast.data.statics import StaticFeatures
+from s5forecast.data.times import is_duration
+from s5forecast.windows.calendar import CYCLES
 
 
 class IrregularFrame(NamedTuple):

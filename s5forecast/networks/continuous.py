@@ -7,16 +7,17 @@ from gluonts.core.component import validated
 from gluonts.torch.distributions import Output
 from torch import Tensor, nn
 
-from s5forecast.data.features import num_clock_features
-from s5forecast.data.irregular import IrregularSpec
-from s5forecast.data.irregular_windows import IrregularBatch, IrregularWindows
-from s5forecast.data.scaling import ROUNDING, masked_mean, normalised
+from s5forecast.data.spec import IrregularSpec
 from s5forecast.distributions import check_loss, is_real
-from s5forecast.estimators.continuous_decoder import ContinuousDecoder, Encoded, Place, Positions, limited
-from s5forecast.estimators.network import ForecastNetwork, check_support
-from s5forecast.estimators.outputs import Prediction
 from s5forecast.levels import DECILES
+from s5forecast.networks.base import ForecastNetwork, check_support
+from s5forecast.networks.continuous_decoder import ContinuousDecoder, Encoded, Place, Positions, limited
+from s5forecast.networks.prediction import Prediction
 from s5forecast.nn import CategoryEmbedding, Encoder, OutputHead, Recent, RecentMean, Standardization
+from s5forecast.windows.batches import IrregularWindows
+from s5forecast.windows.calendar import num_clock_features
+from s5forecast.windows.irregular import IrregularBatch
+from s5forecast.windows.scaling import ROUNDING, masked_mean, normalised
 
 FITTING_WINDOWS = 512
 # Times decoded at once, so that any number can be asked for.

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from s5forecast.data.features import clock_features
-from s5forecast.data.irregular import IrregularSeries, IrregularSpec
+from s5forecast.data.irregular_entries import IrregularSeries
+from s5forecast.data.spec import IrregularSpec
+from s5forecast.windows.calendar import clock_features
 
 
 class IrregularBatch(NamedTuple):
@@ -39,7 +40,7 @@ class IrregularStore:
     """Irregular series laid end to end, from which windows are gathered.
 
     Arguments:
-        series: checked entries, see :func:`~s5forecast.data.irregular.read_irregular`.
+        series: checked entries, see :func:`~s5forecast.data.irregular_entries.read_irregular`.
         spec: what the windows hold.
     """
 
@@ -193,57 +194,6 @@ class IrregularStore:
     def _known_ahead(self, covariates: Tensor) -> Tensor:
         covariates[..., self.spec.num_feat_dynamic_real :] = torch.nan
         return covariates
-
-
-class IrregularWindows:
-    """Batches of windows at random: a series uniformly, then one of its cuts uniformly.
-
-    Raises:
-        ValueError: if no series has an observation within the horizon after another.
-    """
-
-    def __init__(self, store: IrregularStore, *, batch_size: int, num_batches: int, generator: torch.Generator) -> None:
-        self.store, self.batch_size, self.num_batches, self.generator = store, batch_size, num_batches, generator
-        series, self._cuts = store.cuts()
-        if not len(series):
-            raise ValueError(
-                "no series has an observation within the horizon after another, to learn from; give a longer horizon "
-                "or history"
-            )
-        self.usable, self._count = series.unique_consecutive(return_counts=True)
-        self._begin = torch.cumsum(self._count, 0) - self._count
-
-    def __len__(self) -> int:
-        return self.num_batches
-
-    def __iter__(self) -> Iterator[IrregularBatch]:
-        for _ in range(self.num_batches):
-            yield self.draw(self.batch_size)
-
-    def draw(self, count: int) -> IrregularBatch:
-        """Windows of the series."""
-        drawn = torch.randint(len(self.usable), (count,), generator=self.generator)
-        share = torch.rand(count, generator=self.generator, dtype=torch.float64)
-        cut = self._cuts[self._begin[drawn] + (share * self._count[drawn]).long()]
-        shares = torch.rand(count, self.store.spec.max_queries, generator=self.generator)
-        return self.store.gather(self.usable[drawn], cut, shares)
-
-
-class LastIrregularWindows:
-    """Batches of the last window of every series: asked for the times of the entries, or for its last horizon."""
-
-    def __init__(self, store: IrregularStore, *, batch_size: int, known: bool) -> None:
-        self.store, self.batch_size, self.known = store, batch_size, known
-        self.index, self.cut = torch.arange(len(store)), store.length
-        if known:
-            self.index, self.cut = store.last_cuts()
-
-    def __len__(self) -> int:
-        return -(-len(self.index) // self.batch_size)
-
-    def __iter__(self) -> Iterator[IrregularBatch]:
-        for index, cut in zip(self.index.split(self.batch_size), self.cut.split(self.batch_size), strict=True):
-            yield self.store.gather(index, cut) if self.known else self.store.gather_queries(index)
 
 
 def _last_cut(time: np.ndarray, spec: IrregularSpec) -> int:

@@ -9,14 +9,15 @@ from gluonts.core.component import validated
 from gluonts.torch.distributions import Output
 from torch import Tensor, nn
 
-from s5forecast.data.windows import Batch, TrainingWindows, WindowSpec
-from s5forecast.estimators.direct_network import DirectNetwork
-from s5forecast.estimators.network import ForecastNetwork
-from s5forecast.estimators.outputs import Prediction
-from s5forecast.estimators.paths import SamplePaths
-from s5forecast.estimators.walk import Place, draw_paths, draw_values
+from s5forecast.data.spec import WindowSpec
+from s5forecast.networks.base import ForecastNetwork
+from s5forecast.networks.direct import DirectNetwork
+from s5forecast.networks.paths import Place, draw_paths, draw_values
+from s5forecast.networks.prediction import Prediction, SamplePaths
 from s5forecast.nn import Encoder
 from s5forecast.nn.stepper import make_stepper
+from s5forecast.windows.batches import TrainingWindows
+from s5forecast.windows.regular import Batch
 
 CHAIN = 16  # features and states
 # Bounds of an error: of what the chain sees of it, and of what moves the offset.
@@ -36,7 +37,7 @@ class RecursiveDecoderNetwork(ForecastNetwork):
 
     What the chain gives are the ranks of the paths at each step, which hang together over the horizon. Their values are
     those of the direct forecast, from :math:`P h_t + c` at :math:`o_t`, in the order of these ranks
-    (:func:`~s5forecast.estimators.walk.reordered`): it knows each step by itself better, and cannot run off.
+    (:func:`~s5forecast.networks.paths.reordered`): it knows each step by itself better, and cannot run off.
 
     Trained by the loss of each step given those before it, and by that of the direct forecast.
     """

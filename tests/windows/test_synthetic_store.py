@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from s5forecast.data.prior import default_prior_share
+from s5forecast.windows.synthetic import default_prior_share
 
 
 def test_the_share_falls_with_the_steps_of_all_series():

@@ -7,9 +7,11 @@ import torch
 
 from s5forecast import regularize
 from s5forecast.data.frames import Columns
-from s5forecast.data.irregular import IrregularSpec, read_irregular
-from s5forecast.data.irregular_frames import default_cycles, grid_ahead, read_irregular_frame, read_queries
-from s5forecast.data.irregular_windows import IrregularStore, IrregularWindows, LastIrregularWindows
+from s5forecast.data.irregular_entries import read_irregular
+from s5forecast.data.irregular_sampling import default_cycles, grid_ahead, read_irregular_frame, read_queries
+from s5forecast.data.spec import IrregularSpec
+from s5forecast.windows.batches import IrregularWindows, LastIrregularWindows
+from s5forecast.windows.irregular import IrregularStore
 
 SPEC = IrregularSpec(
     target_dim=2, context_length=4, horizon=3.0, prediction_length=None, max_queries=8, datetimes=False, cycles=[]

@@ -2,68 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from s5forecast.data.features import clock_features
-from s5forecast.data.irregular import NANOSECONDS, Instants, IrregularSpec
-from s5forecast.data.irregular_windows import IrregularBatch, IrregularStore
-
-
-class IrregularRows(NamedTuple):
-    """R rows of k series, those of a series one after another in order of time, none without an observed value.
-
-    Times asked for are such rows, too, with a target of no columns.
-    """
-
-    items: list[Any]  # [k] names of the series
-    series: np.ndarray  # [R] int64, position in items, increasing
-    instants: Instants  # of the R rows
-    target: np.ndarray  # [R, D] float64, NaN where not observed
-    covariates: np.ndarray  # [R, F] float32
-    column: str  # what the times are called
-
-    def only(self, kept: Any) -> IrregularRows:
-        """Some of the rows, by a mask or a slice."""
-        exact, clock, aware = self.instants
-        instants = Instants(exact[kept], clock[kept], aware)
-        return self._replace(
-            series=self.series[kept],
-            instants=instants,
-            target=self.target[kept],
-            covariates=self.covariates[kept],
-        )
-
-
-class Slots(NamedTuple):
-    """Where rows of k series stand in arrays ``[k, M, ...]``: pushed to the right, or to the left."""
-
-    series: Tensor  # [R]
-    slot: Tensor  # [R]
-    shape: tuple[int, int]
-
-    @classmethod
-    def of(cls, series: np.ndarray, count: int, *, right: bool) -> Slots:
-        lengths = np.bincount(series, minlength=count)
-        longest = int(lengths.max())
-        slot = np.arange(len(series)) - (np.cumsum(lengths) - lengths)[series]
-        if right:
-            slot += longest - lengths[series]
-        return cls(torch.from_numpy(series), torch.from_numpy(slot), (count, longest))
-
-    def lay(self, rows: np.ndarray, empty: float = 0) -> Tensor:
-        """``[R, ...]`` to ``[k, M, ...]``."""
-        values = torch.from_numpy(np.ascontiguousarray(rows))
-        laid = torch.full((*self.shape, *values.shape[1:]), empty, dtype=values.dtype)
-        laid[self.series, self.slot] = values
-        return laid
-
-    def there(self) -> Tensor:
-        """Where a row stands, bool ``[k, M]``."""
-        return self.lay(np.ones(len(self.series), dtype=bool))
+from s5forecast.data.spec import IrregularSpec, WindowSpec
+from s5forecast.data.times import Instants, IrregularRows
+from s5forecast.windows.batches import WindowStore
+from s5forecast.windows.calendar import clock_features, lag_offsets, window_calendar
+from s5forecast.windows.irregular import IrregularBatch, IrregularStore
+from s5forecast.windows.regular import Batch
+from s5forecast.windows.rows import Slots, Steps, look_back, since
+from s5forecast.windows.scaling import masked_mean, normalised
 
 
 class IrregularHistory(NamedTuple):
@@ -180,7 +132,81 @@ class IrregularHistory(NamedTuple):
         return gaps.masked_fill(first & ~self.begun.unsqueeze(1), torch.nan)
 
 
-def since(time: Tensor, origin: Tensor) -> Tensor:
-    """Time from the origin in base units, float64, of exact times."""
-    elapsed = time - origin
-    return elapsed.double() / NANOSECONDS if elapsed.dtype == torch.int64 else elapsed
+class SeriesHistory(NamedTuple):
+    """S series up to their last steps. Location, scale and the like are those of the window a stream began with."""
+
+    time: Tensor  # [S] int64, of the last step, base units since 1970, in local time
+    past: Tensor  # [S, R] float64, the last R steps, NaN where not observed
+    centre: Tensor  # [S, 1] float32, mean of the window, normalised
+    loc: Tensor  # [S, 1] float64
+    scale: Tensor  # [S, 1] float64
+    level: Tensor  # [S, 1] float64
+    counts: Tensor  # [S, 1] bool
+    static_real: Tensor  # [S, F] float32, as in a batch
+    static_cat: Tensor  # [S, F] int64
+
+    @classmethod
+    def of(cls, store: WindowStore, window: Batch) -> SeriesHistory:
+        """That of all series of a store, placed by their last ``window``."""
+        L, reach = window.past.shape[1], look_back(store.spec)
+        past = np.full((len(store.series), reach), np.nan)
+        for row, one in zip(past, store.series, strict=True):
+            recent = one.target[-reach:]
+            row[reach - len(recent) :] = recent
+        return cls(
+            time=torch.tensor([one.time[len(one.target) - 1] for one in store.series]),
+            past=torch.from_numpy(past),
+            centre=masked_mean(window.values[:, :L], window.mask[:, :L]),
+            loc=window.loc,
+            scale=window.scale,
+            level=window.level,
+            counts=window.counts,
+            static_real=window.static_real,
+            static_cat=window.static_cat,
+        )
+
+    def next(self, steps: Steps, spec: WindowSpec) -> tuple[Batch, SeriesHistory]:
+        """The next steps as the network sees them, and the history with them."""
+        # What is not there is shifted out of the way, so that lags of the first step reach into the past.
+        values = torch.cat([self.past, steps.values], dim=1)
+        missing = (~steps.there).sum(1, keepdim=True)
+        width = torch.arange(values.shape[1])
+        reach = self.past.shape[1]
+        source = torch.where(width < reach + missing, width - missing, width)
+        values = values.gather(1, source.clamp(min=0)).masked_fill(source < 0, torch.nan)
+        offsets = lag_offsets(torch.tensor(spec.lags, dtype=torch.long), steps.time.shape[1], 0)
+        batch = self._batch(spec, steps.time, values, offsets, steps.covariates)
+        counts = ((steps.values >= 0) & (steps.values == steps.values.round()) | steps.values.isnan()).all(1)
+        return batch, self._replace(
+            time=steps.time[:, -1], past=values[:, -reach:], counts=self.counts & counts.unsqueeze(1)
+        )
+
+    def ahead(self, time: Tensor, covariates: Tensor, spec: WindowSpec) -> Batch:
+        """The horizon as the network sees it, from its local time ``[S, H]`` and covariates ``[S, H, F]``."""
+        unknown = self.past.new_full(time.shape, torch.nan)
+        offsets = lag_offsets(torch.tensor(spec.lags, dtype=torch.long), 0, time.shape[1], recursive=spec.recursive)
+        return self._batch(spec, time, torch.cat([self.past, unknown], dim=1), offsets, covariates)
+
+    def _batch(self, spec: WindowSpec, time: Tensor, values: Tensor, offsets: Tensor, covariates: Tensor) -> Batch:
+        """The last T steps of ``values [S, R + T]``, with their lags at ``offsets [T, K]``."""
+        S, T = time.shape
+        own = torch.arange(values.shape[1] - T, values.shape[1])
+        mask = ~values.isnan()
+        shown = normalised(values, self.loc, self.scale)
+        lagged = (own.unsqueeze(-1) + offsets).flatten()
+        return Batch(
+            values=shown[:, own],
+            mask=mask[:, own].float(),
+            lags=shown[:, lagged].view(S, T, -1),
+            lag_mask=mask[:, lagged].float().view(S, T, -1),
+            calendar=window_calendar(spec, time),
+            covariates=covariates,
+            static_real=self.static_real,
+            static_cat=self.static_cat,
+            loc=self.loc,
+            scale=self.scale,
+            past=values[:, own].nan_to_num(0.0),
+            target=values[:, :0],
+            level=self.level,
+            counts=self.counts,
+        )

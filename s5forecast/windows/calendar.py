@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from s5forecast.data.frequency import DAY, YEAR, Frequency
+from s5forecast.data.spec import WindowSpec
 
 CYCLES = {"hour": 3_600.0, "day": DAY, "week": 7 * DAY, "year": YEAR}
 # Monday, 1969-12-29, so that the week's phase is 0 on Monday.
@@ -36,6 +37,11 @@ def calendar_features(frequency: Frequency, time: Tensor, substeps: int = 1) -> 
         float32 ``[..., F]`` in [-1, 1].
     """
     return _waves(_phases(frequency, time, substeps), time)
+
+
+def window_calendar(spec: WindowSpec, time: Tensor) -> Tensor:
+    """Calendar features of the cycles seen in training, at ``time [...]`` in base units since 1970, ``[..., F]``."""
+    return calendar_features(spec.frequency, time, spec.substeps)
 
 
 def clock_features(cycles: Sequence[str], seconds: Tensor) -> Tensor:

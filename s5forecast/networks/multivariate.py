@@ -8,13 +8,15 @@ from gluonts.core.component import validated
 from torch import Tensor, nn
 
 from s5forecast.choices import choose
-from s5forecast.data.features import num_calendar_features
-from s5forecast.data.windows import Batch, TrainingWindows, WindowSpec
+from s5forecast.data.spec import WindowSpec
 from s5forecast.distributions.joint import JOINT_LOSSES, JointOutput
-from s5forecast.estimators.network import ForecastNetwork
-from s5forecast.estimators.paths import SamplePaths
-from s5forecast.estimators.training import seeded
+from s5forecast.networks.base import ForecastNetwork
+from s5forecast.networks.prediction import SamplePaths
 from s5forecast.nn import Encoder, Gaussianization, JointHead, Standardization
+from s5forecast.seeding import seeded
+from s5forecast.windows.batches import TrainingWindows
+from s5forecast.windows.calendar import num_calendar_features
+from s5forecast.windows.regular import Batch
 
 FITTING_WINDOWS = 256
 # Values advanced at once, series times paths.

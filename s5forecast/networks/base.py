@@ -12,8 +12,7 @@ from gluonts.torch.distributions import Output
 from torch import Tensor, nn
 
 from s5forecast.distributions import is_real, support
-from s5forecast.estimators.outputs import Prediction
-from s5forecast.estimators.paths import SamplePaths
+from s5forecast.networks.prediction import Prediction, SamplePaths
 
 BatchT = TypeVar("BatchT")
 WindowsT = TypeVar("WindowsT")

@@ -11,13 +11,12 @@ import torch
 from gluonts.torch.distributions import Output
 from torch import Tensor
 
-from s5forecast.data.windows import Batch
 from s5forecast.distributions import QuantileOutput, is_real
 from s5forecast.distributions.sampling import draw
-from s5forecast.estimators.outputs import Prediction
-from s5forecast.estimators.paths import SamplePaths
-from s5forecast.estimators.training import seeded
+from s5forecast.networks.prediction import Prediction, SamplePaths
 from s5forecast.nn import OutputHead
+from s5forecast.seeding import seeded
+from s5forecast.windows.regular import Batch
 
 # Paths advanced at once: enough that what it takes to start an operation counts little; over a far horizon fewer, as
 # several copies of their values are held.
@@ -27,7 +26,7 @@ ENOUGH = 100
 
 
 class Place(NamedTuple):
-    """Where the values of each row lie, float64 ``[R]``, see :class:`~s5forecast.data.windows.Batch`."""
+    """Where the values of each row lie, float64 ``[R]``, see :class:`~s5forecast.windows.regular.Batch`."""
 
     loc: Tensor
     scale: Tensor

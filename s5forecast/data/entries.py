@@ -11,7 +11,7 @@ import pandas as pd
 from s5forecast.data.frequency import TICKS, quiet_periods
 
 if TYPE_CHECKING:
-    from s5forecast.data.windows import WindowSpec
+    from s5forecast.data.spec import WindowSpec
 
 
 class Series(NamedTuple):

@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 from torch import Tensor
 
-from s5forecast.data.series import Series
+from s5forecast.data.entries import Series
 from s5forecast.data.synthetic import synthetic_series
-from s5forecast.data.windows import SeriesStore, WindowStore
+from s5forecast.windows.batches import WindowStore
+from s5forecast.windows.regular import SeriesStore
 
 COUNT = 500
 # Steps of all series at which half of the windows are synthetic, where series hold this many horizons or fewer.

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
-from gluonts.model.forecast import Forecast, Quantile, QuantileForecast
+from gluonts.model.forecast import Forecast, Quantile, QuantileForecast, SampleForecast
 from gluonts.torch.distributions import Output
 from gluonts.torch.model.forecast import DistributionForecast
 from torch import Tensor
 from torch.distributions import Distribution
 
-from s5forecast.data.series import Series
+from s5forecast.data.entries import Series
 from s5forecast.distributions import LOSSES, QuantileOutput, check_loss
 from s5forecast.levels import DECILES
 
@@ -160,3 +161,34 @@ def _interpolated(known_levels: Sequence[float], known: np.ndarray, levels: Sequ
 
 def _numpy(x: Tensor) -> np.ndarray:
     return x.detach().cpu().numpy()
+
+
+@dataclass(frozen=True)
+class SamplePaths:
+    """Paths drawn for B series over H steps, or for D together; mean and quantiles are those of the sample."""
+
+    samples: np.ndarray  # [B, S, H] or [B, S, H, D] float64
+
+    def mean(self) -> np.ndarray:
+        """``[B, H]`` or ``[B, H, D]``."""
+        return self.samples.mean(axis=1)
+
+    def quantiles(self, levels: Sequence[float]) -> np.ndarray:
+        """``[B, H, Q]`` or ``[B, H, D, Q]``, each the order statistic that GluonTS's ``SampleForecast`` takes."""
+        last = self.samples.shape[1] - 1
+        ranks = [round(last * level) for level in levels]
+        return np.moveaxis(self._sorted[:, ranks], 1, -1)
+
+    def forecasts(self, series: Sequence[Series]) -> Iterator[SampleForecast]:
+        """One GluonTS forecast for each series, starting where its target ends."""
+        for samples, one in zip(self.samples, series, strict=True):
+            yield SampleForecast(
+                samples.astype(one.target.dtype),
+                start_date=one.forecast_start,
+                item_id=one.item_id,
+                info=one.info,
+            )
+
+    @cached_property
+    def _sorted(self) -> np.ndarray:
+        return np.sort(self.samples, axis=1)

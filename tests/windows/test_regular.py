@@ -5,11 +5,13 @@ import pandas as pd
 import pytest
 import torch
 
-from s5forecast.data.features import calendar_features, default_lags, lag_offsets, num_calendar_features
+from s5forecast.data.entries import read_series
 from s5forecast.data.frequency import Frequency
-from s5forecast.data.scaling import SCALINGS
-from s5forecast.data.series import read_series
-from s5forecast.data.windows import LastWindows, SeriesStore, TrainingWindows, WindowSpec, cut_range
+from s5forecast.data.spec import WindowSpec
+from s5forecast.windows.batches import LastWindows, TrainingWindows, cut_range
+from s5forecast.windows.calendar import calendar_features, default_lags, lag_offsets, num_calendar_features
+from s5forecast.windows.regular import SeriesStore
+from s5forecast.windows.scaling import SCALINGS
 
 SPEC = WindowSpec("h", context_length=6, prediction_length=3, lags=[1, 2, 4], num_feat_dynamic_real=1,
                   num_past_feat_dynamic_real=1, num_feat_static_real=1, num_feat_static_cat=1)  # fmt: skip

@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor
 
-from s5forecast.data.windows import TrainingWindows, WindowStore
+from s5forecast.windows.batches import TrainingWindows, WindowStore
 
 # A slope that goes on must err so much less than the better of two naive forecasts for a set to count as growing,
 CLEARLY = 0.8

@@ -1,0 +1,111 @@
+"""Times of irregular series: exact numbers, kinds of times, and rows of several series."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+
+NANOSECONDS = 10**9
+
+
+class Instants(NamedTuple):
+    """Times of one series: exact numbers, and the clock on the wall."""
+
+    exact: np.ndarray  # [n] int64 nanoseconds in UTC, or float64 as given
+    clock: np.ndarray  # [n] float64, seconds since 1970 by the clock on the wall; 0 for numbers
+    aware: bool  # whether datetimes have a time zone
+
+    @property
+    def datetimes(self) -> bool:
+        return self.exact.dtype == np.int64
+
+    def since(self, origin: np.ndarray) -> np.ndarray:
+        """Time from the origin in base units, float64."""
+        return self._in_base_units(self.exact - origin)
+
+    def gaps(self) -> np.ndarray:
+        """Time since the one before, ``[n]`` in base units, float64; NaN for the first."""
+        return np.concatenate([[np.nan], self._in_base_units(np.diff(self.exact))])
+
+    def _in_base_units(self, elapsed: np.ndarray) -> np.ndarray:
+        return elapsed / NANOSECONDS if self.datetimes else elapsed
+
+
+def read_instants(values: Any, field: str, name: str) -> Instants:
+    """Datetimes, with a time zone or without, or numbers, as exact times.
+
+    Raises:
+        ValueError: for missing times, numbers that are not finite, or something that is no time.
+    """
+    array = values if isinstance(values, pd.DatetimeIndex | pd.Series) else np.asarray(values)
+    if array.ndim != 1:
+        raise ValueError(f"{name}: {field} must have one dimension, got shape {array.shape}")
+    if pd.api.types.is_numeric_dtype(array.dtype):
+        numbers = np.asarray(array, dtype=np.float64)
+        if not np.isfinite(numbers).all():
+            raise ValueError(
+                f"{name}: {field} is {numbers[~np.isfinite(numbers)][0]} in row {np.isfinite(numbers).argmin()}; "
+                "drop the row or correct the time"
+            )
+        return Instants(numbers, np.zeros(len(numbers)), False)
+    try:
+        stamps = pd.DatetimeIndex(array)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{name}: {field} must hold datetimes or numbers ({error})") from error
+    if stamps.hasnans:
+        raise ValueError(f"{name}: {field} is missing (NaT) in row {stamps.isna().argmax()}; drop the row")
+    clock = stamps.tz_localize(None).as_unit("ns").asi8 / NANOSECONDS
+    return Instants(stamps.as_unit("ns").asi8, clock, stamps.tz is not None)
+
+
+def is_duration(value: Any) -> bool:
+    """Whether a duration is one of datetimes rather than a number."""
+    # numpy counts its timedelta64 among its numbers
+    return isinstance(value, np.timedelta64) or not isinstance(value, int | float | np.number)
+
+
+def check_kind(instants: Instants, datetimes: bool | None, field: str, name: str) -> None:
+    """Raise ValueError, naming the series, for datetimes where times are numbers, or the other way round."""
+    if datetimes is not None and instants.datetimes != datetimes:
+        found, fix = ("datetimes", "a duration such as '12h'") if instants.datetimes else ("numbers", "a number")
+        raise ValueError(
+            f"{name}: {field} holds {found}, unlike the horizon or the other times; convert them, or train with {fix} "
+            "as the horizon"
+        )
+
+
+def check_zone(instants: Instants, aware: bool, field: str, name: str) -> None:
+    """Raise ValueError, naming the series, for times with a time zone where others have none, or the other way."""
+    if instants.aware != aware:
+        zones = ("no time zone", "a time zone")
+        raise ValueError(
+            f"{name}: {field} has {zones[instants.aware]}, the other times have {zones[aware]}; give all alike, with "
+            "tz_localize or tz_convert"
+        )
+
+
+class IrregularRows(NamedTuple):
+    """R rows of k series, those of a series one after another in order of time, none without an observed value.
+
+    Times asked for are such rows, too, with a target of no columns.
+    """
+
+    items: list[Any]  # [k] names of the series
+    series: np.ndarray  # [R] int64, position in items, increasing
+    instants: Instants  # of the R rows
+    target: np.ndarray  # [R, D] float64, NaN where not observed
+    covariates: np.ndarray  # [R, F] float32
+    column: str  # what the times are called
+
+    def only(self, kept: Any) -> IrregularRows:
+        """Some of the rows, by a mask or a slice."""
+        exact, clock, aware = self.instants
+        instants = Instants(exact[kept], clock[kept], aware)
+        return self._replace(
+            series=self.series[kept],
+            instants=instants,
+            target=self.target[kept],
+            covariates=self.covariates[kept],
+        )

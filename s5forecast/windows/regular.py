@@ -1,0 +1,120 @@
+"""Series laid end to end, and windows gathered from them by index, a batch at a time."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from s5forecast.data.entries import Series
+from s5forecast.data.spec import WindowSpec
+from s5forecast.windows.calendar import lag_offsets, window_calendar
+from s5forecast.windows.scaling import SCALINGS, masked_mean
+
+
+class Batch(NamedTuple):
+    """Windows of L + H steps, normalised. Over the horizon, values and mask are the target, not an input."""
+
+    values: Tensor  # [B, L + H] float32, 0 where not observed
+    mask: Tensor  # [B, L + H] float32, 1 where observed
+    lags: Tensor  # [B, L + H, K] float32, 0 where not observed
+    lag_mask: Tensor  # [B, L + H, K] float32
+    calendar: Tensor  # [B, L + H, F] float32
+    covariates: Tensor  # [B, L + H, F] float32, as given, NaN where not observed
+    static_real: Tensor  # [B, F] float32: as given, then log(scale) and loc / scale
+    static_cat: Tensor  # [B, F] int64
+    loc: Tensor  # [B, 1] float64: values = loc + scale * normalised values
+    scale: Tensor  # [B, 1] float64
+    past: Tensor  # [B, L] float64, as given, 0 where not observed
+    target: Tensor  # [B, H] float64, likewise
+    level: Tensor  # [B, 1] float64, mean absolute value, 1 where that is 0
+    counts: Tensor  # [B, 1] bool, whether the history is of whole numbers, none of them negative
+
+
+class SeriesStore:
+    """Series laid end to end, each followed by the horizon, from which windows are gathered.
+
+    Arguments:
+        series: checked series, see :func:`s5forecast.data.entries.read_series`.
+        spec: what the windows hold.
+    """
+
+    def __init__(self, series: list[Series], spec: WindowSpec) -> None:
+        self.spec = spec
+        self.series = series
+        H = spec.prediction_length
+        self.length = torch.tensor([len(s.target) for s in series])
+        ends = torch.cumsum(self.length + H, 0)
+        self.begin = ends - self.length - H
+        self.time = torch.cat([torch.from_numpy(s.time) for s in series])
+        values = torch.cat([_padded(torch.from_numpy(s.target), H) for s in series])
+        self.mask = ~values.isnan()
+        self.values = values.nan_to_num(0.0)
+        self.counts = torch.tensor([_are_counts(s.target) for s in series])
+        self.covariates = torch.cat([torch.from_numpy(s.covariates) for s in series])
+        self.static_real = torch.stack([torch.from_numpy(s.static_real) for s in series])
+        self.static_cat = torch.stack([torch.from_numpy(s.static_cat) for s in series])
+        self._offsets = lag_offsets(torch.tensor(spec.lags), spec.context_length, H, recursive=spec.recursive)
+        self._steps = torch.arange(-spec.context_length, H)
+
+    def __len__(self) -> int:
+        return len(self.series)
+
+    def gather(self, index: Tensor, cut: Tensor) -> Batch:
+        """The windows of series ``index [B]`` whose horizon begins at position ``cut [B]``."""
+        spec, L = self.spec, self.spec.context_length
+        position = cut[:, None] + self._steps  # [B, L + H]
+        values, mask = self._at(index, position)
+        loc, scale = SCALINGS[spec.scaling](values[:, :L], mask[:, :L])
+        level = masked_mean(values[:, :L].abs(), mask[:, :L])
+        lags, lag_mask = self._at(index, position[..., None] + self._offsets)
+        rows = self._row(index, position)
+        time = self.time[rows] + spec.frequency.multiple * position.clamp(max=0)
+        return Batch(
+            values=_normalised(values, mask, loc, scale),
+            mask=mask.float(),
+            lags=_normalised(lags, lag_mask, loc[..., None], scale[..., None]),
+            lag_mask=lag_mask.float(),
+            calendar=window_calendar(spec, time),
+            covariates=self._covariates(rows, position),
+            static_real=torch.cat([self.static_real[index], scale.log(), loc / scale], dim=1).float(),
+            static_cat=self.static_cat[index],
+            loc=loc,
+            scale=scale,
+            past=values[:, :L],
+            target=values[:, L:],
+            level=torch.where(level > 0, level, 1.0),
+            counts=self.counts[index, None],
+        )
+
+    def _covariates(self, rows: Tensor, position: Tensor) -> Tensor:
+        """NaN before the series, and over the horizon for those that are not known ahead."""
+        covariates = self.covariates[rows].where((position >= 0)[..., None], torch.nan)
+        covariates[:, self.spec.context_length :, self.spec.num_feat_dynamic_real :] = torch.nan
+        return covariates
+
+    def _row(self, index: Tensor, position: Tensor) -> Tensor:
+        begin = self.begin[index].view(-1, *[1] * (position.ndim - 1))
+        last = (self.length[index] + self.spec.prediction_length - 1).view_as(begin)
+        return begin + torch.minimum(position.clamp(min=0), last)
+
+    def _at(self, index: Tensor, position: Tensor) -> tuple[Tensor, Tensor]:
+        """Values, float64, and whether they are observed, at ``position [B, ...]`` of series ``index [B]``."""
+        rows = self._row(index, position)
+        mask = self.mask[rows] & (position >= 0)
+        return self.values[rows].double() * mask, mask.double()
+
+
+def _are_counts(target: np.ndarray) -> bool:
+    observed = target[~np.isnan(target)]
+    return bool((observed >= 0).all() and (observed == np.rint(observed)).all())
+
+
+def _padded(target: Tensor, count: int) -> Tensor:
+    return torch.cat([target, target.new_full((count,), torch.nan)])
+
+
+def _normalised(values: Tensor, mask: Tensor, loc: Tensor, scale: Tensor) -> Tensor:
+    return ((values - loc) / scale * mask).float()
