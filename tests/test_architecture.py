@@ -1,6 +1,7 @@
-"""Imports go one way, and the top level stays light."""
+"""Rules of the package's structure: imports go one way, files form no circles, and importing is cheap."""
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -10,26 +11,79 @@ import pytest
 import s5forecast
 
 ROOT = Path(s5forecast.__file__).parent
-# What a subpackage may import from the others; whatever is not named is free of them.
+# The other subpackages that each subpackage may import.
 ALLOWED = {
     "ops": set(),
     "ssm": {"ops"},
     "nn": {"ops", "ssm"},
     "distributions": set(),
     "data": set(),
-    "evaluation": {"data", "plotting"},
+    "windows": {"data"},
+    "networks": {"ops", "ssm", "nn", "distributions", "data", "windows"},
+    "estimators": {"ops", "ssm", "nn", "distributions", "data", "windows", "networks"},
+    "evaluation": {"data"},
     "plotting": {"data", "evaluation"},
-    "estimators": {"ops", "ssm", "nn", "distributions", "data"},
 }
-FREE_OF_TORCH = ("evaluation", "plotting")
+# Third-party packages that a subpackage must not import.
+FORBIDDEN = {
+    "data": {"torch", "lightning", "plotly"},
+    "evaluation": {"torch", "lightning", "plotly"},
+    "plotting": {"torch", "lightning"},
+    "networks": {"lightning"},
+}
+FILES = sorted(ROOT.rglob("*.py"))
 
 
 def imports(path):
+    """Modules that a file imports, at its top, in functions and for type checkers."""
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module:
             yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def file_of(module):
+    """The file of a module of this package, or None."""
+    path = ROOT.parent.joinpath(*module.split("."))
+    if module.split(".")[0] != "s5forecast":
+        return None
+    if path.with_suffix(".py").exists():
+        return path.with_suffix(".py")
+    return path / "__init__.py" if (path / "__init__.py").exists() else None
+
+
+def import_graph():
+    """Edges from each file to the files it imports. The lazy tables of contents are left out: they import on use."""
+    graph = {path: {file_of(name) for name in imports(path)} - {None, path} for path in FILES}
+    graph[ROOT / "__init__.py"] = set()
+    return graph
+
+
+def circles(graph):
+    """Groups of files that import each other, directly or through others (Tarjan's algorithm)."""
+    index, low, stack, found = {}, {}, [], []
+
+    def visit(node):
+        index[node] = low[node] = len(index)
+        stack.append(node)
+        for target in graph[node]:
+            if target not in index:
+                visit(target)
+                low[node] = min(low[node], low[target])
+            elif target in stack:
+                low[node] = min(low[node], index[target])
+        if low[node] == index[node]:
+            group = stack[stack.index(node) :]
+            del stack[stack.index(node) :]
+            if len(group) > 1:
+                found.append(sorted(str(path.relative_to(ROOT)) for path in group))
+
+    for node in graph:
+        if node not in index:
+            visit(node)
+    return found
 
 
 def test_every_subpackage_has_its_rule():
@@ -38,13 +92,25 @@ def test_every_subpackage_has_its_rule():
 
 @pytest.mark.parametrize("package", ALLOWED)
 def test_imports_go_one_way(package):
-    for path in (ROOT / package).glob("*.py"):
+    for path in (ROOT / package).rglob("*.py"):
         for name in imports(path):
             parts = name.split(".")
             if parts[0] == "s5forecast" and len(parts) > 1 and (ROOT / parts[1]).is_dir():
-                assert parts[1] in ALLOWED[package] | {package}, f"{path.name} imports {name}"
-            if package in FREE_OF_TORCH:
-                assert parts[0] not in ("torch", "lightning") and "gluonts.torch" not in name, path.name
+                assert parts[1] in ALLOWED[package] | {package}, f"{path.relative_to(ROOT)} imports {name}"
+            assert parts[0] not in FORBIDDEN.get(package, ()), f"{path.relative_to(ROOT)} imports {name}"
+
+
+def test_files_form_no_circle():
+    assert circles(import_graph()) == []
+
+
+def test_a_circle_is_found():
+    assert circles({ROOT / "a.py": {ROOT / "b.py"}, ROOT / "b.py": {ROOT / "a.py"}}) == [["a.py", "b.py"]]
+
+
+def test_only_the_choice_of_the_sampling_asks_whether_there_is_a_frequency():
+    asking = {str(path.relative_to(ROOT)) for path in FILES if re.search(r"freq is (not )?None", path.read_text())}
+    assert asking <= {"forecaster_parameters.py"}
 
 
 def test_datasets_is_no_package():
