@@ -43,7 +43,7 @@ class FusedStepper:
     """The same with one pass over the states in a step. Parameters are read once."""
 
     def __init__(self, encoder: Encoder, state: tuple[Tensor, ...], source: Tensor, E: Tensor, e: Tensor) -> None:
-        from s5forecast.ops import cpu_step
+        from s5forecast.nn import stepper_cpu
 
         blocks = cast(list[Block], list(encoder.blocks))
         layers = [cast(S5, block.layer) for block in blocks]
@@ -51,7 +51,7 @@ class FusedStepper:
         norms = [*(block.norm for block in blocks), cast(nn.LayerNorm, encoder.norm)]
         linear = [cast(nn.Linear, block.activation.linear) for block in blocks if hasattr(block.activation, "linear")]
         none = E.new_empty(0, 0)
-        self.weights = cpu_step.Weights(
+        self.weights = stepper_cpu.Weights(
             Lambda_bar=torch.cat([torch.stack([straight[0], across[1]]) for straight, across, _, _ in matrices]),
             B=torch.cat([B_bar for _, _, B_bar, _ in matrices]),
             C=torch.cat([C for _, _, _, C in matrices]),
@@ -62,9 +62,9 @@ class FusedStepper:
             E=E.contiguous(),
             e=e[None].contiguous(),
         )
-        self.step, self.source, self.eps = cpu_step.step, source, norms[0].eps
+        self.step, self.source, self.eps = stepper_cpu.step, source, norms[0].eps
         self.activation = next(name for name, kind in ACTIVATIONS.items() if kind is type(blocks[0].activation))
-        self.tiles = cpu_step.tiled(torch.stack([x.flatten(1).index_select(0, source) for x in state]))
+        self.tiles = stepper_cpu.tiled(torch.stack([x.flatten(1).index_select(0, source) for x in state]))
 
     def __call__(self, u: Tensor, v: Tensor, A: Tensor) -> Tensor:
         return self.step(u, self.source, v, A, self.tiles, self.weights, self.eps, self.activation)

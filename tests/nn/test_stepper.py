@@ -7,7 +7,7 @@ import torch
 
 from s5forecast.nn import ACTIVATIONS, Encoder
 from s5forecast.nn.stepper import FusedStepper, Stepper, make_stepper
-from s5forecast.ops import cpu_pool
+from s5forecast.ops.cpu import pool
 
 
 def drawn_encoder(width, state_size, layers, activation="half_glu2", **layer_kwargs):
@@ -91,7 +91,7 @@ def test_large_inputs_saturate():
 
 
 def test_the_number_of_threads_changes_nothing(monkeypatch):
-    monkeypatch.setattr(cpu_pool, "WORTH_A_THREAD", 1)
+    monkeypatch.setattr(pool, "WORTH_A_THREAD", 1)
     encoder, results = drawn_encoder(20, 16, 2), []
     for threads in (1, 3):
         monkeypatch.setattr(torch, "get_num_threads", lambda threads=threads: threads)
