@@ -22,6 +22,7 @@ import torch
 from timing import medians, save
 
 from s5forecast.nn import Encoder
+from s5forecast.ops import DISCRETIZATIONS
 from s5forecast.ssm import S5
 
 H, P, N = 64, 64, 32
@@ -82,11 +83,15 @@ class AssociativeScan(torch.nn.Module):
         self.layer, self.scan = layer, associative_scan
 
     def forward(self, u):
-        (a_re, a_im), B_bar = self.layer._discretize()
+        layer = self.layer
+        (a_re, a_im), (scale_re, scale_im) = DISCRETIZATIONS["zoh"](layer.poles(), layer.timescales())
+        (B_re, B_im), (C_re, C_im) = layer.input_matrix(), layer.output_matrix()
+        scale_re, scale_im = scale_re[:, None], scale_im[:, None]
+        B_bar = torch.stack([scale_re * B_re - scale_im * B_im, scale_re * B_im + scale_im * B_re])
         b_re, b_im = torch.einsum("bth,pnh->pbtn", u, B_bar)
         elements = (a_re.expand_as(b_re).clone(), a_im.expand_as(b_im).clone(), b_re, b_im)
         _, _, re, im = self.scan(_compose, elements, dim=1, combine_mode="pointwise")
-        return torch.cat([re, im], -1) @ self.layer._output_matrix(self.layer.C_tilde).T + self.layer.D * u
+        return 2 * torch.cat([re, im], -1) @ torch.cat([C_re, -C_im], -1).T + layer.D * u
 
 
 def _compose(left, right):
