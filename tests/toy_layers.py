@@ -1,11 +1,12 @@
-"""Small layers that use the parts of the contract that S5 does not."""
-
-from typing import ClassVar
+"""Small layers that use the parts of the contract that S5 does not use."""
 
 import torch
+from pages import run_section
 from torch import nn
 
-from s5forecast.ssm import DiagonalLayer, StateSpaceLayer
+from s5forecast.ssm import StateSpaceLayer
+
+Leaky, ChannelStates = (run_section("extending.md", "A layer")[name] for name in ("Leaky", "ChannelStates"))
 
 
 class CausalConvolution(StateSpaceLayer):
@@ -48,37 +49,3 @@ class CausalConvolution(StateSpaceLayer):
     @torch.no_grad()
     def reset_parameters(self):
         self.weight.normal_()
-
-
-class ChannelStates(DiagonalLayer):
-    """A diagonal layer with states of its own for each channel."""
-
-    generic_arguments: ClassVar[frozenset[str]] = frozenset({"state_size", "step_scale"})
-    dynamics: ClassVar[tuple[str, ...]] = ("log_decay", "frequency", "log_step")
-
-    def __init__(self, width, state_size=4, **settings):
-        super().__init__(width, width * state_size, **settings)
-        self.state_size = state_size
-        self.log_decay, self.frequency = (nn.Parameter(torch.empty(width * state_size)) for _ in range(2))
-        self.B = nn.Parameter(torch.empty(2, width * state_size))
-        self.C = nn.Parameter(torch.empty(2, width * state_size))
-        self.D = nn.Parameter(torch.empty(width))
-        self.log_step = nn.Parameter(torch.empty(width))
-        self.reset_parameters()
-
-    def poles(self):
-        return torch.stack([-torch.exp(self.log_decay), self.frequency])
-
-    def timescales(self):
-        return torch.exp(self.log_step).repeat_interleave(self.state_size)
-
-    def input_matrix(self):
-        return self.B
-
-    def output_matrix(self):
-        return self.C
-
-    @torch.no_grad()
-    def reset_parameters(self):
-        for parameter in self.parameters():
-            parameter.normal_()

@@ -5,7 +5,7 @@ import inspect
 
 import pytest
 import torch
-from toy_layers import CausalConvolution, ChannelStates
+from toy_layers import CausalConvolution, ChannelStates, Leaky
 
 from s5forecast.nn import Encoder
 from s5forecast.ssm import (
@@ -36,6 +36,7 @@ VARIANTS = {
     "s5-bidirectional": (S5, {"state_size": 8, "bidirectional": True}),
     "s5-bidirectional-chunked": (S5, {"state_size": 8, "bidirectional": True, "backend": "chunked"}),
     "toy-convolution": (CausalConvolution, {}),
+    "toy-leaky": (Leaky, {}),
     "toy-channels": (ChannelStates, {}),
     "toy-channels-bilinear": (ChannelStates, {"discretization": "bilinear", "step_scale": 0.5}),
 }
@@ -95,12 +96,10 @@ def test_every_layer_is_tested():
 def test_arguments_are_declared(layer):
     parameters = inspect.signature(type(layer)).parameters
     assert next(iter(parameters)) == "width" and type(layer).generic_arguments <= set(GENERIC_ARGUMENTS)
-    if "settings" not in parameters:
-        assert type(layer).generic_arguments <= set(parameters)
+    assert type(layer).generic_arguments <= set(parameters)
     for name, parameter in list(parameters.items())[1:]:
-        keyword = parameter.kind in (parameter.KEYWORD_ONLY, parameter.VAR_KEYWORD)
-        assert keyword or name in type(layer).generic_arguments, name
-        assert parameter.default is not parameter.empty or name in GENERIC_ARGUMENTS or name == "settings", name
+        assert parameter.default is not parameter.empty or name in type(layer).generic_arguments, name
+        assert (name in GENERIC_ARGUMENTS) == (name in type(layer).generic_arguments), name
 
 
 def test_shapes_and_gradients_of_every_parameter(layer, u, irregular):
