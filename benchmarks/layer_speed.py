@@ -1,11 +1,11 @@
-"""How fast is an S5 layer beside its peers, with irregular steps, on long sequences and one step at a time?
+"""How fast is an S5 layer compared with its peers, with irregular steps, on long sequences and one step at a time?
 
     python benchmarks/layer_speed.py [--device cuda]
 
 Training is forward and backward. Peers: ``s5-pytorch``, the original formulation in JAX (``jax.lax.associative_scan``,
 jit; on the CPU only), ``torch.nn.LSTM``, and on a GPU the original formulation on torch's own ``associative_scan``,
-compiled (its compiled form runs on GPUs only), all of width 64 with the same 32 kept states (P = 64, conjugate
-symmetry). A ratio of 6 says that the peer takes six times as long. The time of the first call is measured by
+compiled (on a GPU only). All have width 64 and the same 32 kept states (P = 64, conjugate symmetry). A ratio of 6 means
+that the peer takes six times as long. The time of the first call is measured by
 ``compile_time.py``.
 """
 
@@ -42,7 +42,7 @@ def trained(layer, u, *args, **kwargs):
 
 
 def jax_layer(u: np.ndarray):
-    """The original formulation: discretise by ZOH, project, scan with an associative operator, project back."""
+    """The original formulation: discretize by ZOH, project, scan with an associative operator, project back."""
     keys = jax.random.split(jax.random.PRNGKey(0), 5)
     parameters = {
         "Lambda": jnp.linspace(-0.5, -0.5, N) + 1j * jnp.arange(N),

@@ -105,7 +105,7 @@ ACTIVATIONS: dict[str, type[nn.Module]] = {
 class Block(nn.Module):
     """norm -> layer -> activation -> dropout -> residual, or with the norm last if ``prenorm`` is false.
 
-    A block has the same methods as :class:`~s5forecast.ssm.StateSpaceLayer`; its state is the state of the layer.
+    The methods are those of :class:`~s5forecast.ssm.StateSpaceLayer`; the state is that of the layer.
 
     Args:
         layer: the state-space layer.

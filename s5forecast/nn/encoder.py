@@ -15,8 +15,8 @@ from s5forecast.ssm import LAYERS, State
 class Encoder(nn.Module):
     """``num_layers`` blocks with the same kind of state-space layer, followed by a norm if ``prenorm`` is true.
 
-    An encoder has the same methods as :class:`~s5forecast.ssm.StateSpaceLayer`; its state is the tuple of the states
-    of its layers, see :func:`~s5forecast.ssm.map_state`.
+    The methods are those of :class:`~s5forecast.ssm.StateSpaceLayer`; the state is the tuple of the states of the
+    layers, see :func:`~s5forecast.ssm.map_state`.
 
     Args:
         width: number of features per step, H.

@@ -101,7 +101,7 @@ def test_the_number_of_threads_changes_nothing(monkeypatch):
         assert torch.equal(one, many)
 
 
-def test_a_path_does_not_depend_on_its_neighbours():
+def test_a_path_does_not_depend_on_its_neighbors():
     _, many, _ = walk(drawn_encoder(20, 16, 2), 100, differ=0)
     _, one, _ = walk(drawn_encoder(20, 16, 2), 1, differ=0)
     assert torch.equal(many[:, :, :1], one)

@@ -16,7 +16,7 @@ def u():
     return torch.randn(3, 20, WIDTH, dtype=torch.float64)
 
 
-def test_step_follows_a_fused_optimiser():
+def test_step_follows_a_fused_optimizer():
     layer, u = S5(WIDTH, STATES), torch.randn(3, WIDTH)
     state = layer.initial_state(3)
     with torch.no_grad():
