@@ -34,7 +34,7 @@ class Observed(NamedTuple):
     """The state of B series at their last observations, which the next ones move on."""
 
     h: Tensor  # [B, width] features there
-    layers: tuple[Tensor, ...]  # states of the layers
+    layers: tuple[Any, ...]  # states of the layers
     recent: Recent  # of the normalised values
 
 

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 import torch
-from gluonts.torch.distributions import Output
 from torch import Tensor, nn
+
+if TYPE_CHECKING:
+    from gluonts.torch.distributions import Output
 
 FAR_BELOW = -1e9
 SMALLEST_OFFSET = 1e-4

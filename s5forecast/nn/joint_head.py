@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import torch
 import torch.nn.functional as F
-from gluonts.torch.distributions import DistributionOutput
 from torch import Tensor, nn
 
 from s5forecast.nn.heads import FAR_BELOW
+
+if TYPE_CHECKING:
+    from gluonts.torch.distributions import DistributionOutput
 
 SMALL, SPREAD = 0.02, 0.1
 
