@@ -17,7 +17,7 @@ ALLOWED = {
     "nn": {"ops", "ssm"},
     "distributions": set(),
     "data": set(),
-    "evaluation": {"data", "plotting"},
+    "evaluation": {"data"},
     "plotting": {"data", "evaluation"},
     "estimators": {"ops", "ssm", "nn", "distributions", "data"},
 }

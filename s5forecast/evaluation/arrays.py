@@ -8,7 +8,7 @@ from functools import cached_property
 import numpy as np
 import pandas as pd
 
-from s5forecast.evaluation.metrics import quantile_columns
+from s5forecast.levels import quantile_columns
 
 DUST = 1e-9  # of floating point
 

@@ -94,7 +94,7 @@ def calibrate(
         windows: number of windows at the end of each series; level tau takes n scores with n >= tau / (1 - tau).
         step: steps from one window to the next, `prediction_length` by default.
         quantile_levels: levels to calibrate, in (0, 1).
-        method: a key of `METHODS`: "adaptive", "adaptive_cqr", "cqr", "cqr_symmetric" or "split".
+        method: a key of `CONFORMAL_METHODS`: "adaptive", "adaptive_cqr", "cqr", "cqr_symmetric" or "split".
         options: of `ConformalCalibrator`: scale, per_item, per_step, learning_rate, item_share.
 
     Raises:

@@ -14,7 +14,7 @@ from sklearn.utils.validation import check_is_fitted
 from s5forecast.choices import choose
 from s5forecast.evaluation.arrays import ForecastArrays, rounded_counts
 from s5forecast.evaluation.conformal import (
-    METHODS,
+    CONFORMAL_METHODS,
     Following,
     Method,
     corrections,
@@ -24,11 +24,10 @@ from s5forecast.evaluation.conformal import (
     rows_of,
     spreads,
 )
-from s5forecast.evaluation.metrics import quantile_columns
-from s5forecast.levels import level_name
+from s5forecast.levels import level_name, quantile_columns
 
 ALL_ITEMS, ALL_STEPS = "all", 0
-FORMAT_VERSION = 1
+CALIBRATION_FORMAT = 1
 
 
 class ConformalCalibrator(TransformerMixin, BaseEstimator):
@@ -40,8 +39,8 @@ class ConformalCalibrator(TransformerMixin, BaseEstimator):
     `fit` has not seen, where all it has seen were), windows of such quantiles are rounded.
 
     Arguments:
-        method: a key of `METHODS`: "cqr" corrects each level by itself, "cqr_symmetric" both ends of an interval
-            alike, "split" puts symmetric intervals around the median; "adaptive" is cqr_symmetric and
+        method: a key of `CONFORMAL_METHODS`: "cqr" corrects each level by itself, "cqr_symmetric" both ends of an
+            interval alike, "split" puts symmetric intervals around the median; "adaptive" is cqr_symmetric and
             "adaptive_cqr" cqr that follow the windows over time.
         scale: unit of the scores, so that series may be pooled: "width" of the outermost interval of each step, or
             the mean absolute error of the median of each "item" over the calibration windows. Where it is 0,
@@ -111,7 +110,7 @@ class ConformalCalibrator(TransformerMixin, BaseEstimator):
     def partial_fit(self, forecasts: pd.DataFrame, y: None = None) -> ConformalCalibrator:
         """Follow further windows beside what happened, in the order of their cutoffs; for adaptive methods."""
         check_is_fitted(self, "corrections_")
-        if not METHODS[self.method].follows:
+        if not CONFORMAL_METHODS[self.method].follows:
             raise ValueError(f"method {self.method!r} does not follow windows: fit again, or use 'adaptive'")
         _, self.corrections_, self.item_corrections_ = self._follow(self._checked_arrays(forecasts))
         return self
@@ -123,7 +122,7 @@ class ConformalCalibrator(TransformerMixin, BaseEstimator):
         cutoff, and by none later. What it learns so is kept by `partial_fit` alone.
         """
         check_is_fitted(self, "corrections_")
-        method, arrays = METHODS[self.method], self._checked_arrays(forecasts)
+        method, arrays = CONFORMAL_METHODS[self.method], self._checked_arrays(forecasts)
         if method.follows and np.isfinite(arrays.target).any():
             moved, *_ = self._follow(arrays)
         else:
@@ -147,14 +146,14 @@ class ConformalCalibrator(TransformerMixin, BaseEstimator):
         if odd:
             raise ValueError(f"the item_id {odd[0]!r} cannot be written: calibrate with texts or numbers for item_id")
         state = {
-            "format_version": FORMAT_VERSION,
+            "format_version": CALIBRATION_FORMAT,
             "parameters": self.get_params(),
             "levels": self.levels_,
             "groups": [list(key) for key in self.corrections_.index],
             "corrections": self.corrections_.to_numpy().tolist(),
             "counts": [self.counts_.index.tolist(), self.counts_.tolist()],
         }
-        if METHODS[self.method].follows:
+        if CONFORMAL_METHODS[self.method].follows:
             state["spreads"] = self.spreads_.to_numpy().tolist()
             state["items"] = self.item_corrections_.index.tolist()
             state["item_corrections"] = self.item_corrections_.to_numpy().tolist()
@@ -168,7 +167,7 @@ class ConformalCalibrator(TransformerMixin, BaseEstimator):
         state = json.loads(text)
         if "format_version" not in state:
             raise ValueError("the text is no calibration: it has no format_version")
-        if state["format_version"] > FORMAT_VERSION:
+        if state["format_version"] > CALIBRATION_FORMAT:
             raise ValueError("the calibration was written by a later version; update s5forecast")
         calibrator = cls(**state["parameters"])
         calibrator.levels_ = state["levels"]
@@ -187,7 +186,7 @@ class ConformalCalibrator(TransformerMixin, BaseEstimator):
 
     def _follow(self, arrays: ForecastArrays) -> tuple[np.ndarray, pd.DataFrame, pd.DataFrame]:
         """Quantiles `[M, Q]`, each window corrected by what was known at its cutoff, and the corrections after all."""
-        method, scale = METHODS[self.method], self._scale(arrays)
+        method, scale = CONFORMAL_METHODS[self.method], self._scale(arrays)
         items = pd.Index(pd.unique(np.concatenate([self.item_corrections_.index, arrays.item])))
         groups, item = self._groups(arrays), items.get_indexer(arrays.item)
         theta, delta = self.corrections_, self.item_corrections_.reindex(items, fill_value=0.0)
@@ -264,7 +263,7 @@ class ConformalCalibrator(TransformerMixin, BaseEstimator):
             raise ValueError(f"learning_rate must be in (0, 1], got {self.learning_rate!r}")
         if not 0 <= self.item_share <= 1:
             raise ValueError(f"item_share must be in [0, 1], got {self.item_share!r}")
-        return choose(METHODS, self.method, "method")
+        return choose(CONFORMAL_METHODS, self.method, "method")
 
     def _needed(self, method: Method) -> tuple[float, int]:
         """The level that takes the most scores, and how many."""

@@ -14,15 +14,16 @@ from urllib.parse import quote
 import numpy as np
 import pandas as pd
 from gluonts.dataset.common import DataEntry
-from scipy.stats import t as student_t
+from scipy.special import stdtr
 
 from s5forecast.evaluation.backtest import backtest, roles_of
+from s5forecast.evaluation.leaderboard import leaderboard
 from s5forecast.evaluation.metrics import METRICS, SERIES, JointScore, is_loss
-from s5forecast.evaluation.result import METRIC_NAMES, TIMES, WINDOW, Backtest
-from s5forecast.evaluation.tables import leaderboard
+from s5forecast.evaluation.result import KEYS, TIMES, WINDOW, Backtest
 
 # What the test of losses over time takes of a ratio.
 NUMERATORS = {"WQL": "QL", "ND": "MAE"}
+USUAL_BASELINES = ("seasonal_naive", "naive", "last_value")
 
 
 @dataclass(frozen=True, eq=False)
@@ -169,7 +170,7 @@ class Comparison:
 def compare(
     models: Mapping[str, Any],
     data: Iterable[DataEntry] | pd.DataFrame,
-    prediction_length: int,
+    prediction_length: int | None = None,
     *,
     baseline: str | None = None,
     seed: int = 0,
@@ -197,16 +198,20 @@ def compare(
     data = data if isinstance(data, pd.DataFrame) else list(data)
     with_roles = [roles_of(model) for model in models.values() if hasattr(model, "get_params")]
     ready = [model for model in models.values() if isinstance(model, Backtest)]
-    metrics = tuple(ready[0].metric_names) if ready else METRIC_NAMES
-    arguments = {"columns": with_roles[0] if with_roles else None, "metrics": metrics, **arguments}
+    metrics = arguments.pop("metrics", None)
+    if metrics is None and ready:
+        metrics = ready[0].metric_names
+    arguments = {"columns": with_roles[0] if with_roles else None, **arguments}
     found = {}
     for name, model in models.items():
         if isinstance(model, Backtest):
-            found[name] = replace(model, name=name, metric_names=tuple(arguments["metrics"]))
+            found[name] = replace(model, name=name, metric_names=tuple(metrics))
             continue
         folder = None if directory is None else Path(directory) / _folder_name(name)
-        found[name] = backtest(model, data, prediction_length, name=name, directory=folder, **arguments)
-    usual = [name for name in ("seasonal_naive", "naive") if name in models]
+        found[name] = backtest(
+            model, data, prediction_length, name=name, metrics=metrics, directory=folder, **arguments
+        )
+    usual = [name for name in USUAL_BASELINES if name in models]
     return Comparison(found, baseline or [*usual, *models][0], seed)
 
 
@@ -243,7 +248,7 @@ def diebold_mariano(difference: np.ndarray, horizon: int) -> tuple[float, float]
         return float(np.copysign(np.inf, difference.mean())), 0.0
     correction = (n + 1 - 2 * h + h * (h - 1) / n) / n
     statistic = difference.mean() / np.sqrt(variance / n) * np.sqrt(correction)
-    return float(statistic), float(2 * student_t.sf(abs(statistic), df=n - 1))
+    return float(statistic), float(2 * stdtr(n - 1, -abs(statistic)))
 
 
 def _folder_name(name: Any) -> str:
@@ -275,12 +280,11 @@ def _difference(one: pd.DataFrame, other: pd.DataFrame) -> str:
 
 
 def _keys(one: Backtest) -> pd.DataFrame:
-    keys = [*WINDOW, "timestamp"]
-    frame = one.forecasts[[*keys, "target"]].astype({"item_id": str, "target": float})
-    for key in keys[1:]:
+    frame = one.forecasts[[*KEYS, "target"]].astype({"item_id": str, "target": float})
+    for key in KEYS[1:]:
         if pd.api.types.is_datetime64_any_dtype(frame[key]):
             frame[key] = frame[key].dt.as_unit("ns")
-    return frame.assign(**one.scales).sort_values(keys).reset_index(drop=True)
+    return frame.assign(**one.scales).sort_values(KEYS).reset_index(drop=True)
 
 
 class _Bootstrap:

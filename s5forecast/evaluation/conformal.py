@@ -48,7 +48,7 @@ class Method(NamedTuple):
         return abs(2 * levels - 1) if self.symmetric else np.maximum(levels, 1 - levels)
 
 
-METHODS: dict[str, Method] = {
+CONFORMAL_METHODS: dict[str, Method] = {
     "cqr": Method(),
     "cqr_symmetric": Method(symmetric=True),
     "split": Method(around_median=True, symmetric=True),

@@ -30,16 +30,17 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from gluonts.ev import metrics as ev
 
 from s5forecast.evaluation import definitions as own
-from s5forecast.evaluation.denominators import warn_of_zeros
+from s5forecast.evaluation.definitions import warn_of_zeros
 from s5forecast.evaluation.scores import crps, energy_score, pit, sum_quantile_loss, sum_size, variogram_score
-from s5forecast.levels import level_name
+from s5forecast.levels import is_level, level_name
 
 PERCENTAGES = (20, 40, 50, 60, 80, 90, 95, 98, 99)
-LEVELS = (0.01, 0.025, 0.05, 0.1, 0.2, 0.25, 0.3, 0.4, 0.5, 0.6, 0.7, 0.75, 0.8, 0.9, 0.95, 0.975, 0.99)
+NAMED_LEVELS = (0.01, 0.025, 0.05, 0.1, 0.2, 0.25, 0.3, 0.4, 0.5, 0.6, 0.7, 0.75, 0.8, 0.9, 0.95, 0.975, 0.99)
+DEFAULT_METRICS = ("WQL", "MASE", "sMAPE", "coverage_80")
+UNSCALED_METRICS = ("WQL", "CRPS", "MAE", "coverage_80")  # for series without a season
 HORIZON, SERIES = 1, 0
 NO_LOSSES = (
     "sum_error", "PIT_", "coverage_", "reliability_", "width_", "mean_absolute_label", "sum_absolute_label", "sum_num_",
@@ -155,7 +156,7 @@ METRICS: dict[str, Callable[[Sequence[float]], Any]] = {
         for n, m in PER_INTERVAL.items()
         for percent in PERCENTAGES
     },
-    **{f"{n}_{level}": _always(m(level)) for n, m in PER_LEVEL.items() for level in LEVELS},
+    **{f"{n}_{level}": _always(m(level)) for n, m in PER_LEVEL.items() for level in NAMED_LEVELS},
 }
 """Name -> function of the quantile levels that gives a GluonTS metric definition, several, or a JointScore."""
 
@@ -171,7 +172,10 @@ class _Batch(dict[str, np.ndarray]):
 
     def __missing__(self, name: str) -> np.ndarray:
         if name in ("seasonal_error", "squared_seasonal_error"):
-            raise ValueError(f"a metric divides by the {name.replace('_', ' ')} of the history: give {name}=...")
+            raise ValueError(
+                f"a metric is scaled by the {name.replace('_', ' ')} of the history: give {name}=...; irregular series "
+                "have none, choose other metrics for them"
+            )
         if is_level(name) and level_name(float(name)) in self:
             return self[level_name(float(name))]
         if name == "naive_2":
@@ -283,25 +287,6 @@ def joint_scores(found: Mapping[str, Any]) -> dict[str, JointScore]:
 def is_loss(metric: str) -> bool:
     """Whether the lower a metric, the better the forecast."""
     return not metric.startswith(NO_LOSSES)
-
-
-def quantile_columns(frame: pd.DataFrame) -> dict[float, Any]:
-    """Columns of a frame that are named by a level in (0, 1), such as "0.1", by level in ascending order."""
-    return dict(sorted((float(column), column) for column in frame.columns if is_level(column)))
-
-
-def is_level(name: Any) -> bool:
-    """Whether a name spells a number in (0, 1)."""
-    try:
-        return 0 < float(name) < 1
-    except (TypeError, ValueError):
-        return False
-
-
-def sample_columns(frame: pd.DataFrame) -> list[Any]:
-    """Columns of a frame that hold samples, "sample_0", "sample_1" ..., in that order."""
-    found = [column for column in frame.columns if str(column).startswith("sample_") and str(column)[7:].isdigit()]
-    return sorted(found, key=lambda column: int(str(column)[7:]))
 
 
 def _checked(name: str, values: np.ndarray, label: np.ndarray) -> np.ndarray:

@@ -20,7 +20,7 @@ from s5forecast.data.frequency import Frequency, quiet_periods
 from s5forecast.evaluation.gaussian import GaussianForecast, observed_history, seasonal_naive
 from s5forecast.levels import DECILES, level_name
 
-LEVELS = (0.005, 0.01, 0.025, 0.05, *DECILES, 0.95, 0.975, 0.99, 0.995)
+STATISTICAL_LEVELS = (0.005, 0.01, 0.025, 0.05, *DECILES, 0.95, 0.975, 0.99, 0.995)
 
 
 class StatisticalPredictor(RepresentablePredictor):
@@ -62,7 +62,7 @@ class StatisticalPredictor(RepresentablePredictor):
             values = _fallback(history, season, self.prediction_length)
         with quiet_periods():
             start = forecast_start(item)
-        keys = ["mean", *map(level_name, LEVELS)]
+        keys = ["mean", *map(level_name, STATISTICAL_LEVELS)]
         return QuantileForecast(values, start, keys, item_id=item.get("item_id"), info=item.get("info"))
 
     def _fitted(self, history: np.ndarray, season: int) -> np.ndarray | None:
@@ -70,7 +70,7 @@ class StatisticalPredictor(RepresentablePredictor):
         if np.ptp(history) == 0:
             return None
         model = getattr(_models(self.model), self.model)(season_length=season, **self.arguments)
-        widths = sorted({_width(level) for level in LEVELS})
+        widths = sorted({_width(level) for level in STATISTICAL_LEVELS})
         try:
             # On short or degenerate histories the models warn, divide by zero or raise whatever comes first.
             with warnings.catch_warnings(), np.errstate(all="ignore"):
@@ -78,7 +78,7 @@ class StatisticalPredictor(RepresentablePredictor):
                 found = model.forecast(history, h=self.prediction_length, level=widths)
         except Exception:
             return None
-        ends = [f"{'lo' if level <= 0.5 else 'hi'}-{_width(level)}" for level in LEVELS]
+        ends = [f"{'lo' if level <= 0.5 else 'hi'}-{_width(level)}" for level in STATISTICAL_LEVELS]
         values = np.array([found[key] for key in ["mean", *ends]], dtype=float)
         return values if np.isfinite(values).all() else None
 
@@ -131,4 +131,4 @@ def _without_gaps(history: np.ndarray) -> np.ndarray:
 
 def _fallback(history: np.ndarray, season: int, prediction_length: int) -> np.ndarray:
     forecast = GaussianForecast(*seasonal_naive(history, season, prediction_length), start_date=None)
-    return np.array([forecast.mean, *map(forecast.quantile, LEVELS)])
+    return np.array([forecast.mean, *map(forecast.quantile, STATISTICAL_LEVELS)])

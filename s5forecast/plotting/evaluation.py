@@ -7,7 +7,7 @@ import pandas as pd
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from s5forecast.evaluation.calibration import interval_coverage, pit_histogram, reliability
+from s5forecast.evaluation.diagnostics import interval_coverage, pit_histogram, reliability
 from s5forecast.plotting.theme import OBSERVED, PALETTE, line_style, styled, translucent
 
 HEIGHT = 400

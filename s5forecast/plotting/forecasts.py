@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
-from s5forecast.evaluation.metrics import quantile_columns
+from s5forecast.levels import quantile_columns
 from s5forecast.plotting.theme import OBSERVED, PALETTE, line_style, styled, translucent
 
 MAX_ITEMS = 30
@@ -193,7 +193,7 @@ def _fan(windows: list[pd.DataFrame], mean: bool) -> list[go.Scatter]:
         traces.append(_median(windows, "median", 0, lower[0] if lower else None))
     if "mean" in windows[0] and (mean or not columns):
         style = {"color": PALETTE[0], "width": 1.5, "dash": "dot"}
-        x, y = _joined(windows, "timestamp"), _joined(windows, "mean")
+        x, y = _with_gaps(windows, "timestamp"), _with_gaps(windows, "mean")
         traces.append(go.Scatter(x=x, y=y, name="mean", mode=_mode(windows), line=style, hovertemplate="%{y:.4~g}"))
     return traces
 
@@ -212,8 +212,8 @@ def _band(windows: list[pd.DataFrame], lower: Any, upper: Any, name: str, alpha:
     single = all(len(window) == 1 for window in windows)  # an area of no width
     color = translucent(PALETTE[0], alpha)
     return go.Scatter(
-        x=_joined(outlines, "timestamp"),
-        y=_joined(outlines, "value"),
+        x=_with_gaps(outlines, "timestamp"),
+        y=_with_gaps(outlines, "value"),
         name=name,
         mode="lines",
         fill="toself",
@@ -230,11 +230,11 @@ def _median(windows: list[pd.DataFrame], name: str, number: int, lower: float | 
     template, customdata = "%{y:.4~g}", None
     if lower is not None:
         ends = (columns[lower], columns[round(1 - lower, 10)])
-        customdata = np.stack([_joined(windows, end) for end in ends], axis=-1)
+        customdata = np.stack([_with_gaps(windows, end) for end in ends], axis=-1)
         template += f" ({100 * (1 - 2 * lower):.4g} %: %{{customdata[0]:.4~g}} to %{{customdata[1]:.4~g}})"
     return go.Scatter(
-        x=_joined(windows, "timestamp"),
-        y=_joined(windows, columns.get(0.5, "mean")),
+        x=_with_gaps(windows, "timestamp"),
+        y=_with_gaps(windows, columns.get(0.5, "mean")),
         name=name,
         mode=_mode(windows),
         line=line_style(number, width=2.2 if number == 0 else 1.4),
@@ -247,7 +247,7 @@ def _mode(windows: list[pd.DataFrame]) -> str:
     return "lines+markers" if any(len(window) == 1 for window in windows) else "lines"
 
 
-def _joined(windows: list[pd.DataFrame], column: Any) -> np.ndarray:
+def _with_gaps(windows: list[pd.DataFrame], column: Any) -> np.ndarray:
     """A column of all windows with a gap between them."""
     parts: list[np.ndarray] = []
     for window in windows:

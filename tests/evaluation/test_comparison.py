@@ -123,7 +123,7 @@ def test_scores_over_series_are_compared_by_cutoff():
         result.by_item()
     data[0]["target"] = data[0]["target"][:-1]
     ragged = backtest(models["near"], data, 4, metrics=("CRPS_sum",), samples=True)
-    with pytest.warns(UserWarning, match="CRPS_sum of 'Paths': at some times not all series have a forecast"):
+    with pytest.warns(UserWarning, match="CRPS_sum of 'Paths': at some times only a part of the series has a forecast"):
         assert np.isfinite(ragged.metrics["CRPS_sum"].item())
 
 

@@ -9,10 +9,10 @@ from sklearn.metrics import mean_pinball_loss
 
 from s5forecast.evaluation.backtest import backtest
 from s5forecast.evaluation.baselines import SeasonalNaivePredictor
-from s5forecast.evaluation.metrics import LEVELS as METRIC_LEVELS
-from s5forecast.evaluation.metrics import METRICS, PERCENTAGES, evaluate, level_name, quantile_columns
+from s5forecast.evaluation.metrics import METRICS, NAMED_LEVELS, PERCENTAGES, evaluate
 from s5forecast.evaluation.scores import energy_score, variogram_score
-from s5forecast.evaluation.seasonality import default_season, seasonal_error, squared_seasonal_error
+from s5forecast.evaluation.windows import default_season, seasonal_error, squared_seasonal_error
+from s5forecast.levels import level_name, quantile_columns
 
 LEVELS = (0.025, 0.1, 0.5, 0.9, 0.975)
 PLAIN = ("MAE", "MSE", "RMSE", "NRMSE", "MAPE", "ND", "MASE", "MSIS")
@@ -105,7 +105,7 @@ def test_along_an_axis_equals_each_slice_alone(axis):
 
 
 ALL_LEVELS = tuple(
-    sorted({(1 - p / 100) / 2 for p in PERCENTAGES} | {(1 + p / 100) / 2 for p in PERCENTAGES} | {*METRIC_LEVELS})
+    sorted({(1 - p / 100) / 2 for p in PERCENTAGES} | {(1 + p / 100) / 2 for p in PERCENTAGES} | {*NAMED_LEVELS})
 )
 
 

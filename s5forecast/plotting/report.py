@@ -7,19 +7,25 @@ from dataclasses import replace
 from html import escape
 from pathlib import Path
 from string import Template
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
+import plotly.graph_objects as go
+from plotly.offline import get_plotlyjs
 
-from s5forecast.evaluation.backtest import Backtest
 from s5forecast.evaluation.comparison import check_same_windows
-from s5forecast.evaluation.tables import is_error, leaderboard, leaderboard_table, number, pairwise_table
-
-if TYPE_CHECKING:
-    import plotly.graph_objects as go
-
-__all__ = ["leaderboard", "report"]
+from s5forecast.evaluation.leaderboard import is_error, leaderboard
+from s5forecast.evaluation.result import Backtest
+from s5forecast.plotting.evaluation import (
+    plot_calibration,
+    plot_coverage_width,
+    plot_error_by_horizon,
+    plot_pit,
+    plot_score_over_time,
+)
+from s5forecast.plotting.forecasts import plot_backtest, plot_forecast
+from s5forecast.plotting.tables import leaderboard_table, number, pairwise_table
 
 MAX_ITEMS, MAX_WINDOWS = 30, 14
 RANKING = "WQL"  # an error in units of the series, which ranks them
@@ -31,7 +37,7 @@ CONFIG = {
 }
 
 
-def report(
+def write_report(
     backtests: Backtest | Sequence[Backtest] | Mapping[str, Backtest] | Any,
     path: str | Path | None = None,
     *,
@@ -91,7 +97,7 @@ def _read(given: Any) -> tuple[dict[str, Backtest], pd.DataFrame, pd.DataFrame |
     given = [given] if isinstance(given, Backtest) else given
     named = dict(given) if isinstance(given, Mapping) else {one.name: one for one in given}
     if not named or len(named) < len(given):
-        raise ValueError("report needs a backtest, and names that differ: report({'a': ..., 'b': ...})")
+        raise ValueError("no backtest, or two of the same name; name them: write_report({'a': ..., 'b': ...})")
     check_same_windows(named)
     return named, leaderboard(named), None
 
@@ -115,8 +121,6 @@ def _pairwise_section(pairs: pd.DataFrame, names: list[str]) -> str:
 def _forecast_section(
     name: str, history: pd.DataFrame | None, forecast: pd.DataFrame, errors: Mapping[str, float]
 ) -> str:
-    from s5forecast.plotting.forecasts import plot_forecast
-
     known = _items(forecast)
     chosen = {item: error for item, error in errors.items() if item in known}
     chosen = chosen or dict.fromkeys(known[:MAX_ITEMS], np.nan)
@@ -133,8 +137,6 @@ def _windows_section(
     history: pd.DataFrame | None,
     errors: Mapping[str, float],
 ) -> str:
-    from s5forecast.plotting.forecasts import plot_backtest
-
     frames = {other: _last_windows(frame, errors) for other, frame in others.items()}
     figure = plot_backtest(_last_windows(backtest.forecasts, errors), history, others=frames, items=list(errors))
     beside = "".join(f"; the median of {other} is drawn as a line" for other in others)
@@ -146,8 +148,6 @@ def _windows_section(
 
 
 def _horizon_section(backtests: Mapping[str, Backtest]) -> str:
-    from s5forecast.plotting.evaluation import plot_error_by_horizon
-
     if all(one.step.max() == 1 for one in backtests.values()):
         return ""
     errors, metrics = _errors(backtests, "step")
@@ -156,8 +156,6 @@ def _horizon_section(backtests: Mapping[str, Backtest]) -> str:
 
 
 def _time_section(backtests: Mapping[str, Backtest]) -> str:
-    from s5forecast.plotting.evaluation import plot_score_over_time
-
     if all(one.forecasts["cutoff"].nunique() == 1 for one in backtests.values()):
         return ""
     errors, metrics = _errors(backtests, "cutoff")
@@ -167,8 +165,6 @@ def _time_section(backtests: Mapping[str, Backtest]) -> str:
 
 
 def _calibration_section(backtests: Mapping[str, Backtest]) -> str:
-    from s5forecast.plotting.evaluation import plot_calibration
-
     text = (
         "How often the values fell below each quantile (left) and inside each central interval (right). "
         "Values that equal quantiles, as counts do, are spread over their levels. Calibrated forecasts lie on the "
@@ -178,8 +174,6 @@ def _calibration_section(backtests: Mapping[str, Backtest]) -> str:
 
 
 def _pit_section(backtests: Mapping[str, Backtest]) -> str:
-    from s5forecast.plotting.evaluation import plot_pit
-
     text = (
         "Where in the forecast distribution the values fell, between the quantiles that were forecast. Flat at 1 is "
         "calibrated; a valley means intervals too narrow, a hill too wide, a slope to the left or right a bias."
@@ -188,8 +182,6 @@ def _pit_section(backtests: Mapping[str, Backtest]) -> str:
 
 
 def _width_section(backtests: Mapping[str, Backtest]) -> str:
-    from s5forecast.plotting.evaluation import plot_coverage_width
-
     text = (
         "Mean width of the central intervals against the share of values inside. At equal coverage the lower forecast "
         "is the sharper one; dotted lines stand at the nominal shares."
@@ -292,8 +284,6 @@ def _section(heading: str, text: str, content: str) -> str:
 
 
 def _page(title: str, summary: str, sections: list[str]) -> str:
-    from plotly.offline import get_plotlyjs
-
     template = Template(Path(__file__).with_name("report.html").read_text(encoding="utf-8"))
     return template.substitute(
         title=escape(title), summary=escape(summary), plotly=get_plotlyjs(), sections="\n".join(sections)

@@ -1,27 +1,19 @@
-"""Tables of a report as HTML: the leaderboard, and how often one model beats another."""
+"""HTML tables of a report: the leaderboard, and how often one model beats another."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from html import escape
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from s5forecast.evaluation.metrics import is_loss
-from s5forecast.evaluation.result import TIMES, Backtest
+from s5forecast.evaluation.leaderboard import HIGHER_IS_BETTER, is_error
+from s5forecast.evaluation.result import TIMES
 
 HEADINGS = dict(zip(TIMES, ("seconds to fit", "seconds to predict"), strict=True))
-HIGHER_IS_BETTER = ("skill",)
 SIGNIFICANT = 0.05
-
-
-def leaderboard(backtests: Mapping[str, Backtest]) -> pd.DataFrame:
-    """Metrics and seconds, one row per model."""
-    table = pd.concat([one.metrics.set_axis([name]) for name, one in backtests.items()]).rename_axis("model")
-    times = [column for column in TIMES if column in table]
-    return table[[*table.columns.difference(times, sort=False), *times]]
 
 
 def leaderboard_table(metrics: pd.DataFrame) -> str:
@@ -51,11 +43,6 @@ def number(value: float) -> str:
     if not np.isfinite(value):
         return "–"
     return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3f}" if abs(value) < 10 else f"{value:.1f}"
-
-
-def is_error(column: str) -> bool:
-    """Whether a column of a leaderboard is a loss, the lower the better."""
-    return column not in (*TIMES, *HIGHER_IS_BETTER, "rank") and is_loss(column)
 
 
 def _wins(pair: pd.Series) -> str:

@@ -12,8 +12,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from s5forecast.evaluation.metrics import quantile_columns
-from s5forecast.levels import level_name
+from s5forecast.levels import level_name, quantile_columns
 
 
 def reliability(forecasts: pd.DataFrame, target: str = "target") -> pd.DataFrame:
