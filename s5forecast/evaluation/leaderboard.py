@@ -13,12 +13,12 @@ HIGHER_IS_BETTER = ("skill",)
 
 
 def leaderboard(backtests: Mapping[str, Backtest]) -> pd.DataFrame:
-    """Metrics and seconds, one row per model."""
+    """Metrics and seconds of several backtests, one row per model."""
     table = pd.concat([one.metrics.set_axis([name]) for name, one in backtests.items()]).rename_axis("model")
     times = [column for column in TIMES if column in table]
     return table[[*table.columns.difference(times, sort=False), *times]]
 
 
 def is_error(column: str) -> bool:
-    """Whether a column of a leaderboard is a loss, the lower the better."""
+    """Whether a column of a leaderboard is a loss; lower is better."""
     return column not in (*TIMES, *HIGHER_IS_BETTER, "rank") and is_loss(column)

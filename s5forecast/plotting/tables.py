@@ -17,7 +17,7 @@ SIGNIFICANT = 0.05
 
 
 def leaderboard_table(metrics: pd.DataFrame) -> str:
-    """A row for each model, the best of each metric marked."""
+    """HTML table with a row for each model; the best value of each metric is highlighted."""
     best = metrics.apply(_best).to_numpy()
     head = "".join(f"<th>{escape(_heading(str(column)))}</th>" for column in metrics)
     rows = [
@@ -28,7 +28,7 @@ def leaderboard_table(metrics: pd.DataFrame) -> str:
 
 
 def pairwise_table(pairs: pd.DataFrame, names: Sequence[Any]) -> str:
-    """Of pairs (model, other) with wins and p_value: models in rows, others in columns, shares of windows won."""
+    """HTML table of the share of windows won, from `Comparison.pairwise`: models in rows, others in columns."""
     head = "".join(f"<th>{escape(str(name))}</th>" for name in names)
     by_pair = dict(pairs.iterrows())
     rows = []
@@ -39,7 +39,7 @@ def pairwise_table(pairs: pd.DataFrame, names: Sequence[Any]) -> str:
 
 
 def number(value: float) -> str:
-    """Three to four digits; a dash for what is not finite."""
+    """Three to four digits; a dash for values that are not finite."""
     if not np.isfinite(value):
         return "–"
     return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3f}" if abs(value) < 10 else f"{value:.1f}"
@@ -60,7 +60,7 @@ def _cell(value: float, best: bool) -> str:
 
 
 def _best(column: pd.Series) -> pd.Series:
-    """Where a metric is at its best: nearest to nominal for coverage; nowhere for times and what has no best."""
+    """Mask of the best values: nearest to nominal for coverage; empty for times and metrics without a best value."""
     name = str(column.name)
     if len(column) == 1:
         return pd.Series(False, index=column.index)

@@ -178,7 +178,7 @@ def nan_forecast(forecasts):
         ({"season": -3}, "season=-3"),
         ({"season": 24.0}, "season=24.0"),
         ({"refit": 1.5}, "refit=1.5"),
-        ({"metrics": ("OWA",)}, "OWA needs 'naive_2'"),
+        ({"metrics": ("OWA",)}, "OWA requires 'naive_2'"),
         ({"data": [{"start": 0, "target": np.full(9, np.inf), "item_id": "i"}]}, "series 'i' has an infinite target"),
         ({"quantile_levels": (0.5, 1.0)}, "strictly between 0 and 1"),
         ({"quantile_levels": (0.5, 0.5)}, "not repeat"),
@@ -202,9 +202,9 @@ def test_a_frame_of_forecasts_is_checked_at_its_own_levels():
     ahead = made.drop(columns="target")
     found = backtest(ahead, data, 4, metrics=("coverage_95", "MSIS"))
     assert np.isfinite(found.metrics.to_numpy()).all()
-    with pytest.raises(ValueError, match=r"a metric needs the forecast '0.1'"):
+    with pytest.raises(ValueError, match=r"a metric requires the forecast '0.1'"):
         backtest(ahead, data, 4, metrics=("coverage_80",))
-    with pytest.raises(ValueError, match="OWA needs 'naive_2'"):
+    with pytest.raises(ValueError, match="OWA requires 'naive_2'"):
         backtest(ahead, data, 4, metrics=("OWA",))
     assert backtest(ahead.assign(naive_2=made["mean"]), data, 4, metrics=("OWA",)).metrics["OWA"].item() == 1
     with pytest.raises(ValueError, match=r"no row for .*; its first row is"):

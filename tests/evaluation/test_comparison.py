@@ -144,7 +144,7 @@ def test_backtests_that_are_there_take_the_metrics_asked_for():
     with pytest.raises(ValueError, match="labels: target of series 's0' is"):
         Comparison({"a": ready, "b": replace(ready, forecasts=moved)}, "a")
     for arguments in ({"level": 95}, {"resamples": 0}):
-        with pytest.raises(ValueError, match=r"level=.* is a share in"):
+        with pytest.raises(ValueError, match=r"level=.* must be in"):
             found.pairwise(**arguments)
 
 
@@ -167,7 +167,7 @@ def test_errors(comparison):
         compare({}, series(1), 4)
     with pytest.raises(ValueError, match="baseline='best' is not among"):
         Comparison(comparison.backtests, "best")
-    with pytest.raises(ValueError, match="'coverage_80' does not rank these models; choose from WQL, MAE"):
+    with pytest.raises(ValueError, match="'coverage_80' cannot rank these models; choose one of WQL, MAE"):
         comparison.leaderboard("coverage_80")
     frame = comparison.backtests["naive"].forecasts
     only = Comparison({"a": Backtest.from_frame(frame, metrics=("coverage_80",))}, "a")

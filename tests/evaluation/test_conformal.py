@@ -311,7 +311,7 @@ def test_errors_name_what_is_wrong():
     fitted = ConformalCalibrator("cqr", per_item=True).fit(frame(30))
     with pytest.raises(ValueError, match="series 'new' was not calibrated"):
         fitted.transform(frame(2, items=("new",)))
-    with pytest.raises(ValueError, match="calibrated are the levels"):
+    with pytest.raises(ValueError, match="the calibrated levels are"):
         fitted.transform(frame(2).drop(columns="0.5"))
     with pytest.raises(ValueError, match="choose one of"):
         ConformalCalibrator("magic").fit(frame(30))
@@ -319,13 +319,13 @@ def test_errors_name_what_is_wrong():
         ConformalCalibrator(item_share=2.0).fit(frame(30))
     with pytest.raises(ValueError, match="target of series 'a' at 2024-01-01 01:00:00 is infinite"):
         ConformalCalibrator().fit(frame(30).replace({"target": {frame(30)["target"][0]: np.inf}}))
-    with pytest.raises(ValueError, match="at 2024-01-01 01:00:00 has no item_id: name its series"):
+    with pytest.raises(ValueError, match="at 2024-01-01 01:00:00 has no item_id; name its series"):
         ConformalCalibrator().fit(frame(30, items=(None, "a")))
-    with pytest.raises(ValueError, match=r"item_id Timestamp\(.* cannot be written: .* texts or numbers"):
+    with pytest.raises(ValueError, match=r"item_id Timestamp\(.* cannot be written; use text or numbers"):
         ConformalCalibrator("cqr").fit(frame(30, items=(pd.Timestamp("2020"),))).to_json()
-    with pytest.raises(ValueError, match="no calibration: it has no format_version"):
+    with pytest.raises(ValueError, match="not a calibration: it has no format_version"):
         ConformalCalibrator.from_json("{}")
-    with pytest.raises(ValueError, match="nothing to learn"):
+    with pytest.raises(ValueError, match="cannot calibrate"):
         ConformalCalibrator("cqr").fit(frame(30).assign(target=np.nan))
 
 

@@ -147,8 +147,8 @@ class Comparison:
 
 def test_a_comparison_adds_who_beats_whom_and_begins_with_the_best(backtests):
     text = write_report(Comparison(backtests))
-    assert re.findall(r"<h2>(.*?)</h2>", text)[:2] == ["Leaderboard", "Who beats whom"]
-    assert "first &amp; best has a WQL of" in text and "What first &amp; best forecast" in text
+    assert re.findall(r"<h2>(.*?)</h2>", text)[:2] == ["Leaderboard", "Pairwise comparison"]
+    assert "first &amp; best has a WQL of" in text and "Forecasts of each window by first &amp; best" in text
     assert "<strong>75 % *</strong>" in text and "<th>skill</th>" in text
 
 
@@ -157,7 +157,7 @@ def test_of_a_real_comparison_the_baseline_is_drawn_and_the_best_comes_first(his
     result = compare(models, history, 8, windows=6, baseline="drift", metrics=("WQL", "coverage_80"))
     order = list(result.leaderboard().index)
     text = write_report(result)
-    assert f"What {order[0]} forecast" in text and "the median of drift is drawn" in text
+    assert f"Forecasts of each window by {order[0]}" in text and "The median of drift is drawn" in text
     assert re.findall(r"<tr><th>([a-z_]+)</th><td", text) == order * 2
     assert re.search(r"<th>wins of … over</th>" + "".join(f"<th>{name}</th>" for name in order), text)
 
@@ -166,7 +166,7 @@ def test_one_model_has_every_section(backtests):
     text = write_report(backtests["naive"])
     for name in ("backtest", "horizon", "time", "calibration", "pit", "width"):
         assert f'<div id="{name}"' in text
-    assert "Who beats whom" not in text
+    assert "Pairwise comparison" not in text
 
 
 def test_of_many_series_the_ends_are_drawn(backtests):
