@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from sklearn.base import clone
 
 from s5forecast.choices import choose
 from s5forecast.data.frames import Columns, FrameSeries
@@ -191,6 +190,8 @@ class ForecasterModel(Model):
             fitted = copy(self.forecaster)
             fitted.__dict__.pop("calibrator_", None)
         else:
+            from sklearn.base import clone
+
             fitted = clone(self.forecaster)
             if self.frequency is not None and "freq" in fitted.get_params():
                 fitted.set_params(freq=self.frequency.alias)
@@ -208,8 +209,8 @@ class ForecasterModel(Model):
 
     def settings(self, first: Sequence[RegularWindow]) -> str:
         """Fingerprint of the arguments, and of the trained predictor if the forecaster is used unchanged."""
-        learnt = getattr(self.forecaster, "predictor_", None) if self._has_not_seen(first) else None
-        return fingerprint([type(self.forecaster), self.forecaster, learnt])
+        trained = getattr(self.forecaster, "predictor_", None) if self._has_not_seen(first) else None
+        return fingerprint([type(self.forecaster), self.forecaster, trained])
 
     def _has_not_seen(self, windows: Sequence[RegularWindow]) -> bool:
         """Whether it was fitted and calibrated only on data before these windows."""

@@ -14,7 +14,6 @@ from typing import Any, BinaryIO, NamedTuple
 from zipfile import BadZipFile
 
 import numpy as np
-from joblib import Parallel, delayed, effective_n_jobs
 from tqdm.auto import tqdm
 
 from s5forecast.evaluation.fingerprint import fingerprint
@@ -102,6 +101,8 @@ class Run:
             for block in blocks:
                 yield from _results(self.model, block, self.columns, self.samples, update)
             return
+        from joblib import Parallel, delayed
+
         model, seconds = self.model, 0.0
         if len(blocks) == 1:
             (block,) = blocks
@@ -126,6 +127,8 @@ class Run:
 
     @property
     def _jobs(self) -> int:
+        from joblib import effective_n_jobs
+
         return int(effective_n_jobs(self.n_jobs))
 
 
@@ -193,9 +196,9 @@ def describe(run: Run, model: str, windows: list[Any], origins: list[list[Window
     """Plain data that identifies a backtest.
 
     Args:
-        run: what is run.
+        run: how the windows are forecast.
         model: class of the model.
-        windows: how windows are cut.
+        windows: settings of the splitter and of `refit`.
         origins: the windows.
     """
     entries = {window.item_id: window.entry for origin in origins for window in origin}

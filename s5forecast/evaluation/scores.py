@@ -23,7 +23,6 @@ from collections.abc import Callable, Sequence
 from functools import cache
 
 import numpy as np
-from scipy.spatial.distance import pdist
 
 SUM_LEVELS = tuple(round(0.05 * k, 2) for k in range(1, 20))
 
@@ -111,6 +110,8 @@ def _of_each(score: Callable[..., float], label: np.ndarray, samples: np.ndarray
 
 
 def _energy_score(label: np.ndarray, samples: np.ndarray) -> float:
+    from scipy.spatial.distance import pdist
+
     count = samples.shape[1]
     # pdist counts each pair once, the mean over all N^2 pairs twice.
     spread = pdist(samples.T).sum() / count**2

@@ -247,14 +247,19 @@ class RegularSplitter(WindowSplitter):
     default_metrics: ClassVar[tuple[str, ...]] = DEFAULT_METRICS
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "step", self.prediction_length if self.step is None else self.step)
-        for name, value in vars(self).items():
+        given = {"prediction_length": self.prediction_length, "windows": self.windows, "step": self.distance}
+        for name, value in given.items():
             check_positive_integer(name, value)
+
+    @property
+    def distance(self) -> int:
+        """Steps from one window to the next."""
+        return self.prediction_length if self.step is None else self.step
 
     @property
     def settings(self) -> list[Any]:
         """Length, number and distance of the windows."""
-        return [self.prediction_length, self.windows, self.step]
+        return [self.prediction_length, self.windows, self.distance]
 
     def split(self, entries: Iterable[DataEntry]) -> list[list[Window]]:
         """As `WindowSplitter.split`; refuses series that are too short or multivariate."""
@@ -277,7 +282,7 @@ class RegularSplitter(WindowSplitter):
 
     def _steps_from(self, origin: int) -> int:
         """Steps from an origin to the end of a series."""
-        return self.prediction_length + self.step * (self.windows - 1 - origin)  # type: ignore[operator]
+        return self.prediction_length + self.distance * (self.windows - 1 - origin)
 
     def _checked_length(self, item_id: Any, entry: DataEntry) -> int:
         shape = np.shape(entry["target"])
@@ -287,11 +292,11 @@ class RegularSplitter(WindowSplitter):
             raise ValueError(f"series {item_id!r} has an infinite target; use NaN for missing values")
         needed = self._steps_from(0) + 1
         if shape[0] < needed:
-            possible = max(0, (shape[0] - 1 - self.prediction_length) // self.step + 1)
+            possible = max(0, (shape[0] - 1 - self.prediction_length) // self.distance + 1)
             fix = f"windows={possible}" if possible else "a shorter prediction_length"
             raise ValueError(
                 f"series {item_id!r} has {shape[0]} values, but {self.windows} windows of {self.prediction_length} "
-                f"steps, {self.step} apart, need {needed}; use {fix}, or leave the series out"
+                f"steps, {self.distance} apart, need {needed}; use {fix}, or leave the series out"
             )
         return int(shape[0])
 

@@ -140,8 +140,8 @@ def _windows_section(
 ) -> str:
     frames = {other: _last_windows(frame, errors) for other, frame in others.items()}
     figure = plot_backtest(_last_windows(backtest.forecasts, errors), history, others=frames, items=list(errors))
-    beside = "".join(f" The median of {other} is drawn as a line." for other in others)
-    text = f"Forecasts of each window by {name} from the values before it, and the observed values.{beside}"
+    medians = "".join(f" The median of {other} is drawn as a line." for other in others)
+    text = f"Forecasts of each window by {name} from the values before it, and the observed values.{medians}"
     if backtest.forecasts.groupby("item_id")["cutoff"].nunique().max() > MAX_WINDOWS:
         text += f" The last {MAX_WINDOWS} windows are drawn."
     count = backtest.forecasts["item_id"].nunique()

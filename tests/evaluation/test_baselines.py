@@ -196,6 +196,6 @@ def test_keeps_item_id_info_and_start():
 
 
 def test_importing_evaluation_is_light():
-    heavy = "{'torch', 'lightning', 'gluonts.torch', 'plotly', 'statsforecast', 'numba'}"
+    heavy = "{'torch', 'lightning', 'gluonts.torch', 'plotly', 'statsforecast', 'numba', 'sklearn'}"
     code = f"import sys, s5forecast.evaluation; assert not {heavy} & sys.modules.keys()"
     subprocess.run([sys.executable, "-c", code], check=True)
