@@ -120,7 +120,7 @@ def test_only_the_last_values_are_fitted():
 
 def test_without_statsforecast_the_error_names_the_extra(monkeypatch):
     monkeypatch.setitem(sys.modules, "statsforecast", None)
-    with pytest.raises(ImportError, match=r"AutoETS needs statsforecast: pip install 's5forecast\[statsforecast\]'"):
+    with pytest.raises(ImportError, match=r"AutoETS requires statsforecast: pip install 's5forecast\[statsforecast\]'"):
         BASELINES["auto_ets"](3)
 
 

@@ -163,7 +163,7 @@ def test_backtests_are_taken_as_they_are(tmp_path):
 
 
 def test_errors(comparison):
-    with pytest.raises(ValueError, match="no model"):
+    with pytest.raises(ValueError, match="models is empty"):
         compare({}, series(1), 4)
     with pytest.raises(ValueError, match="baseline='best' is not among"):
         Comparison(comparison.backtests, "best")
