@@ -16,7 +16,7 @@ from timing import save
 from s5forecast import S5Estimator
 from s5forecast.evaluation.backtest import backtest
 from s5forecast.evaluation.calibrator import ConformalCalibrator
-from s5forecast.evaluation.conformal import METHODS
+from s5forecast.evaluation.conformal import CONFORMAL_METHODS
 
 LEVELS = [0.025, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.975]
 # Steps between windows, windows to calibrate on, windows to judge on; the last window ends with the data.
@@ -52,7 +52,7 @@ def _without_end(entry: dict, count: int) -> dict:
 def rows(name: str, calibration: pd.DataFrame, test: pd.DataFrame) -> list[dict]:
     """Coverage and width of the test windows before and after, for each method and interval."""
     found = []
-    for method in METHODS:
+    for method in CONFORMAL_METHODS:
         calibrated = ConformalCalibrator(method).fit(calibration).transform(test)
         for lower in (level for level in LEVELS if level < 0.5):
             before, after = interval(test, lower), interval(calibrated, lower)

@@ -14,7 +14,7 @@ import pandas as pd
 from timing import save
 
 from s5forecast.evaluation import METRICS, Backtest
-from s5forecast.evaluation.metrics import LEVELS, PERCENTAGES
+from s5forecast.evaluation.metrics import NAMED_LEVELS, PERCENTAGES
 from s5forecast.levels import level_name
 
 
@@ -24,7 +24,7 @@ def backtest(series: int, steps: int, samples: int) -> Backtest:
     label = rng.normal(size=(series, steps)).cumsum(axis=1).ravel()
     paths = rng.normal(size=(series, samples, steps)).cumsum(axis=2).swapaxes(1, 2).reshape(-1, samples)
     ends = {round((1 + sign * percent / 100) / 2, 10) for percent in PERCENTAGES for sign in (-1, 1)}
-    levels = sorted({*LEVELS, *ends})
+    levels = sorted({*NAMED_LEVELS, *ends})
     quantiles = np.quantile(paths, levels, axis=1)
     items = np.arange(series).astype(str).astype(object)
     times = pd.date_range("2024-01-01", periods=steps + 1, freq="h")

@@ -12,7 +12,8 @@ from pathlib import Path
 import pandas as pd
 
 from s5forecast import S5Forecaster, backtest, load_dataset
-from s5forecast.evaluation import SeasonalNaivePredictor, leaderboard, report
+from s5forecast.evaluation import SeasonalNaivePredictor, leaderboard
+from s5forecast.plotting import write_report
 
 WINDOWS, HORIZON, WEEK = 7, 24, 168
 HEADINGS = {
@@ -45,7 +46,7 @@ def main(folder: Path) -> pd.DataFrame:
 
     folder.mkdir(parents=True, exist_ok=True)
     forecast.to_csv(folder / "forecast.csv", index=False)
-    page = report(
+    page = write_report(
         backtests,
         folder / "report.html",
         title="Hourly departures from New York's airports",

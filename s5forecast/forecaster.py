@@ -38,9 +38,8 @@ from s5forecast.estimators import (
 )
 from s5forecast.estimators.items import train_items
 from s5forecast.estimators.predictor import count_substeps
-from s5forecast.evaluation.backtest import METRIC_NAMES, Backtest, backtest
+from s5forecast.evaluation.backtest import Backtest, backtest
 from s5forecast.evaluation.calibrator import ConformalCalibrator
-from s5forecast.evaluation.irregular_backtest import IRREGULAR_METRICS
 from s5forecast.forecaster_parameters import ESTIMATORS, ForecasterParameters
 from s5forecast.irregular_forecaster import IrregularForecaster, check_estimator_kwargs
 from s5forecast.levels import check_levels, level_name
@@ -171,7 +170,7 @@ class S5Forecaster(ForecasterParameters):
             df: histories, the windows included.
             windows: number of windows at the end of each series.
             step: steps from one window to the next, ``prediction_length`` by default.
-            method: a key of ``evaluation.conformal.METHODS``: ``"adaptive"``, ``"cqr"``, ``"split"`` ….
+            method: a key of ``evaluation.conformal.CONFORMAL_METHODS``: ``"adaptive"``, ``"cqr"``, ``"split"`` ….
             options: of :class:`~s5forecast.evaluation.ConformalCalibrator`: scale, per_item, per_step, learning_rate,
                 item_share.
 
@@ -251,7 +250,7 @@ class S5Forecaster(ForecasterParameters):
         df: pd.DataFrame,
         windows: int = 1,
         step: int | None = None,
-        metrics: Sequence[Any] = METRIC_NAMES,
+        metrics: Sequence[Any] | None = None,
         season: int | None = None,
         *,
         refit: bool | int = False,
@@ -275,7 +274,7 @@ class S5Forecaster(ForecasterParameters):
             df: histories, the windows included.
             windows: number of windows at the end of each series.
             step: steps from one window to the next, ``prediction_length`` by default.
-            metrics: names in ``evaluation.METRICS``.
+            metrics: names in ``evaluation.METRICS``; by default those of :func:`~s5forecast.backtest`.
             season: steps of the differences that scale MASE; by frequency, as in GluonTS, when not given.
             refit: True fits a copy anew at every window, a number k at every k-th.
             directory, n_jobs, progress: as of :func:`~s5forecast.backtest`.
@@ -290,7 +289,6 @@ class S5Forecaster(ForecasterParameters):
                     "since=, count= or fraction="
                 )
             irregular, until = getattr(self, "irregular_", self._irregular()), getattr(self, "trained_until_", None)
-            metrics = IRREGULAR_METRICS if metrics is METRIC_NAMES else metrics
             return irregular.backtest(df, until, metrics, since, count, fraction)
         if not (since is count is fraction is None):
             raise ValueError("since=, count= and fraction= cut irregular series: give windows= for regular ones")
@@ -298,9 +296,9 @@ class S5Forecaster(ForecasterParameters):
             self,
             df,
             self._steps,
-            windows,
-            step,
-            refit,
+            windows=windows,
+            step=step,
+            refit=refit,
             quantile_levels=list(self.quantile_levels),
             metrics=metrics,
             season=season,

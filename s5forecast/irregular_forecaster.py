@@ -25,8 +25,9 @@ from s5forecast.data.statics import StaticFeatures
 from s5forecast.data.times import read_instants
 from s5forecast.estimators.continuous import S5ContinuousEstimator
 from s5forecast.estimators.continuous_predictor import ContinuousPredictor
-from s5forecast.evaluation.irregular_backtest import backtest_irregular, irregular_splits
+from s5forecast.evaluation.backtest import backtest
 from s5forecast.evaluation.result import Backtest
+from s5forecast.evaluation.windows import IrregularSplitter
 from s5forecast.levels import level_name
 
 OWN_ARGUMENTS = (
@@ -101,7 +102,7 @@ class IrregularForecaster:
         self,
         df: pd.DataFrame,
         until: Any,
-        metrics: Sequence[Any],
+        metrics: Sequence[Any] | None,
         since: Any,
         count: int | None,
         fraction: float | None,
@@ -114,16 +115,16 @@ class IrregularForecaster:
         """
         series = self._read(df)
         statics = self.statics if until is not None else StaticFeatures.learn(series, self.columns)
-        entries, reach = irregular_entries(series, statics), (self.horizon, self.prediction_length)
-        cuts = {"since": since, "count": count, "fraction": fraction}
-        first = irregular_splits(entries, *reach, **cuts)[0]
-        seen = until is None or not until < min(entry["query_time"][0] for entry in first.input)
+        entries = irregular_entries(series, statics)
+        cuts = {"since": since, "count": count, "fraction": fraction, "horizon": self.horizon}
+        windows, *_ = IrregularSplitter(prediction_length=self.prediction_length, **cuts).split(entries)
+        seen = until is None or not until < min(window.timestamps(None)[1] for window in windows)
         anew = replace(self)
         anew.statics = statics
-        return backtest_irregular(
+        return backtest(
             anew._estimator(series) if seen else self.predictor,
             entries,
-            *reach,
+            self.prediction_length,
             **cuts,
             quantile_levels=self.quantile_levels,
             metrics=metrics,

@@ -15,6 +15,7 @@ from sklearn.exceptions import NotFittedError
 
 from s5forecast import S5Forecaster, load_dataset
 from s5forecast.evaluation import compare
+from s5forecast.plotting import plot_backtest
 
 H = 4
 SMALL = dict(
@@ -132,7 +133,7 @@ def test_a_backtest_uses_a_model_that_has_not_seen_the_windows():
     assert np.allclose(first["mean"], model.predict(before)["mean"], rtol=1e-5)
     assert list(result.metrics.index) == ["S5Forecaster"]
     assert {"WQL", "MASE", "fit_seconds", "predict_seconds"} <= set(result.metrics.columns)
-    assert isinstance(result.plot(), go.Figure)
+    assert isinstance(plot_backtest(result), go.Figure)
 
 
 def test_a_backtest_fits_anew_on_what_comes_before_when_the_model_has_seen_the_windows():
@@ -177,7 +178,7 @@ def test_a_single_series_with_names_of_its_own():
     assert list(forecast.columns[:2]) == ["ds", "mean"]
     assert isinstance(model.plot(forecast), go.Figure)
     result = model.backtest(df)
-    assert len(result.forecasts) == H and isinstance(result.plot(), go.Figure)
+    assert len(result.forecasts) == H and isinstance(plot_backtest(result), go.Figure)
 
 
 def test_plots(fitted):

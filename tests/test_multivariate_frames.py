@@ -7,7 +7,7 @@ from test_forecaster import LEVELS, SMALL, H, frame
 
 from s5forecast import S5Forecaster
 from s5forecast.evaluation.backtest import backtest
-from s5forecast.evaluation.metrics import sample_columns
+from s5forecast.levels import sample_columns
 
 ITEMS = ("b", "a", "c")
 

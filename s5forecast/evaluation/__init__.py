@@ -1,18 +1,31 @@
-"""Judges any GluonTS predictor or frame of forecasts; knows neither torch nor the estimators."""
+"""Backtests, metrics, comparisons and calibration of any forecaster. Uses neither torch nor plotly.
+
+The names that need scikit-learn are imported when they are first used.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 from s5forecast.evaluation.backtest import backtest
-from s5forecast.evaluation.baselines import BASELINES, NaivePredictor, SeasonalNaivePredictor
-from s5forecast.evaluation.calibrated import CalibratedPredictor, calibrate
-from s5forecast.evaluation.calibration import interval_coverage, pit_histogram, reliability
-from s5forecast.evaluation.calibrator import ConformalCalibrator
+from s5forecast.evaluation.baselines import BASELINES, IRREGULAR_BASELINES, NaivePredictor, SeasonalNaivePredictor
 from s5forecast.evaluation.comparison import Comparison, compare, diebold_mariano, skill
-from s5forecast.evaluation.irregular import split_irregular
-from s5forecast.evaluation.irregular_backtest import backtest_irregular
-from s5forecast.evaluation.irregular_baselines import IRREGULAR_BASELINES
+from s5forecast.evaluation.diagnostics import interval_coverage, pit_histogram, reliability
+from s5forecast.evaluation.leaderboard import leaderboard
 from s5forecast.evaluation.metrics import METRICS, evaluate
-from s5forecast.evaluation.report import leaderboard, report
 from s5forecast.evaluation.result import Backtest
-from s5forecast.evaluation.seasonality import seasonal_error, squared_seasonal_error
+from s5forecast.evaluation.windows import seasonal_error, split_irregular, squared_seasonal_error
+
+if TYPE_CHECKING:
+    from s5forecast.evaluation.calibrated import CalibratedPredictor, calibrate
+    from s5forecast.evaluation.calibrator import ConformalCalibrator
+
+_LAZY = {
+    "CalibratedPredictor": "s5forecast.evaluation.calibrated",
+    "ConformalCalibrator": "s5forecast.evaluation.calibrator",
+    "calibrate": "s5forecast.evaluation.calibrated",
+}
 
 __all__ = [
     "BASELINES",
@@ -25,7 +38,6 @@ __all__ = [
     "NaivePredictor",
     "SeasonalNaivePredictor",
     "backtest",
-    "backtest_irregular",
     "calibrate",
     "compare",
     "diebold_mariano",
@@ -34,9 +46,14 @@ __all__ = [
     "leaderboard",
     "pit_histogram",
     "reliability",
-    "report",
     "seasonal_error",
     "skill",
     "split_irregular",
     "squared_seasonal_error",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LAZY:
+        raise AttributeError(f"module 's5forecast.evaluation' has no attribute {name!r}")
+    return getattr(import_module(_LAZY[name]), name)

@@ -1,4 +1,4 @@
-"""A long frame of forecasts as arrays: one row for each series, window and step."""
+"""Arrays from a long frame of forecasts, with a row for each series, window and step."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from functools import cached_property
 import numpy as np
 import pandas as pd
 
-from s5forecast.evaluation.metrics import quantile_columns
+from s5forecast.levels import quantile_columns
 
-DUST = 1e-9  # of floating point
+ROUNDING = 1e-9  # tolerance for floating point errors
 
 
 @dataclass(frozen=True)
 class ForecastArrays:
-    """Quantiles `[M, Q]` of M rows, the target `[M]` (NaN: not known), and the series, window and step of each row."""
+    """Quantiles `[M, Q]` of M rows, the target `[M]` (NaN if unknown), and the series, window and step of each row."""
 
     levels: np.ndarray
     quantiles: np.ndarray
@@ -23,20 +23,20 @@ class ForecastArrays:
     item: np.ndarray
     cutoff: np.ndarray
     timestamp: np.ndarray
-    step: np.ndarray  # from 1 on
+    step: np.ndarray  # starting at 1
 
     @classmethod
     def from_frame(cls, frame: pd.DataFrame) -> ForecastArrays:
-        """Of a frame with timestamp, quantile columns such as "0.1", and item_id, cutoff, target where it has them.
+        """Read a frame with timestamp, quantile columns such as "0.1", and optionally item_id, cutoff and target.
 
-        Without item_id it is one series, without cutoff one window of each series.
+        A frame without item_id is one series, a frame without cutoff has one window for each series.
 
         Raises:
-            ValueError: there is no timestamp, no quantile, an item_id is missing, a quantile NaN or a target infinite.
+            ValueError: timestamp, quantiles or an item_id are missing, a quantile is NaN or a target infinite.
         """
         columns = quantile_columns(frame)
         if not columns or "timestamp" not in frame:
-            raise ValueError(f"a frame of forecasts has a timestamp and quantiles such as '0.1', not {list(frame)}")
+            raise ValueError(f"a frame of forecasts needs timestamp and quantiles such as '0.1', it has {list(frame)}")
         timestamp = _instants(frame["timestamp"])
         item = frame["item_id"] if "item_id" in frame else pd.Series("0", frame.index)
         cutoff = _instants(frame["cutoff"]) if "cutoff" in frame else pd.Series(timestamp.min(), frame.index)
@@ -44,7 +44,7 @@ class ForecastArrays:
         target = given.to_numpy(dtype=float)
         if item.isna().any():
             raise ValueError(
-                f"the forecast at {frame['timestamp'][item.isna()].iloc[0]} has no item_id: name its series"
+                f"the forecast at {frame['timestamp'][item.isna()].iloc[0]} has no item_id; name its series"
             )
         quantiles = frame[list(columns.values())].to_numpy(dtype=float)
         for what, wrong in {"forecast": np.isnan(quantiles).any(axis=1), "target": np.isinf(target)}.items():
@@ -66,33 +66,33 @@ class ForecastArrays:
 
     @property
     def median(self) -> np.ndarray:
-        """Quantile of level 0.5, `[M, 1]`; raises ValueError when the frame has none."""
+        """Quantile of level 0.5, `[M, 1]`; raises ValueError if the frame has none."""
         if 0.5 not in self.levels:
-            raise ValueError("the forecasts have no median: add the quantile level 0.5")
+            raise ValueError("the forecasts have no median; add the quantile level 0.5")
         return self.quantiles[:, self.levels == 0.5]
 
     @property
     def width(self) -> np.ndarray:
-        """Width of the outermost interval, `[M, 1]`; raises ValueError when the levels lie on one side of 0.5."""
+        """Width of the outermost interval, `[M, 1]`; raises ValueError if all levels are on one side of 0.5."""
         if not self.levels[0] < 0.5 < self.levels[-1]:
-            raise ValueError("the forecasts have no interval: add quantile levels on both sides of 0.5")
+            raise ValueError("the forecasts have no interval; add quantile levels on both sides of 0.5")
         return self.quantiles[:, -1:] - self.quantiles[:, :1]
 
     @property
     def count_windows(self) -> np.ndarray:
-        """Whether all quantiles of the window are whole numbers, none of them negative, `[M]`."""
+        """Whether all quantiles of the window are non-negative whole numbers, `[M]`."""
         rows = pd.Series(_whole(self.quantiles).all(axis=1))
         return rows.groupby([self.item, self.cutoff]).transform("all").to_numpy()
 
     @property
     def count_series(self) -> pd.Series:
-        """Whether all quantiles and all known targets of each series are such numbers."""
+        """Whether all quantiles and all known targets of each series are non-negative whole numbers."""
         rows = _whole(self.quantiles).all(axis=1) & ~self._fractional
         return pd.Series(rows).groupby(self.item, sort=False).all()
 
     @property
     def seen_fractional(self) -> np.ndarray:
-        """Whether a target of the series that was known at the cutoff is no such number, `[M]`."""
+        """Whether a target known at the cutoff of the row is not a non-negative whole number, `[M]`."""
         when = pd.Series(self.timestamp).where(self._fractional)
         return (when.groupby(self.item).transform("min") <= self.cutoff).to_numpy()
 
@@ -102,27 +102,27 @@ class ForecastArrays:
 
     @cached_property
     def opposite(self) -> np.ndarray:
-        """Place of the level 1 - tau for each level tau, `[Q]`; raises ValueError when there is none."""
+        """Position of the level 1 - tau for each level tau, `[Q]`; raises ValueError if one is missing."""
         found = [np.flatnonzero(np.isclose(self.levels, 1 - level)) for level in self.levels]
         if not all(map(len, found)):
-            raise ValueError(f"of the levels {self.levels.tolist()}, some have no opposite 1 - level: add it")
+            raise ValueError(f"the levels {self.levels.tolist()} are not symmetric; add 1 - level for every level")
         return np.concatenate(found)
 
     def within(self, quantiles: np.ndarray, rows: np.ndarray) -> np.ndarray:
-        """Where the target of m rows is inside each of their quantiles `[m, Q]`, or on it; 1/2 where on a median."""
+        """Whether the target of m rows is inside or on each of their quantiles `[m, Q]`; 1/2 if on the median."""
         target = self.target[rows, None]
         inner = np.where(self.levels < 0.5, target > quantiles, target < quantiles)
         return np.where(target == quantiles, np.where(self.levels == 0.5, 0.5, 1.0), inner)
 
     def inside(self, quantiles: np.ndarray, rows: np.ndarray) -> np.ndarray:
-        """Where the target of m rows is within both ends of the interval that each of their quantiles `[m, Q]` ends."""
+        """Whether the target of m rows is in the central interval bounded by each of their quantiles `[m, Q]`."""
         within = self.within(quantiles, rows)
         return np.minimum(within, within[:, self.opposite])
 
 
 def rounded_counts(quantiles: np.ndarray, levels: np.ndarray) -> np.ndarray:
-    """Whole, non-negative quantiles `[M, Q]` whose central intervals hold the same whole numbers as before."""
-    up, down = np.ceil(quantiles - DUST), np.floor(quantiles + DUST)
+    """Quantiles `[M, Q]` rounded to non-negative whole numbers, without changing the whole numbers in each interval."""
+    up, down = np.ceil(quantiles - ROUNDING), np.floor(quantiles + ROUNDING)
     return np.select([levels < 0.5, levels > 0.5], [up, down], quantiles.round()).clip(min=0)
 
 
@@ -131,5 +131,5 @@ def _whole(values: np.ndarray) -> np.ndarray:
 
 
 def _instants(times: pd.Series) -> pd.Series:
-    """Times without a zone, in UTC where they had one."""
+    """Times without a time zone; those with one are converted to UTC."""
     return times.dt.tz_convert(None) if isinstance(times.dtype, pd.DatetimeTZDtype) else times

@@ -1,4 +1,4 @@
-"""Backtests: a model forecasts the last windows of every series, each from what came before it."""
+"""Backtests: a model forecasts past windows of every series, each from the data before it."""
 
 from __future__ import annotations
 
@@ -15,131 +15,121 @@ from s5forecast.data.frames import Columns, read_frame, to_entries
 from s5forecast.data.frequency import Frequency
 from s5forecast.data.statics import StaticFeatures
 from s5forecast.evaluation.metrics import evaluate
-from s5forecast.evaluation.models import FRAME, as_model, name_of
-from s5forecast.evaluation.result import METRIC_NAMES, WINDOW, Backtest
-from s5forecast.evaluation.runs import Run, Store, digest
-from s5forecast.evaluation.windows import Window, last_windows
+from s5forecast.evaluation.models import Model, irregular_model, name_of, regular_model
+from s5forecast.evaluation.result import KEYS, WINDOW, Backtest
+from s5forecast.evaluation.runs import Run, Store, describe
+from s5forecast.evaluation.windows import (
+    IrregularSplitter,
+    RegularSplitter,
+    Window,
+    WindowSplitter,
+    check_positive_integer,
+)
 from s5forecast.levels import DECILES, check_levels
 
 
 def backtest(
     model: Any,
     data: Iterable[DataEntry] | pd.DataFrame,
-    prediction_length: int,
+    prediction_length: int | None = None,
+    *,
     windows: int = 1,
     step: int | None = None,
+    since: Any = None,
+    count: int | None = None,
+    fraction: float | None = None,
+    horizon: Any = None,
     refit: bool | int = False,
-    *,
     quantile_levels: Sequence[float] = DECILES,
-    metrics: Sequence[Any] = METRIC_NAMES,
+    metrics: Sequence[Any] | None = None,
     season: int | None = None,
     name: str | None = None,
     freq: Frequency | str | None = None,
     columns: Columns | None = None,
+    variables: Sequence[str] | None = None,
     samples: bool = False,
     directory: str | Path | None = None,
     n_jobs: int = 1,
     progress: bool = False,
 ) -> Backtest:
-    """Forecast the last windows of every series, each from its history alone, and compare with what happened.
+    """Forecast past windows of every series, each from its history alone, and compare with the observed values.
 
-    An origin is a window of every series: the first of each, the second ... A model that trains is fitted to what
-    precedes the first origin in each series, and again as `refit` says. What a forecast is given ends with its
-    history, but for the known dynamic features, which reach over the horizon.
+    Regular series are cut by `prediction_length`, `windows` and `step`. Irregular series are cut by one of `since`,
+    `count` and `fraction`, and forecast at the times of the observations that follow. A forecast origin is one window
+    of every series: the first of each, the second, and so on. A model that trains is fitted on the data before the
+    first origin of each series, and again according to `refit`. A forecast is given the history, and the known dynamic
+    features over the window.
 
-    Arguments:
+    Args:
         model: an `S5Forecaster`, a GluonTS estimator or predictor, a frame of forecasts made elsewhere (item_id,
-            timestamp, mean, quantiles, and cutoff where windows overlap), or a name in `BASELINES`. A predictor
-            is used as it is: it must not have seen the windows.
-        data: a long frame, or GluonTS entries, `target` `[T]`; the series may differ in length. An entry may hold its
-            `timestamps` `[T]`, which the result then has.
-        prediction_length: steps H of a window.
-        windows: number of windows at the end of each series.
-        step: steps from one window to the next, `prediction_length` by default.
-        refit: True fits the model anew at every origin, a number k at every k-th; False only before the first.
-        quantile_levels: levels to ask of the forecasts, in (0, 1).
-        metrics: names in `METRICS`, or GluonTS metric definitions.
+            timestamp, mean, quantiles, and cutoff if windows overlap), or a name in `BASELINES`. For irregular series
+            an estimator such as :class:`~s5forecast.S5ContinuousEstimator`, a predictor with
+            `predict_quantiles(entries, levels)`, a frame, or a name in `IRREGULAR_BASELINES`. A predictor is used
+            unchanged: it must not have seen the windows.
+        data: a long frame, or GluonTS entries with `target` `[T]`; the series may differ in length. An entry may have
+            `timestamps` `[T]`, which are used in the result. Irregular entries have `time` `[n]` and `target`, `[n]` or
+            `[D, n]`.
+        prediction_length: steps H of a window; for irregular series the maximum number of observations in a window.
+        windows: number of windows at the end of each regular series.
+        step: steps from one window to the next; `prediction_length` by default.
+        since: time of the cut of irregular series, or a list of times, each of which is an origin.
+        count: number of observations to forecast at the end of each irregular series.
+        fraction: fraction of the observations of an irregular series in the history.
+        horizon: length of a window of irregular series, as a duration or number; by default up to the end.
+        refit: True refits the model at every origin, a number k at every k-th, False only before the first.
+        quantile_levels: levels to forecast, in (0, 1).
+        metrics: names in `METRICS`, or GluonTS metric definitions; by default WQL, MASE, sMAPE and coverage_80, for
+            irregular series WQL, CRPS, MAE and coverage_80. Irregular series have no metrics scaled by a season.
         season: steps of the differences that scale MASE and RMSSE; by default GluonTS's for the frequency (24 for
             hours, 12 for months, 1 for days and weeks).
-        name: of the model; by default its class.
-        freq: offset alias of the timestamps; found by itself in a frame. Without it each period of GluonTS entries
-            is stamped by its start.
-        columns: roles of the columns of a frame; by default those of an `S5Forecaster`, else the standard names.
-        samples: whether to keep the sample paths, which CRPS and PIT are then computed from, and which the energy
-            and variogram scores need.
-        directory: folder where finished origins are kept, to go on from after an interruption; one for each backtest.
-        n_jobs: parallel processes, over series and windows, or over fits; as joblib counts them.
-        progress: whether a progress bar over the windows is shown.
+        name: name of the model; by default its class.
+        freq: offset alias of the timestamps; inferred for a frame. Without it, each period of GluonTS entries is
+            stamped by its start.
+        columns: column roles of a frame; by default those of an `S5Forecaster`, otherwise the standard names.
+        variables: names of the D variables of irregular entries, or the target columns of an irregular frame. Each of
+            several variables is a separate series of the result, `"<item_id>:<variable>"`.
+        samples: whether to keep sample paths, from which CRPS and PIT are then computed. The energy and variogram
+            scores require them.
+        directory: folder that keeps finished origins, to resume an interrupted backtest; one folder per backtest.
+        n_jobs: number of parallel processes over windows or fits, as in joblib.
+        progress: whether to show a progress bar over the windows.
 
     Raises:
-        ValueError: a series is too short, a level or metric unknown, or a forecast does not fit its window.
+        ValueError: a series is too short, a level or metric is unknown, arguments for regular and irregular series are
+            mixed, or a forecast does not fit its window.
     """
-    step = prediction_length if step is None else step
-    _check_numbers(prediction_length=prediction_length, windows=windows, step=step)
-    if season is not None:
-        _check_numbers(season=season)
+    cuts = {"since": since, "count": count, "fraction": fraction, "horizon": horizon, "variables": variables}
+    splitter = _splitter(prediction_length, windows, step, season, cuts)
     if not isinstance(refit, Integral) or refit < 0:
-        raise ValueError(f"refit={refit}: give False, True, or every how many origins to fit anew")
-    quantile_levels = [float(str(one)) if isinstance(one, np.floating) else one for one in quantile_levels]
-    check_levels(quantile_levels)
-    entries, frequency, frame = _read(data, freq, columns or roles_of(model))
-    origins = last_windows(entries, prediction_length, windows, step)
+        raise ValueError(f"refit={refit!r} must be False, True, or the number of origins between fits")
+    levels = [float(str(one)) if isinstance(one, np.floating) else one for one in quantile_levels]
+    check_levels(levels)
+    metrics = tuple(splitter.default_metrics if metrics is None else metrics)
     name = name_of(model) if name is None else name
-    adapted = as_model(model, frame, columns or roles_of(model), frequency, prediction_length, bool(refit))
-    asked = adapted.columns(quantile_levels)
-    _check_metrics(metrics, asked, samples)
+    prepare = _irregular if isinstance(splitter, IrregularSplitter) else _regular
+    entries, frequency, adapted = prepare(model, data, splitter, columns or roles_of(model), freq, bool(refit))
+    origins = splitter.split(entries)
+    asked = adapted.columns(levels)
+    _check_metrics(metrics, asked, samples, splitter)
     adapted.check(origins, asked)
     run = Run(adapted, asked, samples, int(refit), n_jobs, progress, name)
-    store = (
-        None
-        if directory is None
-        else Store(
-            directory,
-            {
-                "name": str(name),
-                "model": name_of(model),
-                "settings": adapted.settings(origins[0]),
-                "data": digest(origins[-1]),
-                "windows": [prediction_length, windows, step, int(refit)],
-                "columns": asked,
-                "samples": samples,
-            },
-        )
-    )
-    results = run.results(origins, store)
-    cuts = [window for origin in origins for window in origin]
-    values = (
-        np.concatenate([result.values for result in results]).swapaxes(0, 1).reshape(-1, len(cuts) * prediction_length)
-    )
-    forecasts = _frame(cuts, frequency, values, asked)
-    index = pd.MultiIndex.from_frame(forecasts[WINDOW].iloc[::prediction_length])
+    description = describe(run, name_of(model), [*splitter.settings, int(refit)], origins)
+    results = run.results(origins, None if directory is None else Store(directory, description))
+    cut = [window for origin in origins for window in origin]
+    forecasts = _frame(cut, frequency, np.concatenate([result.values for result in results], axis=1), asked)
     result = Backtest(
         name,
-        forecasts,
-        pd.Series([window.seasonal_error(season) for window in cuts], index, name="seasonal_error"),
-        tuple(metrics),
-        sum(result.seconds for result in results),
-        sum(result.fit_seconds for result in results) if adapted.trains else None,
-        pd.Series([w.squared_seasonal_error(season) for w in cuts], index, name="squared_seasonal_error"),
+        _without_duplicates(forecasts),
+        metric_names=metrics,
+        seconds=sum(result.seconds for result in results),
+        fit_seconds=sum(result.fit_seconds for result in results) if adapted.trains else None,
+        **_seasonal_errors(splitter, cut, forecasts, season),
     )
     return adapted.finished(result, origins[0])
 
 
-def _check_numbers(**numbers: Any) -> None:
-    for name, value in numbers.items():
-        if not isinstance(value, Integral) or value < 1:
-            raise ValueError(f"{name}={value!r}: give a whole number, at least 1")
-
-
-def _check_metrics(metrics: Sequence[Any], columns: Sequence[str], samples: bool) -> None:
-    """Raise ValueError, before the work is done, for a metric that is unknown, or not to be had from the columns."""
-    one = np.ones((1, 1))
-    forecasts = dict.fromkeys(columns, one) | ({"samples": one[..., None]} if samples else {})
-    evaluate(one, forecasts, one, metrics, None, one)
-
-
 def roles_of(model: Any) -> Columns:
-    """The roles that an `S5Forecaster` gives to columns; the standard names for other models."""
+    """The column roles of an `S5Forecaster`; the standard names for other models."""
     names = {field: getattr(model, field, None) for field in ("target", "item_id", "timestamp")}
     named = {field: value for field, value in names.items() if isinstance(value, str)}
     if len(named) < 3:
@@ -147,37 +137,97 @@ def roles_of(model: Any) -> Columns:
     return Columns(**named, known=tuple(model.known), static=tuple(model.static))
 
 
-def _read(
-    data: Iterable[DataEntry] | pd.DataFrame, freq: Frequency | str | None, columns: Columns
-) -> tuple[Iterable[DataEntry], Frequency | None, FRAME | None]:
-    if not isinstance(data, pd.DataFrame):
-        return data, None if freq is None else Frequency.parse(freq), None
-    series, frequency = read_frame(data, columns, "infer" if freq is None else freq)
-    return to_entries(series, frequency, StaticFeatures.learn(series, columns)), frequency, (series, columns)
+def _splitter(
+    prediction_length: int | None, windows: int, step: int | None, season: int | None, cuts: dict[str, Any]
+) -> WindowSplitter:
+    if any(value is not None for value in cuts.values()):
+        if (windows, step, season) != (1, None, None):
+            raise ValueError(
+                "windows=, step= and season= require regular series; cut irregular series with since=, count= or "
+                "fraction="
+            )
+        return IrregularSplitter(prediction_length=prediction_length, **cuts)
+    if prediction_length is None:
+        raise ValueError(
+            "give prediction_length= for regular series, or one of since=, count= and fraction= for irregular series"
+        )
+    if season is not None:
+        check_positive_integer("season", season)
+    return RegularSplitter(prediction_length, windows, step)
 
 
-def _frame(cuts: list[Window], frequency: Frequency | None, values: np.ndarray, columns: list[str]) -> pd.DataFrame:
-    """The long frame of windows, values of the columns `[columns, M]` and samples below."""
-    frame = _keys(cuts, frequency).assign(**dict(zip(columns, values, strict=False)))
+def _regular(
+    model: Any, data: Any, splitter: Any, columns: Columns, freq: Frequency | str | None, refits: bool
+) -> tuple[Iterable[DataEntry], Frequency | None, Model]:
+    series, frequency = None, None if freq in (None, "infer") else Frequency.parse(freq)
+    if isinstance(data, pd.DataFrame):
+        series, frequency = read_frame(data, columns, frequency or "infer")
+        data = to_entries(series, frequency, StaticFeatures.learn(series, columns))
+    return data, frequency, regular_model(model, series, columns, frequency, splitter.prediction_length, refits)
+
+
+def _irregular(
+    model: Any, data: Any, splitter: Any, columns: Columns, freq: Frequency | str | None, refits: bool
+) -> tuple[Iterable[DataEntry], None, Model]:
+    if freq is not None:
+        raise ValueError(f"freq={freq!r} requires regular series; omit it with since=, count= or fraction=")
+    if isinstance(data, pd.DataFrame):
+        from s5forecast.data.irregular_sampling import irregular_entries, read_irregular_frame
+
+        series = read_irregular_frame(data, splitter.variables or [columns.target], columns)
+        data = irregular_entries(series, StaticFeatures.learn(series, columns))
+    return data, None, irregular_model(model, columns)
+
+
+def _check_metrics(metrics: Sequence[Any], columns: Sequence[str], samples: bool, splitter: WindowSplitter) -> None:
+    """Raise ValueError, before any work, for a metric that is unknown or cannot be computed from the columns."""
+    one = np.ones((1, 1))
+    forecasts = dict.fromkeys(columns, one) | ({"samples": one[..., None]} if samples else {})
+    scales: dict[str, Any] = dict.fromkeys(splitter.seasonal_errors([], None), one)
+    evaluate(one, forecasts, metrics=metrics, **scales)
+
+
+def _frame(windows: list[Window], frequency: Frequency | None, values: np.ndarray, columns: list[str]) -> pd.DataFrame:
+    """Long frame of windows; `values` `[columns, M]`, followed by samples."""
+    frame = _keys(windows, frequency).assign(**dict(zip(columns, values, strict=False)))
     paths = values[len(columns) :]
     names = [f"sample_{number}" for number in range(len(paths))]
     return pd.concat([frame, pd.DataFrame(paths.T, columns=names)], axis=1) if names else frame
 
 
 def _keys(windows: list[Window], frequency: Frequency | None) -> pd.DataFrame:
-    """The columns item_id, cutoff, timestamp and target of windows of equal length."""
-    item_ids = np.array([window.item_id for window in windows], dtype=object)
-    times = [window.timestamps(frequency) for window in windows]  # of 1 + H each
-    length = len(times[0]) - 1
+    """The columns item_id, cutoff, timestamp and target of windows."""
+    times = [window.timestamps(frequency) for window in windows]  # [1 + H] each
+    parts = [(name, stamps) for window, stamps in zip(windows, times, strict=True) for name in window.names]
+    lengths = [len(stamps) - 1 for _, stamps in parts]
+    item_ids = np.empty(len(parts), dtype=object)
+    item_ids[:] = [name for name, _ in parts]
     return pd.DataFrame(
         {
-            "item_id": np.repeat(item_ids, length),
-            "cutoff": _joined([stamps[:1].repeat(length) for stamps in times]),
-            "timestamp": _joined([stamps[1:] for stamps in times]),
+            "item_id": item_ids.repeat(lengths),
+            "cutoff": _appended([stamps[:1].repeat(len(stamps) - 1) for _, stamps in parts]),
+            "timestamp": _appended([stamps[1:] for _, stamps in parts]),
             "target": np.concatenate([window.label for window in windows]),
         }
     )
 
 
-def _joined(parts: list[pd.DatetimeIndex]) -> pd.Index:
+def _appended(parts: list[pd.Index]) -> pd.Index:
     return parts[0].append(parts[1:])
+
+
+def _without_duplicates(forecasts: pd.DataFrame) -> pd.DataFrame:
+    """Each window once: two cuts between the same observations give the same window."""
+    twice = forecasts.duplicated(KEYS)
+    return forecasts[~twice].reset_index(drop=True) if twice.any() else forecasts
+
+
+def _seasonal_errors(
+    splitter: WindowSplitter, windows: list[Window], forecasts: pd.DataFrame, season: int | None
+) -> dict[str, Any]:
+    """Seasonal errors by name, indexed by item_id and cutoff."""
+    first = np.cumsum([0, *(window.length for window in windows)])[:-1]
+    return {
+        name: pd.Series(errors, pd.MultiIndex.from_frame(forecasts[WINDOW].iloc[first]), name=name)
+        for name, errors in splitter.seasonal_errors(windows, season).items()
+    }

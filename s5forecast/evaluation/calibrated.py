@@ -1,4 +1,4 @@
-"""CalibratedPredictor: any GluonTS predictor with calibrated quantiles."""
+"""CalibratedPredictor: a GluonTS predictor with calibrated quantiles."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ CHUNK = 256
 
 
 class CalibratedPredictor(Predictor):
-    """Forecasts of a predictor at the levels of a calibrator, corrected by it.
+    """Forecasts of a predictor, corrected by a calibrator, at the levels of the calibrator.
 
-    Series without item_id go by their position, as in `backtest`.
+    Series without item_id are named by their position, as in `backtest`.
 
-    Arguments:
+    Args:
         predictor: any GluonTS predictor.
-        calibrator: fitted on its forecasts.
+        calibrator: fitted on forecasts of the predictor.
     """
 
     def __init__(self, predictor: Predictor, calibrator: ConformalCalibrator) -> None:
@@ -37,17 +37,17 @@ class CalibratedPredictor(Predictor):
         self.calibrator = calibrator
 
     def predict(self, dataset: Iterable[DataEntry], **kwargs: Any) -> Iterator[QuantileForecast]:
-        """One forecast for each entry, in order: the mean as it was, and the calibrated levels.
+        """One forecast for each entry, in order, with the mean unchanged and calibrated quantiles.
 
         Raises:
-            ValueError: a series or a step was not calibrated, or a forecast is NaN.
+            ValueError: there is no correction for a series or step, or a forecast is NaN.
         """
         forecasts = enumerate(self.predictor.predict(dataset, **kwargs))
         while chunk := list(islice(forecasts, CHUNK)):
             yield from self._calibrated(chunk)
 
     def serialize(self, path: Path) -> None:
-        """Write to an existing folder, the predictor to a folder therein as it does itself, the corrections as JSON."""
+        """Write the corrections to an existing folder as JSON, and the predictor to a subfolder."""
         super().serialize(path)
         (path / "predictor").mkdir(exist_ok=True)
         self.predictor.serialize(path / "predictor")
@@ -55,7 +55,7 @@ class CalibratedPredictor(Predictor):
 
     @classmethod
     def deserialize(cls, path: Path, **kwargs: Any) -> CalibratedPredictor:
-        """Read what `serialize` wrote; further arguments, such as a device, go to the predictor's `deserialize`."""
+        """Read what `serialize` wrote; further arguments, such as a device, are passed on to the predictor."""
         calibrator = ConformalCalibrator.from_json((path / "calibrator.json").read_text())
         return cls(Predictor.deserialize(path / "predictor", **kwargs), calibrator)
 
@@ -85,20 +85,20 @@ def calibrate(
     method: str = "adaptive",
     **options: Any,
 ) -> CalibratedPredictor:
-    """The predictor with quantiles calibrated on the last windows of the data, which it must not have seen.
+    """Calibrate the quantiles of a predictor on the last windows of the data, which it must not have seen.
 
-    Arguments:
+    Args:
         predictor: any GluonTS predictor.
         data: GluonTS entries, `target` `[T]`.
         prediction_length: steps H of a window.
-        windows: number of windows at the end of each series; level tau takes n scores with n >= tau / (1 - tau).
+        windows: number of windows at the end of each series; level tau requires n >= tau / (1 - tau) scores.
         step: steps from one window to the next, `prediction_length` by default.
         quantile_levels: levels to calibrate, in (0, 1).
-        method: a key of `METHODS`: "adaptive", "adaptive_cqr", "cqr", "cqr_symmetric" or "split".
-        options: of `ConformalCalibrator`: scale, per_item, per_step, learning_rate, item_share.
+        method: a key of `CONFORMAL_METHODS`: "adaptive", "adaptive_cqr", "cqr", "cqr_symmetric" or "split".
+        options: further arguments of `ConformalCalibrator`: scale, per_item, per_step, learning_rate, item_share.
 
     Raises:
-        ValueError: as `backtest` and `ConformalCalibrator`, naming the windows it takes where there are too few.
+        ValueError: as `backtest` and `ConformalCalibrator`; if there are too few windows, with the number required.
     """
     calibrator = ConformalCalibrator(method, **options)
     past = backtest(
@@ -113,7 +113,7 @@ def calibrate(
 
 
 def _frame(forecast: Forecast, number: int, columns: list[str]) -> pd.DataFrame:
-    """A long frame in which the position stands for the cutoff, and the step for the time."""
+    """A long frame with the position of the forecast as cutoff, and the step as timestamp."""
     names = ["mean", *columns]
     values = dict(zip(names, columns_of(forecast, names), strict=True))
     item = str(number) if forecast.item_id is None else forecast.item_id

@@ -1,4 +1,4 @@
-"""ConformalCalibrator: frames of forecasts in, frames of calibrated forecasts out, as scikit-learn transforms."""
+"""ConformalCalibrator: a scikit-learn transformer that corrects frames of forecasts."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from sklearn.utils.validation import check_is_fitted
 from s5forecast.choices import choose
 from s5forecast.evaluation.arrays import ForecastArrays, rounded_counts
 from s5forecast.evaluation.conformal import (
-    METHODS,
+    CONFORMAL_METHODS,
     Following,
     Method,
     corrections,
@@ -24,46 +24,46 @@ from s5forecast.evaluation.conformal import (
     rows_of,
     spreads,
 )
-from s5forecast.evaluation.metrics import quantile_columns
-from s5forecast.levels import level_name
+from s5forecast.levels import level_name, quantile_columns
 
 ALL_ITEMS, ALL_STEPS = "all", 0
-FORMAT_VERSION = 1
+CALIBRATION_FORMAT = 1
 
 
 class ConformalCalibrator(TransformerMixin, BaseEstimator):
-    """Corrects the quantiles of any forecaster by the scores of windows it had not seen.
+    """Correct the quantiles of any forecaster by its errors on past windows that it had not seen.
 
-    Frames are long, as `Backtest.forecasts`: item_id, cutoff, timestamp, target and quantile columns such as "0.1".
-    Without item_id a frame is one series, without cutoff one window of each series. The mean is left as it is.
-    Counts stay counts: of a series whose quantiles and targets were all whole and not negative in `fit` (of one that
-    `fit` has not seen, where all it has seen were), windows of such quantiles are rounded.
+    Frames are long, like `Backtest.forecasts`: item_id, cutoff, timestamp, target and quantile columns such as "0.1".
+    A frame without item_id is one series, a frame without cutoff has one window for each series. The mean is unchanged.
+    Counts stay counts: if all quantiles and targets of a series in `fit` are non-negative whole numbers, corrected
+    quantiles of its windows are rounded, provided that the uncorrected ones are whole numbers. Series that are not in
+    `fit` are rounded if all series in `fit` are counts.
 
-    Arguments:
-        method: a key of `METHODS`: "cqr" corrects each level by itself, "cqr_symmetric" both ends of an interval
-            alike, "split" puts symmetric intervals around the median; "adaptive" is cqr_symmetric and
-            "adaptive_cqr" cqr that follow the windows over time.
-        scale: unit of the scores, so that series may be pooled: "width" of the outermost interval of each step, or
-            the mean absolute error of the median of each "item" over the calibration windows. Where it is 0,
-            nothing is learnt and nothing moved.
-        per_item: a correction for each series instead of one for all; other series then raise an error.
-        per_step: a correction for each step of the horizon instead of one for all.
-        learning_rate: eta in (0, 1], how fast adaptive methods follow: a window all outside an interval of share p
+    Args:
+        method: a key of `CONFORMAL_METHODS`: "cqr" corrects each level separately, "cqr_symmetric" moves both ends
+            of an interval by the same amount, "split" puts symmetric intervals around the median. "adaptive" and
+            "adaptive_cqr" are cqr_symmetric and cqr with corrections that are updated window by window.
+        scale: unit of the scores, which makes series comparable: "width" is that of the outermost interval of each
+            step, "item" the mean absolute error of the median of each series over the calibration windows. Rows with a
+            scale of 0 are ignored in `fit` and not changed.
+        per_item: whether to learn a correction for each series; series that are not in `fit` then raise an error.
+        per_step: whether to learn a correction for each step of the horizon.
+        learning_rate: step size eta in (0, 1] of adaptive methods. A window entirely outside an interval of share p
             widens it by eta p mean absolute deviations of the scores.
-        item_share: in [0, 1], the part of the learning rate with which adaptive methods follow each series by itself,
-            beside all of them together; 0 corrects all alike. Without meaning where per_item keeps them apart.
+        item_share: step size of the correction of each series relative to the common one, in [0, 1], for adaptive
+            methods; 0 corrects all series equally. Ignored with per_item.
 
     Attributes:
-        levels_: of the quantiles.
-        corrections_: in units of the scale, a row for each group and a column for each level; item "all" and
-            step 0 stand for all of them.
-        item_corrections_: what adaptive methods add for each series they have seen, a row for each.
+        levels_: quantile levels.
+        corrections_: corrections in units of the scale, a row for each group and a column for each level; item "all"
+            and step 0 stand for all series and all steps.
+        item_corrections_: additional correction of each series by adaptive methods, a row for each series.
 
     Raises:
-        ValueError: for an unknown choice, too few windows for a level (naming how many it takes), quantiles of
-            other levels than calibrated, a series or step without a correction, no median or no level 1 - tau beside
-            some tau where the method or the scale needs them, and as for a frame without timestamp or quantiles, a
-            missing item_id, a quantile that is NaN or a target that is infinite.
+        ValueError: an unknown choice; too few windows for a level (the message has the number required); levels that
+            differ from those in `fit`; a series or step without a correction; a missing median or level 1 - tau that
+            the method or the scale requires; a frame without timestamp or quantiles, with a missing item_id, a NaN
+            quantile or an infinite target.
     """
 
     def __init__(
@@ -84,7 +84,7 @@ class ConformalCalibrator(TransformerMixin, BaseEstimator):
         self.item_share = item_share
 
     def fit(self, forecasts: pd.DataFrame, y: None = None) -> ConformalCalibrator:
-        """Learn the corrections from forecasts of past windows beside what happened; y has no meaning."""
+        """Learn the corrections from forecasts of past windows with their targets; y is ignored."""
         method = self._checked_method()
         arrays = ForecastArrays.from_frame(forecasts)
         self.levels_ = arrays.levels.tolist()
@@ -93,7 +93,7 @@ class ConformalCalibrator(TransformerMixin, BaseEstimator):
         scores = self._scores(arrays, method)
         seen = np.isfinite(scores[:, 0])
         if not seen.any():
-            raise ValueError("there is nothing to learn from: no step has both a target and a scale above 0")
+            raise ValueError("cannot calibrate: no row has both a target and a scale above 0")
         rows = pd.Series(np.flatnonzero(seen)).groupby(self._keys(arrays)[seen]).agg(list)
         for key, index in zip(rows.index, rows, strict=True):
             _check_count(key, self._needed(method), len(index), len(set(arrays.cutoff[index])))
@@ -109,21 +109,21 @@ class ConformalCalibrator(TransformerMixin, BaseEstimator):
         return self
 
     def partial_fit(self, forecasts: pd.DataFrame, y: None = None) -> ConformalCalibrator:
-        """Follow further windows beside what happened, in the order of their cutoffs; for adaptive methods."""
+        """Update adaptive corrections by further windows with their targets, in the order of their cutoffs."""
         check_is_fitted(self, "corrections_")
-        if not METHODS[self.method].follows:
-            raise ValueError(f"method {self.method!r} does not follow windows: fit again, or use 'adaptive'")
+        if not CONFORMAL_METHODS[self.method].follows:
+            raise ValueError(f"method {self.method!r} cannot be updated; fit again, or use 'adaptive'")
         _, self.corrections_, self.item_corrections_ = self._follow(self._checked_arrays(forecasts))
         return self
 
     def transform(self, forecasts: pd.DataFrame) -> pd.DataFrame:
-        """The frame with corrected quantiles, ascending along the levels.
+        """The frame with corrected quantiles, in ascending order.
 
-        The adaptive method uses the targets of the frame: a window is corrected by those that were known at its
-        cutoff, and by none later. What it learns so is kept by `partial_fit` alone.
+        Adaptive methods use the targets in the frame: the correction of a window depends on the targets known at its
+        cutoff, never on later ones. The updates are not stored; use `partial_fit` to store them.
         """
         check_is_fitted(self, "corrections_")
-        method, arrays = METHODS[self.method], self._checked_arrays(forecasts)
+        method, arrays = CONFORMAL_METHODS[self.method], self._checked_arrays(forecasts)
         if method.follows and np.isfinite(arrays.target).any():
             moved, *_ = self._follow(arrays)
         else:
@@ -141,20 +141,20 @@ class ConformalCalibrator(TransformerMixin, BaseEstimator):
         return found
 
     def to_json(self) -> str:
-        """The fitted calibrator as text for `from_json`; raises ValueError for an item_id that is no text or number."""
+        """The fitted calibrator as text for `from_json`; raises ValueError unless every item_id is text or a number."""
         check_is_fitted(self, "corrections_")
         odd = [item for item in self.counts_.index if not isinstance(item, str | Real)]
         if odd:
-            raise ValueError(f"the item_id {odd[0]!r} cannot be written: calibrate with texts or numbers for item_id")
+            raise ValueError(f"the item_id {odd[0]!r} cannot be written; use text or numbers for item_id")
         state = {
-            "format_version": FORMAT_VERSION,
+            "format_version": CALIBRATION_FORMAT,
             "parameters": self.get_params(),
             "levels": self.levels_,
             "groups": [list(key) for key in self.corrections_.index],
             "corrections": self.corrections_.to_numpy().tolist(),
             "counts": [self.counts_.index.tolist(), self.counts_.tolist()],
         }
-        if METHODS[self.method].follows:
+        if CONFORMAL_METHODS[self.method].follows:
             state["spreads"] = self.spreads_.to_numpy().tolist()
             state["items"] = self.item_corrections_.index.tolist()
             state["item_corrections"] = self.item_corrections_.to_numpy().tolist()
@@ -164,11 +164,11 @@ class ConformalCalibrator(TransformerMixin, BaseEstimator):
 
     @classmethod
     def from_json(cls, text: str) -> ConformalCalibrator:
-        """Read what `to_json` wrote; raises ValueError if a later version wrote it, or something else."""
+        """Read what `to_json` wrote; raises ValueError for other text, or text of a later version."""
         state = json.loads(text)
         if "format_version" not in state:
-            raise ValueError("the text is no calibration: it has no format_version")
-        if state["format_version"] > FORMAT_VERSION:
+            raise ValueError("the text is not a calibration: it has no format_version")
+        if state["format_version"] > CALIBRATION_FORMAT:
             raise ValueError("the calibration was written by a later version; update s5forecast")
         calibrator = cls(**state["parameters"])
         calibrator.levels_ = state["levels"]
@@ -186,8 +186,8 @@ class ConformalCalibrator(TransformerMixin, BaseEstimator):
         return calibrator
 
     def _follow(self, arrays: ForecastArrays) -> tuple[np.ndarray, pd.DataFrame, pd.DataFrame]:
-        """Quantiles `[M, Q]`, each window corrected by what was known at its cutoff, and the corrections after all."""
-        method, scale = METHODS[self.method], self._scale(arrays)
+        """Quantiles `[M, Q]`, each window corrected by the targets known at its cutoff, and the final corrections."""
+        method, scale = CONFORMAL_METHODS[self.method], self._scale(arrays)
         items = pd.Index(pd.unique(np.concatenate([self.item_corrections_.index, arrays.item])))
         groups, item = self._groups(arrays), items.get_indexer(arrays.item)
         theta, delta = self.corrections_, self.item_corrections_.reindex(items, fill_value=0.0)
@@ -198,7 +198,7 @@ class ConformalCalibrator(TransformerMixin, BaseEstimator):
 
         cutoffs, window = np.unique(arrays.cutoff, return_inverse=True)
         known = np.maximum(window + 1, np.searchsorted(cutoffs, arrays.timestamp))  # number of the cutoff
-        known[~(np.isfinite(arrays.target) & (scale[:, 0] > 0))] = len(cutoffs) + 1  # never
+        known[~(np.isfinite(arrays.target) & (scale[:, 0] > 0))] = len(cutoffs) + 1  # never known
         issued_at, known_at = (rows_of(when, len(cutoffs) + 1) for when in (window, known))
         moved = np.empty_like(arrays.quantiles)
         for now, (issued, happened) in enumerate(zip(issued_at, known_at, strict=True)):
@@ -211,13 +211,13 @@ class ConformalCalibrator(TransformerMixin, BaseEstimator):
         return moved, together, pd.DataFrame(state.delta, delta.index, theta.columns)
 
     def _counts(self, arrays: ForecastArrays) -> np.ndarray:
-        """Whether each row is of a window of counts, `[M]`."""
+        """Whether each row belongs to a window of counts, `[M]`."""
         place = self.counts_.index.get_indexer(pd.Index(arrays.item))
-        counts = np.append(self.counts_.to_numpy(), self.counts_.all())[place]  # place -1: not seen before
+        counts = np.append(self.counts_.to_numpy(), self.counts_.all())[place]  # place -1: not in fit
         return counts & arrays.count_windows & ~arrays.seen_fractional
 
     def _scores(self, arrays: ForecastArrays, method: Method) -> np.ndarray:
-        """How far outside of what is corrected the target lies, `[M, Q]` in units of the scale; NaN: not known."""
+        """Distance of the target outside of each quantile, `[M, Q]` in units of the scale; NaN if unknown."""
         scale = self._scale(arrays)
         known = np.where(scale > 0, scale, np.nan)
         away = outward(arrays.levels) * (arrays.target[:, None] - self._base(arrays, method))
@@ -232,29 +232,31 @@ class ConformalCalibrator(TransformerMixin, BaseEstimator):
             return arrays.width
         place = self.item_scales_.index.get_indexer(pd.Index(arrays.item))
         if (place < 0).any():
-            raise ValueError(f"series {arrays.item[place < 0][0]!r} was not calibrated: use scale='width'")
+            raise ValueError(f"series {arrays.item[place < 0][0]!r} was not calibrated; use scale='width'")
         return self.item_scales_.to_numpy()[place, None]
 
     def _keys(self, arrays: ForecastArrays) -> pd.Index:
-        """The group of each row: its series or all, its step or all."""
+        """The group of each row: its series or all series, and its step or all steps."""
         items = arrays.item if self.per_item else np.full(len(arrays.item), ALL_ITEMS, dtype=object)
         steps = arrays.step if self.per_step else np.full(len(arrays.item), ALL_STEPS)
         return pd.Index(zip(items, steps.tolist(), strict=True), tupleize_cols=False)
 
     def _groups(self, arrays: ForecastArrays) -> np.ndarray:
-        """The row of `corrections_` for each row, `[M]`."""
+        """Position in `corrections_` of each row, `[M]`."""
         keys = self._keys(arrays)
         place = self.corrections_.index.to_flat_index().get_indexer(keys)
         if (place < 0).any():
             item, step = keys[place < 0][0]
             which = f"series {item!r}" + (f", step {step}," if self.per_step else "")
-            raise ValueError(f"{which} was not calibrated: calibrate on it, or pool by per_item=False, per_step=False")
+            raise ValueError(f"{which} was not calibrated; calibrate on it, or use per_item=False, per_step=False")
         return place
 
     def _checked_arrays(self, forecasts: pd.DataFrame) -> ForecastArrays:
         arrays = ForecastArrays.from_frame(forecasts)
         if [*map(level_name, arrays.levels)] != [*map(level_name, self.levels_)]:
-            raise ValueError(f"calibrated are the levels {self.levels_}, the forecasts have {arrays.levels.tolist()}")
+            raise ValueError(
+                f"the calibrated levels are {self.levels_}, but the forecasts have {arrays.levels.tolist()}"
+            )
         return arrays
 
     def _checked_method(self) -> Method:
@@ -264,17 +266,17 @@ class ConformalCalibrator(TransformerMixin, BaseEstimator):
             raise ValueError(f"learning_rate must be in (0, 1], got {self.learning_rate!r}")
         if not 0 <= self.item_share <= 1:
             raise ValueError(f"item_share must be in [0, 1], got {self.item_share!r}")
-        return choose(METHODS, self.method, "method")
+        return choose(CONFORMAL_METHODS, self.method, "method")
 
     def _needed(self, method: Method) -> tuple[float, int]:
-        """The level that takes the most scores, and how many."""
+        """The level that requires the most scores, and their number."""
         shares = method.shares(np.array(self.levels_))
         needed = {level: needed_scores(share) for level, share in zip(self.levels_, shares, strict=True)}
         return max(needed.items(), key=lambda pair: pair[1])
 
 
 def _median_errors(arrays: ForecastArrays) -> pd.Series:
-    """Mean absolute error of the median of each series; 0 where it was never observed."""
+    """Mean absolute error of the median of each series; 0 if its target was never observed."""
     return pd.Series(abs(arrays.target - arrays.median[:, 0])).groupby(arrays.item, sort=False).mean().fillna(0.0)
 
 
@@ -285,7 +287,7 @@ def _check_count(key: Any, needed: tuple[float, int], count: int, windows: int) 
         which = "" if item == ALL_ITEMS else f" of series {item!r}"
         which += "" if step == ALL_STEPS else f" at step {step}"
         raise ValueError(
-            f"level {level_name(level)} needs {least} calibration scores{which}, {windows} windows give {count}: "
-            f"calibrate on at least {-(-least * windows // count)} windows, pool by per_item=False and "
-            "per_step=False, or leave the level out"
+            f"level {level_name(level)} needs {least} calibration scores{which}, {windows} windows give {count}; "
+            f"calibrate on at least {-(-least * windows // count)} windows, use per_item=False and "
+            "per_step=False, or omit the level"
         )

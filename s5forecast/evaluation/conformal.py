@@ -1,4 +1,4 @@
-"""Conformal calibration: quantiles moved by what earlier windows say they were off.
+"""Conformal calibration: quantiles corrected by the errors of earlier windows.
 
 With y the target, q the forecast of level tau, m that of level 0.5, s the scale of a forecast, n calibration scores:
 
@@ -6,24 +6,24 @@ With y the target, q the forecast of level tau, m that of level 0.5, s the scale
     cqr_symmetric  E = max(l - y, y - u) / s of an interval [l, u] of share p, l - s E_(k), u + s E_(k),
                    k = ceil((n + 1) p)
     split          R = |y - m| / s,  m +- s R_(k),  k = ceil((n + 1) p)
-    adaptive       l - s (theta + delta), u + s (theta + delta), where theta starts as E_(k), delta of each series as 0,
-                   and both follow the windows:
+    adaptive       l - s (theta + delta), u + s (theta + delta), where theta starts at E_(k), delta of each series at 0,
+                   and both are updated after each window:
                    theta += eta d (p - share inside) / w,
                    delta += eta a d (p - share of this series inside) / w
-    adaptive_cqr   the same of each tail by itself
+    adaptive_cqr   the same for each tail separately
 
-d is the mean absolute deviation of the scores, eta the learning rate, a the part of it for a series of its own, and w
-the number of windows issued until what happened in one is known: feedback that comes late must act gently. Where
-scores are exchangeable, the share inside lies in [p, p + 1 / (n + 1)]. The adaptive forms need no such assumption:
-theta stays bounded as the scores are, so that over T windows the share inside is p + O(w / (eta T)).
+d is the mean absolute deviation of the scores, eta the learning rate, a the relative learning rate of a single series,
+and w the number of windows issued before the target of a window is known: delayed feedback requires smaller steps. For
+exchangeable scores the share inside lies in [p, p + 1 / (n + 1)]. The adaptive forms do not need that assumption:
+theta stays bounded if the scores are, so that over T windows the share inside is p + O(w / (eta T)).
 
 References:
-    Conformalized quantile regression (Romano, Patterson, Candes, 2019): cqr, here with a tail on either side.
+    Conformalized quantile regression (Romano, Patterson, Candes, 2019): cqr, here for each tail.
     A comparison of some conformal quantile regression methods (Sesia, Candes, 2020): scores in units of the width.
     Distribution-free predictive inference for regression (Lei et al., 2018): split.
     Adaptive conformal inference under distribution shift (Gibbs, Candes, 2021).
     Conformal PID control for time series prediction (Angelopoulos, Candes, Tibshirani, 2023): quantile tracking, theta.
-    Online learning under delayed feedback (Joulani, Gyorgy, Szepesvari, 2013): the price of feedback that comes late.
+    Online learning under delayed feedback (Joulani, Gyorgy, Szepesvari, 2013): the cost of delayed feedback.
 """
 
 from __future__ import annotations
@@ -33,22 +33,28 @@ from typing import NamedTuple
 
 import numpy as np
 
-from s5forecast.evaluation.arrays import DUST
+from s5forecast.evaluation.arrays import ROUNDING
 
 
 class Method(NamedTuple):
-    """What a method moves, whether both ends of an interval together, and whether it follows the windows."""
+    """Properties of a calibration method.
+
+    Args:
+        around_median: whether intervals are put around the median, instead of correcting quantiles.
+        symmetric: whether both ends of an interval are moved by the same amount.
+        follows: whether corrections are updated after each window.
+    """
 
     around_median: bool = False
     symmetric: bool = False
     follows: bool = False
 
     def shares(self, levels: np.ndarray) -> np.ndarray:
-        """The share of the scores within the correction of each level, `[Q]`: of an interval, or of a tail."""
+        """The share of scores that the correction of each level should cover, `[Q]`: of an interval or a tail."""
         return abs(2 * levels - 1) if self.symmetric else np.maximum(levels, 1 - levels)
 
 
-METHODS: dict[str, Method] = {
+CONFORMAL_METHODS: dict[str, Method] = {
     "cqr": Method(),
     "cqr_symmetric": Method(symmetric=True),
     "split": Method(around_median=True, symmetric=True),
@@ -59,20 +65,20 @@ METHODS: dict[str, Method] = {
 
 
 def conformal_quantile(scores: np.ndarray, share: float) -> float:
-    """The ceil((n + 1) share)-th smallest of n scores; a further, exchangeable one exceeds it with at most 1 - share.
+    """The ceil((n + 1) share)-th smallest of n scores; another exchangeable score exceeds it with p <= 1 - share.
 
     Raises:
-        ValueError: there are fewer scores than `needed_scores(share)`.
+        ValueError: there are fewer than `needed_scores(share)` scores.
     """
-    rank = max(1, int(np.ceil((len(scores) + 1) * share - DUST)))
+    rank = max(1, int(np.ceil((len(scores) + 1) * share - ROUNDING)))
     if rank > len(scores):
         raise ValueError(f"a share of {share:.4g} needs {needed_scores(share)} scores, there are {len(scores)}")
     return float(np.partition(scores, rank - 1)[rank - 1])
 
 
 def needed_scores(share: float) -> int:
-    """The fewest scores that have a conformal quantile of this share: n >= share / (1 - share)."""
-    return max(1, int(np.ceil(share / (1 - share) - DUST)))
+    """Minimum number of scores for a conformal quantile of this share: n >= share / (1 - share)."""
+    return max(1, int(np.ceil(share / (1 - share) - ROUNDING)))
 
 
 def outward(levels: np.ndarray) -> np.ndarray:
@@ -81,9 +87,9 @@ def outward(levels: np.ndarray) -> np.ndarray:
 
 
 def in_order(quantiles: np.ndarray, levels: np.ndarray) -> np.ndarray:
-    """Quantiles `[M, Q]` that ascend, and intervals that hold those of smaller share and the median.
+    """Quantiles `[M, Q]` in ascending order, with nested intervals that contain the median.
 
-    Sorting alone would turn an interval narrowed below 0 inside out, and widen it the more it should be narrowed.
+    Sorting alone would swap the ends of an interval of negative width, and so widen an interval that should be narrow.
     """
     lower, median, upper = (quantiles[:, side] for side in (levels < 0.5, levels == 0.5, levels > 0.5))
     if median.size:
@@ -94,7 +100,7 @@ def in_order(quantiles: np.ndarray, levels: np.ndarray) -> np.ndarray:
 
 
 def corrections(scores: np.ndarray, levels: np.ndarray, method: Method) -> np.ndarray:
-    """One for each level, `[Q]` in the unit of the outward scores `[n, Q]`; of symmetric methods 0 at the median."""
+    """Correction of each level, `[Q]`, in the unit of the outward scores `[n, Q]`; 0 at a median that is kept."""
     found = [
         conformal_quantile(column, share) if level != 0.5 else float(np.median(column)) * (not method.symmetric)
         for column, share, level in zip(scores.T, method.shares(levels), levels, strict=True)
@@ -103,28 +109,28 @@ def corrections(scores: np.ndarray, levels: np.ndarray, method: Method) -> np.nd
 
 
 def spreads(scores: np.ndarray, levels: np.ndarray, method: Method) -> np.ndarray:
-    """Mean absolute deviation of the scores `[n, Q]` of each level, `[Q]`; 0 where the method leaves the median."""
+    """Mean absolute deviation of the scores `[n, Q]` of each level, `[Q]`; 0 for a median that is not moved."""
     return abs(scores - np.median(scores, axis=0)).mean(axis=0) * (method.shares(levels) > 0)
 
 
 class Following:
-    """Corrections that follow what happens: theta of each group `[G, Q]`, and delta of each series `[I, Q]` on top.
+    """Adaptive corrections: theta of each group `[G, Q]` plus delta of each series `[I, Q]`.
 
-    Arguments:
-        theta, delta: to begin with; they are changed in place.
-        unit: of a step for each group, `[G, Q]`.
-        item_rate: steps of delta, in those of theta.
+    Args:
+        theta, delta: initial values, changed in place.
+        unit: step size for each group, `[G, Q]`.
+        item_rate: step size of delta relative to theta.
     """
 
     def __init__(self, theta: np.ndarray, delta: np.ndarray, unit: np.ndarray, item_rate: float) -> None:
         self.theta, self.delta, self.unit, self.item_rate = theta, delta, unit, item_rate
 
     def correction(self, groups: np.ndarray, items: np.ndarray) -> np.ndarray:
-        """Of m rows, by their places in theta and delta `[m]`, `[m, Q]`."""
+        """Corrections `[m, Q]` of m rows, given their positions in theta and delta, `[m]` each."""
         return self.theta[groups] + self.delta[items]
 
     def observe(self, groups: np.ndarray, items: np.ndarray, gaps: np.ndarray) -> None:
-        """Take a step for m rows with the gaps `[m, Q]` between their nominal and their observed share."""
+        """Update the corrections of m rows by the differences `[m, Q]` of nominal and observed share."""
         steps = self.unit[groups] * gaps
         _add_means(self.theta, groups, steps)
         _add_means(self.delta, items, self.item_rate * steps)
@@ -138,7 +144,7 @@ def _add_means(table: np.ndarray, rows: np.ndarray, values: np.ndarray) -> None:
 
 
 def rows_of(codes: np.ndarray, count: int) -> list[np.ndarray]:
-    """The rows that have each of the codes 0, 1 ... count - 1, ascending."""
+    """For each of the codes 0, 1 ... count - 1, the rows with that code, in ascending order."""
     order = np.argsort(codes, kind="stable")
     ends = np.searchsorted(codes[order], np.arange(count + 1))
     return [order[begin:end] for begin, end in pairwise(ends)]

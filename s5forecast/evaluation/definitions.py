@@ -1,6 +1,7 @@
-"""Metric definitions in GluonTS's form, for what `gluonts.ev` lacks: each reads arrays by name, and aggregates."""
+"""Metric definitions that `gluonts.ev` lacks, in its form, and warnings for denominators of zero."""
 
-from collections.abc import Callable, Mapping, Sequence
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,15 +13,21 @@ from s5forecast.evaluation.scores import crps_weights, interval_score, pit_from_
 from s5forecast.levels import level_name
 
 Arrays = Mapping[str, np.ndarray]
+SCALED_BY = {
+    "seasonal_error": ("MASE", "MSIS", "OWA", "mean_scaled_quantile_loss", "average_mean_scaled_quantile_loss"),
+    "squared_seasonal_error": ("RMSSE",),
+}
+BY_EACH_LABEL = ("MAPE",)
+BY_ALL_LABELS = ("WQL", "ND", "NRMSE", "weighted_sum_quantile_loss")
 
 
 @dataclass
 class MeanOf(ev.BaseMetricDefinition):
-    """Mean of a number per label.
+    """Mean of a statistic of each label.
 
-    Arguments:
-        name: of the metric.
-        stat: from arrays by name, "label" and forecasts such as "0.1", to an array of the label's shape.
+    Args:
+        name: name of the metric.
+        stat: function of arrays by name ("label", and forecasts such as "0.1") that returns an array of their shape.
     """
 
     name: str
@@ -33,22 +40,22 @@ class MeanOf(ev.BaseMetricDefinition):
 
 @dataclass
 class Interval:
-    """The central interval that holds `share` of a forecast distribution, between two of its quantiles."""
+    """The central interval with probability `share`, between two quantiles of the forecast."""
 
     share: float
 
     @property
     def percent(self) -> str:
-        """The share as metrics are named by it: 80 for 0.8."""
+        """The share in percent, as in the names of metrics: 80 for 0.8."""
         return f"{100 * self.share:.10g}"
 
     @property
     def ends(self) -> tuple[str, str]:
-        """The columns of its ends."""
+        """Column names of its ends."""
         return level_name((1 - self.share) / 2), level_name((1 + self.share) / 2)
 
     def coverage(self) -> MeanOf:
-        """Share of the labels inside, ends included."""
+        """Share of the labels inside, including the ends."""
 
         def inside(data: Arrays) -> np.ndarray:
             lower, upper = (data[end] for end in self.ends)
@@ -61,7 +68,7 @@ class Interval:
 
         def width(data: Arrays) -> np.ndarray:
             lower, upper = (data[end] for end in self.ends)
-            return upper - lower + 0 * data["label"]  # as GluonTS, over observed labels
+            return upper - lower + 0 * data["label"]  # masked like the label
 
         return MeanOf(f"width_{self.percent}", width)
 
@@ -76,7 +83,7 @@ class Interval:
 
 
 def intervals(levels: Sequence[float]) -> list[Interval]:
-    """The central intervals that end at two of the levels, widest last."""
+    """All central intervals between two of the levels, the widest last."""
     names = {level_name(level) for level in levels}
     shares = sorted(round(1 - 2 * level, 10) for level in levels if level < 0.5)
     return [Interval(share) for share in shares if set(Interval(share).ends) <= names]
@@ -93,13 +100,13 @@ def mean_quantile_loss(levels: Sequence[float]) -> MeanOf:
 
 
 def quantile_crps(levels: Sequence[float]) -> MeanOf:
-    """CRPS from quantiles: twice the pinball losses, weighted by the share of (0, 1) nearest to each level."""
+    """CRPS from quantiles: twice the pinball losses, each weighted by the part of (0, 1) closest to its level."""
     pairs = list(zip(levels, crps_weights(levels), strict=True))
     return MeanOf("CRPS", lambda data: sum(weight * quantile_loss(data, level) for level, weight in pairs))
 
 
 def sample_crps() -> MeanOf:
-    """CRPS from samples, given per label as "crps"."""
+    """CRPS from samples, precomputed for each label as "crps"."""
     return MeanOf("CRPS", lambda data: np.ma.masked_invalid(data["crps"]))
 
 
@@ -107,10 +114,10 @@ def sample_crps() -> MeanOf:
 class MomentsOfPIT:
     """Mean and variance of the probability integral transform: 1/2 and 1/12 for calibrated forecasts.
 
-    A variance below 1/12 stands for intervals that are too wide, one above for intervals too narrow.
+    A variance below 1/12 indicates intervals that are too wide, a larger one intervals that are too narrow.
 
-    Arguments:
-        transform: from arrays by name to the transform of each label.
+    Args:
+        transform: function of arrays by name that returns the transform of each label.
     """
 
     transform: Callable[[Arrays], np.ndarray]
@@ -133,7 +140,7 @@ class MomentsOfPIT:
 
 
 def quantile_pit(levels: Sequence[float]) -> MomentsOfPIT:
-    """Of quantiles, linear in between."""
+    """Moments of the PIT from quantiles, interpolated linearly."""
 
     def transform(data: Arrays) -> np.ndarray:
         quantiles = np.stack([data[level_name(level)] for level in levels], axis=-1)
@@ -144,17 +151,59 @@ def quantile_pit(levels: Sequence[float]) -> MomentsOfPIT:
 
 
 def sample_pit() -> MomentsOfPIT:
-    """Of samples, given per label as "pit"."""
+    """Moments of the PIT from samples, precomputed for each label as "pit"."""
     return MomentsOfPIT(lambda data: np.ma.masked_invalid(data["pit"]))
 
 
 def rmsse(axis: int | None = None) -> ev.DerivedMetric:
     """Root of the mean of (y - mean forecast)^2 / mean squared seasonal difference of the history.
 
-    For one series this is the RMSSE of M5, whose total is the mean of it over series.
+    For one series this is the RMSSE of M5, which reports the mean over series.
     """
 
     def scaled(data: Arrays) -> np.ndarray:
         return squared_error(data, "mean") / data["squared_seasonal_error"]
 
     return ev.DerivedMetric("RMSSE", {"mean": MeanOf("scaled", scaled)(axis)}, lambda mean: np.sqrt(mean))
+
+
+def warn_of_zeros(
+    names: Iterable[str], label: np.ndarray, arrays: Mapping[str, np.ndarray], series: np.ndarray, unit: str
+) -> None:
+    """Emit one UserWarning for all metrics that have a denominator of zero for some of M labels.
+
+    Args:
+        names: names of the metrics.
+        label: labels `[M]`; NaN if not observed.
+        arrays: seasonal errors of the labels, `[M]`, by name.
+        series: series (or row) of each label, `[M]`.
+        unit: plural of what `series` identifies, for the message.
+    """
+    found = list(_zeros(tuple(names), label, arrays, series, unit))
+    if found:
+        warnings.warn("; ".join(found), UserWarning, stacklevel=3)
+
+
+def _zeros(
+    names: tuple[str, ...], label: np.ndarray, arrays: Mapping[str, np.ndarray], series: np.ndarray, unit: str
+) -> Iterator[str]:
+    seen = ~np.isnan(label)
+    for scale, metrics in SCALED_BY.items():
+        if scale in arrays and (concerned := _concerned(names, metrics)):
+            lost = seen & ~(arrays[scale] > 0)
+            if lost.any():
+                count, first = f"{len(set(series[lost]))} of {len(set(series[seen]))}", series[lost].tolist()[0]
+                where = f"{count} {unit}, the first {first!r}"
+                yield f"{concerned}: the {scale.replace('_', ' ')} is 0 or unknown in {where}, left out"
+    zero = seen & (label == 0)
+    if zero.any() and (concerned := _concerned(names, BY_EACH_LABEL)):
+        which = f"{zero.sum()} of {seen.sum()} labels are 0, the first in {series[zero].tolist()[0]!r}"
+        yield f"{concerned}: {which}, left out"
+    if seen.any() and (zero == seen).all() and (concerned := _concerned(names, BY_ALL_LABELS)):
+        yield f"{concerned}: divided by the sum of the labels, which are all 0"
+
+
+def _concerned(names: tuple[str, ...], metrics: tuple[str, ...]) -> str:
+    """The metrics among the names, also if a name is for a single level."""
+    families = {name.split("[")[0].rstrip("0123456789.").rstrip("_") for name in names}
+    return ", ".join(metric for metric in metrics if metric in families)

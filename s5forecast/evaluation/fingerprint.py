@@ -1,4 +1,4 @@
-"""Fingerprints: short names that tell one model, or one data set, from another."""
+"""Fingerprints: short hashes that identify a model or a data set by its contents."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ ADDRESS = re.compile(r" at 0x[0-9a-f]+")
 
 
 def fingerprint(value: Any) -> str:
-    """Sixteen hexadecimal digits that change with the contents, and are the same in another process.
+    """Hash of the contents in sixteen hexadecimal digits, equal across processes.
 
-    Of an object these are its class and its arguments, where GluonTS's `validated` or scikit-learn's `get_params`
-    tell them, the weights of a network, and whatever a GluonTS predictor without `validated` holds.
+    The contents of an object are its class, its arguments as given by GluonTS's `validated` or scikit-learn's
+    `get_params`, the weights of a network, and the attributes of a GluonTS predictor without `validated`.
     """
     return sha256(repr(_contents(value)).encode()).hexdigest()[:16]
 

@@ -1,10 +1,11 @@
-"""Normal distributions per step, and the simple methods whose forecasts are such; a history is `[T]` with NaN for gaps.
+"""Forecasts with a normal distribution per step, and simple methods that produce them.
 
     seasonal naive  mean_h = y_{T - m + (h - 1 mod m)},  sigma_h^2 = s^2 ceil(h / m),  s^2 = mean (y_t - y_{t - m})^2
     drift           mean_h = y_T + h (y_T - y_1) / (T - 1),  sigma_h^2 = s^2 h (1 + h / (T - 1))
     constant        mean_h = mean y,  sigma_h^2 = s^2 (1 + 1 / T)
 
-for h = 1 ... H; s^2 is the mean squared error one step ahead, less one degree of freedom for a slope or a mean.
+for h = 1 ... H. s^2 is the mean squared error one step ahead, with one degree of freedom less for a slope or a mean.
+A history is an array `[T]` with NaN for gaps.
 
 Reference:
     Forecasting: principles and practice, 3rd edition (Hyndman and Athanasopoulos, 2021), sections 5.2, 5.5.
@@ -20,7 +21,7 @@ from scipy.special import ndtri
 
 
 def observed_history(item: DataEntry) -> np.ndarray:
-    """The target `[T]` of an entry, NaN for gaps; raises ValueError where nothing was observed, or it is no series."""
+    """The target `[T]` of an entry, NaN for gaps; raises ValueError unless it is a series with an observed value."""
     history = np.asarray(item["target"], dtype=float)
     if history.ndim != 1 or np.isnan(history).all():
         name = item.get("item_id", "without item_id")
@@ -31,9 +32,10 @@ def observed_history(item: DataEntry) -> np.ndarray:
 class GaussianForecast(Forecast):
     """An independent normal distribution per step, so that every quantile is exact.
 
-    Arguments:
-        mean, sigma: `[H]`; a sigma of 0 puts all quantiles on the mean.
+    Args:
+        mean, sigma: mean and standard deviation `[H]`; if sigma is 0, all quantiles equal the mean.
         start_date: period of the first step.
+        item_id, info: of the entry.
     """
 
     def __init__(
@@ -64,7 +66,7 @@ class GaussianForecast(Forecast):
         return self._mean + self.sigma * ndtri(level)
 
     def dim(self) -> int:
-        """One target dimension."""
+        """Number of target dimensions, 1."""
         return 1
 
 
@@ -81,7 +83,7 @@ def seasonal_naive(history: np.ndarray, season: int, prediction_length: int) -> 
 
 
 def _last_season(history: np.ndarray, season: int) -> np.ndarray:
-    """The latest observed value at each phase, `[season]`; the last observed one where a phase has none."""
+    """The latest observed value at each phase, `[season]`; for a phase without any, the last observed value."""
     padding = np.full(-len(history) % season, np.nan)
     latest_first = np.concatenate([padding, history]).reshape(-1, season)[::-1]
     observed = ~np.isnan(latest_first)
@@ -108,6 +110,6 @@ def constant(history: np.ndarray, prediction_length: int) -> tuple[np.ndarray, n
 
 
 def _deviation(errors: np.ndarray) -> float:
-    """Root of the mean squared error with one parameter fitted; 0 where too little was observed."""
+    """Root mean squared error with one fitted parameter; 0 for fewer than two observed values."""
     freedom = np.sum(~np.isnan(errors)) - 1
     return float(np.sqrt(np.nansum(errors**2) / freedom)) if freedom > 0 else 0.0

@@ -1,4 +1,4 @@
-"""Metrics by name, computed by `gluonts.ev` from plain arrays.
+"""Metrics by name, computed from plain arrays by `gluonts.ev`.
 
 With y the label, m the median forecast, e the seasonal error of the history, and y_q the forecast of level q:
 
@@ -13,8 +13,8 @@ With y the label, m the median forecast, e the seasonal error of the history, an
     coverage_80   share of y between the levels 0.1 and 0.9; with width_80 and interval_score_80, and other percentages
     pinball_0.9   mean (y - y_q) (q - [y < y_q]) of one level; reliability_0.9: share of y up to the level
 
-`coverage`, `width`, `interval_score`, `pinball`, `reliability` ... without a number stand for all levels there are.
-CRPS and PIT are taken from samples where there are samples, else from the quantiles. See `scores` for the others.
+`coverage`, `width`, `interval_score`, `pinball`, `reliability` ... without a number stand for all available levels.
+CRPS and PIT are computed from samples if there are any, otherwise from quantiles. See `scores` for the other metrics.
 
 References:
     Another look at measures of forecast accuracy (Hyndman and Koehler, 2006): MASE.
@@ -30,16 +30,17 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from gluonts.ev import metrics as ev
 
 from s5forecast.evaluation import definitions as own
-from s5forecast.evaluation.denominators import warn_of_zeros
+from s5forecast.evaluation.definitions import warn_of_zeros
 from s5forecast.evaluation.scores import crps, energy_score, pit, sum_quantile_loss, sum_size, variogram_score
-from s5forecast.levels import level_name
+from s5forecast.levels import is_level, level_name
 
 PERCENTAGES = (20, 40, 50, 60, 80, 90, 95, 98, 99)
-LEVELS = (0.01, 0.025, 0.05, 0.1, 0.2, 0.25, 0.3, 0.4, 0.5, 0.6, 0.7, 0.75, 0.8, 0.9, 0.95, 0.975, 0.99)
+NAMED_LEVELS = (0.01, 0.025, 0.05, 0.1, 0.2, 0.25, 0.3, 0.4, 0.5, 0.6, 0.7, 0.75, 0.8, 0.9, 0.95, 0.975, 0.99)
+DEFAULT_METRICS = ("WQL", "MASE", "sMAPE", "coverage_80")
+UNSCALED_METRICS = ("WQL", "CRPS", "MAE", "coverage_80")  # for series without a season
 HORIZON, SERIES = 1, 0
 NO_LOSSES = (
     "sum_error", "PIT_", "coverage_", "reliability_", "width_", "mean_absolute_label", "sum_absolute_label", "sum_num_",
@@ -52,15 +53,15 @@ def _ones(label: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True)
 class JointScore:
-    """A score of sample vectors, so that it judges how a forecast's values hang together; averaged over vectors.
+    """A score of sample vectors, which measures joint distributions; averaged over vectors.
 
-    Arguments:
-        name: of the metric.
-        score: from labels `[B, D]` and samples `[B, D, N]` to `[B]`.
-        over: the axis that a vector runs along: HORIZON, the steps of a window, or SERIES, all series at one step.
-            Samples over series must be drawn jointly, the n-th of each series together.
-        weight: from labels `[B, D]` to `[B]`, what scores are divided by, the sum of one by the sum of the other;
-            one for each vector by default.
+    Args:
+        name: name of the metric.
+        score: function of labels `[B, D]` and samples `[B, D, N]` that returns `[B]`.
+        over: the axis of a vector: HORIZON, the steps of a window, or SERIES, all series at one step. Samples over
+            series must be drawn jointly: the n-th samples of all series belong together.
+        weight: function of labels `[B, D]` that returns weights `[B]`; the metric is the sum of the scores divided by
+            the sum of the weights. Weights are 1 by default.
     """
 
     name: str
@@ -69,9 +70,9 @@ class JointScore:
     weight: Callable[[np.ndarray], np.ndarray] = _ones
 
     def values(self, label: np.ndarray, samples: np.ndarray, axis: int | None) -> np.ndarray:
-        """Scores of labels `[S, H]` and samples `[S, H, N]`, one for each vector, or their mean for axis None."""
+        """Scores of labels `[S, H]` and samples `[S, H, N]` for each vector, or their mean if axis is None."""
         if axis not in (None, self.over):
-            raise ValueError(f"{self.name} is a score of whole vectors: it has a value for axis={self.over} or None")
+            raise ValueError(f"{self.name} is a score of whole vectors; use axis={self.over} or axis=None")
         if self.over == SERIES:
             label, samples = label.T, samples.swapaxes(0, 1)
         found, weight = self.score(label, samples), self.weight(label)
@@ -82,7 +83,7 @@ class JointScore:
 
 def _over_levels(make: Callable[[Sequence[float]], Any], levels: Sequence[float]) -> Any:
     if not levels:
-        raise ValueError("a metric needs forecasts of quantile levels, named '0.1', '0.5' ...")
+        raise ValueError("a metric requires quantiles, named '0.1', '0.5' ...")
     return make(levels)
 
 
@@ -93,7 +94,7 @@ def _each_level(name: str, make: Callable[[float], Any], levels: Sequence[float]
 def _each_interval(make: Callable[[own.Interval], own.MeanOf], levels: Sequence[float]) -> dict[str, Any]:
     found = [make(interval) for interval in own.intervals(levels)]
     if not found:
-        raise ValueError("a metric of central intervals needs forecasts of two levels such as '0.1' and '0.9'")
+        raise ValueError("a metric of central intervals requires two levels such as '0.1' and '0.9'")
     return {definition.name: definition for definition in found}
 
 
@@ -155,30 +156,33 @@ METRICS: dict[str, Callable[[Sequence[float]], Any]] = {
         for n, m in PER_INTERVAL.items()
         for percent in PERCENTAGES
     },
-    **{f"{n}_{level}": _always(m(level)) for n, m in PER_LEVEL.items() for level in LEVELS},
+    **{f"{n}_{level}": _always(m(level)) for n, m in PER_LEVEL.items() for level in NAMED_LEVELS},
 }
-"""Name -> function of the quantile levels that gives a GluonTS metric definition, several, or a JointScore."""
+"""Name -> function of the quantile levels that returns a GluonTS metric definition, a dict of them, or a JointScore."""
 
 FROM_SAMPLES: dict[str, Callable[[Sequence[float]], Any]] = {
     "CRPS": lambda levels: own.sample_crps(),
     "PIT": partial(_moments, lambda levels: own.sample_pit()),
 }
-"""What takes the place of the metric of that name where the forecasts are samples."""
+"""Replacements of the metrics of these names for forecasts with samples."""
 
 
 class _Batch(dict[str, np.ndarray]):
-    """What `gluonts.ev` reads: arrays by name, quantile levels compared as numbers."""
+    """Arrays by name as read by `gluonts.ev`; quantile levels are compared as numbers."""
 
     def __missing__(self, name: str) -> np.ndarray:
         if name in ("seasonal_error", "squared_seasonal_error"):
-            raise ValueError(f"a metric divides by the {name.replace('_', ' ')} of the history: give {name}=...")
+            raise ValueError(
+                f"a metric is scaled by the {name.replace('_', ' ')} of the history: give {name}=...; irregular series "
+                "have none, choose other metrics for them"
+            )
         if is_level(name) and level_name(float(name)) in self:
             return self[level_name(float(name))]
         if name == "naive_2":
-            raise ValueError("OWA needs 'naive_2', the point forecast of that method, beside the model's own")
+            raise ValueError("OWA requires 'naive_2', the point forecast of the Naive 2 method")
         forecasts = sorted(self.keys() - {"label", "seasonal_error", "squared_seasonal_error", "crps", "pit"})
         fix = "ask for this quantile level" if is_level(name) else "add it"
-        raise ValueError(f"a metric needs the forecast {name!r} beside {forecasts}: {fix}")
+        raise ValueError(f"a metric requires the forecast {name!r}, available are {forecasts}; {fix}")
 
 
 def evaluate(
@@ -191,28 +195,30 @@ def evaluate(
 ) -> dict[str, np.ndarray]:
     """Metrics of forecasts against labels.
 
-    Arguments:
-        label: `[S, H]`, S series (or windows) of H steps; NaN is left out of every metric.
+    Args:
+        label: `[S, H]`, S series (or windows) of H steps; NaN is excluded from all metrics.
         forecasts: `[S, H]` by name: "mean" and quantile levels such as "0.1", "naive_2" for OWA; and "samples"
             `[S, H, N]`.
-        seasonal_error: `[S]` or `[S, H]`; rows with 0 or NaN are left out of the metrics that divide by it, and
-            labels 0 out of MAPE, with a UserWarning that counts them.
+        seasonal_error: `[S]` or `[S, H]`. Rows with 0 or NaN are excluded from metrics that divide by it, and labels of
+            0 from MAPE; a UserWarning counts them.
         metrics: names in `METRICS`, or GluonTS metric definitions.
         axis: None for one number over all, 0 for one per step, 1 for one per row.
         squared_seasonal_error: as `seasonal_error`, for RMSSE.
 
     Returns:
-        Arrays by metric of shape `[]`, `[H]` or `[S]`; NaN where nothing was observed or is left, of metrics that
-        divide by the sum of the labels infinite where that is 0.
+        Arrays by metric of shape `[]`, `[H]` or `[S]`; NaN if no label is left. Metrics that divide by the sum of the
+        labels are infinite if it is 0.
 
     Raises:
-        ValueError: unknown metric or axis, missing level, shapes that differ, NaN in a forecast, an infinite label.
+        ValueError: unknown metric or axis, missing level, different shapes, NaN in a forecast, or infinite label.
     """
     label = np.asarray(label, dtype=float)
     if axis not in (None, 0, 1):
-        raise ValueError(f"axis={axis!r}: give None for all, 0 for each step, 1 for each row")
+        raise ValueError(f"axis={axis!r} must be None for all, 0 for each step, or 1 for each row")
     if label.ndim != 2 or np.isinf(label).any():
-        raise ValueError(f"the label has shape {label.shape}; it is [S, H], of finite numbers, NaN where not observed")
+        raise ValueError(
+            f"the label of shape {label.shape} must be [S, H], with finite numbers, or NaN if not observed"
+        )
     samples = np.asarray(forecasts["samples"]) if "samples" in forecasts else None
     arrays = {name: _checked(name, values, label) for name, values in forecasts.items() if name != "samples"}
     arrays = {level_name(float(name)) if is_level(name) else name: array for name, array in arrays.items()}
@@ -220,7 +226,9 @@ def evaluate(
         if scale is not None:
             errors = np.asarray(scale, dtype=float)
             if errors.shape not in (label.shape, label.shape[:1]):
-                raise ValueError(f"{name} has shape {errors.shape}; for the label {label.shape} it is [S] or [S, H]")
+                raise ValueError(
+                    f"{name} has shape {errors.shape}; for the label {label.shape} it must be [S] or [S, H]"
+                )
             arrays[name] = np.broadcast_to(errors[:, None] if errors.ndim == 1 else errors, label.shape)
     if samples is not None:
         _check_samples(samples, label)
@@ -238,7 +246,7 @@ def evaluate(
 def aggregate(
     label: np.ndarray, arrays: Mapping[str, np.ndarray], found: Mapping[str, Any], axis: int | None
 ) -> dict[str, np.ndarray]:
-    """GluonTS metrics of labels and forecasts `[S, H]`, over an axis or all; joint scores are passed over."""
+    """GluonTS metrics of labels and forecasts `[S, H]`, over an axis or all; joint scores are ignored."""
     batch = _Batch({name: _aggregated_first(array, axis) for name, array in arrays.items()})
     batch["label"] = np.ma.masked_invalid(_aggregated_first(label, axis))
     pointwise = {name: metric for name, metric in found.items() if not isinstance(metric, JointScore)}
@@ -249,12 +257,13 @@ def aggregate(
 
 
 def definitions(metrics: Iterable[str | Any], levels: Sequence[float], samples: bool = False) -> dict[str, Any]:
-    """Metric definitions by name, of forecasts with these levels, and with samples or not.
+    """Metric definitions by name, for forecasts with the given levels, and with samples or without.
 
-    Raises ValueError for an unknown name, listing the names, and for a joint score without samples.
+    Raises:
+        ValueError: a name is unknown, with the list of names, or a joint score has no samples.
     """
     if isinstance(metrics, str):
-        raise ValueError(f"metrics is a sequence of names: metrics=({metrics!r},)")
+        raise ValueError(f"metrics must be a sequence of names, as in metrics=({metrics!r},)")
     choices = {**METRICS, **FROM_SAMPLES} if samples else METRICS
     found: dict[str, Any] = {}
     for metric in metrics:
@@ -264,50 +273,31 @@ def definitions(metrics: Iterable[str | Any], levels: Sequence[float], samples: 
         if metric not in choices:
             names = [name for name in METRICS if not name[-1].isdigit()]
             raise ValueError(
-                f"unknown metric {metric!r}; choose from {', '.join(names)}, "
-                "or one level of some, as in 'coverage_80' and 'pinball_0.9'"
+                f"unknown metric {metric!r}; choose one of {', '.join(names)}, "
+                "or a single level, as in 'coverage_80' and 'pinball_0.9'"
             )
         definition = choices[metric](levels)
         found |= definition if isinstance(definition, dict) else {metric: definition}
     for name in joint_scores(found):
         if not samples:
-            raise ValueError(f"{name} judges sample paths: keep them with backtest(..., samples=True)")
+            raise ValueError(f"{name} requires sample paths; keep them with backtest(..., samples=True)")
     return found
 
 
 def joint_scores(found: Mapping[str, Any]) -> dict[str, JointScore]:
-    """Those of the definitions that score whole vectors."""
+    """The definitions that are scores of whole vectors."""
     return {name: metric for name, metric in found.items() if isinstance(metric, JointScore)}
 
 
 def is_loss(metric: str) -> bool:
-    """Whether the lower a metric, the better the forecast."""
+    """Whether a lower value of the metric is better."""
     return not metric.startswith(NO_LOSSES)
-
-
-def quantile_columns(frame: pd.DataFrame) -> dict[float, Any]:
-    """Columns of a frame that are named by a level in (0, 1), such as "0.1", by level in ascending order."""
-    return dict(sorted((float(column), column) for column in frame.columns if is_level(column)))
-
-
-def is_level(name: Any) -> bool:
-    """Whether a name spells a number in (0, 1)."""
-    try:
-        return 0 < float(name) < 1
-    except (TypeError, ValueError):
-        return False
-
-
-def sample_columns(frame: pd.DataFrame) -> list[Any]:
-    """Columns of a frame that hold samples, "sample_0", "sample_1" ..., in that order."""
-    found = [column for column in frame.columns if str(column).startswith("sample_") and str(column)[7:].isdigit()]
-    return sorted(found, key=lambda column: int(str(column)[7:]))
 
 
 def _checked(name: str, values: np.ndarray, label: np.ndarray) -> np.ndarray:
     array = np.asarray(values, dtype=float)
     if array.shape != label.shape:
-        raise ValueError(f"forecast {name!r} has shape {array.shape}, the label {label.shape}")
+        raise ValueError(f"forecast {name!r} has shape {array.shape}, but the label has {label.shape}")
     missing = np.isnan(array)
     if missing.any():
         row = int(np.argmax(missing.any(axis=1)))
@@ -317,13 +307,13 @@ def _checked(name: str, values: np.ndarray, label: np.ndarray) -> np.ndarray:
 
 def _check_samples(samples: np.ndarray, label: np.ndarray) -> None:
     if samples.ndim != 3 or samples.shape[:2] != label.shape or not samples.shape[2]:
-        raise ValueError(f"'samples' have shape {samples.shape}; for the label {label.shape} they need [S, H, N]")
+        raise ValueError(f"'samples' have shape {samples.shape}; for the label {label.shape} they must be [S, H, N]")
     if np.isnan(samples).any():
         raise ValueError(f"'samples' have {np.isnan(samples).sum()} NaN of {samples.size} values")
 
 
 def _aggregated_first(array: np.ndarray, axis: int | None) -> np.ndarray:
-    """The axis to aggregate moved to the front; only there GluonTS counts masked values right."""
+    """The array with the axis to aggregate first, as GluonTS counts masked values correctly only there."""
     if axis is None:
         return array.reshape(-1, 1)
     return array if axis == 0 else array.T

@@ -1,4 +1,4 @@
-"""What can be backtested, as one kind of model: fitted to the past of windows, it gives values for windows."""
+"""Adapters that give estimators, predictors, forecasters and frames of forecasts one interface for backtests."""
 
 from __future__ import annotations
 
@@ -11,65 +11,69 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from sklearn.base import clone
 
 from s5forecast.choices import choose
 from s5forecast.data.frames import Columns, FrameSeries
 from s5forecast.data.frequency import Frequency
-from s5forecast.evaluation.baselines import BASELINES
+from s5forecast.evaluation.baselines import BASELINES, IRREGULAR_BASELINES
 from s5forecast.evaluation.fingerprint import fingerprint
-from s5forecast.evaluation.metrics import quantile_columns, sample_columns
 from s5forecast.evaluation.result import Backtest
-from s5forecast.evaluation.windows import Window
-from s5forecast.levels import level_name
-
-FRAME = tuple[list[FrameSeries], Columns]
+from s5forecast.evaluation.windows import RegularWindow, Window
+from s5forecast.levels import level_name, quantile_columns, sample_columns
 
 
 class Model(ABC):
     """A forecaster of windows.
 
     Attributes:
-        trains: whether `fit` makes a new model, rather than give back this one.
+        trains: whether `fit` returns a new, trained model.
     """
 
     trains: bool = False
 
-    def fit(self, windows: Sequence[Window]) -> Model:
-        """The model trained on what precedes these windows, one for each series."""
+    def fit(self, windows: Sequence[Any]) -> Model:
+        """The model trained on the history of these windows, one window for each series."""
         return self
 
     @abstractmethod
-    def values(self, windows: Sequence[Window], columns: list[str], samples: bool) -> Iterator[np.ndarray]:
-        """Values `[columns, H]` of each window, with N samples `[columns + N, H]`."""
+    def values(self, windows: Sequence[Any], columns: list[str], samples: bool) -> Iterator[np.ndarray]:
+        """Values `[columns, D * H]` of each window, followed by N sample paths, `[columns + N, D * H]`."""
 
     def columns(self, quantile_levels: Sequence[float]) -> list[str]:
-        """The mean and the quantiles to ask for."""
+        """Names of the mean and the quantiles to forecast."""
         return ["mean", *map(level_name, quantile_levels)]
 
-    def check(self, origins: Sequence[Sequence[Window]], columns: list[str]) -> None:  # noqa: B027, most have nothing
+    def check(self, origins: Sequence[Sequence[Any]], columns: list[str]) -> None:  # noqa: B027, optional
         """Raise ValueError, before any work, for windows or columns that cannot be forecast."""
 
     @abstractmethod
-    def settings(self, first: Sequence[Window]) -> str:
-        """The fingerprint of whatever its forecasts follow from but the data, the first window of each series given."""
+    def settings(self, first: Sequence[Any]) -> str:
+        """Fingerprint of everything that determines the forecasts except the data.
 
-    def finished(self, result: Backtest, first: Sequence[Window]) -> Backtest:
-        """The result with what is known only after all windows, the first of each series among them."""
+        Args:
+            first: the windows of the first origin.
+        """
+
+    def finished(self, result: Backtest, first: Sequence[Any]) -> Backtest:
+        """The result, completed after all windows are forecast."""
         return result
 
 
 class PredictorModel(Model):
-    """Anything with GluonTS's `predict`."""
+    """A predictor with GluonTS's `predict`."""
 
     def __init__(self, predictor: Any) -> None:
         self.predictor = predictor
 
-    def settings(self, first: Sequence[Window]) -> str:
+    def settings(self, first: Sequence[Any]) -> str:
         return fingerprint(self.predictor)
 
-    def values(self, windows: Sequence[Window], columns: list[str], samples: bool) -> Iterator[np.ndarray]:
-        """Each forecast as it comes; raises ValueError when they are not as many as the windows, or not in order."""
+    def values(self, windows: Sequence[RegularWindow], columns: list[str], samples: bool) -> Iterator[np.ndarray]:
+        """One array for each forecast.
+
+        Raises:
+            ValueError: the predictor returns too few or too many forecasts, or returns them in another order.
+        """
         count = 0
         for count, forecast in enumerate(self.predictor.predict([window.input for window in windows]), start=1):
             if count > len(windows):
@@ -77,45 +81,75 @@ class PredictorModel(Model):
             window = windows[count - 1]
             if forecast.item_id is not None and str(forecast.item_id) != str(window.item_id):
                 raise ValueError(
-                    f"{type(self.predictor).__name__!r} gave a forecast of series {forecast.item_id!r} where one of "
-                    f"{window.item_id!r} is due: forecast the entries in their order"
+                    f"{type(self.predictor).__name__!r} returned a forecast of series {forecast.item_id!r}, expected "
+                    f"is one of {window.item_id!r}; return the forecasts in the order of the entries"
                 )
             yield window.values(forecast, columns, samples)
         if count != len(windows):
             number = f"{count} forecasts" if count < len(windows) else "more forecasts"
-            raise ValueError(f"{type(self.predictor).__name__!r} gave {number} for {len(windows)} windows")
+            raise ValueError(f"{type(self.predictor).__name__!r} returned {number} for {len(windows)} windows")
+
+
+class QueryPredictorModel(PredictorModel):
+    """A predictor of irregular series, with `predict_quantiles(entries, levels)`.
+
+    It returns means `[M, D]` and quantiles `[M, D, Q]` at the M times in the `query_time` of all entries, in order.
+    """
+
+    def values(self, windows: Sequence[Window], columns: list[str], samples: bool) -> Iterator[np.ndarray]:
+        """One array for each window; the windows of an origin are forecast together."""
+        if samples:
+            raise ValueError(f"{type(self.predictor).__name__} draws no sample paths; omit samples=True")
+        levels = [float(column) for column in columns if column != "mean"]
+        for _, group in groupby(windows, key=lambda window: window.origin):
+            part = list(group)
+            mean, quantiles = self.predictor.predict_quantiles([window.input for window in part], levels)
+            found = np.concatenate([np.asarray(mean)[..., None], quantiles], axis=-1)  # [M, D, columns]
+            ends = np.cumsum([window.length for window in part])
+            if len(found) != ends[-1]:
+                raise ValueError(
+                    f"{type(self.predictor).__name__} returned forecasts at {len(found)} times, expected are {ends[-1]}"
+                )
+            for one in np.split(found, ends[:-1]):
+                yield one.T.reshape(len(columns), -1)
 
 
 class EstimatorModel(Model):
-    """Anything with GluonTS's `train`."""
+    """An estimator with GluonTS's `train`.
+
+    Args:
+        estimator: it is not changed.
+        adapt: adapter of the trained predictor.
+    """
 
     trains = True
 
-    def __init__(self, estimator: Any) -> None:
-        self.estimator = estimator
+    def __init__(self, estimator: Any, adapt: type[PredictorModel] = PredictorModel) -> None:
+        self.estimator, self.adapt = estimator, adapt
 
-    def settings(self, first: Sequence[Window]) -> str:
+    def settings(self, first: Sequence[Any]) -> str:
         return fingerprint(self.estimator)
 
     def fit(self, windows: Sequence[Window]) -> PredictorModel:
-        """Trained on the past of each series."""
-        return PredictorModel(self.estimator.train([window.past for window in windows]))
+        """The predictor trained on the history of each window."""
+        return self.adapt(self.estimator.train([window.past for window in windows]))
 
-    def values(self, windows: Sequence[Window], columns: list[str], samples: bool) -> Iterator[np.ndarray]:
-        raise TypeError("an estimator forecasts nothing before it is trained")
+    def values(self, windows: Sequence[Any], columns: list[str], samples: bool) -> Iterator[np.ndarray]:
+        raise TypeError("an estimator must be trained before it forecasts")
 
 
 class ForecasterModel(Model):
-    """An `S5Forecaster`, or what is like it: `fit(frame)`, `predict(frame, future, quantile_levels)`.
+    """An `S5Forecaster`, or another class with `fit(frame)` and `predict(frame, future, quantile_levels)`.
 
-    A calibrated one is asked for its forecasts as they are; its calibrator then follows all of them in order of time.
+    A calibrated forecaster first makes uncalibrated forecasts of all windows. Its calibrator then corrects them in the
+    order of time.
 
-    Arguments:
+    Args:
         forecaster: it is not changed; a copy is fitted.
-        series: of the frame, by item.
-        columns: of the frame.
-        frequency: of the frame.
-        refits: whether it is fitted anew as the windows go on.
+        series: series of the frame, by item_id.
+        columns: column roles of the frame.
+        frequency: frequency of the frame.
+        refits: whether it is fitted more than once.
     """
 
     trains = True
@@ -131,8 +165,8 @@ class ForecasterModel(Model):
         self.forecaster, self.series, self.roles = forecaster, series, columns
         self.frequency, self.refits = frequency, refits
 
-    def check(self, origins: Sequence[Sequence[Window]], columns: list[str]) -> None:
-        """All known columns reach over the windows, and the calibration has the levels asked for."""
+    def check(self, origins: Sequence[Sequence[RegularWindow]], columns: list[str]) -> None:
+        """Check that known columns cover the windows, and that the calibration has the same levels."""
         for window in (window for windows in origins for window in windows):
             one, ahead = self.series[window.item_id], slice(window.cut, window.cut + window.length)
             for name, values in zip(self.roles.known, one.known[:, ahead], strict=True):
@@ -140,27 +174,32 @@ class ForecasterModel(Model):
                     when = one.timestamps[ahead][int(np.isnan(values).argmax())]
                     raise ValueError(
                         f"{one.name}: known column {name!r} has no value at {when}, within the windows to forecast; "
-                        "fill it"
+                        "fill it in"
                     )
         calibrator = self._calibrator(origins[0])
         levels = sorted(float(column) for column in columns if column != "mean")
         if calibrator is not None and levels != list(calibrator.levels_):
-            raise ValueError(f"the forecaster is calibrated at the levels {calibrator.levels_}, asked for are {levels}")
+            raise ValueError(
+                f"the forecaster is calibrated for the levels {calibrator.levels_}, but quantile_levels={levels}; use "
+                "the same levels"
+            )
 
-    def fit(self, windows: Sequence[Window]) -> ForecasterModel:
-        """A copy fitted to the past of each series; the forecaster itself where it has seen nothing later."""
+    def fit(self, windows: Sequence[RegularWindow]) -> ForecasterModel:
+        """A copy fitted on the history of each series; the forecaster itself if it has not seen the windows."""
         if self._has_not_seen(windows):
             fitted = copy(self.forecaster)
             fitted.__dict__.pop("calibrator_", None)
         else:
+            from sklearn.base import clone
+
             fitted = clone(self.forecaster)
             if self.frequency is not None and "freq" in fitted.get_params():
                 fitted.set_params(freq=self.frequency.alias)
             fitted.fit(self._frame(windows, 0, past=True))
         return ForecasterModel(fitted, self.series, self.roles, self.frequency, self.refits)
 
-    def finished(self, result: Backtest, first: Sequence[Window]) -> Backtest:
-        """Calibrated, and with the time that fitting took, where the forecaster was used as it is."""
+    def finished(self, result: Backtest, first: Sequence[RegularWindow]) -> Backtest:
+        """Calibrated, and with the time of the original fit, if the forecaster is used unchanged."""
         if not self._has_not_seen(first):
             return result
         calibrator = self._calibrator(first)
@@ -168,26 +207,28 @@ class ForecasterModel(Model):
         seconds = getattr(self.forecaster, "fit_seconds_", result.fit_seconds)
         return replace(result, forecasts=forecasts, fit_seconds=seconds)
 
-    def settings(self, first: Sequence[Window]) -> str:
-        """Of the arguments, and of what was learnt where the forecaster is used as it is."""
-        learnt = getattr(self.forecaster, "predictor_", None) if self._has_not_seen(first) else None
-        return fingerprint([type(self.forecaster), self.forecaster, learnt])
+    def settings(self, first: Sequence[RegularWindow]) -> str:
+        """Fingerprint of the arguments, and of the trained predictor if the forecaster is used unchanged."""
+        trained = getattr(self.forecaster, "predictor_", None) if self._has_not_seen(first) else None
+        return fingerprint([type(self.forecaster), self.forecaster, trained])
 
-    def _has_not_seen(self, windows: Sequence[Window]) -> bool:
-        """Whether it is fitted and calibrated on nothing later than the past of these windows."""
+    def _has_not_seen(self, windows: Sequence[RegularWindow]) -> bool:
+        """Whether it was fitted and calibrated only on data before these windows."""
         names = ("trained_until_", "calibrated_until_")
         seen = [getattr(self.forecaster, name) for name in names if hasattr(self.forecaster, name)]
         if self.refits or not seen:
             return False
         return all(max(seen) <= _naive(window.timestamps(None)[0]) for window in windows)
 
-    def _calibrator(self, first: Sequence[Window]) -> Any:
+    def _calibrator(self, first: Sequence[RegularWindow]) -> Any:
         return getattr(self.forecaster, "calibrator_", None) if self._has_not_seen(first) else None
 
-    def values(self, windows: Sequence[Window], columns: list[str], samples: bool) -> Iterator[np.ndarray]:
-        """Of the windows of one origin at a time, as a frame holds a series once."""
+    def values(self, windows: Sequence[RegularWindow], columns: list[str], samples: bool) -> Iterator[np.ndarray]:
+        """One array for each window. Origins are forecast one by one, since a frame holds each series once."""
         if samples:
-            raise ValueError(f"{type(self.forecaster).__name__} gives quantiles; backtest its predictor for samples")
+            raise ValueError(
+                f"{type(self.forecaster).__name__} returns quantiles; backtest its predictor_ to keep samples"
+            )
         levels = [float(column) for column in columns if column != "mean"]
         for _, group in groupby(windows, key=lambda window: window.origin):
             part = list(group)
@@ -198,8 +239,8 @@ class ForecasterModel(Model):
                 _check_stamps(window, stamps[position])
             yield from found[columns].to_numpy(dtype=float).reshape(len(part), -1, len(columns)).swapaxes(1, 2)
 
-    def _frame(self, windows: Sequence[Window], ahead: int, *, past: bool) -> pd.DataFrame:
-        """The past of windows, or the `ahead` steps after it, as a long frame."""
+    def _frame(self, windows: Sequence[RegularWindow], ahead: int, *, past: bool) -> pd.DataFrame:
+        """The history of windows, or the `ahead` steps after it, as a long frame."""
         frames = []
         for window in windows:
             one = self.series[window.item_id]
@@ -216,7 +257,7 @@ class ForecasterModel(Model):
 
 
 class ForecastsModel(Model):
-    """Forecasts made elsewhere: a long frame item_id, timestamp, mean and quantiles, and cutoff if windows overlap."""
+    """A long frame of forecasts with item_id, timestamp, mean, quantiles, and cutoff if windows overlap."""
 
     def __init__(self, forecasts: pd.DataFrame, columns: Columns, frequency: Frequency | None) -> None:
         self.keys = [key for key in (columns.item_id, "cutoff", columns.timestamp) if key in forecasts.columns]
@@ -225,42 +266,64 @@ class ForecastsModel(Model):
         twice = forecasts.duplicated(self.keys)
         if twice.any():
             row = dict(forecasts.loc[twice, self.keys].iloc[0])
-            raise ValueError(f"the frame of forecasts has two rows for {row}; tell windows apart by a column 'cutoff'")
+            raise ValueError(
+                f"the frame of forecasts has two rows for {row}; add a column 'cutoff' to separate windows"
+            )
         self.forecasts, self.roles, self.frequency = forecasts.set_index(self.keys), columns, frequency
 
-    def settings(self, first: Sequence[Window]) -> str:
+    def settings(self, first: Sequence[Any]) -> str:
         return fingerprint(self.forecasts.reset_index())
 
     def columns(self, quantile_levels: Sequence[float]) -> list[str]:
-        """Those the frame has."""
+        """The columns of the frame."""
         points = [name for name in ("mean", "naive_2") if name in self.forecasts.columns]
         return points + [level_name(level) for level in quantile_columns(self.forecasts)]
 
     def values(self, windows: Sequence[Window], columns: list[str], samples: bool) -> Iterator[np.ndarray]:
-        """Rows of each window; raises ValueError, naming the first, for a row that is missing."""
+        """The rows of each window; raises ValueError, naming the first, for a missing row."""
         levels = {level_name(level): name for level, name in quantile_columns(self.forecasts).items()}
         names = [levels.get(column, column) for column in columns] + (sample_columns(self.forecasts) if samples else [])
         if samples and len(names) == len(columns):
-            raise ValueError("the frame of forecasts has no samples, columns 'sample_0', 'sample_1' ...")
+            raise ValueError(
+                "the frame of forecasts has no sample columns 'sample_0', 'sample_1' ...; omit samples=True"
+            )
         table = self.forecasts[names]
         for window in windows:
             times = window.timestamps(self.frequency)
+            item_ids = np.empty(len(window.names), dtype=object)
+            item_ids[:] = window.names
             steps = pd.DataFrame(
-                {self.roles.item_id: window.item_id, "cutoff": times[0], self.roles.timestamp: times[1:]}
-            )
-            index = pd.MultiIndex.from_frame(steps[self.keys]) if len(self.keys) > 1 else pd.Index(times[1:])
+                {
+                    self.roles.item_id: item_ids.repeat(window.length),
+                    "cutoff": times[0],
+                    self.roles.timestamp: times[1:].append([times[1:]] * (len(item_ids) - 1)),
+                }
+            )[self.keys]
+            index = pd.MultiIndex.from_frame(steps) if len(self.keys) > 1 else pd.Index(steps[self.keys[0]])
             found = table.index.get_indexer(index)
             if (found < 0).any():
-                row = dict(steps[self.keys].iloc[int((found < 0).argmax())])
-                given = dict(zip(self.keys, np.atleast_1d(table.index[0]), strict=True)) if len(table) else "nothing"
-                raise ValueError(f"the frame of forecasts has no row for {row}; its first is {given}")
+                row = dict(steps.iloc[int((found < 0).argmax())])
+                given = dict(zip(self.keys, np.atleast_1d(table.index[0]), strict=True)) if len(table) else "empty"
+                raise ValueError(f"the frame of forecasts has no row for {row}; its first row is {given}")
             yield table.to_numpy(dtype=float)[found].T
 
 
-def as_model(
-    model: Any, frame: FRAME | None, columns: Columns, frequency: Frequency | None, length: int, refits: bool = False
+def regular_model(
+    model: Any,
+    frame: list[FrameSeries] | None,
+    columns: Columns,
+    frequency: Frequency | None,
+    length: int,
+    refits: bool = False,
 ) -> Model:
-    """The model of a name in `BASELINES`, a predictor, an estimator, a forecaster or a frame of forecasts."""
+    """Adapter of a name in `BASELINES`, a predictor, an estimator, a forecaster or a frame of forecasts.
+
+    Args:
+        frame: series of the frame to backtest on, None for GluonTS entries.
+        columns, frequency: of the frame.
+        length: steps of a window.
+        refits: whether the model is fitted more than once.
+    """
     if isinstance(model, str):
         return PredictorModel(choose(BASELINES, model, "baseline")(prediction_length=length))
     if isinstance(model, pd.DataFrame):
@@ -272,17 +335,33 @@ def as_model(
             raise ValueError(f"{type(model).__name__} is backtested on a DataFrame, not on GluonTS entries")
         if model.prediction_length != length:
             raise ValueError(f"{type(model).__name__} forecasts {model.prediction_length} steps, not {length}")
-        series = {str(number) if one.item_id is None else one.item_id: one for number, one in enumerate(frame[0])}
+        series = {str(number) if one.item_id is None else one.item_id: one for number, one in enumerate(frame)}
         return ForecasterModel(model, series, columns, frequency, refits)
     if hasattr(model, "predict"):
         return PredictorModel(model)
     raise ValueError(
-        f"{model!r} is no predictor, estimator, forecaster, frame of forecasts, or name of {list(BASELINES)}"
+        f"{model!r} is not a predictor, an estimator, a forecaster, a frame of forecasts, or one of {list(BASELINES)}"
+    )
+
+
+def irregular_model(model: Any, columns: Columns) -> Model:
+    """Adapter of a name in `IRREGULAR_BASELINES`, a predictor or estimator of irregular series, or a frame."""
+    if isinstance(model, str):
+        return EstimatorModel(choose(IRREGULAR_BASELINES, model, "baseline")(), QueryPredictorModel)
+    if isinstance(model, pd.DataFrame):
+        return ForecastsModel(model, columns, None)
+    if hasattr(model, "train"):
+        return EstimatorModel(model, QueryPredictorModel)
+    if hasattr(model, "predict_quantiles"):
+        return QueryPredictorModel(model)
+    raise ValueError(
+        f"{type(model).__name__} is not an estimator with train, a predictor with predict_quantiles, a frame of "
+        f"forecasts, or one of {list(IRREGULAR_BASELINES)}; of an S5Forecaster use its method backtest"
     )
 
 
 def name_of(model: Any) -> str:
-    """A name for a model: its own where it is one, else its class."""
+    """Default name of a model: the model itself if it is a name, otherwise its class."""
     return model if isinstance(model, str) else "forecasts" if isinstance(model, pd.DataFrame) else type(model).__name__
 
 
@@ -290,10 +369,10 @@ def _naive(stamp: pd.Timestamp) -> pd.Timestamp:
     return stamp if stamp.tz is None else stamp.tz_convert(None)
 
 
-def _check_stamps(window: Window, stamps: np.ndarray) -> None:
+def _check_stamps(window: RegularWindow, stamps: np.ndarray) -> None:
     due = window.timestamps(None)[1:]
     if (
         len(stamps) != len(due)
         or pd.Timestamp(stamps[0], tz=due.tz if pd.Timestamp(stamps[0]).tz is None else None) != due[0]
     ):
-        raise ValueError(f"the forecast of series {window.item_id!r} starts at {stamps[0]}, where {due[0]} is due")
+        raise ValueError(f"the forecast of series {window.item_id!r} starts at {stamps[0]}, expected is {due[0]}")

@@ -1,4 +1,4 @@
-"""What a backtest gives: forecasts of past windows beside what happened, and the metrics of any part of them."""
+"""Result of a backtest: forecasts of past windows, the observed values, and metrics of any subset."""
 
 from __future__ import annotations
 
@@ -6,59 +6,57 @@ import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from s5forecast.evaluation.denominators import warn_of_zeros
+from s5forecast.evaluation.definitions import warn_of_zeros
 from s5forecast.evaluation.metrics import (
+    DEFAULT_METRICS,
     HORIZON,
     SERIES,
     JointScore,
     aggregate,
     definitions,
     joint_scores,
-    quantile_columns,
-    sample_columns,
 )
 from s5forecast.evaluation.scores import crps, pit, pit_from_quantiles
-from s5forecast.levels import level_name
+from s5forecast.levels import level_name, quantile_columns, sample_columns
 
-if TYPE_CHECKING:
-    import plotly.graph_objects as go
-
-METRIC_NAMES = ("WQL", "MASE", "sMAPE", "coverage_80")
 COLUMNS = ("item_id", "cutoff", "timestamp", "target")
 WINDOW = ["item_id", "cutoff"]
+KEYS = [*WINDOW, "timestamp"]
 TIMES = ("fit_seconds", "predict_seconds")
-CROSSING = 1e-6  # of the values: less is the dust of floating point
+CROSSING = 1e-6  # relative; smaller crossings are rounding errors
 
 
 @dataclass(frozen=True, eq=False)
 class Backtest:
-    """Forecasts of past windows beside what happened, and their metrics.
+    """Forecasts of past windows with the observed values, and their metrics. Figures are in `s5forecast.plotting`.
 
-    Arguments:
-        name: of the model.
+    A UserWarning reports quantiles that cross.
+
+    Args:
+        name: name of the model.
         forecasts: long frame with a row per series, window and step: item_id, cutoff (time of the last value
-            the forecast could see), timestamp, target (NaN: not observed), mean, quantiles "0.1", "0.2" ...
+            in the history), timestamp, target (NaN if not observed), mean, quantiles "0.1", "0.2" ...
             and samples "sample_0", "sample_1" ...
-        seasonal_error: mean absolute seasonal difference of the history before each window, indexed by
-            (item_id, cutoff) or by item_id; needed by the metrics that are scaled by it.
+        seasonal_error: mean absolute seasonal difference of the history of each window, indexed by
+            (item_id, cutoff) or by item_id; required by metrics that are scaled by it.
         metric_names: names in `METRICS`, or GluonTS metric definitions.
         seconds: time to predict all windows.
-        fit_seconds: time to fit the model, reported with the metrics when given.
-        squared_seasonal_error: as `seasonal_error`, the mean squared difference; needed by RMSSE.
+        fit_seconds: time to fit the model; if given, part of the metrics.
+        squared_seasonal_error: as `seasonal_error`, the mean squared difference; required by RMSSE.
 
     Raises:
-        ValueError: a column is missing, a forecast is NaN or a target infinite. Quantiles that cross are announced.
+        ValueError: a column is missing, a forecast is NaN or a target infinite.
     """
 
     name: str
     forecasts: pd.DataFrame
     seasonal_error: pd.Series | None = None
-    metric_names: Sequence[Any] = METRIC_NAMES
+    metric_names: Sequence[Any] = DEFAULT_METRICS
     seconds: float | None = None
     fit_seconds: float | None = None
     squared_seasonal_error: pd.Series | None = None
@@ -66,7 +64,7 @@ class Backtest:
     def __post_init__(self) -> None:
         missing = [column for column in COLUMNS if column not in self.forecasts.columns]
         if missing or self.forecasts.empty:
-            raise ValueError(f"the forecasts of {self.name!r} have no rows, or lack the columns {missing}")
+            raise ValueError(f"the forecasts of {self.name!r} have no rows, or no columns {missing}")
         absent = self.forecasts[self._forecast_columns + sample_columns(self.forecasts)].isna().any(axis=1)
         if absent.any():
             row = self.forecasts[absent].iloc[0]
@@ -85,7 +83,7 @@ class Backtest:
         if crossing.any():
             row = self.forecasts[crossing].iloc[0]
             where = f"series {row['item_id']!r} at {row['timestamp']}"
-            message = f"the quantiles by {self.name!r} cross in {crossing.sum()} rows, first in {where}: sort them"
+            message = f"the quantiles by {self.name!r} cross in {crossing.sum()} rows, first in {where}; sort them"
             warnings.warn(message, UserWarning, stacklevel=4)
 
     @classmethod
@@ -95,16 +93,16 @@ class Backtest:
         seasonal_error: pd.Series | None = None,
         *,
         name: str = "model",
-        metrics: Sequence[Any] = METRIC_NAMES,
+        metrics: Sequence[Any] = DEFAULT_METRICS,
         item_id: str = "item_id",
         cutoff: str = "cutoff",
         timestamp: str = "timestamp",
         target: str = "target",
         squared_seasonal_error: pd.Series | None = None,
     ) -> Backtest:
-        """Backtest from forecasts made elsewhere: a long frame that also holds what happened.
+        """Backtest of forecasts made elsewhere, a long frame that includes the observed target.
 
-        The seasonal errors come from `seasonal_error`, for example
+        Seasonal errors are computed with `evaluation.seasonal_error`, for example by
         `history.groupby("item_id")["target"].apply(seasonal_error, season=24)`.
         """
         names = dict(zip((item_id, cutoff, timestamp, target), COLUMNS, strict=True))
@@ -118,15 +116,15 @@ class Backtest:
 
     @cached_property
     def samples(self) -> np.ndarray | None:
-        """Samples of each row, `[M, N]`; None where there are none."""
+        """Samples of each row, `[M, N]`; None if there are none."""
         columns = sample_columns(self.forecasts)
         return self.forecasts[columns].to_numpy() if columns else None
 
     @cached_property
     def metrics(self) -> pd.DataFrame:
-        """One row, named after the model: the metrics over all series, windows and steps, and the seconds.
+        """Metrics over all series, windows and steps, and the seconds, in one row named after the model.
 
-        What has no denominator, as the MASE of a constant series, is left out, with a UserWarning that counts it.
+        Values with a denominator of zero, as the MASE of a constant series, are excluded; a UserWarning counts them.
         """
         label, series = self.forecasts["target"].to_numpy(dtype=float), self.forecasts["item_id"].to_numpy()
         found = definitions(self.metric_names, self.quantile_levels, self.samples is not None)
@@ -136,20 +134,22 @@ class Backtest:
         return row.assign(**{column: value for column, value in times.items() if value is not None})
 
     def by(self, column: str | Sequence[str]) -> pd.DataFrame:
-        """Metrics per value of a column of the forecasts (item_id, cutoff ...), or of several together.
+        """Metrics for each value of a column of the forecasts (item_id, cutoff ...), or each combination of several.
 
-        "step" stands for the position in the window, from 1 on, "window" for item_id and cutoff. Scores of whole
-        vectors are left out where these are cut through, as are those of windows by "step".
+        Args:
+            column: one or several columns; "step" is the position in the window, starting at 1, "window" stands for
+                item_id and cutoff. Scores of whole vectors are omitted if the groups divide vectors, as "step" divides
+                windows.
 
         Raises:
-            ValueError: there is no such column, or none is given.
+            ValueError: a column does not exist, or none is given.
         """
         asked = [column] if isinstance(column, str) else list(column)
         names = list(dict.fromkeys(name for one in asked for name in (WINDOW if one == "window" else [one])))
         unknown = [name for name in names if name != "step" and name not in self.forecasts.columns]
         if unknown or not names:
             known = [name for name in self.forecasts.columns if name not in sample_columns(self.forecasts)]
-            raise ValueError(f"metrics by {asked}: give 'step', 'window', or columns among {known}")
+            raise ValueError(f"cannot group metrics by {asked}; use 'step', 'window', or columns among {known}")
         keys = [self.step if name == "step" else self.forecasts[name] for name in names]
         if len(keys) == 1:
             codes, values = pd.factorize(keys[0], sort=keys[0].dtype != object, use_na_sentinel=False)
@@ -159,29 +159,23 @@ class Backtest:
 
     @cached_property
     def step(self) -> pd.Series:
-        """Position of each row in its window, from 1 on."""
+        """Position of each row in its window, starting at 1."""
         windows = self.forecasts.groupby(WINDOW, sort=False)
         return windows["timestamp"].rank("first").astype(int)
 
     @cached_property
     def pit(self) -> np.ndarray:
-        """Probability integral transform of each row, `[M]`; NaN where nothing was observed.
+        """Probability integral transform of each row, `[M]`; NaN if the target is not observed.
 
-        Of samples where there are some, else of the quantiles, linear in between.
+        It is computed from samples if there are any, otherwise by linear interpolation of the quantiles.
         """
         label = self.forecasts["target"].to_numpy(dtype=float)
         if self.samples is not None:
             return pit(label, self.samples)
         columns = quantile_columns(self.forecasts)
         if not columns:
-            raise ValueError(f"{self.name!r} has neither quantiles nor samples, which the transform needs")
+            raise ValueError(f"the PIT requires quantiles or samples, {self.name!r} has neither")
         return pit_from_quantiles(label, self.forecasts[list(columns.values())].to_numpy(dtype=float), list(columns))
-
-    def plot(self, history: pd.DataFrame | None = None, **kwargs: Any) -> go.Figure:
-        """Fan chart of the windows with what happened; arguments as `plotting.forecasts.plot_backtest`."""
-        from s5forecast.plotting.forecasts import plot_backtest
-
-        return plot_backtest(self.forecasts, history, **kwargs)
 
     @property
     def _forecast_columns(self) -> list[Any]:
@@ -189,7 +183,7 @@ class Backtest:
         return mean + list(quantile_columns(self.forecasts).values())
 
     def _evaluate(self, codes: np.ndarray, groups: pd.Index) -> pd.DataFrame:
-        """Metrics of the rows with each code; groups of one size are the rows of a matrix."""
+        """Metrics of the rows with each code. Groups of equal size are evaluated together, as rows of a matrix."""
         found = definitions(self.metric_names, self.quantile_levels, self.samples is not None)
         label = self.forecasts["target"].to_numpy(dtype=float)
         values = {name: np.full(len(groups), np.nan) for name in found}
@@ -206,7 +200,7 @@ class Backtest:
 
     @cached_property
     def _arrays(self) -> dict[str, np.ndarray]:
-        """What metrics read of each row, but the label."""
+        """Inputs of the metrics for each row, except the label."""
         naive = ["naive_2"] if "naive_2" in self.forecasts.columns else []
         found = {c: self.forecasts[c].to_numpy(dtype=float) for c in [*self._forecast_columns, *naive]}
         arrays = {_standard_name(column): array for column, array in found.items()}
@@ -217,20 +211,20 @@ class Backtest:
 
     @cached_property
     def scales(self) -> dict[str, np.ndarray]:
-        """The seasonal errors of each row by name, `[M]`, those that there are."""
+        """The available seasonal errors of each row by name, `[M]`."""
         scales = {"seasonal_error": self.seasonal_error, "squared_seasonal_error": self.squared_seasonal_error}
         return {name: self._row_errors(errors) for name, errors in scales.items() if errors is not None}
 
     def _joint_score(self, metric: JointScore, codes: np.ndarray, count: int) -> np.ndarray | None:
-        """Mean score of the vectors in each group, `[count]`; None when a vector is in more than one."""
+        """Mean score of the vectors in each group, `[count]`; None if a vector belongs to several groups."""
         assert self.samples is not None
         label = self.forecasts["target"].to_numpy(dtype=float)
         keys = WINDOW if metric.over == HORIZON else ["cutoff", "timestamp"]
         vectors = self.forecasts.groupby(keys, sort=False).ngroup().to_numpy()
         if metric.over == SERIES and (np.bincount(vectors) < self.forecasts["item_id"].nunique()).any():
-            text = f"{metric.name} of {self.name!r}: at some times not all series have a forecast"
+            text = f"{metric.name} of {self.name!r}: at some times only a part of the series has a forecast"
             fix = "leave out series that end at other times than the rest"
-            warnings.warn(f"{text}, scored are those that have one: {fix}", UserWarning, stacklevel=4)
+            warnings.warn(f"{text}, and only that part is scored; {fix}", UserWarning, stacklevel=4)
         total, seen = np.zeros(count), np.zeros(count)  # scores and weights
         for _, rows in _by_size(vectors):
             group = codes[rows]
@@ -250,12 +244,12 @@ class Backtest:
             keys = pd.MultiIndex.from_frame(self.forecasts[["item_id", "cutoff"]])
         unknown = keys.difference(errors.index)
         if len(unknown):
-            raise ValueError(f"no seasonal error for {unknown[0]!r}: index them by item_id, or item_id and cutoff")
+            raise ValueError(f"no seasonal error for {unknown[0]!r}; index them by item_id, or item_id and cutoff")
         return errors.reindex(keys).to_numpy(dtype=float)
 
 
 def _by_size(codes: np.ndarray) -> Iterable[tuple[np.ndarray, np.ndarray]]:
-    """Groups of rows with the same code, those of one size together: codes `[G]`, rows `[G, size]`."""
+    """Rows with the same code, for all codes with the same number of rows: codes `[G]`, rows `[G, size]`."""
     order = np.argsort(codes, kind="stable")
     sizes = np.bincount(codes)
     starts = np.cumsum(sizes) - sizes

@@ -1,10 +1,10 @@
-"""Running a backtest: fit, forecast, keep what is done; in turn or in parallel."""
+"""Run a backtest: fit and forecast in sequence or in parallel, and store finished origins."""
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import pairwise
@@ -14,7 +14,6 @@ from typing import Any, BinaryIO, NamedTuple
 from zipfile import BadZipFile
 
 import numpy as np
-from joblib import Parallel, delayed, effective_n_jobs
 from tqdm.auto import tqdm
 
 from s5forecast.evaluation.fingerprint import fingerprint
@@ -22,10 +21,11 @@ from s5forecast.evaluation.models import Model
 from s5forecast.evaluation.windows import Window
 
 PIECES_PER_JOB = 4
+STORE_FORMAT = 2  # of the arrays in a folder
 
 
 class Result(NamedTuple):
-    """Values `[W, columns, H]` of W windows, and the time they took."""
+    """Values `[columns, M]` of the M rows of some windows, and the seconds spent on them."""
 
     values: np.ndarray
     seconds: float
@@ -33,14 +33,14 @@ class Result(NamedTuple):
 
 
 class Piece(NamedTuple):
-    """Windows that are forecast, and kept, together."""
+    """Windows that are forecast and stored together."""
 
     number: int
     windows: list[Window]
 
 
 class Block(NamedTuple):
-    """Pieces that one fitted model forecasts."""
+    """Pieces forecast by one fitted model, and the windows whose histories it is fitted on."""
 
     fitted_before: list[Window]
     pieces: list[Piece]
@@ -48,11 +48,16 @@ class Block(NamedTuple):
 
 @dataclass(frozen=True)
 class Run:
-    """How to forecast windows.
+    """Forecasts windows with a model.
 
-    Arguments:
-        refit: origins after which a model is fitted anew; 0 for never.
-        n_jobs: parallel processes, as joblib counts them.
+    Args:
+        model: the model.
+        columns: columns to forecast.
+        samples: whether to keep sample paths.
+        refit: number of origins between fits; 0 fits once.
+        n_jobs: number of parallel processes, as in joblib.
+        progress: whether to show a progress bar.
+        name: name of the model, for messages.
     """
 
     model: Model
@@ -64,13 +69,13 @@ class Run:
     name: str
 
     def results(self, origins: list[list[Window]], store: Store | None) -> list[Result]:
-        """Results in order of the windows, those in the store taken from there."""
+        """Results in the order of the windows; stored results are reused."""
         blocks = self._blocks(origins, by_origin=store is not None)
         done = {} if store is None else {p.number: r for b in blocks for p in b.pieces if (r := store.load(p.number))}
         left = [Block(b.fitted_before, [p for p in b.pieces if p.number not in done]) for b in blocks]
         left = [block for block in left if block.pieces]
         windows = {piece.number: piece.windows for block in blocks for piece in block.pieces}
-        finished = sum(len(result.values) for result in done.values())
+        finished = sum(len(windows[number]) for number in done)
         with _bar(self.progress, self.name, sum(map(len, windows.values())), finished) as update:
             for number, result in self._forecast(left, update):
                 self._refuse_missing(result, windows[number])
@@ -96,33 +101,43 @@ class Run:
             for block in blocks:
                 yield from _results(self.model, block, self.columns, self.samples, update)
             return
+        from joblib import Parallel, delayed
+
         model, seconds = self.model, 0.0
         if len(blocks) == 1:
             (block,) = blocks
             model, seconds = _fitted(model, block.fitted_before)
             blocks = [Block([], [piece]) for piece in block.pieces]
+        sizes = {piece.number: len(piece.windows) for block in blocks for piece in block.pieces}
         jobs = (delayed(_listed)(model, block, self.columns, self.samples) for block in blocks)
         for found in Parallel(n_jobs=self.n_jobs, return_as="generator")(jobs):
             for number, result in found:
-                update(len(result.values))
+                update(sizes[number])
                 yield number, result._replace(fit_seconds=result.fit_seconds + seconds)
                 seconds = 0.0
 
     def _refuse_missing(self, result: Result, windows: Sequence[Window]) -> None:
-        absent = np.isnan(result.values).any(axis=1)  # [W, H]
-        for window, steps in zip(windows, absent, strict=True):
-            if steps.any():
-                made, *due = window.timestamps(None)
-                when = f"{due[int(steps.argmax())]}, made at {made}"
+        absent = np.isnan(result.values).any(axis=0)  # [M]
+        ends = np.cumsum([len(window.names) * window.length for window in windows])
+        for window, rows in zip(windows, np.split(absent, ends[:-1]), strict=True):
+            if rows.any():
+                cutoff, *times = window.timestamps(None)
+                when = f"{times[int(rows.argmax()) % window.length]}, made at {cutoff}"
                 raise ValueError(f"the forecast by {self.name!r} of series {window.item_id!r} at {when}, is NaN")
 
     @property
     def _jobs(self) -> int:
+        from joblib import effective_n_jobs
+
         return int(effective_n_jobs(self.n_jobs))
 
 
 class Store:
-    """Finished origins in a folder, each in a file; the folder is of one backtest only.
+    """Finished origins of one backtest in a folder, one file each.
+
+    Args:
+        folder: created if it does not exist.
+        description: plain data that identifies the backtest.
 
     Raises:
         ValueError: the folder holds another backtest, or a damaged file.
@@ -134,17 +149,17 @@ class Store:
         about = self.folder / "backtest.json"
         if not about.exists():
             if any(self.folder.glob("origin_*.npz")):
-                raise ValueError(f"{self.folder} holds origins without their {about.name}: give an empty folder")
+                raise ValueError(f"{self.folder} holds origins without {about.name}; use an empty folder")
             with _replacing(about) as file:
                 file.write(json.dumps(description, indent=1).encode())
         with _named_when_damaged(about):
             found = json.loads(about.read_text())
         differ = [key for key in description if found.get(key) != description[key]]
         if differ:
-            raise ValueError(f"{self.folder} holds a backtest with another {', '.join(differ)}: give an empty folder")
+            raise ValueError(f"{self.folder} holds a backtest with another {', '.join(differ)}; use an empty folder")
 
     def load(self, number: int) -> Result | None:
-        """The result of an origin, None if it is not there."""
+        """The result of an origin, or None if it is not stored."""
         path = self._path(number)
         if not path.exists():
             return None
@@ -152,7 +167,7 @@ class Store:
             return Result(found["values"], float(found["seconds"]), float(found["fit_seconds"]))
 
     def save(self, number: int, result: Result) -> None:
-        """Keep a result."""
+        """Store the result of an origin."""
         with _replacing(self._path(number)) as file:
             np.savez(file, **result._asdict())
 
@@ -162,7 +177,7 @@ class Store:
 
 @contextmanager
 def _replacing(path: Path) -> Iterator[BinaryIO]:
-    """A file that takes its place when it is written; an interrupted write leaves nothing that looks finished."""
+    """Write a file atomically: it appears at its path only once it is complete."""
     part = path.with_suffix(".part")
     with part.open("wb") as file:
         yield file
@@ -174,12 +189,29 @@ def _named_when_damaged(path: Path) -> Iterator[None]:
     try:
         yield
     except (BadZipFile, EOFError, KeyError, ValueError) as error:
-        raise ValueError(f"{path} is damaged ({error}): delete it") from error
+        raise ValueError(f"{path} is damaged ({error}); delete it") from error
 
 
-def digest(windows: Iterable[Window]) -> str:
-    """A short name for the data that windows are cut from, and for where."""
-    return fingerprint([(window.item_id, window.cut, window.length, window.entry) for window in windows])
+def describe(run: Run, model: str, windows: list[Any], origins: list[list[Window]]) -> dict[str, Any]:
+    """Plain data that identifies a backtest.
+
+    Args:
+        run: how the windows are forecast.
+        model: class of the model.
+        windows: settings of the splitter and of `refit`.
+        origins: the windows.
+    """
+    entries = {window.item_id: window.entry for origin in origins for window in origin}
+    return {
+        "format_version": STORE_FORMAT,
+        "name": str(run.name),
+        "model": model,
+        "settings": run.model.settings(origins[0]),
+        "data": fingerprint(entries),
+        "windows": windows,
+        "columns": run.columns,
+        "samples": run.samples,
+    }
 
 
 def _results(
@@ -192,7 +224,7 @@ def _results(
         for value in fitted.values(piece.windows, columns, samples):
             values.append(value)
             update(1)
-        yield piece.number, Result(_stacked(values), perf_counter() - began, fit_seconds)
+        yield piece.number, Result(_joined_windows(values), perf_counter() - began, fit_seconds)
         fit_seconds = 0.0
 
 
@@ -201,18 +233,18 @@ def _listed(model: Model, block: Block, columns: list[str], samples: bool) -> li
 
 
 def _fitted(model: Model, windows: Sequence[Window]) -> tuple[Model, float]:
-    """The model fitted before these windows, and the time it took; none where there is nothing to fit."""
+    """The model fitted on the histories of these windows, and the seconds it took."""
     if not windows or not model.trains:
         return model, 0.0
     began = perf_counter()
     return model.fit(windows), perf_counter() - began
 
 
-def _stacked(values: list[np.ndarray]) -> np.ndarray:
-    rows = {len(value) for value in values}
-    if len(rows) > 1:
-        raise ValueError(f"the forecasts have different numbers of samples: {sorted(rows)} rows")
-    return np.stack(values)
+def _joined_windows(values: list[np.ndarray]) -> np.ndarray:
+    counts = {len(value) for value in values}
+    if len(counts) > 1:
+        raise ValueError(f"the forecasts have different numbers of samples: {sorted(counts)} rows")
+    return np.concatenate(values, axis=1)
 
 
 @contextmanager

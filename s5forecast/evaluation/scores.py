@@ -1,4 +1,4 @@
-"""Scores of distributions, from samples or quantiles; plain arrays in and out, lower is better.
+"""Scores of forecast distributions, from plain arrays of samples or quantiles; lower is better.
 
 With X, X' independent draws of the forecast, y the label, and y_q the forecast of level q:
 
@@ -6,10 +6,10 @@ With X, X' independent draws of the forecast, y the label, and y_q the forecast 
     interval score   u - l + 2 / a (l - y)^+ + 2 / a (y - u)^+,  for the central interval [l, u] that holds 1 - a
     energy score     E ||X - y|| - E ||X - X'|| / 2,  for vectors over the horizon, or over series
     variogram score  sum over i, j of  (|y_i - y_j|^p - E |X_i - X_j|^p)^2,  with p = 1/2
-    CRPS-sum         QL of the sum over series, mean over the levels 0.05, 0.1 ... 0.95, / sum over steps of |sum of y|
-    PIT              F(y), halfway up where F jumps; uniform for a right forecast
+    CRPS-sum         mean QL of the sum over series, levels 0.05, 0.1 ... 0.95, divided by sum over steps of |sum of y|
+    PIT              F(y), the midpoint at jumps of F; uniform for calibrated forecasts
 
-Expectations are over the empirical distribution of the samples, so that of one dimension the energy score is the CRPS.
+Expectations are over the empirical distribution of the samples. In one dimension the energy score equals the CRPS.
 
 References:
     Strictly proper scoring rules, prediction, and estimation (Gneiting and Raftery, 2007): CRPS, interval, energy.
@@ -23,13 +23,12 @@ from collections.abc import Callable, Sequence
 from functools import cache
 
 import numpy as np
-from scipy.spatial.distance import pdist
 
 SUM_LEVELS = tuple(round(0.05 * k, 2) for k in range(1, 20))
 
 
 def crps(label: np.ndarray, samples: np.ndarray) -> np.ndarray:
-    """CRPS of the empirical distribution of samples `[..., N]`, for labels `[...]`; NaN where the label is."""
+    """CRPS of the empirical distribution of samples `[..., N]`, for labels `[...]`; NaN for labels of NaN."""
     samples = np.sort(samples.astype(float), axis=-1)
     count = samples.shape[-1]
     weight = (2 * np.arange(1, count + 1) - count - 1) / count**2
@@ -37,29 +36,29 @@ def crps(label: np.ndarray, samples: np.ndarray) -> np.ndarray:
 
 
 def crps_weights(levels: Sequence[float]) -> np.ndarray:
-    """The share of (0, 1) that is nearest to each of the ascending levels, `[Q]`.
+    """Length of the part of (0, 1) closest to each of the ascending levels, `[Q]`.
 
-    The CRPS is the integral of the quantile loss over the levels: a sum with these weights for a few of them.
+    The CRPS is the integral of the quantile loss over all levels; these are the weights of its sum over some levels.
     """
     middles = (np.asarray(levels)[1:] + np.asarray(levels)[:-1]) / 2
     return np.diff(middles, prepend=0.0, append=1.0)
 
 
 def interval_score(label: np.ndarray, lower: np.ndarray, upper: np.ndarray, share: float) -> np.ndarray:
-    """Interval (Winkler) score of the central intervals that hold `share`; arrays of one shape."""
+    """Interval (Winkler) score of central intervals with probability `share`; arrays of one shape."""
     outside = np.maximum(lower - label, 0) + np.maximum(label - upper, 0)
     return upper - lower + 2 / (1 - share) * outside
 
 
 def pit(label: np.ndarray, samples: np.ndarray) -> np.ndarray:
-    """Probability integral transform in samples `[..., N]` of labels `[...]`; NaN where the label is."""
+    """Probability integral transform of labels `[...]` from samples `[..., N]`; NaN for labels of NaN."""
     label = label[..., None]
     value = ((samples < label).mean(axis=-1) + (samples <= label).mean(axis=-1)) / 2
     return np.where(np.isnan(label[..., 0]), np.nan, value)
 
 
 def pit_from_quantiles(label: np.ndarray, quantiles: np.ndarray, levels: Sequence[float]) -> np.ndarray:
-    """The transform in quantiles `[..., Q]` of ascending levels, linear in between, halfway outside of them."""
+    """The transform from quantiles `[..., Q]` of ascending levels, linear between them, midpoints outside."""
     label = label[..., None]
     bounds = np.array([0.0, *levels, 1.0])
     below, upto = (quantiles < label).sum(axis=-1), (quantiles <= label).sum(axis=-1)
@@ -68,26 +67,26 @@ def pit_from_quantiles(label: np.ndarray, quantiles: np.ndarray, levels: Sequenc
     right = np.take_along_axis(quantiles, np.minimum(upto, len(levels) - 1)[..., None], axis=-1)
     with np.errstate(divide="ignore", invalid="ignore"):
         part = np.where(inside, ((label - left) / (right - left))[..., 0], 0.5)
-    # A label that equals quantiles is spread evenly between the levels next to them.
+    # A label that equals quantiles is distributed evenly between the adjacent levels.
     value = bounds[below] + part * (bounds[upto + 1] - bounds[below])
     return np.where(np.isnan(label[..., 0]), np.nan, value)
 
 
 def energy_score(label: np.ndarray, samples: np.ndarray) -> np.ndarray:
-    """Energy scores `[B]` of vectors `[B, D]` under samples `[B, D, N]`; missing labels are left out of a vector."""
+    """Energy scores `[B]` of vectors `[B, D]` for samples `[B, D, N]`; missing labels are ignored."""
     return _of_each(_energy_score, label, samples)
 
 
 def variogram_score(label: np.ndarray, samples: np.ndarray) -> np.ndarray:
-    """Variogram scores `[B]` of vectors `[B, D]` under samples `[B, D, N]`; missing labels are left out of a vector."""
+    """Variogram scores `[B]` of vectors `[B, D]` for samples `[B, D, N]`; missing labels are ignored."""
     return _of_each(_variogram_score, label, samples)
 
 
 def sum_quantile_loss(label: np.ndarray, samples: np.ndarray) -> np.ndarray:
-    """Quantile losses `[B]` of the sums of vectors `[B, D]` under samples `[B, D, N]`, mean over `SUM_LEVELS`.
+    """Quantile losses `[B]` of the sums of vectors `[B, D]` for samples `[B, D, N]`, averaged over `SUM_LEVELS`.
 
-    NaN where a label is missing. Divided by the sum of `sum_size` this is the CRPS-sum; a quantile is the order
-    statistic that GluonTS takes for it.
+    NaN if a label is missing. The CRPS-sum is their sum divided by the sum of `sum_size`. Quantiles are the order
+    statistics that GluonTS uses.
     """
     total, levels = label.sum(axis=1), np.array(SUM_LEVELS)
     paths = np.sort(samples.astype(float).sum(axis=1), axis=-1)
@@ -97,7 +96,7 @@ def sum_quantile_loss(label: np.ndarray, samples: np.ndarray) -> np.ndarray:
 
 
 def sum_size(label: np.ndarray) -> np.ndarray:
-    """Size `[B]` of the sums of vectors `[B, D]`."""
+    """Absolute sums `[B]` of vectors `[B, D]`."""
     return np.abs(label.sum(axis=1))
 
 
@@ -111,8 +110,10 @@ def _of_each(score: Callable[..., float], label: np.ndarray, samples: np.ndarray
 
 
 def _energy_score(label: np.ndarray, samples: np.ndarray) -> float:
+    from scipy.spatial.distance import pdist
+
     count = samples.shape[1]
-    # Each pair is counted once by pdist, twice in the mean over all N^2.
+    # pdist counts each pair once, the mean over all N^2 pairs twice.
     spread = pdist(samples.T).sum() / count**2
     return float(np.linalg.norm(samples - label[:, None], axis=0).mean() - spread)
 
@@ -123,7 +124,7 @@ def _variogram_score(label: np.ndarray, samples: np.ndarray) -> float:
 
 @cache
 def _variogram_kernel() -> Callable[[np.ndarray, np.ndarray], float]:
-    """Compiled: a thousand series have half a million pairs, each with a root for every sample."""
+    """The compiled score: a thousand series have half a million pairs, with a square root for every sample."""
     import numba
 
     @numba.njit(nogil=True, fastmath=True)
@@ -131,7 +132,7 @@ def _variogram_kernel() -> Callable[[np.ndarray, np.ndarray], float]:
         total = 0.0
         for i in range(len(label)):
             for j in range(i):
-                roots = np.float32(0)  # differences are taken wide, then a root costs a third in float32
+                roots = np.float32(0)  # square roots take a third of the time in float32; differences stay in float64
                 for n in range(samples.shape[1]):
                     roots += np.sqrt(np.abs(np.float32(samples[i, n] - samples[j, n])))
                 expected = roots / samples.shape[1]

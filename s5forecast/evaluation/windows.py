@@ -1,16 +1,29 @@
-"""Windows of a series to be forecast, and exactly what a forecast of them may know."""
+"""Windows of series to forecast, and the data that each forecast may use.
 
+A splitter cuts histories into windows: `RegularSplitter` cuts series with a frequency by steps, `IrregularSplitter`
+cuts series observed at uneven times by time, count or fraction. Both give the same kind of window to a backtest.
+"""
+
+from __future__ import annotations
+
+import warnings
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from functools import cached_property, lru_cache
+from numbers import Integral
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 import pandas as pd
 from gluonts.dataset.common import DataEntry
+from gluonts.ev.ts_stats import seasonal_error as gluonts_seasonal_error
 from gluonts.model.forecast import Forecast
+from gluonts.time_feature.seasonality import get_seasonality
 
 from s5forecast.data.frequency import Frequency, quiet_periods
-from s5forecast.evaluation.seasonality import default_season, seasonal_error, squared_seasonal_error
+from s5forecast.data.times import Instants, is_duration, read_instants
+from s5forecast.evaluation.metrics import DEFAULT_METRICS, UNSCALED_METRICS
 
 PAST_FIELDS = (
     "target",
@@ -21,14 +34,19 @@ PAST_FIELDS = (
 )
 STATIC_FIELDS = ("item_id", "start", "info", "feat_static_real", "feat_static_cat")
 KNOWN_FIELDS = ("feat_dynamic", "feat_dynamic_real", "feat_dynamic_cat", "dynamic_feat", "time_feat")
+IRREGULAR_FIELDS = ("target", "feat_dynamic_real", "past_feat_dynamic_real")
 
 
 @dataclass(frozen=True)
-class Window:
-    """The `length` steps of a GluonTS entry from step `cut` on, to be forecast from those before.
+class Window(ABC):
+    """The `length` observations of an entry from position `cut` on, to be forecast from the earlier ones.
 
-    Arguments:
-        origin: number of the window in its series, the oldest first.
+    Args:
+        entry: GluonTS entry with the history and the window.
+        item_id: name of the series.
+        cut: number of observations in the history.
+        length: number H of observations in the window.
+        origin: number of the forecast origin, the oldest first.
     """
 
     entry: DataEntry
@@ -38,13 +56,42 @@ class Window:
     origin: int
 
     @property
+    @abstractmethod
     def input(self) -> DataEntry:
-        """What a forecast may know: the past of every field in time, over the horizon only known features."""
+        """The data a forecast may use: the history, and the features known over the window."""
+
+    @property
+    @abstractmethod
+    def past(self) -> DataEntry:
+        """The data a model may be trained on: the history alone."""
+
+    @property
+    def names(self) -> list[Any]:
+        """Names of the D target variables, which are separate series in the result."""
+        return [self.item_id]
+
+    @property
+    def label(self) -> np.ndarray:
+        """Observed target of the window, `[D * H]`, one variable after the other."""
+        return np.asarray(self.entry["target"])[..., self.cut : self.cut + self.length].astype(float).ravel()
+
+    @abstractmethod
+    def timestamps(self, frequency: Frequency | None) -> pd.Index:
+        """Time of the last observation of the history and of each observation in the window, `[1 + H]`."""
+
+
+@dataclass(frozen=True)
+class RegularWindow(Window):
+    """A window of a univariate series on a regular grid."""
+
+    @property
+    def input(self) -> DataEntry:
+        """The past of every field that runs along time; known features also over the window."""
         return self._until(known=self.cut + self.length)
 
     @property
     def past(self) -> DataEntry:
-        """What a model may be trained on: every field in time up to the cut."""
+        """The past of every field that runs along time."""
         return self._until(known=self.cut)
 
     def _until(self, known: int) -> DataEntry:
@@ -62,34 +109,30 @@ class Window:
         return entry
 
     def _time_axis(self, value: Any) -> int | None:
-        """The axis along which a field that GluonTS does not name runs in time: the last as long as the target."""
+        """The time axis of a field unknown to GluonTS: the last axis that is as long as the target."""
         axes = [axis for axis, size in enumerate(np.shape(value)) if size == len(self.entry["target"])]
         return axes[-1] if axes else None
 
-    @property
-    def label(self) -> np.ndarray:
-        """What happened, `[H]`."""
-        return np.asarray(self.entry["target"])[self.cut : self.cut + self.length].astype(float)
-
     def values(self, forecast: Forecast, columns: list[str], samples: bool = False) -> np.ndarray:
-        """Values `[columns, H]` of a forecast, and its N samples below, `[columns + N, H]`, where asked for.
+        """Values `[columns, H]` of a forecast, followed by its N sample paths, `[columns + N, H]`, with `samples`.
 
-        Raises ValueError when it is of other steps, or has no samples.
+        Raises:
+            ValueError: the forecast covers other steps, or has no samples.
         """
         values = columns_of(forecast, columns).astype(float)
         start = self.period(0)
         if values.shape != (len(columns), self.length) or forecast.start_date != start:
             raise ValueError(
                 f"the forecast of series {self.item_id!r} has shape {values.shape[1:]} and starts at "
-                f"{forecast.start_date}, where {self.length} steps from {start} are due: use the predictor's "
-                "own prediction_length, and one without lead time"
+                f"{forecast.start_date}, expected are {self.length} steps from {start}; use the predictor's "
+                "own prediction_length, and a predictor without lead time"
             )
         if not samples:
             return values
         if not hasattr(forecast, "samples"):
             raise ValueError(
-                f"the forecast of series {self.item_id!r} is a {type(forecast).__name__} without samples: "
-                "leave out samples=True, or use a model that draws paths"
+                f"the forecast of series {self.item_id!r} is a {type(forecast).__name__} without samples; "
+                "omit samples=True, or use a model that draws sample paths"
             )
         return np.concatenate([values, forecast.samples])
 
@@ -106,7 +149,7 @@ class Window:
         return history, season or default_season(self.entry["start"].freqstr)
 
     def timestamps(self, frequency: Frequency | None) -> pd.DatetimeIndex:
-        """Times from the last step of the history on, `[1 + H]`; those of the entry where it has them."""
+        """The `timestamps` of the entry if it has them; otherwise computed from `start`."""
         if "timestamps" in self.entry:
             return self.entry["timestamps"][self.cut - 1 : self.cut + self.length]
         last = self.period(-1)
@@ -116,65 +159,377 @@ class Window:
             return pd.period_range(last, periods=1 + self.length, freq=last.freq).to_timestamp()
 
     def period(self, step: int) -> pd.Period:
-        """Period of a step, counted from the first to forecast."""
+        """Period of a step, counted from the first step of the window."""
         with quiet_periods():
             return self.entry["start"] + (self.cut + step)
 
 
-def columns_of(forecast: Forecast, columns: Sequence[str]) -> np.ndarray:
-    """Mean and quantiles `[columns, H]` of a forecast, the median for a mean that was not stored.
+@dataclass(frozen=True)
+class IrregularWindow(Window):
+    """A window of a series observed at uneven times, with D variables.
 
-    GluonTS does the same, and announces it for each forecast.
+    Args:
+        variables: names of the D variables; by default their numbers.
+    """
+
+    variables: Sequence[str] | None = None
+
+    @property
+    def input(self) -> DataEntry:
+        """The history, and the times to forecast as `query_time [H]`, with the features known then."""
+        entry, ahead = self.entry, np.arange(self.cut, self.cut + self.length)
+        known = entry.get("feat_dynamic_real")
+        queries = {} if known is None else {"query_feat_dynamic_real": np.atleast_2d(known)[:, ahead]}
+        start = entry.get("start", _first_period(entry["time"]))
+        return {**self.past, "start": start, "query_time": entry["time"][ahead], **queries}
+
+    @property
+    def past(self) -> DataEntry:
+        """The rows of the history in every field that runs along time."""
+        return {**_take(self.entry, np.arange(self.cut)), "item_id": self.item_id}
+
+    @property
+    def names(self) -> list[Any]:
+        """The series, or `"<item_id>:<variable>"` for each of several variables."""
+        dim = len(np.atleast_2d(self.entry["target"]))
+        return [self.item_id] if dim == 1 else [f"{self.item_id}:{name}" for name in self.variables or range(dim)]
+
+    def timestamps(self, frequency: Frequency | None) -> pd.Index:
+        """The times of the entry."""
+        return self.entry["time"][self.cut - 1 : self.cut + self.length]
+
+
+class WindowSplitter(ABC):
+    """Cuts histories into windows.
+
+    Attributes:
+        default_metrics: metrics of a backtest that names none.
+    """
+
+    default_metrics: ClassVar[tuple[str, ...]]
+
+    @abstractmethod
+    def split(self, entries: Iterable[DataEntry]) -> list[list[Window]]:
+        """Windows of all series, a list for each forecast origin, the oldest first.
+
+        Series without item_id are named by their position.
+
+        Raises:
+            ValueError: an entry does not fit, naming the series and the fix.
+        """
+
+    @property
+    @abstractmethod
+    def settings(self) -> list[Any]:
+        """The arguments as plain data."""
+
+    def seasonal_errors(self, windows: Sequence[Any], season: int | None) -> dict[str, list[float]]:
+        """Seasonal errors of each window by name; empty for series without a season."""
+        return {}
+
+
+@dataclass(frozen=True)
+class RegularSplitter(WindowSplitter):
+    """The last windows of every series, a fixed number of steps apart.
+
+    Args:
+        prediction_length: steps H of a window.
+        windows: number of windows of each series.
+        step: steps from one window to the next; `prediction_length` by default.
+
+    Raises:
+        ValueError: an argument is not a whole number of at least 1.
+    """
+
+    prediction_length: int
+    windows: int = 1
+    step: int | None = None
+    default_metrics: ClassVar[tuple[str, ...]] = DEFAULT_METRICS
+
+    def __post_init__(self) -> None:
+        given = {"prediction_length": self.prediction_length, "windows": self.windows, "step": self.distance}
+        for name, value in given.items():
+            check_positive_integer(name, value)
+
+    @property
+    def distance(self) -> int:
+        """Steps from one window to the next."""
+        return self.prediction_length if self.step is None else self.step
+
+    @property
+    def settings(self) -> list[Any]:
+        """Length, number and distance of the windows."""
+        return [self.prediction_length, self.windows, self.distance]
+
+    def split(self, entries: Iterable[DataEntry]) -> list[list[Window]]:
+        """As `WindowSplitter.split`; refuses series that are too short or multivariate."""
+        series = _named_series(entries)
+        lengths = [self._checked_length(item_id, entry) for item_id, entry in series]
+        return [
+            [
+                RegularWindow(entry, item_id, length - self._steps_from(origin), self.prediction_length, origin)
+                for (item_id, entry), length in zip(series, lengths, strict=True)
+            ]
+            for origin in range(self.windows)
+        ]
+
+    def seasonal_errors(self, windows: Sequence[Any], season: int | None) -> dict[str, list[float]]:
+        """Mean absolute and mean squared seasonal difference of the history of each window."""
+        return {
+            "seasonal_error": [window.seasonal_error(season) for window in windows],
+            "squared_seasonal_error": [window.squared_seasonal_error(season) for window in windows],
+        }
+
+    def _steps_from(self, origin: int) -> int:
+        """Steps from an origin to the end of a series."""
+        return self.prediction_length + self.distance * (self.windows - 1 - origin)
+
+    def _checked_length(self, item_id: Any, entry: DataEntry) -> int:
+        shape = np.shape(entry["target"])
+        if len(shape) != 1:
+            raise ValueError(f"series {item_id!r} has a target of shape {shape}; give one entry per dimension")
+        if np.isinf(np.asarray(entry["target"], dtype=float)).any():
+            raise ValueError(f"series {item_id!r} has an infinite target; use NaN for missing values")
+        needed = self._steps_from(0) + 1
+        if shape[0] < needed:
+            possible = max(0, (shape[0] - 1 - self.prediction_length) // self.distance + 1)
+            fix = f"windows={possible}" if possible else "a shorter prediction_length"
+            raise ValueError(
+                f"series {item_id!r} has {shape[0]} values, but {self.windows} windows of {self.prediction_length} "
+                f"steps, {self.distance} apart, need {needed}; use {fix}, or leave the series out"
+            )
+        return int(shape[0])
+
+
+@dataclass(frozen=True)
+class IrregularSplitter(WindowSplitter):
+    """Cuts every series at times, before its last `count` observations, or after a fraction of its observations.
+
+    Rows without any observed value are dropped. An origin leaves out series without observations before or after it.
+
+    Args:
+        horizon: length of a window after the last observation of the history, as a duration or number; by default up to
+            the end of the series.
+        prediction_length: maximum number of observations in a window.
+        since: time of the cut, or a list of times, each of which is an origin.
+        count: number of observations at the end of each series to forecast.
+        fraction: fraction of the observations in the history.
+        variables: names of the D variables; by default their numbers.
+
+    Raises:
+        ValueError: not exactly one of `since`, `count` and `fraction` is given, or one is out of range.
+    """
+
+    horizon: Any = None
+    prediction_length: int | None = None
+    since: Any = None
+    count: int | None = None
+    fraction: float | None = None
+    variables: Sequence[str] | None = None
+    default_metrics: ClassVar[tuple[str, ...]] = UNSCALED_METRICS
+
+    def __post_init__(self) -> None:
+        if sum(given is not None for given in (self.since, self.count, self.fraction)) != 1:
+            raise ValueError(
+                "give exactly one of since= (a time), count= (observations at the end) and fraction= (of the history)"
+            )
+        for name in ("prediction_length", "count"):
+            if getattr(self, name) is not None:
+                check_positive_integer(name, getattr(self, name))
+        if self.fraction is not None and not 0 < self.fraction < 1:
+            raise ValueError(f"fraction={self.fraction!r} must lie in (0, 1)")
+
+    @property
+    def settings(self) -> list[Any]:
+        """All arguments as text."""
+        values = [self.horizon, self.prediction_length, *self._moments, self.count, self.fraction, self.variables]
+        return [str(value) for value in values]
+
+    @cached_property
+    def _moments(self) -> list[Any]:
+        return sorted(self.since) if isinstance(self.since, list | tuple | pd.Index | np.ndarray) else [self.since]
+
+    def split(self, entries: Iterable[DataEntry]) -> list[list[Window]]:
+        """As `WindowSplitter.split`, of entries with `time [n]` and `target`, `[n]` or `[D, n]`."""
+        series = []
+        for item_id, entry in _named_series(entries):
+            observed = _observed_rows(entry)
+            self._check_variables(item_id, observed)
+            series.append((item_id, observed, read_instants(observed["time"], "time", f"series {item_id!r}")))
+        return [self._windows(series, moment, origin) for origin, moment in enumerate(self._moments)]
+
+    def _windows(self, series: list[tuple[Any, DataEntry, Instants]], moment: Any, origin: int) -> list[Window]:
+        windows: list[Window] = []
+        for item_id, entry, instants in series:
+            cut = self._cut(instants, moment)
+            end = self._end(instants, cut)
+            if 0 < cut < end:
+                windows.append(IrregularWindow(entry, item_id, cut, end - cut, origin, self.variables))
+        if not windows:
+            raise ValueError(
+                "no series has observations before and after the cut; cut elsewhere or give a longer horizon"
+            )
+        return windows
+
+    def _cut(self, instants: Instants, moment: Any) -> int:
+        """Number of observations in the history."""
+        n = len(instants.exact)
+        if self.count is not None:
+            return max(n - self.count, 0)
+        if self.fraction is not None:
+            return int(n * self.fraction)
+        time = pd.Timestamp(moment) if instants.datetimes else moment
+        if instants.datetimes and instants.aware != (time.tz is not None):
+            raise ValueError(f"since={moment!r} and the times of the data must both have a time zone, or neither")
+        return int(np.searchsorted(instants.exact, read_instants([time], "since", "the split").exact[0], "right"))
+
+    def _end(self, instants: Instants, cut: int) -> int:
+        """Number of observations up to the end of the window."""
+        end = len(instants.exact)
+        if self.horizon is not None and cut > 0:
+            if is_duration(self.horizon) != instants.datetimes:
+                raise ValueError(
+                    f"horizon={self.horizon!r} must be a duration such as '12h' if times are datetimes, and a number "
+                    "if they are numbers"
+                )
+            ahead = pd.Timedelta(self.horizon).as_unit("ns").value if instants.datetimes else self.horizon
+            end = int(np.searchsorted(instants.exact, instants.exact[cut - 1] + ahead, "right"))
+        return end if self.prediction_length is None else min(end, cut + self.prediction_length)
+
+    def _check_variables(self, item_id: Any, entry: DataEntry) -> None:
+        dim = len(np.atleast_2d(entry["target"]))
+        if self.variables is not None and len(self.variables) != dim:
+            raise ValueError(f"series {item_id!r} has {dim} variables, but variables={list(self.variables)!r}")
+
+
+class IrregularSplit(NamedTuple):
+    """Entries for training and forecasting, and the labels; has the fields that GluonTS reads of its ``TestData``."""
+
+    training: list[dict[str, Any]]
+    input: list[dict[str, Any]]  # with the times to forecast as query_time [Q]
+    label: list[dict[str, Any]]  # target [Q] or [D, Q], padded with NaN
+
+
+def split_irregular(
+    data: Iterable[dict[str, Any]],
+    horizon: Any = None,
+    prediction_length: int | None = None,
+    *,
+    since: Any = None,
+    count: int | None = None,
+    fraction: float | None = None,
+) -> IrregularSplit:
+    """Cut irregular entries into history and label, for GluonTS's ``evaluate_forecasts``.
+
+    GluonTS needs labels of one length. Shorter labels are padded with NaN, which it ignores, and their last time is
+    repeated in ``query_time``. Series without a history or a label are left out.
+
+    Args:
+        data: entries with ``time [n]`` and ``target``, ``[n]`` or ``[D, n]``.
+        horizon, prediction_length, count, fraction: see :class:`IrregularSplitter`.
+        since: time of the cut.
+
+    Raises:
+        ValueError: as :class:`IrregularSplitter`.
+    """
+    windows, *others = IrregularSplitter(horizon, prediction_length, since, count, fraction).split(data)
+    if others:
+        raise ValueError(f"since={since!r}: split_irregular cuts at one time; call it for each of several")
+    longest = max(window.length for window in windows)
+    split = IrregularSplit([], [], [])
+    for window in windows:
+        entry = window.input
+        padded = np.minimum(np.arange(longest), window.length - 1)
+        if "query_feat_dynamic_real" in entry:
+            entry["query_feat_dynamic_real"] = entry["query_feat_dynamic_real"][:, padded]
+        target = np.asarray(window.entry["target"], dtype=np.float64)[..., window.cut + padded]
+        target[..., window.length :] = np.nan
+        split.training.append(window.past)
+        split.input.append({**entry, "query_time": entry["query_time"][padded]})
+        split.label.append({"item_id": window.item_id, "start": entry["start"], "target": target})
+    return split
+
+
+def seasonal_error(history: np.ndarray, season: int) -> float:
+    """Mean |y_t - y_{t - season}| over the observed pairs of a history `[T]`, as GluonTS computes it.
+
+    A history shorter than a season is differenced by one step; NaN if there is no observed pair.
+    """
+    values = np.ma.masked_invalid(np.asarray(history, dtype=float))
+    if len(values) in (0, 1, season):
+        return float("nan")
+    return float(np.ma.filled(gluonts_seasonal_error(values, seasonality=season), np.nan).item())
+
+
+def squared_seasonal_error(history: np.ndarray, season: int) -> float:
+    """Mean (y_t - y_{t - season})^2 over the observed pairs of a history `[T]`.
+
+    A short history is treated as in `seasonal_error`.
+    """
+    values = np.asarray(history, dtype=float)
+    values = np.diff(values) if len(values) < season else values[season:] - values[: len(values) - season]
+    seen = values[~np.isnan(values)]
+    return float(np.mean(seen**2)) if len(seen) else float("nan")
+
+
+@lru_cache
+def default_season(freq: str) -> int:
+    """GluonTS's season for MASE, for a Period's frequency: h 24, min 1440, M 12, Q 4, D and W 1."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # GluonTS turns Period spellings into offsets
+        return int(get_seasonality(freq))
+
+
+def columns_of(forecast: Forecast, columns: Sequence[str]) -> np.ndarray:
+    """Mean and quantiles `[columns, H]` of a forecast; the median if the mean is not stored.
+
+    GluonTS also falls back to the median, but with a message for each forecast.
     """
     stored = getattr(forecast, "forecast_keys", columns)
     names = ["0.5" if column == "mean" and "mean" not in stored else column for column in columns]
     return np.array([forecast[name] for name in names])
 
 
-def last_windows(data: Iterable[DataEntry], prediction_length: int, windows: int, step: int) -> list[list[Window]]:
-    """The last windows of every series, `step` apart: a list for each origin, the oldest first.
+def check_positive_integer(name: str, value: Any) -> None:
+    """Raise ValueError unless the value of the argument `name` is a whole number of at least 1."""
+    if not isinstance(value, Integral) or value < 1:
+        raise ValueError(f"{name}={value!r} must be a whole number of at least 1")
 
-    Series without a name are numbered.
+
+def _named_series(entries: Iterable[DataEntry]) -> list[tuple[Any, DataEntry]]:
+    """Entries with their item_id, by default their position.
 
     Raises:
-        ValueError: naming the series and the way out, for one that is too short or not univariate.
+        ValueError: there is no entry, or two have the same item_id.
     """
-    series = [(entry.get("item_id", str(number)), entry) for number, entry in enumerate(data)]
+    series = []
+    for number, entry in enumerate(entries):
+        item_id = entry.get("item_id")
+        series.append((str(number) if item_id is None else item_id, entry))
     if not series:
-        raise ValueError("there is no series to backtest on")
-    lengths = [_checked_length(item_id, entry, prediction_length, windows, step) for item_id, entry in series]
-    _refuse_duplicates([item_id for item_id, _ in series])
-    return [
-        [
-            Window(
-                entry, item_id, length - prediction_length - step * (windows - 1 - origin), prediction_length, origin
-            )
-            for (item_id, entry), length in zip(series, lengths, strict=True)
-        ]
-        for origin in range(windows)
-    ]
-
-
-def _refuse_duplicates(item_ids: list[Any]) -> None:
+        raise ValueError("there is no series to backtest on; give at least one")
     seen: set[Any] = set()
-    for item_id in item_ids:
+    for item_id, _ in series:
         if item_id in seen:
-            raise ValueError(f"two series have the item_id {item_id!r}: rename one, or leave item_id out")
+            raise ValueError(f"two series have the item_id {item_id!r}; rename one, or leave item_id out")
         seen.add(item_id)
+    return series
 
 
-def _checked_length(item_id: Any, entry: DataEntry, prediction_length: int, windows: int, step: int) -> int:
-    shape = np.shape(entry["target"])
-    if len(shape) != 1:
-        raise ValueError(f"series {item_id!r} has a target of shape {shape}: give one entry per dimension")
-    if np.isinf(np.asarray(entry["target"], dtype=float)).any():
-        raise ValueError(f"series {item_id!r} has an infinite target: write NaN for what was not observed")
-    needed = prediction_length + (windows - 1) * step + 1
-    if shape[0] < needed:
-        possible = max(0, (shape[0] - 1 - prediction_length) // step + 1)
-        fix = f"windows={possible}" if possible else "a shorter prediction_length"
-        raise ValueError(
-            f"series {item_id!r} has {shape[0]} values, but {windows} windows of {prediction_length} steps, "
-            f"{step} apart, need {needed}: use {fix}, or leave the series out"
-        )
-    return int(shape[0])
+def _observed_rows(entry: DataEntry) -> DataEntry:
+    """An irregular entry without the rows that have no observed value."""
+    target = np.atleast_2d(np.asarray(entry["target"], dtype=np.float64))
+    return _take(entry, np.flatnonzero(~np.isnan(target).all(axis=0)))
+
+
+def _take(entry: DataEntry, rows: np.ndarray) -> DataEntry:
+    """Some rows of an irregular entry, in every field that runs along time."""
+    taken = {field: np.asarray(entry[field])[..., rows] for field in IRREGULAR_FIELDS if field in entry}
+    others = {field: value for field, value in entry.items() if field not in (*IRREGULAR_FIELDS, "cut_time")}
+    return {**others, **taken, "time": pd.Index(entry["time"])[rows]}
+
+
+def _first_period(time: pd.Index) -> pd.Period:
+    """The `start` that GluonTS requires: the first time as a Period of seconds, a constant for numbers."""
+    first = time[0]
+    return pd.Period(first.tz_localize(None) if isinstance(first, pd.Timestamp) else "1970-01-01", "s")

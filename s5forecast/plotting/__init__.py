@@ -1,4 +1,4 @@
-"""Frame in, plotly Figure out; nothing is shown as a side effect."""
+"""Figures and a report page of forecasts and models: data frames in, plotly Figures out."""
 
 from s5forecast.plotting.evaluation import (
     plot_calibration,
@@ -8,6 +8,7 @@ from s5forecast.plotting.evaluation import (
     plot_score_over_time,
 )
 from s5forecast.plotting.forecasts import plot_backtest, plot_forecast
+from s5forecast.plotting.report import write_report
 from s5forecast.plotting.ssm import plot_eigenvalues, plot_timescales, plot_transfer_functions
 
 __all__ = [
@@ -21,4 +22,5 @@ __all__ = [
     "plot_score_over_time",
     "plot_timescales",
     "plot_transfer_functions",
+    "write_report",
 ]

@@ -1,4 +1,4 @@
-"""Figures of how good forecasts were: calibration, PIT, width, the error over the horizon and over time."""
+"""Figures of forecast quality: calibration, PIT, sharpness, and errors over the horizon and over time."""
 
 from collections.abc import Mapping, Sequence
 
@@ -7,7 +7,7 @@ import pandas as pd
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from s5forecast.evaluation.calibration import interval_coverage, pit_histogram, reliability
+from s5forecast.evaluation.diagnostics import interval_coverage, pit_histogram, reliability
 from s5forecast.plotting.theme import OBSERVED, PALETTE, line_style, styled, translucent
 
 HEIGHT = 400
@@ -16,13 +16,14 @@ HEIGHT = 400
 def plot_calibration(
     forecasts: Mapping[str, pd.DataFrame], *, target: str = "target", title: str | None = None
 ) -> go.Figure:
-    """Nominal against observed shares: of values below each quantile, and inside each central interval.
+    """Reliability diagrams: observed against nominal shares of targets below quantiles and inside intervals.
 
-    A calibrated forecast lies on the diagonal. Below it on the right, the intervals are too narrow.
+    Calibrated forecasts lie on the diagonal. Points below it in the right panel indicate intervals that are too narrow.
 
-    Arguments:
-        forecasts: by model, a frame with the target and quantile columns such as "0.1".
-        title: above the figure.
+    Args:
+        forecasts: frame with the target and quantile columns such as "0.1", by model.
+        target: name of the target column.
+        title: title of the figure.
     """
     figure = make_subplots(1, 2, horizontal_spacing=0.12)
     for column in (1, 2):
@@ -45,12 +46,12 @@ def plot_calibration(
 def plot_error_by_horizon(
     errors: Mapping[str, pd.DataFrame], *, metrics: Sequence[str] = ("WQL",), title: str | None = None
 ) -> go.Figure:
-    """Metrics over the steps of the horizon, a panel for each.
+    """Metrics over the steps of the horizon, one panel per metric.
 
-    Arguments:
-        errors: by model, metrics with one row per step, as `Backtest.by("step")` gives them.
+    Args:
+        errors: metrics with one row per step, as returned by `Backtest.by("step")`, by model.
         metrics: columns to show.
-        title: above the figure.
+        title: title of the figure.
 
     Raises:
         ValueError: a metric is missing.
@@ -62,12 +63,12 @@ def plot_error_by_horizon(
 def plot_score_over_time(
     scores: Mapping[str, pd.DataFrame], *, metrics: Sequence[str] = ("WQL",), title: str | None = None
 ) -> go.Figure:
-    """Metrics of the windows by the time they were made at, a panel for each.
+    """Metrics of the windows over the time of the forecast, one panel per metric.
 
-    Arguments:
-        scores: by model, metrics with one row per cutoff, as `Backtest.by("cutoff")` gives them.
+    Args:
+        scores: metrics with one row per cutoff, as returned by `Backtest.by("cutoff")`, by model.
         metrics: columns to show.
-        title: above the figure.
+        title: title of the figure.
 
     Raises:
         ValueError: a metric is missing.
@@ -76,13 +77,15 @@ def plot_score_over_time(
 
 
 def plot_pit(forecasts: Mapping[str, pd.DataFrame], *, target: str = "target", title: str | None = None) -> go.Figure:
-    """PIT histograms: the density of what happened between the quantiles of the forecast.
+    """Histograms of the probability integral transform (PIT), between the quantile levels of the forecast.
 
-    A calibrated forecast is flat at 1; a valley has intervals too narrow, a hill too wide, a slope a bias.
+    A calibrated forecast is flat at 1. A U shape indicates intervals that are too narrow, a hump intervals that are too
+    wide, and a slope a bias.
 
-    Arguments:
-        forecasts: by model, a frame with the target and quantile columns such as "0.1".
-        title: above the figure.
+    Args:
+        forecasts: frame with the target and quantile columns such as "0.1", by model.
+        target: name of the target column.
+        title: title of the figure.
     """
     traces = [go.Scatter(x=[0, 1], y=[1, 1], name="calibrated", mode="lines", hoverinfo="skip")]
     traces[0].line = {"color": OBSERVED, "width": 1, "dash": "dot"}
@@ -95,20 +98,21 @@ def plot_pit(forecasts: Mapping[str, pd.DataFrame], *, target: str = "target", t
             trace.update(fill="tozeroy", fillcolor=translucent(PALETTE[0], 0.2))
         traces.append(trace.update(hovertemplate="%{y:.3~g}"))
     figure = styled(go.Figure(traces), title=title, height=HEIGHT)
-    figure.update_xaxes(range=[0, 1], dtick=0.1, title_text="quantile level of what happened")
+    figure.update_xaxes(range=[0, 1], dtick=0.1, title_text="quantile level of the target")
     return figure.update_yaxes(title_text="density", rangemode="tozero")
 
 
 def plot_coverage_width(
     forecasts: Mapping[str, pd.DataFrame], *, target: str = "target", title: str | None = None
 ) -> go.Figure:
-    """Mean width of the central intervals against the share of the values inside, one point for each interval.
+    """Mean width of the central intervals against their observed coverage, one point for each interval.
 
-    At equal coverage the lower line is the sharper forecast; dotted lines are the nominal shares.
+    At equal coverage, the lower line is the sharper forecast. Dotted lines are the nominal shares.
 
-    Arguments:
-        forecasts: by model, a frame with the target and quantile columns such as "0.1".
-        title: above the figure.
+    Args:
+        forecasts: frame with the target and quantile columns such as "0.1", by model.
+        target: name of the target column.
+        title: title of the figure.
     """
     figure = go.Figure()
     nominal = set()
@@ -126,7 +130,7 @@ def plot_coverage_width(
 
 
 def _panels(frames: Mapping[str, pd.DataFrame], metrics: Sequence[str], title: str | None) -> go.Figure:
-    """Columns of the frames over their index, a panel for each column and a line for each frame."""
+    """Columns of frames over their index, with a panel for each column and a line for each frame."""
     figure = make_subplots(1, len(metrics), horizontal_spacing=0.12)
     for column, metric in enumerate(metrics, start=1):
         for number, (name, frame) in enumerate(frames.items()):

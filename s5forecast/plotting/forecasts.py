@@ -1,4 +1,4 @@
-"""Fan charts of forecasts: what was observed, the median, and central intervals that darken towards it."""
+"""Fan charts of forecasts: observed values, the median, and central intervals shaded towards it."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
-from s5forecast.evaluation.metrics import quantile_columns
+from s5forecast.levels import quantile_columns
 from s5forecast.plotting.theme import OBSERVED, PALETTE, line_style, styled, translucent
 
 MAX_ITEMS = 30
@@ -27,17 +27,17 @@ def plot_forecast(
     mean: bool = False,
     title: str | None = None,
 ) -> go.Figure:
-    """Fan chart of a forecast after its history, with a selector of series when there are several.
+    """Fan chart of a forecast after its history, with a drop-down menu of series if there are several.
 
-    Arguments:
-        history: long frame with target, timestamp and, unless there is one series, item_id.
-        forecast: long frame with timestamp, quantile columns such as "0.1" or a mean, and item_id likewise.
+    Args:
+        history: long frame with target, timestamp and, for several series, item_id.
+        forecast: long frame with timestamp, quantile columns such as "0.1" or a mean, and item_id for several series.
         target, item_id, timestamp: names of the columns in all frames.
-        actuals: what happened over the horizon, laid out as the history.
+        actuals: observed values over the horizon, with the columns of the history.
         items: series to show, in this order; by default the first 30 of the forecast.
-        max_history: last rows of each history to show; by default 7 horizons, between 50 and 2,000.
-        mean: draw the mean beside the median.
-        title: above the figure.
+        max_history: number of rows of each history to show; by default 7 horizons, between 50 and 2,000.
+        mean: whether to draw the mean in addition to the median.
+        title: title of the figure.
 
     Raises:
         ValueError: a column or a series is missing.
@@ -68,16 +68,16 @@ def plot_backtest(
     max_history: int | None = None,
     title: str | None = None,
 ) -> go.Figure:
-    """Fan charts of the windows of a backtest with what happened; where some overlap, the first is drawn.
+    """Fan charts of the windows of a backtest with the observed values; of overlapping windows the first is drawn.
 
-    Arguments:
+    Args:
         backtest: a `Backtest`, or its frame of forecasts (item_id, cutoff, timestamp, target, quantiles).
         history: long frame to show before the first window.
         target, item_id, timestamp: names of the columns of the history.
-        others: forecasts of other models by name, of which the medians are drawn.
+        others: frames of forecasts by other models, by name; only their medians are drawn.
         items: series to show, in this order; by default the first 30.
-        max_history: rows of history before the first window; by default three windows, at most 2,000.
-        title: above the figure.
+        max_history: number of rows of history before the first window; by default three windows, at most 2,000.
+        title: title of the figure.
 
     Raises:
         ValueError: a column or a series is missing.
@@ -106,14 +106,14 @@ def plot_backtest(
 
 
 def _by_item(frame: pd.DataFrame, names: dict[str, str], what: str, *needed: str) -> dict[str, pd.DataFrame]:
-    """Rows of each series in order of time, under the standard column names; a single one needs no name."""
+    """Rows of each series in the order of time, with standard column names; item_id is optional."""
     renamed = {old: new for old, new in names.items() if old != new and old in frame.columns}
     unread = [new for new in renamed.values() if new not in names]  # a column of the frame with another meaning
     frame = frame.drop(columns=unread, errors="ignore").rename(columns=names)
     missing = [column for column in ("timestamp", *needed) if column not in frame.columns]
     if missing:
         spelt = [old for old, new in names.items() if new in missing] or missing
-        raise ValueError(f"the {what} has no column {spelt}; it has {list(frame.columns)}: name the right one")
+        raise ValueError(f"the {what} has no column {spelt}; choose one of its columns {list(frame.columns)}")
     if isinstance(frame["timestamp"].dtype, pd.DatetimeTZDtype):
         frame = frame.assign(timestamp=frame["timestamp"].dt.tz_localize(None))  # plotly shows wall time
     ordered = frame.sort_values("timestamp", kind="stable", ignore_index=True)
@@ -124,7 +124,7 @@ def _by_item(frame: pd.DataFrame, names: dict[str, str], what: str, *needed: str
 
 
 def _beside(frames: dict[str, pd.DataFrame], fans: Mapping[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
-    """The frames by the names of the forecasts: a single series may be named in one of them only."""
+    """Frames by the names of the forecasts; a single series may have a name in only one of the two."""
     if len(frames) == len(fans) == 1 and "" in {*frames, *fans}:
         return dict(zip(fans, frames.values(), strict=True))
     return frames
@@ -135,12 +135,12 @@ def _chosen(series: Mapping[str, pd.DataFrame], items: Sequence[Any] | None) -> 
         return list(series)[:MAX_ITEMS]
     unknown = [item for item in map(str, items) if item not in series]
     if unknown or not len(items):
-        raise ValueError(f"no forecast of series {unknown}; there are {list(series)[:10]}")
+        raise ValueError(f"items={unknown} have no forecast; choose from {list(series)[:10]}")
     return [str(item) for item in items]
 
 
 def _disjoint(frame: pd.DataFrame) -> list[pd.DataFrame]:
-    """Windows by cutoff, each beginning after the end of the one before."""
+    """Windows in the order of their cutoffs, without those that overlap an earlier one."""
     windows: list[pd.DataFrame] = []
     for _, window in frame.groupby("cutoff"):
         if not windows or window["timestamp"].iloc[0] > windows[-1]["timestamp"].iloc[-1]:
@@ -157,7 +157,7 @@ def _observed(parts: list[pd.DataFrame]) -> list[go.Scatter]:
     alone = seen[1:-1] & ~seen[:-2] & ~seen[2:]
     mode = "lines+markers" if alone.any() else "lines"
     if _uneven(known["timestamp"]):
-        mode = "markers"  # a line would tell of what lies between events
+        mode = "markers"  # a line would suggest values between events
     return [
         go.Scatter(
             x=known["timestamp"],
@@ -172,16 +172,16 @@ def _observed(parts: list[pd.DataFrame]) -> list[go.Scatter]:
 
 
 def _uneven(times: pd.Series) -> bool:
-    """Whether fewer than half of the gaps are about the usual one, as in no calendar: not months, nor working days."""
+    """Whether fewer than half of the gaps are close to the median gap; months and business days are not uneven."""
     gaps = np.diff(times.to_numpy()).astype(float)
     return len(gaps) > 2 and bool(np.isclose(gaps, np.median(gaps), rtol=0.15, atol=0).mean() < 0.5)
 
 
 def _fan(windows: list[pd.DataFrame], mean: bool) -> list[go.Scatter]:
-    """Bands from the widest to the narrowest, the median, and the mean if asked for or all there is."""
+    """Bands from the widest to the narrowest, the median, and the mean if requested or if there are no quantiles."""
     columns = quantile_columns(windows[0])
     lower = [level for level in columns if level < 0.5 and round(1 - level, 10) in columns]
-    alpha = 1 - 0.5 ** (1 / max(len(lower), 1))  # the bands lie on one another
+    alpha = 1 - 0.5 ** (1 / max(len(lower), 1))  # the bands are stacked
     shares = [f"{100 * (1 - 2 * level):.4g}" for level in lower]
     traces = [
         _band(windows, columns[level], columns[round(1 - level, 10)], f"{share} %", alpha)
@@ -193,13 +193,13 @@ def _fan(windows: list[pd.DataFrame], mean: bool) -> list[go.Scatter]:
         traces.append(_median(windows, "median", 0, lower[0] if lower else None))
     if "mean" in windows[0] and (mean or not columns):
         style = {"color": PALETTE[0], "width": 1.5, "dash": "dot"}
-        x, y = _joined(windows, "timestamp"), _joined(windows, "mean")
+        x, y = _with_gaps(windows, "timestamp"), _with_gaps(windows, "mean")
         traces.append(go.Scatter(x=x, y=y, name="mean", mode=_mode(windows), line=style, hovertemplate="%{y:.4~g}"))
     return traces
 
 
 def _band(windows: list[pd.DataFrame], lower: Any, upper: Any, name: str, alpha: float) -> go.Scatter:
-    """Closed outline of an interval in each window."""
+    """Outline of an interval in each window, filled."""
     outlines = [
         pd.DataFrame(
             {
@@ -209,11 +209,11 @@ def _band(windows: list[pd.DataFrame], lower: Any, upper: Any, name: str, alpha:
         )
         for window in windows
     ]
-    single = all(len(window) == 1 for window in windows)  # an area of no width
+    single = all(len(window) == 1 for window in windows)  # an area without width
     color = translucent(PALETTE[0], alpha)
     return go.Scatter(
-        x=_joined(outlines, "timestamp"),
-        y=_joined(outlines, "value"),
+        x=_with_gaps(outlines, "timestamp"),
+        y=_with_gaps(outlines, "value"),
         name=name,
         mode="lines",
         fill="toself",
@@ -230,11 +230,11 @@ def _median(windows: list[pd.DataFrame], name: str, number: int, lower: float | 
     template, customdata = "%{y:.4~g}", None
     if lower is not None:
         ends = (columns[lower], columns[round(1 - lower, 10)])
-        customdata = np.stack([_joined(windows, end) for end in ends], axis=-1)
+        customdata = np.stack([_with_gaps(windows, end) for end in ends], axis=-1)
         template += f" ({100 * (1 - 2 * lower):.4g} %: %{{customdata[0]:.4~g}} to %{{customdata[1]:.4~g}})"
     return go.Scatter(
-        x=_joined(windows, "timestamp"),
-        y=_joined(windows, columns.get(0.5, "mean")),
+        x=_with_gaps(windows, "timestamp"),
+        y=_with_gaps(windows, columns.get(0.5, "mean")),
         name=name,
         mode=_mode(windows),
         line=line_style(number, width=2.2 if number == 0 else 1.4),
@@ -247,19 +247,19 @@ def _mode(windows: list[pd.DataFrame]) -> str:
     return "lines+markers" if any(len(window) == 1 for window in windows) else "lines"
 
 
-def _joined(windows: list[pd.DataFrame], column: Any) -> np.ndarray:
-    """A column of all windows with a gap between them."""
+def _with_gaps(windows: list[pd.DataFrame], column: Any) -> np.ndarray:
+    """A column of all windows, separated by gaps."""
     parts: list[np.ndarray] = []
     for window in windows:
         values = window[column].to_numpy()
-        if values.dtype.kind == "M":  # plotly draws NaT in the year 1677, None nowhere
+        if values.dtype.kind == "M":  # plotly draws NaT in the year 1677, and omits None
             values = values.astype("datetime64[ms]").astype(object)
         parts += [np.array([None if values.dtype == object else np.nan]), values]
     return np.concatenate(parts[1:])
 
 
 def _layered(lines: list[go.Scatter], fan: list[go.Scatter]) -> list[go.Scatter]:
-    """Bands below the other lines, the forecast's own line above."""
+    """Bands below the other lines, the median of the forecast on top."""
     bands = [trace for trace in fan if trace.fill]
     return [*bands, *lines, *fan[len(bands) :]]
 
@@ -282,7 +282,7 @@ def _figure(traces: list[go.Scatter], items: list[str], y: str, x: str, title: s
 
 
 def _menu(shown: Mapping[str, list[bool]]) -> dict[str, Any]:
-    """Drop-down of series at the top right, in line with the title."""
+    """Drop-down menu of series at the top right, in line with the title."""
     buttons = [{"label": item, "method": "update", "args": [{"visible": visible}]} for item, visible in shown.items()]
     place = {"x": 1, "xanchor": "right", "y": 1.12, "yanchor": "bottom", "pad": {"t": 0, "b": 0}}
     return {"buttons": buttons, "bgcolor": "rgba(128, 134, 142, 0.12)", "bordercolor": OBSERVED, **place}

@@ -1,4 +1,4 @@
-"""Figures of state-space layers: transfer functions, eigenvalues, timescales. Arrays in, plotly Figure out."""
+"""Figures of state-space layers from arrays: transfer functions, eigenvalues, timescales."""
 
 from collections.abc import Mapping, Sequence
 
@@ -20,23 +20,23 @@ def plot_transfer_functions(
     reference: str,
     title: str | None = None,
 ) -> go.Figure:
-    r"""Magnitude of transfer functions ``G(i omega)``, and their relative error against one of them, on log axes.
+    r"""Magnitude of transfer functions ``G(i omega)`` and their error relative to one of them, on log axes.
 
     .. math:: |G(i\omega)|, \qquad |G(i\omega) - G_\mathrm{ref}(i\omega)| / |G_\mathrm{ref}(i\omega)|
 
-    Arguments:
+    Args:
         frequencies: positive omega ``[F]``, in radians per unit of time.
-        transfer_functions: by name, complex ``[F]``.
-        reference: the name that the others are compared with, drawn in grey.
-        title: above the figure.
+        transfer_functions: complex ``[F]``, by name.
+        reference: name of the transfer function that errors are relative to, drawn in gray.
+        title: title of the figure.
 
     Raises:
-        ValueError: the reference is missing, or the lengths differ.
+        ValueError: the reference is missing, or lengths differ.
     """
     omega = np.asarray(frequencies, dtype=float)
     responses = {name: np.asarray(response) for name, response in transfer_functions.items()}
     if reference not in responses:
-        raise ValueError(f"the reference {reference!r} is not among the transfer functions {list(responses)}")
+        raise ValueError(f"reference={reference!r} is not one of the transfer functions {list(responses)}")
     for name, response in responses.items():
         if response.shape != omega.shape:
             raise ValueError(f"{name!r} has shape {response.shape}, the frequencies {omega.shape}")
@@ -56,11 +56,11 @@ def plot_transfer_functions(
 
 
 def plot_eigenvalues(eigenvalues: Mapping[str, ArrayLike], *, title: str | None = None) -> go.Figure:
-    """Eigenvalues of stable dynamics: rates of decay and frequencies, conjugates in one place, on log axes.
+    """Eigenvalues of stable dynamics by decay rate and frequency, on log axes; conjugates coincide.
 
-    Arguments:
-        eigenvalues: by name, complex with negative real parts. Real ones are drawn at the foot of the figure.
-        title: above the figure.
+    Args:
+        eigenvalues: complex with negative real parts, by name. Real eigenvalues are drawn at the bottom of the figure.
+        title: title of the figure.
 
     Raises:
         ValueError: a real part is not negative.
@@ -68,7 +68,7 @@ def plot_eigenvalues(eigenvalues: Mapping[str, ArrayLike], *, title: str | None 
     values = {name: np.asarray(Lambda).ravel() for name, Lambda in eigenvalues.items()}
     for name, Lambda in values.items():
         if (Lambda.real >= 0).any():
-            raise ValueError(f"{name!r} has eigenvalues whose real part is not negative, which do not decay")
+            raise ValueError(f"{name!r} has eigenvalues with a non-negative real part, which do not decay")
     frequencies = np.abs(np.concatenate(list(values.values())).imag)
     foot = frequencies[frequencies > 0].min(initial=1.0) / 2
     figure = go.Figure([_points(Lambda, name, number, foot) for number, (name, Lambda) in enumerate(values.items())])
@@ -80,13 +80,13 @@ def plot_eigenvalues(eigenvalues: Mapping[str, ArrayLike], *, title: str | None 
 def plot_timescales(
     timescales: Mapping[str, ArrayLike], *, unit: str = "steps", bins: int = 30, title: str | None = None
 ) -> go.Figure:
-    """Histograms of positive times, such as those in which the states of a layer decay by a factor e, on a log axis.
+    """Histograms of timescales on a log axis, such as the times in which states decay by a factor e.
 
-    Arguments:
-        timescales: by name, positive times of any shape; of an S5 layer ``1 / (step * |Re Lambda|)``.
-        unit: of the times.
-        bins: number of intervals, shared by all, equal in the logarithm.
-        title: above the figure.
+    Args:
+        timescales: positive times of any shape, by name; for an S5 layer ``1 / (step * |Re Lambda|)``.
+        unit: unit of the times.
+        bins: number of bins, shared by all histograms, of equal width in the logarithm.
+        title: title of the figure.
 
     Raises:
         ValueError: a time is not positive.
@@ -121,7 +121,7 @@ def _log_edges(values: Sequence[np.ndarray], bins: int) -> np.ndarray:
 
 
 def _steps(edges: np.ndarray, values: np.ndarray, name: str, number: int) -> go.Scatter:
-    """A histogram as a filled line, so that several can be told apart where they overlap."""
+    """A histogram as a filled line, so that overlapping histograms can be distinguished."""
     shares = np.histogram(values, edges)[0] / len(values)
     line, fill = line_style(number), translucent(PALETTE[number % len(PALETTE)], 0.15)
     outline = go.Scatter(x=np.repeat(edges, 2), y=np.repeat([0, *shares, 0], 2)[1:-1], name=name, mode="lines")

@@ -1,29 +1,29 @@
-"""One look for all figures: legible on white and on black, told apart without colour vision."""
+"""Common style of all figures: legible on light and dark backgrounds, distinguishable with color blindness."""
 
 import plotly.graph_objects as go
 
-# Okabe and Ito's palette, the blue lightened for dark pages; from "Color universal design" (2008); then two of our own.
+# Okabe and Ito's palette from "Color universal design" (2008), with a lighter blue for dark pages and two more colors.
 PALETTE = ("#1b7fc4", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#8e6bd0", "#8f8f2f")
 DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")
-OBSERVED = "#7d838c"  # also of text: equally far from white and from black
+OBSERVED = "#7d838c"  # also the text color: equal contrast to white and black
 GRID = "rgba(128, 134, 142, 0.22)"
 FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"
 
 
 def line_style(number: int, width: float = 2.0) -> dict[str, object]:
-    """Line of the model with this number: colour and dash differ together, and after all colours the dash of each."""
+    """Line style of the model with this number; color and dash change together, later also the dash of a color."""
     turn = number // len(PALETTE)
     return {"color": PALETTE[number % len(PALETTE)], "dash": DASHES[(number + turn) % len(DASHES)], "width": width}
 
 
 def translucent(color: str, alpha: float) -> str:
-    """A colour such as "#1b7fc4" with an opacity in [0, 1]."""
+    """A color such as "#1b7fc4" with an opacity in [0, 1]."""
     red, green, blue = (int(color[place : place + 2], 16) for place in (1, 3, 5))
     return f"rgba({red}, {green}, {blue}, {alpha:.3f})"
 
 
 def styled(figure: go.Figure, *, title: str | None, height: int) -> go.Figure:
-    """The figure with the common layout: transparent, title above the legend, legend above the plot."""
+    """Apply the common layout: transparent, with the title above the legend and the legend above the plot."""
     figure.update_layout(
         template="none",
         height=height,

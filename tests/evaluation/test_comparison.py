@@ -123,7 +123,7 @@ def test_scores_over_series_are_compared_by_cutoff():
         result.by_item()
     data[0]["target"] = data[0]["target"][:-1]
     ragged = backtest(models["near"], data, 4, metrics=("CRPS_sum",), samples=True)
-    with pytest.warns(UserWarning, match="CRPS_sum of 'Paths': at some times not all series have a forecast"):
+    with pytest.warns(UserWarning, match="CRPS_sum of 'Paths': at some times only a part of the series has a forecast"):
         assert np.isfinite(ragged.metrics["CRPS_sum"].item())
 
 
@@ -144,7 +144,7 @@ def test_backtests_that_are_there_take_the_metrics_asked_for():
     with pytest.raises(ValueError, match="labels: target of series 's0' is"):
         Comparison({"a": ready, "b": replace(ready, forecasts=moved)}, "a")
     for arguments in ({"level": 95}, {"resamples": 0}):
-        with pytest.raises(ValueError, match=r"level=.* is a share in"):
+        with pytest.raises(ValueError, match=r"level=.* must be in"):
             found.pairwise(**arguments)
 
 
@@ -163,11 +163,11 @@ def test_backtests_are_taken_as_they_are(tmp_path):
 
 
 def test_errors(comparison):
-    with pytest.raises(ValueError, match="no model"):
+    with pytest.raises(ValueError, match="models is empty"):
         compare({}, series(1), 4)
     with pytest.raises(ValueError, match="baseline='best' is not among"):
         Comparison(comparison.backtests, "best")
-    with pytest.raises(ValueError, match="'coverage_80' does not rank these models; choose from WQL, MAE"):
+    with pytest.raises(ValueError, match="'coverage_80' cannot rank these models; choose one of WQL, MAE"):
         comparison.leaderboard("coverage_80")
     frame = comparison.backtests["naive"].forecasts
     only = Comparison({"a": Backtest.from_frame(frame, metrics=("coverage_80",))}, "a")

@@ -9,10 +9,10 @@ from sklearn.metrics import mean_pinball_loss
 
 from s5forecast.evaluation.backtest import backtest
 from s5forecast.evaluation.baselines import SeasonalNaivePredictor
-from s5forecast.evaluation.metrics import LEVELS as METRIC_LEVELS
-from s5forecast.evaluation.metrics import METRICS, PERCENTAGES, evaluate, level_name, quantile_columns
+from s5forecast.evaluation.metrics import METRICS, NAMED_LEVELS, PERCENTAGES, evaluate
 from s5forecast.evaluation.scores import energy_score, variogram_score
-from s5forecast.evaluation.seasonality import default_season, seasonal_error, squared_seasonal_error
+from s5forecast.evaluation.windows import default_season, seasonal_error, squared_seasonal_error
+from s5forecast.levels import level_name, quantile_columns
 
 LEVELS = (0.025, 0.1, 0.5, 0.9, 0.975)
 PLAIN = ("MAE", "MSE", "RMSE", "NRMSE", "MAPE", "ND", "MASE", "MSIS")
@@ -105,7 +105,7 @@ def test_along_an_axis_equals_each_slice_alone(axis):
 
 
 ALL_LEVELS = tuple(
-    sorted({(1 - p / 100) / 2 for p in PERCENTAGES} | {(1 + p / 100) / 2 for p in PERCENTAGES} | {*METRIC_LEVELS})
+    sorted({(1 - p / 100) / 2 for p in PERCENTAGES} | {(1 + p / 100) / 2 for p in PERCENTAGES} | {*NAMED_LEVELS})
 )
 
 
@@ -221,18 +221,18 @@ def test_what_nothing_was_observed_for_is_nan():
 @pytest.mark.parametrize(
     ("forecasts", "metrics", "message"),
     [
-        ({"0.5": [[1.0]]}, ["CRPSS"], "'CRPSS'; choose from WQL, QL"),
+        ({"0.5": [[1.0]]}, ["CRPSS"], "'CRPSS'; choose one of WQL, QL"),
         ({"0.5": [[1.0]]}, "WQL", r"metrics=\('WQL',\)"),
-        ({"0.5": [[1.0]]}, ["coverage_80"], "needs the forecast '0.1'"),
+        ({"0.5": [[1.0]]}, ["coverage_80"], "requires the forecast '0.1'"),
         ({"0.5": [[1.0]]}, ["MASE"], "give seasonal_error"),
         ({"0.5": [[1.0]]}, ["energy_score"], "samples=True"),
         ({"0.5": [[1.0]]}, ["coverage"], "two levels such as"),
         ({"mean": [[1.0]]}, ["RMSSE"], "give squared_seasonal_error"),
-        ({"samples": [[1.0]]}, ["CRPS"], r"need \[S, H, N\]"),
+        ({"samples": [[1.0]]}, ["CRPS"], r"must be \[S, H, N\]"),
         ({"samples": [[[np.nan]]]}, ["CRPS"], "1 NaN of 1"),
-        ({"mean": [[1.0]]}, ["WQL"], "needs forecasts of quantile levels"),
+        ({"mean": [[1.0]]}, ["WQL"], "requires quantiles"),
         ({"0.5": [[np.nan]]}, ["MAE"], "'0.5' has 1 NaN of 1 values"),
-        ({"0.5": [[1.0, 2.0]]}, ["MAE"], r"shape \(1, 2\), the label \(1, 1\)"),
+        ({"0.5": [[1.0, 2.0]]}, ["MAE"], r"shape \(1, 2\), but the label has \(1, 1\)"),
     ],
 )
 def test_errors_name_what_is_wrong(forecasts, metrics, message):
@@ -285,7 +285,7 @@ def test_what_has_no_denominator_is_announced_once():
     [
         ({"axis": 2}, "axis=2"),
         ({"seasonal_error": np.ones(3)}, r"seasonal_error has shape \(3,\)"),
-        ({"label": np.zeros(3)}, r"shape \(3,\); it is \[S, H\]"),
+        ({"label": np.zeros(3)}, r"shape \(3,\) must be \[S, H\]"),
         ({"label": np.full((2, 2), np.inf)}, "finite numbers"),
     ],
 )

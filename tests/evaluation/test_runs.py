@@ -10,7 +10,7 @@ from sklearn.base import BaseEstimator
 
 from s5forecast.evaluation import Backtest, backtest
 from s5forecast.evaluation.baselines import NaivePredictor, SeasonalNaivePredictor
-from s5forecast.evaluation.windows import Window, last_windows
+from s5forecast.evaluation.windows import RegularSplitter, RegularWindow
 
 
 def entries(*lengths, seed=0, **fields):
@@ -133,7 +133,7 @@ def test_nothing_leaks_into_a_forecast(model, arguments):
 
 @pytest.mark.parametrize("part", ["input", "past"])
 def test_a_planted_leak_is_caught(part, monkeypatch):
-    honest = getattr(Window, part).fget
+    honest = getattr(RegularWindow, part).fget
 
     def one_step_too_many(window):
         return {**honest(window), "leak": np.asarray(window.entry["target"])[: window.cut + 1]}
@@ -144,7 +144,7 @@ def test_a_planted_leak_is_caught(part, monkeypatch):
         def one_step_too_many(window):
             return {**honest(window), "target": np.asarray(window.entry["target"])[: window.cut + 1]}
 
-    monkeypatch.setattr(Window, part, property(one_step_too_many))
+    monkeypatch.setattr(RegularWindow, part, property(one_step_too_many))
     assert leaks(model, entries(30, 40))
 
 
@@ -182,7 +182,7 @@ def test_a_backtest_goes_on_where_it_was_interrupted(tmp_path):
     pd.testing.assert_frame_equal(
         backtest(never, data, 3, windows=5, refit=2, directory=tmp_path / "run").forecasts, straight.forecasts
     )
-    with pytest.raises(ValueError, match="another windows: give an empty folder"):
+    with pytest.raises(ValueError, match="another windows; use an empty folder"):
         backtest(again, data, 3, windows=4, refit=2, directory=tmp_path / "run")
     data[0]["target"] = data[0]["target"] + 1
     with pytest.raises(ValueError, match="another data"):
@@ -216,11 +216,11 @@ def test_damaged_files_are_named(tmp_path):
     for damaged in (origin, about):
         whole = damaged.read_bytes()
         damaged.write_bytes(whole[:100])
-        with pytest.raises(ValueError, match=f"{damaged.name} is damaged .*: delete it"):
+        with pytest.raises(ValueError, match=f"{damaged.name} is damaged .*; delete it"):
             backtest("naive", data, 3, windows=2, directory=tmp_path)
         damaged.write_bytes(whole)
     about.unlink()
-    with pytest.raises(ValueError, match=r"origins without their backtest\.json: give an empty folder"):
+    with pytest.raises(ValueError, match=r"origins without backtest\.json; use an empty folder"):
         backtest("naive", data, 3, windows=2, directory=tmp_path)
 
 
@@ -232,7 +232,7 @@ def test_missing_forecasts_are_not_kept(tmp_path):
 
 def test_fields_are_cut_along_the_axis_of_the_target():
     data = entries(20, wide=np.arange(40.0).reshape(20, 2), tall=np.arange(40.0).reshape(2, 20), other=np.ones(7))
-    window = last_windows(data, 4, 1, 4)[0][0]
+    window = RegularSplitter(4).split(data)[0][0]
     for given in (window.input, window.past):
         np.testing.assert_array_equal(given["wide"], data[0]["wide"][:16])
         np.testing.assert_array_equal(given["tall"], data[0]["tall"][:, :16])
@@ -244,7 +244,7 @@ def test_forecasts_in_another_order_are_refused():
         def predict(self, dataset, **kwargs):
             return super().predict(list(dataset)[::-1], **kwargs)
 
-    with pytest.raises(ValueError, match="'Backwards' gave a forecast of series '1' where one of '0' is due"):
+    with pytest.raises(ValueError, match="'Backwards' returned a forecast of series '1', expected is one of '0'"):
         backtest(Backwards(3, 0.0), entries(20, 20), 3)
 
 
@@ -361,5 +361,5 @@ def test_errors():
         backtest("navie", entries(20), 2)
     with pytest.raises(ValueError, match="refit=-1"):
         backtest("naive", entries(20), 2, refit=-1)
-    with pytest.raises(ValueError, match="is no predictor, estimator"):
+    with pytest.raises(ValueError, match="is not a predictor, an estimator"):
         backtest(3, entries(20), 2)

@@ -91,7 +91,7 @@ def test_columns_may_have_other_names():
     assert figure.layout.yaxis.title.text == "y"
     with pytest.raises(ValueError, match=r"the history has no column \['y'\]"):
         plot_forecast(past.rename(columns={"y": "z"}), future, **names)
-    with pytest.raises(ValueError, match=r"no forecast of series \['z'\]; there are \['a'\]"):
+    with pytest.raises(ValueError, match=r"items=\['z'\] have no forecast; choose from \['a'\]"):
         plot_forecast(past, future, items=["z"], **names)
 
 

@@ -30,7 +30,9 @@ def test_lines_differ_in_colour_and_dash():
 
 
 def test_transfer_functions_that_cannot_be_compared_are_refused():
-    with pytest.raises(ValueError, match=r"'hippo' is not among the transfer functions \['first', 'exact', 'second'\]"):
+    with pytest.raises(
+        ValueError, match=r"reference='hippo' is not one of the transfer functions \['first', 'exact', 'second'\]"
+    ):
         plot_transfer_functions(OMEGA, RESPONSES, reference="hippo")
     with pytest.raises(ValueError, match=r"'short' has shape \(3,\), the frequencies \(50,\)"):
         plot_transfer_functions(OMEGA, {**RESPONSES, "short": np.ones(3)}, reference="exact")

@@ -10,7 +10,8 @@ import pytest
 from s5forecast.evaluation import compare
 from s5forecast.evaluation.backtest import Backtest, backtest
 from s5forecast.evaluation.baselines import NaivePredictor, SeasonalNaivePredictor
-from s5forecast.evaluation.report import leaderboard, report
+from s5forecast.evaluation.leaderboard import leaderboard
+from s5forecast.plotting.report import write_report
 
 STAMPS = pd.date_range("2024-01-01", periods=100, freq="h")
 
@@ -48,7 +49,7 @@ class Page(HTMLParser):
 @pytest.fixture(scope="module")
 def text(backtests, history):
     future = backtests["naive"].forecasts.drop(columns=["target", "cutoff"]).tail(16)
-    return report(backtests, title="A <title>", history=history, forecast=future, note="5 < 6")
+    return write_report(backtests, title="A <title>", history=history, forecast=future, note="5 < 6")
 
 
 def test_one_page_without_network(text):
@@ -96,7 +97,7 @@ def test_the_best_are_marked(text, backtests):
 
 
 def test_is_written_where_asked(backtests, tmp_path):
-    path = report(list(backtests.values())[:1], tmp_path / "report.html")
+    path = write_report(list(backtests.values())[:1], tmp_path / "report.html")
     assert path == tmp_path / "report.html"
     page = path.read_text(encoding="utf-8")
     assert page.startswith("<!doctype html>") and 'id="forecast"' not in page
@@ -105,7 +106,7 @@ def test_is_written_where_asked(backtests, tmp_path):
 
 def test_a_frame_without_seasonal_errors_is_reported_too(backtests):
     other = Backtest.from_frame(backtests["naive"].forecasts, name="x", metrics=("coverage_80", "WQL"))
-    assert "coverage of 80 %" in report([other])
+    assert "coverage of 80 %" in write_report([other])
 
 
 def test_a_perfect_rival_is_no_measure(backtests):
@@ -113,18 +114,18 @@ def test_a_perfect_rival_is_no_measure(backtests):
     for column in ("mean", *(f"0.{level}" for level in range(1, 10))):
         perfect[column] = perfect["target"]
     best = replace(backtests["naive"], name="oracle", forecasts=perfect)
-    assert "naive has a WQL of" in report([backtests["naive"], best])
+    assert "naive has a WQL of" in write_report([backtests["naive"], best])
 
 
 def test_a_single_step_has_no_error_over_the_horizon(backtests):
     first = backtests["naive"].forecasts.groupby(["item_id", "cutoff"]).head(1)
-    assert 'id="horizon"' not in report([replace(backtests["naive"], forecasts=first)])
+    assert 'id="horizon"' not in write_report([replace(backtests["naive"], forecasts=first)])
 
 
 def test_names_must_differ(backtests):
     for wrong in ([], [backtests["naive"]] * 2):
-        with pytest.raises(ValueError, match="names that differ"):
-            report(wrong)
+        with pytest.raises(ValueError, match="two of the same name"):
+            write_report(wrong)
 
 
 class Comparison:
@@ -145,9 +146,9 @@ class Comparison:
 
 
 def test_a_comparison_adds_who_beats_whom_and_begins_with_the_best(backtests):
-    text = report(Comparison(backtests))
-    assert re.findall(r"<h2>(.*?)</h2>", text)[:2] == ["Leaderboard", "Who beats whom"]
-    assert "first &amp; best has a WQL of" in text and "What first &amp; best forecast" in text
+    text = write_report(Comparison(backtests))
+    assert re.findall(r"<h2>(.*?)</h2>", text)[:2] == ["Leaderboard", "Pairwise comparison"]
+    assert "first &amp; best has a WQL of" in text and "Forecasts of each window by first &amp; best" in text
     assert "<strong>75 % *</strong>" in text and "<th>skill</th>" in text
 
 
@@ -155,17 +156,17 @@ def test_of_a_real_comparison_the_baseline_is_drawn_and_the_best_comes_first(his
     models = {name: name for name in ("seasonal_naive", "drift", "constant", "naive")}
     result = compare(models, history, 8, windows=6, baseline="drift", metrics=("WQL", "coverage_80"))
     order = list(result.leaderboard().index)
-    text = report(result)
-    assert f"What {order[0]} forecast" in text and "the median of drift is drawn" in text
+    text = write_report(result)
+    assert f"Forecasts of each window by {order[0]}" in text and "The median of drift is drawn" in text
     assert re.findall(r"<tr><th>([a-z_]+)</th><td", text) == order * 2
     assert re.search(r"<th>wins of … over</th>" + "".join(f"<th>{name}</th>" for name in order), text)
 
 
 def test_one_model_has_every_section(backtests):
-    text = report(backtests["naive"])
+    text = write_report(backtests["naive"])
     for name in ("backtest", "horizon", "time", "calibration", "pit", "width"):
         assert f'<div id="{name}"' in text
-    assert "Who beats whom" not in text
+    assert "Pairwise comparison" not in text
 
 
 def test_of_many_series_the_ends_are_drawn(backtests):
@@ -174,18 +175,18 @@ def test_of_many_series_the_ends_are_drawn(backtests):
     levels = [f"0.{level}" for level in range(1, 10)]
     shifted = [one.assign(item_id=f"s{k:02d}", **dict.fromkeys(levels, one["target"] + k)) for k in range(40)]
     many = pd.concat(shifted)
-    listed = [attrs["value"] for attrs in Page(report(Backtest.from_frame(many, metrics=("WQL",)))).all("option")]
+    listed = [attrs["value"] for attrs in Page(write_report(Backtest.from_frame(many, metrics=("WQL",)))).all("option")]
     assert listed == [f"s{k:02d}" for k in [*range(15), *range(39, 24, -1)]]
 
 
 def test_old_windows_are_not_drawn(backtests):
     frame = backtests["naive"].forecasts
     later = [frame.assign(**{c: frame[c] + pd.Timedelta(days=k) for c in ("cutoff", "timestamp")}) for k in range(8)]
-    assert "The last 14 windows are drawn" in report(Backtest.from_frame(pd.concat(later), metrics=("WQL",)))
+    assert "The last 14 windows are drawn" in write_report(Backtest.from_frame(pd.concat(later), metrics=("WQL",)))
 
 
 def test_backtests_of_other_windows_are_refused(history):
     data = history[history["item_id"] == "large"]
     several = [backtest("naive", data, 8, windows=count, name=str(count)) for count in (1, 2)]
     with pytest.raises(ValueError, match=r"not backtested on the same .* they have 8 and 16 rows"):
-        report(several)
+        write_report(several)

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from s5forecast.evaluation.calibration import interval_coverage, reliability
+from s5forecast.evaluation.diagnostics import interval_coverage, reliability
 
 LEVELS = (0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95)
 

@@ -1,10 +1,10 @@
-"""Calibration: how often what happened fell below each quantile, and inside each central interval, how wide that is.
+"""Calibration of forecasts: reliability of quantiles, coverage and width of intervals, and PIT histograms.
 
-A value that equals some of its quantiles, as counts do, is spread evenly between the levels next to them, so that a
-right forecast lies on the diagonal for discrete targets too.
+A target that equals some of its quantiles, as counts often do, is distributed evenly between the adjacent levels, so
+that calibrated forecasts lie on the diagonal for discrete targets too.
 
 References:
-    Predictive model assessment for count data (Czado, Gneiting, Held, 2009): the nonrandomised uniform PIT.
+    Predictive model assessment for count data (Czado, Gneiting, Held, 2009): the nonrandomized uniform PIT.
 """
 
 from __future__ import annotations
@@ -12,20 +12,19 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from s5forecast.evaluation.metrics import quantile_columns
-from s5forecast.levels import level_name
+from s5forecast.levels import level_name, quantile_columns
 
 
 def reliability(forecasts: pd.DataFrame, target: str = "target") -> pd.DataFrame:
-    """Share of the target below each quantile of a long frame: columns level, observed, count."""
+    """Share of targets below each quantile of a long frame, in columns level, observed, count."""
     levels, shares = _shares_below(forecasts, target)
     return pd.DataFrame({"level": levels, "observed": _mean(shares), "count": len(shares)})
 
 
 def interval_coverage(forecasts: pd.DataFrame, target: str = "target") -> pd.DataFrame:
-    """Share of the target inside each central interval of a long frame: columns level, observed, count, width.
+    """Share of targets inside each central interval of a long frame, in columns level, observed, count, width.
 
-    The width is the mean over the rows with a target, in its unit.
+    The width is the mean over the rows with a target, in the unit of the target.
     """
     columns = quantile_columns(forecasts)
     levels, shares = _shares_below(forecasts, target)
@@ -42,10 +41,10 @@ def interval_coverage(forecasts: pd.DataFrame, target: str = "target") -> pd.Dat
 
 
 def pit_histogram(forecasts: pd.DataFrame, target: str = "target") -> pd.DataFrame:
-    """Histogram of the probability integral transform: columns lower, upper, observed, density.
+    """Histogram of the probability integral transform, in columns lower, upper, observed, density.
 
-    The bins lie between the levels of the quantiles, where the forecast says no more; observed is the share of the
-    target in a bin, density = observed / (upper - lower), which is 1 in all bins where the forecast is calibrated.
+    The bins are bounded by the quantile levels. `observed` is the share of targets in a bin, and density = observed /
+    (upper - lower), which is 1 in all bins for calibrated forecasts.
     """
     levels, shares = _shares_below(forecasts, target)
     below = np.array([0.0, *_mean(shares), 1.0])
@@ -57,7 +56,7 @@ def pit_histogram(forecasts: pd.DataFrame, target: str = "target") -> pd.DataFra
 
 
 def _shares_below(forecasts: pd.DataFrame, target: str) -> tuple[list[float], np.ndarray]:
-    """Levels `[Q]`, and the part of each observed target that lies below each quantile, `[M, Q]` in [0, 1]."""
+    """Levels `[Q]`, and the share of each observed target below each quantile, `[M, Q]` in [0, 1]."""
     columns = quantile_columns(forecasts)
     label = forecasts[target].to_numpy(dtype=float)
     seen = ~np.isnan(label)

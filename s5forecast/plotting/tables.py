@@ -1,31 +1,23 @@
-"""Tables of a report as HTML: the leaderboard, and how often one model beats another."""
+"""HTML tables of a report: the leaderboard, and how often one model beats another."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from html import escape
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from s5forecast.evaluation.metrics import is_loss
-from s5forecast.evaluation.result import TIMES, Backtest
+from s5forecast.evaluation.leaderboard import HIGHER_IS_BETTER, is_error
+from s5forecast.evaluation.result import TIMES
 
 HEADINGS = dict(zip(TIMES, ("seconds to fit", "seconds to predict"), strict=True))
-HIGHER_IS_BETTER = ("skill",)
 SIGNIFICANT = 0.05
 
 
-def leaderboard(backtests: Mapping[str, Backtest]) -> pd.DataFrame:
-    """Metrics and seconds, one row per model."""
-    table = pd.concat([one.metrics.set_axis([name]) for name, one in backtests.items()]).rename_axis("model")
-    times = [column for column in TIMES if column in table]
-    return table[[*table.columns.difference(times, sort=False), *times]]
-
-
 def leaderboard_table(metrics: pd.DataFrame) -> str:
-    """A row for each model, the best of each metric marked."""
+    """HTML table with a row for each model; the best value of each metric is highlighted."""
     best = metrics.apply(_best).to_numpy()
     head = "".join(f"<th>{escape(_heading(str(column)))}</th>" for column in metrics)
     rows = [
@@ -36,7 +28,7 @@ def leaderboard_table(metrics: pd.DataFrame) -> str:
 
 
 def pairwise_table(pairs: pd.DataFrame, names: Sequence[Any]) -> str:
-    """Of pairs (model, other) with wins and p_value: models in rows, others in columns, shares of windows won."""
+    """HTML table of the share of windows won, from `Comparison.pairwise`: models in rows, others in columns."""
     head = "".join(f"<th>{escape(str(name))}</th>" for name in names)
     by_pair = dict(pairs.iterrows())
     rows = []
@@ -47,15 +39,10 @@ def pairwise_table(pairs: pd.DataFrame, names: Sequence[Any]) -> str:
 
 
 def number(value: float) -> str:
-    """Three to four digits; a dash for what is not finite."""
+    """Three to four digits; a dash for values that are not finite."""
     if not np.isfinite(value):
         return "–"
     return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3f}" if abs(value) < 10 else f"{value:.1f}"
-
-
-def is_error(column: str) -> bool:
-    """Whether a column of a leaderboard is a loss, the lower the better."""
-    return column not in (*TIMES, *HIGHER_IS_BETTER, "rank") and is_loss(column)
 
 
 def _wins(pair: pd.Series) -> str:
@@ -73,7 +60,7 @@ def _cell(value: float, best: bool) -> str:
 
 
 def _best(column: pd.Series) -> pd.Series:
-    """Where a metric is at its best: nearest to nominal for coverage; nowhere for times and what has no best."""
+    """Mask of the best values: nearest to nominal for coverage; empty for times and metrics without a best value."""
     name = str(column.name)
     if len(column) == 1:
         return pd.Series(False, index=column.index)

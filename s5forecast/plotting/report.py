@@ -1,4 +1,4 @@
-"""Backtests as one self-contained page: tables, fan charts, errors, calibration, sharpness."""
+"""Report of backtests as one self-contained HTML page: tables, fan charts, errors, calibration, sharpness."""
 
 from __future__ import annotations
 
@@ -7,22 +7,28 @@ from dataclasses import replace
 from html import escape
 from pathlib import Path
 from string import Template
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
+import plotly.graph_objects as go
+from plotly.offline import get_plotlyjs
 
-from s5forecast.evaluation.backtest import Backtest
 from s5forecast.evaluation.comparison import check_same_windows
-from s5forecast.evaluation.tables import is_error, leaderboard, leaderboard_table, number, pairwise_table
-
-if TYPE_CHECKING:
-    import plotly.graph_objects as go
-
-__all__ = ["leaderboard", "report"]
+from s5forecast.evaluation.leaderboard import is_error, leaderboard
+from s5forecast.evaluation.result import Backtest
+from s5forecast.plotting.evaluation import (
+    plot_calibration,
+    plot_coverage_width,
+    plot_error_by_horizon,
+    plot_pit,
+    plot_score_over_time,
+)
+from s5forecast.plotting.forecasts import plot_backtest, plot_forecast
+from s5forecast.plotting.tables import leaderboard_table, number, pairwise_table
 
 MAX_ITEMS, MAX_WINDOWS = 30, 14
-RANKING = "WQL"  # an error in units of the series, which ranks them
+RANKING = "WQL"  # relative to the level of a series, so that series can be ranked
 CONFIG = {
     "displaylogo": False,
     "responsive": True,
@@ -31,7 +37,7 @@ CONFIG = {
 }
 
 
-def report(
+def write_report(
     backtests: Backtest | Sequence[Backtest] | Mapping[str, Backtest] | Any,
     path: str | Path | None = None,
     *,
@@ -40,24 +46,25 @@ def report(
     forecast: pd.DataFrame | None = None,
     note: str = "",
 ) -> Path | str:
-    """One interactive HTML page that needs no network: what happened, the errors, calibration and sharpness.
+    """Write an interactive HTML page with forecasts, errors, calibration and sharpness, which works offline.
 
-    Arguments:
-        backtests: one backtest, several of the same windows, or a comparison (whatever has `backtests`,
-            `leaderboard()` and `pairwise()`), whose best model comes first. The first is drawn as a fan, the median
-            of the second, of a comparison that of its `baseline`, as a line.
+    The page shows the last 14 windows, and at most 30 series: those that the first model forecasts best and worst.
+
+    Args:
+        backtests: one backtest, several of the same windows, or a comparison (an object with `backtests`,
+            `leaderboard()` and `pairwise()`), whose best model comes first. The first model is drawn as a fan, the
+            median of the second (of the `baseline` of a comparison) as a line.
         path: file to write; None returns the page as a string.
         title: heading of the page.
-        history: long frame item_id, timestamp, target that ends before the forecast.
-        forecast: long frame item_id, timestamp, mean, quantiles of the future, drawn after the history.
-        note: a paragraph below the table.
+        history: long frame with item_id, timestamp and target that ends before the forecast.
+        forecast: long frame with item_id, timestamp, mean and quantiles of the future, drawn after the history.
+        note: a paragraph below the leaderboard.
 
     Returns:
-        The path, or the page if no path is given. Drawn are the last 14 windows, and of many series the 15 that
-        the first model forecasts best and the 15 that it forecasts worst.
+        The path, or the page if no path is given.
 
     Raises:
-        ValueError: there is no backtest, two have the same name, or they are of different windows.
+        ValueError: there is no backtest, two have the same name, or they have different windows.
     """
     named, table, pairs = _read(backtests)
     first = next(iter(named))
@@ -83,7 +90,7 @@ def report(
 
 
 def _read(given: Any) -> tuple[dict[str, Backtest], pd.DataFrame, pd.DataFrame | None]:
-    """Backtests by name, their leaderboard, and the pairs of a comparison."""
+    """Backtests by name, their leaderboard, and the pairwise table of a comparison."""
     if hasattr(given, "backtests"):
         table = given.leaderboard()
         pairs = given.pairwise() if len(table) > 1 else None
@@ -91,38 +98,36 @@ def _read(given: Any) -> tuple[dict[str, Backtest], pd.DataFrame, pd.DataFrame |
     given = [given] if isinstance(given, Backtest) else given
     named = dict(given) if isinstance(given, Mapping) else {one.name: one for one in given}
     if not named or len(named) < len(given):
-        raise ValueError("report needs a backtest, and names that differ: report({'a': ..., 'b': ...})")
+        raise ValueError("no backtest, or two of the same name; name them: write_report({'a': ..., 'b': ...})")
     check_same_windows(named)
     return named, leaderboard(named), None
 
 
 def _leaderboard_section(table: pd.DataFrame, note: str) -> str:
-    text = "Over all series, windows and steps. Of errors lower is better; coverage is best near its nominal share."
+    text = "Over all series, windows and steps. Lower errors are better; coverage is best close to its nominal share."
     if "skill" in table:
-        text += " Skill is the share of the baseline's error that a model saves; the rank is the mean over windows."
+        text += " Skill is the reduction of the baseline's error; the rank is the mean over windows."
     extra = f"<p>{escape(note)}</p>" if note else ""
     return _section("Leaderboard", text, f'<div class="scroll">{leaderboard_table(table)}</div>{extra}')
 
 
 def _pairwise_section(pairs: pd.DataFrame, names: list[str]) -> str:
     text = (
-        "Share of windows in which the model of the row has a lower error than that of the column. A star marks mean "
-        "errors that differ with p < 0.05 (Diebold and Mariano's test)."
+        "Share of windows in which the model of the row has a lower error than the model of the column. A star marks "
+        "mean errors that differ significantly (Diebold-Mariano test, p < 0.05)."
     )
-    return _section("Who beats whom", text, f'<div class="scroll">{pairwise_table(pairs, names)}</div>')
+    return _section("Pairwise comparison", text, f'<div class="scroll">{pairwise_table(pairs, names)}</div>')
 
 
 def _forecast_section(
     name: str, history: pd.DataFrame | None, forecast: pd.DataFrame, errors: Mapping[str, float]
 ) -> str:
-    from s5forecast.plotting.forecasts import plot_forecast
-
     known = _items(forecast)
     chosen = {item: error for item, error in errors.items() if item in known}
     chosen = chosen or dict.fromkeys(known[:MAX_ITEMS], np.nan)
     horizon = int(_item_column(forecast).value_counts().max())
     figure = plot_forecast(history, forecast, items=list(chosen))
-    text = f"The next {horizon} steps by {name}: median and central intervals after the last observed values."
+    text = f"Median and central intervals of the next {horizon} steps by {name}, after the last observed values."
     return _section("Forecast", text, _selectable(figure, "forecast", chosen, len(known)))
 
 
@@ -133,12 +138,10 @@ def _windows_section(
     history: pd.DataFrame | None,
     errors: Mapping[str, float],
 ) -> str:
-    from s5forecast.plotting.forecasts import plot_backtest
-
     frames = {other: _last_windows(frame, errors) for other, frame in others.items()}
     figure = plot_backtest(_last_windows(backtest.forecasts, errors), history, others=frames, items=list(errors))
-    beside = "".join(f"; the median of {other} is drawn as a line" for other in others)
-    text = f"What {name} forecast for each window from the values before it, and what happened{beside}."
+    medians = "".join(f" The median of {other} is drawn as a line." for other in others)
+    text = f"Forecasts of each window by {name} from the values before it, and the observed values.{medians}"
     if backtest.forecasts.groupby("item_id")["cutoff"].nunique().max() > MAX_WINDOWS:
         text += f" The last {MAX_WINDOWS} windows are drawn."
     count = backtest.forecasts["item_id"].nunique()
@@ -146,53 +149,43 @@ def _windows_section(
 
 
 def _horizon_section(backtests: Mapping[str, Backtest]) -> str:
-    from s5forecast.plotting.evaluation import plot_error_by_horizon
-
     if all(one.step.max() == 1 for one in backtests.values()):
         return ""
     errors, metrics = _errors(backtests, "step")
-    text = "The error of each step ahead, over all series and windows."
+    text = "Error of each step ahead, over all series and windows."
     return _section("Error over the horizon", text, _figure(plot_error_by_horizon(errors, metrics=metrics), "horizon"))
 
 
 def _time_section(backtests: Mapping[str, Backtest]) -> str:
-    from s5forecast.plotting.evaluation import plot_score_over_time
-
     if all(one.forecasts["cutoff"].nunique() == 1 for one in backtests.values()):
         return ""
     errors, metrics = _errors(backtests, "cutoff")
-    text = "The error of each window, over all series and steps, by the time at which the forecast was made."
+    text = "Error of each window over all series and steps, by the time of the forecast."
     figure = plot_score_over_time({name: frame.sort_index() for name, frame in errors.items()}, metrics=metrics)
     return _section("Score over time", text, _figure(figure, "time"))
 
 
 def _calibration_section(backtests: Mapping[str, Backtest]) -> str:
-    from s5forecast.plotting.evaluation import plot_calibration
-
     text = (
-        "How often the values fell below each quantile (left) and inside each central interval (right). "
-        "Values that equal quantiles, as counts do, are spread over their levels. Calibrated forecasts lie on the "
-        "dotted diagonal; below it on the right, intervals are too narrow."
+        "Share of observed values below each quantile (left) and inside each central interval (right). "
+        "Values that equal quantiles, as counts often do, are distributed over their levels. Calibrated forecasts lie "
+        "on the dotted diagonal; points below it on the right indicate intervals that are too narrow."
     )
     return _section("Calibration", text, _figure(plot_calibration(_frames(backtests)), "calibration"))
 
 
 def _pit_section(backtests: Mapping[str, Backtest]) -> str:
-    from s5forecast.plotting.evaluation import plot_pit
-
     text = (
-        "Where in the forecast distribution the values fell, between the quantiles that were forecast. Flat at 1 is "
-        "calibrated; a valley means intervals too narrow, a hill too wide, a slope to the left or right a bias."
+        "Position of the observed values in the forecast distribution. Calibrated forecasts are flat at 1. A U shape "
+        "indicates intervals that are too narrow, a hump intervals that are too wide, a slope a bias."
     )
     return _section("PIT histogram", text, _figure(plot_pit(_frames(backtests)), "pit"))
 
 
 def _width_section(backtests: Mapping[str, Backtest]) -> str:
-    from s5forecast.plotting.evaluation import plot_coverage_width
-
     text = (
-        "Mean width of the central intervals against the share of values inside. At equal coverage the lower forecast "
-        "is the sharper one; dotted lines stand at the nominal shares."
+        "Mean width of the central intervals against the share of values inside. At equal coverage, lower is sharper. "
+        "Dotted lines mark the nominal shares."
     )
     return _section("Coverage against width", text, _figure(plot_coverage_width(_frames(backtests)), "width"))
 
@@ -202,7 +195,7 @@ def _frames(backtests: Mapping[str, Backtest]) -> dict[str, pd.DataFrame]:
 
 
 def _errors(backtests: Mapping[str, Backtest], column: str) -> tuple[dict[str, pd.DataFrame], tuple[str, ...]]:
-    """Errors of each model by the values of a column, and their names."""
+    """Errors of each model by the values of a column, and the names of the metrics."""
     scaled = all(one.seasonal_error is not None for one in backtests.values())
     metrics = {"QL": "mean quantile loss", "MASE": "MASE"} if scaled else {"QL": "mean quantile loss"}
     errors = {
@@ -213,7 +206,7 @@ def _errors(backtests: Mapping[str, Backtest], column: str) -> tuple[dict[str, p
 
 
 def _summary(backtests: Mapping[str, Backtest], table: pd.DataFrame) -> str:
-    """What was measured, and how the first model compares, in words."""
+    """One sentence: the scope of the backtest, and how the first model compares."""
     name, first = next(iter(backtests.items()))
     series = _count(first.forecasts["item_id"].nunique(), "series", "series")
     windows = _count(first.forecasts.groupby("item_id")["cutoff"].nunique().max(), "window")
@@ -244,7 +237,7 @@ def _items(frame: pd.DataFrame) -> list[str]:
 
 
 def _ranked(backtest: Backtest) -> dict[str, float]:
-    """Error of the series, from the best to the worst; of many only both ends, and those without an error last."""
+    """Errors of the series in ascending order, missing ones last; of many series only the best and the worst."""
     errors = replace(backtest, metric_names=(RANKING,)).by("item_id")[RANKING]
     errors = errors.replace([np.inf, -np.inf], np.nan).sort_values(kind="stable")
     if len(errors) > MAX_ITEMS:
@@ -254,14 +247,14 @@ def _ranked(backtest: Backtest) -> dict[str, float]:
 
 
 def _last_windows(forecasts: pd.DataFrame, items: Mapping[str, float]) -> pd.DataFrame:
-    """What is drawn of the chosen series, so that the page stays light."""
+    """The last windows of the chosen series, to limit the size of the page."""
     drawn = forecasts[forecasts["item_id"].astype(str).isin(list(items))]
     age = drawn.groupby("item_id", sort=False)["cutoff"].rank("dense", ascending=False)
     return drawn[age <= MAX_WINDOWS]
 
 
 def _selectable(figure: go.Figure, name: str, errors: Mapping[str, float], count: int) -> str:
-    """The figure below a selector of its series, the best ones first, then the worst."""
+    """The figure with a selector of series, grouped into the best and the worst."""
     if len(errors) < 2:
         return _figure(figure, name)
     figure.layout.updatemenus = None
@@ -292,8 +285,6 @@ def _section(heading: str, text: str, content: str) -> str:
 
 
 def _page(title: str, summary: str, sections: list[str]) -> str:
-    from plotly.offline import get_plotlyjs
-
     template = Template(Path(__file__).with_name("report.html").read_text(encoding="utf-8"))
     return template.substitute(
         title=escape(title), summary=escape(summary), plotly=get_plotlyjs(), sections="\n".join(sections)
