@@ -13,11 +13,11 @@ from s5forecast.levels import DECILES
 from s5forecast.networks.base import ForecastNetwork, check_support
 from s5forecast.networks.continuous_decoder import ContinuousDecoder, Encoded, Place, Positions, limited
 from s5forecast.networks.prediction import Prediction
-from s5forecast.nn import CategoryEmbedding, Encoder, OutputHead, Recent, RecentMean, Standardization
+from s5forecast.nn import Encoder, FeatureInputs, OutputHead, Recent, RecentMean
 from s5forecast.windows.batches import IrregularWindows
 from s5forecast.windows.calendar import num_clock_features
 from s5forecast.windows.irregular import IrregularBatch
-from s5forecast.windows.scaling import ROUNDING, masked_mean, normalised
+from s5forecast.windows.scaling import ROUNDING, masked_mean, normalized
 
 FITTING_WINDOWS = 512
 # Times decoded at once, so that any number can be asked for.
@@ -35,10 +35,10 @@ class Observed(NamedTuple):
 
     h: Tensor  # [B, width] features there
     layers: tuple[Tensor, ...]  # states of the layers
-    recent: Recent  # of the normalised values
+    recent: Recent  # of the normalized values
 
 
-class ContinuousNetwork(ForecastNetwork):
+class ContinuousNetwork(FeatureInputs, ForecastNetwork):
     r"""Encoder over the observations, each after its own gap, whose states are then advanced to the times asked for.
 
     .. math:: x(t_n + \tau) = \exp(\Lambda \Delta \tau)\, x(t_n)
@@ -88,12 +88,10 @@ class ContinuousNetwork(ForecastNetwork):
             self.register_buffer(name, torch.ones(D, dtype=torch.float64))
         self.register_buffer("weights", torch.tensor([1.0] * D if variable_weights is None else variable_weights))
         self.register_buffer("counts", torch.zeros(D, dtype=torch.bool))
-        self.covariates = Standardization(spec.num_covariates)
-        self.statics = Standardization(spec.num_feat_static_real)
+        covariates = self.add_features(spec.features.num_covariates, spec.features.num_feat_static_real)
         times = (1 + (D if D > 1 else 0)) if dt_as_feature else 0
-        self.input = nn.Linear(2 * D + times + C + 2 * spec.num_covariates, width)
-        self.static_input = nn.Linear(2 * spec.num_feat_static_real + 2 * D, width)
-        self.categories = CategoryEmbedding(cardinality, width) if cardinality else None
+        self.input = nn.Linear(2 * D + times + C + covariates, width)
+        self.add_static_inputs(cardinality, width, num_others=2 * D)
         self.encoder = Encoder(
             width, num_layers, layer=layer, layer_kwargs=layer_kwargs, activation=activation, dropout=dropout
         )
@@ -105,7 +103,7 @@ class ContinuousNetwork(ForecastNetwork):
             width,
             D,
             state_sizes,
-            num_query_features=2 + C + 2 * spec.num_covariates,
+            num_query_features=2 + C + covariates,
             num_anchors=ANCHORS,
             num_recent=self.recent.num_features,
             dropout=dropout,
@@ -123,8 +121,7 @@ class ContinuousNetwork(ForecastNetwork):
         self.level.copy_(_positive(masked_mean(values.abs(), mask, dim=0)[0]))
         batch = windows.draw(FITTING_WINDOWS)
         self.window_spread.copy_(_typical_spread(batch, self.spread))
-        self.covariates.fit(batch.covariates)
-        self.statics.fit(batch.static_real)
+        self.fit_standardization(batch.covariates, batch.static_real)
 
     @torch.no_grad()
     def fit_support(self, windows: IrregularWindows) -> None:
@@ -176,37 +173,45 @@ class ContinuousNetwork(ForecastNetwork):
         """States and features at the last observation of each window, which is placed by its own values by default."""
         place = self.place(batch) if place is None else place
         mask = batch.mask[:, : batch.context_length]
-        centre = masked_mean(batch.values, mask.double())[:, 0].where(mask.amax(1) > 0, torch.nan)
-        return self.summarise(self.observe(batch, place), centre, batch.last, batch.last_age, place)
+        center = masked_mean(batch.values, mask.double())[:, 0].where(mask.amax(1) > 0, torch.nan)
+        return self.summarize(self.update_state(batch, place), center, batch.last, batch.last_age, place)
 
-    def before(self, count: int) -> Observed:
+    def initial_state(self, count: int) -> Observed:
         """The state of series before their first observation."""
         layers = self.encoder.initial_state(count)
         h = self.input.weight.new_zeros(count, self.input.out_features)
         return Observed(h, layers, self.recent.initial_state(count))
 
-    def observe(self, batch: IrregularBatch, place: Place, before: Observed | None = None) -> Observed:
-        """The state at the last observation, from that ``before`` the first."""
+    def update_state(self, batch: IrregularBatch, place: Place, state: Observed | None = None) -> Observed:
+        """The state at the last observation, from the ``state`` before the first one."""
         mask = batch.mask[:, : batch.context_length]
-        there = mask.amax(-1)
+        step_mask = mask.amax(-1)
         dt = self._in_units(torch.where(batch.dt.isnan(), self.time_unit, batch.dt))
-        step = (dt if self.use_dt else torch.ones_like(dt)) * there
-        before = self.before(len(mask)) if before is None else before
-        values = normalised(batch.values, place.loc, place.scale) * mask
-        last = normalised(batch.last, place.loc[:, 0], place.scale[:, 0])
-        recent = self.recent(values, last, mask, step, before.recent)
+        step = (dt if self.use_dt else torch.ones_like(dt)) * step_mask
+        state = self.initial_state(len(mask)) if state is None else state
+        values = normalized(batch.values, place.loc, place.scale) * mask
+        last = normalized(batch.last, place.loc[:, 0], place.scale[:, 0])
+        recent = self.recent(values, last, mask, step, state.recent)
         u, static = self._inputs(batch, values, mask, dt), self._static(batch, place)
         if batch.context_length == 1 and not self.training:
-            h, layers = self.encoder.step(u[:, 0] + static, before.layers, step[:, 0])
+            h, layers = self.encoder.step(u[:, 0] + static, state.layers, step[:, 0])
             return Observed(h + static, layers, recent)
-        h, layers = self.encoder(u + static[:, None], before.layers, dt=step, mask=there)
+        h, layers = self.encoder(u + static[:, None], state.layers, dt=step, mask=step_mask)
         return Observed(h[:, -1] + static, layers, recent)
 
-    def summarise(self, observed: Observed, centre: Tensor, last: Tensor, last_age: Tensor, place: Place) -> Encoded:
-        """What forecasts are made from: of each variable the mean of the window and the last value, NaN where none."""
-        anchors = torch.stack([self.location.expand_as(last), centre, last], dim=-1)
+    def summarize(self, observed: Observed, center: Tensor, last: Tensor, last_age: Tensor, place: Place) -> Encoded:
+        """The input of the decoder.
+
+        Args:
+            observed: the state at the last observations.
+            center: ``[B, D]``, mean of each variable in the window, NaN if it has no value.
+            last: ``[B, D]``, last value of each variable, NaN if there is none.
+            last_age: ``[B, D]``, time since that value.
+            place: location and scale of the windows.
+        """
+        anchors = torch.stack([self.location.expand_as(last), center, last], dim=-1)
         known = ~anchors.isnan()
-        values = normalised(anchors, place.loc[:, 0, :, None], place.scale[:, 0, :, None])
+        values = normalized(anchors, place.loc[:, 0, :, None], place.scale[:, 0, :, None])
         means, recent = self.recent.describe(observed.recent, values[..., LAST])
         anchors = torch.cat([values, means], dim=-1)
         known = torch.cat([known, observed.recent.weight > 0], dim=-1)
@@ -240,22 +245,19 @@ class ContinuousNetwork(ForecastNetwork):
             parts.append(torch.log1p(dt).unsqueeze(-1))
             if self.spec.target_dim > 1:
                 parts.append(torch.log1p(self._in_units(batch.age)).nan_to_num(0.0))
-        parts += [batch.calendar[:, :L], self.covariates(batch.covariates[:, :L])]
-        return self.input(torch.cat(parts, dim=-1))
+        return self.input(self.step_inputs(parts, batch.calendar[:, :L], batch.covariates[:, :L]))
 
     def _static(self, batch: IrregularBatch, place: Place) -> Tensor:
-        """Static features, and where the window lies among the training data."""
-        where = torch.cat(
-            [((place.loc - self.location) / self.spread)[:, 0], (place.scale / self.spread).log()[:, 0]], dim=-1
-        )
-        static = self.static_input(torch.cat([self.statics(batch.static_real), limited(where)], dim=-1))
-        return static if self.categories is None else static + self.categories(batch.static_cat)
+        """Static features, and location and scale of the window relative to the training data."""
+        loc = ((place.loc - self.location) / self.spread)[:, 0]
+        scale = (place.scale / self.spread).log()[:, 0]
+        return self.static_inputs(batch.static_real, batch.static_cat, limited(torch.cat([loc, scale], dim=-1)))
 
     def _query_features(self, elapsed: Tensor, calendar: Tensor, covariates: Tensor) -> Tensor:
         """What is known of each time, ``[B, Q, F]``."""
         elapsed = self._in_units(elapsed)
         times = torch.stack([torch.log1p(elapsed), torch.rsqrt(1 + elapsed)], dim=-1)
-        return torch.cat([times, calendar, self.covariates(covariates)], dim=-1)
+        return self.step_inputs([times], calendar, covariates)
 
     def _predict(self, h: Tensor, offset: Tensor, place: Place, counts: Tensor, whole: Tensor) -> Prediction:
         """From the features of values and what their outputs correct, of any shape."""

@@ -12,7 +12,7 @@ from s5forecast.data.spec import WindowSpec
 from s5forecast.distributions.joint import JOINT_LOSSES, JointOutput
 from s5forecast.networks.base import ForecastNetwork
 from s5forecast.networks.prediction import SamplePaths
-from s5forecast.nn import Encoder, Gaussianization, JointHead, Standardization
+from s5forecast.nn import Encoder, FeatureInputs, Gaussianization, JointHead
 from s5forecast.seeding import seeded
 from s5forecast.windows.batches import TrainingWindows
 from s5forecast.windows.calendar import num_calendar_features
@@ -42,7 +42,7 @@ class OneStep(NamedTuple):
     args: tuple[Tensor, ...]
 
 
-class MultivariateNetwork(ForecastNetwork):
+class MultivariateNetwork(FeatureInputs, ForecastNetwork):
     """Causal encoder over all D series at once, and a joint distribution of their values at each step.
 
     Each step shows the normalised values of all series at the lags and whether they were observed, the calendar and
@@ -75,11 +75,10 @@ class MultivariateNetwork(ForecastNetwork):
         self.spec, self.output = spec, output
         self.criterion = choose(JOINT_LOSSES, loss, "loss")
         self.num_samples, self.seed = num_samples, seed
-        num_covariates = spec.num_feat_dynamic_real + spec.num_past_feat_dynamic_real
-        self.covariates = Standardization(num_covariates)
+        covariates = self.add_features(spec.features.num_covariates)
         self.marginals = Gaussianization(spec.dim) if empirical else None
         self.register_buffer("counts", torch.zeros(spec.dim, dtype=torch.bool))
-        inputs = 2 * spec.dim * len(spec.lags) + num_calendar_features(spec.frequency) + 2 * num_covariates
+        inputs = 2 * spec.dim * len(spec.lags) + num_calendar_features(spec.frequency) + covariates
         self.input = nn.Linear(inputs, width)
         self.encoder = Encoder(
             width, num_layers, layer=layer, layer_kwargs=layer_kwargs, activation=activation, dropout=dropout
@@ -139,7 +138,7 @@ class MultivariateNetwork(ForecastNetwork):
         values, mask, lags, lag_mask = map(self._side_by_side, (batch.values, batch.mask, batch.lags, batch.lag_mask))
         if self.marginals is not None:
             values, lags = self.marginals(values) * mask, self._lag_scores(lags) * lag_mask
-        shared = torch.cat([batch.calendar, self.covariates(batch.covariates)], dim=-1)
+        shared = self.step_inputs([], batch.calendar, batch.covariates)
         loc, scale = (x.view(-1, self.spec.dim) for x in (batch.loc, batch.scale))
         return Windows(values, mask, lags, lag_mask, shared, loc, scale)
 

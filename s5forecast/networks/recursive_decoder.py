@@ -17,6 +17,7 @@ from s5forecast.networks.prediction import Prediction, SamplePaths
 from s5forecast.nn import Encoder
 from s5forecast.nn.stepper import make_stepper
 from s5forecast.windows.batches import TrainingWindows
+from s5forecast.windows.history import SeriesHistory
 from s5forecast.windows.regular import Batch
 
 CHAIN = 16  # features and states
@@ -104,22 +105,26 @@ class RecursiveDecoderNetwork(ForecastNetwork):
         return self._paths(batch, h, offset, batch.past, num_samples)
 
     def check_streams(self) -> None:
-        """Raise ValueError unless the encoder is causal and sees each step as it comes."""
+        """Raise ValueError unless the encoder is causal and takes single steps."""
         self.direct.check_streams()
 
-    def observe(
-        self, steps: Batch, centre: Tensor, states: tuple[Tensor, ...] | None = None, there: Tensor | None = None
+    def update_state(
+        self,
+        steps: Batch,
+        history: SeriesHistory,
+        state: tuple[Tensor, ...] | None = None,
+        step_mask: Tensor | None = None,
     ) -> tuple[Tensor, ...]:
-        """As :meth:`DirectNetwork.observe`."""
-        return self.direct.observe(steps, centre, states, there)
+        """The state of the layers of the direct network; see :meth:`AutoregressiveNetwork.update_state`."""
+        return self.direct.update_state(steps, history, state, step_mask)
 
     @torch.inference_mode()
-    def ahead(
-        self, horizon: Batch, centre: Tensor, states: tuple[Tensor, ...], past: Tensor, num_samples: int | None = None
+    def predict_from_state(
+        self, horizon: Batch, history: SeriesHistory, state: tuple[Tensor, ...], num_samples: int | None = None
     ) -> SamplePaths:
-        """Paths over the ``horizon [B, H]`` from the states before it; ``past [B, R]`` are the values before it."""
-        h, offset = self.direct.decode_from(horizon, states, past)
-        recent = past[:, past.shape[1] - self.spec.context_length :].nan_to_num(0.0)
+        """Paths over the ``horizon [B, H]`` from the state before it."""
+        h, offset = self.direct.decode_from_state(horizon, history, state)
+        recent = history.past[:, -self.spec.context_length :].nan_to_num(0.0)
         return self._paths(horizon, h, offset, recent, num_samples)
 
     def _paths(self, batch: Batch, h: Tensor, offset: Tensor, past: Tensor, num_samples: int | None) -> SamplePaths:

@@ -6,9 +6,10 @@ import pytest
 import torch
 
 from s5forecast import S5Estimator
-from s5forecast.estimators import defaults as growth
+from s5forecast.data.frequency import Frequency
+from s5forecast.estimators import defaults
 from s5forecast.estimators.autoregressive import S5AutoregressiveEstimator
-from s5forecast.estimators.defaults import default_scaling, growth_error
+from s5forecast.estimators.defaults import choose_scaling, default_lags, default_synthetic_share, growth_error
 
 LENGTH, HORIZON = 200, 10
 RNG = np.random.default_rng(0)
@@ -33,16 +34,16 @@ def estimator(kind=S5Estimator, **kwargs):
 
 @pytest.mark.parametrize(("target", "scaling"), SERIES.values(), ids=SERIES)
 def test_only_what_grows_on_is_scaled_by_increments(target, scaling):
-    assert default_scaling(estimator()._store(dataset(target))) == scaling
+    assert choose_scaling(estimator()._store(dataset(target))).value == scaling
 
 
 def test_a_single_step_of_context_has_no_slope():
     store = estimator(context_length=1)._store(dataset(SERIES["cumulative counts"][0]))
-    assert default_scaling(store) == "standard"
+    assert choose_scaling(store).value == "standard"
 
 
 def test_the_error_is_that_of_a_loop_over_what_was_observed(monkeypatch):
-    monkeypatch.setattr(growth, "ENOUGH", 1)
+    monkeypatch.setattr(defaults, "ENOUGH_WINDOWS", 1)
     torch.manual_seed(0)
     B, L, H, season = 5, 12, 8, 3
     past, target = torch.randn(B, L, dtype=torch.float64), torch.randn(B, H, dtype=torch.float64)
@@ -74,7 +75,7 @@ def test_gaps_do_not_hide_growth():
     for share in (0.1, 0.3):
         target = SERIES["cumulative counts"][0].copy()
         target[np.random.default_rng(1).random(LENGTH) < share] = np.nan
-        assert default_scaling(estimator()._store(dataset(target))) == "increments"
+        assert choose_scaling(estimator()._store(dataset(target))).value == "increments"
 
 
 def test_too_few_windows_choose_nothing():
@@ -111,3 +112,23 @@ def test_a_recursive_decoder_chooses_as_the_direct_estimator_does():
 
 def test_what_is_given_is_kept():
     assert estimator(scaling="standard").train(dataset(SERIES["cumulative counts"][0])).spec.scaling == "standard"
+
+
+def test_the_share_falls_with_the_steps_of_all_series():
+    shares = [default_synthetic_share(torch.full((count,), 100), prediction_length=5) for count in (1, 10, 100, 1000)]
+    assert shares == sorted(shares, reverse=True)
+    assert shares[0] > 0.99
+    assert shares[2] == pytest.approx(1 / (1 + 10_000 / 20_000))
+
+
+def test_one_long_series_has_a_smaller_share_than_as_many_steps_of_short_ones():
+    short, long = torch.full((100,), 100), torch.tensor([10_000])
+    assert default_synthetic_share(long, prediction_length=5) == pytest.approx(1 / (1 + 10_000 * 50 / 20_000))
+    assert default_synthetic_share(short, prediction_length=5) > 10 * default_synthetic_share(long, prediction_length=5)
+    assert default_synthetic_share(torch.tensor([99]), prediction_length=5) == pytest.approx(1 / (1 + 99 / 20_000))
+
+
+def test_default_lags():
+    assert default_lags(Frequency.parse("h")) == [1, 24, 48, 168, 336, 504, 672]
+    assert default_lags(Frequency.parse("MS")) == [1, 12, 24, 36, 48]
+    assert default_lags(Frequency.parse("D")) == [1, 7, 14, 21, 28, 364, 365, 728, 730, 1092, 1095]
