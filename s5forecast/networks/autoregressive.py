@@ -1,4 +1,4 @@
-"""The network of the autoregressive estimator: teacher-forced in parallel, drawing paths step by step."""
+"""Network of the autoregressive estimator: trained in parallel by teacher forcing, sampled step by step."""
 
 from functools import partial
 from typing import Any, NamedTuple
@@ -25,7 +25,7 @@ FITTING_WINDOWS = 512
 
 
 class Horizon(NamedTuple):
-    """What is known over the horizon before anything is drawn."""
+    """Inputs over the horizon that are known before sampling."""
 
     inputs: Tensor  # [H, B, width], without the values drawn
     lags: Tensor  # [H, K, B]
@@ -86,7 +86,7 @@ class AutoregressiveNetwork(FeatureInputs, ForecastNetwork):
         self.counts.fill_(bool(windows.store.counts.all()))
 
     def loss(self, batch: Batch) -> Tensor:
-        """Mean loss of what is observed: of the whole window in training, else of the horizon."""
+        """Mean loss over the observed values: of the whole window in training, otherwise of the horizon."""
         mask = batch.mask
         if not self.training:
             mask = torch.cat([torch.zeros_like(batch.past, dtype=mask.dtype), mask[:, batch.past.shape[1] :]], dim=1)
@@ -104,7 +104,7 @@ class AutoregressiveNetwork(FeatureInputs, ForecastNetwork):
 
     @torch.inference_mode()
     def forward(self, batch: Batch, num_samples: int | None = None) -> SamplePaths:
-        """Paths over the horizon, drawn anew for each batch: their seed is that of the estimator and its values."""
+        """Sample paths over the horizon; the seed of the estimator and the values of the batch determine them."""
         L = self.spec.context_length
         center = masked_mean(batch.values[:, :L], batch.mask[:, :L])
         lags, lag_mask = self._without_drawn(batch, L)
@@ -144,7 +144,7 @@ class AutoregressiveNetwork(FeatureInputs, ForecastNetwork):
         return self._paths(horizon, u, lags, lag_mask, state, recent, num_samples)
 
     def _without_drawn(self, batch: Batch, context_length: int) -> tuple[Tensor, Tensor]:
-        """Lags and their mask; one within the horizon counts as observed, each path adds what it has drawn there."""
+        """Lags and their mask; lags within the horizon count as observed, and paths fill in their sampled values."""
         steps = torch.arange(batch.lags.shape[1], device=batch.lags.device).unsqueeze(-1) - context_length
         drawn = steps >= torch.tensor(self.spec.lags, device=steps.device)
         return batch.lags.masked_fill(drawn, 0.0), batch.lag_mask.masked_fill(drawn, 1.0)
@@ -159,7 +159,7 @@ class AutoregressiveNetwork(FeatureInputs, ForecastNetwork):
         past: Tensor,
         num_samples: int | None,
     ) -> SamplePaths:
-        """Paths ``[B, S, H]`` from the states before the horizon, drawn by a seed that the past values change."""
+        """Paths ``[B, S, H]`` from the states before the horizon, with a seed that depends on the past values."""
         lags, lag_mask = (x.permute(1, 2, 0).contiguous() for x in (lags, lag_mask))
         horizon = Horizon(u.transpose(0, 1).contiguous(), lags, lag_mask)
         number = self.num_samples if num_samples is None else num_samples

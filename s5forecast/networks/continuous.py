@@ -1,4 +1,4 @@
-"""The network of the continuous-time estimator: an encoder with a step for each gap, a decoder of any later time."""
+"""Network of the continuous-time estimator: an encoder with a step for each gap, and a decoder for any later time."""
 
 from typing import Any, NamedTuple
 
@@ -20,18 +20,18 @@ from s5forecast.windows.irregular import IrregularBatch
 from s5forecast.windows.scaling import ROUNDING, masked_mean, normalized
 
 FITTING_WINDOWS = 512
-# Times decoded at once, so that any number can be asked for.
+# Maximum number of query times that are decoded at once, which bounds the memory.
 QUERIES = 4096
 SCALINGS = ("standard", "last", "global")
-# Means of the recent past, by the time in which the weight of a value falls to 1 / e; they are learnt from there.
+# Initial time constants of the recent means: the time in which the weight of a value falls to 1 / e.
 MEMORIES = (2.0, 8.0, 32.0)
-# Location, mean of the window, last value, recent means: what a forecast is a correction of.
+# Anchors that a forecast corrects: location, mean of the window, last value, recent means.
 ANCHORS = 3 + len(MEMORIES)
 LAST = 2
 
 
 class Observed(NamedTuple):
-    """The state of B series at their last observations, which the next ones move on."""
+    """The state of B series at their last observations, updated by the next ones."""
 
     h: Tensor  # [B, width] features there
     layers: tuple[Tensor, ...]  # states of the layers
@@ -39,14 +39,14 @@ class Observed(NamedTuple):
 
 
 class ContinuousNetwork(FeatureInputs, ForecastNetwork):
-    r"""Encoder over the observations, each after its own gap, whose states are then advanced to the times asked for.
+    r"""Encoder over the observations, each after its own gap, whose states are advanced to the query times.
 
     .. math:: x(t_n + \tau) = \exp(\Lambda \Delta \tau)\, x(t_n)
 
-    The states of all layers at each time, the encoder's last output and what is known of the time give the features
-    of each variable, whose output corrects a convex combination of the location of the window, its mean, the
-    variable's last value and its :class:`~s5forecast.nn.RecentMean`. Each time asked for is decoded on its own, and
-    each value at it, so that training computes observed values only.
+    The features of each variable are computed from the states of all layers at the query time, the last output of the
+    encoder and the features of the query. Its output corrects a convex combination of the location of the window, its
+    mean, the last value of the variable and its :class:`~s5forecast.nn.RecentMean`. Each value at each query time is
+    decoded independently, so that training computes the observed values only.
     """
 
     time_unit: Tensor
@@ -96,7 +96,7 @@ class ContinuousNetwork(FeatureInputs, ForecastNetwork):
             width, num_layers, layer=layer, layer_kwargs=layer_kwargs, activation=activation, dropout=dropout
         )
         if not self.encoder.supports_step:
-            raise ValueError(f"layer {layer!r} with {layer_kwargs} looks ahead; choose a causal one")
+            raise ValueError(f"layer {layer!r} with {layer_kwargs} is not causal; choose a causal layer")
         state_sizes = [state[0].numel() for state in self.encoder.initial_state(1)]
         self.recent = RecentMean(D, MEMORIES)
         self.decoder = ContinuousDecoder(
@@ -112,7 +112,7 @@ class ContinuousNetwork(FeatureInputs, ForecastNetwork):
 
     @torch.no_grad()
     def fit_features(self, windows: IrregularWindows) -> None:
-        """Take the unit of time, the statistics of each variable and those of the features from the training data."""
+        """Take the unit of time and the statistics of variables and features from the training data."""
         store = windows.store
         self.time_unit.fill_(self.given_time_unit or store.median_gap())
         values, mask = store.values, store.mask.double()
@@ -130,22 +130,23 @@ class ContinuousNetwork(FeatureInputs, ForecastNetwork):
         self.counts.copy_(windows.store.counts.all(0) & windows.store.mask.any(0))
 
     def forward(self, batch: IrregularBatch, num_samples: int | None = None) -> Prediction:
-        """The output's arguments ``[B, Q, D, ...]`` and where they are to be put; no samples are drawn."""
+        """Distributions at the query times, ``[B, Q, D]``; no samples are drawn."""
         return self.decode(self.encode(batch), *_times(batch), batch.counts)
 
     def check_streams(self) -> None:
-        """All can: they are causal."""
+        """Accept: the encoder is causal."""
 
     def decode(
         self, encoded: Encoded, elapsed: Tensor, calendar: Tensor, covariates: Tensor, counts: Tensor
     ) -> Prediction:
-        """The output's arguments at any later times.
+        """Distributions at any later times.
 
-        Arguments:
-            encoded: what is known of B windows.
+        Args:
+            encoded: B encoded windows.
             elapsed: ``[B, Q]`` from their last observations, in base units.
-            calendar, covariates: ``[B, Q, ...]`` at these times.
-            counts: ``[B, 1, D]``, whether the values are whole numbers, none of them negative.
+            calendar: ``[B, Q, C]`` at these times.
+            covariates: ``[B, Q, F]`` at these times.
+            counts: ``[B, 1, D]``, whether the values are non-negative integers.
         """
         features = self._query_features(elapsed, calendar, covariates)
         pieces = [
@@ -156,7 +157,7 @@ class ContinuousNetwork(FeatureInputs, ForecastNetwork):
         return self._predict(h, offset, encoded.place, self.counts & counts, counts)
 
     def loss(self, batch: IrregularBatch) -> Tensor:
-        """Mean loss over the values observed at the times asked for, each with the weight of its variable."""
+        """Mean loss over the values observed at the query times, weighted by variable."""
         asked = Positions.of(batch.mask[:, batch.context_length :] > 0)
         encoded = self.encode(batch)
         h, offset = self._decode(encoded, self._query_features(*_times(batch)), batch.elapsed, asked)
@@ -170,7 +171,7 @@ class ContinuousNetwork(FeatureInputs, ForecastNetwork):
         return (loss * weights).sum() / weights.sum().clamp(min=self.weights.min())
 
     def encode(self, batch: IrregularBatch, place: Place | None = None) -> Encoded:
-        """States and features at the last observation of each window, which is placed by its own values by default."""
+        """The input of the decoder; location and scale are those of the windows by default."""
         place = self.place(batch) if place is None else place
         mask = batch.mask[:, : batch.context_length]
         center = masked_mean(batch.values, mask.double())[:, 0].where(mask.amax(1) > 0, torch.nan)
@@ -219,11 +220,10 @@ class ContinuousNetwork(FeatureInputs, ForecastNetwork):
         return Encoded(observed.h, observed.layers, anchors, known.float(), recent, last_age, place)
 
     def place(self, batch: IrregularBatch) -> Place:
-        """Location and scale of each variable in each window.
+        """Location, scale and level of each variable in each window.
 
-        The scale of a window takes in one more value, at the typical distance in the training data, so that a few
-        equal values do not make it vanish. A variable that a window does not show has the location of the training
-        data.
+        The scale includes one additional value at the typical distance in the training data, so that it does not vanish
+        for a few equal values. A variable without a value in the window has the location of the training data.
         """
         values, mask = batch.values, batch.mask[:, : batch.context_length].double()
         count = mask.sum(1, keepdim=True)
@@ -254,7 +254,7 @@ class ContinuousNetwork(FeatureInputs, ForecastNetwork):
         return self.static_inputs(batch.static_real, batch.static_cat, limited(torch.cat([loc, scale], dim=-1)))
 
     def _query_features(self, elapsed: Tensor, calendar: Tensor, covariates: Tensor) -> Tensor:
-        """What is known of each time, ``[B, Q, F]``."""
+        """Input features of each query time, ``[B, Q, F]``."""
         elapsed = self._in_units(elapsed)
         times = torch.stack([torch.log1p(elapsed), torch.rsqrt(1 + elapsed)], dim=-1)
         return self.step_inputs([times], calendar, covariates)
@@ -274,20 +274,20 @@ class ContinuousNetwork(FeatureInputs, ForecastNetwork):
         return h.view(D, B, Q, -1).permute(1, 2, 0, 3), offset.view(D, B, Q).permute(1, 2, 0)
 
     def _decode(self, encoded: Encoded, features: Tensor, elapsed: Tensor, asked: Positions) -> tuple[Tensor, Tensor]:
-        """Features ``[N, w]`` of the values asked for, and what their outputs correct, ``[N]``."""
+        """Features ``[N, w]`` and offsets ``[N]`` of the queried values."""
         elapsed = self._in_units(elapsed)
         states = self.encoder.advance(encoded.states, elapsed if self.use_dt else torch.ones_like(elapsed))
         return self.decoder(encoded, states, features, elapsed, asked)
 
 
 def _times(batch: IrregularBatch) -> tuple[Tensor, Tensor, Tensor]:
-    """The times asked for: how long after the last observation, calendar and covariates."""
+    """The queries: time since the last observation, calendar and covariates."""
     ahead = slice(batch.context_length, None)
     return batch.elapsed, batch.calendar[:, ahead], batch.covariates[:, ahead]
 
 
 def _typical_spread(batch: IrregularBatch, spread: Tensor) -> Tensor:
-    """Geometric mean over windows of each variable's standard deviation, ``[D]``; where none has one, ``spread``."""
+    """Geometric mean over windows of each variable's standard deviation, ``[D]``; ``spread`` if there is none."""
     values, mask = batch.values, batch.mask[:, : batch.context_length].double()
     own = _deviation(values, mask)[:, 0]
     varies = own > 0
@@ -296,7 +296,7 @@ def _typical_spread(batch: IrregularBatch, spread: Tensor) -> Tensor:
 
 
 def _deviation(values: Tensor, mask: Tensor, dim: int = 1) -> Tensor:
-    """Standard deviation over time; 0 where it is no more than what rounding leaves of equal values."""
+    """Standard deviation over time; 0 if it is within the rounding error of equal values."""
     own = masked_mean((values - masked_mean(values, mask, dim)) ** 2, mask, dim).sqrt()
     return torch.where(own > ROUNDING * masked_mean(values.abs(), mask, dim), own, 0.0)
 

@@ -1,4 +1,4 @@
-"""The network of the direct estimator."""
+"""Network of the direct estimator."""
 
 from typing import Any, cast
 
@@ -92,7 +92,7 @@ class DirectNetwork(FeatureInputs, ForecastNetwork):
         self.counts.fill_(bool(windows.store.counts.all()))
 
     def forward(self, batch: Batch, num_samples: int | None = None) -> Prediction:
-        """The output's arguments ``[B, H, ...]`` and where they are to be put; no samples are drawn."""
+        """Distributions of the horizon; no samples are drawn."""
         return self.prediction(batch, *self.decode(batch))
 
     def decode(self, batch: Batch) -> tuple[Tensor, Tensor]:
@@ -169,7 +169,7 @@ class DirectNetwork(FeatureInputs, ForecastNetwork):
         return h, self.skip(h, horizon.lags, horizon.lag_mask) + self.linear(known)
 
     def prediction(self, batch: Batch, h: Tensor, offset: Tensor, correction: Tensor | float = 0.0) -> Prediction:
-        """From features ``[B, H, width]`` and ``offset [B, H]``; the ``correction`` moves what the head projects."""
+        """From features ``[B, H, width]`` and ``offset [B, H]``; ``correction`` is added to the projected features."""
         projected = self.head.projection(h) + correction
         if is_real(self.output):
             args = self.head.arguments(projected)
