@@ -15,7 +15,6 @@ from s5forecast.data.frames import Columns
 from s5forecast.data.irregular_sampling import (
     IrregularFrame,
     Queries,
-    default_cycles,
     grid_ahead,
     irregular_entries,
     read_irregular_frame,
@@ -25,6 +24,7 @@ from s5forecast.data.statics import StaticFeatures
 from s5forecast.data.times import read_instants
 from s5forecast.estimators.continuous import S5ContinuousEstimator
 from s5forecast.estimators.continuous_predictor import ContinuousPredictor
+from s5forecast.estimators.defaults import default_cycles
 from s5forecast.evaluation.backtest import backtest
 from s5forecast.evaluation.result import Backtest
 from s5forecast.evaluation.windows import IrregularSplitter

@@ -12,7 +12,6 @@ from pandas.api.types import is_datetime64_any_dtype, is_numeric_dtype
 from s5forecast.data.frames import Columns, column_numbers, split_frame
 from s5forecast.data.statics import StaticFeatures
 from s5forecast.data.times import is_duration
-from s5forecast.windows.calendar import CYCLES
 
 
 class IrregularFrame(NamedTuple):
@@ -196,18 +195,6 @@ def grid_steps(horizon: Any, every: Any, *, datetimes: bool) -> list[Any]:
     if not every > 0 * every or every > horizon:
         raise ValueError(f"every={every} must be positive and no longer than horizon={horizon}")
     return [every * step for step in range(1, int(horizon / every * (1 + 1e-12)) + 1)]
-
-
-def default_cycles(series: Sequence[IrregularFrame]) -> list[str]:
-    """The calendar cycles that data can tell of: longer than two median gaps, seen twice over all series."""
-    if series[0].timestamps.dtype.kind != "M":
-        return []
-    moments = [pd.DatetimeIndex(one.timestamps).as_unit("ns").asi8 / 1e9 for one in series]
-    gaps = np.concatenate([np.diff(each) for each in moments])
-    span = max(each[-1] for each in moments) - min(each[0] for each in moments)
-    if not len(gaps):
-        return []
-    return [name for name, length in CYCLES.items() if 2 * np.median(gaps) < length <= span / 2]
 
 
 def _series(item: Any, part: pd.DataFrame, targets: Sequence[str], columns: Columns) -> IrregularFrame:

@@ -19,14 +19,12 @@ from gluonts.model.forecast import Forecast, QuantileForecast
 from gluonts.model.predictor import Predictor
 
 from s5forecast.data.frequency import quiet_periods
-from s5forecast.estimators.base import check_positive
+from s5forecast.estimators.arguments import check_positive
+from s5forecast.estimators.defaults import COMBINED_LEVELS, HISTORIES, WEIGHING_WINDOWS
 from s5forecast.levels import DECILES, check_levels
 
-# Of each series, a third is weighed on at most.
-LEFT = 3
 # The least loss, as a share of the largest.
 LEAST = 1e-9
-LEVELS = (0.05, *DECILES, 0.95)
 DYNAMIC = (FieldName.FEAT_DYNAMIC_REAL, FieldName.PAST_FEAT_DYNAMIC_REAL)
 logger = logging.getLogger(__name__)
 
@@ -60,7 +58,7 @@ class CombinedEstimator(Estimator):
         self,
         prediction_length: int,
         members: list[Any],
-        windows: int = 3,
+        windows: int = WEIGHING_WINDOWS,
         quantile_levels: list[float] | None = None,
         weights: list[float] | None = None,
     ) -> None:
@@ -69,7 +67,7 @@ class CombinedEstimator(Estimator):
         strange = [member for member in members if not isinstance(member, Estimator | Predictor)]
         if len(members) < 2 or strange:
             raise ValueError(f"members must be two or more estimators or predictors, got {members}")
-        self.quantile_levels = list(LEVELS) if quantile_levels is None else quantile_levels
+        self.quantile_levels = list(COMBINED_LEVELS) if quantile_levels is None else quantile_levels
         check_levels(self.quantile_levels)
         if weights is not None:
             _check_weights(weights, len(members))
@@ -127,7 +125,7 @@ class CombinedEstimator(Estimator):
             return np.array([_quantile_loss(predictor, last) for predictor in _trained(members, before)])
 
     def _windows(self, entry: dict[str, Any]) -> int:
-        return min(self.windows, np.shape(entry["target"])[-1] // (LEFT * self.prediction_length))
+        return min(self.windows, np.shape(entry["target"])[-1] // (HISTORIES * self.prediction_length))
 
 
 class CombinedPredictor(Predictor):
@@ -145,7 +143,7 @@ class CombinedPredictor(Predictor):
     """
 
     def __init__(
-        self, members: Sequence[Predictor], weights: Sequence[float], quantile_levels: Sequence[float] = LEVELS
+        self, members: Sequence[Predictor], weights: Sequence[float], quantile_levels: Sequence[float] = COMBINED_LEVELS
     ) -> None:
         horizons = sorted({member.prediction_length for member in members})
         if len(horizons) != 1:

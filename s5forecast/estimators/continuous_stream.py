@@ -194,7 +194,7 @@ class ContinuousStream(ForecastStream):
         history, device = state.history, self.predictor.device
         mean, last, last_age = (x.to(device) for x in (history.mean(), history.value, history.last_age()))
         there = state.to(device)
-        encoded = self.network.summarise(there.observed(), mean, last, last_age, there.place)
+        encoded = self.network.summarize(there.observed(), mean, last, last_age, there.place)
         slots = Slots.of(rows.series, len(state.h), right=False)
         elapsed = since(slots.lay(rows.instants.exact), history.time.unsqueeze(1)).where(slots.there(), 0.0)
         calendar = clock_features(self.spec.cycles, slots.lay(rows.instants.clock))
@@ -209,7 +209,7 @@ class ContinuousStream(ForecastStream):
         device = self.predictor.device
         there = state.to(device)
         window = IrregularBatch(*(x.to(device) for x in batch))
-        observed = self.network.observe(window, there.place, there.observed())
+        observed = self.network.update_state(window, there.place, there.observed())
         return ContinuousState.after(history, state.place, observed)
 
     def _unseen(
@@ -219,13 +219,17 @@ class ContinuousStream(ForecastStream):
         spec, network = self.spec, self.network
         entries = [(f"series {item!r}", describe(item)) for item in items]
         real = [
-            read_static(one, "feat_static_real", spec.num_feat_static_real, name, np.float32) for name, one in entries
+            read_static(one, "feat_static_real", spec.features.num_feat_static_real, name, np.float32)
+            for name, one in entries
         ]
-        cat = [read_static(one, "feat_static_cat", spec.num_feat_static_cat, name, np.int64) for name, one in entries]
+        cat = [
+            read_static(one, "feat_static_cat", spec.features.num_feat_static_cat, name, np.int64)
+            for name, one in entries
+        ]
         statics = torch.from_numpy(np.stack(real)), torch.from_numpy(np.stack(cat))
         history = IrregularHistory.empty(spec.target_dim, *statics, rows.instants)
         place = (x.cpu().expand(len(items), 1, -1) for x in (network.location, network.spread, network.level))
-        return ContinuousState.after(history, Place(*place), network.before(len(items))).to(torch.device("cpu"))
+        return ContinuousState.after(history, Place(*place), network.initial_state(len(items))).to(torch.device("cpu"))
 
     def _check_like_others(self, rows: IrregularRows, new: Sequence[Any]) -> None:
         """Raise ValueError for new series with times of another kind than those of the stream."""
@@ -270,7 +274,7 @@ def _initial(predictor: ContinuousPredictor, store: IrregularStore) -> Continuou
     window = IrregularBatch(*(x.to(device) for x in batch))
     place = network.place(window)
     history, spread = IrregularHistory.of(store, batch), Place(*(x.expand(len(store), 1, -1) for x in place))
-    return ContinuousState.after(history, spread, network.observe(window, place)).to(torch.device("cpu"))
+    return ContinuousState.after(history, spread, network.update_state(window, place)).to(torch.device("cpu"))
 
 
 def _observed(entries: Sequence[dict[str, Any]], spec: IrregularSpec) -> IrregularRows:

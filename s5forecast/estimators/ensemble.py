@@ -15,13 +15,11 @@ from gluonts.model.forecast import QuantileForecast
 from gluonts.model.predictor import Predictor
 from gluonts.torch.distributions import Output
 
-from s5forecast.estimators.base import check_positive
+from s5forecast.estimators.arguments import check_positive
+from s5forecast.estimators.defaults import CONTEXT_SHARES, MEMBERS
 from s5forecast.estimators.direct import S5Estimator
 from s5forecast.estimators.predictor import S5Predictor
 from s5forecast.levels import DECILES
-
-# Of the context, in turn.
-SHARES = (1.0, 0.5, 0.25)
 
 
 class EnsembleEstimator(Estimator):
@@ -42,11 +40,13 @@ class EnsembleEstimator(Estimator):
     """
 
     @validated()
-    def __init__(self, estimator: S5Estimator, num_members: int = 3, context_shares: list[float] | None = None) -> None:
+    def __init__(
+        self, estimator: S5Estimator, num_members: int = MEMBERS, context_shares: list[float] | None = None
+    ) -> None:
         super().__init__()
         check_positive(num_members=num_members)
         self.estimator, self.num_members = estimator, num_members
-        self.context_shares = list(SHARES) if context_shares is None else context_shares
+        self.context_shares = list(CONTEXT_SHARES) if context_shares is None else context_shares
         if not self.context_shares or not all(0 < share < math.inf for share in self.context_shares):
             raise ValueError(f"context_shares must be positive, such as [1.0, 0.5], got {context_shares}")
 

@@ -62,9 +62,10 @@ class RegularStream(ForecastStream):
         windows = list(LastWindows(store, batch_size=predictor.batch_size, known=False))
         window = Batch(*(torch.cat(x) for x in zip(*windows, strict=True)))
         history = SeriesHistory.of(store, window)
-        centres = history.centre.split(predictor.batch_size)
+        parts = zip(*(x.split(predictor.batch_size) for x in history), strict=True)
         layers = [
-            _moved(predictor, _context(one), centre, None, None) for one, centre in zip(windows, centres, strict=True)
+            _moved(predictor, _context(one), SeriesHistory(*part), None, None)
+            for one, part in zip(windows, parts, strict=True)
         ]
         state = RegularState(history, torch.cat(layers))
         return cls(predictor, SeriesStates([one.item_id for one in store.series], state.tensors()))
@@ -104,7 +105,7 @@ class RegularStream(ForecastStream):
             batch, history = state.history.next(steps, self.spec)
             there = None if steps.there.all() else steps.there.float()
             before = state.layer_states(self.predictor.device)
-            layers = _moved(self.predictor, batch, history.centre, before, there)
+            layers = _moved(self.predictor, batch, history, before, there)
             moved.append((chosen, RegularState(history, layers).tensors()))
         for chosen, tensors in moved:
             self.states.put(chosen, tensors)
@@ -143,7 +144,7 @@ class RegularStream(ForecastStream):
     @property
     def step_spec(self) -> WindowSpec:
         """What further steps hold: no static features."""
-        return self.spec._replace(num_feat_static_real=0, num_feat_static_cat=0)
+        return self.spec._replace(features=self.spec.features.without_statics())
 
     def _predictions(
         self, entries: list[dict[str, Any]], num_samples: int | None
@@ -154,18 +155,17 @@ class RegularStream(ForecastStream):
             time, covariates = self._horizon(chunk, state.history)
             device, history = self.predictor.device, state.history
             batch = Batch(*(x.to(device) for x in history.ahead(time, covariates, self.spec)))
-            centre, past = history.centre.to(device), history.past.to(device)
             with torch.no_grad():
-                found = self.predictor.prediction_net.ahead(
-                    batch, centre, state.layer_states(device), past, num_samples
+                found = self.predictor.prediction_net.predict_from_state(
+                    batch, history, state.layer_states(device), num_samples
                 )
             yield found, [self._asked(entry, last) for entry, last in zip(chunk, history.time.tolist(), strict=True)]
 
     def _horizon(self, entries: list[dict[str, Any]], history: SeriesHistory) -> tuple[Tensor, Tensor]:
         """Local time ``[S, H]`` and covariates ``[S, H, F]``; an entry may give its own ``time``."""
         spec, H = self.spec, self.spec.prediction_length
-        count = spec.num_feat_dynamic_real
-        covariates = np.full((len(entries), H, count + spec.num_past_feat_dynamic_real), np.nan, dtype=np.float32)
+        count = spec.features.num_feat_dynamic_real
+        covariates = np.full((len(entries), H, spec.features.num_covariates), np.nan, dtype=np.float32)
         time = history.time.unsqueeze(1) + spec.frequency.multiple * torch.arange(1, H + 1)
         for row, entry in enumerate(entries):
             if "time" in entry:
@@ -213,13 +213,17 @@ class RegularStream(ForecastStream):
 
 @torch.no_grad()
 def _moved(
-    predictor: S5Predictor, steps: Batch, centre: Tensor, states: tuple[Tensor, ...] | None, there: Tensor | None
+    predictor: S5Predictor,
+    steps: Batch,
+    history: SeriesHistory,
+    state: tuple[Tensor, ...] | None,
+    step_mask: Tensor | None,
 ) -> Tensor:
     """States of the layers ``[S, layers, ...]`` after further steps, on the CPU."""
     device = predictor.device
-    there = None if there is None else there.to(device)
+    step_mask = None if step_mask is None else step_mask.to(device)
     network = predictor.prediction_net.eval()
-    layers = network.observe(Batch(*(x.to(device) for x in steps)), centre.to(device), states, there)
+    layers = network.update_state(Batch(*(x.to(device) for x in steps)), history, state, step_mask)
     return torch.stack(layers, dim=1).cpu()
 
 

@@ -15,7 +15,7 @@ from s5forecast.windows.calendar import clock_features, lag_offsets, window_cale
 from s5forecast.windows.irregular import IrregularBatch, IrregularStore
 from s5forecast.windows.regular import Batch
 from s5forecast.windows.rows import Slots, Steps, look_back, since
-from s5forecast.windows.scaling import masked_mean, normalised
+from s5forecast.windows.scaling import masked_mean, normalized
 
 
 class IrregularHistory(NamedTuple):
@@ -145,6 +145,11 @@ class SeriesHistory(NamedTuple):
     static_real: Tensor  # [S, F] float32, as in a batch
     static_cat: Tensor  # [S, F] int64
 
+    @property
+    def center(self) -> Tensor:
+        """Mean of the window, normalized, ``[S, 1]``."""
+        return self.centre
+
     @classmethod
     def of(cls, store: WindowStore, window: Batch) -> SeriesHistory:
         """That of all series of a store, placed by their last ``window``."""
@@ -192,7 +197,7 @@ class SeriesHistory(NamedTuple):
         S, T = time.shape
         own = torch.arange(values.shape[1] - T, values.shape[1])
         mask = ~values.isnan()
-        shown = normalised(values, self.loc, self.scale)
+        shown = normalized(values, self.loc, self.scale)
         lagged = (own.unsqueeze(-1) + offsets).flatten()
         return Batch(
             values=shown[:, own],

@@ -8,7 +8,7 @@ import torch
 from s5forecast import regularize
 from s5forecast.data.frames import Columns
 from s5forecast.data.irregular_entries import read_irregular
-from s5forecast.data.irregular_sampling import default_cycles, grid_ahead, read_irregular_frame, read_queries
+from s5forecast.data.irregular_sampling import grid_ahead, read_irregular_frame, read_queries
 from s5forecast.data.spec import IrregularSpec
 from s5forecast.windows.batches import IrregularWindows, LastIrregularWindows
 from s5forecast.windows.irregular import IrregularStore
@@ -202,13 +202,6 @@ def test_a_grid_ahead_of_each_series():
     for every in ("2h", "0s", "-1min"):
         with pytest.raises(ValueError, match="every"):
             grid_ahead(series, Columns(), "1h", every)
-
-
-def test_cycles_that_the_data_tell_of():
-    series = read_irregular_frame(frame(), ["y"], Columns(), aggregate="mean")
-    hours = pd.date_range("2024-01-01", periods=24 * 15, freq="h").to_series(index=None)
-    assert default_cycles([series[0]._replace(timestamps=pd.Index(hours))]) == ["day", "week"]
-    assert default_cycles([series[0]._replace(timestamps=pd.Index(np.arange(5.0)))]) == []
 
 
 def test_regularize_says_what_it_did():
