@@ -138,9 +138,7 @@ class S5Forecaster(ForecasterParameters):
         if step_scale != 1:
             rescaled = self._rescaled(step_scale, df)
             return rescaled.predict(df, future, levels, times=times, horizon=horizon, every=every)
-        series = self._histories(df)
-        query = self.sampling_.query(self.sampling_.ends(series), future, times, horizon, every)
-        entries = self.sampling_.entries(series, self.statics_, query)
+        query, entries = self._ask(df, future, times, horizon, every)
         return self.forecast_frame(query, lambda known: self.predictor_.predict_quantiles(entries, known), levels)
 
     def calibrate(
@@ -217,9 +215,7 @@ class S5Forecaster(ForecasterParameters):
 
         self._check_fitted()
         self.sampling_.require_regular("predict_samples()", "use predict(times=)")
-        series = self._histories(df)
-        query = self.sampling_.query(self.sampling_.ends(series), future)
-        entries = self.sampling_.entries(series, self.statics_, query)
+        query, entries = self._ask(df, future)
         forecasts = list(self.predictor_.predict(entries, num_samples=num_samples))
         if not isinstance(forecasts[0], SampleForecast):
             raise ValueError(
@@ -293,9 +289,9 @@ class S5Forecaster(ForecasterParameters):
             future: The ``known`` columns over the horizon; without them the entries end with the history.
         """
         self._check_fitted()
-        series = self._histories(df)
-        query = None if future is None else self.sampling_.query(self.sampling_.ends(series), future)
-        return self.sampling_.entries(series, self.statics_, query)
+        if future is not None:
+            return self._ask(df, future)[1]
+        return self.sampling_.entries(self._histories(df), self.statics_)
 
     def plot(
         self, forecast: pd.DataFrame, history: pd.DataFrame | None = None, *, target: str | None = None, **kwargs: Any
@@ -341,20 +337,11 @@ class S5Forecaster(ForecasterParameters):
         Raises:
             ValueError: If it was written by a later version.
         """
-        from s5forecast.forecaster_files import load_predictor, load_state
+        from s5forecast.forecaster_files import load_forecaster
 
-        state = load_state(Path(path))
-        forecaster = cls(**state["parameters"])
-        forecaster.sampling_ = forecaster._make_sampling(state["frequency"])
-        forecaster.statics_ = StaticFeatures(**state["statics"])
-        forecaster.num_series_ = state.get("num_series")
-        forecaster.trained_until_, forecaster.fit_seconds_ = state["trained_until"], state["fit_seconds"]
-        forecaster.predictor_ = load_predictor(Path(path), device)
-        if "calibrator" in state:
-            from s5forecast.evaluation.calibrator import ConformalCalibrator
-
-            forecaster.calibrator_ = ConformalCalibrator.from_json(state["calibrator"])
-            forecaster.calibrated_until_ = state["calibrated_until"]
+        parameters, frequency, fitted = load_forecaster(Path(path), device)
+        forecaster = cls(**parameters)
+        vars(forecaster).update(fitted, sampling_=forecaster._make_sampling(frequency))
         return forecaster
 
     def forecast_frame(
@@ -406,6 +393,19 @@ class S5Forecaster(ForecasterParameters):
         rescaled = copy(self)
         rescaled.sampling_, rescaled.predictor_ = sampling, self.predictor_.rescaled(step_scale)
         return rescaled
+
+    def _ask(
+        self,
+        df: pd.DataFrame | None,
+        future: pd.DataFrame | None,
+        times: pd.DataFrame | None = None,
+        horizon: Any = None,
+        every: Any = None,
+    ) -> tuple[Queries, list[dict[str, Any]]]:
+        """The times to forecast, and the GluonTS entries that ask for them."""
+        series = self._histories(df)
+        query = self.sampling_.query(self.sampling_.ends(series), future, times, horizon, every)
+        return query, self.sampling_.entries(series, self.statics_, query)
 
     def _histories(self, df: pd.DataFrame | None) -> list[FrameSeries]:
         if df is not None:
