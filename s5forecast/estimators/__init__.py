@@ -1,13 +1,35 @@
-"""Forecasting strategies, one per file, as GluonTS estimators."""
+"""Forecasting strategies, one per file, as GluonTS estimators.
 
-from s5forecast.estimators.autoregressive import S5AutoregressiveEstimator
-from s5forecast.estimators.base import ForecastEstimator
-from s5forecast.estimators.combined import CombinedEstimator, CombinedPredictor
-from s5forecast.estimators.continuous import S5ContinuousEstimator
-from s5forecast.estimators.direct import S5Estimator
-from s5forecast.estimators.ensemble import EnsembleEstimator, EnsemblePredictor
-from s5forecast.estimators.multivariate import S5MultivariateEstimator
-from s5forecast.estimators.predictor import S5Predictor
+The names below are imported when they are first used: estimators need Lightning, predictors alone do not.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from s5forecast.estimators.autoregressive import S5AutoregressiveEstimator
+    from s5forecast.estimators.base import ForecastEstimator
+    from s5forecast.estimators.combined import CombinedEstimator, CombinedPredictor
+    from s5forecast.estimators.continuous import S5ContinuousEstimator
+    from s5forecast.estimators.direct import S5Estimator
+    from s5forecast.estimators.ensemble import EnsembleEstimator, EnsemblePredictor
+    from s5forecast.estimators.multivariate import S5MultivariateEstimator
+    from s5forecast.estimators.predictor import S5Predictor
+
+_MODULES = {
+    "CombinedEstimator": "combined",
+    "CombinedPredictor": "combined",
+    "EnsembleEstimator": "ensemble",
+    "EnsemblePredictor": "ensemble",
+    "ForecastEstimator": "base",
+    "S5AutoregressiveEstimator": "autoregressive",
+    "S5ContinuousEstimator": "continuous",
+    "S5Estimator": "direct",
+    "S5MultivariateEstimator": "multivariate",
+    "S5Predictor": "predictor",
+}
 
 __all__ = [
     "CombinedEstimator",
@@ -21,3 +43,13 @@ __all__ = [
     "S5MultivariateEstimator",
     "S5Predictor",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return list(__all__)

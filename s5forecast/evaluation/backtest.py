@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from numbers import Integral
 from pathlib import Path
 from typing import Any
@@ -11,8 +12,10 @@ import numpy as np
 import pandas as pd
 from gluonts.dataset.common import DataEntry
 
-from s5forecast.data.frames import Columns, read_frame, to_entries
+from s5forecast.data.frames import Columns
 from s5forecast.data.frequency import Frequency
+from s5forecast.data.irregular_sampling import IrregularSampling
+from s5forecast.data.regular_sampling import read_frame, to_entries
 from s5forecast.data.statics import StaticFeatures
 from s5forecast.evaluation.metrics import evaluate
 from s5forecast.evaluation.models import Model, irregular_model, name_of, regular_model
@@ -134,7 +137,7 @@ def roles_of(model: Any) -> Columns:
     named = {field: value for field, value in names.items() if isinstance(value, str)}
     if len(named) < 3:
         return Columns()
-    return Columns(**named, known=tuple(model.known), static=tuple(model.static))
+    return Columns(**named, known=tuple(model.known), static=tuple(model.static), other_targets=())
 
 
 def _splitter(
@@ -172,10 +175,11 @@ def _irregular(
     if freq is not None:
         raise ValueError(f"freq={freq!r} requires regular series; omit it with since=, count= or fraction=")
     if isinstance(data, pd.DataFrame):
-        from s5forecast.data.irregular_sampling import irregular_entries, read_irregular_frame
-
-        series = read_irregular_frame(data, splitter.variables or [columns.target], columns)
-        data = irregular_entries(series, StaticFeatures.learn(series, columns))
+        if splitter.variables:
+            columns = replace(columns, target=splitter.variables[0], other_targets=tuple(splitter.variables[1:]))
+        sampling = IrregularSampling(columns)
+        series = sampling.read(data)
+        data = sampling.entries(series, StaticFeatures.learn(series, columns))
     return data, None, irregular_model(model, columns)
 
 

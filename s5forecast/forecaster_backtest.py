@@ -1,0 +1,59 @@
+"""Backtests of an S5Forecaster, of each kind of sampling."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from s5forecast.data.sampling import Sampling
+from s5forecast.data.statics import StaticFeatures
+from s5forecast.evaluation.backtest import backtest
+from s5forecast.evaluation.result import Backtest
+from s5forecast.evaluation.windows import IrregularSplitter
+
+if TYPE_CHECKING:
+    from s5forecast.forecaster import S5Forecaster
+
+CUTS = ("since", "count", "fraction")
+
+
+def backtest_forecaster(forecaster: S5Forecaster, sampling: Sampling, df: pd.DataFrame, **arguments: Any) -> Backtest:
+    """As :meth:`S5Forecaster.backtest`, by the function for the kind of sampling."""
+    levels = list(forecaster.quantile_levels)
+    return BACKTESTS[sampling.kind](forecaster, sampling, df, quantile_levels=levels, **arguments)
+
+
+def _backtest_regular(forecaster: S5Forecaster, sampling: Sampling, df: pd.DataFrame, **arguments: Any) -> Backtest:
+    if any(arguments[name] is not None for name in CUTS):
+        raise ValueError("since=, count= and fraction= require irregular series; give windows= for regular ones")
+    return backtest(forecaster, df, forecaster.prediction_length, freq=forecaster.freq, **arguments)
+
+
+def _backtest_irregular(forecaster: S5Forecaster, sampling: Sampling, df: pd.DataFrame, **arguments: Any) -> Backtest:
+    """The forecaster is used as it is if it was trained on data that end before the first cut."""
+    from s5forecast.forecaster_training import make_estimator
+
+    if (arguments["refit"], arguments["directory"]) != (False, None):
+        raise ValueError(
+            "refit= and directory= require regular series; cut irregular ones by since=, count= or fraction="
+        )
+    series, until = sampling.read(df), getattr(forecaster, "trained_until_", None)
+    statics = StaticFeatures.learn(series, sampling.columns) if until is None else forecaster.statics_
+    entries, length = sampling.entries(series, statics), forecaster.prediction_length
+    cuts = {**{name: arguments[name] for name in CUTS}, "horizon": forecaster.horizon}
+    first, *_ = IrregularSplitter(prediction_length=length, **cuts).split(entries)
+    seen = until is None or not until < min(window.timestamps(None)[1] for window in first)
+    return backtest(
+        make_estimator(forecaster, sampling, series, statics) if seen else forecaster.predictor_,
+        entries,
+        length,
+        horizon=forecaster.horizon,
+        variables=sampling.columns.targets,
+        name="S5Forecaster",
+        **arguments,
+    )
+
+
+BACKTESTS: dict[str, Callable[..., Backtest]] = {"regular": _backtest_regular, "irregular": _backtest_irregular}
