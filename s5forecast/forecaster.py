@@ -17,7 +17,6 @@ from gluonts.core.serde import dump_json, load_json
 from gluonts.model.estimator import Estimator
 from gluonts.model.forecast import SampleForecast
 from gluonts.model.predictor import Predictor
-from gluonts.torch.distributions import Output
 from sklearn.utils.validation import check_is_fitted
 
 from s5forecast.choices import choose
@@ -32,6 +31,7 @@ from s5forecast.data.frames import (
 )
 from s5forecast.data.frequency import Frequency
 from s5forecast.data.statics import StaticFeatures
+from s5forecast.distributions import Output
 from s5forecast.estimators import (
     EnsembleEstimator,
     S5MultivariateEstimator,

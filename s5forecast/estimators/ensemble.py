@@ -13,8 +13,8 @@ from gluonts.dataset.common import Dataset
 from gluonts.model.estimator import Estimator
 from gluonts.model.forecast import QuantileForecast
 from gluonts.model.predictor import Predictor
-from gluonts.torch.distributions import Output
 
+from s5forecast.distributions import Output
 from s5forecast.estimators.base import check_positive
 from s5forecast.estimators.direct import S5Estimator
 from s5forecast.estimators.predictor import S5Predictor

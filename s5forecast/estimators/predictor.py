@@ -11,7 +11,6 @@ import torch
 from gluonts.core.component import validated
 from gluonts.dataset.common import Dataset
 from gluonts.model.forecast import Forecast
-from gluonts.torch.distributions import Output
 from gluonts.torch.model.predictor import PyTorchPredictor
 from gluonts.torch.util import resolve_device
 from gluonts.transform import Identity
@@ -19,6 +18,7 @@ from torch import nn
 
 from s5forecast.data.entries import Series
 from s5forecast.data.spec import WindowSpec
+from s5forecast.distributions import Output
 from s5forecast.networks.prediction import Prediction, SamplePaths
 from s5forecast.windows.batches import LastWindows, read_store
 
