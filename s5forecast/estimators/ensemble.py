@@ -15,6 +15,7 @@ from gluonts.model.forecast import QuantileForecast
 from gluonts.model.predictor import Predictor
 
 from s5forecast.distributions import Output
+from s5forecast.aliases import check_folder
 from s5forecast.estimators.base import check_positive
 from s5forecast.estimators.direct import S5Estimator
 from s5forecast.estimators.predictor import S5Predictor
@@ -153,6 +154,7 @@ class EnsemblePredictor(Predictor):
     @classmethod
     def deserialize(cls, path: Path, device: str | None = None) -> "EnsemblePredictor":
         """Read what :meth:`serialize` wrote."""
+        check_folder(path)
         count = json.loads((path / "members.json").read_text())
         return cls([S5Predictor.deserialize(path / str(number), device) for number in range(count)])
 
