@@ -14,8 +14,8 @@ from gluonts.model.estimator import Estimator
 from gluonts.model.forecast import QuantileForecast
 from gluonts.model.predictor import Predictor
 
-from s5forecast.distributions import Output
 from s5forecast.aliases import check_folder
+from s5forecast.distributions import Output
 from s5forecast.estimators.base import check_positive
 from s5forecast.estimators.direct import S5Estimator
 from s5forecast.estimators.predictor import S5Predictor
