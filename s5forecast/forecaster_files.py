@@ -12,6 +12,7 @@ import pandas as pd
 from gluonts.core.serde import dump_json, load_json
 from gluonts.model.predictor import Predictor
 
+from s5forecast.aliases import check_folder
 from s5forecast.data.statics import StaticFeatures
 
 if TYPE_CHECKING:
@@ -50,6 +51,7 @@ def load_forecaster(path: Path, device: str | None) -> tuple[dict[str, Any], str
     Raises:
         ValueError: if it was written by a later format.
     """
+    check_folder(path)
     state = load_json((path / STATE_FILE).read_text())
     if state["format_version"] > FORECASTER_FORMAT:
         raise ValueError(f"{path} was written by a later version of s5forecast; update s5forecast")

@@ -18,6 +18,7 @@ from gluonts.model.estimator import Estimator
 from gluonts.model.forecast import Forecast, QuantileForecast
 from gluonts.model.predictor import Predictor
 
+from s5forecast.aliases import check_folder
 from s5forecast.data.frequency import quiet_periods
 from s5forecast.estimators.arguments import check_positive
 from s5forecast.estimators.defaults import COMBINED_LEVELS, HISTORIES, WEIGHING_WINDOWS
@@ -187,6 +188,7 @@ class CombinedPredictor(Predictor):
     @classmethod
     def deserialize(cls, path: Path) -> "CombinedPredictor":
         """Read what :meth:`serialize` wrote. Members are read by GluonTS, as what their files say they are."""
+        check_folder(path)
         written = json.loads((path / "members.json").read_text())
         members = [Predictor.deserialize(path / str(number)) for number in range(len(written["weights"]))]
         return cls(members, written["weights"], written["levels"])

@@ -13,8 +13,9 @@ from gluonts.dataset.common import Dataset
 from gluonts.model.estimator import Estimator
 from gluonts.model.forecast import QuantileForecast
 from gluonts.model.predictor import Predictor
-from gluonts.torch.distributions import Output
 
+from s5forecast.aliases import check_folder
+from s5forecast.distributions import Output
 from s5forecast.estimators.arguments import check_positive
 from s5forecast.estimators.defaults import CONTEXT_SHARES, MEMBERS
 from s5forecast.estimators.direct import S5Estimator
@@ -153,6 +154,7 @@ class EnsemblePredictor(Predictor):
     @classmethod
     def deserialize(cls, path: Path, device: str | None = None) -> "EnsemblePredictor":
         """Read what :meth:`serialize` wrote."""
+        check_folder(path)
         count = json.loads((path / "members.json").read_text())
         return cls([S5Predictor.deserialize(path / str(number), device) for number in range(count)])
 

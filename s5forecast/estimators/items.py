@@ -13,6 +13,7 @@ from gluonts.dataset.common import Dataset
 from gluonts.model.forecast import SampleForecast
 from gluonts.model.predictor import Predictor
 
+from s5forecast.aliases import check_folder
 from s5forecast.estimators.multivariate import S5MultivariateEstimator
 from s5forecast.estimators.predictor import S5Predictor
 
@@ -81,6 +82,7 @@ class ItemsPredictor(Predictor):
     @classmethod
     def deserialize(cls, path: Path, device: str | None = None) -> ItemsPredictor:
         """Read what :meth:`serialize` wrote."""
+        check_folder(path)
         return cls(S5Predictor.deserialize(path / "joint", device), load_json((path / "items.json").read_text()))
 
     def _positions(self, group: list[dict[str, Any]]) -> list[int]:

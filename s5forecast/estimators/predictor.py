@@ -11,14 +11,16 @@ import torch
 from gluonts.core.component import validated
 from gluonts.dataset.common import Dataset
 from gluonts.model.forecast import Forecast
-from gluonts.torch.distributions import Output
 from gluonts.torch.model.predictor import PyTorchPredictor
 from gluonts.torch.util import resolve_device
 from gluonts.transform import Identity
 from torch import nn
 
+from s5forecast.aliases import check_folder
 from s5forecast.data.entries import Series
 from s5forecast.data.spec import WindowSpec
+from s5forecast.distributions import Output
+from s5forecast.networks.loading import limit_to_weights
 from s5forecast.networks.prediction import Prediction, SamplePaths
 from s5forecast.windows.batches import LastWindows, read_store
 
@@ -144,12 +146,15 @@ class S5Predictor(PyTorchPredictor):
         """Read what :meth:`serialize` wrote, on whatever device it was trained.
 
         Raises:
-            ValueError: if it was written by a later format.
+            ValueError: if it was written by a later format, or if :func:`~s5forecast.aliases.check_folder` refuses it.
         """
+        check_folder(path)
         found = json.loads((path / "format.json").read_text())["format_version"]
         if found > FORMAT_VERSION:
             raise ValueError(f"{path} has format {found}, this version reads up to {FORMAT_VERSION}; update s5forecast")
-        predictor = super(PyTorchPredictor, cls).deserialize(path)
-        state = torch.load(path / "prediction-net-state.pt", map_location="cpu", weights_only=True)
+        weights = path / "prediction-net-state.pt"
+        with limit_to_weights(weights):
+            predictor = super(PyTorchPredictor, cls).deserialize(path)
+        state = torch.load(weights, map_location="cpu", weights_only=True)
         predictor.prediction_net.load_state_dict(state)
         return predictor.to(predictor.device if device is None else resolve_device(device))

@@ -5,11 +5,10 @@ from typing import Any, NamedTuple
 
 import torch
 from gluonts.core.component import validated
-from gluonts.torch.distributions import Output
 from torch import Tensor, nn
 
 from s5forecast.data.spec import WindowSpec
-from s5forecast.distributions import is_real
+from s5forecast.distributions import Output, is_real
 from s5forecast.networks.base import ForecastNetwork, check_support
 from s5forecast.networks.paths import Place, draw_paths, draw_values
 from s5forecast.networks.prediction import Prediction, SamplePaths

@@ -4,11 +4,10 @@ from typing import Any, NamedTuple
 
 import torch
 from gluonts.core.component import validated
-from gluonts.torch.distributions import Output
 from torch import Tensor, nn
 
 from s5forecast.data.spec import IrregularSpec
-from s5forecast.distributions import check_loss, is_real
+from s5forecast.distributions import Output, check_loss, is_real
 from s5forecast.levels import DECILES
 from s5forecast.networks.base import ForecastNetwork, check_support
 from s5forecast.networks.continuous_decoder import ContinuousDecoder, Encoded, Place, Positions, limited

@@ -4,11 +4,10 @@ from typing import Any, cast
 
 import torch
 from gluonts.core.component import validated
-from gluonts.torch.distributions import Output
 from torch import Tensor
 
 from s5forecast.data.spec import WindowSpec
-from s5forecast.distributions import check_loss, is_real
+from s5forecast.distributions import Output, check_loss, is_real
 from s5forecast.levels import DECILES
 from s5forecast.networks.base import ForecastNetwork, check_support
 from s5forecast.networks.prediction import Prediction

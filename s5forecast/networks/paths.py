@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from gluonts.torch.distributions import Output
 from torch import Tensor
 
 from s5forecast.distributions import QuantileOutput, is_real
@@ -104,7 +103,7 @@ def reordered(ascending: np.ndarray, paths: np.ndarray) -> np.ndarray:
 
 
 def draw_values(
-    output: Output, head: OutputHead, projected: Tensor, offset: Tensor, place: Place
+    output: Any, head: OutputHead, projected: Tensor, offset: Tensor, place: Place
 ) -> tuple[Tensor, Tensor]:
     """A value of each of R rows, normalised and as it is, from ``projected [K, R]`` and the ``offset [R]``."""
     loc, scale, level = place

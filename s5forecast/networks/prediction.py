@@ -11,7 +11,6 @@ import numpy as np
 import pandas as pd
 import torch
 from gluonts.model.forecast import Forecast, Quantile, QuantileForecast, SampleForecast
-from gluonts.torch.distributions import Output
 from gluonts.torch.model.forecast import DistributionForecast
 from torch import Tensor
 from torch.distributions import Distribution
@@ -31,7 +30,7 @@ class Prediction:
     of limited support, takes the scale itself and there is no offset.
     """
 
-    output: Output
+    output: Any  # an Output
     args: tuple[Tensor, ...]  # each [B, H] or [B, H, Q]
     loc: Tensor | None  # [B, 1] float64
     scale: Tensor  # [B, 1] float64

@@ -6,10 +6,10 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from gluonts.core.component import validated
-from gluonts.torch.distributions import Output
 from torch import Tensor, nn
 
 from s5forecast.data.spec import WindowSpec
+from s5forecast.distributions import Output
 from s5forecast.networks.base import ForecastNetwork
 from s5forecast.networks.direct import DirectNetwork
 from s5forecast.networks.paths import Place, draw_paths, draw_values

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-if TYPE_CHECKING:
-    from gluonts.torch.distributions import DistributionOutput, Output
+from s5forecast.distributions import DistributionOutput, Output
 
 FAR_BELOW = -1e9
 # Standard deviations of the initial weights of a joint head.
