@@ -1,6 +1,6 @@
 """Forecasting strategies, one per file, as GluonTS estimators.
 
-The names below are imported when they are first used: estimators need Lightning, predictors alone do not.
+The names below are imported on first use, because estimators need Lightning and predictors do not.
 """
 
 from __future__ import annotations
