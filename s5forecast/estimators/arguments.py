@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, get_type_hints
 from s5forecast.choices import choose
 from s5forecast.data.spec import FeatureSpec
 from s5forecast.nn import ACTIVATIONS
-from s5forecast.ssm import LAYERS
+from s5forecast.ssm import layer_arguments
 
 
 class NetworkArguments(NamedTuple):
@@ -28,19 +28,23 @@ class NetworkArguments(NamedTuple):
     dropout: float = 0.1
 
     def for_network(self, **layer_defaults: Any) -> dict[str, Any]:
-        """Arguments of a network, with ``layer_defaults`` for arguments of the layer that are not given.
+        """Arguments of a network.
+
+        Args:
+            layer_defaults: generic arguments of the layer, used if it takes them and they are not given.
 
         Raises:
-            ValueError: if a size is not positive, or a name is unknown.
+            ValueError: if a size is not positive, a name is unknown, or the layer lacks an argument in
+                ``layer_kwargs``.
         """
         check_positive(width=self.width, num_layers=self.num_layers, state_size=self.state_size)
-        choose(LAYERS, self.layer, "layer")
         choose(ACTIVATIONS, self.activation, "activation")
+        preferred = {"state_size": self.state_size, **layer_defaults}
         return {
             "width": self.width,
             "num_layers": self.num_layers,
             "layer": self.layer,
-            "layer_kwargs": {"state_size": self.state_size, **layer_defaults, **(self.layer_kwargs or {})},
+            "layer_kwargs": layer_arguments(self.layer, self.layer_kwargs, preferred=preferred),
             "activation": self.activation,
             "dropout": self.dropout,
         }

@@ -103,7 +103,7 @@ class S5Estimator(ForecastEstimator):
                 f"missing='skip' leaves out single steps, and patch_length={patch_length} takes several as one; leave "
                 "patch_length at 1, or missing at 'impute'"
             )
-        causal = not network_kwargs["layer_kwargs"]["bidirectional"]
+        causal = not network_kwargs["layer_kwargs"].get("bidirectional")
         self.spec = spec._replace(scaling=self.set_scaling(scaling, causal=causal), features=features.spec())
         self.quantile_levels = list(DECILES) if quantile_levels is None else quantile_levels
         self.set_output(distr_output, self.quantile_levels)

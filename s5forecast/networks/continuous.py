@@ -95,8 +95,7 @@ class ContinuousNetwork(FeatureInputs, ForecastNetwork):
         self.encoder = Encoder(
             width, num_layers, layer=layer, layer_kwargs=layer_kwargs, activation=activation, dropout=dropout
         )
-        if not self.encoder.supports_step:
-            raise ValueError(f"layer {layer!r} with {layer_kwargs} is not causal; choose a causal layer")
+        self.encoder.require("supports_step", "supports_dt", "supports_advance")
         state_sizes = [state[0].numel() for state in self.encoder.initial_state(1)]
         self.recent = RecentMean(D, MEMORIES)
         self.decoder = ContinuousDecoder(

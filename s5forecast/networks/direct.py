@@ -21,6 +21,7 @@ from s5forecast.nn import (
     SeasonalSkip,
 )
 from s5forecast.seeding import seeded
+from s5forecast.ssm import layer_arguments
 from s5forecast.windows.batches import TrainingWindows
 from s5forecast.windows.calendar import num_calendar_features
 from s5forecast.windows.history import SeriesHistory
@@ -70,10 +71,13 @@ class DirectNetwork(FeatureInputs, ForecastNetwork):
         self.patching = Patching(inputs, width, patch_length)
         self.add_static_inputs(cardinality, width)
         if spec.substeps > 1:
-            layer_kwargs = {**layer_kwargs, "step_scale": layer_kwargs.get("step_scale", 1.0) / spec.substeps}
+            step_scale = layer_kwargs.get("step_scale", 1.0) / spec.substeps
+            layer_kwargs = layer_arguments(layer, layer_kwargs, required={"step_scale": step_scale})
         self.encoder = Encoder(
             width, num_layers, layer=layer, layer_kwargs=layer_kwargs, activation=activation, dropout=dropout
         )
+        if missing == "skip":
+            self.encoder.require("supports_dt")
         self.skip = SeasonalSkip(width, len(spec.lags))
         self.linear = LinearPath(spec.context_length // spec.substeps, spec.prediction_length // spec.substeps)
         self.head = OutputHead(width, output)

@@ -83,8 +83,7 @@ class MultivariateNetwork(FeatureInputs, ForecastNetwork):
         self.encoder = Encoder(
             width, num_layers, layer=layer, layer_kwargs=layer_kwargs, activation=activation, dropout=dropout
         )
-        if not self.encoder.supports_step:
-            raise ValueError(f"layer {layer!r} with {layer_kwargs} has no step mode; choose a causal one")
+        self.encoder.require("supports_step")
         self.head = JointHead(width, len(spec.lags), output)
 
     def check_streams(self) -> None:

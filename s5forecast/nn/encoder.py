@@ -11,6 +11,13 @@ from s5forecast.choices import choose
 from s5forecast.nn.block import NORMS, Block
 from s5forecast.ssm import LAYERS, State
 
+# What a model may need of an encoder -> what an encoder without it is told.
+ABILITIES = {
+    "supports_step": "has no step mode; choose a causal one",
+    "supports_dt": "has steps of one length only; choose one that supports irregular steps, such as 's5'",
+    "supports_advance": "cannot be advanced to arbitrary times; choose one that can, such as 's5'",
+}
+
 
 class Encoder(nn.Module):
     """``num_layers`` blocks with the same kind of state-space layer, followed by a norm if ``prenorm`` is true.
@@ -70,6 +77,13 @@ class Encoder(nn.Module):
     def supports_advance(self) -> bool:
         """Whether :meth:`advance` is available; needed for forecasts at arbitrary times."""
         return all(block.layer.supports_advance for block in self._layers())
+
+    def require(self, *abilities: str) -> None:
+        """Raise ValueError, naming the layer, if it lacks one of ``ABILITIES``."""
+        for ability in abilities:
+            if not getattr(self, ability):
+                (name, *_) = {type(block.layer).__name__: None for block in self._layers()}
+                raise ValueError(f"this {name} layer {ABILITIES[ability]}")
 
     def initial_state(self, batch_size: int) -> tuple[State, ...]:
         return tuple(block.initial_state(batch_size) for block in self._layers())

@@ -196,3 +196,25 @@ def test_a_patch_depends_on_its_own_steps_alone(length):
     different = (patching.group(changed) != patches).any(-1)
     assert different[:, 5 // length].all()
     assert int(different.sum()) == 2
+
+
+class OneLength(S5):
+    """A layer whose steps all have one length, and whose state has no closed form over time."""
+
+    supports_dt = False
+    supports_advance = False
+
+
+@pytest.mark.parametrize(
+    ("layer", "ability", "message"),
+    [
+        (S5, "supports_step", "S5 layer has no step mode; choose a causal one"),
+        (OneLength, "supports_dt", "OneLength layer has steps of one length only"),
+        (OneLength, "supports_advance", "OneLength layer cannot be advanced"),
+    ],
+)
+def test_an_encoder_says_what_its_layer_lacks(layer, ability, message):
+    encoder = Encoder(4, 1, layer=layer, layer_kwargs={"state_size": 4, "bidirectional": ability == "supports_step"})
+    with pytest.raises(ValueError, match=message):
+        encoder.require(ability)
+    Encoder(4, 1, layer_kwargs={"state_size": 4}).require("supports_step", "supports_dt", "supports_advance")
