@@ -388,9 +388,7 @@ def test_where_a_day_has_several_steps_the_decoder_is_recursive(freq, recursion,
 
 def test_patches_are_of_recursive_decoders():
     assert S5AutoregressiveEstimator("h", 24, context_length=33, patch_length=8).spec.context_length == 40
-    with pytest.raises(
-        ValueError, match="patch_length=8 takes several as one; leave patch_length at 1, or recursion at 'decoder'"
-    ):
+    with pytest.raises(ValueError, match=r"patch_length=8 takes several as one.*recursion at 'decoder'"):
         S5AutoregressiveEstimator("D", 24, patch_length=8)
     with pytest.raises(ValueError, match=r"recursion 'both'.*'encoder', 'decoder'"):
         S5AutoregressiveEstimator("D", 24, recursion="both")
