@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pandas as pd
 
@@ -12,26 +12,28 @@ from s5forecast.data.statics import StaticFeatures
 from s5forecast.evaluation.backtest import backtest
 from s5forecast.evaluation.result import Backtest
 from s5forecast.evaluation.windows import IrregularSplitter
-
-if TYPE_CHECKING:
-    from s5forecast.forecaster import S5Forecaster
+from s5forecast.fitted_forecaster import FittedForecaster
 
 CUTS = ("since", "count", "fraction")
 
 
-def backtest_forecaster(forecaster: S5Forecaster, sampling: Sampling, df: pd.DataFrame, **arguments: Any) -> Backtest:
+def backtest_forecaster(
+    forecaster: FittedForecaster, sampling: Sampling, df: pd.DataFrame, **arguments: Any
+) -> Backtest:
     """As :meth:`S5Forecaster.backtest`, by the function for the kind of sampling."""
     levels = list(forecaster.quantile_levels)
     return BACKTESTS[sampling.kind](forecaster, sampling, df, quantile_levels=levels, **arguments)
 
 
-def _backtest_regular(forecaster: S5Forecaster, sampling: Sampling, df: pd.DataFrame, **arguments: Any) -> Backtest:
+def _backtest_regular(forecaster: FittedForecaster, sampling: Sampling, df: pd.DataFrame, **arguments: Any) -> Backtest:
     if any(arguments[name] is not None for name in CUTS):
         raise ValueError("since=, count= and fraction= require irregular series; give windows= for regular ones")
     return backtest(forecaster, df, forecaster.prediction_length, freq=forecaster.freq, **arguments)
 
 
-def _backtest_irregular(forecaster: S5Forecaster, sampling: Sampling, df: pd.DataFrame, **arguments: Any) -> Backtest:
+def _backtest_irregular(
+    forecaster: FittedForecaster, sampling: Sampling, df: pd.DataFrame, **arguments: Any
+) -> Backtest:
     """The forecaster is used as it is if it was trained on data that end before the first cut."""
     from s5forecast.forecaster_training import make_estimator
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -14,9 +14,7 @@ from gluonts.model.predictor import Predictor
 
 from s5forecast.aliases import check_folder
 from s5forecast.data.statics import StaticFeatures
-
-if TYPE_CHECKING:
-    from s5forecast.forecaster import S5Forecaster
+from s5forecast.fitted_forecaster import FittedForecaster
 
 FORECASTER_FORMAT = 1
 STATE_FILE, PREDICTOR_FOLDER = "forecaster.json", "predictor"
@@ -24,7 +22,7 @@ STATE_FILE, PREDICTOR_FOLDER = "forecaster.json", "predictor"
 NOT_SAVED = ("callbacks", "logger")
 
 
-def save_forecaster(forecaster: S5Forecaster, path: Path) -> None:
+def save_forecaster(forecaster: FittedForecaster, path: Path) -> None:
     """Write a fitted forecaster to a folder."""
     (path / PREDICTOR_FOLDER).mkdir(parents=True, exist_ok=True)
     state = {

@@ -6,7 +6,7 @@ import json
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
@@ -15,25 +15,13 @@ from s5forecast.data.entries import local_time, read_series
 from s5forecast.data.frames import FrameSeries, Queries, SeriesEnds
 from s5forecast.data.irregular_sampling import IrregularSampling
 from s5forecast.data.regular_sampling import RegularSampling
-from s5forecast.data.sampling import Sampling
-from s5forecast.data.statics import StaticFeatures
 from s5forecast.estimators.continuous_stream import ContinuousStream
 from s5forecast.estimators.regular_stream import RegularStream
+from s5forecast.fitted_forecaster import FittedForecaster
 from s5forecast.levels import check_levels
 
 FRAME_FILE = "frame.json"
 Predict = Callable[[Sequence[float]], tuple[np.ndarray, np.ndarray]]
-
-
-class StreamForecaster(Protocol):
-    """What a stream needs of a fitted forecaster."""
-
-    sampling_: Any
-    statics_: StaticFeatures
-    predictor_: Any
-    quantile_levels: Sequence[float]
-
-    def forecast_frame(self, query: Queries, predict: Predict, levels: list[float]) -> pd.DataFrame: ...
 
 
 class FrameStream(ABC):
@@ -44,24 +32,24 @@ class FrameStream(ABC):
         states: States of the series.
     """
 
-    def __init__(self, forecaster: StreamForecaster, states: Any) -> None:
+    def __init__(self, forecaster: FittedForecaster, states: Any) -> None:
         self.forecaster, self.states = forecaster, states
 
     @classmethod
-    def start(cls, forecaster: StreamForecaster, series: Sequence[FrameSeries]) -> FrameStream:
+    def start(cls, forecaster: FittedForecaster, series: Sequence[FrameSeries]) -> FrameStream:
         """The stream of some series.
 
         Raises:
             ValueError: For a model that cannot stream, with the reason and the fix.
         """
-        sampling: Sampling = forecaster.sampling_
+        sampling = forecaster.sampling_
         if not hasattr(forecaster.predictor_, "stream"):
             raise ValueError(f"{type(forecaster.predictor_).__name__} cannot stream; use num_members=1")
         states = forecaster.predictor_.stream(sampling.entries(series, forecaster.statics_))
         return STREAMS[sampling.kind]._of(forecaster, states, sampling.ends(series))
 
     @classmethod
-    def load(cls, path: str | Path, forecaster: StreamForecaster) -> FrameStream:
+    def load(cls, path: str | Path, forecaster: FittedForecaster) -> FrameStream:
         """Read what :meth:`save` wrote, for a stream of the same forecaster.
 
         Raises:
@@ -119,12 +107,12 @@ class FrameStream(ABC):
 
     @classmethod
     @abstractmethod
-    def _of(cls, forecaster: StreamForecaster, states: Any, ends: SeriesEnds) -> FrameStream:
+    def _of(cls, forecaster: FittedForecaster, states: Any, ends: SeriesEnds) -> FrameStream:
         """The stream of series that end there."""
 
     @classmethod
     @abstractmethod
-    def _restored(cls, path: Path, described: dict[str, Any], forecaster: StreamForecaster) -> FrameStream: ...
+    def _restored(cls, path: Path, described: dict[str, Any], forecaster: FittedForecaster) -> FrameStream: ...
 
     @abstractmethod
     def _update(self, df: pd.DataFrame) -> None: ...
@@ -146,17 +134,17 @@ class IrregularFrameStream(FrameStream):
 
     states: ContinuousStream
 
-    def __init__(self, forecaster: StreamForecaster, states: ContinuousStream, time_zone: str | None) -> None:
+    def __init__(self, forecaster: FittedForecaster, states: ContinuousStream, time_zone: str | None) -> None:
         super().__init__(forecaster, states)
         self.time_zone = time_zone
 
     @classmethod
-    def _of(cls, forecaster: StreamForecaster, states: Any, ends: SeriesEnds) -> IrregularFrameStream:
+    def _of(cls, forecaster: FittedForecaster, states: Any, ends: SeriesEnds) -> IrregularFrameStream:
         zone = getattr(ends.last[0], "tz", None)
         return cls(forecaster, states, None if zone is None else str(zone))
 
     @classmethod
-    def _restored(cls, path: Path, described: dict[str, Any], forecaster: StreamForecaster) -> IrregularFrameStream:
+    def _restored(cls, path: Path, described: dict[str, Any], forecaster: FittedForecaster) -> IrregularFrameStream:
         return cls(forecaster, ContinuousStream.load(path, forecaster.predictor_), described["time_zone"])
 
     @property
@@ -164,7 +152,7 @@ class IrregularFrameStream(FrameStream):
         return self.states.items
 
     def _update(self, df: pd.DataFrame) -> None:
-        sampling: IrregularSampling = self.forecaster.sampling_
+        sampling = cast(IrregularSampling, self.forecaster.sampling_)
         new = sampling.read_next(df)
         if (None in new.rows.items) != (None in self.items):
             raise ValueError(
@@ -180,7 +168,7 @@ class IrregularFrameStream(FrameStream):
         return SeriesEnds({item: position for position, item in enumerate(self.items)}, last)
 
     def _predictor(self, query: Queries) -> Predict:
-        rows = self.forecaster.sampling_.query_rows(query)
+        rows = cast(IrregularSampling, self.forecaster.sampling_).query_rows(query)
         return lambda levels: self.states.quantiles(rows, levels)
 
     def _described(self) -> dict[str, Any]:
@@ -192,16 +180,16 @@ class RegularFrameStream(FrameStream):
 
     states: RegularStream
 
-    def __init__(self, forecaster: StreamForecaster, states: RegularStream, ends: SeriesEnds) -> None:
+    def __init__(self, forecaster: FittedForecaster, states: RegularStream, ends: SeriesEnds) -> None:
         super().__init__(forecaster, states)
         self.ends = ends
 
     @classmethod
-    def _of(cls, forecaster: StreamForecaster, states: Any, ends: SeriesEnds) -> RegularFrameStream:
+    def _of(cls, forecaster: FittedForecaster, states: Any, ends: SeriesEnds) -> RegularFrameStream:
         return cls(forecaster, states, ends)
 
     @classmethod
-    def _restored(cls, path: Path, described: dict[str, Any], forecaster: StreamForecaster) -> RegularFrameStream:
+    def _restored(cls, path: Path, described: dict[str, Any], forecaster: FittedForecaster) -> RegularFrameStream:
         zone = described["time_zone"]
         stamps = pd.to_datetime(described["last"], format="ISO8601", utc=zone is not None)
         last = list(stamps if zone is None else stamps.tz_convert(zone))
@@ -213,7 +201,7 @@ class RegularFrameStream(FrameStream):
         return self.ends.items
 
     def _update(self, df: pd.DataFrame) -> None:
-        sampling: RegularSampling = self.forecaster.sampling_
+        sampling = cast(RegularSampling, self.forecaster.sampling_)
         steps = sampling.read_next(df, self.ends)
         read = read_series(sampling.next_entries(steps), self.states.step_spec, forecast=False, observed=False)
         count = [len(one.target) for one in steps]
@@ -230,10 +218,10 @@ class RegularFrameStream(FrameStream):
         return self.ends
 
     def _predictor(self, query: Queries) -> Predict:
-        spec = self.states.spec
+        spec, sampling = self.states.spec, cast(RegularSampling, self.forecaster.sampling_)
         entries = [
             {**entry, "time": local_time(entry, spec, spec.prediction_length)}
-            for entry in self.forecaster.sampling_.horizon_entries(query)
+            for entry in sampling.horizon_entries(query)
         ]
         return lambda levels: self.states.predict_quantiles(entries, levels)
 
