@@ -24,7 +24,7 @@ from s5forecast.data.irregular_sampling import (
 from s5forecast.data.statics import StaticFeatures
 from s5forecast.data.times import read_instants
 from s5forecast.estimators.continuous import S5ContinuousEstimator
-from s5forecast.estimators.continuous_predictor import ContinuousPredictor
+from s5forecast.estimators.predictor import NetworkPredictor
 from s5forecast.evaluation.irregular_backtest import backtest_irregular, irregular_splits
 from s5forecast.evaluation.result import Backtest
 from s5forecast.levels import level_name
@@ -60,7 +60,7 @@ class IrregularForecaster:
     seed: int | None = 0
     verbose: bool = True
     statics: StaticFeatures = field(default_factory=StaticFeatures, init=False)
-    predictor: ContinuousPredictor = field(init=False)
+    predictor: NetworkPredictor = field(init=False)
     history: list[IrregularFrame] | None = field(default=None, init=False)
 
     def fit(self, df: pd.DataFrame, validation: pd.DataFrame | None = None) -> IrregularForecaster:

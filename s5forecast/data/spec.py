@@ -45,6 +45,12 @@ class WindowSpec(NamedTuple):
     def frequency(self) -> Frequency:
         return Frequency.parse(self.freq)
 
+    @property
+    def forecast_shape(self) -> tuple[int, ...]:
+        """Shape of the values of a forecast of one entry."""
+        steps = (self.prediction_length,)
+        return steps if self.target_dim is None else (*steps, self.target_dim)
+
     def divided(self, substeps: int) -> WindowSpec:
         """The same span of time in steps ``substeps`` times as short.
 
@@ -93,6 +99,11 @@ class IrregularSpec(NamedTuple):
     num_past_feat_dynamic_real: int = 0
     num_feat_static_real: int = 0
     num_feat_static_cat: int = 0
+
+    @property
+    def forecast_shape(self) -> tuple[int, ...]:
+        """Shape of the values of a forecast at one query time."""
+        return (self.target_dim,)
 
     @property
     def num_covariates(self) -> int:

@@ -21,7 +21,7 @@ from gluonts.transform import Identity, Transformation
 from s5forecast.data.spec import WindowSpec
 from s5forecast.distributions import OutputChoice, choose_output, is_real, make_output
 from s5forecast.estimators.defaults import default_scaling
-from s5forecast.estimators.predictor import S5Predictor
+from s5forecast.estimators.gluonts_predictor import S5Predictor
 from s5forecast.estimators.training import ForecastModule, fit
 from s5forecast.networks.base import ForecastNetwork, check_support
 from s5forecast.seeding import seeded

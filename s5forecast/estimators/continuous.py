@@ -8,15 +8,12 @@ import numpy as np
 import pandas as pd
 from gluonts.core.component import validated
 from gluonts.dataset.common import Dataset
-from gluonts.transform import Transformation
 
 from s5forecast.choices import choose
-from s5forecast.data.irregular_entries import read_irregular
 from s5forecast.data.spec import IrregularSpec
 from s5forecast.data.times import is_duration
 from s5forecast.distributions import AUTO, check_loss, make_output
 from s5forecast.estimators.base import ForecastEstimator, check_positive, checked_cardinality
-from s5forecast.estimators.continuous_predictor import ContinuousPredictor
 from s5forecast.estimators.training import ForecastModule
 from s5forecast.levels import DECILES
 from s5forecast.networks.base import check_support
@@ -24,9 +21,9 @@ from s5forecast.networks.continuous import SCALINGS, ContinuousNetwork
 from s5forecast.nn import ACTIVATIONS
 from s5forecast.seeding import seeded
 from s5forecast.ssm import LAYERS
-from s5forecast.windows.batches import IrregularWindows, LastIrregularWindows
+from s5forecast.windows.batches import LastWindows, TrainingWindows, WindowStore
 from s5forecast.windows.calendar import CYCLES
-from s5forecast.windows.irregular import IrregularBatch, IrregularStore
+from s5forecast.windows.irregular import IrregularBatch
 
 # The slowest state begins with a real part of -1/2 and keeps exp(-6 / 2), 5 %, of what is a context ago.
 FORGOTTEN = 6.0
@@ -199,24 +196,15 @@ class S5ContinuousEstimator(ForecastEstimator):
     def create_network(self) -> ContinuousNetwork:
         return ContinuousNetwork(self.spec, self.output, self.cardinality, **self.network_kwargs)
 
-    def create_training_data_loader(  # type: ignore[override]
-        self, data: Dataset, module: ForecastModule, **kwargs: Any
-    ) -> IrregularWindows:
-        return self._training_windows(self._store(data))
-
     def create_validation_data_loader(  # type: ignore[override]
         self, data: Dataset, module: ForecastModule, **kwargs: Any
     ) -> Iterable[IrregularBatch]:
         store = self._store(data)
         check_support(module.network.output, store.series)
-        windows = LastIrregularWindows(store, batch_size=self.predict_batch_size, known=True)
+        windows = LastWindows(store, batch_size=self.predict_batch_size, known=True)
         if not len(windows):
             raise ValueError("validation_data has no observed value within the last horizon of any series")
         return windows
-
-    def create_predictor(self, transformation: Transformation, module: ForecastModule) -> ContinuousPredictor:
-        # The device is set afterwards: saved as "auto", a predictor loads wherever it is taken.
-        return ContinuousPredictor(module.network, self.spec, batch_size=self.predict_batch_size).to(self.device)
 
     @classmethod
     def derive_auto_fields(cls, train_iter: Iterable) -> dict[str, Any]:
@@ -227,14 +215,11 @@ class S5ContinuousEstimator(ForecastEstimator):
             f"num_{field}": len(entry[field]) for field in fields if field in entry
         }
 
-    def _training_windows(self, store: IrregularStore) -> IrregularWindows:  # type: ignore[override]
+    def _training_windows(self, store: WindowStore) -> TrainingWindows:
         with seeded(self.seed) as generator:
-            return IrregularWindows(
+            return TrainingWindows(
                 store, batch_size=self.batch_size, num_batches=self.num_batches_per_epoch, generator=generator
             )
-
-    def _store(self, data: Dataset) -> IrregularStore:  # type: ignore[override]
-        return IrregularStore(read_irregular(data, self.spec, forecast=False), self.spec)
 
 
 def timescales(context_length: int) -> dict[str, float]:

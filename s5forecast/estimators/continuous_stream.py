@@ -16,15 +16,15 @@ from s5forecast.data.entries import read_static
 from s5forecast.data.irregular_entries import read_irregular, read_query, read_rows
 from s5forecast.data.spec import IrregularSpec
 from s5forecast.data.times import Instants, IrregularRows, check_kind, check_zone
-from s5forecast.estimators.continuous_predictor import Asked, ContinuousForecast, ContinuousPredictor
+from s5forecast.estimators.predictor import NetworkPredictor
 from s5forecast.estimators.states import SeriesStates
 from s5forecast.estimators.streaming import STEPS, ForecastStream
 from s5forecast.networks.continuous import ContinuousNetwork, Observed
-from s5forecast.networks.continuous_decoder import Place
-from s5forecast.networks.prediction import Prediction
+from s5forecast.networks.prediction import Place, Prediction
 from s5forecast.nn import Recent
 from s5forecast.windows.calendar import clock_features
 from s5forecast.windows.history import IrregularHistory
+from s5forecast.windows.horizon import Horizon
 from s5forecast.windows.irregular import IrregularBatch, IrregularStore
 from s5forecast.windows.rows import Slots, since
 
@@ -72,10 +72,10 @@ class ContinuousStream(ForecastStream):
     An update and then a forecast equal a forecast from the whole history, placed likewise, as its context.
     """
 
-    predictor: ContinuousPredictor
+    predictor: NetworkPredictor
 
     @classmethod
-    def start(cls, predictor: ContinuousPredictor, entries: Iterable[dict[str, Any]]) -> ContinuousStream:
+    def start(cls, predictor: NetworkPredictor, entries: Iterable[dict[str, Any]]) -> ContinuousStream:
         """The stream of series with a history, ``time`` and ``target`` as in training.
 
         Raises:
@@ -144,7 +144,7 @@ class ContinuousStream(ForecastStream):
         given = list(entries)
         for prediction, rows in self._predictions(_asked(given, self.spec)):
             for row, position in enumerate(np.unique(rows.series)):
-                yield ContinuousForecast(prediction[row : row + 1], _about(given[position], self.spec))
+                yield from prediction[row : row + 1].forecasts([_about(given[position], self.spec)])
 
     def predict_quantiles(
         self, entries: Iterable[dict[str, Any]], levels: Sequence[float]
@@ -263,7 +263,7 @@ def shown(exact: Any, instants: Instants) -> Any:
 
 
 @torch.no_grad()
-def _initial(predictor: ContinuousPredictor, store: IrregularStore) -> ContinuousState:
+def _initial(predictor: NetworkPredictor, store: IrregularStore) -> ContinuousState:
     """The state after the last window of each series."""
     network, device = predictor.prediction_net.eval(), predictor.device
     batch = store.gather(torch.arange(len(store)), store.length)
@@ -318,8 +318,15 @@ def _name(entry: dict[str, Any]) -> str:
     return f"series {entry.get('item_id')!r}"
 
 
-def _about(entry: dict[str, Any], spec: IrregularSpec) -> Asked:
-    return Asked(entry.get("item_id"), entry.get("info"), entry.get("start"), entry["query_time"], spec.target_dim == 1)
+def _about(entry: dict[str, Any], spec: IrregularSpec) -> Horizon:
+    return Horizon(
+        entry.get("item_id"),
+        entry.get("info"),
+        entry.get("start"),
+        np.float64,
+        entry["query_time"],
+        spec.target_dim == 1,
+    )
 
 
 def _pieces(rows: IrregularRows) -> Iterator[IrregularRows]:

@@ -14,12 +14,13 @@ from torch import Tensor
 from s5forecast.data.entries import Series, read_field, read_numbers, read_series
 from s5forecast.data.frequency import quiet_periods
 from s5forecast.data.spec import WindowSpec
-from s5forecast.estimators.predictor import S5Predictor
+from s5forecast.estimators.predictor import NetworkPredictor
 from s5forecast.estimators.states import SeriesStates
 from s5forecast.estimators.streaming import STEPS, ForecastStream
 from s5forecast.networks.prediction import Prediction, SamplePaths
 from s5forecast.windows.batches import LastWindows, read_store
 from s5forecast.windows.history import SeriesHistory
+from s5forecast.windows.horizon import Horizon
 from s5forecast.windows.regular import Batch
 from s5forecast.windows.rows import Steps
 
@@ -50,7 +51,7 @@ class RegularStream(ForecastStream):
     """
 
     @classmethod
-    def start(cls, predictor: S5Predictor, entries: Iterable[dict[str, Any]]) -> RegularStream:
+    def start(cls, predictor: NetworkPredictor, entries: Iterable[dict[str, Any]]) -> RegularStream:
         """The stream of series with a history, ``start`` and ``target`` as in training.
 
         Raises:
@@ -147,7 +148,7 @@ class RegularStream(ForecastStream):
 
     def _predictions(
         self, entries: list[dict[str, Any]], num_samples: int | None
-    ) -> Iterator[tuple[Prediction | SamplePaths, list[Series]]]:
+    ) -> Iterator[tuple[Prediction | SamplePaths, list[Horizon]]]:
         for begin in range(0, len(entries), self.predictor.batch_size):
             chunk = entries[begin : begin + self.predictor.batch_size]
             state = RegularState.of(self.states.take(self.states.positions([one.get("item_id") for one in chunk])))
@@ -174,12 +175,11 @@ class RegularStream(ForecastStream):
                 covariates[row, :, :count] = _known(entry, count, H).T
         return time, torch.from_numpy(covariates)
 
-    def _asked(self, entry: dict[str, Any], last: int) -> Series:
+    def _asked(self, entry: dict[str, Any], last: int) -> Horizon:
         """A series of one step, after which the forecast begins."""
         with quiet_periods():
-            start = pd.Period(ordinal=last, freq=self.spec.frequency.period_alias)
-        none = np.empty(0)
-        return Series(entry.get("item_id"), entry.get("info"), start, none, np.empty(1, np.float32), none, none, none)
+            start = pd.Period(ordinal=last, freq=self.spec.frequency.period_alias) + 1
+        return Horizon(entry.get("item_id"), entry.get("info"), start)
 
     def _following(self, one: Series, last: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Local time, values and covariates of a series from the step after the ``last`` on."""
@@ -213,7 +213,7 @@ class RegularStream(ForecastStream):
 
 @torch.no_grad()
 def _moved(
-    predictor: S5Predictor, steps: Batch, centre: Tensor, states: tuple[Tensor, ...] | None, there: Tensor | None
+    predictor: NetworkPredictor, steps: Batch, centre: Tensor, states: tuple[Tensor, ...] | None, there: Tensor | None
 ) -> Tensor:
     """States of the layers ``[S, layers, ...]`` after further steps, on the CPU."""
     device = predictor.device

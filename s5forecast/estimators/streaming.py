@@ -13,7 +13,7 @@ from gluonts.model.forecast import Forecast
 from s5forecast.estimators.states import SeriesStates, fingerprint
 
 if TYPE_CHECKING:
-    from s5forecast.estimators.predictor import S5Predictor
+    from s5forecast.estimators.predictor import NetworkPredictor
 
 StreamT = TypeVar("StreamT", bound="ForecastStream")
 # Steps of padded series encoded at once.
@@ -31,7 +31,7 @@ class ForecastStream(ABC):
         states: of the series.
     """
 
-    def __init__(self, predictor: S5Predictor, states: SeriesStates) -> None:
+    def __init__(self, predictor: NetworkPredictor, states: SeriesStates) -> None:
         self.predictor, self.states = predictor, states
         predictor.prediction_net.eval()
 
@@ -74,7 +74,7 @@ class ForecastStream(ABC):
         self.states.save(Path(path), fingerprint(self.predictor.prediction_net))
 
     @classmethod
-    def load(cls: type[StreamT], path: str | Path, predictor: S5Predictor) -> StreamT:
+    def load(cls: type[StreamT], path: str | Path, predictor: NetworkPredictor) -> StreamT:
         """Read what :meth:`save` wrote, of a stream of the same predictor.
 
         Raises:

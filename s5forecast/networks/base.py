@@ -8,10 +8,9 @@ from typing import Any, Generic, Protocol, TypeVar
 
 import numpy as np
 import torch
-from gluonts.torch.distributions import Output
 from torch import Tensor, nn
 
-from s5forecast.distributions import is_real, support
+from s5forecast.distributions import Output, is_real, support
 from s5forecast.networks.prediction import Prediction, SamplePaths
 
 BatchT = TypeVar("BatchT")

@@ -14,9 +14,17 @@ from s5forecast import S5AutoregressiveEstimator
 from s5forecast.data.entries import read_series
 from s5forecast.distributions import DISTRIBUTIONS, NegativeBinomialOutput, QuantileOutput, StudentTOutput
 from s5forecast.distributions.sampling import student_t
-from s5forecast.estimators import autoregressive_network, recursive_decoder_network, walk
 from s5forecast.estimators.peers import PEERS
-from s5forecast.networks.paths import draw_paths, reordered
+from s5forecast.networks import (
+    autoregressive as autoregressive_network,
+)
+from s5forecast.networks import (
+    paths as walk,
+)
+from s5forecast.networks import (
+    recursive_decoder as recursive_decoder_network,
+)
+from s5forecast.networks.paths import reorder_by_rank, walk_paths
 from s5forecast.windows.batches import LastWindows
 from s5forecast.windows.regular import SeriesStore
 
@@ -89,9 +97,9 @@ def as_drawn(monkeypatch):
     """Paths have the values that were drawn, not those of the direct forecast."""
 
     def plain(*args, marginals, **kwargs):
-        return draw_paths(*args, **kwargs)
+        return walk_paths(*args, **kwargs)
 
-    monkeypatch.setattr(recursive_decoder_network, "draw_paths", plain)
+    monkeypatch.setattr(recursive_decoder_network, "walk_paths", plain)
 
 
 @pytest.mark.parametrize("output", DISTRIBUTIONS)
@@ -208,7 +216,7 @@ def test_series_do_not_share_their_noise(data, make):
 def test_memory_is_bounded_by_chunks(data, make, recursion, monkeypatch):
     module = RECURSIONS[recursion]
     monkeypatch.setattr(walk, "ROWS", 7)
-    monkeypatch.setattr(walk, "ENOUGH", 1)
+    monkeypatch.setattr(walk, "MIN_RANKED", 1)
     rows = []
     predictor = make(num_parallel_samples=10).train(data)
     make_stepper = module.make_stepper
@@ -299,7 +307,7 @@ def test_values_take_the_order_of_paths(steps):
     rng = np.random.default_rng(0)
     paths, ascending = rng.normal(size=(2, 50, steps)).cumsum(axis=2), np.sort(rng.gamma(2, size=(2, steps, 50)))
     before = paths.copy()
-    found = reordered(ascending, paths)
+    found = reorder_by_rank(ascending, paths)
     assert np.array_equal(paths, before)
     assert np.array_equal(np.sort(found, axis=1), ascending.swapaxes(1, 2))
     order = paths.argsort(axis=1)
@@ -311,7 +319,7 @@ def test_equal_values_hang_together_by_chance():
     torch.manual_seed(0)
     rng = np.random.default_rng(0)
     paths, S = rng.poisson(0.5, size=(1, 200, 100)), 200
-    found = reordered(np.sort(rng.poisson(0.5, size=(1, 100, S))), paths)
+    found = reorder_by_rank(np.sort(rng.poisson(0.5, size=(1, 100, S))), paths)
     total = found.sum(axis=2)[0]
     assert abs(np.corrcoef(total, np.arange(S))[0, 1]) < 4 / np.sqrt(S)
     assert total.std() == pytest.approx(np.sqrt(50), rel=0.25)

@@ -49,7 +49,7 @@ def from_history(stream, entries):
     """The forecast from whole histories, placed as the stream is."""
     network, spec = stream.predictor.network.eval(), stream.spec
     store = IrregularStore(read_irregular(entries, spec, forecast=True), spec)
-    batch = store.gather_queries(torch.arange(len(entries)))
+    batch = store.gather_ahead(torch.arange(len(entries)))
     place = [stream.states.tensors[name] for name in ("loc", "scale", "level")]
     L = batch.context_length
     with torch.no_grad():
