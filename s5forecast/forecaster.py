@@ -17,9 +17,9 @@ from gluonts.core.serde import dump_json, load_json
 from gluonts.model.estimator import Estimator
 from gluonts.model.forecast import SampleForecast
 from gluonts.model.predictor import Predictor
-from gluonts.torch.distributions import Output
 from sklearn.utils.validation import check_is_fitted
 
+from s5forecast.aliases import check_folder
 from s5forecast.choices import choose
 from s5forecast.data.frames import (
     FrameSeries,
@@ -32,6 +32,7 @@ from s5forecast.data.frames import (
 )
 from s5forecast.data.frequency import Frequency
 from s5forecast.data.statics import StaticFeatures
+from s5forecast.distributions import Output
 from s5forecast.estimators import (
     EnsembleEstimator,
     S5MultivariateEstimator,
@@ -374,6 +375,7 @@ class S5Forecaster(ForecasterParameters):
     def load(cls, path: str | Path, device: str | None = None) -> S5Forecaster:
         """Read what :meth:`save` wrote, on whatever device it was trained."""
         path = Path(path)
+        check_folder(path)
         state = load_json((path / "forecaster.json").read_text())
         if state["format_version"] > FORMAT_VERSION:
             raise ValueError(f"{path} was written by a later version; update s5forecast")

@@ -5,11 +5,11 @@ from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
 import torch
-from gluonts.torch.distributions import DistributionOutput
 from torch import Tensor
 from torch.distributions import Distribution, constraints
 from torch.distributions.constraints import Constraint
 
+from s5forecast.distributions.output import ParametricOutput
 from s5forecast.distributions.quadrature import unit_interval
 
 LARGEST_GRADIENT = 1e30
@@ -155,8 +155,8 @@ def sample_of(distribution: Distribution, sample_shape: Sequence[int], batch_sha
     return drawn.permute(*range(s), *pairs).reshape(*sample_shape, *batch_shape)
 
 
-class ForecastOutput(DistributionOutput):
-    """A GluonTS output whose distributions are :class:`ForecastDistribution`.
+class ForecastOutput(ParametricOutput):
+    """An output whose distributions are :class:`ForecastDistribution`.
 
     Real values take ``loc`` and ``scale``, positive values and counts a ``scale`` only. The loss is computed in
     float64 and returned in the type of the target.
@@ -174,11 +174,7 @@ class ForecastOutput(DistributionOutput):
     @property
     def support(self) -> Constraint:
         """The values there can be."""
-        return self.distr_cls.support
-
-    @property
-    def event_shape(self) -> tuple:
-        return ()
+        return self.distr_cls.support  # type: ignore[attr-defined]
 
     def _base_distribution(self, distr_args: tuple[Tensor, ...]) -> ForecastDistribution:
         return self.distr_cls(*distr_args, validate_args=False)

@@ -4,13 +4,12 @@ from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
-from scipy import special
 from torch import Tensor
 from torch.distributions import Beta as TorchBeta
 from torch.distributions.constraints import Constraint
 
 from s5forecast.distributions.base import ForecastDistribution, ForecastOutput
-from s5forecast.distributions.special import betainc, from_scipy, implicit
+from s5forecast.distributions.special import betainc, from_scipy, implicit, scipy_special
 
 SHARPNESS = 8
 EDGE = 1e-6
@@ -38,7 +37,8 @@ class Beta(ForecastDistribution, TorchBeta):
 
     def icdf(self, value: Tensor) -> Tensor:
         value = value.to(self.concentration1.dtype)
-        x = from_scipy(lambda q, a, b: special.betaincinv(a, b, q), value, self.concentration1, self.concentration0)
+        inverse = scipy_special("betaincinv")
+        x = from_scipy(lambda q, a, b: inverse(a, b, q), value, self.concentration1, self.concentration0)
         return implicit(_inside(x), value, self.cdf, self.log_prob)
 
     def sample(self, sample_shape: Any = ()) -> Tensor:

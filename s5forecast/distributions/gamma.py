@@ -4,13 +4,12 @@ from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
-from scipy import special
 from torch import Tensor
 from torch.distributions import Gamma as TorchGamma
 from torch.distributions import constraints
 
 from s5forecast.distributions.base import ForecastDistribution, ForecastOutput
-from s5forecast.distributions.special import from_scipy, gammainc, implicit
+from s5forecast.distributions.special import from_scipy, gammainc, implicit, scipy_special
 
 
 class Gamma(ForecastDistribution, TorchGamma):
@@ -26,7 +25,8 @@ class Gamma(ForecastDistribution, TorchGamma):
 
     def icdf(self, value: Tensor) -> Tensor:
         value = value.to(self.rate.dtype)
-        x = from_scipy(lambda q, a: special.gammaincinv(a, q), value, self.concentration) / self.rate.detach()
+        inverse = scipy_special("gammaincinv")
+        x = from_scipy(lambda q, a: inverse(a, q), value, self.concentration) / self.rate.detach()
         return implicit(x.clamp_min(torch.finfo(x.dtype).tiny), value, self.cdf, self.log_prob)
 
     def _partial_mean(self, value: Tensor) -> Tensor:

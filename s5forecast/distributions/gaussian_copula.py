@@ -4,7 +4,6 @@ from typing import Any
 
 import torch
 from gluonts.core.component import validated
-from gluonts.torch.distributions import DistributionOutput
 from torch import Tensor
 from torch.distributions import Distribution
 from torch.distributions.constraints import independent, real
@@ -12,6 +11,7 @@ from torch.distributions.constraints import independent, real
 from s5forecast.distributions.joint import JointOutput
 from s5forecast.distributions.multivariate_normal import correlated, observed_log_prob
 from s5forecast.distributions.normal import NormalOutput
+from s5forecast.distributions.output import DistributionOutput
 
 # Probabilities nearer to 0 or 1 are held here, at seven standard deviations, or at what the type resolves.
 SMALLEST_PROBABILITY = 1e-12
@@ -98,7 +98,7 @@ class GaussianCopulaOutput(JointOutput):
                 f"{type(marginal).__name__} is no distribution of one value; use one such as NormalOutput()"
             )
         each = {f"marginal_{name}": dim * size for name, size in self.marginal.args_dim.items()}
-        self.args_dim = {**each, "factor": dim * rank}
+        self.args_dim = {**each, "factor": dim * rank}  # type: ignore[misc]
 
     def domain_map(self, *args: Tensor) -> tuple[Tensor, ...]:
         """Arguments of the marginals, ``[..., D]`` each, and ``factor [..., D, R]``."""

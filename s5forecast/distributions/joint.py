@@ -5,14 +5,15 @@ from typing import Any
 
 import torch
 from gluonts.core.component import validated
-from gluonts.torch.distributions import DistributionOutput
 from torch import Tensor
+
+from s5forecast.distributions.output import ParametricOutput
 
 ENERGY_SAMPLES = 16
 
 
-class JointOutput(DistributionOutput):
-    """A GluonTS output of vectors of ``dim`` values, whose arguments all are so many per value.
+class JointOutput(ParametricOutput):
+    """An output of vectors of ``dim`` values, whose arguments all are so many per value.
 
     Arguments:
         dim: number of series, D.

@@ -6,12 +6,12 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
-from gluonts.torch.distributions import Output
-from gluonts.torch.distributions import QuantileOutput as GluonTSQuantileOutput
 from torch import Tensor
 
 from s5forecast.choices import choose
 from s5forecast.distributions.base import ForecastOutput, widened
+from s5forecast.distributions.output import Output
+from s5forecast.distributions.quantile import QuantileOutput
 
 
 def nll(output: Output, target: Tensor, args: tuple[Tensor, ...], scale: Tensor | None, levels: Any) -> Tensor:
@@ -32,7 +32,7 @@ def quantile(
 
     Summed over a data set and divided by its absolute values it is the weighted quantile loss.
     """
-    if isinstance(output, GluonTSQuantileOutput):
+    if isinstance(output, QuantileOutput):
         return output.loss(target, args, scale=scale)
     u = torch.tensor(levels, dtype=torch.float64, device=target.device).view(-1, *[1] * target.ndim)
     error = target.double() - _distribution(output, args, scale).icdf(u)
@@ -40,7 +40,7 @@ def quantile(
     return (loss if scale is None else loss / scale).to(target.dtype)
 
 
-def _distribution(output: Output, args: tuple[Tensor, ...], scale: Tensor | None) -> Any:
+def _distribution(output: Any, args: tuple[Tensor, ...], scale: Tensor | None) -> Any:
     return output.distribution(tuple(map(widened, args)), scale=None if scale is None else scale.double())
 
 
@@ -50,7 +50,7 @@ LOSSES: dict[str, Loss] = {"nll": nll, "crps": crps, "quantile": quantile}
 
 def losses_of(output: Output) -> list[str]:
     """The losses an output can be trained by, its default first."""
-    if isinstance(output, GluonTSQuantileOutput):
+    if isinstance(output, QuantileOutput):
         return ["quantile"]
     if not isinstance(output, ForecastOutput):
         return ["nll"]

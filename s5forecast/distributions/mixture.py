@@ -123,7 +123,7 @@ class MixtureOutput(ForecastOutput):
         if len(supports) > 1:
             raise ValueError(f"the components of a mixture must have one support, got {sorted(supports)}")
         self.components = components
-        self.args_dim = {f"{name}_{k}": dim for k, one in enumerate(components) for name, dim in one.args_dim.items()}
+        self.args_dim = {f"{name}_{k}": dim for k, one in enumerate(components) for name, dim in one.args_dim.items()}  # type: ignore[misc]
         self.args_dim["logits"] = len(components)
         links = {f"{name}_{k}": link for k, one in enumerate(components) for name, link in one.offsets.items()}
         self.offsets = links  # type: ignore[misc]

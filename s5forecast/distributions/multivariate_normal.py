@@ -34,7 +34,7 @@ class MultivariateNormalOutput(JointOutput):
     @validated()
     def __init__(self, dim: int, rank: int = 8) -> None:
         super().__init__(dim, rank)
-        self.args_dim = {"loc": dim, "scale": dim, "factor": dim * rank}
+        self.args_dim = {"loc": dim, "scale": dim, "factor": dim * rank}  # type: ignore[misc]
 
     def domain_map(self, loc: Tensor, scale: Tensor, factor: Tensor) -> tuple[Tensor, ...]:
         """``loc [..., D]``, ``scale [..., D]`` above zero, ``factor [..., D, R]``."""

@@ -6,7 +6,6 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 import torch.nn.functional as F
-from scipy import special, stats
 from torch import Tensor
 from torch.distributions import NegativeBinomial as TorchNegativeBinomial
 
@@ -61,6 +60,8 @@ class NegativeBinomial(CountDistribution, TorchNegativeBinomial):
 
 def _quantile(level: np.ndarray, size: np.ndarray, logits: np.ndarray) -> np.ndarray:
     """Where the spread is large, of a gamma distribution with the same mean and variance."""
+    from scipy import special, stats
+
     level, size, logits = np.broadcast_arrays(level, size, logits)
     mean = size * np.exp(logits)
     small = mean * (1 + mean / size) < GAMMA_FROM**2

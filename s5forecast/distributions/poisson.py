@@ -5,7 +5,6 @@ from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
-from scipy import stats
 from torch import Tensor
 from torch.distributions import Poisson as TorchPoisson
 
@@ -39,6 +38,8 @@ class Poisson(CountDistribution, TorchPoisson):
         return 1 - gammainc(value.floor() + 1, self.rate)
 
     def icdf(self, value: Tensor) -> Tensor:
+        from scipy import stats
+
         value = value.to(self.rate.dtype)
         count = from_scipy(stats.poisson.ppf, value, self.rate.clamp_max(NORMAL_FROM))
         return torch.where(self.rate < NORMAL_FROM, count, _normal_count(self.rate, torch.special.ndtri(value)))

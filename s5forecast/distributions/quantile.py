@@ -5,7 +5,6 @@ import math
 import torch
 import torch.nn.functional as F
 from gluonts.core.component import validated
-from gluonts.torch.distributions import QuantileOutput as GluonTSQuantileOutput
 from torch import Tensor
 
 from s5forecast.levels import check_levels
@@ -13,7 +12,7 @@ from s5forecast.levels import check_levels
 SMALLEST = 1e-8  # probability of a tail
 
 
-class QuantileOutput(GluonTSQuantileOutput):
+class QuantileOutput:
     r"""Quantiles at fixed levels, trained by the pinball loss, increasing by construction.
 
     The network gives the middle quantile and the distances between neighbours through a softplus:
@@ -35,7 +34,30 @@ class QuantileOutput(GluonTSQuantileOutput):
     @validated()
     def __init__(self, quantiles: list[float]) -> None:
         check_levels(quantiles, "quantiles")
-        super().__init__(quantiles=sorted(quantiles))
+        self.quantiles = sorted(quantiles)
+        self.num_quantiles = len(self.quantiles)
+        self.args_dim = {"outputs": self.num_quantiles}
+
+    @property
+    def event_shape(self) -> tuple:
+        return ()
+
+    @property
+    def value_in_support(self) -> float:
+        return 0.0
+
+    def loss(
+        self, target: Tensor, distr_args: tuple[Tensor, ...], loc: Tensor | None = None, scale: Tensor | None = None
+    ) -> Tensor:
+        """Twice the pinball loss, averaged over the levels."""
+        (predicted,) = distr_args
+        if scale is not None:
+            predicted = predicted * scale.unsqueeze(-1)
+        if loc is not None:
+            predicted = predicted + loc.unsqueeze(-1)
+        target = target.unsqueeze(-1)
+        levels = torch.as_tensor(self.quantiles, device=predicted.device, dtype=predicted.dtype)
+        return 2 * ((target - predicted) * ((target <= predicted).float() - levels)).abs().mean(dim=-1)
 
     def domain_map(self, outputs: Tensor) -> tuple[Tensor]:
         middle = self.num_quantiles // 2

@@ -6,10 +6,10 @@ import math
 from collections.abc import Callable
 
 import torch
-from gluonts.torch.distributions import DistributionOutput
 from torch import Tensor
 
 from s5forecast.distributions.normal import NormalOutput
+from s5forecast.distributions.output import DistributionOutput
 from s5forecast.distributions.student_t import StudentTOutput
 
 

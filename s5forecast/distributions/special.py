@@ -2,10 +2,10 @@
 
 import math
 from collections.abc import Callable
+from importlib import import_module
 from typing import Any
 
 import torch
-from scipy import special
 from torch import Tensor
 
 # Of the central difference, relative: it balances truncation against rounding in float64.
@@ -25,12 +25,12 @@ def gammainc(a: Tensor, x: Tensor) -> Tensor:
 
 def betainc(a: Tensor, b: Tensor, x: Tensor) -> Tensor:
     """Regularised incomplete beta function, differentiable in all three."""
-    return _apply(lambda a, b, x: from_scipy(special.betainc, a, b, x), _beta_density, x, a, b)
+    return _apply(lambda a, b, x: from_scipy(scipy_special("betainc"), a, b, x), _beta_density, x, a, b)
 
 
 def stdtr(df: Tensor, x: Tensor) -> Tensor:
     """Distribution function of the standard Student's t, differentiable in both."""
-    return _apply(lambda df, x: from_scipy(special.stdtr, df, x), _student_density, x, df)
+    return _apply(lambda df, x: from_scipy(scipy_special("stdtr"), df, x), _student_density, x, df)
 
 
 def log_beta_half(b: Tensor) -> Tensor:
@@ -45,6 +45,11 @@ def log_beta_half(b: Tensor) -> Tensor:
 def student_log_density(df: Tensor, x: Tensor) -> Tensor:
     """Of the standard Student's t."""
     return -(df + 1) / 2 * torch.log1p(x**2 / df) - df.log() / 2 - log_beta_half(df / 2)
+
+
+def scipy_special(name: str) -> Callable[..., Any]:
+    """A function of ``scipy.special``, whose import takes time that few forecasts need."""
+    return getattr(import_module("scipy.special"), name)
 
 
 def from_scipy(function: Callable[..., Any], *args: Tensor) -> Tensor:

@@ -2,15 +2,22 @@
 
 from typing import ClassVar
 
+import numpy as np
 import torch
 import torch.nn.functional as F
-from scipy import stats
 from torch import Tensor
 from torch.distributions import StudentT as TorchStudentT
 
 from s5forecast.distributions.base import ForecastDistribution, ForecastOutput
 from s5forecast.distributions.normal import positive_scale
-from s5forecast.distributions.special import from_scipy, implicit, log_beta_half, stdtr, student_log_density
+from s5forecast.distributions.special import (
+    from_scipy,
+    implicit,
+    log_beta_half,
+    scipy_special,
+    stdtr,
+    student_log_density,
+)
 
 
 class StudentT(ForecastDistribution, TorchStudentT):
@@ -21,7 +28,7 @@ class StudentT(ForecastDistribution, TorchStudentT):
 
     def icdf(self, value: Tensor) -> Tensor:
         value = value.to(self.df.dtype)
-        x = from_scipy(stats.t.ppf, value, self.df)
+        x = from_scipy(_quantile, value, self.df)
         return implicit(self.loc.detach() + self.scale.detach() * x, value, self.cdf, self.log_prob)
 
     def _log_prob(self, value: Tensor) -> Tensor:
@@ -37,6 +44,11 @@ class StudentT(ForecastDistribution, TorchStudentT):
         df = self.df
         log_ratio = log_beta_half(df - 0.5) - 2 * log_beta_half(df / 2)
         return self.scale * 4 * df.sqrt() / (df - 1) * log_ratio.exp()
+
+
+def _quantile(level: np.ndarray, df: np.ndarray) -> np.ndarray:
+    """Quantile of the standard Student's t; scipy's function is positive infinity at level 0."""
+    return np.where(level == 0, -np.inf, scipy_special("stdtrit")(df, level))
 
 
 class StudentTOutput(ForecastOutput):

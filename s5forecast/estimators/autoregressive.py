@@ -3,13 +3,20 @@
 from typing import Any
 
 from gluonts.core.component import validated
-from gluonts.torch.distributions import DistributionOutput, Output
 from gluonts.torch.model.predictor import PyTorchPredictor
 
 from s5forecast.choices import choose
 from s5forecast.data.frequency import DAY, Frequency
 from s5forecast.data.spec import WindowSpec
-from s5forecast.distributions import AUTO, DISTRIBUTIONS, QuantileOutput, has_atoms, make_output
+from s5forecast.distributions import (
+    AUTO,
+    DISTRIBUTIONS,
+    DistributionOutput,
+    Output,
+    QuantileOutput,
+    has_atoms,
+    make_output,
+)
 from s5forecast.estimators.base import ForecastEstimator, check_positive, checked_cardinality, checked_share
 from s5forecast.networks.autoregressive import AutoregressiveNetwork
 from s5forecast.networks.recursive_decoder import RecursiveDecoderNetwork

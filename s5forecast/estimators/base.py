@@ -12,14 +12,13 @@ import torch
 from gluonts.core.component import validated
 from gluonts.dataset.common import Dataset
 from gluonts.dataset.stat import calculate_dataset_statistics
-from gluonts.torch.distributions import Output
 from gluonts.torch.model.estimator import PyTorchLightningEstimator, TrainOutput
 from gluonts.torch.model.predictor import PyTorchPredictor
 from gluonts.torch.util import resolve_device
 from gluonts.transform import Identity, Transformation
 
 from s5forecast.data.spec import WindowSpec
-from s5forecast.distributions import OutputChoice, choose_output, is_real, make_output
+from s5forecast.distributions import Output, OutputChoice, choose_output, is_real, make_output
 from s5forecast.estimators.defaults import default_scaling
 from s5forecast.estimators.gluonts_predictor import S5Predictor
 from s5forecast.estimators.training import ForecastModule, fit

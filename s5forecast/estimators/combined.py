@@ -18,6 +18,7 @@ from gluonts.model.estimator import Estimator
 from gluonts.model.forecast import Forecast, QuantileForecast
 from gluonts.model.predictor import Predictor
 
+from s5forecast.aliases import check_folder
 from s5forecast.data.frequency import quiet_periods
 from s5forecast.estimators.predictor import load_predictor
 from s5forecast.levels import DECILES, check_levels
@@ -209,6 +210,7 @@ class CombinedPredictor(Predictor):
     @classmethod
     def deserialize(cls, path: Path, device: str | None = None) -> "CombinedPredictor":
         """Read what :meth:`serialize` wrote; ``device`` is that of members with a network."""
+        check_folder(path)
         stored = json.loads((path / "members.json").read_text())
         return cls(load_members(path, len(stored["weights"]), device), stored["weights"], stored["levels"])
 

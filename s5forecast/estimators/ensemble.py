@@ -13,6 +13,7 @@ from gluonts.model.estimator import Estimator
 from gluonts.model.forecast import Forecast
 from gluonts.model.predictor import Predictor
 
+from s5forecast.aliases import check_folder
 from s5forecast.distributions import Output
 from s5forecast.estimators.combined import CombinedPredictor, load_members
 from s5forecast.levels import DECILES
@@ -128,6 +129,7 @@ class EnsemblePredictor(CombinedPredictor):
     @classmethod
     def deserialize(cls, path: Path, device: str | None = None) -> "EnsemblePredictor":
         """Read what :meth:`serialize` wrote; ``device`` is that of the members."""
+        check_folder(path)
         return cls(load_members(path, json.loads((path / "members.json").read_text()), device))
 
 

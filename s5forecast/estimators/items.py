@@ -13,6 +13,7 @@ from gluonts.dataset.common import Dataset
 from gluonts.model.forecast import SampleForecast
 from gluonts.model.predictor import Predictor
 
+from s5forecast.aliases import check_folder
 from s5forecast.estimators.predictor import NetworkPredictor, load_predictor
 
 if TYPE_CHECKING:
@@ -75,6 +76,7 @@ class ItemsPredictor(Predictor):
     @classmethod
     def deserialize(cls, path: Path, device: str | None = None) -> ItemsPredictor:
         """Read what :meth:`serialize` wrote; ``device`` is that of the network."""
+        check_folder(path)
         predictor = cast(NetworkPredictor, load_predictor(path / "joint", device))
         return cls(predictor, load_json((path / "items.json").read_text()))
 

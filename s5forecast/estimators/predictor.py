@@ -22,6 +22,7 @@ from torch import nn
 
 from s5forecast.aliases import check_folder, resolve
 from s5forecast.distributions import Output
+from s5forecast.networks.loading import limit_to_weights
 from s5forecast.networks.prediction import Prediction, SamplePaths
 from s5forecast.windows.batches import read_store
 from s5forecast.windows.horizon import Horizon, at_queries
@@ -178,15 +179,17 @@ class NetworkPredictor(RepresentablePredictor):
             device: of the predictor; the saved one for ``None``.
 
         Raises:
-            ValueError: if a later version of the format wrote it.
+            ValueError: if a later version of the format wrote it, or if :func:`~s5forecast.aliases.check_folder`
+                refuses the folder.
         """
         check_folder(path)
         found = json.loads((path / "format.json").read_text())["format_version"]
         if found > FORMAT_VERSION:
             raise ValueError(f"{path} has format {found}, this version reads up to {FORMAT_VERSION}; update s5forecast")
-        predictor = cls(**decode(json.loads((path / "predictor.json").read_text())["kwargs"]))
-        state = torch.load(path / "prediction-net-state.pt", map_location="cpu", weights_only=True)
-        predictor.prediction_net.load_state_dict(state)
+        weights = path / "prediction-net-state.pt"
+        with limit_to_weights(weights):
+            predictor = cls(**decode(json.loads((path / "predictor.json").read_text())["kwargs"]))
+        predictor.prediction_net.load_state_dict(torch.load(weights, map_location="cpu", weights_only=True))
         if (path / "choices.json").exists():
             predictor.choices = json.loads((path / "choices.json").read_text())
         return predictor if device is None else predictor.to(device)
@@ -200,7 +203,7 @@ def load_predictor(path: str | Path, device: str | torch.device | None = None) -
         device: of a predictor with a network; the saved one for ``None``.
 
     Raises:
-        ValueError: if the folder names a class that is not known, or a later version of the format wrote it.
+        ValueError: if :func:`~s5forecast.aliases.check_folder` refuses the folder, or a later version wrote it.
     """
     path = Path(path)
     check_folder(path)

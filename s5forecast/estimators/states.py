@@ -12,6 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from s5forecast.aliases import check_folder
+
 FORMAT_VERSION = 1
 
 
@@ -89,6 +91,7 @@ class SeriesStates:
         Raises:
             ValueError: if it was written by a later format, or for another model.
         """
+        check_folder(path)
         found = json.loads((path / "stream.json").read_text())
         if found["format_version"] > FORMAT_VERSION:
             raise ValueError(

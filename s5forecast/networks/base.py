@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from s5forecast.distributions import Output, is_real, support
+from s5forecast.distributions import is_real, support
 from s5forecast.networks.prediction import Prediction, SamplePaths
 
 BatchT = TypeVar("BatchT")
@@ -63,7 +63,7 @@ class HasTarget(Protocol):
     def target(self) -> np.ndarray: ...
 
 
-def check_support(output: Output, all_series: Sequence[HasTarget]) -> None:
+def check_support(output: Any, all_series: Sequence[HasTarget]) -> None:
     """Raise ValueError, naming the series, for a value outside the support of an output."""
     if is_real(output):
         return

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from s5forecast.distributions import Output, QuantileOutput, is_real
+from s5forecast.distributions import QuantileOutput, is_real
 from s5forecast.distributions.sampling import draw
 from s5forecast.networks.prediction import Place, Prediction, SamplePaths
 from s5forecast.nn import OutputHead
@@ -109,7 +110,7 @@ def reorder_by_rank(ascending: np.ndarray, paths: np.ndarray) -> np.ndarray:
 
 
 def draw_values(
-    output: Output, head: OutputHead, projected: Tensor, offset: Tensor, place: Place
+    output: Any, head: OutputHead, projected: Tensor, offset: Tensor, place: Place
 ) -> tuple[Tensor, Tensor]:
     """One value for each of R rows, normalized and not.
 

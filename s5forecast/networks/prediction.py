@@ -14,7 +14,7 @@ from gluonts.model.forecast import Forecast, Quantile, QuantileForecast, SampleF
 from torch import Tensor
 from torch.distributions import Distribution
 
-from s5forecast.distributions import LOSSES, Output, QuantileOutput, check_loss, is_real
+from s5forecast.distributions import LOSSES, QuantileOutput, check_loss, is_real
 from s5forecast.levels import DECILES
 from s5forecast.nn import OutputHead
 from s5forecast.windows.horizon import Horizon
@@ -43,7 +43,7 @@ class Prediction:
     for Q query times of D variables.
     """
 
-    output: Output
+    output: Any  # an Output
     args: tuple[Tensor, ...]  # each [B, H] or [B, H, Q]
     loc: Tensor | None  # [B, 1] float64
     scale: Tensor  # [B, 1] float64
@@ -53,7 +53,7 @@ class Prediction:
 
     @classmethod
     def at(
-        cls, output: Output, head: OutputHead, projected: Tensor, offset: Tensor, place: Place, counts: Tensor
+        cls, output: Any, head: OutputHead, projected: Tensor, offset: Tensor, place: Place, counts: Tensor
     ) -> Prediction:
         """The output's distributions around an offset.
 

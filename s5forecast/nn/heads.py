@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 import torch
-from gluonts.torch.distributions import Output
 from torch import Tensor, nn
+
+from s5forecast.distributions import Output
 
 FAR_BELOW = -1e9
 SMALLEST_OFFSET = 1e-4

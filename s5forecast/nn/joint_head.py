@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
-from gluonts.torch.distributions import DistributionOutput
 from torch import Tensor, nn
 
+from s5forecast.distributions import DistributionOutput
 from s5forecast.nn.heads import FAR_BELOW
 
 SMALL, SPREAD = 0.02, 0.1
