@@ -15,9 +15,9 @@ from s5forecast.data.frames import FrameSeries, fill_gaps, read_future, split_fr
 from s5forecast.data.irregular_sampling import grid_steps
 from s5forecast.data.irregular_updates import read_asked_rows, read_new_rows
 from s5forecast.data.times import NANOSECONDS, IrregularRows
-from s5forecast.estimators.continuous_stream import ContinuousStream
-from s5forecast.estimators.regular_stream import RegularStream
+from s5forecast.estimators.stream import ForecastStream
 from s5forecast.levels import check_levels
+from s5forecast.windows.rows import IrregularQueries, RegularRows
 
 if TYPE_CHECKING:
     from s5forecast.forecaster import S5Forecaster
@@ -33,7 +33,7 @@ class IrregularFrameStream:
         time_zone: of the timestamps of a grid; ``None`` for none.
     """
 
-    def __init__(self, forecaster: IrregularForecaster, states: ContinuousStream, time_zone: str | None) -> None:
+    def __init__(self, forecaster: IrregularForecaster, states: ForecastStream, time_zone: str | None) -> None:
         self.forecaster, self.states, self.time_zone = forecaster, states, time_zone
 
     @classmethod
@@ -97,7 +97,7 @@ class IrregularFrameStream:
         rows, queries = read_asked_rows(
             times, self.forecaster.columns, named=None not in self.items, datetimes=self._datetimes
         )
-        mean, quantiles = self.states.quantiles(rows, levels)
+        mean, quantiles = self.states.quantiles(IrregularQueries.of(rows), levels)
         self._warn_of_far(rows)
         return self.forecaster.frame(queries, mean, quantiles, levels)
 
@@ -113,16 +113,16 @@ class IrregularFrameStream:
         Raises:
             ValueError: if it was written by a later format, or for another model.
         """
-        states = ContinuousStream.load(path, forecaster.predictor)
+        states = ForecastStream.load(path, forecaster.predictor)
         return cls(forecaster, states, json.loads((Path(path) / "frame.json").read_text())["time_zone"])
 
     @property
     def _datetimes(self) -> bool:
-        return self.states.last_times().dtype == np.int64
+        return self.states.states.tensors["time"].numpy().dtype == np.int64
 
     def _grid(self, horizon: Any, every: Any) -> pd.DataFrame:
         steps = pd.Index(grid_steps(horizon, every, datetimes=self._datetimes))
-        last = pd.Index(self.states.last_times())
+        last = pd.Index(self.states.states.tensors["time"].numpy())
         if self._datetimes:
             zone = None if self.time_zone is None else "UTC"
             last = pd.DatetimeIndex(last, tz=zone)
@@ -137,7 +137,7 @@ class IrregularFrameStream:
         limit = self.forecaster.predictor.spec.horizon
         if limit is None:
             return
-        last = self.states.last_times()[self.states.states.positions(rows.items).numpy()]
+        last = self.states.states.tensors["time"].numpy()[self.states.states.positions(rows.items).numpy()]
         elapsed = (rows.instants.exact - last[rows.series]) / (NANOSECONDS if self._datetimes else 1)
         far = int(elapsed.argmax())
         if elapsed[far] > limit * (1 + 1e-9):
@@ -156,7 +156,7 @@ class RegularFrameStream:
         last: of each series one step, the last.
     """
 
-    def __init__(self, forecaster: S5Forecaster, states: RegularStream, last: Sequence[FrameSeries]) -> None:
+    def __init__(self, forecaster: S5Forecaster, states: ForecastStream, last: Sequence[FrameSeries]) -> None:
         self.forecaster, self.states = forecaster, states
         self.last = {one.item_id: one for one in last}
 
@@ -188,12 +188,11 @@ class RegularFrameStream:
         parts = split_frame(df, columns, [columns.target, *columns.known], ())
         steps = [self._next(item, part) for item, part in parts]
         entries = to_entries(steps, self.forecaster.frequency_, self.forecaster.statics_, static=False)
-        read = read_series(entries, self.states.step_spec, forecast=False, observed=False)
+        spec = self.states.spec._replace(num_feat_static_real=0, num_feat_static_cat=0)
+        read = read_series(entries, spec, forecast=False, observed=False)
         count = [len(one.target) for one in steps]
-        self.states.observe(
-            [one.item_id for one in read],
-            [(one.time[:m], one.target, one.covariates[:m]) for one, m in zip(read, count, strict=True)],
-        )
+        arrays = [(one.time[:m], one.target, one.covariates[:m]) for one, m in zip(read, count, strict=True)]
+        self.states.observe(RegularRows([one.item_id for one in read], arrays))
         self.last |= {one.item_id: _last_step(one) for one in steps}
         return self
 
@@ -237,7 +236,7 @@ class RegularFrameStream:
         Raises:
             ValueError: if it was written by a later format, or for another model.
         """
-        states = RegularStream.load(path, forecaster.predictor_)
+        states = ForecastStream.load(path, forecaster.predictor_)
         described = json.loads((Path(path) / "frame.json").read_text())
         stamps = pd.to_datetime(described["last"], format="ISO8601", utc=described["time_zone"] is not None)
         if described["time_zone"] is not None:

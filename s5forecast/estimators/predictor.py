@@ -30,7 +30,7 @@ from s5forecast.windows.horizon import Horizon, at_queries
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-    from s5forecast.estimators.streaming import ForecastStream
+    from s5forecast.estimators.stream import ForecastStream
 
 FORMAT_VERSION = 1
 ROUNDING = 1e-6
@@ -140,12 +140,9 @@ class NetworkPredictor(RepresentablePredictor):
         Raises:
             ValueError: as :meth:`predict`; for a network that cannot be advanced step by step, with the reason.
         """
-        from s5forecast.data.spec import IrregularSpec
-        from s5forecast.estimators.continuous_stream import ContinuousStream
-        from s5forecast.estimators.regular_stream import RegularStream
+        from s5forecast.estimators.stream import ForecastStream
 
-        kind: Any = ContinuousStream if isinstance(self.spec, IrregularSpec) else RegularStream
-        return kind.start(self, dataset)
+        return ForecastStream.start(self, dataset)
 
     def _predictions(self, dataset: Iterable[dict[str, Any]], num_samples: int | None = None) -> Predictions:
         entries = iter(dataset)

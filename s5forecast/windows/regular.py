@@ -33,6 +33,12 @@ class Batch(NamedTuple):
     level: Tensor  # [B, 1] float64, mean absolute value, 1 where that is 0
     counts: Tensor  # [B, 1] bool, whether the history is of whole numbers, none of them negative
 
+    def context(self) -> Batch:
+        """The steps before the horizon."""
+        L = self.past.shape[1]
+        along_time = ("values", "mask", "lags", "lag_mask", "calendar", "covariates")
+        return self._replace(**{name: getattr(self, name)[:, :L] for name in along_time})
+
 
 class SeriesStore:
     """Series laid end to end, each followed by the horizon, from which windows are gathered.
