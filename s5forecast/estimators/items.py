@@ -37,6 +37,15 @@ class ItemsPredictor(Predictor):
         super().__init__(prediction_length=predictor.prediction_length)
         self.predictor, self.item_ids = predictor, list(item_ids)
 
+    @property
+    def output(self) -> Any:
+        """What the predictor of all items forecasts."""
+        return self.predictor.output
+
+    def stream(self, dataset: Dataset) -> Any:
+        """As :meth:`S5Predictor.stream`."""
+        return self.predictor.stream(dataset)
+
     def predict(self, dataset: Dataset, num_samples: int | None = None) -> Iterator[SampleForecast]:
         """One forecast for each entry, in order.
 

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from s5forecast.aliases import check_folder
-from s5forecast.data.entries import read_static
+from s5forecast.data.entries import local_time, read_static
 from s5forecast.data.frequency import quiet_periods
 from s5forecast.data.spec import IrregularSpec, WindowSpec
 from s5forecast.data.times import IrregularRows, check_kind, check_zone
@@ -180,6 +180,11 @@ class RegularState(NamedTuple):
         return RegularRows.read(entries, spec, states.tensors["time"][states.positions(items)].tolist())
 
     @staticmethod
+    def frame_rows(entries: Sequence[dict[str, Any]], spec: WindowSpec) -> RegularRows:
+        """The rows of a frame, see :meth:`RegularRows.of`."""
+        return RegularRows.of(entries, spec)
+
+    @staticmethod
     def admit(
         rows: RegularRows, states: SeriesStates, predictor: NetworkPredictor, describe: Describe | None
     ) -> tuple[RegularRows, SeriesStates]:
@@ -206,6 +211,12 @@ class RegularState(NamedTuple):
     def read_queries(entries: Sequence[dict[str, Any]], spec: WindowSpec) -> RegularQueries:
         """The horizons of entries, see :meth:`RegularQueries.read`."""
         return RegularQueries.read(entries, spec)
+
+    @staticmethod
+    def frame_queries(entries: Sequence[dict[str, Any]], spec: WindowSpec) -> RegularQueries:
+        """The horizons of a frame, at the local times of their timestamps."""
+        H = spec.prediction_length
+        return RegularQueries.read([{**entry, "time": local_time(entry, spec, H)} for entry in entries], spec)
 
     @staticmethod
     def check_queries(queries: RegularQueries, states: SeriesStates) -> None:
@@ -292,6 +303,11 @@ class ContinuousState(NamedTuple):
         """
         return read_irregular_rows(entries, spec)
 
+    @staticmethod
+    def frame_rows(rows: IrregularRows, spec: IrregularSpec) -> IrregularRows:
+        """The rows of a frame."""
+        return rows
+
     @classmethod
     def admit(
         cls, rows: IrregularRows, states: SeriesStates, predictor: NetworkPredictor, describe: Describe | None
@@ -334,6 +350,11 @@ class ContinuousState(NamedTuple):
     def read_queries(entries: Sequence[dict[str, Any]], spec: IrregularSpec) -> IrregularQueries:
         """The query times of entries, see :meth:`IrregularQueries.read`."""
         return IrregularQueries.read(entries, spec)
+
+    @staticmethod
+    def frame_queries(rows: IrregularRows, spec: IrregularSpec) -> IrregularQueries:
+        """The query times of a frame."""
+        return IrregularQueries.of(rows)
 
     @staticmethod
     def check_queries(queries: IrregularQueries, states: SeriesStates) -> None:

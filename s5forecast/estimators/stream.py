@@ -82,18 +82,22 @@ class ForecastStream:
         by_item = {entry.get("item_id"): entry for entry in given}
         if len(by_item) < len(given):
             raise ValueError("a series has several entries in one update; give all its rows in one, in order of time")
-        self.observe(self.kind.read_rows(given, self.spec, self.states), by_item.__getitem__)
+        self._add(self.kind.read_rows(given, self.spec, self.states), by_item.__getitem__)
 
     def observe(self, rows: Any, describe: Describe | None = None) -> None:
-        """Add rows that were read already.
+        """Add the rows of a frame.
 
         Args:
-            rows: ``RegularRows`` or ``IrregularRows``.
+            rows: as the sampling reads them: entries of regular series, whose first steps follow their last ones, or
+                ``IrregularRows``.
             describe: gives an entry with the static features of a new irregular series.
 
         Raises:
             ValueError: as :meth:`update`.
         """
+        self._add(self.kind.frame_rows(rows, self.spec), describe)
+
+    def _add(self, rows: Any, describe: Describe | None) -> None:
         rows, states = self.kind.admit(rows, self.states, self.predictor, describe)
         changed = []
         for positions, piece in self.kind.pieces(rows):
@@ -126,19 +130,24 @@ class ForecastStream:
         Raises:
             ValueError: as :meth:`predict`.
         """
-        return self.quantiles(self.kind.read_queries(list(entries), self.spec), levels)
+        queries = self.kind.read_queries(list(entries), self.spec)
+        return collect_quantiles(self._predictions(queries), levels, self.spec)
 
     def quantiles(self, queries: Any, levels: Sequence[float]) -> tuple[np.ndarray, np.ndarray]:
-        """Means and quantiles for queries that were read already.
+        """Means and quantiles for the queries of a frame.
 
         Args:
-            queries: ``RegularQueries`` or ``IrregularQueries``.
+            queries: as the sampling gives them: entries of the horizons of regular series, or ``IrregularRows``.
             levels: Q quantile levels.
 
         Raises:
             ValueError: as :meth:`predict`.
         """
-        return collect_quantiles(self._predictions(queries), levels, self.spec)
+        return collect_quantiles(self._predictions(self.kind.frame_queries(queries, self.spec)), levels, self.spec)
+
+    def last_times(self) -> np.ndarray:
+        """Exact time of the last observation of each series, ``[S]``."""
+        return self.states.tensors["time"].numpy()
 
     def save(self, path: str | Path) -> None:
         """Write the states to a folder, as JSON and arrays without pickle; the predictor is saved separately."""

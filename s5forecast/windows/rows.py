@@ -68,9 +68,16 @@ class RegularRows(NamedTuple):
         Raises:
             ValueError: for an entry that does not fit, naming the series, the field and the fix.
         """
-        bare = spec._replace(num_feat_static_real=0, num_feat_static_cat=0)
-        series = read_series(entries, bare, forecast=False, observed=False)
+        series = _read_steps(entries, spec)
         steps = [_following(one, time, spec) for one, time in zip(series, last, strict=True)]
+        return cls([one.item_id for one in series], steps)
+
+    @classmethod
+    def of(cls, entries: Sequence[dict[str, Any]], spec: WindowSpec) -> RegularRows:
+        """The steps of entries whose first steps follow the last ones of their series."""
+        series = _read_steps(entries, spec)
+        lengths = [len(one.target) for one in series]
+        steps = [(one.time[:m], one.target, one.covariates[:m]) for one, m in zip(series, lengths, strict=True)]
         return cls([one.item_id for one in series], steps)
 
     def pieces(self) -> Iterator[tuple[list[int], Steps]]:
@@ -230,6 +237,13 @@ def shown_time(exact: Any, instants: Instants) -> Any:
     if not instants.datetimes:
         return float(exact)
     return pd.Timestamp(int(exact), unit="ns", tz="UTC" if instants.aware else None)
+
+
+def _read_steps(entries: Sequence[dict[str, Any]], spec: WindowSpec) -> list[Series]:
+    """Entries of further steps, which have no static features."""
+    return read_series(
+        entries, spec._replace(num_feat_static_real=0, num_feat_static_cat=0), forecast=False, observed=False
+    )
 
 
 def _following(one: Series, last: int, spec: WindowSpec) -> StepArrays:

@@ -1,14 +1,16 @@
-"""Frames in: roles, order, gaps, categories, time zones; and every kind of bad frame."""
+"""Frames of regular series: roles, order, gaps, categories, time zones, and every kind of bad frame."""
 
 import warnings
+from dataclasses import replace
 from decimal import Decimal
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from s5forecast.data.frames import Columns, read_frame, read_future, to_entries, to_frame
+from s5forecast.data.frames import Columns
 from s5forecast.data.frequency import Frequency
+from s5forecast.data.regular_sampling import RegularSampling, read_frame, to_entries
 from s5forecast.data.statics import StaticFeatures
 
 COLUMNS = Columns(known=("price",), static=("shop", "area"))
@@ -35,6 +37,20 @@ def frame(steps=10, items=("b", "a"), freq="D", start="2024-01-01", tz=None):
 def entries_of(df, columns=COLUMNS, freq="infer"):
     series, frequency = read_frame(df, columns, freq)
     return to_entries(series, frequency, StaticFeatures.learn(series, columns))
+
+
+def forecast_frame(df, columns, steps, levels):
+    """A forecast of zeros."""
+    sampling, series = RegularSampling(columns, steps).learn(df)
+    query = sampling.query(sampling.ends(series), future_of(sampling, series) if columns.known else None)
+    shape = (len(series), steps)
+    return sampling.frame(query, np.zeros(shape), np.zeros((*shape, len(levels))), levels)
+
+
+def future_of(sampling, series):
+    """Known columns of ones over the horizon."""
+    plain = replace(sampling, columns=replace(sampling.columns, known=()))
+    return plain.query(plain.ends(series)).keys.assign(price=1.0)
 
 
 def test_entries():
@@ -84,8 +100,7 @@ def test_a_single_series_without_item_id():
     assert len(entry["target"]) == 10
     indexed = df.set_index("timestamp")
     assert entries_of(indexed)[0]["target"].tolist() == entry["target"].tolist()
-    series, frequency = read_frame(df, COLUMNS)
-    out = to_frame(series, COLUMNS, frequency, np.zeros((1, 2)), np.zeros((1, 2, 1)), [0.5])
+    out = forecast_frame(df, COLUMNS, 2, [0.5])
     assert list(out.columns) == ["timestamp", "mean", "0.5"]
 
 
@@ -102,8 +117,7 @@ def test_output_continues_the_index_as_it_came(freq, tz):
     df = pd.DataFrame({"timestamp": stamps[:30], "target": np.arange(30.0)})
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        series, frequency = read_frame(df, Columns())
-        out = to_frame(series, Columns(), frequency, np.zeros((1, 10)), np.zeros((1, 10, 1)), [0.5])
+        out = forecast_frame(df, Columns(), 10, [0.5])
     assert out["timestamp"].tolist() == stamps[30:].tolist()
     assert out["timestamp"].dt.tz == stamps.tz
 
@@ -117,24 +131,23 @@ def test_an_index_of_items_and_times():
 def test_item_ids_may_be_tuples():
     df = frame(items=["a"]).drop(columns=["price", "shop", "area"])
     df["item_id"] = [("a", 1)] * len(df)
-    series, frequency = read_frame(df, Columns())
-    out = to_frame(series, Columns(), frequency, np.zeros((1, 3)), np.zeros((1, 3, 2)), [0.1, 0.1 + 0.2])
+    out = forecast_frame(df, Columns(), 3, [0.1, 0.1 + 0.2])
     assert out["item_id"].tolist() == [("a", 1)] * 3 and list(out.columns[3:]) == ["0.1", "0.3"]
 
 
 def test_item_ids_keep_their_type():
     df = frame(items=[7, 3])
-    series, frequency = read_frame(df, COLUMNS)
-    out = to_frame(series, COLUMNS, frequency, np.zeros((2, 3)), np.zeros((2, 3, 1)), [0.5])
+    out = forecast_frame(df, COLUMNS, 3, [0.5])
     assert out["item_id"].dtype == np.int64 and out["item_id"].tolist() == [7] * 3 + [3] * 3
 
 
 def test_future_is_aligned_by_time():
-    df = frame(10)
-    series, frequency = read_frame(df, COLUMNS)
+    sampling, series = RegularSampling(COLUMNS, 3).learn(frame(10))
     ahead = frame(4, start="2024-01-10").sample(frac=1, random_state=1)
-    known = read_future(ahead, series, COLUMNS, frequency, 3)
-    assert np.allclose(known[0], [np.linspace(1, 2, 4)[1:]])
+    query = sampling.query(sampling.ends(series), ahead)
+    assert np.allclose(query.known[:3, 0], np.linspace(1, 2, 4)[1:])
+    (first, _), statics = sampling.entries(series, StaticFeatures(), query), sampling.entries(series, StaticFeatures())
+    assert first["feat_dynamic_real"].shape == (1, 13) and statics[0]["feat_dynamic_real"].shape == (1, 10)
 
 
 def test_unseen_and_missing_categories():
@@ -145,11 +158,6 @@ def test_unseen_and_missing_categories():
         unseen = series[0]._replace(static={"shop": value, "area": np.nan})
         assert statics.encode(unseen)["feat_static_cat"].tolist() == [-1]
         assert np.isnan(statics.encode(unseen)["feat_static_real"]).all()
-
-
-def broken(change):
-    df = frame()
-    return change(df)
 
 
 def set_cell(df, row, column, value):
@@ -211,14 +219,15 @@ def test_duplicates_without_item_id_suggest_it():
 
 
 def test_future_that_does_not_cover_the_horizon():
-    series, frequency = read_frame(frame(10), COLUMNS)
+    sampling, series = RegularSampling(COLUMNS, 3).learn(frame(10))
+    ends = sampling.ends(series)
     with pytest.raises(ValueError, match=r"\['price'\].*future="):
-        read_future(None, series, COLUMNS, frequency, 3)
+        sampling.query(ends)
     short = frame(3, start="2024-01-11").drop(index=[5])
     with pytest.raises(ValueError, match="series 'a': column 'price' of future= has no value at 2024-01-13"):
-        read_future(short, series, COLUMNS, frequency, 3)
+        sampling.query(ends, short)
     with pytest.raises(ValueError, match="series 'a': future= has no rows"):
-        read_future(short[short["item_id"] == "b"], series, COLUMNS, frequency, 3)
+        sampling.query(ends, short[short["item_id"] == "b"])
 
 
 def test_numbers_in_training_and_text_later():
