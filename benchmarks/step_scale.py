@@ -28,9 +28,9 @@ from timing import save
 
 from s5forecast import S5Estimator, load_dataset
 from s5forecast.data.frequency import Frequency
+from s5forecast.estimators.defaults import default_lags
 from s5forecast.evaluation.metrics import evaluate
 from s5forecast.levels import DECILES
-from s5forecast.windows.calendar import default_lags
 
 K, H, WINDOWS, SEEDS = 4, 24, 14, 3
 LAGS = default_lags(Frequency.parse("h"))

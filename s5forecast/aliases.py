@@ -22,8 +22,8 @@ from typing import Any
 
 # Class paths written by earlier versions -> current paths.
 MOVED = {
-    "s5forecast.data.irregular.IrregularSpec": "s5forecast.data.spec.IrregularSpec",
-    "s5forecast.data.windows.WindowSpec": "s5forecast.data.spec.WindowSpec",
+    "s5forecast.data.irregular.IrregularSpec": "s5forecast.data.saved_specs.FlatIrregularSpec",
+    "s5forecast.data.windows.WindowSpec": "s5forecast.data.saved_specs.FlatWindowSpec",
     "s5forecast.estimators.autoregressive_network.AutoregressiveNetwork": (
         "s5forecast.networks.autoregressive.AutoregressiveNetwork"
     ),

@@ -15,6 +15,7 @@ from s5forecast.data.frames import FrameSeries
 from s5forecast.data.sampling import Sampling
 from s5forecast.data.statics import StaticFeatures
 from s5forecast.estimators import EnsembleEstimator, S5MultivariateEstimator
+from s5forecast.estimators.defaults import default_cycles
 from s5forecast.estimators.items import train_items
 from s5forecast.forecaster_parameters import ESTIMATORS, JOINT_ESTIMATORS, ForecasterParameters
 
@@ -66,6 +67,8 @@ def make_estimator(
         "cardinality": statics.cardinality,
         "seed": parameters.seed,
     }
+    if sampling.kind == "irregular":
+        arguments["cycles"] = default_cycles(series)
     if parameters.multivariate:
         arguments["num_feat_dynamic_real"] *= len(series)
     taken = {name: value for name, value in arguments.items() if name in signature(make).parameters}

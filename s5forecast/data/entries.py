@@ -54,9 +54,9 @@ def _read(entry: dict[str, Any], name: str, spec: WindowSpec, forecast: bool, ob
     target = _target(entry, name, observed)
     steps = len(target) + spec.prediction_length
     known = _dynamic(
-        entry, "feat_dynamic_real", spec.num_feat_dynamic_real, name, len(target), steps if forecast else 0
+        entry, "feat_dynamic_real", spec.features.num_feat_dynamic_real, name, len(target), steps if forecast else 0
     )
-    past = _dynamic(entry, "past_feat_dynamic_real", spec.num_past_feat_dynamic_real, name, len(target), 0)
+    past = _dynamic(entry, "past_feat_dynamic_real", spec.features.num_past_feat_dynamic_real, name, len(target), 0)
     covariates = np.full((steps, len(known) + len(past)), np.nan, dtype=np.float32)
     for column, values in enumerate(known):
         covariates[: len(values), column] = values[:steps]
@@ -69,8 +69,8 @@ def _read(entry: dict[str, Any], name: str, spec: WindowSpec, forecast: bool, ob
         time=local_time(entry, spec, steps),
         target=target,
         covariates=covariates,
-        static_real=read_static(entry, "feat_static_real", spec.num_feat_static_real, name, np.float32),
-        static_cat=read_static(entry, "feat_static_cat", spec.num_feat_static_cat, name, np.int64),
+        static_real=read_static(entry, "feat_static_real", spec.features.num_feat_static_real, name, np.float32),
+        static_cat=read_static(entry, "feat_static_cat", spec.features.num_feat_static_cat, name, np.int64),
     )
 
 

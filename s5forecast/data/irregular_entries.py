@@ -72,8 +72,8 @@ def _read(entry: dict[str, Any], name: str, spec: IrregularSpec, forecast: bool)
         time=time,
         target=target[kept],
         covariates=covariates[kept],
-        static_real=read_static(entry, "feat_static_real", spec.num_feat_static_real, name, np.float32),
-        static_cat=read_static(entry, "feat_static_cat", spec.num_feat_static_cat, name, np.int64),
+        static_real=read_static(entry, "feat_static_real", spec.features.num_feat_static_real, name, np.float32),
+        static_cat=read_static(entry, "feat_static_cat", spec.features.num_feat_static_cat, name, np.int64),
         query=_after(query.since(exact[-1]), entry, kept, name) if forecast else query.since(exact[-1]),
         query_clock=query.clock,
         query_covariates=known.astype(np.float32),
@@ -94,8 +94,8 @@ def read_rows(entry: dict[str, Any], name: str, spec: IrregularSpec) -> tuple[In
     n = len(instants.exact)
     target = _rows(entry, "target", spec.target_dim, name, n).astype(np.float64)
     _check_order(instants, read_field(entry, "time", name), name)
-    known = _rows(entry, "feat_dynamic_real", spec.num_feat_dynamic_real, name, n)
-    past = _rows(entry, "past_feat_dynamic_real", spec.num_past_feat_dynamic_real, name, n)
+    known = _rows(entry, "feat_dynamic_real", spec.features.num_feat_dynamic_real, name, n)
+    past = _rows(entry, "past_feat_dynamic_real", spec.features.num_past_feat_dynamic_real, name, n)
     return instants, target, np.concatenate([known, past], axis=1).astype(np.float32)
 
 
@@ -128,11 +128,11 @@ def read_query(entry: dict[str, Any], name: str, spec: IrregularSpec) -> tuple[I
     query = read_instants(read_field(entry, "query_time", name), "query_time", name)
     if not len(query.exact):
         raise ValueError(f"{name}: query_time is empty; ask for at least one time")
-    known = _rows(entry, "query_feat_dynamic_real", spec.num_feat_dynamic_real, name, len(query.exact))
+    known = _rows(entry, "query_feat_dynamic_real", spec.features.num_feat_dynamic_real, name, len(query.exact))
     missing = np.isnan(known).any(axis=0)
     if missing.any():
         raise ValueError(f"{name}: query_feat_dynamic_real row {missing.argmax()} is missing at a time asked for")
-    unknown = np.full((len(known), spec.num_past_feat_dynamic_real), np.nan)
+    unknown = np.full((len(known), spec.features.num_past_feat_dynamic_real), np.nan)
     return query, np.concatenate([known, unknown], axis=1)
 
 
@@ -183,4 +183,4 @@ def _none(instants: Instants) -> Instants:
 
 
 def _no_rows(spec: IrregularSpec) -> np.ndarray:
-    return np.empty((0, spec.num_covariates))
+    return np.empty((0, spec.features.num_covariates))

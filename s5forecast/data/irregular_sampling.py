@@ -165,7 +165,6 @@ class IrregularSampling(Sampling):
             "prediction_length": self.prediction_length,
             "target_dim": len(self.columns.targets),
             "num_feat_dynamic_real": len(self.columns.known),
-            "cycles": default_cycles(series),
         }
 
     def last_observed(self, one: FrameSeries) -> Any:
@@ -247,20 +246,6 @@ def grid_steps(horizon: Any, every: Any, *, datetimes: bool) -> list[Any]:
     if not every > 0 * every or every > horizon:
         raise ValueError(f"every={every} must be positive and no longer than horizon={horizon}")
     return [every * step for step in range(1, int(horizon / every * (1 + 1e-12)) + 1)]
-
-
-def default_cycles(series: Sequence[FrameSeries]) -> list[str]:
-    """The calendar cycles that the data cover: longer than two median gaps, and seen twice over all series."""
-    from s5forecast.windows.calendar import CYCLES
-
-    if series[0].timestamps.dtype.kind != "M":
-        return []
-    moments = [pd.DatetimeIndex(one.timestamps).as_unit("ns").asi8 / 1e9 for one in series]
-    gaps = np.concatenate([np.diff(each) for each in moments])
-    span = max(each[-1] for each in moments) - min(each[0] for each in moments)
-    if not len(gaps):
-        return []
-    return [name for name, length in CYCLES.items() if 2 * np.median(gaps) < length <= span / 2]
 
 
 def _later_ends(ends: SeriesEnds, rows: IrregularRows, times: pd.Series) -> SeriesEnds:

@@ -1,4 +1,4 @@
-"""What all estimators share: checked data, training, and the predictor."""
+"""Training and checks shared by all estimators."""
 
 import logging
 from abc import abstractmethod
@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from gluonts.core.component import validated
 from gluonts.dataset.common import Dataset
 from gluonts.dataset.stat import calculate_dataset_statistics
 from gluonts.torch.model.estimator import PyTorchLightningEstimator, TrainOutput
@@ -17,18 +16,28 @@ from gluonts.torch.model.predictor import PyTorchPredictor
 from gluonts.torch.util import resolve_device
 from gluonts.transform import Identity, Transformation
 
+from s5forecast.choices import choose
 from s5forecast.data.spec import WindowSpec
-from s5forecast.distributions import Output, OutputChoice, choose_output, is_real, make_output
-from s5forecast.estimators.defaults import default_scaling
+from s5forecast.distributions import AUTO, Output, OutputChoice, choose_output, is_real, make_output
+from s5forecast.estimators.arguments import TRAINING, TrainingArguments, spread_arguments
+from s5forecast.estimators.defaults import (
+    REASONS,
+    Choice,
+    Choices,
+    choose_scaling,
+    choose_synthetic_share,
+    default_epochs,
+)
 from s5forecast.estimators.gluonts_predictor import S5Predictor
 from s5forecast.estimators.training import ForecastModule, fit
 from s5forecast.networks.base import ForecastNetwork, check_support
 from s5forecast.seeding import seeded
 from s5forecast.windows.batches import LastWindows, TrainingWindows, WindowStore, read_store
 from s5forecast.windows.regular import Batch
-from s5forecast.windows.synthetic import default_epochs, default_prior_share, prior_store
+from s5forecast.windows.scaling import SCALINGS
+from s5forecast.windows.synthetic import synthetic_store
 
-# Seeds, signals and Lightning's logging belong to the process: one training at a time.
+# Seeds, signals and Lightning's logging are global to the process: one training at a time.
 _TRAINING = RLock()
 logger = logging.getLogger(__name__)
 
@@ -36,13 +45,16 @@ logger = logging.getLogger(__name__)
 class ForecastEstimator(PyTorchLightningEstimator):
     """A GluonTS estimator that trains a network on windows gathered by index.
 
-    A subclass gives :meth:`window_spec` and :meth:`create_network`; its network has ``forward(batch)``,
+    A subclass implements :meth:`window_spec` and :meth:`create_network`. Its network implements ``forward(batch)``,
     ``loss(batch)``, ``fit_features(windows)`` and ``fit_support(windows)``.
 
     Attributes:
-        output: of the network; one that is ``automatic`` is known after training, as ``auto_output`` with the reason.
-        synthetic_share: of the training windows; chosen by the data where ``None``.
-        scaling_by_data: whether ``spec``, what :meth:`window_spec` gives, takes the scaling that the data suggest.
+        choices: settings with an automatic default, with their values and reasons; complete once training starts.
+        output: the output of the network; if it is ``automatic``, it is chosen when training starts.
+        auto_output: what ``distr_output="auto"`` chose, and why.
+        synthetic_share: fraction of synthetic training windows as given; ``None`` for the default.
+        least_synthetic_share: a default below this share becomes 0.
+        automatic_scaling: whether the scaling of ``spec`` is chosen when training starts.
     """
 
     output: Output
@@ -50,79 +62,107 @@ class ForecastEstimator(PyTorchLightningEstimator):
     automatic: bool = False
     auto_output: OutputChoice | None = None
     synthetic_share: float | None = 0.0
-    scaling_by_data: bool = False
+    least_synthetic_share: float = 0.0
+    automatic_scaling: bool = False
 
-    @validated()
-    def __init__(
-        self,
-        lr: float,
-        ssm_lr: float,
-        weight_decay: float,
-        warmup: float,
-        patience: int,
-        batch_size: int,
-        num_batches_per_epoch: int,
-        predict_batch_size: int,
-        trainer_kwargs: dict[str, Any],
-        seed: int | None,
-        device: str,
-    ) -> None:
-        super().__init__(trainer_kwargs=trainer_kwargs)
-        check_positive(
-            patience=patience,
-            batch_size=batch_size,
-            num_batches_per_epoch=num_batches_per_epoch,
-            predict_batch_size=predict_batch_size,
-        )
-        for name, rate in (("lr", lr), ("ssm_lr", ssm_lr), ("weight_decay", weight_decay), ("warmup", warmup)):
-            if rate < 0:
-                raise ValueError(f"{name} must not be negative, got {rate}")
-        if device.startswith("mps"):
-            raise ValueError("device='mps' has no float64, which forecasts are put together in; use 'cpu' or 'cuda'")
-        self.lr, self.ssm_lr, self.weight_decay, self.warmup = lr, ssm_lr, weight_decay, warmup
-        self.patience = patience
-        self.batch_size = batch_size
-        self.num_batches_per_epoch = num_batches_per_epoch
-        self.predict_batch_size = predict_batch_size
-        self.seed = seed
-        self.device = device
+    @spread_arguments
+    def __init__(self, training: TrainingArguments = TRAINING) -> None:
+        super().__init__(trainer_kwargs=training.for_trainer())
+        training.check()
+        self.choices = Choices()
+        self.lr, self.ssm_lr = training.lr, training.ssm_lr
+        self.weight_decay, self.warmup = training.weight_decay, training.warmup
+        self.patience = training.patience
+        self.batch_size = training.batch_size
+        self.num_batches_per_epoch = training.num_batches_per_epoch
+        self.predict_batch_size = training.predict_batch_size
+        self.seed = training.seed
+        self.device = training.device
 
     @abstractmethod
     def window_spec(self) -> WindowSpec:
-        """What a window holds."""
+        """Contents of a window."""
 
     @abstractmethod
     def create_network(self) -> ForecastNetwork:
         """The untrained network."""
 
-    def prior_share(self, store: WindowStore) -> float:
-        """Of the training windows, those of synthetic series, which have no bounds: none where the output has."""
-        if self.synthetic_share == 0 or not is_real(self.output):
-            return 0.0
-        if self.synthetic_share is not None:
-            return self.synthetic_share
-        return default_prior_share(store.length, self.window_spec().prediction_length)
+    def set_scaling(self, scaling: str | None, *, causal: bool) -> str:
+        """The scaling to start from: as given, ``"standard"``, or until the training data choose.
+
+        Args:
+            scaling: as given.
+            causal: whether series can be streamed, which keeps the scale of their first window.
+
+        Raises:
+            ValueError: for an unknown name.
+        """
+        self.automatic_scaling = scaling is None and not causal
+        reason = "a stream of a causal encoder keeps its scale" if causal else "until the training data choose"
+        scaling = self.choices.resolve("scaling", scaling, "standard", reason)
+        choose(SCALINGS, scaling, "scaling")
+        return scaling
+
+    def set_output(self, distr_output: Any, quantile_levels: list[float]) -> None:
+        """The output by name or as an object; a provisional one for ``"auto"``."""
+        self.automatic = distr_output == AUTO
+        self.output = make_output("normal" if self.automatic else distr_output, quantile_levels)
+        name = distr_output if isinstance(distr_output, str) else type(distr_output).__name__
+        self.choices["distr_output"] = Choice(name)
+
+    def synthetic_windows(self, store: WindowStore) -> Choice:
+        """Fraction of training windows drawn from synthetic series; zero for outputs with bounded support."""
+        return choose_synthetic_share(
+            self.synthetic_share,
+            store.length,
+            self.window_spec().prediction_length,
+            bounded=self.synthetic_share != 0 and not is_real(self.output),
+            least=self.least_synthetic_share,
+        )
 
     def epochs(self, store: WindowStore) -> int:
-        """Of a training whose length is not given."""
-        return default_epochs(store.length, self.window_spec().prediction_length, self.prior_share(store))
+        """Number of epochs used when ``max_epochs`` is not given."""
+        return default_epochs(store.length, self.window_spec().prediction_length, self.synthetic_windows(store).value)
 
-    def fit_spec(self, store: WindowStore, from_predictor: PyTorchPredictor | None) -> None:
-        """Where the data choose the scaling: take that of a predictor to start from, else the one they suggest."""
-        if self.scaling_by_data:
-            scaling = from_predictor.network.spec.scaling if from_predictor is not None else default_scaling(store)
-            self.spec = store.spec = self.spec._replace(scaling=scaling)
+    def fit_choices(self, store: Any, from_predictor: PyTorchPredictor | None) -> None:
+        """Resolve the choices that depend on the training data, or on the predictor that training starts from."""
+        self.fit_scaling(store, from_predictor)
+        self.fit_output(store, from_predictor)
+        self.choices["synthetic_share"] = self.synthetic_windows(store)
+        self.fit_epochs(store)
 
-    def fit_output(self, store: WindowStore, from_predictor: PyTorchPredictor | None) -> None:
-        """For ``distr_output="auto"``: take the output of a predictor to start from, else the one the data suggest."""
+    def fit_scaling(self, store: WindowStore, from_predictor: PyTorchPredictor | None) -> None:
+        """Choose the scaling: that of the predictor to start from, or the one that suits the training data."""
+        if not self.automatic_scaling:
+            return
+        if from_predictor is None:
+            self.choices["scaling"] = choose_scaling(store)
+        else:
+            self.choices.choose("scaling", from_predictor.network.spec.scaling, REASONS["from_predictor"])
+        self.spec = store.spec = self.spec._replace(scaling=self.choices["scaling"].value)
+
+    def fit_output(self, store: Any, from_predictor: PyTorchPredictor | None) -> None:
+        """Choose the output for ``"auto"``: that of the predictor to start from, or one that suits the data."""
         if not self.automatic:
             return
         if from_predictor is not None:
-            self.output = from_predictor.network.output
+            self.take_output(from_predictor)
             return
         self.auto_output = choose_output([series.target for series in store.series])
         self.output = make_output(self.auto_output.name)
-        logger.info("distr_output='auto': %r, as %s", *self.auto_output)
+        self.choices.choose("distr_output", *self.auto_output)
+
+    def take_output(self, predictor: PyTorchPredictor) -> None:
+        """Forecast by the output of a predictor."""
+        self.output = predictor.network.output
+        self.choices.choose("distr_output", type(self.output).__name__, REASONS["from_predictor"])
+
+    def fit_epochs(self, store: Any) -> None:
+        """Choose the number of epochs, unless it is given."""
+        if "max_epochs" in self.trainer_kwargs:
+            self.choices["max_epochs"] = Choice(self.trainer_kwargs["max_epochs"])
+        else:
+            self.choices.choose("max_epochs", self.epochs(store), REASONS["max_epochs"])
 
     @classmethod
     def derive_auto_fields(cls, train_iter: Iterable) -> dict[str, Any]:
@@ -154,9 +194,7 @@ class ForecastEstimator(PyTorchLightningEstimator):
         return windows
 
     def create_predictor(self, transformation: Transformation, module: ForecastModule) -> S5Predictor:
-        # The device is set afterwards: saved as "auto", a predictor loads wherever it is taken.
-        predictor = S5Predictor(module.network, module.network.spec, batch_size=self.predict_batch_size)
-        return predictor.to(self.device)
+        return self._placed(S5Predictor(module.network, module.network.spec, batch_size=self.predict_batch_size))
 
     def train_model(
         self,
@@ -169,23 +207,23 @@ class ForecastEstimator(PyTorchLightningEstimator):
     ) -> TrainOutput:
         """Train on ``training_data``.
 
-        Arguments:
-            training_data: GluonTS dataset. It is read once: ``shuffle_buffer_length`` and ``cache_data``, kept
-                for compatibility, change nothing.
+        Args:
+            training_data: GluonTS dataset. It is read once; ``shuffle_buffer_length`` and ``cache_data`` are accepted
+                for compatibility and have no effect.
             validation_data: the last horizon of each series decides when to stop and which weights are kept.
-            from_predictor: start from its weights.
-            ckpt_path: resume, with the state of the optimiser, from a checkpoint that a callback wrote. What was chosen
-                by the data, such as the scaling, is chosen anew: give it where the data differ.
+            from_predictor: a predictor whose weights training starts from.
+            ckpt_path: a checkpoint written by a callback, from which training resumes with the state of the optimizer.
+                Automatic choices are made again; give their values if the data have changed.
 
         Raises:
-            ValueError: for data that does not fit, before training starts.
+            ValueError: if the data do not fit, before training starts.
         """
         if from_predictor is not None:
             _check_ours(from_predictor.network)
         with _TRAINING, seeded(self.seed):
             store = self._store(training_data)
-            self.fit_spec(store, from_predictor)
-            self.fit_output(store, from_predictor)
+            self.fit_choices(store, from_predictor)
+            logger.info("training %s with %s", type(self).__name__, self.choices)
             module = self.create_lightning_module()
             windows = self._training_windows(store)
             validation = (
@@ -203,23 +241,23 @@ class ForecastEstimator(PyTorchLightningEstimator):
                 validation,
                 device=str(resolve_device(self.device)),
                 patience=self.patience,
-                trainer_kwargs=self._trainer_kwargs(store),
+                trainer_kwargs={**self.trainer_kwargs, "max_epochs": self.choices["max_epochs"].value},
                 ckpt_path=ckpt_path,
             )
         transformation = self.create_transformation()
         return TrainOutput(transformation, module, trainer, self.create_predictor(transformation, module))
 
     def train(self, training_data: Dataset, validation_data: Dataset | None = None, **kwargs: Any) -> S5Predictor:
-        """Train and return the predictor; arguments as :meth:`train_model`."""
+        """Train and return the predictor; arguments as of :meth:`train_model`."""
         return self.train_model(training_data, validation_data, **kwargs).predictor
 
-    def _trainer_kwargs(self, store: WindowStore) -> dict[str, Any]:
-        if "max_epochs" in self.trainer_kwargs:
-            return self.trainer_kwargs
-        return {"max_epochs": self.epochs(store), **self.trainer_kwargs}
+    def _placed(self, predictor: S5Predictor) -> S5Predictor:
+        """The predictor on the device, with the choices; saved with ``device="auto"``, it loads on any machine."""
+        predictor.choices = self.choices.plain()
+        return predictor.to(self.device)
 
     def _training_windows(self, store: WindowStore) -> TrainingWindows:
-        share = self.prior_share(store)
+        share = self.synthetic_windows(store).value
         with seeded(self.seed) as generator:
             source = np.random.default_rng(int(torch.randint(2**31, (), generator=generator)))
             return TrainingWindows(
@@ -227,7 +265,7 @@ class ForecastEstimator(PyTorchLightningEstimator):
                 batch_size=self.batch_size,
                 num_batches=self.num_batches_per_epoch,
                 generator=generator,
-                prior=prior_store(store, source) if share > 0 else None,
+                prior=synthetic_store(store, source) if share > 0 else None,
                 prior_share=share,
             )
 
@@ -235,11 +273,17 @@ class ForecastEstimator(PyTorchLightningEstimator):
         return read_store(data, self.window_spec(), forecast=False)
 
 
+def check_share(synthetic_share: float | None) -> None:
+    """Raise ValueError for a share outside of [0, 1]."""
+    if synthetic_share is not None and not 0 <= synthetic_share <= 1:
+        raise ValueError(f"synthetic_share must lie in [0, 1], got {synthetic_share}")
+
+
 def _check_ours(network: torch.nn.Module) -> None:
     if not isinstance(network, ForecastNetwork):
         raise ValueError(
             f"from_predictor holds a {type(network).__name__}, which no estimator of s5forecast trains; give a "
-            "predictor that this one has trained"
+            "predictor that this estimator has trained"
         )
 
 
@@ -247,30 +291,5 @@ def _check_same_kind(network: ForecastNetwork, before: torch.nn.Module) -> None:
     if type(network) is not type(before):
         raise ValueError(
             f"from_predictor holds a {type(before).__name__}, and this estimator trains a {type(network).__name__}; "
-            "give it the settings of the one that trained the first, such as recursion='encoder'"
+            "give this estimator the settings of the first one, such as recursion='encoder'"
         )
-
-
-def check_positive(**arguments: int) -> None:
-    """Raise ValueError, naming the argument, for a number below 1."""
-    for name, value in arguments.items():
-        if value < 1:
-            raise ValueError(f"{name} must be at least 1, got {value}")
-
-
-def checked_share(synthetic_share: float | None) -> float | None:
-    """The share; raise ValueError for one that is none."""
-    if synthetic_share is not None and not 0 <= synthetic_share <= 1:
-        raise ValueError(f"synthetic_share must lie in [0, 1], got {synthetic_share}")
-    return synthetic_share
-
-
-def checked_cardinality(cardinality: list[int] | None, count: int) -> list[int]:
-    """The number of categories of each of ``count`` features; raise ValueError where there are not as many."""
-    cardinality = cardinality or []
-    if len(cardinality) != count:
-        raise ValueError(
-            f"cardinality must give the number of categories of each of num_feat_static_cat={count} features, "
-            f"got {cardinality}"
-        )
-    return cardinality

@@ -20,14 +20,13 @@ from gluonts.model.predictor import Predictor
 
 from s5forecast.aliases import check_folder
 from s5forecast.data.frequency import quiet_periods
+from s5forecast.estimators.arguments import check_positive
+from s5forecast.estimators.defaults import COMBINED_LEVELS, HISTORIES, WEIGHING_WINDOWS
 from s5forecast.estimators.predictor import load_predictor
 from s5forecast.levels import DECILES, check_levels
 
-# A series holds this many times the steps on which members are weighed.
-HISTORIES_PER_WINDOW = 3
 # Smallest loss, as a share of the largest.
 SMALLEST_LOSS = 1e-9
-LEVELS = (0.05, *DECILES, 0.95)
 DYNAMIC = (FieldName.FEAT_DYNAMIC_REAL, FieldName.PAST_FEAT_DYNAMIC_REAL)
 logger = logging.getLogger(__name__)
 
@@ -61,18 +60,16 @@ class CombinedEstimator(Estimator):
         self,
         prediction_length: int,
         members: list[Any],
-        windows: int = 3,
+        windows: int = WEIGHING_WINDOWS,
         quantile_levels: list[float] | None = None,
         weights: list[float] | None = None,
     ) -> None:
-        from s5forecast.estimators.base import check_positive
-
         super().__init__()
         check_positive(prediction_length=prediction_length, windows=windows)
         strange = [member for member in members if not isinstance(member, Estimator | Predictor)]
         if len(members) < 2 or strange:
             raise ValueError(f"members must be two or more estimators or predictors, got {members}")
-        self.quantile_levels = list(LEVELS) if quantile_levels is None else quantile_levels
+        self.quantile_levels = list(COMBINED_LEVELS) if quantile_levels is None else quantile_levels
         check_levels(self.quantile_levels)
         if weights is not None:
             _check_weights(weights, len(members))
@@ -130,7 +127,7 @@ class CombinedEstimator(Estimator):
             return np.array([_quantile_loss(predictor, last) for predictor in _trained(members, before)])
 
     def _windows(self, entry: dict[str, Any]) -> int:
-        return min(self.windows, np.shape(entry["target"])[-1] // (HISTORIES_PER_WINDOW * self.prediction_length))
+        return min(self.windows, np.shape(entry["target"])[-1] // (HISTORIES * self.prediction_length))
 
 
 class CombinedPredictor(Predictor):
@@ -148,7 +145,7 @@ class CombinedPredictor(Predictor):
     """
 
     def __init__(
-        self, members: Sequence[Predictor], weights: Sequence[float], quantile_levels: Sequence[float] = LEVELS
+        self, members: Sequence[Predictor], weights: Sequence[float], quantile_levels: Sequence[float] = COMBINED_LEVELS
     ) -> None:
         horizons = sorted({member.prediction_length for member in members})
         if len(horizons) != 1:

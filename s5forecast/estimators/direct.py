@@ -6,65 +6,75 @@ from gluonts.core.component import validated
 from gluonts.torch.model.predictor import PyTorchPredictor
 
 from s5forecast.choices import choose
-from s5forecast.data.frequency import Frequency
 from s5forecast.data.spec import WindowSpec
-from s5forecast.distributions import AUTO, check_loss, make_output
-from s5forecast.estimators.base import ForecastEstimator, check_positive, checked_cardinality, checked_share
+from s5forecast.distributions import check_loss
+from s5forecast.estimators.arguments import (
+    FEATURES,
+    NETWORK,
+    TRAINING,
+    FeatureArguments,
+    NetworkArguments,
+    TrainingArguments,
+    spread_arguments,
+)
+from s5forecast.estimators.base import ForecastEstimator, check_share
+from s5forecast.estimators.defaults import resolve_patches, resolve_window
 from s5forecast.levels import DECILES
 from s5forecast.networks.direct import DirectNetwork
-from s5forecast.nn import ACTIVATIONS, MISSING
-from s5forecast.ssm import LAYERS
+from s5forecast.nn import MISSING
 from s5forecast.windows.batches import WindowStore
-from s5forecast.windows.calendar import default_context_length, default_lags, default_patch_length
-from s5forecast.windows.scaling import SCALINGS
 
 
 class S5Estimator(ForecastEstimator):
     r"""Forecasts the whole horizon in one pass, by an S5 encoder over context and horizon.
 
-    Arguments:
+    Args:
         freq: offset or Period alias of the data.
         prediction_length: steps to forecast.
-        context_length: steps of history the network sees; chosen from frequency and horizon when not given.
-        lags_seq: distances at which earlier values are shown and may be repeated; by frequency when not given.
-        scaling: ``"standard"``, ``"last"``, ``"mean"``, ``"increments"`` or ``"none"``: what normalises a window. When
-            not given ``"increments"`` for series that go on as they went, such as cumulative counts and smooth
-            curves, else ``"standard"``: one choice for all series, by the training data. Causal encoders take
+        context_length: steps of history that the network sees; chosen by frequency and horizon if not given.
+        lags_seq: distances of the earlier values shown at each step; chosen by frequency if not given.
+        scaling: normalization of a window: ``"standard"``, ``"last"``, ``"mean"``, ``"increments"`` or ``"none"``. If
+            not given, ``"increments"`` for trending series, such as cumulative counts and smooth curves, and
+            ``"standard"`` otherwise: one choice for all series, by the training data. Causal encoders take
             ``"standard"``, as a stream keeps its scale.
-        patch_length: neighbouring steps that the encoder sees as one; chosen from the context when not given. The
-            context is rounded up to whole patches. At other sampling rates than the one trained on it must be 1.
-        missing: ``"impute"`` shows a missing value as the mean of the window and that it is missing; ``"skip"``
-            leaves such steps of the context out of the encoder, with their covariates, and makes the next step as
-            long as the gap, :math:`\Delta = (1 + \text{missing}) \exp(\log\Delta)`; it needs ``patch_length=1``, then
-            the default. Lags and linear path see missing values as before.
-        distr_output: a key of ``distributions.DISTRIBUTIONS``, an output of yours or of GluonTS, or ``"auto"``, which
-            picks one by the training data (``distributions.choose_output``), logs it and keeps it as ``auto_output``.
-        quantile_levels: of the quantile output and the quantile loss, which are trained at the deciles too.
-        loss: a key of ``distributions.LOSSES``: ``"nll"``, ``"crps"`` or ``"quantile"``; by default the quantile loss
-            for quantiles, the negative log-likelihood for others.
-        width, num_layers, state_size: size of the network: features, blocks, states of each block.
+        patch_length: number of neighboring steps that the encoder sees as one; chosen by the context if not given. The
+            context is rounded up to whole patches. Forecasts at other sampling rates require 1.
+        missing: ``"impute"`` shows a missing value as the mean of the window, and that it is missing. ``"skip"``
+            leaves steps of the context without a value out of the encoder, with their covariates, and makes the next
+            step as long as the gap, :math:`\Delta = (1 + \text{missing}) \exp(\log\Delta)`; it requires
+            ``patch_length=1``, then the default. Lags and the linear path see missing values in either case.
+        distr_output: a key of ``distributions.DISTRIBUTIONS``, an output object, also one of GluonTS, or ``"auto"``,
+            which chooses by the training data (``distributions.choose_output``) and keeps the choice as
+            ``auto_output``.
+        quantile_levels: levels of the quantile output and of the quantile loss, in addition to the deciles.
+        loss: a key of ``distributions.LOSSES``: ``"nll"``, ``"crps"`` or ``"quantile"``. The default is the quantile
+            loss for quantiles and the negative log-likelihood for other outputs.
+        width, num_layers, state_size: features, blocks, and states of each block.
         layer: a key of ``ssm.LAYERS``; layer_kwargs: its further arguments.
         activation, dropout: of each block.
-        synthetic_share: of the training windows, in [0, 1]; what keeps a small data set from being learnt by heart.
-            Chosen by the number and the length of the series when not given; 0 for an output of limited support.
-        num_feat_dynamic_real, num_past_feat_dynamic_real: covariates known over the horizon, and not.
-        num_feat_static_real, num_feat_static_cat, cardinality: static features, categories of each.
-        lr, ssm_lr, weight_decay, warmup: learning rates of the network and of the state-space dynamics, weight
-            decay, and the share of steps over which the rates rise.
+        synthetic_share: fraction of training windows drawn from synthetic series, in [0, 1], which keeps the network
+            from overfitting small data sets. Chosen by number and length of the series if not given; 0 for outputs
+            with bounded support.
+        num_feat_dynamic_real, num_past_feat_dynamic_real: number of covariates known over the horizon, and of others.
+        num_feat_static_real, num_feat_static_cat, cardinality: number of static features, categories of each.
+        lr, ssm_lr: learning rates of the network and of the state-space dynamics.
+        weight_decay: weight decay of AdamW.
+        warmup: fraction of the training steps over which the learning rates rise.
         patience: epochs without improvement on validation data after which training stops.
-        batch_size, num_batches_per_epoch, max_epochs: windows per step, steps per epoch, epochs: when not given 20, and
-            60 for fewer than 10,000 values beside synthetic windows, or for long records (``data.prior.experience``
-            above 10 million).
-        predict_batch_size: series per pass when predicting.
-        trainer_kwargs: of Lightning's ``Trainer``; its ``callbacks`` are kept across calls.
+        batch_size, num_batches_per_epoch: windows per step, steps per epoch.
+        max_epochs: if not given 20, or 60 for fewer than 10,000 values beside synthetic windows and for long records
+            (``estimators.defaults.effective_sample_size`` above 10 million).
+        predict_batch_size: series per forward pass when predicting.
+        trainer_kwargs: arguments of Lightning's ``Trainer``; its ``callbacks`` are kept across calls.
         seed: the same seed gives the same result on a CPU; ``None`` draws one.
-        device: ``"auto"`` (CUDA where there is one), ``"cpu"``, ``"cuda"``, ``"cuda:1"`` …
+        device: ``"auto"`` (CUDA if available), ``"cpu"``, ``"cuda"``, ``"cuda:1"`` …
 
     Raises:
-        ValueError: for a name or a number that cannot be, listing the choices.
+        ValueError: for an unknown name, with the known ones, or a number out of range.
     """
 
     @validated()
+    @spread_arguments
     def __init__(
         self,
         freq: str,
@@ -76,92 +86,34 @@ class S5Estimator(ForecastEstimator):
         distr_output: Any = "quantile",
         quantile_levels: list[float] | None = None,
         loss: str | None = None,
-        width: int = 64,
-        num_layers: int = 2,
-        state_size: int = 64,
-        layer: str = "s5",
-        layer_kwargs: dict[str, Any] | None = None,
-        activation: str = "half_glu2",
-        dropout: float = 0.1,
+        network: NetworkArguments = NETWORK,
         synthetic_share: float | None = None,
-        num_feat_dynamic_real: int = 0,
-        num_past_feat_dynamic_real: int = 0,
-        num_feat_static_real: int = 0,
-        num_feat_static_cat: int = 0,
-        cardinality: list[int] | None = None,
-        lr: float = 3e-3,
-        ssm_lr: float = 1e-3,
-        weight_decay: float = 0.01,
-        warmup: float = 0.1,
-        patience: int = 10,
-        batch_size: int = 32,
-        num_batches_per_epoch: int = 50,
-        max_epochs: int | None = None,
-        predict_batch_size: int = 256,
-        trainer_kwargs: dict[str, Any] | None = None,
-        seed: int | None = 0,
-        device: str = "auto",
+        features: FeatureArguments = FEATURES,
+        training: TrainingArguments = TRAINING,
         missing: str = "impute",
     ) -> None:
-        length = {} if max_epochs is None else {"max_epochs": max_epochs}
-        super().__init__(
-            lr=lr, ssm_lr=ssm_lr, weight_decay=weight_decay, warmup=warmup, patience=patience,
-            batch_size=batch_size, num_batches_per_epoch=num_batches_per_epoch,
-            predict_batch_size=predict_batch_size, trainer_kwargs={**length, **(trainer_kwargs or {})},
-            seed=seed, device=device,
-        )  # fmt: skip
-        frequency = Frequency.parse(freq)
-        if context_length is None:
-            context_length = default_context_length(frequency, prediction_length)
-        lags_seq = default_lags(frequency) if lags_seq is None else lags_seq
+        super().__init__(**training._asdict())
+        network_kwargs = network.for_network(bidirectional=True)
         choose(MISSING, missing, "missing")
-        if patch_length is None:
-            patch_length = 1 if missing == "skip" else default_patch_length(context_length)
+        spec = resolve_window(self.choices, freq, prediction_length, context_length, lags_seq)
+        single = "missing='skip' leaves out single steps" if missing == "skip" else None
+        spec, patch_length = resolve_patches(self.choices, spec, patch_length, single)
         if missing == "skip" and patch_length > 1:
             raise ValueError(
                 f"missing='skip' leaves out single steps, and patch_length={patch_length} takes several as one; leave "
                 "patch_length at 1, or missing at 'impute'"
             )
-        check_positive(
-            prediction_length=prediction_length,
-            context_length=context_length,
-            lags_seq=min(lags_seq, default=0),
-            width=width,
-            num_layers=num_layers,
-            state_size=state_size,
-            patch_length=patch_length,
-        )
-        layer_kwargs = {"state_size": state_size, "bidirectional": True, **(layer_kwargs or {})}
-        self.scaling_by_data = scaling is None and bool(layer_kwargs["bidirectional"])
-        scaling = "standard" if scaling is None else scaling
-        choose(SCALINGS, scaling, "scaling")
-        choose(LAYERS, layer, "layer")
-        choose(ACTIVATIONS, activation, "activation")
-        self.spec = WindowSpec(
-            freq=frequency.alias,
-            context_length=-(-context_length // patch_length) * patch_length,
-            prediction_length=prediction_length,
-            lags=lags_seq,
-            scaling=scaling,
-            num_feat_dynamic_real=num_feat_dynamic_real,
-            num_past_feat_dynamic_real=num_past_feat_dynamic_real,
-            num_feat_static_real=num_feat_static_real,
-            num_feat_static_cat=num_feat_static_cat,
-        )
+        causal = not network_kwargs["layer_kwargs"]["bidirectional"]
+        self.spec = spec._replace(scaling=self.set_scaling(scaling, causal=causal), features=features.spec())
         self.quantile_levels = list(DECILES) if quantile_levels is None else quantile_levels
-        self.automatic = distr_output == AUTO
-        self.output = make_output("normal" if self.automatic else distr_output, self.quantile_levels)
+        self.set_output(distr_output, self.quantile_levels)
         self.loss = loss
         check_loss(loss, self.output)
-        self.synthetic_share = checked_share(synthetic_share)
-        self.cardinality = checked_cardinality(cardinality, num_feat_static_cat)
+        check_share(synthetic_share)
+        self.synthetic_share = synthetic_share
+        self.cardinality = features.categories()
         self.network_kwargs = {
-            "width": width,
-            "num_layers": num_layers,
-            "layer": layer,
-            "layer_kwargs": layer_kwargs,
-            "activation": activation,
-            "dropout": dropout,
+            **network_kwargs,
             "patch_length": patch_length,
             "loss": loss,
             "quantile_levels": sorted({*DECILES, *self.quantile_levels}),
@@ -172,7 +124,7 @@ class S5Estimator(ForecastEstimator):
         return self.spec
 
     def fit_output(self, store: WindowStore, from_predictor: PyTorchPredictor | None) -> None:
-        """As of all estimators; what is picked must go with the loss."""
+        """Choose the output, and check that the loss applies to it."""
         super().fit_output(store, from_predictor)
         check_loss(self.loss, self.output)
 

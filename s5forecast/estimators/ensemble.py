@@ -15,11 +15,10 @@ from gluonts.model.predictor import Predictor
 
 from s5forecast.aliases import check_folder
 from s5forecast.distributions import Output
+from s5forecast.estimators.arguments import check_positive
 from s5forecast.estimators.combined import CombinedPredictor, load_members
+from s5forecast.estimators.defaults import CONTEXT_SHARES, MEMBERS
 from s5forecast.levels import DECILES
-
-# Context lengths of the members in turn, as fractions of that of the estimator.
-CONTEXT_SHARES = (1.0, 0.5, 0.25)
 
 
 class EnsembleEstimator(Estimator):
@@ -41,8 +40,9 @@ class EnsembleEstimator(Estimator):
     """
 
     @validated()
-    def __init__(self, estimator: Estimator, num_members: int = 3, context_shares: list[float] | None = None) -> None:
-        from s5forecast.estimators.base import check_positive
+    def __init__(
+        self, estimator: Estimator, num_members: int = MEMBERS, context_shares: list[float] | None = None
+    ) -> None:
         from s5forecast.estimators.direct import S5Estimator
 
         super().__init__()

@@ -233,7 +233,7 @@ class RegularState(NamedTuple):
             if own is not None:
                 time[row] = torch.from_numpy(own)
         batch = Batch(*(x.to(predictor.device) for x in history.ahead(time, queries.covariates, spec)))
-        found = predictor.network.ahead(batch, there.history.centre, there.layers, there.history.past, num_samples)
+        found = predictor.network.predict_from_state(batch, there.history, there.layers, num_samples)
         with quiet_periods():
             period = spec.frequency.period_alias
             starts = [pd.Period(ordinal=last, freq=period) + 1 for last in history.time.tolist()]
@@ -250,9 +250,9 @@ class RegularState(NamedTuple):
         mask: Tensor | None,
     ) -> RegularState:
         """State after further steps, on the CPU."""
-        batch, device = Batch(*(x.to(predictor.device) for x in steps)), predictor.device
-        mask = None if mask is None else mask.to(device)
-        after = predictor.network.observe(batch, history.centre.to(device), layers, mask)
+        batch = Batch(*(x.to(predictor.device) for x in steps))
+        mask = None if mask is None else mask.to(predictor.device)
+        after = predictor.network.update_state(batch, history, layers, mask)
         return _to(cls(history, after), "cpu")
 
 
@@ -290,7 +290,7 @@ class ContinuousState(NamedTuple):
         batch = store.gather(index, store.length[index])
         window = IrregularBatch(*(x.to(predictor.device) for x in batch))
         place = predictor.network.place(window)
-        observed = predictor.network.observe(window, place)
+        observed = predictor.network.update_state(window, place)
         history = IrregularHistory.of([store.series[row] for row in index], batch)
         return cls._after(history, Place(*(x.expand(len(index), 1, -1) for x in place)), observed)
 
@@ -344,7 +344,7 @@ class ContinuousState(NamedTuple):
         """State after further observations of each series."""
         batch, history = self.history.followed_by(rows, predictor.spec)
         window, there = IrregularBatch(*(x.to(predictor.device) for x in batch)), _to(self, predictor.device)
-        return self._after(history, self.place, predictor.network.observe(window, there.place, there._observed()))
+        return self._after(history, self.place, predictor.network.update_state(window, there.place, there._observed()))
 
     @staticmethod
     def read_queries(entries: Sequence[dict[str, Any]], spec: IrregularSpec) -> IrregularQueries:
@@ -369,7 +369,7 @@ class ContinuousState(NamedTuple):
         history, rows, network, device = self.history, queries.rows, predictor.network, predictor.device
         there = _to(self, device)
         summary = (x.to(device) for x in (history.mean(), history.value, history.last_age()))
-        encoded = network.summarise(there._observed(), *summary, there.place)
+        encoded = network.summarize(there._observed(), *summary, there.place)
         slots = Slots.of(rows.series, len(self.h), right=False)
         elapsed = since(slots.lay(rows.instants.exact), history.time.unsqueeze(1)).where(slots.mask(), 0.0)
         calendar = clock_features(predictor.spec.cycles, slots.lay(rows.instants.clock))
@@ -396,13 +396,13 @@ class ContinuousState(NamedTuple):
         real, cat = (
             torch.from_numpy(np.stack([read_static(entry, field, count, name, dtype) for name, entry in entries]))
             for field, count, dtype in (
-                ("feat_static_real", spec.num_feat_static_real, np.float32),
-                ("feat_static_cat", spec.num_feat_static_cat, np.int64),
+                ("feat_static_real", spec.features.num_feat_static_real, np.float32),
+                ("feat_static_cat", spec.features.num_feat_static_cat, np.int64),
             )
         )
         history = IrregularHistory.empty(spec.target_dim, real, cat, rows.instants)
         place = (x.cpu().expand(len(items), 1, -1) for x in (network.location, network.spread, network.level))
-        return cls._after(history, Place(*place), network.before(len(items)))
+        return cls._after(history, Place(*place), network.initial_state(len(items)))
 
 
 # Kind of sampling, by the contents of the windows, to its states.

@@ -1,4 +1,4 @@
-"""Training: the one LightningModule, its optimiser, and a trainer that leaves nothing behind."""
+"""Training: the LightningModule of all networks, its optimizer, and a trainer that writes no files."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ from s5forecast.windows.regular import Batch
 
 
 class ForecastModule(pl.LightningModule):
-    """Trains a network by its own ``loss(batch)``: AdamW, warm-up, then a cosine to zero.
+    """Trains a network by its ``loss(batch)`` with AdamW, a linear warm-up and a cosine decay to zero.
 
-    The timescales and dynamics of state-space layers are a group of their own, at ``ssm_lr`` and without
-    weight decay, as in "Simplified State Space Layers for Sequence Modeling" (Smith, Warrington, Linderman, 2023).
+    Timescales and dynamics of state-space layers have the learning rate ``ssm_lr`` and no weight decay, as in
+    "Simplified State Space Layers for Sequence Modeling" (Smith, Warrington, Linderman, 2023).
     """
 
     def __init__(self, network: ForecastNetwork, lr: float, ssm_lr: float, weight_decay: float, warmup: float) -> None:
@@ -46,7 +46,7 @@ class ForecastModule(pl.LightningModule):
         if not torch.isfinite(loss):
             raise FloatingPointError(
                 f"the training loss is {loss.item()} at step {self.global_step}; lower lr (now {self.lr}), "
-                "choose another distr_output, or look for extreme values in the target"
+                "choose another distr_output, or check the target for extreme values"
             )
         self.log("train_loss", loss, on_step=False, on_epoch=True, batch_size=len(batch.values))
         return loss
@@ -61,7 +61,7 @@ class ForecastModule(pl.LightningModule):
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         optimizer = torch.optim.AdamW(self._parameter_groups(), weight_decay=self.weight_decay)
         if not math.isfinite(self.trainer.estimated_stepping_batches):
-            raise ValueError("the learning rate falls over the whole training: give max_epochs or max_steps")
+            raise ValueError("the learning rate schedule needs the number of steps: give max_epochs or max_steps")
         steps = max(int(self.trainer.estimated_stepping_batches), 1)
         warmup = max(1, round(self.warmup * steps))
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _warmup_cosine(step, warmup, steps))
@@ -79,7 +79,7 @@ class ForecastModule(pl.LightningModule):
 
 
 class ProgressBar(Callback):
-    """One bar over all training steps."""
+    """One progress bar over all training steps."""
 
     def on_train_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         self.bar = tqdm(total=int(trainer.estimated_stepping_batches), desc="training", unit="step", mininterval=0.5)
@@ -108,9 +108,21 @@ def fit(
     trainer_kwargs: dict[str, Any],
     ckpt_path: str | Path | None,
 ) -> pl.Trainer:
-    """Train in place; with validation windows, stop early and end with the best weights.
+    """Train in place; with validation windows, stop early and restore the best weights.
 
-    Whatever goes wrong is raised. Nothing is written but what callbacks or a logger given by the caller write.
+    Exceptions are raised. Only callbacks and loggers given by the caller write files.
+
+    Args:
+        module: the network with its optimizer.
+        windows: training batches.
+        validation: validation batches.
+        device: ``"cpu"``, ``"cuda"`` or ``"cuda:1"`` …
+        patience: epochs without improvement on the validation batches after which training stops.
+        trainer_kwargs: arguments of Lightning's ``Trainer``.
+        ckpt_path: checkpoint to resume from.
+
+    Returns:
+        The trainer.
     """
     with tempfile.TemporaryDirectory(prefix="s5forecast-") as folder, _quiet():
         best = None if validation is None else ModelCheckpoint(folder, monitor="val_loss", save_weights_only=True)
@@ -149,7 +161,7 @@ def _trainer(
 
 @contextmanager
 def _interruptible() -> Iterator[None]:
-    """Lightning turns an interrupt into the end of the process, deaf to further ones: turn it back."""
+    """Raise KeyboardInterrupt, which Lightning turns into SystemExit, and restore the signal handler."""
     handler = signal.getsignal(signal.SIGINT)
     try:
         yield
@@ -162,7 +174,7 @@ def _interruptible() -> Iterator[None]:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Without Lightning's announcements of devices, loaders and tips."""
+    """Silence Lightning's messages about devices, data loaders and tips."""
     logger = logging.getLogger("lightning.pytorch")
     level = logger.level
     logger.setLevel(logging.ERROR)

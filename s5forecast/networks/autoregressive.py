@@ -1,4 +1,4 @@
-"""The network of the autoregressive estimator: teacher-forced in parallel, drawing paths step by step."""
+"""Network of the autoregressive estimator: trained in parallel by teacher forcing, sampled step by step."""
 
 from functools import partial
 from typing import Any, NamedTuple
@@ -12,30 +12,31 @@ from s5forecast.distributions import Output
 from s5forecast.networks.base import ForecastNetwork, check_support
 from s5forecast.networks.paths import draw_paths, draw_values, walk_paths
 from s5forecast.networks.prediction import Place, Prediction, SamplePaths
-from s5forecast.nn import CategoryEmbedding, Encoder, OutputHead, SeasonalSkip, Standardization
+from s5forecast.nn import Encoder, FeatureInputs, OutputHead, SeasonalSkip
 from s5forecast.nn.stepper import make_stepper
 from s5forecast.windows.batches import TrainingWindows
 from s5forecast.windows.calendar import num_calendar_features
-from s5forecast.windows.regular import Batch
+from s5forecast.windows.history import SeriesHistory
+from s5forecast.windows.regular import WINDOW_STATICS, Batch
 from s5forecast.windows.scaling import masked_mean
 
 FITTING_WINDOWS = 512
 
 
 class Horizon(NamedTuple):
-    """What is known over the horizon before anything is drawn."""
+    """Inputs over the horizon that are known before sampling."""
 
     inputs: Tensor  # [H, B, width], without the values drawn
     lags: Tensor  # [H, K, B]
     lag_mask: Tensor  # [H, K, B]
 
 
-class AutoregressiveNetwork(ForecastNetwork):
-    """Causal encoder that sees, at each step, what came before it and gives the distribution of its value.
+class AutoregressiveNetwork(FeatureInputs, ForecastNetwork):
+    """Causal encoder that sees the steps before each step and gives the distribution of its value.
 
-    Each step shows the normalised values at the lags and whether they were observed, the calendar and
-    covariates; static features, the scale among them, are added to all steps. A missing value is shown as the
-    mean of the context. The head corrects a convex combination of the lagged values.
+    The inputs of each step are the normalized values at the lags, whether they were observed, the calendar and
+    covariates; static features, the scale among them, are added to all steps. A missing value is replaced by the mean
+    of the context. The head corrects a convex combination of the lagged values.
     """
 
     counts: Tensor
@@ -58,14 +59,11 @@ class AutoregressiveNetwork(ForecastNetwork):
         super().__init__()
         self.spec, self.output = spec, output
         self.num_samples, self.seed = num_samples, seed
-        num_covariates = spec.num_feat_dynamic_real + spec.num_past_feat_dynamic_real
-        self.covariates = Standardization(num_covariates)
-        self.statics = Standardization(spec.num_feat_static_real + 2)
         self.register_buffer("counts", torch.tensor(False))
-        inputs = 2 * len(spec.lags) + num_calendar_features(spec.frequency) + 2 * num_covariates
-        self.input = nn.Linear(inputs, width)
-        self.static_input = nn.Linear(2 * (spec.num_feat_static_real + 2), width)
-        self.categories = CategoryEmbedding(cardinality, width) if cardinality else None
+        features = spec.features
+        covariates = self.add_features(features.num_covariates, features.num_feat_static_real + WINDOW_STATICS)
+        self.input = nn.Linear(2 * len(spec.lags) + num_calendar_features(spec.frequency) + covariates, width)
+        self.add_static_inputs(cardinality, width)
         self.encoder = Encoder(
             width, num_layers, layer=layer, layer_kwargs=layer_kwargs, activation=activation, dropout=dropout
         )
@@ -76,19 +74,18 @@ class AutoregressiveNetwork(ForecastNetwork):
 
     @torch.no_grad()
     def fit_features(self, windows: TrainingWindows) -> None:
-        """Take location and scale of covariates and static features from some windows."""
+        """Take location and scale of covariates and static features from training windows."""
         batch = windows.draw(FITTING_WINDOWS)
-        self.covariates.fit(batch.covariates)
-        self.statics.fit(batch.static_real)
+        self.fit_standardization(batch.covariates, batch.static_real)
 
     @torch.no_grad()
     def fit_support(self, windows: TrainingWindows) -> None:
-        """See whether all series are counts."""
+        """Check the values, and record whether all series are counts."""
         check_support(self.output, windows.store.series)
         self.counts.fill_(bool(windows.store.counts.all()))
 
     def loss(self, batch: Batch) -> Tensor:
-        """Mean loss of what is observed: of the whole window in training, else of the horizon."""
+        """Mean loss over the observed values: of the whole window in training, otherwise of the horizon."""
         mask = batch.mask
         if not self.training:
             mask = torch.cat([torch.zeros_like(batch.past, dtype=mask.dtype), mask[:, batch.past.shape[1] :]], dim=1)
@@ -100,49 +97,53 @@ class AutoregressiveNetwork(ForecastNetwork):
     def one_step(self, batch: Batch) -> Prediction:
         """The distribution of each of the L + H steps given the true values before it."""
         L = self.spec.context_length
-        centre = masked_mean(batch.values[:, :L], batch.mask[:, :L])
-        h, _ = self.encoder(self._inputs(batch, batch.lags, batch.lag_mask, centre))
+        center = masked_mean(batch.values[:, :L], batch.mask[:, :L])
+        h, _ = self.encoder(self._inputs(batch, batch.lags, batch.lag_mask, center))
         return self._prediction(batch, h)
 
     @torch.inference_mode()
     def forward(self, batch: Batch, num_samples: int | None = None) -> SamplePaths:
-        """Paths over the horizon, drawn anew for each batch: their seed is that of the estimator and its values."""
+        """Sample paths over the horizon; the seed of the estimator and the values of the batch determine them."""
         L = self.spec.context_length
-        centre = masked_mean(batch.values[:, :L], batch.mask[:, :L])
+        center = masked_mean(batch.values[:, :L], batch.mask[:, :L])
         lags, lag_mask = self._without_drawn(batch, L)
-        u = self._inputs(batch, lags, lag_mask, centre)
+        u = self._inputs(batch, lags, lag_mask, center)
         _, states = self.encoder(u[:, :L])
         return self._paths(batch, u[:, L:], lags[:, L:], lag_mask[:, L:], states, batch.past, num_samples)
 
     def check_streams(self) -> None:
-        """All can: they are causal."""
+        """Accept: the encoder is causal."""
 
-    def observe(
-        self, steps: Batch, centre: Tensor, states: tuple[Tensor, ...] | None = None, there: Tensor | None = None
+    def update_state(
+        self,
+        steps: Batch,
+        history: SeriesHistory,
+        state: tuple[Tensor, ...] | None = None,
+        step_mask: Tensor | None = None,
     ) -> tuple[Tensor, ...]:
-        """The states after some ``steps``, of which no one is to be forecast, from those before.
+        """The state of the layers after further observed steps.
 
-        Arguments:
-            steps: ``[B, T]``.
-            centre: ``[B, 1]``, normalised, what is shown where a value is missing.
-            states: zero by default.
-            there: ``[B, T]``, 0 where there is no step; all are by default.
+        Args:
+            steps: ``[B, T]`` steps.
+            history: of the series, on any device; its ``center`` replaces missing values.
+            state: before the first step; zero by default.
+            step_mask: ``[B, T]``, 0 for padding, which leaves the state unchanged.
         """
-        u = self._inputs(steps, steps.lags, steps.lag_mask, centre)
-        return self.encoder(u, states, dt=there, mask=there)[1]
+        u = self._inputs(steps, steps.lags, steps.lag_mask, history.center.to(steps.values.device))
+        return self.encoder(u, state, dt=step_mask, mask=step_mask)[1]
 
     @torch.inference_mode()
-    def ahead(
-        self, horizon: Batch, centre: Tensor, states: tuple[Tensor, ...], past: Tensor, num_samples: int | None = None
+    def predict_from_state(
+        self, horizon: Batch, history: SeriesHistory, state: tuple[Tensor, ...], num_samples: int | None = None
     ) -> SamplePaths:
-        """Paths over the ``horizon [B, H]`` from the states before it; ``past [B, R]`` are the values before it."""
+        """Paths over the ``horizon [B, H]`` from the state before it."""
         lags, lag_mask = self._without_drawn(horizon, 0)
-        u = self._inputs(horizon, lags, lag_mask, centre)
-        recent = past[:, past.shape[1] - self.spec.context_length :].nan_to_num(0.0)
-        return self._paths(horizon, u, lags, lag_mask, states, recent, num_samples)
+        u = self._inputs(horizon, lags, lag_mask, history.center.to(horizon.values.device))
+        recent = history.past[:, -self.spec.context_length :].nan_to_num(0.0)
+        return self._paths(horizon, u, lags, lag_mask, state, recent, num_samples)
 
     def _without_drawn(self, batch: Batch, context_length: int) -> tuple[Tensor, Tensor]:
-        """Lags and their mask; one within the horizon counts as observed, each path adds what it has drawn there."""
+        """Lags and their mask; lags within the horizon count as observed, and paths fill in their sampled values."""
         steps = torch.arange(batch.lags.shape[1], device=batch.lags.device).unsqueeze(-1) - context_length
         drawn = steps >= torch.tensor(self.spec.lags, device=steps.device)
         return batch.lags.masked_fill(drawn, 0.0), batch.lag_mask.masked_fill(drawn, 1.0)
@@ -157,7 +158,7 @@ class AutoregressiveNetwork(ForecastNetwork):
         past: Tensor,
         num_samples: int | None,
     ) -> SamplePaths:
-        """Paths ``[B, S, H]`` from the states before the horizon, drawn by a seed that the past values change."""
+        """Paths ``[B, S, H]`` from the states before the horizon, with a seed that depends on the past values."""
         lags, lag_mask = (x.permute(1, 2, 0).contiguous() for x in (lags, lag_mask))
         horizon = Horizon(u.transpose(0, 1).contiguous(), lags, lag_mask)
         place = Place(batch.loc, batch.scale, batch.level)
@@ -188,11 +189,8 @@ class AutoregressiveNetwork(ForecastNetwork):
         projected = self.head.projection(h)
         return Prediction.at(self.output, self.head, projected, offset, place, self.counts & batch.counts)
 
-    def _inputs(self, batch: Batch, lags: Tensor, lag_mask: Tensor, centre: Tensor) -> Tensor:
-        """``[B, T, width]``; the values at the lags come first, ``centre [B, 1]`` where one is missing."""
-        shown = lags + (1 - lag_mask) * centre.unsqueeze(-1)
-        steps = torch.cat([shown, lag_mask, batch.calendar, self.covariates(batch.covariates)], dim=-1)
-        static = self.static_input(self.statics(batch.static_real))
-        if self.categories is not None:
-            static = static + self.categories(batch.static_cat)
-        return self.input(steps) + static[:, None]
+    def _inputs(self, batch: Batch, lags: Tensor, lag_mask: Tensor, center: Tensor) -> Tensor:
+        """``[B, T, width]``; the values at the lags come first, missing ones replaced by ``center [B, 1]``."""
+        shown = lags + (1 - lag_mask) * center.unsqueeze(-1)
+        steps = self.step_inputs([shown, lag_mask], batch.calendar, batch.covariates)
+        return self.input(steps) + self.static_inputs(batch.static_real, batch.static_cat)[:, None]

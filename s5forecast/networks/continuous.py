@@ -1,4 +1,4 @@
-"""The network of the continuous-time estimator: an encoder with a step for each gap, a decoder of any later time."""
+"""Network of the continuous-time estimator: an encoder with a step for each gap, and a decoder for any later time."""
 
 from typing import Any, NamedTuple, cast
 
@@ -12,40 +12,40 @@ from s5forecast.levels import DECILES
 from s5forecast.networks.base import ForecastNetwork, check_support
 from s5forecast.networks.continuous_decoder import ContinuousDecoder, Encoded, Positions, limited
 from s5forecast.networks.prediction import Place, Prediction
-from s5forecast.nn import CategoryEmbedding, Encoder, OutputHead, Recent, RecentMean, Standardization
+from s5forecast.nn import Encoder, FeatureInputs, OutputHead, Recent, RecentMean
 from s5forecast.windows.batches import TrainingWindows
 from s5forecast.windows.calendar import num_clock_features
 from s5forecast.windows.irregular import IrregularBatch, IrregularStore
-from s5forecast.windows.scaling import ROUNDING, masked_mean, normalised
+from s5forecast.windows.scaling import ROUNDING, masked_mean, normalized
 
 FITTING_WINDOWS = 512
-# Times decoded at once, so that any number can be asked for.
+# Maximum number of query times that are decoded at once, which bounds the memory.
 QUERIES = 4096
 SCALINGS = ("standard", "last", "global")
-# Means of the recent past, by the time in which the weight of a value falls to 1 / e; they are learnt from there.
+# Initial time constants of the recent means: the time in which the weight of a value falls to 1 / e.
 MEMORIES = (2.0, 8.0, 32.0)
-# Location, mean of the window, last value, recent means: what a forecast is a correction of.
+# Anchors that a forecast corrects: location, mean of the window, last value, recent means.
 ANCHORS = 3 + len(MEMORIES)
 LAST = 2
 
 
 class Observed(NamedTuple):
-    """The state of B series at their last observations, which the next ones move on."""
+    """The state of B series at their last observations, updated by the next ones."""
 
     h: Tensor  # [B, width] features there
     layers: tuple[Tensor, ...]  # states of the layers
-    recent: Recent  # of the normalised values
+    recent: Recent  # of the normalized values
 
 
-class ContinuousNetwork(ForecastNetwork):
-    r"""Encoder over the observations, each after its own gap, whose states are then advanced to the times asked for.
+class ContinuousNetwork(FeatureInputs, ForecastNetwork):
+    r"""Encoder over the observations, each after its own gap, whose states are advanced to the query times.
 
     .. math:: x(t_n + \tau) = \exp(\Lambda \Delta \tau)\, x(t_n)
 
-    The states of all layers at each time, the encoder's last output and what is known of the time give the features
-    of each variable, whose output corrects a convex combination of the location of the window, its mean, the
-    variable's last value and its :class:`~s5forecast.nn.RecentMean`. Each time asked for is decoded on its own, and
-    each value at it, so that training computes observed values only.
+    The features of each variable are computed from the states of all layers at the query time, the last output of the
+    encoder and the features of the query. Its output corrects a convex combination of the location of the window, its
+    mean, the last value of the variable and its :class:`~s5forecast.nn.RecentMean`. Each value at each query time is
+    decoded independently, so that training computes the observed values only.
     """
 
     time_unit: Tensor
@@ -87,24 +87,22 @@ class ContinuousNetwork(ForecastNetwork):
             self.register_buffer(name, torch.ones(D, dtype=torch.float64))
         self.register_buffer("weights", torch.tensor([1.0] * D if variable_weights is None else variable_weights))
         self.register_buffer("counts", torch.zeros(D, dtype=torch.bool))
-        self.covariates = Standardization(spec.num_covariates)
-        self.statics = Standardization(spec.num_feat_static_real)
+        covariates = self.add_features(spec.features.num_covariates, spec.features.num_feat_static_real)
         times = (1 + (D if D > 1 else 0)) if dt_as_feature else 0
-        self.input = nn.Linear(2 * D + times + C + 2 * spec.num_covariates, width)
-        self.static_input = nn.Linear(2 * spec.num_feat_static_real + 2 * D, width)
-        self.categories = CategoryEmbedding(cardinality, width) if cardinality else None
+        self.input = nn.Linear(2 * D + times + C + covariates, width)
+        self.add_static_inputs(cardinality, width, num_others=2 * D)
         self.encoder = Encoder(
             width, num_layers, layer=layer, layer_kwargs=layer_kwargs, activation=activation, dropout=dropout
         )
         if not self.encoder.supports_step:
-            raise ValueError(f"layer {layer!r} with {layer_kwargs} looks ahead; choose a causal one")
+            raise ValueError(f"layer {layer!r} with {layer_kwargs} is not causal; choose a causal layer")
         state_sizes = [state[0].numel() for state in self.encoder.initial_state(1)]
         self.recent = RecentMean(D, MEMORIES)
         self.decoder = ContinuousDecoder(
             width,
             D,
             state_sizes,
-            num_query_features=2 + C + 2 * spec.num_covariates,
+            num_query_features=2 + C + covariates,
             num_anchors=ANCHORS,
             num_recent=self.recent.num_features,
             dropout=dropout,
@@ -113,7 +111,7 @@ class ContinuousNetwork(ForecastNetwork):
 
     @torch.no_grad()
     def fit_features(self, windows: TrainingWindows) -> None:
-        """Take the unit of time, the statistics of each variable and those of the features from the training data."""
+        """Take the unit of time and the statistics of variables and features from the training data."""
         store = cast(IrregularStore, windows.store)
         self.time_unit.fill_(self.given_time_unit or store.median_gap())
         values, mask = store.values, store.mask.double()
@@ -122,8 +120,7 @@ class ContinuousNetwork(ForecastNetwork):
         self.level.copy_(_positive(masked_mean(values.abs(), mask, dim=0)[0]))
         batch = windows.draw(FITTING_WINDOWS)
         self.window_spread.copy_(_typical_spread(batch, self.spread))
-        self.covariates.fit(batch.covariates)
-        self.statics.fit(batch.static_real)
+        self.fit_standardization(batch.covariates, batch.static_real)
 
     @torch.no_grad()
     def fit_support(self, windows: TrainingWindows) -> None:
@@ -133,22 +130,23 @@ class ContinuousNetwork(ForecastNetwork):
         self.counts.copy_(store.counts.all(0) & store.mask.any(0))
 
     def forward(self, batch: IrregularBatch, num_samples: int | None = None) -> Prediction:
-        """The output's arguments ``[B, Q, D, ...]`` and where they are to be put; no samples are drawn."""
+        """Distributions at the query times, ``[B, Q, D]``; no samples are drawn."""
         return self.decode(self.encode(batch), *_times(batch), batch.counts)
 
     def check_streams(self) -> None:
-        """All can: they are causal."""
+        """Accept: the encoder is causal."""
 
     def decode(
         self, encoded: Encoded, elapsed: Tensor, calendar: Tensor, covariates: Tensor, counts: Tensor
     ) -> Prediction:
-        """The output's arguments at any later times.
+        """Distributions at any later times.
 
-        Arguments:
-            encoded: what is known of B windows.
+        Args:
+            encoded: B encoded windows.
             elapsed: ``[B, Q]`` from their last observations, in base units.
-            calendar, covariates: ``[B, Q, ...]`` at these times.
-            counts: ``[B, 1, D]``, whether the values are whole numbers, none of them negative.
+            calendar: ``[B, Q, C]`` at these times.
+            covariates: ``[B, Q, F]`` at these times.
+            counts: ``[B, 1, D]``, whether the values are non-negative integers.
         """
         features = self._query_features(elapsed, calendar, covariates)
         pieces = [
@@ -159,7 +157,7 @@ class ContinuousNetwork(ForecastNetwork):
         return self._predict(h, offset, encoded.place, self.counts & counts)
 
     def loss(self, batch: IrregularBatch) -> Tensor:
-        """Mean loss over the values observed at the times asked for, each with the weight of its variable."""
+        """Mean loss over the values observed at the query times, weighted by variable."""
         asked = Positions.of(batch.mask[:, batch.context_length :] > 0)
         encoded = self.encode(batch)
         h, offset = self._decode(encoded, self._query_features(*_times(batch)), batch.elapsed, asked)
@@ -173,40 +171,48 @@ class ContinuousNetwork(ForecastNetwork):
         return (loss * weights).sum() / weights.sum().clamp(min=self.weights.min())
 
     def encode(self, batch: IrregularBatch, place: Place | None = None) -> Encoded:
-        """States and features at the last observation of each window, which is placed by its own values by default."""
+        """The input of the decoder; location and scale are those of the windows by default."""
         place = self.place(batch) if place is None else place
         mask = batch.mask[:, : batch.context_length]
-        centre = masked_mean(batch.values, mask.double())[:, 0].where(mask.amax(1) > 0, torch.nan)
-        return self.summarise(self.observe(batch, place), centre, batch.last, batch.last_age, place)
+        center = masked_mean(batch.values, mask.double())[:, 0].where(mask.amax(1) > 0, torch.nan)
+        return self.summarize(self.update_state(batch, place), center, batch.last, batch.last_age, place)
 
-    def before(self, count: int) -> Observed:
+    def initial_state(self, count: int) -> Observed:
         """The state of series before their first observation."""
         layers = self.encoder.initial_state(count)
         h = self.input.weight.new_zeros(count, self.input.out_features)
         return Observed(h, layers, self.recent.initial_state(count))
 
-    def observe(self, batch: IrregularBatch, place: Place, before: Observed | None = None) -> Observed:
-        """The state at the last observation, from that ``before`` the first."""
+    def update_state(self, batch: IrregularBatch, place: Place, state: Observed | None = None) -> Observed:
+        """The state at the last observation, from the ``state`` before the first one."""
         mask = batch.mask[:, : batch.context_length]
-        there = mask.amax(-1)
+        step_mask = mask.amax(-1)
         dt = self._in_units(torch.where(batch.dt.isnan(), self.time_unit, batch.dt))
-        step = (dt if self.use_dt else torch.ones_like(dt)) * there
-        before = self.before(len(mask)) if before is None else before
-        values = normalised(batch.values, place.loc, place.scale) * mask
-        last = normalised(batch.last, place.loc[:, 0], place.scale[:, 0])
-        recent = self.recent(values, last, mask, step, before.recent)
+        step = (dt if self.use_dt else torch.ones_like(dt)) * step_mask
+        state = self.initial_state(len(mask)) if state is None else state
+        values = normalized(batch.values, place.loc, place.scale) * mask
+        last = normalized(batch.last, place.loc[:, 0], place.scale[:, 0])
+        recent = self.recent(values, last, mask, step, state.recent)
         u, static = self._inputs(batch, values, mask, dt), self._static(batch, place)
         if batch.context_length == 1 and not self.training:
-            h, layers = self.encoder.step(u[:, 0] + static, before.layers, step[:, 0])
+            h, layers = self.encoder.step(u[:, 0] + static, state.layers, step[:, 0])
             return Observed(h + static, layers, recent)
-        h, layers = self.encoder(u + static[:, None], before.layers, dt=step, mask=there)
+        h, layers = self.encoder(u + static[:, None], state.layers, dt=step, mask=step_mask)
         return Observed(h[:, -1] + static, layers, recent)
 
-    def summarise(self, observed: Observed, centre: Tensor, last: Tensor, last_age: Tensor, place: Place) -> Encoded:
-        """What forecasts are made from: of each variable the mean of the window and the last value, NaN where none."""
-        anchors = torch.stack([self.location.expand_as(last), centre, last], dim=-1)
+    def summarize(self, observed: Observed, center: Tensor, last: Tensor, last_age: Tensor, place: Place) -> Encoded:
+        """The input of the decoder.
+
+        Args:
+            observed: the state at the last observations.
+            center: ``[B, D]``, mean of each variable in the window, NaN if it has no value.
+            last: ``[B, D]``, last value of each variable, NaN if there is none.
+            last_age: ``[B, D]``, time since that value.
+            place: location and scale of the windows.
+        """
+        anchors = torch.stack([self.location.expand_as(last), center, last], dim=-1)
         known = ~anchors.isnan()
-        values = normalised(anchors, place.loc[:, 0, :, None], place.scale[:, 0, :, None])
+        values = normalized(anchors, place.loc[:, 0, :, None], place.scale[:, 0, :, None])
         means, recent = self.recent.describe(observed.recent, values[..., LAST])
         anchors = torch.cat([values, means], dim=-1)
         known = torch.cat([known, observed.recent.weight > 0], dim=-1)
@@ -214,11 +220,10 @@ class ContinuousNetwork(ForecastNetwork):
         return Encoded(observed.h, observed.layers, anchors, known.float(), recent, last_age, place)
 
     def place(self, batch: IrregularBatch) -> Place:
-        """Location and scale of each variable in each window.
+        """Location, scale and level of each variable in each window.
 
-        The scale of a window takes in one more value, at the typical distance in the training data, so that a few
-        equal values do not make it vanish. A variable that a window does not show has the location of the training
-        data.
+        The scale includes one additional value at the typical distance in the training data, so that it does not vanish
+        for a few equal values. A variable without a value in the window has the location of the training data.
         """
         values, mask = batch.values, batch.mask[:, : batch.context_length].double()
         count = mask.sum(1, keepdim=True)
@@ -240,22 +245,19 @@ class ContinuousNetwork(ForecastNetwork):
             parts.append(torch.log1p(dt).unsqueeze(-1))
             if self.spec.target_dim > 1:
                 parts.append(torch.log1p(self._in_units(batch.age)).nan_to_num(0.0))
-        parts += [batch.calendar[:, :L], self.covariates(batch.covariates[:, :L])]
-        return self.input(torch.cat(parts, dim=-1))
+        return self.input(self.step_inputs(parts, batch.calendar[:, :L], batch.covariates[:, :L]))
 
     def _static(self, batch: IrregularBatch, place: Place) -> Tensor:
-        """Static features, and where the window lies among the training data."""
-        where = torch.cat(
-            [((place.loc - self.location) / self.spread)[:, 0], (place.scale / self.spread).log()[:, 0]], dim=-1
-        )
-        static = self.static_input(torch.cat([self.statics(batch.static_real), limited(where)], dim=-1))
-        return static if self.categories is None else static + self.categories(batch.static_cat)
+        """Static features, and location and scale of the window relative to the training data."""
+        loc = ((place.loc - self.location) / self.spread)[:, 0]
+        scale = (place.scale / self.spread).log()[:, 0]
+        return self.static_inputs(batch.static_real, batch.static_cat, limited(torch.cat([loc, scale], dim=-1)))
 
     def _query_features(self, elapsed: Tensor, calendar: Tensor, covariates: Tensor) -> Tensor:
-        """What is known of each time, ``[B, Q, F]``."""
+        """Input features of each query time, ``[B, Q, F]``."""
         elapsed = self._in_units(elapsed)
         times = torch.stack([torch.log1p(elapsed), torch.rsqrt(1 + elapsed)], dim=-1)
-        return torch.cat([times, calendar, self.covariates(covariates)], dim=-1)
+        return self.step_inputs([times], calendar, covariates)
 
     def _predict(self, h: Tensor, offset: Tensor, place: Place, counts: Tensor) -> Prediction:
         """Prediction from the features of values and the offsets that their outputs correct, of any shape."""
@@ -268,20 +270,20 @@ class ContinuousNetwork(ForecastNetwork):
         return h.view(D, B, Q, -1).permute(1, 2, 0, 3), offset.view(D, B, Q).permute(1, 2, 0)
 
     def _decode(self, encoded: Encoded, features: Tensor, elapsed: Tensor, asked: Positions) -> tuple[Tensor, Tensor]:
-        """Features ``[N, w]`` of the values asked for, and what their outputs correct, ``[N]``."""
+        """Features ``[N, w]`` and offsets ``[N]`` of the queried values."""
         elapsed = self._in_units(elapsed)
         states = self.encoder.advance(encoded.states, elapsed if self.use_dt else torch.ones_like(elapsed))
         return self.decoder(encoded, states, features, elapsed, asked)
 
 
 def _times(batch: IrregularBatch) -> tuple[Tensor, Tensor, Tensor]:
-    """The times asked for: how long after the last observation, calendar and covariates."""
+    """The queries: time since the last observation, calendar and covariates."""
     ahead = slice(batch.context_length, None)
     return batch.elapsed, batch.calendar[:, ahead], batch.covariates[:, ahead]
 
 
 def _typical_spread(batch: IrregularBatch, spread: Tensor) -> Tensor:
-    """Geometric mean over windows of each variable's standard deviation, ``[D]``; where none has one, ``spread``."""
+    """Geometric mean over windows of each variable's standard deviation, ``[D]``; ``spread`` if there is none."""
     values, mask = batch.values, batch.mask[:, : batch.context_length].double()
     own = _deviation(values, mask)[:, 0]
     varies = own > 0
@@ -290,7 +292,7 @@ def _typical_spread(batch: IrregularBatch, spread: Tensor) -> Tensor:
 
 
 def _deviation(values: Tensor, mask: Tensor, dim: int = 1) -> Tensor:
-    """Standard deviation over time; 0 where it is no more than what rounding leaves of equal values."""
+    """Standard deviation over time; 0 if it is within the rounding error of equal values."""
     own = masked_mean((values - masked_mean(values, mask, dim)) ** 2, mask, dim).sqrt()
     return torch.where(own > ROUNDING * masked_mean(values.abs(), mask, dim), own, 0.0)
 

@@ -1,10 +1,10 @@
-"""The network of the direct estimator."""
+"""Network of the direct estimator."""
 
 from typing import Any, cast
 
 import torch
 from gluonts.core.component import validated
-from torch import Tensor, nn
+from torch import Tensor
 
 from s5forecast.data.spec import WindowSpec
 from s5forecast.distributions import Output, check_loss
@@ -13,30 +13,30 @@ from s5forecast.networks.base import ForecastNetwork, check_support
 from s5forecast.networks.prediction import Place, Prediction
 from s5forecast.nn import (
     MISSING,
-    CategoryEmbedding,
     Encoder,
+    FeatureInputs,
     LinearPath,
     OutputHead,
     Patching,
     SeasonalSkip,
-    Standardization,
 )
 from s5forecast.seeding import seeded
 from s5forecast.windows.batches import TrainingWindows
 from s5forecast.windows.calendar import num_calendar_features
-from s5forecast.windows.regular import Batch
-from s5forecast.windows.scaling import normalised
+from s5forecast.windows.history import SeriesHistory
+from s5forecast.windows.regular import WINDOW_STATICS, Batch
+from s5forecast.windows.scaling import normalized
 
 FITTING_WINDOWS = 512
 
 
-class DirectNetwork(ForecastNetwork):
-    """Encoder over context and horizon together; over the horizon it sees what is known there, not the values.
+class DirectNetwork(FeatureInputs, ForecastNetwork):
+    """Encoder over context and horizon together; the values over the horizon are hidden.
 
-    Each step shows the normalised value, whether it was observed, values at the lags, the calendar, covariates
-    and its distance into the horizon; static features are added to all steps. Where gaps are skipped, steps of the
-    context without a value are left out, and the next step is as long as the gap. The head corrects a convex
-    combination of the lagged values, to which a linear map of the context is added.
+    The inputs of each step are the normalized value, whether it was observed, the values at the lags, the calendar,
+    covariates and the position within the horizon; static features are added to all steps. With ``missing="skip"``,
+    steps of the context without a value are left out, and the next step is as long as the gap. The head corrects the
+    sum of a convex combination of the lagged values and a linear map of the context.
     """
 
     counts: Tensor
@@ -63,14 +63,12 @@ class DirectNetwork(ForecastNetwork):
         self.missing, self.show = missing, MISSING[missing]
         self.training_loss = check_loss(loss, output)
         self.quantile_levels = list(DECILES) if quantile_levels is None else quantile_levels
-        num_covariates = spec.num_feat_dynamic_real + spec.num_past_feat_dynamic_real
-        self.covariates = Standardization(num_covariates)
-        self.statics = Standardization(spec.num_feat_static_real + 2)
         self.register_buffer("counts", torch.tensor(False))
-        inputs = 3 + 2 * len(spec.lags) + num_calendar_features(spec.frequency, spec.substeps) + 2 * num_covariates
+        features = spec.features
+        covariates = self.add_features(features.num_covariates, features.num_feat_static_real + WINDOW_STATICS)
+        inputs = 3 + 2 * len(spec.lags) + num_calendar_features(spec.frequency, spec.substeps) + covariates
         self.patching = Patching(inputs, width, patch_length)
-        self.static_input = nn.Linear(2 * (spec.num_feat_static_real + 2), width)
-        self.categories = CategoryEmbedding(cardinality, width) if cardinality else None
+        self.add_static_inputs(cardinality, width)
         if spec.substeps > 1:
             layer_kwargs = {**layer_kwargs, "step_scale": layer_kwargs.get("step_scale", 1.0) / spec.substeps}
         self.encoder = Encoder(
@@ -82,23 +80,22 @@ class DirectNetwork(ForecastNetwork):
 
     @torch.no_grad()
     def fit_features(self, windows: TrainingWindows) -> None:
-        """Take location and scale of covariates and static features from some windows."""
+        """Take location and scale of covariates and static features from training windows."""
         batch = windows.draw(FITTING_WINDOWS)
-        self.covariates.fit(batch.covariates)
-        self.statics.fit(batch.static_real)
+        self.fit_standardization(batch.covariates, batch.static_real)
 
     @torch.no_grad()
     def fit_support(self, windows: TrainingWindows) -> None:
-        """See whether all series are counts."""
+        """Check the values, and record whether all series are counts."""
         check_support(self.output, windows.store.series)
         self.counts.fill_(bool(windows.store.counts.all()))
 
     def forward(self, batch: Batch, num_samples: int | None = None) -> Prediction:
-        """The output's arguments ``[B, H, ...]`` and where they are to be put; no samples are drawn."""
+        """Distributions of the horizon; no samples are drawn."""
         return self.prediction(batch, *self.decode(batch))
 
     def decode(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Features ``[B, H, width]`` of the horizon and what is forecast without them ``[B, H]``."""
+        """Features ``[B, H, width]`` of the horizon and the offset ``[B, H]`` that the head corrects."""
         L, H = self.spec.context_length, self.spec.prediction_length
         observed = batch.mask.clone()
         observed[:, L:] = 1
@@ -109,27 +106,27 @@ class DirectNetwork(ForecastNetwork):
         return h, self.skip(h, batch.lags[:, L:], batch.lag_mask[:, L:]) + self.linear(known)
 
     def divided(self, substeps: int) -> "DirectNetwork":
-        """This network at steps ``substeps`` times as short: a copy, whose layers take as much smaller steps.
+        """A copy of this network for steps ``substeps`` times as short.
 
         Raises:
-            ValueError: with the reason and the fix, for a network that cannot.
+            ValueError: if the network has patches, or for a frequency or a scaling that cannot be divided.
         """
         if self.patching.length > 1:
             raise ValueError(
-                f"the network takes {self.patching.length} steps as one, which are not those of another sampling rate; "
-                "train S5Estimator with patch_length=1"
+                f"the network takes {self.patching.length} steps as one, which cover another span at another sampling "
+                "rate; train S5Estimator with patch_length=1"
             )
         arguments = cast(dict[str, Any], self.__init_args__)
-        with seeded(0):  # what is drawn here is replaced
+        with seeded(0):  # the initial weights are replaced
             network = type(self)(**{**arguments, "spec": self.spec.divided(substeps)})
         network.load_state_dict(self.state_dict())
         return network
 
     def check_streams(self) -> None:
-        """Raise ValueError unless the encoder is causal and sees each step as it comes."""
+        """Raise ValueError unless the encoder is causal and takes single steps."""
         if self.missing == "skip":
             raise ValueError(
-                "with missing='skip' a step is as long as the gap before it, which the states of a stream do not tell; "
+                "with missing='skip' a step is as long as the gap before it, which the state of a stream lacks; "
                 "build S5Estimator with missing='impute', layer_kwargs={'bidirectional': False} and patch_length=1"
             )
         if self.encoder.supports_step and self.patching.length == 1:
@@ -139,36 +136,39 @@ class DirectNetwork(ForecastNetwork):
             *([] if self.patching.length == 1 else [f"takes {self.patching.length} steps as one"]),
         ]
         raise ValueError(
-            f"its encoder {' and '.join(reasons)}, so that one more observation changes all that was computed; build "
-            "the estimator with layer_kwargs={'bidirectional': False} and patch_length=1, or take "
+            f"the encoder {' and '.join(reasons)}, so that one more observation changes all of its outputs; build the "
+            "estimator with layer_kwargs={'bidirectional': False} and patch_length=1, or use "
             "S5AutoregressiveEstimator with recursion='encoder'"
         )
 
-    def observe(
-        self, steps: Batch, centre: Tensor, states: tuple[Tensor, ...] | None = None, there: Tensor | None = None
+    def update_state(
+        self,
+        steps: Batch,
+        history: SeriesHistory,
+        state: tuple[Tensor, ...] | None = None,
+        step_mask: Tensor | None = None,
     ) -> tuple[Tensor, ...]:
-        """The states after some ``steps [B, T]``, of which no one is to be forecast, from those before.
+        """The state of the layers after further observed steps; see :meth:`AutoregressiveNetwork.update_state`."""
+        return self.encoder(self._inputs(steps, 0), state, dt=step_mask, mask=step_mask)[1]
 
-        ``there [B, T]`` is 0 where there is no step; ``centre`` is of networks that show it for a missing value.
-        """
-        return self.encoder(self._inputs(steps, 0), states, dt=there, mask=there)[1]
-
-    def ahead(
-        self, horizon: Batch, centre: Tensor, states: tuple[Tensor, ...], past: Tensor, num_samples: int | None = None
+    def predict_from_state(
+        self, horizon: Batch, history: SeriesHistory, state: tuple[Tensor, ...], num_samples: int | None = None
     ) -> Prediction:
-        """The forecast of the ``horizon [B, H]`` from the states before it, and ``past [B, R]``, the values there."""
-        return self.prediction(horizon, *self.decode_from(horizon, states, past))
+        """The forecast of the ``horizon [B, H]`` from the state before it."""
+        return self.prediction(horizon, *self.decode_from_state(horizon, history, state))
 
-    def decode_from(self, horizon: Batch, states: tuple[Tensor, ...], past: Tensor) -> tuple[Tensor, Tensor]:
-        """As :meth:`decode`, from the states before the horizon."""
-        h, _ = self.encoder(self._inputs(horizon, self.spec.prediction_length), states)
-        recent = past[:, past.shape[1] - self.spec.context_length :]
-        known = normalised(recent, horizon.loc, horizon.scale)
+    def decode_from_state(
+        self, horizon: Batch, history: SeriesHistory, state: tuple[Tensor, ...]
+    ) -> tuple[Tensor, Tensor]:
+        """As :meth:`decode`, from the state before the horizon."""
+        h, _ = self.encoder(self._inputs(horizon, self.spec.prediction_length), state)
+        recent = history.past[:, -self.spec.context_length :].to(horizon.loc.device)
+        known = normalized(recent, horizon.loc, horizon.scale)
         h = self.patching.split(h)
         return h, self.skip(h, horizon.lags, horizon.lag_mask) + self.linear(known)
 
     def prediction(self, batch: Batch, h: Tensor, offset: Tensor, correction: Tensor | float = 0.0) -> Prediction:
-        """From features ``[B, H, width]`` and ``offset [B, H]``; the ``correction`` moves what the head projects."""
+        """From features ``[B, H, width]`` and ``offset [B, H]``; ``correction`` is added to the projected features."""
         projected, place = self.head.projection(h) + correction, Place(batch.loc, batch.scale, batch.level)
         return Prediction.at(self.output, self.head, projected, offset, place, self.counts & batch.counts)
 
@@ -185,15 +185,12 @@ class DirectNetwork(ForecastNetwork):
         return (loss * mask).sum() / mask.sum().clamp(min=1)
 
     def _inputs(self, batch: Batch, horizon: int) -> Tensor:
-        """``[B, T, width]``, of which the last ``horizon`` steps are to be forecast."""
+        """``[B, T, width]``; the last ``horizon`` steps are to be forecast."""
         begin = batch.values.shape[1] - horizon
         past = torch.zeros_like(batch.mask)
         past[:, :begin] = 1
         ahead = torch.zeros_like(past)
         ahead[:, begin:] = torch.linspace(0, 1, horizon + 1, device=past.device)[1:]
         own = torch.stack([batch.values * past, batch.mask * past, ahead], dim=-1)
-        steps = torch.cat([own, batch.lags, batch.lag_mask, batch.calendar, self.covariates(batch.covariates)], dim=-1)
-        static = self.static_input(self.statics(batch.static_real))
-        if self.categories is not None:
-            static = static + self.categories(batch.static_cat)
-        return self.patching.group(steps) + static[:, None]
+        steps = self.step_inputs([own, batch.lags, batch.lag_mask], batch.calendar, batch.covariates)
+        return self.patching.group(steps) + self.static_inputs(batch.static_real, batch.static_cat)[:, None]

@@ -1,4 +1,4 @@
-"""The network of the multivariate estimator: teacher-forced in parallel, drawing joint paths step by step."""
+"""Network of the multivariate estimator: trained in parallel by teacher forcing, sampled jointly step by step."""
 
 from functools import partial
 from typing import Any, NamedTuple
@@ -14,20 +14,20 @@ from s5forecast.distributions.joint import JOINT_LOSSES, JointOutput
 from s5forecast.networks.base import ForecastNetwork
 from s5forecast.networks.paths import draw_paths
 from s5forecast.networks.prediction import SamplePaths
-from s5forecast.nn import Encoder, Gaussianization, JointHead, Standardization
+from s5forecast.nn import Encoder, FeatureInputs, Gaussianization, JointHead
 from s5forecast.windows.batches import TrainingWindows
 from s5forecast.windows.calendar import num_calendar_features
 from s5forecast.windows.regular import Batch
 
 FITTING_WINDOWS = 256
-# Values advanced at once, series times paths.
+# Maximum number of values that advance together, series times paths.
 VALUES = 2**18
 
 
 class Windows(NamedTuple):
-    """B windows of D series side by side, over T = L + H steps."""
+    """B windows of D series, over T = L + H steps."""
 
-    values: Tensor  # [B, T, D], normalised, as normal scores where marginals are empirical; 0 where not observed
+    values: Tensor  # [B, T, D], normalized, or normal scores for empirical marginals; 0 where not observed
     mask: Tensor  # [B, T, D]
     lags: Tensor  # [B, T, D, K], likewise
     lag_mask: Tensor  # [B, T, D, K]
@@ -37,21 +37,20 @@ class Windows(NamedTuple):
 
 
 class OneStep(NamedTuple):
-    """The joint distribution of the D values of each step, given those before."""
+    """The joint distribution of the D values of each step, given the steps before it."""
 
-    offset: Tensor  # [..., D], what the output's values are added to
+    offset: Tensor  # [..., D], added to the values of the output
     args: tuple[Tensor, ...]
 
 
-class MultivariateNetwork(ForecastNetwork):
+class MultivariateNetwork(FeatureInputs, ForecastNetwork):
     """Causal encoder over all D series at once, and a joint distribution of their values at each step.
 
-    Each step shows the normalised values of all series at the lags and whether they were observed, the calendar and
-    covariates. The head corrects, for each series, a convex combination of its own lagged values. With
-    ``empirical`` marginals all of this is done on normal scores.
+    The inputs of each step are the normalized values of all series at the lags, whether they were observed, the
+    calendar and covariates. The head corrects, for each series, a convex combination of its lagged values. With
+    ``empirical`` marginals, values are replaced by their normal scores.
 
-    The likelihood is that of the horizon: what normalises a window comes from its context, and so tells of the
-    values there.
+    The likelihood covers the horizon only, since location and scale of a window depend on the values of its context.
     """
 
     counts: Tensor
@@ -76,11 +75,10 @@ class MultivariateNetwork(ForecastNetwork):
         self.spec, self.output = spec, output
         self.criterion = choose(JOINT_LOSSES, loss, "loss")
         self.num_samples, self.seed = num_samples, seed
-        num_covariates = spec.num_feat_dynamic_real + spec.num_past_feat_dynamic_real
-        self.covariates = Standardization(num_covariates)
+        covariates = self.add_features(spec.features.num_covariates)
         self.marginals = Gaussianization(spec.dim) if empirical else None
         self.register_buffer("counts", torch.zeros(spec.dim, dtype=torch.bool))
-        inputs = 2 * spec.dim * len(spec.lags) + num_calendar_features(spec.frequency) + 2 * num_covariates
+        inputs = 2 * spec.dim * len(spec.lags) + num_calendar_features(spec.frequency) + covariates
         self.input = nn.Linear(inputs, width)
         self.encoder = Encoder(
             width, num_layers, layer=layer, layer_kwargs=layer_kwargs, activation=activation, dropout=dropout
@@ -90,15 +88,15 @@ class MultivariateNetwork(ForecastNetwork):
         self.head = JointHead(width, len(spec.lags), output)
 
     def check_streams(self) -> None:
-        """Raise ValueError: the series would have to be observed together."""
+        """Raise ValueError: series with one common state would have to be observed together."""
         raise ValueError(
-            "series that are forecast together have one state, which a step of some of them cannot move on; take "
+            "series that are forecast jointly have one common state, which a step of one series cannot update; use "
             "S5AutoregressiveEstimator, or estimator='autoregressive', with recursion='encoder', for a state of each"
         )
 
     @torch.no_grad()
     def fit_features(self, windows: TrainingWindows) -> None:
-        """Take location and scale of covariates, and the empirical marginals, from some windows."""
+        """Take location and scale of covariates, and the empirical marginals, from training windows."""
         batch = windows.draw(FITTING_WINDOWS)
         self.covariates.fit(batch.covariates)
         if self.marginals is not None:
@@ -106,11 +104,11 @@ class MultivariateNetwork(ForecastNetwork):
 
     @torch.no_grad()
     def fit_support(self, windows: TrainingWindows) -> None:
-        """See which series are counts."""
+        """Record which series are counts."""
         self.counts.copy_(windows.store.counts.view(-1, self.spec.dim).all(0))
 
     def loss(self, batch: Batch) -> Tensor:
-        """Mean over the observed values of the horizon, given the true ones before them."""
+        """Mean over the observed values of the horizon, given the true values before them."""
         windows = self.windows(batch)
         horizon = slice(self.spec.context_length, None)
         values, mask = windows.values[:, horizon], windows.mask[:, horizon]
@@ -119,7 +117,7 @@ class MultivariateNetwork(ForecastNetwork):
         return (loss * mask.any(-1)).sum() / mask.sum().clamp(min=1)
 
     def one_step(self, windows: Windows, steps: slice = slice(None)) -> OneStep:
-        """The distributions of some of the steps, each given the true values before it."""
+        """The distribution of each of the ``steps`` given the true values before it."""
         h, _ = self.encoder(self._inputs(windows.lags, windows.lag_mask, windows.shared))
         return self._step(h[:, steps], windows.lags[:, steps], windows.lag_mask[:, steps])
 
@@ -132,11 +130,11 @@ class MultivariateNetwork(ForecastNetwork):
         return draw_paths(sample, batch.past, number, seed=self.seed, counts=counts)
 
     def windows(self, batch: Batch) -> Windows:
-        """A batch with the series of each window side by side."""
+        """A batch with the series of each window in one dimension."""
         values, mask, lags, lag_mask = map(self._side_by_side, (batch.values, batch.mask, batch.lags, batch.lag_mask))
         if self.marginals is not None:
             values, lags = self.marginals(values) * mask, self._lag_scores(lags) * lag_mask
-        shared = torch.cat([batch.calendar, self.covariates(batch.covariates)], dim=-1)
+        shared = self.step_inputs([], batch.calendar, batch.covariates)
         loc, scale = (x.view(-1, self.spec.dim) for x in (batch.loc, batch.scale))
         return Windows(values, mask, lags, lag_mask, shared, loc, scale)
 
@@ -152,7 +150,7 @@ class MultivariateNetwork(ForecastNetwork):
         """``[B, S, H, D]`` float64."""
         L, H = self.spec.context_length, self.spec.prediction_length
         steps = torch.arange(-L, H, device=windows.lags.device).unsqueeze(-1)
-        # A lag that lies within the horizon counts as observed, and each path adds the values it has drawn there.
+        # Lags within the horizon count as observed, and paths fill in their sampled values.
         drawn = (steps >= torch.tensor(self.spec.lags, device=steps.device)).unsqueeze(1)
         windows = windows._replace(
             lags=windows.lags.masked_fill(drawn, 0.0), lag_mask=windows.lag_mask.masked_fill(drawn, 1.0)

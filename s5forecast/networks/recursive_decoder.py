@@ -1,4 +1,4 @@
-"""A direct forecast, from which paths are drawn step by step."""
+"""Network that samples paths step by step around a direct forecast."""
 
 from functools import partial
 from typing import Any
@@ -17,29 +17,31 @@ from s5forecast.networks.prediction import Place, Prediction, SamplePaths
 from s5forecast.nn import Encoder
 from s5forecast.nn.stepper import make_stepper
 from s5forecast.windows.batches import TrainingWindows
+from s5forecast.windows.history import SeriesHistory
 from s5forecast.windows.regular import Batch
 
 CHAIN = 16  # features and states
-# Bounds of an error: of what the chain sees of it, and of what moves the offset.
+# Bounds of an error: as an input of the chain, and as a correction of the offset.
 SEEN, LARGEST = 10.0, 1000.0
 
 
 class RecursiveDecoderNetwork(ForecastNetwork):
-    r"""A direct forecast that a small causal S5 layer, the chain, moves at each step by the errors before it.
+    r"""A direct forecast that a small causal S5 layer, the chain, corrects at each step by the errors before it.
 
     .. math:: a_t = P h_t + c + Q z_t, \qquad o'_t = o_t + \tanh(g^T z_t)\, e_{t-1}, \qquad
               z_t = \mathrm{S5}(U h_s + V e_{s-1})_{s \le t}, \qquad e_t = y_t - o_t
 
-    with the features :math:`h_t` and offsets :math:`o_t` of the direct network, which sees no value of the horizon, and
-    arguments :math:`a_t` of the output at the offset :math:`o'_t`. The chain is all that advances with each path.
-    Before the first step, and where a value is missing, e is 0, and the chain sees that it is. It is bounded, for the
-    chain more closely; tanh keeps what it adds to the next step below itself.
+    with features :math:`h_t` and offsets :math:`o_t` of the direct network, which sees no value of the horizon, and
+    arguments :math:`a_t` of the output at the offset :math:`o'_t`. Only the chain advances with each path. The error e
+    is 0 before the first step and at missing values, which are marked in the input of the chain. It is clipped, more
+    tightly for the chain; tanh keeps its contribution to the next step below itself.
 
-    What the chain gives are the ranks of the paths at each step, which hang together over the horizon. Their values are
-    those of the direct forecast, from :math:`P h_t + c` at :math:`o_t`, in the order of these ranks
-    (:func:`~s5forecast.networks.paths.reorder_by_rank`): it knows each step by itself better, and cannot run off.
+    The chain determines the ranks of the paths at each step, which are dependent over the horizon. Their values are
+    those of the direct forecast, from :math:`P h_t + c` at :math:`o_t`, in the order of these ranks (ensemble copula
+    coupling, :func:`~s5forecast.networks.paths.reorder_by_rank`): single steps are forecast more accurately, and paths cannot
+    diverge.
 
-    Trained by the loss of each step given those before it, and by that of the direct forecast.
+    The training loss is that of each step given the steps before it plus that of the direct forecast.
     """
 
     @validated()
@@ -78,7 +80,7 @@ class RecursiveDecoderNetwork(ForecastNetwork):
         self.direct.fit_support(windows)
 
     def loss(self, batch: Batch) -> Tensor:
-        """Mean loss of the horizon, of each step given those before and of all at once."""
+        """Mean loss over the horizon: of each step given the steps before it, plus of the direct forecast."""
         h, offset = self.direct.decode(batch)
         one_step = self.direct.mean_loss(batch, self._given_before(batch, h, offset))
         return one_step + self.direct.mean_loss(batch, self.direct.prediction(batch, h, offset))
@@ -99,27 +101,31 @@ class RecursiveDecoderNetwork(ForecastNetwork):
 
     @torch.inference_mode()
     def forward(self, batch: Batch, num_samples: int | None = None) -> SamplePaths:
-        """Paths over the horizon, drawn anew for each batch: their seed is that of the estimator and its values."""
+        """Sample paths over the horizon; the seed of the estimator and the values of the batch determine them."""
         h, offset = self.direct.decode(batch)
         return self._paths(batch, h, offset, batch.past, num_samples)
 
     def check_streams(self) -> None:
-        """Raise ValueError unless the encoder is causal and sees each step as it comes."""
+        """Raise ValueError unless the encoder is causal and takes single steps."""
         self.direct.check_streams()
 
-    def observe(
-        self, steps: Batch, centre: Tensor, states: tuple[Tensor, ...] | None = None, there: Tensor | None = None
+    def update_state(
+        self,
+        steps: Batch,
+        history: SeriesHistory,
+        state: tuple[Tensor, ...] | None = None,
+        step_mask: Tensor | None = None,
     ) -> tuple[Tensor, ...]:
-        """As :meth:`DirectNetwork.observe`."""
-        return self.direct.observe(steps, centre, states, there)
+        """The state of the layers of the direct network; see :meth:`AutoregressiveNetwork.update_state`."""
+        return self.direct.update_state(steps, history, state, step_mask)
 
     @torch.inference_mode()
-    def ahead(
-        self, horizon: Batch, centre: Tensor, states: tuple[Tensor, ...], past: Tensor, num_samples: int | None = None
+    def predict_from_state(
+        self, horizon: Batch, history: SeriesHistory, state: tuple[Tensor, ...], num_samples: int | None = None
     ) -> SamplePaths:
-        """Paths over the ``horizon [B, H]`` from the states before it; ``past [B, R]`` are the values before it."""
-        h, offset = self.direct.decode_from(horizon, states, past)
-        recent = past[:, past.shape[1] - self.spec.context_length :].nan_to_num(0.0)
+        """Paths over the ``horizon [B, H]`` from the state before it."""
+        h, offset = self.direct.decode_from_state(horizon, history, state)
+        recent = history.past[:, -self.spec.context_length :].nan_to_num(0.0)
         return self._paths(horizon, h, offset, recent, num_samples)
 
     def _paths(self, batch: Batch, h: Tensor, offset: Tensor, past: Tensor, num_samples: int | None) -> SamplePaths:
@@ -135,8 +141,12 @@ class RecursiveDecoderNetwork(ForecastNetwork):
     def _walk(self, inputs: Tensor, projected: Tensor, offsets: Tensor, place: Place, series: Tensor) -> Tensor:
         """One path of each of the R ``series``, float64 ``[H, R]``.
 
-        Arguments:
-            inputs, projected, offsets: of the chain ``[H, B, CHAIN]``, of the output ``[H, K, B]`` and ``[H, B]``.
+        Args:
+            inputs: of the chain, ``[H, B, CHAIN]``.
+            projected: arguments of the output before their domain map, ``[H, K, B]``.
+            offsets: of the direct forecast, ``[H, B]``.
+            place: location, scale and level of the windows.
+            series: of each path, ``[R]``.
         """
         state = self.chain.initial_state(inputs.shape[1])
         advance = make_stepper(self.chain, state, series, self.correction.weight, self.correction.bias)

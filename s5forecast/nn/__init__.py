@@ -1,13 +1,11 @@
-"""Networks without a task: blocks, encoder, embeddings, heads."""
+"""Modules of networks: blocks, encoder, input features, heads."""
 
 from s5forecast.nn.block import ACTIVATIONS, Block
-from s5forecast.nn.embedding import CategoryEmbedding
 from s5forecast.nn.encoder import Encoder
-from s5forecast.nn.features import Standardization
+from s5forecast.nn.features import CategoryEmbedding, FeatureInputs, Standardization
 from s5forecast.nn.gaps import MISSING
 from s5forecast.nn.gaussianization import Gaussianization
-from s5forecast.nn.heads import OutputHead, SeasonalSkip
-from s5forecast.nn.joint_head import JointHead
+from s5forecast.nn.heads import JointHead, OutputHead, SeasonalSkip
 from s5forecast.nn.linear_path import LinearPath
 from s5forecast.nn.patching import Patching
 from s5forecast.nn.recent_mean import Recent, RecentMean
@@ -18,6 +16,7 @@ __all__ = [
     "Block",
     "CategoryEmbedding",
     "Encoder",
+    "FeatureInputs",
     "Gaussianization",
     "JointHead",
     "LinearPath",

@@ -1,23 +1,26 @@
-"""From features per step to the parameters of an output, around a seasonal forecast."""
+"""Heads: from the features of a step to the parameters of an output, around a seasonal forecast."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
-from s5forecast.distributions import Output
+from s5forecast.distributions import DistributionOutput, Output
 
 FAR_BELOW = -1e9
+# Standard deviations of the initial weights of a joint head.
+SMALL, SPREAD = 0.02, 0.1
 SMALLEST_OFFSET = 1e-4
 
 
 class SeasonalSkip(nn.Module):
     """A convex combination of the lagged values of each step, which the network then corrects.
 
-    ``offset = sum_k w_k lag_k`` with weights ``w = softmax(W h + b)`` over the lags that are observed;
-    0, the location of the window, where none is.
+    ``offset = sum_k w_k lag_k`` with weights ``w = softmax(W h + b)`` over the observed lags; 0, the location of the
+    window, if none is observed.
     """
 
     def __init__(self, width: int, num_lags: int) -> None:
@@ -32,7 +35,7 @@ class SeasonalSkip(nn.Module):
         return (torch.softmax(logits, dim=-1) * lag_mask * lags).sum(-1)
 
     def mix(self, logits: Tensor, lags: Tensor, lag_mask: Tensor) -> Tensor:
-        """The same from ``W h + b``, all ``[K, R]``, to ``[R]``: with the lags first it takes a tenth of the time."""
+        """The same from ``W h + b``, all ``[K, R]``, to ``[R]``; this layout takes a tenth of the time."""
         weights = torch.softmax(logits.add(1 - lag_mask, alpha=FAR_BELOW), dim=0)
         return (weights * lag_mask * lags).sum(0)
 
@@ -40,9 +43,9 @@ class SeasonalSkip(nn.Module):
 class OutputHead(nn.Module):
     """Parameters of a GluonTS output from features, moved by an offset.
 
-    An output on the whole real line is shifted as a distribution, by whoever evaluates it. One of limited
-    support takes the offset into the arguments named in its ``offsets``, each through one of ``LINKS``; into its
-    first one as ``softplus(x + softplus^-1(offset))`` where it has no such list.
+    An output on the whole real line is shifted as a distribution when it is evaluated. For an output with bounded
+    support the offset is added to the arguments named in its ``offsets``, each through one of ``LINKS``; an output
+    without ``offsets`` takes it into its first argument as ``softplus(x + softplus^-1(offset))``.
     """
 
     def __init__(self, width: int, output: Output) -> None:
@@ -56,7 +59,7 @@ class OutputHead(nn.Module):
         nn.init.zeros_(self.projection.bias)
 
     def forward(self, h: Tensor, offset: Tensor | None = None) -> tuple[Tensor, ...]:
-        """``h [B, T, H]``, ``offset [B, T]`` for an output of limited support, to the output's arguments."""
+        """``h [B, T, H]``, ``offset [B, T]`` for an output with bounded support, to the output's arguments."""
         return self.arguments(self.projection(h), offset)
 
     def arguments(self, projected: Tensor, offset: Tensor | None = None) -> tuple[Tensor, ...]:
@@ -69,8 +72,49 @@ class OutputHead(nn.Module):
         return self.domain_map(*raw)
 
 
+class JointHead(nn.Module):
+    r"""Arguments of a joint output, around a convex combination of the lagged values of each series.
+
+    All series share one projection, modulated by an embedding of each series, so that the number of parameters grows
+    with D only as the embeddings do:
+
+    .. math:: a_d = P \, ((1 + e_d) \odot h) + b_d
+
+    Args:
+        width: features per step.
+        num_lags: lagged values of each series, K.
+        output: a joint output with D times a number of values in each argument.
+    """
+
+    def __init__(self, width: int, num_lags: int, output: DistributionOutput) -> None:
+        super().__init__()
+        (self.dim,) = output.event_shape
+        self.sizes = [num_lags, *(size // self.dim for size in output.args_dim.values())]
+        self.domain_map = output.domain_map
+        count = sum(self.sizes)
+        self.projection = nn.Parameter(SMALL * torch.randn(count, width))
+        self.embedding = nn.Parameter(SPREAD * torch.randn(self.dim, width))
+        # Zero correlations are a saddle point without a gradient.
+        bias = torch.zeros(self.dim, count)
+        bias[:, -self.sizes[-1] :] = SPREAD * torch.randn(self.dim, self.sizes[-1])
+        self.bias = nn.Parameter(bias.flatten())  # flat, since weight decay spares parameters of one dimension
+
+    def forward(self, h: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """``h [..., width]`` to the logits of the lags ``[..., D, K]`` and the output's arguments."""
+        weight = (1 + self.embedding).unsqueeze(1) * self.projection
+        projected = F.linear(h, weight.flatten(0, 1), self.bias).unflatten(-1, (self.dim, -1))
+        logits, *args = projected.split(self.sizes, dim=-1)
+        return logits, self.domain_map(*(arg.flatten(-2) for arg in args))
+
+    @staticmethod
+    def mix(logits: Tensor, lags: Tensor, lag_mask: Tensor) -> Tensor:
+        """Convex combination ``[..., D]`` of the observed lags, all ``[..., D, K]``; 0 if none is observed."""
+        weights = torch.softmax(logits.masked_fill(lag_mask == 0, FAR_BELOW), dim=-1)
+        return (weights * lag_mask * lags).sum(-1)
+
+
 def inverse_softplus(y: Tensor) -> Tensor:
-    """``log(exp(y) - 1)``, without overflow, of ``y`` kept above a small positive number."""
+    """``log(exp(y) - 1)`` without overflow; ``y`` is clipped to a small positive number."""
     y = y.clamp_min(SMALLEST_OFFSET)
     return y + torch.log(-torch.expm1(-y))
 

@@ -18,7 +18,7 @@ from s5forecast.windows.counts import are_counts
 from s5forecast.windows.irregular import IrregularBatch
 from s5forecast.windows.regular import Batch
 from s5forecast.windows.rows import Slots, Steps, look_back, since
-from s5forecast.windows.scaling import masked_mean, normalised
+from s5forecast.windows.scaling import masked_mean, normalized
 
 
 class IrregularHistory(NamedTuple):
@@ -153,6 +153,11 @@ class SeriesHistory(NamedTuple):
     static_real: Tensor  # [S, F] float32, as in a batch
     static_cat: Tensor  # [S, F] int64
 
+    @property
+    def center(self) -> Tensor:
+        """Mean of the window, normalized, ``[S, 1]``."""
+        return self.centre
+
     @classmethod
     def of(cls, series: Sequence[Series], window: Batch, spec: WindowSpec) -> SeriesHistory:
         """History of S series, with the location and scale of their last windows.
@@ -207,7 +212,7 @@ class SeriesHistory(NamedTuple):
         S, T = time.shape
         own = torch.arange(values.shape[1] - T, values.shape[1])
         mask = ~values.isnan()
-        shown = normalised(values, self.loc, self.scale)
+        shown = normalized(values, self.loc, self.scale)
         lagged = (own.unsqueeze(-1) + offsets).flatten()
         return Batch(
             values=shown[:, own],

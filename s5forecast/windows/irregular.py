@@ -1,4 +1,4 @@
-"""Windows of irregular series, gathered by index: a context by count, the times asked for by duration."""
+"""Windows of irregular series, gathered by index: a number of observations, and query times within a duration."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ from s5forecast.windows.horizon import Horizon
 
 
 class IrregularBatch(NamedTuple):
-    """B windows: up to L observations, those missing on the left, and Q times asked for. Times are in base units."""
+    """B windows of up to L observations, padded on the left, and Q query times. Times are in base units."""
 
-    values: Tensor  # [B, L, D] float64, as given, 0 where not observed
-    mask: Tensor  # [B, L + Q, D] float32, 1 where observed; over the times asked for it is of the target
-    dt: Tensor  # [B, L] float64, since the observation before; 0 where padded, NaN at the first of a series
-    age: Tensor  # [B, L, D] float64, since each variable was last seen before; NaN where never
-    last: Tensor  # [B, D] float64, last observed value of each variable; NaN where there is none
+    values: Tensor  # [B, L, D] float64, not normalized, 0 where not observed
+    mask: Tensor  # [B, L + Q, D] float32, 1 where observed; that of the target at the query times
+    dt: Tensor  # [B, L] float64, since the previous observation; 0 where padded, NaN at the first of a series
+    age: Tensor  # [B, L, D] float64, since the previous value of each variable; NaN if there is none
+    last: Tensor  # [B, D] float64, last observed value of each variable; NaN if there is none
     last_age: Tensor  # [B, D] float64, time from that value to the last observation; NaN likewise
-    elapsed: Tensor  # [B, Q] float64, from the last observation to the times asked for
-    covariates: Tensor  # [B, L + Q, F] float32, as given, NaN where missing
+    elapsed: Tensor  # [B, Q] float64, from the last observation to the query times
+    covariates: Tensor  # [B, L + Q, F] float32, not normalized, NaN where missing
     calendar: Tensor  # [B, L + Q, C] float32
     static_real: Tensor  # [B, F] float32
     static_cat: Tensor  # [B, F] int64
     target: Tensor  # [B, Q, D] float64, 0 where not observed
-    counts: Tensor  # [B, 1, D] bool, whether the history is of whole numbers, none of them negative
+    counts: Tensor  # [B, 1, D] bool, whether the history consists of non-negative integers
 
     @property
     def context_length(self) -> int:
@@ -39,11 +39,11 @@ class IrregularBatch(NamedTuple):
 
 
 class IrregularStore:
-    """Irregular series laid end to end, from which windows are gathered.
+    """Concatenated irregular series, from which windows are gathered.
 
-    Arguments:
+    Args:
         series: checked entries, see :func:`~s5forecast.data.irregular_entries.read_irregular`.
-        spec: what the windows hold.
+        spec: contents of the windows.
     """
 
     def __init__(self, series: list[IrregularSeries], spec: IrregularSpec) -> None:
@@ -60,11 +60,11 @@ class IrregularStore:
         self.static_cat = torch.stack([torch.from_numpy(one.static_cat) for one in series])
         self.counts = torch.stack([are_counts(torch.from_numpy(one.target)) for one in series])
         self.gap = _joined([one.instants.gaps() for one in series])
-        self._first = self.begin.repeat_interleave(self.length)  # of its series, for each row
+        self._first = self.begin.repeat_interleave(self.length)  # first row of the series of each row
         self._seen = self._last_seen()
         self._reach = self._rows_within_reach()
         self._last_cut = torch.tensor([_last_cut(one.time, spec) for one in series])
-        self._fixed = torch.tensor([one.cut or 0 for one in series])  # 0 where cuts are free
+        self._fixed = torch.tensor([one.cut or 0 for one in series])  # 0 if the cut is not fixed
         owner, self._cuts = self._training_cuts()
         self._cut_count = torch.bincount(owner, minlength=len(series))
         self._cut_begin = torch.cumsum(self._cut_count, 0) - self._cut_count
@@ -73,7 +73,7 @@ class IrregularStore:
         return len(self.series)
 
     def median_gap(self) -> float:
-        """Median time between neighbouring observations, over all series; 1 where none has two."""
+        """Median time between neighboring observations, over all series; 1 if none has two."""
         gaps = self.gap[~self.gap.isnan()]
         return float(gaps.median()) if len(gaps) else 1.0
 
@@ -118,7 +118,7 @@ class IrregularStore:
         ]
 
     def last_cuts(self) -> tuple[Tensor, Tensor]:
-        """Series and the cut before the last horizon, of those where it leaves something to forecast from and to."""
+        """Series and their cut before the last horizon, if observations lie on both sides of it."""
         cut = torch.where(self._fixed > 0, self._fixed, self._last_cut)
         series = torch.nonzero(cut > 0).squeeze(-1)
         series = series[self._ahead(series, cut[series]) > 0]
@@ -162,7 +162,7 @@ class IrregularStore:
         target: Tensor,
         mask: Tensor,
     ) -> IrregularBatch:
-        # Padding has no effect, so that no more of it is gathered than the longest history needs.
+        # Padding has no effect, so that it need not exceed the longest history.
         L = min(self.spec.context_length, int(cut.max()))
         position = cut.unsqueeze(-1) + torch.arange(-L, 0)
         there = position >= 0
@@ -196,19 +196,19 @@ class IrregularStore:
         return series[chosen], cut[chosen]
 
     def _age(self, row: Tensor) -> Tensor:
-        """Time from the last value of each variable before a row to it, ``[..., D]``."""
+        """Time from the previous value of each variable to a row, ``[..., D]``."""
         seen = self._seen[(row - 1).clamp(min=0)]
         known = (seen >= 0) & (row > self._first[row]).unsqueeze(-1)
         return (self.time[row].unsqueeze(-1) - self.time[seen]).where(known, torch.nan)
 
     def _last_seen(self) -> Tensor:
-        """Row at which each variable was last seen, up to each row, within its series; -1 where never, ``[R, D]``."""
+        """Last row of the series with a value of each variable, up to each row; -1 if there is none, ``[R, D]``."""
         rows = torch.arange(len(self.time)).unsqueeze(-1)
         seen = torch.where(self.mask, rows, -1).cummax(0).values
         return torch.where(seen >= self._first.unsqueeze(-1), seen, -1)
 
     def _rows_within_reach(self) -> Tensor:
-        """Number of rows after each one that lie within the horizon, ``[R]``."""
+        """Number of following rows within the horizon of each row, ``[R]``."""
         if self.spec.horizon is None:
             ahead = [np.arange(len(one.time))[::-1].copy() for one in self.series]
         else:
@@ -223,12 +223,12 @@ class IrregularStore:
         return self._reach[self.begin[index] + cut - 1]
 
     def _known_ahead(self, covariates: Tensor) -> Tensor:
-        covariates[..., self.spec.num_feat_dynamic_real :] = torch.nan
+        covariates[..., self.spec.features.num_feat_dynamic_real :] = torch.nan
         return covariates
 
 
 def _last_cut(time: np.ndarray, spec: IrregularSpec) -> int:
-    """Rows that leave a full horizon after them, or as much of it as there is; at least one, but not all."""
+    """Number of rows before the last full horizon, or before a shorter one; at least one, but not all rows."""
     cut = len(time) - 1
     if spec.horizon is not None:
         cut = int(np.searchsorted(time, time[-1] - spec.horizon, side="right"))

@@ -1,4 +1,4 @@
-"""Entries of several series observed together, as windows of series side by side."""
+"""Windows of several series that are observed together."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from s5forecast.windows.regular import Batch, SeriesStore
 class JointStore:
     """Entries with a target ``[D, T]``, from which windows of all D series are gathered together.
 
-    The batch has a row for each series of each window, those of a window one after another: ``[B * D, ...]``. What
-    the series share, the calendar and covariates, has a row for each window: ``[B, ...]``.
+    A batch has one row for each series of each window, the series of a window next to each other: ``[B * D, ...]``.
+    Calendar and covariates, which the series share, have one row for each window: ``[B, ...]``.
 
-    Arguments:
-        series: D for each entry, the first with the covariates of all.
-        spec: what the windows hold, with its ``target_dim``.
+    Args:
+        series: D for each entry, the first one with the covariates of all.
+        spec: contents of the windows, with a ``target_dim``.
     """
 
     def __init__(self, series: list[Series], spec: WindowSpec) -> None:
         self.spec, self.series = spec, series[:: spec.dim]
-        bare = spec._replace(num_feat_dynamic_real=0, num_past_feat_dynamic_real=0)
-        self._each = SeriesStore([one._replace(covariates=one.covariates[:, :0]) for one in series], bare)
+        bare = [one._replace(covariates=one.covariates[:, :0]) for one in series]
+        self._each = SeriesStore(bare, spec._replace(features=spec.features.without_covariates()))
         self._shared = SeriesStore(self.series, spec)
         self.length = self._shared.length
         self.counts = self._each.counts

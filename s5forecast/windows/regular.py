@@ -1,4 +1,4 @@
-"""Series laid end to end, and windows gathered from them by index, a batch at a time."""
+"""Windows of regular series, gathered by index from concatenated series."""
 
 from __future__ import annotations
 
@@ -14,24 +14,27 @@ from s5forecast.windows.counts import are_counts
 from s5forecast.windows.horizon import Horizon
 from s5forecast.windows.scaling import SCALINGS, masked_mean
 
+# Static features that describe the window: log(scale) and loc / scale.
+WINDOW_STATICS = 2
+
 
 class Batch(NamedTuple):
-    """Windows of L + H steps, normalised. Over the horizon, values and mask are the target, not an input."""
+    """Normalized windows of L + H steps. Over the horizon, values and mask are the target, not an input."""
 
     values: Tensor  # [B, L + H] float32, 0 where not observed
     mask: Tensor  # [B, L + H] float32, 1 where observed
     lags: Tensor  # [B, L + H, K] float32, 0 where not observed
     lag_mask: Tensor  # [B, L + H, K] float32
     calendar: Tensor  # [B, L + H, F] float32
-    covariates: Tensor  # [B, L + H, F] float32, as given, NaN where not observed
-    static_real: Tensor  # [B, F] float32: as given, then log(scale) and loc / scale
+    covariates: Tensor  # [B, L + H, F] float32, not normalized, NaN where not observed
+    static_real: Tensor  # [B, F] float32: not normalized, then log(scale) and loc / scale
     static_cat: Tensor  # [B, F] int64
-    loc: Tensor  # [B, 1] float64: values = loc + scale * normalised values
+    loc: Tensor  # [B, 1] float64: values = loc + scale * normalized values
     scale: Tensor  # [B, 1] float64
-    past: Tensor  # [B, L] float64, as given, 0 where not observed
+    past: Tensor  # [B, L] float64, not normalized, 0 where not observed
     target: Tensor  # [B, H] float64, likewise
-    level: Tensor  # [B, 1] float64, mean absolute value, 1 where that is 0
-    counts: Tensor  # [B, 1] bool, whether the history is of whole numbers, none of them negative
+    level: Tensor  # [B, 1] float64, mean absolute value, 1 if it is 0
+    counts: Tensor  # [B, 1] bool, whether the history consists of non-negative integers
 
     def context(self) -> Batch:
         """The steps before the horizon."""
@@ -41,11 +44,11 @@ class Batch(NamedTuple):
 
 
 class SeriesStore:
-    """Series laid end to end, each followed by the horizon, from which windows are gathered.
+    """Concatenated series, each followed by its horizon, from which windows are gathered.
 
-    Arguments:
+    Args:
         series: checked series, see :func:`s5forecast.data.entries.read_series`.
-        spec: what the windows hold.
+        spec: contents of the windows.
     """
 
     def __init__(self, series: list[Series], spec: WindowSpec) -> None:
@@ -106,9 +109,9 @@ class SeriesStore:
         rows = self._row(index, position)
         time = self.time[rows] + spec.frequency.multiple * position.clamp(max=0)
         return Batch(
-            values=_normalised(values, mask, loc, scale),
+            values=_normalized(values, mask, loc, scale),
             mask=mask.float(),
-            lags=_normalised(lags, lag_mask, loc[..., None], scale[..., None]),
+            lags=_normalized(lags, lag_mask, loc[..., None], scale[..., None]),
             lag_mask=lag_mask.float(),
             calendar=window_calendar(spec, time),
             covariates=self._covariates(rows, position),
@@ -123,9 +126,9 @@ class SeriesStore:
         )
 
     def _covariates(self, rows: Tensor, position: Tensor) -> Tensor:
-        """NaN before the series, and over the horizon for those that are not known ahead."""
+        """NaN before the series, and over the horizon for covariates that are not known there."""
         covariates = self.covariates[rows].where((position >= 0)[..., None], torch.nan)
-        covariates[:, self.spec.context_length :, self.spec.num_feat_dynamic_real :] = torch.nan
+        covariates[:, self.spec.context_length :, self.spec.features.num_feat_dynamic_real :] = torch.nan
         return covariates
 
     def _row(self, index: Tensor, position: Tensor) -> Tensor:
@@ -168,5 +171,5 @@ def _padded(target: Tensor, count: int) -> Tensor:
     return torch.cat([target, target.new_full((count,), torch.nan)])
 
 
-def _normalised(values: Tensor, mask: Tensor, loc: Tensor, scale: Tensor) -> Tensor:
+def _normalized(values: Tensor, mask: Tensor, loc: Tensor, scale: Tensor) -> Tensor:
     return ((values - loc) / scale * mask).float()

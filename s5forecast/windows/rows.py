@@ -103,8 +103,8 @@ class RegularQueries(NamedTuple):
         Raises:
             ValueError: naming the series, the field and the fix.
         """
-        known, H = spec.num_feat_dynamic_real, spec.prediction_length
-        covariates = np.full((len(entries), H, known + spec.num_past_feat_dynamic_real), np.nan, dtype=np.float32)
+        known, H = spec.features.num_feat_dynamic_real, spec.prediction_length
+        covariates = np.full((len(entries), H, spec.features.num_covariates), np.nan, dtype=np.float32)
         for row, entry in enumerate(entries):
             if known:
                 covariates[row, :, :known] = _known(entry, known, H).T
@@ -241,9 +241,8 @@ def shown_time(exact: Any, instants: Instants) -> Any:
 
 def _read_steps(entries: Sequence[dict[str, Any]], spec: WindowSpec) -> list[Series]:
     """Entries of further steps, which have no static features."""
-    return read_series(
-        entries, spec._replace(num_feat_static_real=0, num_feat_static_cat=0), forecast=False, observed=False
-    )
+    bare = spec._replace(features=spec.features.without_statics())
+    return read_series(entries, bare, forecast=False, observed=False)
 
 
 def _following(one: Series, last: int, spec: WindowSpec) -> StepArrays:

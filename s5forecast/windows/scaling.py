@@ -1,4 +1,4 @@
-"""Location and scale of a window: what normalises the input of a network."""
+"""Location and scale of a window, by which the input of a network is normalized."""
 
 from __future__ import annotations
 
@@ -7,21 +7,21 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-# A window whose spread is below this share of its level counts as constant: what rounding leaves of it in float64.
+# A window whose spread is below this share of its level counts as constant: its spread is rounding error.
 ROUNDING = 1e-12
 # The scale of a constant window, as a share of its level.
 CONSTANT_SCALE = 1e-2
-# Nothing is learnt of values so many scales from their location; squares of those beyond have no place in float32.
+# Largest normalized value; squares of larger ones overflow float32.
 FARTHEST = 1e9
 
 
 def masked_mean(values: Tensor, mask: Tensor, dim: int = 1) -> Tensor:
-    """Mean over time of what is observed, ``[B, T, ...] -> [B, 1, ...]``; 0 where nothing is."""
+    """Mean of the observed values over time, ``[B, T, ...] -> [B, 1, ...]``; 0 if there is none."""
     return (values * mask).sum(dim, keepdim=True) / mask.sum(dim, keepdim=True).clamp(min=1)
 
 
-def normalised(values: Tensor, loc: Tensor, scale: Tensor) -> Tensor:
-    """``(values - loc) / scale`` in float32, 0 where a value is NaN; what is out of all proportion is cut off."""
+def normalized(values: Tensor, loc: Tensor, scale: Tensor) -> Tensor:
+    """``(values - loc) / scale`` in float32, 0 for NaN, clipped to ±``FARTHEST``."""
     return ((values - loc) / scale).nan_to_num(0.0).clamp(-FARTHEST, FARTHEST).float()
 
 
@@ -32,7 +32,7 @@ def standard(values: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def last(values: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-    """Last observed value, and root mean square distance to it."""
+    """Last observed value, and root mean square distance from it."""
     steps = torch.arange(1, values.shape[1] + 1, device=values.device)
     position = (mask * steps).argmax(1, keepdim=True)
     loc = (values * mask).gather(1, position)
@@ -40,7 +40,7 @@ def last(values: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def increments(values: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-    """Last observed value, and root mean square difference from one step to the next: for random walks."""
+    """Last observed value, and root mean square difference between neighboring steps: for trends and random walks."""
     loc, _ = last(values, mask)
     both = mask[:, 1:] * mask[:, :-1]
     return loc, _floored(masked_mean(values.diff(dim=1) ** 2, both).sqrt(), values, mask)
@@ -53,7 +53,7 @@ def mean(values: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def none(values: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-    """The values as they are."""
+    """No normalization."""
     return torch.zeros_like(values[:, :1]), torch.ones_like(values[:, :1])
 
 

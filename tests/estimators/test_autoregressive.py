@@ -15,20 +15,13 @@ from s5forecast.data.entries import read_series
 from s5forecast.distributions import DISTRIBUTIONS, NegativeBinomialOutput, QuantileOutput, StudentTOutput
 from s5forecast.distributions.sampling import student_t
 from s5forecast.estimators.peers import PEERS
-from s5forecast.networks import (
-    autoregressive as autoregressive_network,
-)
-from s5forecast.networks import (
-    paths as walk,
-)
-from s5forecast.networks import (
-    recursive_decoder as recursive_decoder_network,
-)
+from s5forecast.networks import autoregressive, recursive_decoder
+from s5forecast.networks import paths as sampling
 from s5forecast.networks.paths import reorder_by_rank, walk_paths
 from s5forecast.windows.batches import LastWindows
 from s5forecast.windows.regular import SeriesStore
 
-RECURSIONS = {"encoder": autoregressive_network, "decoder": recursive_decoder_network}
+RECURSIONS = {"encoder": autoregressive, "decoder": recursive_decoder}
 
 
 @pytest.fixture(params=RECURSIONS)
@@ -99,7 +92,7 @@ def as_drawn(monkeypatch):
     def plain(*args, marginals, **kwargs):
         return walk_paths(*args, **kwargs)
 
-    monkeypatch.setattr(recursive_decoder_network, "walk_paths", plain)
+    monkeypatch.setattr(recursive_decoder, "walk_paths", plain)
 
 
 @pytest.mark.parametrize("output", DISTRIBUTIONS)
@@ -125,7 +118,7 @@ def test_step_mode_equals_teacher_forcing(output, holes, data, make, monkeypatch
             return batch.values[:, L + step] - offset[:, step]
         return batch.target[:, step]
 
-    monkeypatch.setattr(walk, "draw", follow)
+    monkeypatch.setattr(sampling, "draw", follow)
     monkeypatch.setattr(QuantileOutput, "sample", lambda output, raw: follow(output, output.domain_map(raw)))
     paths = network(without_horizon(batch, predictor.spec), 1)
     for k, expected in enumerate(forced.args):
@@ -186,13 +179,14 @@ def test_paths_of_a_random_walk_spread_and_hang_together(make, as_drawn):
 def test_synthetic_windows_stand_beside_few_values(make, recursion):
     """1 / (1 + n / 20,000) of them for short series, where that is a fifth or more."""
     one = make(synthetic_share=None)
-    assert one.prior_share(one._store([entry(60)])) == pytest.approx(20_000 / 20_060)
+    assert one.synthetic_windows(one._store([entry(60)])).value == pytest.approx(20_000 / 20_060)
     assert make(max_epochs=None, num_batches_per_epoch=1).train_model([entry(60)]).trainer.max_epochs == 60
     many = one._store([entry(60, str(item)) for item in range(1_340)])
-    assert one.prior_share(many) == (0 if recursion == "encoder" else pytest.approx(20_000 / 100_400, rel=1e-3))
+    share = 0 if recursion == "encoder" else pytest.approx(20_000 / 100_400, rel=1e-3)
+    assert one.synthetic_windows(many).value == share
     assert one.epochs(many) == 20
-    assert make(synthetic_share=0.1).prior_share(many) == 0.1
-    assert make(synthetic_share=None, distr_output="gamma").prior_share(one._store([entry(60)])) == 0
+    assert make(synthetic_share=0.1).synthetic_windows(many).value == 0.1
+    assert make(synthetic_share=None, distr_output="gamma").synthetic_windows(many).value == 0
 
 
 def test_forecasts_are_samples_of_the_type_of_the_target(data, make):
@@ -215,8 +209,8 @@ def test_series_do_not_share_their_noise(data, make):
 
 def test_memory_is_bounded_by_chunks(data, make, recursion, monkeypatch):
     module = RECURSIONS[recursion]
-    monkeypatch.setattr(walk, "ROWS", 7)
-    monkeypatch.setattr(walk, "MIN_RANKED", 1)
+    monkeypatch.setattr(sampling, "ROWS", 7)
+    monkeypatch.setattr(sampling, "MIN_RANKED", 1)
     rows = []
     predictor = make(num_parallel_samples=10).train(data)
     make_stepper = module.make_stepper
@@ -360,7 +354,7 @@ def test_training_goes_on_from_the_same_kind_of_network(data):
     once = {"num_batches_per_epoch": 1, "trainer_kwargs": {"max_epochs": 1}}
     foreign = PEERS["simple_feedforward"](freq="h", prediction_length=H, arguments=once).train(data)
     for model in (encoder, decoder):
-        with pytest.raises(ValueError, match=r"SimpleFeedForward.*give a predictor that this one has trained"):
+        with pytest.raises(ValueError, match=r"SimpleFeedForward.*give a predictor that this estimator has trained"):
             model.train(data, from_predictor=foreign)
 
 
@@ -394,7 +388,7 @@ def test_where_a_day_has_several_steps_the_decoder_is_recursive(freq, recursion,
 
 def test_patches_are_of_recursive_decoders():
     assert S5AutoregressiveEstimator("h", 24, context_length=33, patch_length=8).spec.context_length == 40
-    with pytest.raises(ValueError, match="patch_length=8 several as one; leave it at 1, or recursion at 'decoder'"):
+    with pytest.raises(ValueError, match="patch_length=8 takes several as one; leave patch_length at 1"):
         S5AutoregressiveEstimator("D", 24, patch_length=8)
     with pytest.raises(ValueError, match=r"recursion 'both'.*'encoder', 'decoder'"):
         S5AutoregressiveEstimator("D", 24, recursion="both")

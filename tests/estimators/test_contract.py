@@ -259,7 +259,7 @@ def test_from_inputs_counts_the_features(data):
         [e | {"feat_static_cat": [i], "feat_dynamic_real": [e["target"]]} for i, e in enumerate(data)], "h"
     )
     estimator = S5Estimator.from_inputs(data, freq="h", prediction_length=4)
-    assert estimator.spec.num_feat_dynamic_real == 1 and estimator.cardinality == [3]
+    assert estimator.spec.features.num_feat_dynamic_real == 1 and estimator.cardinality == [3]
 
 
 def test_a_batch_at_a_time_equals_one_by_one(make, data):

@@ -1,4 +1,8 @@
-"""Which series go on as they went, and the scaling that follows from it."""
+"""Automatic choices: their rules, and the record of them."""
+
+import json
+import logging
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -6,9 +10,18 @@ import pytest
 import torch
 
 from s5forecast import S5Estimator
-from s5forecast.estimators import defaults as growth
+from s5forecast.data.frequency import Frequency
+from s5forecast.estimators import defaults
 from s5forecast.estimators.autoregressive import S5AutoregressiveEstimator
-from s5forecast.estimators.defaults import default_scaling, growth_error
+from s5forecast.estimators.continuous import S5ContinuousEstimator
+from s5forecast.estimators.defaults import (
+    choose_scaling,
+    default_cycles,
+    default_lags,
+    default_synthetic_share,
+    growth_error,
+)
+from s5forecast.estimators.multivariate import S5MultivariateEstimator
 
 LENGTH, HORIZON = 200, 10
 RNG = np.random.default_rng(0)
@@ -33,16 +46,16 @@ def estimator(kind=S5Estimator, **kwargs):
 
 @pytest.mark.parametrize(("target", "scaling"), SERIES.values(), ids=SERIES)
 def test_only_what_grows_on_is_scaled_by_increments(target, scaling):
-    assert default_scaling(estimator()._store(dataset(target))) == scaling
+    assert choose_scaling(estimator()._store(dataset(target))).value == scaling
 
 
 def test_a_single_step_of_context_has_no_slope():
     store = estimator(context_length=1)._store(dataset(SERIES["cumulative counts"][0]))
-    assert default_scaling(store) == "standard"
+    assert choose_scaling(store).value == "standard"
 
 
 def test_the_error_is_that_of_a_loop_over_what_was_observed(monkeypatch):
-    monkeypatch.setattr(growth, "ENOUGH", 1)
+    monkeypatch.setattr(defaults, "ENOUGH_WINDOWS", 1)
     torch.manual_seed(0)
     B, L, H, season = 5, 12, 8, 3
     past, target = torch.randn(B, L, dtype=torch.float64), torch.randn(B, H, dtype=torch.float64)
@@ -74,7 +87,7 @@ def test_gaps_do_not_hide_growth():
     for share in (0.1, 0.3):
         target = SERIES["cumulative counts"][0].copy()
         target[np.random.default_rng(1).random(LENGTH) < share] = np.nan
-        assert default_scaling(estimator()._store(dataset(target))) == "increments"
+        assert choose_scaling(estimator()._store(dataset(target))).value == "increments"
 
 
 def test_too_few_windows_choose_nothing():
@@ -111,3 +124,90 @@ def test_a_recursive_decoder_chooses_as_the_direct_estimator_does():
 
 def test_what_is_given_is_kept():
     assert estimator(scaling="standard").train(dataset(SERIES["cumulative counts"][0])).spec.scaling == "standard"
+
+
+def test_the_share_falls_with_the_steps_of_all_series():
+    shares = [default_synthetic_share(torch.full((count,), 100), prediction_length=5) for count in (1, 10, 100, 1000)]
+    assert shares == sorted(shares, reverse=True)
+    assert shares[0] > 0.99
+    assert shares[2] == pytest.approx(1 / (1 + 10_000 / 20_000))
+
+
+def test_one_long_series_has_a_smaller_share_than_as_many_steps_of_short_ones():
+    short, long = torch.full((100,), 100), torch.tensor([10_000])
+    assert default_synthetic_share(long, prediction_length=5) == pytest.approx(1 / (1 + 10_000 * 50 / 20_000))
+    assert default_synthetic_share(short, prediction_length=5) > 10 * default_synthetic_share(long, prediction_length=5)
+    assert default_synthetic_share(torch.tensor([99]), prediction_length=5) == pytest.approx(1 / (1 + 99 / 20_000))
+
+
+def test_default_lags():
+    assert default_lags(Frequency.parse("h")) == [1, 24, 48, 168, 336, 504, 672]
+    assert default_lags(Frequency.parse("MS")) == [1, 12, 24, 36, 48]
+    assert default_lags(Frequency.parse("D")) == [1, 7, 14, 21, 28, 364, 365, 728, 730, 1092, 1095]
+
+
+def test_cycles_are_longer_than_two_gaps_and_seen_twice():
+    hours = SimpleNamespace(timestamps=pd.date_range("2024-01-01", periods=24 * 15, freq="h"))
+    assert default_cycles([hours]) == ["day", "week"]
+    assert default_cycles([SimpleNamespace(timestamps=pd.Index(np.arange(5.0)))]) == []
+
+
+def test_choices_are_recorded_logged_and_handed_to_the_predictor(caplog):
+    model = estimator(lags_seq=[1, 7], max_epochs=None, distr_output="auto")
+    assert not model.choices["lags_seq"].automatic and model.choices["lags_seq"].reason == "given"
+    with caplog.at_level(logging.INFO, logger="s5forecast"):
+        predictor = model.train(dataset(SERIES["cumulative counts"][0] - 50.5))
+    found = json.loads(json.dumps(predictor.choices))
+    assert {name: choice["value"] for name, choice in found.items()} == {
+        "context_length": 32, "lags_seq": [1, 7], "patch_length": 1, "scaling": "increments",
+        "distr_output": model.auto_output.name, "synthetic_share": pytest.approx(20_000 / 20_200),
+        "max_epochs": 60,
+    }  # fmt: skip
+    assert found["scaling"]["automatic"]
+    (line,) = [record.getMessage() for record in caplog.records if record.name == "s5forecast.estimators.base"]
+    assert "context_length=32 (two horizons" in line and "lags_seq=[1, 7] (given)" in line
+    assert model.auto_output.reason in line
+
+
+def test_a_later_training_does_not_change_the_record_of_an_earlier_one():
+    model = estimator()
+    first = model.train(dataset(SERIES["cumulative counts"][0]))
+    second = model.train(dataset(SERIES["new counts"][0]))
+    third = model.train(dataset(SERIES["new counts"][0]), from_predictor=first)
+    scalings = [predictor.choices["scaling"]["value"] for predictor in (first, second, third)]
+    assert scalings == ["increments", "standard", "increments"]
+    assert third.choices["scaling"]["reason"] == "as in from_predictor"
+
+
+def test_recursion_and_output_of_the_autoregressive_estimator():
+    for freq, recursion, output in (("h", "decoder", "quantile"), ("D", "encoder", "student_t")):
+        choices = S5AutoregressiveEstimator(freq, HORIZON).choices
+        assert (choices["recursion"].value, choices["distr_output"].value) == (recursion, output)
+        assert choices["recursion"].automatic and choices["distr_output"].automatic
+    given = S5AutoregressiveEstimator("h", HORIZON, recursion="encoder", distr_output="normal").choices
+    assert not given["recursion"].automatic and not given["distr_output"].automatic
+    repeated = dataset(np.where(np.arange(LENGTH) % 2, 0.0, CASES))
+    choice = estimator(S5AutoregressiveEstimator).train(repeated).choices["distr_output"]
+    assert choice["value"] == "quantile" and "one value" in choice["reason"]
+
+
+def test_timescales_and_unit_of_time_of_the_continuous_estimator():
+    small = {"width": 4, "num_layers": 1, "state_size": 4, "num_batches_per_epoch": 1, "max_epochs": None}
+    model = S5ContinuousEstimator(
+        5.0, context_length=60, layer_kwargs={"dt_max": 2.0}, trainer_kwargs={"max_epochs": 1}, **small
+    )
+    assert model.choices["dt_min"] == (0.1, "the slowest state keeps 5 % of its value after a context", True)
+    assert model.choices["dt_max"] == (2.0, "given", False)
+    data = [{"time": np.arange(50) * 2.0, "target": np.arange(50.0)}]
+    model.trainer_kwargs["enable_progress_bar"] = False
+    choices = model.train(data).choices
+    assert choices["time_unit"] == {"value": 2.0, "reason": "median gap between observations", "automatic": True}
+    assert choices["max_epochs"] == {"value": 1, "reason": "given", "automatic": False}
+    assert S5ContinuousEstimator(5.0, max_epochs=None).epochs(None) == 20
+
+
+def test_joint_series_have_no_synthetic_windows():
+    model = estimator(S5MultivariateEstimator, target_dim=2)
+    entry = dataset(np.stack([SERIES["season"][0]] * 2))
+    choices = model.train(entry).choices
+    assert choices["synthetic_share"]["value"] == 0 and choices["context_length"]["value"] == 32

@@ -162,8 +162,8 @@ def test_covariates_and_grouped_series():
     estimator = make(num_feat_dynamic_real=2, num_past_feat_dynamic_real=1)
     assert np.isfinite(samples(estimator.train([grouped]), [grouped])).all()
     auto = S5MultivariateEstimator.from_inputs([grouped], freq="h", prediction_length=H)
-    assert auto.spec.target_dim == D and auto.spec.num_feat_dynamic_real == 2
-    assert auto.spec.num_past_feat_dynamic_real == 1
+    assert auto.spec.target_dim == D and auto.spec.features.num_feat_dynamic_real == 2
+    assert auto.spec.features.num_past_feat_dynamic_real == 1
 
 
 def test_counts_have_paths_that_are_counts(data):

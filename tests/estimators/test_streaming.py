@@ -352,7 +352,7 @@ def test_regular_streams_equal_a_context_that_began_where_they_did(make, kwargs)
     along_time = ("values", "mask", "lags", "lag_mask", "calendar", "covariates")
     context = window._replace(**{name: getattr(window, name)[:, :L] for name in along_time})
     with torch.no_grad():
-        expected = predictor.network.observe(context, states["centre"])
+        expected = predictor.network.update_state(context, history)
     torch.testing.assert_close(states["layers"], torch.stack(expected, dim=1), atol=1e-5, rtol=1e-5)
     time = states["time"][:, None] + torch.arange(1, 6)
     horizon = history.ahead(time, torch.empty(3, 5, 0), predictor.spec)

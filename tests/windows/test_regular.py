@@ -7,14 +7,13 @@ import torch
 
 from s5forecast.data.entries import read_series
 from s5forecast.data.frequency import Frequency
-from s5forecast.data.spec import WindowSpec
+from s5forecast.data.spec import FeatureSpec, WindowSpec
 from s5forecast.windows.batches import LastWindows, TrainingWindows
-from s5forecast.windows.calendar import calendar_features, default_lags, lag_offsets, num_calendar_features
+from s5forecast.windows.calendar import calendar_features, lag_offsets, num_calendar_features
 from s5forecast.windows.regular import SeriesStore, cut_range
 from s5forecast.windows.scaling import SCALINGS
 
-SPEC = WindowSpec("h", context_length=6, prediction_length=3, lags=[1, 2, 4], num_feat_dynamic_real=1,
-                  num_past_feat_dynamic_real=1, num_feat_static_real=1, num_feat_static_cat=1)  # fmt: skip
+SPEC = WindowSpec("h", context_length=6, prediction_length=3, lags=[1, 2, 4], features=FeatureSpec(1, 1, 1, 1))
 
 
 def entry(length, seed):
@@ -212,9 +211,3 @@ def test_the_calendar_is_that_of_the_wall_across_a_change_of_clocks():
     (series,) = read_series([one], spec, forecast=True)
     wall = pd.date_range(stamps[0], periods=84, freq="h").tz_localize(None)
     assert pd.PeriodIndex.from_ordinals(series.time, freq="h").to_timestamp().tolist() == wall.tolist()
-
-
-def test_default_lags():
-    assert default_lags(Frequency.parse("h")) == [1, 24, 48, 168, 336, 504, 672]
-    assert default_lags(Frequency.parse("MS")) == [1, 12, 24, 36, 48]
-    assert default_lags(Frequency.parse("D")) == [1, 7, 14, 21, 28, 364, 365, 728, 730, 1092, 1095]

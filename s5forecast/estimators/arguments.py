@@ -1,0 +1,159 @@
+"""Constructor arguments that estimators share, written once and spread into each signature.
+
+An estimator's constructor takes a group of arguments as one parameter, such as ``training: TrainingArguments``.
+:func:`spread_arguments` replaces it by the arguments in the group, at the same position, so that users and GluonTS's
+``validated`` see a plain signature: ``lr``, ``ssm_lr`` and so on.
+"""
+
+from collections.abc import Callable
+from functools import wraps
+from inspect import Parameter, signature
+from typing import Any, NamedTuple, get_type_hints
+
+from s5forecast.choices import choose
+from s5forecast.data.spec import FeatureSpec
+from s5forecast.nn import ACTIVATIONS
+from s5forecast.ssm import LAYERS
+
+
+class NetworkArguments(NamedTuple):
+    """Size and layers of the network."""
+
+    width: int = 64
+    num_layers: int = 2
+    state_size: int = 64
+    layer: str = "s5"
+    layer_kwargs: dict[str, Any] | None = None
+    activation: str = "half_glu2"
+    dropout: float = 0.1
+
+    def for_network(self, **layer_defaults: Any) -> dict[str, Any]:
+        """Arguments of a network, with ``layer_defaults`` for arguments of the layer that are not given.
+
+        Raises:
+            ValueError: if a size is not positive, or a name is unknown.
+        """
+        check_positive(width=self.width, num_layers=self.num_layers, state_size=self.state_size)
+        choose(LAYERS, self.layer, "layer")
+        choose(ACTIVATIONS, self.activation, "activation")
+        return {
+            "width": self.width,
+            "num_layers": self.num_layers,
+            "layer": self.layer,
+            "layer_kwargs": {"state_size": self.state_size, **layer_defaults, **(self.layer_kwargs or {})},
+            "activation": self.activation,
+            "dropout": self.dropout,
+        }
+
+
+class FeatureArguments(NamedTuple):
+    """Number of features of each kind, and of categories of each categorical one."""
+
+    num_feat_dynamic_real: int = 0
+    num_past_feat_dynamic_real: int = 0
+    num_feat_static_real: int = 0
+    num_feat_static_cat: int = 0
+    cardinality: list[int] | None = None
+
+    def spec(self) -> FeatureSpec:
+        return FeatureSpec(*self[:-1])
+
+    def categories(self) -> list[int]:
+        """Number of categories of each categorical feature.
+
+        Raises:
+            ValueError: if ``cardinality`` has another length than ``num_feat_static_cat``.
+        """
+        cardinality = self.cardinality or []
+        if len(cardinality) != self.num_feat_static_cat:
+            raise ValueError(
+                "cardinality must give the number of categories of each of the "
+                f"num_feat_static_cat={self.num_feat_static_cat} features, got {cardinality}"
+            )
+        return cardinality
+
+
+class TrainingArguments(NamedTuple):
+    """Optimization, batches and device."""
+
+    lr: float = 3e-3
+    ssm_lr: float = 1e-3
+    weight_decay: float = 0.01
+    warmup: float = 0.1
+    patience: int = 10
+    batch_size: int = 32
+    num_batches_per_epoch: int = 50
+    max_epochs: int | None = None
+    predict_batch_size: int = 256
+    trainer_kwargs: dict[str, Any] | None = None
+    seed: int | None = 0
+    device: str = "auto"
+
+    def check(self) -> None:
+        """Raise ValueError for a number out of range, or a device that cannot be used."""
+        check_positive(
+            patience=self.patience,
+            batch_size=self.batch_size,
+            num_batches_per_epoch=self.num_batches_per_epoch,
+            predict_batch_size=self.predict_batch_size,
+        )
+        for name in ("lr", "ssm_lr", "weight_decay", "warmup"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name} must not be negative, got {getattr(self, name)}")
+        if self.device.startswith("mps"):
+            raise ValueError(
+                "device='mps' does not support float64, which is needed to compute forecasts; use 'cpu' or 'cuda'"
+            )
+
+    def for_trainer(self) -> dict[str, Any]:
+        """Arguments of Lightning's ``Trainer``, with ``max_epochs`` if it is given."""
+        epochs = {} if self.max_epochs is None else {"max_epochs": self.max_epochs}
+        return {**epochs, **(self.trainer_kwargs or {})}
+
+
+NETWORK = NetworkArguments()
+FEATURES = FeatureArguments()
+TRAINING = TrainingArguments()
+# Entries of several series or variables: fewer at once, and the training does not depend on the data.
+TRAINING_OF_LARGE_ENTRIES = TrainingArguments(max_epochs=20, predict_batch_size=64)
+GROUPS = (NetworkArguments, FeatureArguments, TrainingArguments)
+
+
+def spread_arguments(init: Callable[..., None]) -> Callable[..., None]:
+    """Replace each parameter that is a group of arguments by the arguments in it.
+
+    Names, types and order are those of the group; defaults are the values in the default of the parameter.
+
+    Args:
+        init: a constructor; the decorated one is called with keywords, as ``validated`` does.
+    """
+    own = signature(init)
+    groups = {name: type(one.default) for name, one in own.parameters.items() if isinstance(one.default, GROUPS)}
+    parameters = [one for parameter in own.parameters.values() for one in _spread(parameter)]
+
+    @wraps(init)
+    def spread(self: Any, **arguments: Any) -> None:
+        for name, group in groups.items():
+            given = {field: arguments.pop(field) for field in group._fields if field in arguments}
+            arguments[name] = own.parameters[name].default._replace(**given)
+        init(self, **arguments)
+
+    spread.__signature__ = own.replace(parameters=parameters)  # type: ignore[attr-defined]
+    return spread
+
+
+def _spread(parameter: Parameter) -> list[Parameter]:
+    if not isinstance(parameter.default, GROUPS):
+        return [parameter]
+    types = get_type_hints(type(parameter.default))
+    return [
+        Parameter(name, Parameter.POSITIONAL_OR_KEYWORD, default=default, annotation=types[name])
+        for name, default in parameter.default._asdict().items()
+    ]
+
+
+def check_positive(**arguments: int) -> None:
+    """Raise ValueError, naming the argument, for a number below 1."""
+    for name, value in arguments.items():
+        if value < 1:
+            raise ValueError(f"{name} must be at least 1, got {value}")
