@@ -1,11 +1,11 @@
 """Classes that saved models may name: their current and former import paths, and checks before a model is loaded.
 
-A saved model is a folder of JSON files, arrays and tensors. Its JSON names classes by import path, which are imported and
-called when the model is loaded. :func:`check_folder` refuses a folder that names any class not listed here, before
+A saved model is a folder of JSON files, arrays and tensors. Its JSON names classes by import path, which are imported
+and called when the model is loaded. :func:`check_folder` refuses a folder that names any class not listed here, before
 anything is imported. ``S5Forecaster.load`` and the ``deserialize`` of all predictors call it first.
 
-GluonTS's own ``gluonts.model.predictor.Predictor.deserialize`` imports the class named in ``gluonts-config.json`` before it
-calls the ``deserialize`` of that class: call :func:`check_folder` before it on a folder that you do not trust.
+GluonTS's own ``gluonts.model.predictor.Predictor.deserialize`` imports the class named in ``gluonts-config.json``
+before it calls the ``deserialize`` of that class: first call :func:`check_folder` on a folder that you do not trust.
 """
 
 from __future__ import annotations
@@ -42,6 +42,8 @@ MOVED = {
 CURRENT = {
     f"s5forecast.{path}"
     for path in (
+        "data.saved_specs.FlatIrregularSpec",
+        "data.saved_specs.FlatWindowSpec",
         "data.spec.FeatureSpec",
         "data.spec.IrregularSpec",
         "data.spec.WindowSpec",
@@ -73,6 +75,7 @@ CURRENT = {
         "evaluation.baselines.DriftPredictor",
         "evaluation.baselines.NaivePredictor",
         "evaluation.baselines.SeasonalNaivePredictor",
+        "evaluation.calibrated.CalibratedPredictor",
         "evaluation.statistical.AutoARIMAPredictor",
         "evaluation.statistical.AutoETSPredictor",
         "evaluation.statistical.ThetaPredictor",
@@ -145,6 +148,8 @@ REFERENCES = {
         )
     ),
 }
+INSTANCES = {*MOVED, *CURRENT, *GLUONTS, *PLAIN}
+BY_KIND = {"instance": INSTANCES, "type": REFERENCES}
 LARGEST_WINDOW = 10**6
 WINDOW_SIZES = ("context_length", "prediction_length", "max_queries", "target_dim")
 _allowed: set[str] = set()
@@ -179,8 +184,8 @@ def check_folder(path: str | Path) -> None:
     All JSON files are checked, also those in subfolders.
 
     Raises:
-        ValueError: naming the file, for a class that is not allowed, a link to another folder, a member that is missing,
-            or a window of more than a million steps.
+        ValueError: naming the file, for a class that is not allowed, a link to another folder, a missing member, or a
+            window of more than a million steps.
     """
     for folder in _folders(Path(path)):
         if (folder / "type.txt").exists():
@@ -256,8 +261,7 @@ def _nodes(content: Any) -> Iterator[dict[str, Any]]:
 def _check_node(file: Path, node: dict[str, Any]) -> None:
     """Check an object that is encoded as GluonTS does."""
     kind, named = node["__kind__"], node.get("class")
-    listed = isinstance(named, str) and named in REFERENCES if kind == "type" else _is_allowed(named)
-    if not (listed or (isinstance(named, str) and named in _allowed)) or kind not in ("instance", "type"):
+    if not isinstance(named, str) or kind not in tuple(BY_KIND) or named not in BY_KIND[kind] | _allowed:
         raise ValueError(f"{file}: {_refusal(named)}")
     if named.endswith("Spec"):
         _check_spec(file, node)
@@ -286,11 +290,11 @@ def _check_members(file: Path, content: Any) -> None:
 
 
 def _is_allowed(path: Any) -> bool:
-    return isinstance(path, str) and any(path in paths for paths in (MOVED, CURRENT, GLUONTS, PLAIN, _allowed))
+    return isinstance(path, str) and path in INSTANCES | _allowed
 
 
 def _refusal(path: Any) -> str:
     return (
-        f"the saved model names {path!r}, which is not a class of s5forecast's models. If it is yours and you trust the "
-        f"folder, call s5forecast.aliases.allow({path!r}) before loading"
+        f"the saved model names {path!r}, which is not a class of s5forecast's models. If it is yours and you trust "
+        f"the folder, call s5forecast.aliases.allow({path!r}) before loading"
     )

@@ -32,8 +32,8 @@ def limit_to_weights(path: Path) -> Iterator[None]:
         registered[id(tensor)] = tensor.numel() * tensor.element_size()
         if sum(registered.values()) > size:
             raise ValueError(
-                f"{path.parent / 'predictor.json'} describes a network larger than its weights, {path.name} of {size:,} "
-                "bytes; the model is damaged, or not to be trusted"
+                f"{path.parent / 'predictor.json'} describes a network larger than its weights, {path.name} of "
+                f"{size:,} bytes; the model is damaged, or not to be trusted"
             )
 
     hooks = (register_module_parameter_registration_hook(count), register_module_buffer_registration_hook(count))

@@ -38,8 +38,8 @@ class RecursiveDecoderNetwork(ForecastNetwork):
 
     The chain determines the ranks of the paths at each step, which are dependent over the horizon. Their values are
     those of the direct forecast, from :math:`P h_t + c` at :math:`o_t`, in the order of these ranks (ensemble copula
-    coupling, :func:`~s5forecast.networks.paths.reorder_by_rank`): single steps are forecast more accurately, and paths cannot
-    diverge.
+    coupling, :func:`~s5forecast.networks.paths.reorder_by_rank`): single steps are forecast more accurately, and paths
+    cannot diverge.
 
     The training loss is that of each step given the steps before it plus that of the direct forecast.
     """

@@ -44,7 +44,7 @@ def test_wrapped_output_delegates(name):
         assert torch.equal(found, expected)
 
 
-@pytest.mark.parametrize("name", ["beta", "student_t", "quantile"])
+@pytest.mark.parametrize("name", ["normal", "student_t", "quantile"])
 def test_estimator_of_gluonts_trains_with_a_wrapped_output(name, entries, tmp_path):
     output = make_output(name)
     estimator = SimpleFeedForwardEstimator(
