@@ -28,6 +28,9 @@ MOVED = {
         "s5forecast.networks.autoregressive.AutoregressiveNetwork"
     ),
     "s5forecast.estimators.continuous_network.ContinuousNetwork": "s5forecast.networks.continuous.ContinuousNetwork",
+    "s5forecast.estimators.continuous_predictor.ContinuousPredictor": (
+        "s5forecast.estimators.gluonts_predictor.S5Predictor"
+    ),
     "s5forecast.estimators.direct_network.DirectNetwork": "s5forecast.networks.direct.DirectNetwork",
     "s5forecast.estimators.multivariate_network.MultivariateNetwork": (
         "s5forecast.networks.multivariate.MultivariateNetwork"
@@ -39,6 +42,8 @@ MOVED = {
 CURRENT = {
     f"s5forecast.{path}"
     for path in (
+        "data.saved_specs.FlatIrregularSpec",
+        "data.saved_specs.FlatWindowSpec",
         "data.spec.FeatureSpec",
         "data.spec.IrregularSpec",
         "data.spec.WindowSpec",
@@ -61,8 +66,8 @@ CURRENT = {
         "distributions.zero_inflated.ZeroInflatedNegativeBinomialOutput",
         "distributions.zero_inflated.ZeroInflatedPoissonOutput",
         "estimators.combined.CombinedPredictor",
-        "estimators.continuous_predictor.ContinuousPredictor",
         "estimators.ensemble.EnsemblePredictor",
+        "estimators.gluonts_predictor.S5Predictor",
         "estimators.items.ItemsPredictor",
         "estimators.peers.PeerPredictor",
         "estimators.predictor.S5Predictor",

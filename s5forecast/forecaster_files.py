@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from gluonts.core.serde import dump_json, load_json
-from gluonts.model.predictor import Predictor
 
 from s5forecast.aliases import check_folder
 from s5forecast.data.statics import StaticFeatures
+from s5forecast.estimators.predictor import load_predictor
 from s5forecast.fitted_forecaster import FittedForecaster
 
 FORECASTER_FORMAT = 1
@@ -47,14 +47,14 @@ def load_forecaster(path: Path, device: str | None) -> tuple[dict[str, Any], str
         Constructor arguments, the alias of the frequency, and the fitted attributes.
 
     Raises:
-        ValueError: if it was written by a later format.
+        ValueError: if it was written by a later format, or if :func:`~s5forecast.aliases.check_folder` refuses it.
     """
     check_folder(path)
     state = load_json((path / STATE_FILE).read_text())
     if state["format_version"] > FORECASTER_FORMAT:
         raise ValueError(f"{path} was written by a later version of s5forecast; update s5forecast")
     fitted = {
-        "predictor_": Predictor.deserialize(path / PREDICTOR_FOLDER, device=device),
+        "predictor_": load_predictor(path / PREDICTOR_FOLDER, device),
         "statics_": StaticFeatures(**state["statics"]),
         "num_series_": state.get("num_series"),
         "trained_until_": state["trained_until"],

@@ -68,6 +68,8 @@ def make_estimator(
         "cardinality": statics.cardinality,
         "seed": parameters.seed,
     }
+    if sampling.kind == "irregular":
+        arguments["cycles"] = default_cycles(series)
     if parameters.multivariate:
         arguments["num_feat_dynamic_real"] *= len(series)
     taken = {name: value for name, value in arguments.items() if name in signature(make).parameters}

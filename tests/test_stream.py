@@ -194,7 +194,7 @@ def test_what_cannot_be_streamed_says_why():
         ({"estimator": "direct", "estimator_kwargs": SMALL}, "from both sides.*'bidirectional': False.*patch_length=1"),
         (
             {"multivariate": True, "estimator_kwargs": {**SMALL, "context_length": 24}},
-            "forecast together have one state",
+            "forecast jointly have one common state",
         ),
     ):
         with pytest.raises(ValueError, match=reason):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from difflib import get_close_matches
@@ -64,6 +64,21 @@ class SeriesEnds(NamedTuple):
     def named(self) -> bool:
         """Whether the series have an item_id."""
         return None not in self.positions
+
+
+class NextRows(NamedTuple):
+    """New rows of the series of a stream.
+
+    Args:
+        rows: entries of regular series, whose first steps follow their last ones; ``IrregularRows`` of irregular
+            series.
+        ends: of all series of the stream, after these rows.
+        describe: gives the static features of a new irregular series.
+    """
+
+    rows: Any
+    ends: SeriesEnds
+    describe: Callable[[Any], dict[str, Any]] | None = None
 
 
 class Queries(NamedTuple):

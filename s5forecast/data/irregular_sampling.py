@@ -13,6 +13,7 @@ from pandas.api.types import is_datetime64_any_dtype, is_numeric_dtype
 from s5forecast.data.frames import (
     Columns,
     FrameSeries,
+    NextRows,
     Queries,
     SeriesEnds,
     known_at,
@@ -24,13 +25,6 @@ from s5forecast.data.sampling import Sampling, check_prediction_length
 from s5forecast.data.statics import StaticFeatures
 from s5forecast.data.times import IrregularRows, is_duration, read_instants
 from s5forecast.notices import warn_user
-
-
-class NewRows(NamedTuple):
-    """The checked rows of a frame, and the static columns of its series."""
-
-    rows: IrregularRows
-    static: pd.DataFrame  # [k] the static columns in the frame, from the first row of each series
 
 
 class _Described(NamedTuple):
@@ -70,12 +64,7 @@ class IrregularSampling(Sampling):
         series = read_rows(df, self.columns, numeric_time=True, aggregate=self.aggregate)
         return [one._replace(target=one.target.astype(np.float64, copy=False)) for one in series]
 
-    def read_next(self, df: pd.DataFrame) -> NewRows:
-        """Check a long frame of the next rows of some series, in any order; the frame is not changed.
-
-        Raises:
-            ValueError: naming the series, the column and the fix.
-        """
+    def read_next(self, df: pd.DataFrame, ends: SeriesEnds, statics: StaticFeatures) -> NextRows:
         columns, targets = self.columns, list(self.columns.targets)
         static = [column for column in columns.static if column in df]
         numeric = [*targets, *columns.known]
@@ -88,19 +77,24 @@ class IrregularSampling(Sampling):
             covariates=tidy[list(columns.known)].to_numpy(dtype=np.float32),
             column=columns.timestamp,
         )
-        return NewRows(rows, tidy[static].iloc[np.unique(codes, return_index=True)[1]])
+        if (None in items) == ends.named:
+            raise ValueError(f"the stream and the new rows must both have, or both lack, a column {columns.item_id!r}")
+        later = _later_ends(ends, rows, tidy[columns.timestamp])
+        first_rows = tidy[static].iloc[np.unique(codes, return_index=True)[1]]
+        return NextRows(rows, later, lambda item: self._encode_new(item, items.index(item), first_rows, statics))
 
-    def encode_new(self, new: NewRows, item: Any, statics: StaticFeatures) -> dict[str, np.ndarray]:
+    def _encode_new(
+        self, item: Any, row: int, first_rows: pd.DataFrame, statics: StaticFeatures
+    ) -> dict[str, np.ndarray]:
         """Static features of a series that is new to a stream.
 
         Raises:
             ValueError: naming a static column that the frame lacks.
         """
-        missing = [column for column in self.columns.static if column not in new.static]
+        missing = [column for column in self.columns.static if column not in first_rows]
         if missing:
             raise ValueError(f"series {item!r} is new: its static columns {missing} are needed with its first rows")
-        row = new.rows.items.index(item)
-        values = {column: new.static[column].iloc[row] for column in self.columns.static}
+        values = {column: first_rows[column].iloc[row] for column in self.columns.static}
         return statics.encode(_Described(f"series {item!r}", values))
 
     def query(
@@ -153,7 +147,7 @@ class IrregularSampling(Sampling):
             for item, rows in zip(query.items, query.rows(), strict=True)
         ]
 
-    def query_rows(self, query: Queries) -> IrregularRows:
+    def stream_queries(self, query: Queries) -> IrregularRows:
         """The times of a query as rows sorted by series, without targets."""
         order, column = query.order, self.columns.timestamp
         return IrregularRows(
@@ -252,6 +246,20 @@ def grid_steps(horizon: Any, every: Any, *, datetimes: bool) -> list[Any]:
     if not every > 0 * every or every > horizon:
         raise ValueError(f"every={every} must be positive and no longer than horizon={horizon}")
     return [every * step for step in range(1, int(horizon / every * (1 + 1e-12)) + 1)]
+
+
+def _later_ends(ends: SeriesEnds, rows: IrregularRows, times: pd.Series) -> SeriesEnds:
+    """Ends of all series after new rows, of which those without an observed value change nothing."""
+    positions, last = dict(ends.positions), list(ends.last)
+    observed = np.flatnonzero(~np.isnan(rows.target).all(axis=1))
+    zone = getattr(last[0], "tz", None)
+    final = dict(zip(rows.series[observed], observed, strict=True))  # the last row of each series
+    for series, row in final.items():
+        time = times.iloc[row]
+        time = time.tz_convert(zone) if zone is not None and getattr(time, "tz", None) is not None else time
+        position = positions.setdefault(rows.items[series], len(last))
+        last[position : position + 1] = [time]
+    return SeriesEnds(positions, last)
 
 
 def _datetimes(ends: SeriesEnds) -> bool:

@@ -9,7 +9,16 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from s5forecast.data.frames import Columns, FrameSeries, Queries, SeriesEnds, read_rows, series_name, split_frame
+from s5forecast.data.frames import (
+    Columns,
+    FrameSeries,
+    NextRows,
+    Queries,
+    SeriesEnds,
+    read_rows,
+    series_name,
+    split_frame,
+)
 from s5forecast.data.frequency import Frequency
 from s5forecast.data.sampling import Sampling, check_prediction_length
 from s5forecast.data.statics import StaticFeatures
@@ -48,7 +57,7 @@ class RegularSampling(Sampling):
     def read(self, df: pd.DataFrame) -> list[FrameSeries]:
         return self.learn(df)[1]
 
-    def read_next(self, df: pd.DataFrame, ends: SeriesEnds) -> list[FrameSeries]:
+    def read_next(self, df: pd.DataFrame, ends: SeriesEnds, statics: StaticFeatures) -> NextRows:
         """The steps that follow the last one of some series; missing rows become missing values.
 
         Static columns are not read.
@@ -59,7 +68,11 @@ class RegularSampling(Sampling):
         """
         columns = self.columns
         parts = split_frame(df, columns, [columns.target, *columns.known], ())
-        return [self._next_steps(item, part, ends) for item, part in parts]
+        steps = [self._next_steps(item, part, ends) for item, part in parts]
+        last = list(ends.last)
+        for one in steps:
+            last[ends.positions[one.item_id]] = one.timestamps[-1]
+        return NextRows(to_entries(steps, self._fixed_frequency, StaticFeatures()), ends._replace(last=last))
 
     def query(
         self,
@@ -89,11 +102,7 @@ class RegularSampling(Sampling):
         future = None if query is None else [query.known[rows].T for rows in query.rows()]
         return to_entries(series, self._fixed_frequency, statics, future)
 
-    def next_entries(self, series: Sequence[FrameSeries]) -> list[dict[str, Any]]:
-        """GluonTS entries of the next steps of some series, without static features."""
-        return to_entries(series, self._fixed_frequency, StaticFeatures())
-
-    def horizon_entries(self, query: Queries) -> list[dict[str, Any]]:
+    def stream_queries(self, query: Queries) -> list[dict[str, Any]]:
         """GluonTS entries of the horizon alone: no target, and the known covariates ``[F, H]``."""
         stamps = pd.DatetimeIndex(query.keys[self.columns.timestamp])
         return [

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import numpy as np
 import pandas as pd
 
-from s5forecast.data.frames import Columns, FrameSeries, Queries, SeriesEnds
+from s5forecast.data.frames import Columns, FrameSeries, NextRows, Queries, SeriesEnds
 from s5forecast.data.frequency import Frequency
 from s5forecast.data.statics import StaticFeatures
 from s5forecast.levels import level_name
@@ -74,6 +74,23 @@ class Sampling(ABC):
         self, series: Sequence[FrameSeries], statics: StaticFeatures, query: Queries | None = None
     ) -> list[dict[str, Any]]:
         """GluonTS entries of the series; with ``query``, of the series it contains and with what it asks for."""
+
+    @abstractmethod
+    def read_next(self, df: pd.DataFrame, ends: SeriesEnds, statics: StaticFeatures) -> NextRows:
+        """Check a long frame of the next rows of some series, in any order; the frame is not changed.
+
+        Args:
+            df: long frame as in training.
+            ends: of the series of a stream.
+            statics: encodes the static columns of new irregular series.
+
+        Raises:
+            ValueError: for rows that do not fit, naming the series, the column and the fix.
+        """
+
+    @abstractmethod
+    def stream_queries(self, query: Queries) -> Any:
+        """The query as a stream takes it: entries of the horizons of regular series, ``IrregularRows`` of others."""
 
     @abstractmethod
     def estimator_arguments(self, series: Sequence[FrameSeries]) -> dict[str, Any]:

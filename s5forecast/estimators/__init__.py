@@ -1,4 +1,4 @@
-"""Forecasting strategies, one per file, as GluonTS estimators.
+"""Forecasting strategies as GluonTS estimators, one per file.
 
 The names below are imported on first use, because estimators need Lightning and predictors do not.
 """
@@ -15,10 +15,10 @@ if TYPE_CHECKING:
     from s5forecast.estimators.continuous import S5ContinuousEstimator
     from s5forecast.estimators.direct import S5Estimator
     from s5forecast.estimators.ensemble import EnsembleEstimator, EnsemblePredictor
+    from s5forecast.estimators.gluonts_predictor import S5Predictor
     from s5forecast.estimators.multivariate import S5MultivariateEstimator
-    from s5forecast.estimators.predictor import S5Predictor
 
-_MODULES = {
+_HOMES = {
     "CombinedEstimator": "combined",
     "CombinedPredictor": "combined",
     "EnsembleEstimator": "ensemble",
@@ -28,7 +28,7 @@ _MODULES = {
     "S5ContinuousEstimator": "continuous",
     "S5Estimator": "direct",
     "S5MultivariateEstimator": "multivariate",
-    "S5Predictor": "predictor",
+    "S5Predictor": "gluonts_predictor",
 }
 
 __all__ = [
@@ -46,9 +46,9 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _MODULES:
+    if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
+    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
 
 
 def __dir__() -> list[str]:

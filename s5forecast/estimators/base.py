@@ -28,7 +28,7 @@ from s5forecast.estimators.defaults import (
     choose_synthetic_share,
     default_epochs,
 )
-from s5forecast.estimators.predictor import S5Predictor
+from s5forecast.estimators.gluonts_predictor import S5Predictor
 from s5forecast.estimators.training import ForecastModule, fit
 from s5forecast.networks.base import ForecastNetwork, check_support
 from s5forecast.seeding import seeded

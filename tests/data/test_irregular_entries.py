@@ -7,7 +7,7 @@ import torch
 
 from s5forecast.data.irregular_entries import read_irregular
 from s5forecast.data.spec import IrregularSpec
-from s5forecast.windows.batches import IrregularWindows, LastIrregularWindows
+from s5forecast.windows.batches import LastWindows, TrainingWindows
 from s5forecast.windows.irregular import IrregularStore
 
 SPEC = IrregularSpec(
@@ -67,7 +67,7 @@ def test_rows_without_an_observed_value_are_dropped():
 def test_many_times_within_the_horizon_are_taken_evenly_and_once():
     n = 200
     one = {"time": np.arange(n) / 10, "target": np.ones((2, n))}
-    batch = store(one, horizon=10.0).gather(torch.tensor([0]), torch.tensor([20]), torch.rand(1, 8))
+    batch = store(one, horizon=10.0).gather(torch.tensor([0]), torch.tensor([20]), torch.Generator())
     steps = batch.elapsed[0].diff()
     assert len(batch.elapsed[0]) == 8 and (steps > 0).all() and (steps < 2.6).all() and batch.elapsed[0, -1] <= 10
 
@@ -78,7 +78,7 @@ def test_the_next_observations_by_count():
 
 
 def test_training_cuts_leave_something_to_learn():
-    windows = IrregularWindows(
+    windows = TrainingWindows(
         store(entry(), entry(time=TIME[:1], target=TARGET[:, :1])),
         batch_size=50, num_batches=2, generator=torch.Generator().manual_seed(0),
     )  # fmt: skip
@@ -91,11 +91,11 @@ def test_training_cuts_leave_something_to_learn():
 
 def test_nothing_within_the_horizon_is_an_error():
     with pytest.raises(ValueError, match="longer horizon"):
-        IrregularWindows(store(entry(), horizon=0.1), batch_size=1, num_batches=1, generator=torch.Generator())
+        TrainingWindows(store(entry(), horizon=0.1), batch_size=1, num_batches=1, generator=torch.Generator())
 
 
 def test_a_cut_time_is_kept_to():
-    (batch,) = LastIrregularWindows(store(entry(cut_time=4.0)), batch_size=2, known=True)
+    (batch,) = LastWindows(store(entry(cut_time=4.0)), batch_size=2, known=True)
     assert batch.elapsed[0].tolist() == [0.5, 2.0]
     with pytest.raises(ValueError, match=r"'a'.*cut_time"):
         store(entry(cut_time=-1.0))
@@ -132,7 +132,7 @@ def test_time_zones_must_agree():
     with pytest.raises(ValueError, match="cut_time has no time zone"):
         store(entry(time=days, cut_time=pd.Timestamp("2024-01-04")), datetimes=True)
     query = pd.DatetimeIndex(["2024-01-08 05:00"], tz="Asia/Tokyo")
-    (batch,) = LastIrregularWindows(
+    (batch,) = LastWindows(
         store(entry(time=days, query_time=query), forecast=True, datetimes=True), batch_size=1, known=False
     )
     # five o'clock in Tokyo is nine in the evening before in Paris
@@ -144,7 +144,7 @@ def test_nanoseconds_after_a_century():
     time = pd.DatetimeIndex(["1924-01-01", "2024-01-01", "2024-01-01 00:00:00.000000007"])
     asked = {"query_time": time[-1:] + pd.Timedelta(5, "ns")}
     windows = store(entry(time=time, target=TARGET[:, :3], **asked), forecast=True, datetimes=True)
-    (batch,) = LastIrregularWindows(windows, batch_size=1, known=False)
+    (batch,) = LastWindows(windows, batch_size=1, known=False)
     assert batch.elapsed[0].tolist() == [5e-9] and batch.dt[0, -1] == 7e-9
 
 

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from s5forecast.data.frames import Columns, SeriesEnds
-from s5forecast.data.irregular_sampling import IrregularSampling, default_cycles
+from s5forecast.data.irregular_sampling import IrregularSampling
 from s5forecast.data.statics import StaticFeatures
 
 SAMPLING = IrregularSampling(Columns("y"), aggregate="mean")
@@ -42,7 +42,7 @@ def test_queries_keep_the_order_of_the_rows():
     assert [entry["item_id"] for entry in entries] == ["a", "b"]
     flat = np.concatenate([entry["query_time"] for entry in entries])
     assert (query.in_order(flat) == days.to_numpy()).all()
-    rows = SAMPLING.query_rows(query)
+    rows = SAMPLING.stream_queries(query)
     assert rows.items == ["a", "b"] and rows.series.tolist() == [0, 0, 1]
     with pytest.raises(ValueError, match="contains series 'c', which has no history"):
         SAMPLING.query(SAMPLING.ends(series), times=times.assign(item_id="c"))
@@ -68,10 +68,3 @@ def test_times_beyond_the_horizon_are_reported_once():
     with pytest.warns(UserWarning, match="series 'b': a time in the forecast is 3 times as far") as caught:
         sampling.warn_of_far(sampling.query(ends, times=near.assign(timestamp=[4.0, 8.0])))
     assert len(caught) == 1 and caught[0].filename == __file__
-
-
-def test_cycles_that_the_data_cover():
-    series = SAMPLING.read(frame())
-    hours = pd.date_range("2024-01-01", periods=24 * 15, freq="h").to_series(index=None)
-    assert default_cycles([series[0]._replace(timestamps=pd.Index(hours))]) == ["day", "week"]
-    assert default_cycles([series[0]._replace(timestamps=pd.Index(np.arange(5.0)))]) == []
