@@ -88,8 +88,9 @@ def _of_forecaster(forecaster, given):
 
 
 def _of_frame_stream(stream, given):
-    before = _numbers(stream.predict(given["asked"], LEVELS))
-    after = _numbers(stream.update(given["new"]).predict(given["asked_after"], LEVELS))
+    future = "times" if stream.forecaster.sampling_.kind == "irregular" else "future"
+    before = _numbers(stream.predict(quantile_levels=LEVELS, **{future: given["asked"]}))
+    after = _numbers(stream.update(given["new"]).predict(quantile_levels=LEVELS, **{future: given["asked_after"]}))
     return before | {f"{name}_after": values for name, values in after.items()}
 
 

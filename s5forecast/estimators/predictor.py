@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from inspect import signature
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -23,16 +23,15 @@ from torch import nn
 from s5forecast.aliases import check_folder, resolve
 from s5forecast.distributions import Output
 from s5forecast.networks.loading import limit_to_weights
-from s5forecast.networks.prediction import Prediction, SamplePaths
+from s5forecast.networks.prediction import Predictions, collect_quantiles
 from s5forecast.windows.batches import read_store
-from s5forecast.windows.horizon import Horizon, at_queries
 
 if TYPE_CHECKING:
     from typing_extensions import Self
 
     from s5forecast.estimators.stream import ForecastStream
 
-FORMAT_VERSION = 1
+PREDICTOR_FORMAT = 1
 ROUNDING = 1e-6
 # Class written to saved folders, and those that earlier versions wrote.
 GLUONTS_PREDICTOR = "s5forecast.estimators.gluonts_predictor.S5Predictor"
@@ -41,7 +40,6 @@ SAVED_CLASSES = (
     "s5forecast.estimators.predictor.S5Predictor",
     "s5forecast.estimators.continuous_predictor.ContinuousPredictor",
 )
-Predictions: TypeAlias = Iterator[tuple[Prediction | SamplePaths, list[Horizon]]]
 
 
 class NetworkPredictor(RepresentablePredictor):
@@ -164,7 +162,7 @@ class NetworkPredictor(RepresentablePredictor):
             stored = json.loads((path / name).read_text())
             (path / name).write_text(json.dumps({**stored, field: GLUONTS_PREDICTOR}))
         torch.save(self.prediction_net.state_dict(), path / "prediction-net-state.pt")
-        (path / "format.json").write_text(json.dumps({"format_version": FORMAT_VERSION}))
+        (path / "format.json").write_text(json.dumps({"format_version": PREDICTOR_FORMAT}))
         (path / "choices.json").write_text(json.dumps(self.choices))
 
     @classmethod
@@ -181,8 +179,10 @@ class NetworkPredictor(RepresentablePredictor):
         """
         check_folder(path)
         found = json.loads((path / "format.json").read_text())["format_version"]
-        if found > FORMAT_VERSION:
-            raise ValueError(f"{path} has format {found}, this version reads up to {FORMAT_VERSION}; update s5forecast")
+        if found > PREDICTOR_FORMAT:
+            raise ValueError(
+                f"{path} has format {found}, this version reads up to {PREDICTOR_FORMAT}; update s5forecast"
+            )
         weights = path / "prediction-net-state.pt"
         with limit_to_weights(weights):
             predictor = cls(**decode(json.loads((path / "predictor.json").read_text())["kwargs"]))
@@ -210,16 +210,6 @@ def load_predictor(path: str | Path, device: str | torch.device | None = None) -
     return kind.deserialize(path, device=device) if takes_device else kind.deserialize(path)
 
 
-def collect_quantiles(predictions: Predictions, levels: Sequence[float], spec: Any) -> tuple[np.ndarray, np.ndarray]:
-    """Means and quantiles of all batches, as :meth:`NetworkPredictor.predict_quantiles` returns them."""
-    shape = (0, *spec.forecast_shape)
-    means, quantiles = [np.empty(shape)], [np.empty((*shape, len(levels)))]
-    for found, horizons in predictions:
-        means.append(at_queries(found.mean(), horizons))
-        quantiles.append(at_queries(found.quantiles(levels), horizons))
-    return np.concatenate(means), np.concatenate(quantiles)
-
-
 def count_substeps(step_scale: float) -> int:
     """Number of steps that replace one step.
 
@@ -245,7 +235,5 @@ def resolve_device(device: str | torch.device) -> str | torch.device:
 def __getattr__(name: str) -> Any:
     """``S5Predictor``, which saved folders name here, is imported when it is used."""
     if name == "S5Predictor":
-        from s5forecast.estimators.gluonts_predictor import S5Predictor
-
-        return S5Predictor
+        return resolve(GLUONTS_PREDICTOR)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

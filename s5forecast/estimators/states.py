@@ -6,7 +6,7 @@ import json
 import zlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, cast
+from typing import Any, NamedTuple, Protocol, TypeAlias, cast
 
 import numpy as np
 import pandas as pd
@@ -21,6 +21,7 @@ from s5forecast.data.times import IrregularRows, check_kind, check_zone
 from s5forecast.networks.continuous import Observed
 from s5forecast.networks.prediction import Place, Prediction, SamplePaths
 from s5forecast.nn import Recent
+from s5forecast.ssm import State
 from s5forecast.windows.batches import WindowStore
 from s5forecast.windows.calendar import clock_features
 from s5forecast.windows.history import IrregularHistory, SeriesHistory
@@ -40,14 +41,20 @@ from s5forecast.windows.rows import (
     with_rows,
 )
 
-if TYPE_CHECKING:
-    from s5forecast.estimators.predictor import NetworkPredictor
-
-FORMAT_VERSION = 1
-# State of a layer: one tensor or several.
-LayerState: TypeAlias = Tensor | tuple[Tensor, ...]
+STATES_FORMAT = 1
 # Static features of a new series, as an entry.
 Describe: TypeAlias = Callable[[Any], dict[str, Any]]
+
+
+class NetworkRunner(Protocol):
+    """What streams need of a predictor."""
+
+    spec: Any
+    batch_size: int
+    device: Any
+
+    @property
+    def network(self) -> Any: ...
 
 
 class SeriesStates:
@@ -116,7 +123,7 @@ class SeriesStates:
             if not (item is None or isinstance(item, str | int | float)):
                 raise ValueError(f"item_id {item!r} cannot be saved, because it is neither text nor a number")
         path.mkdir(parents=True, exist_ok=True)
-        described = {"format_version": FORMAT_VERSION, "model": model, "items": self.items}
+        described = {"format_version": STATES_FORMAT, "model": model, "items": self.items}
         (path / "stream.json").write_text(json.dumps(described))
         arrays: dict[str, Any] = {name: tensor.numpy() for name, tensor in self.tensors.items()}
         np.savez(path / "states.npz", **arrays)
@@ -130,9 +137,9 @@ class SeriesStates:
         """
         check_folder(path)
         found = json.loads((path / "stream.json").read_text())
-        if found["format_version"] > FORMAT_VERSION:
+        if found["format_version"] > STATES_FORMAT:
             raise ValueError(
-                f"{path} has format {found['format_version']}, this version reads up to {FORMAT_VERSION}; "
+                f"{path} has format {found['format_version']}, this version reads up to {STATES_FORMAT}; "
                 "update s5forecast"
             )
         if found["model"] != model:
@@ -151,7 +158,7 @@ class RegularState(NamedTuple):
     """
 
     history: SeriesHistory
-    layers: tuple[LayerState, ...]  # of the network, [S, ...] each
+    layers: tuple[State, ...]  # of the network, [S, ...] each
 
     @classmethod
     def of(cls, tensors: Mapping[str, Tensor]) -> RegularState:
@@ -161,7 +168,7 @@ class RegularState(NamedTuple):
         return {**self.history._asdict(), **_layer_tensors(self.layers)}
 
     @classmethod
-    def start(cls, predictor: NetworkPredictor, store: WindowStore, index: Tensor) -> RegularState:
+    def start(cls, predictor: NetworkRunner, store: WindowStore, index: Tensor) -> RegularState:
         """State of series ``index [S]`` after the context of their last window."""
         window = store.gather(index, store.length[index])
         history = SeriesHistory.of([store.series[row] for row in index], window, store.spec)
@@ -186,7 +193,7 @@ class RegularState(NamedTuple):
 
     @staticmethod
     def admit(
-        rows: RegularRows, states: SeriesStates, predictor: NetworkPredictor, describe: Describe | None
+        rows: RegularRows, states: SeriesStates, predictor: NetworkRunner, describe: Describe | None
     ) -> tuple[RegularRows, SeriesStates]:
         """The rows and states with which a stream is updated.
 
@@ -201,7 +208,7 @@ class RegularState(NamedTuple):
         """Positions and padded steps of some series at a time."""
         return rows.pieces()
 
-    def updated(self, predictor: NetworkPredictor, steps: Steps) -> RegularState:
+    def updated(self, predictor: NetworkRunner, steps: Steps) -> RegularState:
         """State after further steps."""
         batch, history = self.history.next(steps, predictor.spec)
         mask = None if steps.mask.all() else steps.mask.float()
@@ -224,7 +231,7 @@ class RegularState(NamedTuple):
 
     @torch.no_grad()
     def predict(
-        self, predictor: NetworkPredictor, queries: RegularQueries, num_samples: int | None
+        self, predictor: NetworkRunner, queries: RegularQueries, num_samples: int | None
     ) -> tuple[Prediction | SamplePaths, list[Horizon]]:
         """Forecasts of the horizons after the last steps."""
         spec, history, there = predictor.spec, self.history, _to(self, predictor.device)
@@ -243,10 +250,10 @@ class RegularState(NamedTuple):
     @torch.no_grad()
     def _after(
         cls,
-        predictor: NetworkPredictor,
+        predictor: NetworkRunner,
         history: SeriesHistory,
         steps: Batch,
-        layers: tuple[LayerState, ...] | None,
+        layers: tuple[State, ...] | None,
         mask: Tensor | None,
     ) -> RegularState:
         """State after further steps, on the CPU."""
@@ -268,7 +275,7 @@ class ContinuousState(NamedTuple):
     history: IrregularHistory
     place: Place  # [S, 1, D]
     h: Tensor  # [S, width], features at the last observation
-    layers: tuple[LayerState, ...]  # of the network, [S, ...] each
+    layers: tuple[State, ...]  # of the network, [S, ...] each
     recent: Recent  # of the values since the window began
 
     @classmethod
@@ -285,7 +292,7 @@ class ContinuousState(NamedTuple):
 
     @classmethod
     @torch.no_grad()
-    def start(cls, predictor: NetworkPredictor, store: WindowStore, index: Tensor) -> ContinuousState:
+    def start(cls, predictor: NetworkRunner, store: WindowStore, index: Tensor) -> ContinuousState:
         """State of series ``index [S]`` after their last window."""
         batch = store.gather(index, store.length[index])
         window = IrregularBatch(*(x.to(predictor.device) for x in batch))
@@ -310,7 +317,7 @@ class ContinuousState(NamedTuple):
 
     @classmethod
     def admit(
-        cls, rows: IrregularRows, states: SeriesStates, predictor: NetworkPredictor, describe: Describe | None
+        cls, rows: IrregularRows, states: SeriesStates, predictor: NetworkRunner, describe: Describe | None
     ) -> tuple[IrregularRows, SeriesStates]:
         """The rows with a value, and the states with those of new series.
 
@@ -340,7 +347,7 @@ class ContinuousState(NamedTuple):
         return pieces(rows)
 
     @torch.no_grad()
-    def updated(self, predictor: NetworkPredictor, rows: IrregularRows) -> ContinuousState:
+    def updated(self, predictor: NetworkRunner, rows: IrregularRows) -> ContinuousState:
         """State after further observations of each series."""
         batch, history = self.history.followed_by(rows, predictor.spec)
         window, there = IrregularBatch(*(x.to(predictor.device) for x in batch)), _to(self, predictor.device)
@@ -363,7 +370,7 @@ class ContinuousState(NamedTuple):
 
     @torch.no_grad()
     def predict(
-        self, predictor: NetworkPredictor, queries: IrregularQueries, num_samples: int | None
+        self, predictor: NetworkRunner, queries: IrregularQueries, num_samples: int | None
     ) -> tuple[Prediction, list[Horizon]]:
         """Forecasts at the query times."""
         history, rows, network, device = self.history, queries.rows, predictor.network, predictor.device
@@ -388,7 +395,7 @@ class ContinuousState(NamedTuple):
 
     @classmethod
     def _unseen(
-        cls, items: Sequence[Any], rows: IrregularRows, predictor: NetworkPredictor, describe: Describe | None
+        cls, items: Sequence[Any], rows: IrregularRows, predictor: NetworkRunner, describe: Describe | None
     ) -> ContinuousState:
         """State of series before their first observation, with location and scale of the training data."""
         spec, network = predictor.spec, predictor.network
@@ -417,7 +424,7 @@ def _to(state: Any, device: Any) -> Any:
     return type(state)(*parts) if hasattr(state, "_fields") else tuple(parts)
 
 
-def _layer_tensors(layers: Sequence[LayerState]) -> dict[str, Tensor]:
+def _layer_tensors(layers: Sequence[State]) -> dict[str, Tensor]:
     """Layer states as named tensors.
 
     They are one tensor ``layers [S, layers, ...]`` if each is a single tensor of the same shape, else tensors
@@ -435,11 +442,11 @@ def _layer_tensors(layers: Sequence[LayerState]) -> dict[str, Tensor]:
     return tensors
 
 
-def _read_layers(tensors: Mapping[str, Tensor]) -> tuple[LayerState, ...]:
+def _read_layers(tensors: Mapping[str, Tensor]) -> tuple[State, ...]:
     """The layer states that :func:`_layer_tensors` named."""
     if "layers" in tensors:
         return tuple(state.contiguous() for state in tensors["layers"].unbind(1))
-    layers: dict[int, LayerState] = {}
+    layers: dict[int, State] = {}
     for name in sorted(name for name in tensors if name.startswith("layers.")):
         number = int(name.split(".")[1])
         if name.count(".") == 1:

@@ -4,18 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
 from gluonts.model.forecast import Forecast
 
-from s5forecast.estimators.predictor import Predictions, collect_quantiles
-from s5forecast.estimators.states import STATES, Describe, SeriesStates, fingerprint
+from s5forecast.estimators.states import STATES, Describe, NetworkRunner, SeriesStates, fingerprint
+from s5forecast.networks.prediction import Predictions, collect_quantiles
 from s5forecast.windows.batches import read_store
-
-if TYPE_CHECKING:
-    from s5forecast.estimators.predictor import NetworkPredictor
 
 
 class ForecastStream:
@@ -29,20 +26,20 @@ class ForecastStream:
         states: of the series.
     """
 
-    def __init__(self, predictor: NetworkPredictor, states: SeriesStates) -> None:
+    def __init__(self, predictor: NetworkRunner, states: SeriesStates) -> None:
         self.predictor, self.states = predictor, states
         self.kind = STATES[type(predictor.spec)]
-        predictor.prediction_net.eval()
+        predictor.network.eval()
 
     @classmethod
-    def start(cls, predictor: NetworkPredictor, entries: Iterable[dict[str, Any]]) -> ForecastStream:
+    def start(cls, predictor: NetworkRunner, entries: Iterable[dict[str, Any]]) -> ForecastStream:
         """Stream of series with a history, which are entries as in training.
 
         Raises:
             ValueError: for an entry that does not fit, naming the series, the field and the fix; for a network that
                 cannot be advanced step by step, with the reason.
         """
-        predictor.prediction_net.eval().check_streams()
+        predictor.network.eval().check_streams()
         store, kind = read_store(entries, predictor.spec, forecast=False), STATES[type(predictor.spec)]
         batches = torch.arange(len(store)).split(predictor.batch_size)
         parts = [kind.start(predictor, store, index).tensors() for index in batches]
@@ -151,16 +148,16 @@ class ForecastStream:
 
     def save(self, path: str | Path) -> None:
         """Write the states to a folder, as JSON and arrays without pickle; the predictor is saved separately."""
-        self.states.save(Path(path), fingerprint(self.predictor.prediction_net))
+        self.states.save(Path(path), fingerprint(self.predictor.network))
 
     @classmethod
-    def load(cls, path: str | Path, predictor: NetworkPredictor) -> ForecastStream:
+    def load(cls, path: str | Path, predictor: NetworkRunner) -> ForecastStream:
         """Read what :meth:`save` wrote, for the same predictor.
 
         Raises:
             ValueError: if a later version wrote it, or if it belongs to another predictor.
         """
-        return cls(predictor, SeriesStates.load(Path(path), fingerprint(predictor.prediction_net)))
+        return cls(predictor, SeriesStates.load(Path(path), fingerprint(predictor.network)))
 
     def _predictions(self, queries: Any, num_samples: int | None = None) -> Predictions:
         index = self.states.positions(queries.items)

@@ -172,7 +172,7 @@ def _regular(
 def _irregular(
     model: Any, data: Any, splitter: Any, columns: Columns, freq: Frequency | str | None, refits: bool
 ) -> tuple[Iterable[DataEntry], None, Model]:
-    if freq is not None:
+    if freq:
         raise ValueError(f"freq={freq!r} requires regular series; omit it with since=, count= or fraction=")
     if isinstance(data, pd.DataFrame):
         if splitter.variables:

@@ -13,7 +13,7 @@ from s5forecast.networks.base import ForecastNetwork, check_support
 from s5forecast.networks.continuous_decoder import ContinuousDecoder, Encoded, Positions, limited
 from s5forecast.networks.prediction import Place, Prediction
 from s5forecast.nn import Encoder, FeatureInputs, OutputHead, Recent, RecentMean
-from s5forecast.ssm import State
+from s5forecast.ssm import State, flatten_state
 from s5forecast.windows.batches import TrainingWindows
 from s5forecast.windows.calendar import num_clock_features
 from s5forecast.windows.irregular import IrregularBatch, IrregularStore
@@ -96,7 +96,7 @@ class ContinuousNetwork(FeatureInputs, ForecastNetwork):
             width, num_layers, layer=layer, layer_kwargs=layer_kwargs, activation=activation, dropout=dropout
         )
         self.encoder.require("supports_step", "supports_dt", "supports_advance")
-        state_sizes = [state[0].numel() for state in self.encoder.initial_state(1)]
+        state_sizes = [sum(x.numel() for x in flatten_state(state)) for state in self.encoder.initial_state(1)]
         self.recent = RecentMean(D, MEMORIES)
         self.decoder = ContinuousDecoder(
             width,

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from s5forecast.networks.prediction import Place
 from s5forecast.nn import SeasonalSkip
 from s5forecast.nn.block import SharedDropout
+from s5forecast.ssm import State, flatten_state
 
 LIMIT = 10.0
 SMALLEST_WIDTH = 8
@@ -19,7 +20,7 @@ class Encoded(NamedTuple):
     """What is known of B windows at their last observations."""
 
     h: Tensor  # [B, width]
-    states: tuple[Tensor, ...]  # of the layers
+    states: tuple[State, ...]  # of the layers
     anchors: Tensor  # [B, D, A] normalised, 0 where not known
     anchor_mask: Tensor  # [B, D, A]
     recent: Tensor  # [B, D, 2 M] spread about the recent means, and how many observations they rest on
@@ -93,7 +94,7 @@ class ContinuousDecoder(nn.Module):
         self.skip = SeasonalSkip(self.width, num_anchors)
 
     def forward(
-        self, encoded: Encoded, states: tuple[Tensor, ...], features: Tensor, elapsed: Tensor, asked: Positions
+        self, encoded: Encoded, states: tuple[State, ...], features: Tensor, elapsed: Tensor, asked: Positions
     ) -> tuple[Tensor, Tensor]:
         """Features ``[N, width]`` of the values asked for, and what their outputs correct, ``[N]``.
 
@@ -106,7 +107,7 @@ class ContinuousDecoder(nn.Module):
         """
         h = encoded.h.unsqueeze(1) + self.query_input(features)
         for readout, state in zip(self.readouts, states, strict=True):
-            h = h + readout(state.flatten(2))
+            h = h + readout(torch.cat([x.flatten(2) for x in flatten_state(state)], dim=-1))
         h = h + self.mixer(h)
         anchors, mask, recent, last_age = (
             x.flatten(0, 1).index_select(0, asked.series)

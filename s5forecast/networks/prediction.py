@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 import pandas as pd
@@ -17,7 +17,7 @@ from torch.distributions import Distribution
 from s5forecast.distributions import LOSSES, QuantileOutput, check_loss, is_real
 from s5forecast.levels import DECILES
 from s5forecast.nn import OutputHead
-from s5forecast.windows.horizon import Horizon
+from s5forecast.windows.horizon import Horizon, at_queries
 
 _ANY_PERIOD = pd.Period("1970-01-01", "D")
 
@@ -303,3 +303,16 @@ class SamplePaths:
     @cached_property
     def _sorted(self) -> np.ndarray:
         return np.sort(self.samples, axis=1)
+
+
+Predictions: TypeAlias = Iterator[tuple[Prediction | SamplePaths, list[Horizon]]]
+
+
+def collect_quantiles(predictions: Predictions, levels: Sequence[float], spec: Any) -> tuple[np.ndarray, np.ndarray]:
+    """Means and quantiles of all batches, as ``predict_quantiles`` of predictors and streams returns them."""
+    shape = (0, *spec.forecast_shape)
+    means, quantiles = [np.empty(shape)], [np.empty((*shape, len(levels)))]
+    for found, horizons in predictions:
+        means.append(at_queries(found.mean(), horizons))
+        quantiles.append(at_queries(found.quantiles(levels), horizons))
+    return np.concatenate(means), np.concatenate(quantiles)
