@@ -127,23 +127,7 @@ class DiagonalLayer(StateSpaceLayer):
         B, C, C_backward = self.input_matrix(), self.output_matrix(), self.backward_output_matrix()
         if B.ndim == C.ndim == 3 and fuses(self.backend, u, self.D, state, dt):
             return self._fused(B, C, C_backward, u, state, dt)
-        if dt is None:
-            Lambda_bar, B = self._discretize(B)
-        Bu = self._project(u, B.flatten(0, 1)).unflatten(-1, (2, -1))
-        Bu = Bu.to(torch.promote_types(Bu.dtype, torch.float32))  # the scan computes in float32 at least
-
-        def scan(state: Tensor | None, dt: Tensor | None, reverse: bool) -> Tensor:
-            if dt is None:
-                return linear_scan(Lambda_bar, Bu, state, reverse=reverse, backend=self.backend)
-            system = self.poles(), self._steps(), dt, Bu, state
-            return ssm_scan(*system, method=self.discretization, reverse=reverse, backend=self.backend)
-
-        x = scan(state, dt, False)
-        y = self._read(x.flatten(-2), self._output_weight(C))
-        if C_backward is not None:
-            x_backward = scan(None, None if dt is None else _time_until_next(dt), True)
-            y = y + self._read(x_backward.flatten(-2), self._output_weight(C_backward))
-        return torch.addcmul(y, self.D, u), self._last(x, state)
+        return self._composed(B, C, C_backward, u, state, dt)
 
     def step(self, u: Tensor, state: Tensor, dt: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Advance by one observation: ``u [B, H]``, ``state [B, 2, N]``, ``dt [B]`` to ``y [B, H]`` and the state.
@@ -224,6 +208,31 @@ class DiagonalLayer(StateSpaceLayer):
             y = y + y_backward
         return y, last
 
+    def _composed(
+        self, B: Tensor, C: Tensor, C_backward: Tensor | None, u: Tensor, state: Tensor | None, dt: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
+        if dt is None:
+            Lambda_bar, B = self._discretize(B)
+        Bu = self._project(u, B.flatten(0, 1)).unflatten(-1, (2, -1))
+        Bu = Bu.to(torch.promote_types(Bu.dtype, torch.float32))  # the scan computes in float32 at least
+
+        def scan(state: Tensor | None, dt: Tensor | None, reverse: bool) -> Tensor:
+            if dt is None:
+                return linear_scan(Lambda_bar, Bu, state, reverse=reverse, backend=self.backend)
+            system = self.poles(), self._steps(), dt, Bu, state
+            return ssm_scan(*system, method=self.discretization, reverse=reverse, backend=self.backend)
+
+        def read(x: Tensor, C: Tensor) -> Tensor:
+            weight = self._output_weight(C)
+            return self._read(x.flatten(-2).to(weight.dtype), weight)
+
+        x = scan(state, dt, False)
+        y = read(x, C)
+        if C_backward is not None:
+            x_backward = scan(None, None if dt is None else _time_until_next(dt), True)
+            y = y + read(x_backward, C_backward)
+        return torch.addcmul(y, self.D, u), self._last(x, state)
+
     def _last(self, x: Tensor, state: Tensor | None) -> Tensor:
         """A copy of the state after the last step, which does not keep the other states in memory."""
         if x.shape[1]:
@@ -253,7 +262,6 @@ class DiagonalLayer(StateSpaceLayer):
 
     def _read(self, x: Tensor, weight: Tensor) -> Tensor:
         """``x [..., 2N]`` and a weight from :meth:`_output_weight` to ``[..., H]``."""
-        x = x.to(weight.dtype)
         if weight.ndim == 2:
             return F.linear(x, weight)
         return (x * weight).unflatten(-1, (2, self.width, -1)).sum((-3, -1))

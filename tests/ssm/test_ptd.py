@@ -204,7 +204,7 @@ def test_a_layer_takes_another_perturbation():
 
 
 def test_what_cannot_be_done_is_refused():
-    with pytest.raises(ValueError, match="perturbation=0 must be above 0"):
+    with pytest.raises(ValueError, match="perturbation=0 must be greater than 0"):
         s4_ptd(8, 0)
     with pytest.raises(ValueError, match=r"perturbation=0.001 gives real eigenvalues in blocks of 8"):
         hippo_ptd(16, 2, perturbation=0.001)
