@@ -8,6 +8,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from s5forecast.aliases import serve_old_modules
+
 if TYPE_CHECKING:
     from s5forecast.data.regularize import regularize
     from s5forecast.data.repository import list_datasets, load_dataset
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
     from s5forecast.forecaster import S5Forecaster
 
 __version__ = "0.1.0"
+
+serve_old_modules()
 
 _HOMES = {
     "S5Forecaster": "s5forecast.forecaster",

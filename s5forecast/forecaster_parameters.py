@@ -1,26 +1,37 @@
-"""What S5Forecaster is told: its parameters, and whether they go together."""
+"""Constructor arguments of S5Forecaster and their validation."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from numbers import Integral
-from typing import Any
-
-from sklearn.base import BaseEstimator
+from inspect import signature
+from typing import TYPE_CHECKING, Any
 
 from s5forecast.choices import choose
 from s5forecast.data.frames import Columns
-from s5forecast.estimators import ForecastEstimator, S5AutoregressiveEstimator, S5Estimator
+from s5forecast.data.frequency import Frequency
+from s5forecast.data.irregular_sampling import IrregularSampling
+from s5forecast.data.regular_sampling import RegularSampling
+from s5forecast.data.sampling import Sampling
 from s5forecast.levels import DECILES, check_levels, level_name
 
-ESTIMATORS: dict[str, type[ForecastEstimator]] = {
-    "direct": S5Estimator,
-    "autoregressive": S5AutoregressiveEstimator,
+if TYPE_CHECKING:
+    from sklearn.utils import Tags
+    from typing_extensions import Self
+
+# Names in s5forecast.estimators, by kind of sampling and estimator=; a class may take the place of its name.
+ESTIMATORS: dict[str, dict[str, Any]] = {
+    "regular": {"direct": "S5Estimator", "autoregressive": "S5AutoregressiveEstimator"},
+    "irregular": {"direct": "S5ContinuousEstimator"},
 }
+# The same for multivariate=True.
+JOINT_ESTIMATORS: dict[str, Any] = {"regular": "S5MultivariateEstimator"}
 
 
-class ForecasterParameters(BaseEstimator):
-    """The parameters of :class:`~s5forecast.S5Forecaster`, which describes them; scikit-learn reads and sets them."""
+class ForecasterParameters:
+    """The parameters of :class:`~s5forecast.S5Forecaster`, which documents them, under scikit-learn's conventions.
+
+    scikit-learn itself is imported only by the methods that need it, so that loading a model stays quick.
+    """
 
     def __init__(
         self,
@@ -59,67 +70,105 @@ class ForecasterParameters(BaseEstimator):
         self.seed = seed
         self.verbose = verbose
 
+    def get_params(self, deep: bool = True) -> dict[str, Any]:
+        """All parameters by name; ``deep`` makes no difference."""
+        return {name: getattr(self, name) for name in self._defaults()}
+
+    def set_params(self, **params: Any) -> Self:
+        """Set parameters by name.
+
+        Raises:
+            ValueError: for an unknown name; the message lists the known ones.
+        """
+        known = list(self._defaults())
+        for name in params:
+            if "__" in name:
+                raise ValueError(
+                    f"{name!r} is a nested parameter; set the whole dictionary, as in "
+                    "set_params(estimator_kwargs={'lr': 0.01})"
+                )
+            if name not in known:
+                raise ValueError(f"unknown parameter {name!r} of {type(self).__name__}; choose one of {known}")
+        vars(self).update(params)
+        return self
+
+    def __repr__(self) -> str:
+        defaults = self._defaults()
+        changed = [
+            f"{name}={value!r}" for name, value in self.get_params().items() if repr(value) != repr(defaults[name])
+        ]
+        return f"{type(self).__name__}({', '.join(changed)})"
+
+    def __sklearn_tags__(self) -> Tags:
+        from sklearn.utils import Tags, TargetTags
+
+        return Tags(estimator_type=None, target_tags=TargetTags(required=False))
+
+    @classmethod
+    def _defaults(cls) -> dict[str, Any]:
+        """Default of each parameter."""
+        return {name: one.default for name, one in signature(cls).parameters.items()}
+
+    def _check_fitted(self) -> None:
+        """Raise scikit-learn's NotFittedError before :meth:`fit`."""
+        if not hasattr(self, "predictor_"):
+            from sklearn.exceptions import NotFittedError
+
+            raise NotFittedError(f"this {type(self).__name__} is not fitted yet; call fit(df) first")
+
     def _check_parameters(self) -> None:
-        if self.num_members != 1 and (self.estimator != "direct" or self.multivariate or self.freq is None):
-            raise ValueError(
-                f"num_members={self.num_members!r} averages quantiles of estimator='direct' on regular series; "
-                "leave it at 1 for others"
-            )
-        if self.freq is None and (self.estimator != "direct" or self.multivariate):
-            raise ValueError(
-                f"estimator={self.estimator!r}, multivariate={self.multivariate!r}: irregular series, freq=None, are "
-                "forecast by S5ContinuousEstimator alone; leave both out"
-            )
-        if self.freq is not None or self.prediction_length is not None:
-            self._check_prediction_length()
-        several = not isinstance(self.target, str)
-        if self.freq is not None and (several or not (self.horizon is self.aggregate is None)):
-            raise ValueError(
-                f"target={self.target!r}, horizon={self.horizon!r}, aggregate={self.aggregate!r}: several targets, a "
-                "horizon and an aggregation are of irregular series, freq=None; give one target and prediction_length"
-            )
-        check_levels(list(self.quantile_levels))
-        choose(ESTIMATORS, self.estimator, "estimator")
         if not all(isinstance(names, Iterable) and not isinstance(names, str) for names in (self.known, self.static)):
-            raise ValueError("known and static are lists of column names, as in known=['price']")
+            raise ValueError("known and static must be lists of column names, as in known=['price']")
+        self._check_estimator(self._make_sampling(self.freq).kind)
+        check_levels(list(self.quantile_levels))
         if self.multivariate and self.static:
             raise ValueError(
-                f"multivariate=True learns what is particular to each series by itself: leave out static={self.static}"
+                f"multivariate=True learns what distinguishes the series by itself; leave out static={self.static}"
             )
-        targets = [self._targets] if isinstance(self._targets, str) else self._targets
-        roles = [*targets, self.item_id, self.timestamp, *self.known, *self.static]
-        twice = sorted({name for name in roles if roles.count(name) > 1})
-        if twice:
-            raise ValueError(f"every column has one role; {twice} have several")
-        results = {"mean", *map(level_name, self.quantile_levels)}
-        if taken := sorted(results & {self.item_id, self.timestamp}):
-            raise ValueError(f"item_id and timestamp are columns of the result beside {taken}; rename the column")
+        self._check_columns(self._columns)
 
-    def _check_prediction_length(self) -> None:
-        if not isinstance(self.prediction_length, Integral) or self.prediction_length < 1:
-            raise ValueError(f"prediction_length must be a whole number of at least 1, got {self.prediction_length!r}")
-
-    def _check_regular(self, verb: str) -> None:
-        if self.freq is None:
+    def _check_estimator(self, kind: str) -> None:
+        """Raise ValueError unless estimator, multivariate and num_members fit together and the sampling."""
+        choose(ESTIMATORS["regular"], self.estimator, "estimator")
+        single = ESTIMATORS[kind]["direct"]
+        if self.multivariate and kind not in JOINT_ESTIMATORS:
+            raise ValueError(f"multivariate=True is not available for {kind} series, which use {single}; leave it out")
+        if isinstance(self.estimator, str) and self.estimator not in ESTIMATORS[kind]:
             raise ValueError(
-                f"{verb} is of regular series, and freq=None stands for irregular ones; use predict(times=)"
+                f"estimator={self.estimator!r} is not available for {kind} series, which use {single}; leave it out"
+            )
+        if self.num_members != 1 and (kind, self.estimator, self.multivariate) != ("regular", "direct", False):
+            raise ValueError(
+                f"num_members={self.num_members!r} requires estimator='direct' and regular series, whose quantiles it "
+                "averages; leave it at 1"
             )
 
-    @staticmethod
-    def _refuse(given: Any, name: str, fix: str) -> None:
-        if given is not None:
-            raise ValueError(f"{name} is of regular series; {fix}")
+    def _check_columns(self, columns: Columns) -> None:
+        """Raise ValueError for a column with several roles, or one named like a column of the forecasts."""
+        roles = [*columns.targets, columns.item_id, columns.timestamp, *columns.known, *columns.static]
+        if twice := sorted({name for name in roles if roles.count(name) > 1}):
+            raise ValueError(f"each column must have one role; {twice} have several")
+        results = {"mean", *map(level_name, self.quantile_levels)}
+        if taken := sorted(results & {columns.item_id, columns.timestamp}):
+            raise ValueError(f"item_id and timestamp cannot be named {taken}, as columns of forecasts are; rename them")
 
-    @property
-    def _steps(self) -> int:
-        assert self.prediction_length is not None, "checked where it is needed"
-        return self.prediction_length
+    def _make_sampling(self, freq: str | None) -> Sampling:
+        """The sampling of a frequency, ``None`` for irregular series.
 
-    @property
-    def _targets(self) -> str | list[str]:
-        return self.target if isinstance(self.target, str) else list(self.target)
+        Raises:
+            ValueError: for parameters that do not fit it.
+        """
+        if freq is None:
+            return IrregularSampling(self._columns, self.horizon, self.prediction_length, self.aggregate)
+        if self._columns.other_targets or not (self.horizon is self.aggregate is None):
+            raise ValueError(
+                f"target={self.target!r}, horizon={self.horizon!r}, aggregate={self.aggregate!r}: several targets, a "
+                "horizon and an aggregation require irregular series (freq=None); give one target and prediction_length"
+            )
+        frequency = None if freq == "infer" else Frequency.parse(freq)
+        return RegularSampling(self._columns, self.prediction_length, frequency)  # type: ignore[arg-type]
 
     @property
     def _columns(self) -> Columns:
-        target = self._targets if isinstance(self._targets, str) else self._targets[0]
-        return Columns(target, self.item_id, self.timestamp, tuple(self.known), tuple(self.static))
+        first, *others = [self.target] if isinstance(self.target, str) else self.target
+        return Columns(first, self.item_id, self.timestamp, tuple(self.known), tuple(self.static), tuple(others))

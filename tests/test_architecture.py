@@ -14,7 +14,7 @@ ROOT = Path(s5forecast.__file__).parent
 ALLOWED = {
     "ops": set(),
     "ssm": {"ops"},
-    "nn": {"ops", "ssm"},
+    "nn": {"ops", "ssm", "distributions"},
     "distributions": set(),
     "data": set(),
     "evaluation": {"data", "plotting"},

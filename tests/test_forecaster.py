@@ -377,7 +377,7 @@ def test_steps_that_a_model_cannot_forecast(fitted):
         fitted.predict(step_scale=0.25)
     calibrated = forecaster(freq="h", estimator_kwargs={**SMALL, "patch_length": 1}).fit(frame())
     calibrated.calibrate(frame(100), windows=10)
-    with pytest.raises(ValueError, match="use step_scale with one that is not calibrated"):
+    with pytest.raises(ValueError, match="use step_scale with a forecaster that is not calibrated"):
         calibrated.predict(frame(240, freq="15min"), step_scale=0.25)
     joint = forecaster(freq="h", multivariate=True, estimator_kwargs={**SMALL}).fit(frame())
     with pytest.raises(ValueError, match="another one is forecast by S5Estimator"):

@@ -139,7 +139,7 @@ def test_what_cannot_be_answered_is_refused(fitted):
         fitted.predict()
     with pytest.raises(ValueError, match="not both"):
         fitted.predict(times=queries(frame()), every="1h")
-    with pytest.raises(ValueError, match="of which there is no history"):
+    with pytest.raises(ValueError, match="'b', which has no history"):
         fitted.predict(frame().query("item_id == 'a'"), times=queries(frame()))
     with pytest.warns(UserWarning, match=r"series 'a'.*2 times as far"):
         fitted.predict(times=queries(frame(), [(0, "a", "12h")]))

@@ -60,9 +60,9 @@ def test_rows_as_they_come_equal_the_whole_history(fitted, tz):
     stream = forecaster.stream(early)
     for _, rows in later.sample(frac=1, random_state=0).groupby(later["timestamp"].dt.floor("2h"), sort=True):
         stream.update(rows.drop(columns="coast"))
-    found = stream.predict(asked(df))
+    found = stream.predict(times=asked(df))
     pd.testing.assert_frame_equal(found, forecaster.predict(df, times=asked(df)), atol=1e-5)
-    assert stream.predict(asked(df), [0.5]).columns.tolist()[-4:] == [
+    assert stream.predict(times=asked(df), quantile_levels=[0.5]).columns.tolist()[-4:] == [
         "wind_mean",
         "wind_0.5",
         "pressure_mean",
@@ -75,10 +75,10 @@ def test_a_grid_and_times_beyond_the_horizon():
     forecaster = fit(df, known=[])
     stream = forecaster.stream(df)
     pd.testing.assert_frame_equal(stream.predict(every="90min"), forecaster.predict(every="90min"), atol=1e-5)
-    with pytest.warns(UserWarning, match=r"series 'a'.*2 times as far"):
+    with pytest.warns(UserWarning, match=r"series 'a': .* is 2 times as far"):
         stream.predict(horizon="12h", every="12h")
     with pytest.raises(ValueError, match="not both"):
-        stream.predict(asked(df), every="1h")
+        stream.predict(times=asked(df), every="1h")
 
 
 def test_new_series_and_those_that_are_saved(fitted, tmp_path):
@@ -92,7 +92,7 @@ def test_new_series_and_those_that_are_saved(fitted, tmp_path):
     fitted.save(tmp_path / "model")
     again = S5Forecaster.load(tmp_path / "model").stream(saved=tmp_path / "stream")
     times = asked(new)
-    pd.testing.assert_frame_equal(again.predict(times), stream.predict(times))
+    pd.testing.assert_frame_equal(again.predict(times=times), stream.predict(times=times))
     with pytest.raises(ValueError, match="not both"):
         fitted.stream(df, saved=tmp_path / "stream")
 
@@ -106,7 +106,7 @@ def test_new_series_and_those_that_are_saved(fitted, tmp_path):
         ),
         (lambda df: df.iloc[[3, 3]], r"series 'a': column 'timestamp' has .* more than once"),
         (lambda df: df.assign(wind="x"), r"series 'a': column 'wind' must hold numbers"),
-        (lambda df: df.drop(columns="item_id"), "has no column 'item_id', that of the stream has one"),
+        (lambda df: df.drop(columns="item_id"), "must both have, or both lack, a column 'item_id'"),
         (lambda df: df.assign(timestamp=1.0, item_id=range(60)), "holds numbers"),
         (lambda df: df.assign(timestamp=df["timestamp"].dt.tz_localize("UTC") + pd.Timedelta("9D")), "has a time zone"),
         (
@@ -118,11 +118,11 @@ def test_new_series_and_those_that_are_saved(fitted, tmp_path):
 def test_rows_that_do_not_fit_change_nothing(fitted, change, message):
     df = irregular()
     stream = fitted.stream(df)
-    before = stream.predict(asked(df))
+    before = stream.predict(times=asked(df))
     with pytest.raises(ValueError, match=message):
         stream.update(change(df))
     stream.update(df.iloc[:0])
-    pd.testing.assert_frame_equal(stream.predict(asked(df)), before)
+    pd.testing.assert_frame_equal(stream.predict(times=asked(df)), before)
 
 
 def test_one_series_without_a_name_at_times_that_are_numbers():
@@ -177,7 +177,7 @@ def test_regular_series_go_on(tz, tmp_path):
     pd.testing.assert_frame_equal(again.predict(future), stream.predict(future))
     for wrong, message in (
         (df.iloc[[3]], r"series 7: timestamp 2024-\S+ \S+ is not after the last observation"),
-        (df.assign(item_id=df["item_id"] + 2), r"series 9 is not in the stream.*give its history to stream\(\)"),
+        (df.assign(item_id=df["item_id"] + 2), r"series 9 cannot be normalized.*give its history to stream\(\)"),
         (
             df.assign(timestamp=df["timestamp"] + pd.Timedelta("99.5h")),
             r"series 7: The timestamp .* is not on the grid",
@@ -194,7 +194,7 @@ def test_what_cannot_be_streamed_says_why():
         ({"estimator": "direct", "estimator_kwargs": SMALL}, "from both sides.*'bidirectional': False.*patch_length=1"),
         (
             {"multivariate": True, "estimator_kwargs": {**SMALL, "context_length": 24}},
-            "forecast together have one state",
+            "forecast jointly have one common state",
         ),
     ):
         with pytest.raises(ValueError, match=reason):

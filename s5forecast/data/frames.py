@@ -1,30 +1,22 @@
-"""Long DataFrames in, GluonTS entries out, and back: column roles, checks, categories."""
+"""Rows, series and forecast queries of long DataFrames."""
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from difflib import get_close_matches
 from itertools import pairwise
 from numbers import Real
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from s5forecast.choices import choose
-from s5forecast.data.frequency import Frequency
-from s5forecast.levels import level_name
 
-if TYPE_CHECKING:
-    from s5forecast.data.statics import StaticFeatures
-
-# How several values of one time become one, missing ones left out: pandas' names.
+# Names of pandas reductions that merge rows of the same time; missing values are left out.
 AGGREGATES = {"mean": "mean", "last": "last"}
-# A series with more steps than these is taken for one with a wrong timestamp.
-MOST_STEPS, MOST_STEPS_PER_ROW = 10_000_000, 100
 
 
 @dataclass(frozen=True)
@@ -36,126 +28,120 @@ class Columns:
     timestamp: str = "timestamp"
     known: tuple[str, ...] = ()
     static: tuple[str, ...] = ()
+    other_targets: tuple[str, ...] = ()  # of irregular series, observed at the same or other times
+
+    @property
+    def targets(self) -> tuple[str, ...]:
+        """All D target columns."""
+        return self.target, *self.other_targets
 
 
 class FrameSeries(NamedTuple):
-    """One series of a frame, on a regular grid of T steps."""
+    """One series of a frame, with T rows in order of time."""
 
-    item_id: Any  # as in the frame; None where it has no such column
-    timestamps: pd.DatetimeIndex  # [T]
-    target: np.ndarray  # [T] float, NaN where not observed
+    item_id: Any  # as in the frame; None if the frame has no such column
+    timestamps: pd.Index  # [T] datetimes, or numbers if the series is irregular
+    target: np.ndarray  # [T], or [D, T] if the series is irregular; NaN where not observed
     known: np.ndarray  # [F, T] float32
     static: dict[str, Any]
 
     @property
     def name(self) -> str:
-        return "the series" if self.item_id is None else f"series {self.item_id!r}"
+        return series_name(self.item_id)
 
 
-def read_frame(
-    frame: pd.DataFrame, columns: Columns, freq: str | Frequency = "infer"
-) -> tuple[list[FrameSeries], Frequency]:
-    """Check a long frame and split it into regular series, in order of first appearance; it is not changed.
+class SeriesEnds(NamedTuple):
+    """Where the histories of S series end."""
 
-    Rows are sorted by time. Gaps become missing values, which one warning reports.
+    positions: Mapping[Any, int]  # position of each item_id; the only one is None if the frame has no such column
+    last: list[Any] | pd.Index  # [S] time of the last observation
 
-    Raises:
-        ValueError: naming the series, the column and the fix.
+    @property
+    def items(self) -> list[Any]:
+        return list(self.positions)
+
+    @property
+    def named(self) -> bool:
+        """Whether the series have an item_id."""
+        return None not in self.positions
+
+
+class NextRows(NamedTuple):
+    """New rows of the series of a stream.
+
+    Args:
+        rows: entries of regular series, whose first steps follow their last ones; ``IrregularRows`` of irregular
+            series.
+        ends: of all series of the stream, after these rows.
+        describe: gives the static features of a new irregular series.
     """
-    parts = split_frame(frame, columns, [columns.target, *columns.known], columns.static)
-    series = [_series(item, part, columns) for item, part in parts]
-    frequency = _infer(series) if isinstance(freq, str) and freq == "infer" else Frequency.parse(freq)
-    regular = [fill_gaps(one, frequency) for one in series]
-    _report_gaps(series, regular, frequency)
-    return regular, frequency
+
+    rows: Any
+    ends: SeriesEnds
+    describe: Callable[[Any], dict[str, Any]] | None = None
 
 
-def read_future(
-    future: pd.DataFrame | None,
-    series: Sequence[FrameSeries],
-    columns: Columns,
-    frequency: Frequency,
-    length: int,
-) -> list[np.ndarray]:
-    """Known covariates over the ``length`` steps after each series, ``[F, H]`` each.
+class Queries(NamedTuple):
+    """Times to forecast: M rows of k series."""
 
-    Raises:
-        ValueError: naming the series, the column and the first missing timestamp.
+    keys: pd.DataFrame  # [M] item_id, if the series have one, and timestamp
+    items: list[Any]  # [k] in order of first appearance
+    codes: np.ndarray  # [M] position in items
+    known: np.ndarray  # [M, F] float32, the known covariates at these times
+    last: list[Any] | pd.Index  # [k] time of the last observation of each item
+
+    @property
+    def order(self) -> np.ndarray:
+        """Positions of the rows sorted by series, ``[M]``."""
+        return np.argsort(self.codes, kind="stable")
+
+    def rows(self) -> list[np.ndarray]:
+        """Positions of the rows of each item."""
+        return np.split(self.order, np.cumsum(np.bincount(self.codes))[:-1])
+
+    def in_order(self, values: np.ndarray) -> np.ndarray:
+        """Values sorted by series, put back into the order of the rows."""
+        ordered = np.empty_like(values)
+        ordered[self.order] = values
+        return ordered
+
+
+def series_name(item: Any) -> str:
+    """What error messages call a series."""
+    return "the series" if item is None else f"series {item!r}"
+
+
+def read_rows(
+    frame: pd.DataFrame, columns: Columns, *, numeric_time: bool = False, aggregate: str | None = None
+) -> list[FrameSeries]:
+    """Check a long frame and split it into series with targets ``[D, T]``, in order of first appearance.
+
+    The frame is not changed. Arguments and errors are those of :func:`tidy_frame`.
     """
-    if not columns.known:
-        return [np.empty((0, length), dtype=np.float32) for _ in series]
-    if future is None:
-        raise ValueError(f"the known columns {list(columns.known)} are needed over the horizon: give them as future=")
-    parts = dict(split_frame(future, columns, columns.known, ()))
-    return [_horizon(parts.get(one.item_id), one, columns, frequency, length) for one in series]
+    numeric = [*columns.targets, *columns.known]
+    parts = split_frame(frame, columns, numeric, columns.static, numeric_time=numeric_time, aggregate=aggregate)
+    return [_read_series(item, part, columns) for item, part in parts]
 
 
-def to_entries(
-    series: Sequence[FrameSeries],
-    frequency: Frequency,
-    statics: StaticFeatures,
-    future: Sequence[np.ndarray] | None = None,
-    *,
-    static: bool = True,
-) -> list[dict[str, Any]]:
-    """GluonTS entries; ``future`` continues the known covariates over the horizon.
-
-    Without ``static`` they hold what changes with time alone.
-    """
-    entries = []
-    for position, one in enumerate(series):
-        known = one.known if future is None else np.concatenate([one.known, future[position]], axis=1)
-        entries.append(
-            {
-                "item_id": str(position) if one.item_id is None else one.item_id,
-                "start": frequency.period(one.timestamps[0], exact=False),
-                "timestamps": one.timestamps,
-                "target": one.target,
-                "feat_dynamic_real": known,
-                **(statics.encode(one) if static else {}),
-            }
-        )
-    return entries
-
-
-def to_frame(
-    series: Sequence[FrameSeries],
-    columns: Columns,
-    frequency: Frequency,
-    mean: np.ndarray,
-    quantiles: np.ndarray,
-    levels: Sequence[float],
-) -> pd.DataFrame:
-    """Long frame of ``mean [S, H]`` and ``quantiles [S, H, Q]``, at the timestamps that follow each series."""
-    values = {"mean": mean.ravel(), **{level_name(q): quantiles[..., i].ravel() for i, q in enumerate(levels)}}
-    return pd.DataFrame({**_horizon_keys(series, columns, frequency, mean.shape[1]), **values}).infer_objects()
-
-
-def samples_frame(
-    series: Sequence[FrameSeries], columns: Columns, frequency: Frequency, samples: np.ndarray
-) -> pd.DataFrame:
-    """Long frame of ``samples [S, H, N]``, in columns sample_0, sample_1 ..., as :func:`to_frame` has its rows."""
-    keys = pd.DataFrame(_horizon_keys(series, columns, frequency, samples.shape[1])).infer_objects()
-    names = [f"sample_{number}" for number in range(samples.shape[-1])]
-    return pd.concat([keys, pd.DataFrame(samples.reshape(len(keys), -1), columns=names)], axis=1)
-
-
-def _horizon_keys(series: Sequence[FrameSeries], columns: Columns, frequency: Frequency, length: int) -> dict[str, Any]:
-    stamps = [frequency.range(one.timestamps[-1], length + 1)[1:] for one in series]
-    keys: dict[str, Any] = {}
-    if series[0].item_id is not None:
-        keys[columns.item_id] = pd.Series([one.item_id for one in series], dtype=object).repeat(length).array
-    keys[columns.timestamp] = stamps[0].append(stamps[1:])
-    return keys
-
-
-def history_frame(series: Sequence[FrameSeries], columns: Columns) -> pd.DataFrame:
-    """Long frame of the targets."""
-    frames = []
-    for one in series:
-        keys = {} if one.item_id is None else {columns.item_id: one.item_id}
-        frames.append(pd.DataFrame({**keys, columns.timestamp: one.timestamps, columns.target: one.target}))
-    return pd.concat(frames, ignore_index=True)
+def _read_series(item: Any, part: pd.DataFrame, columns: Columns) -> FrameSeries:
+    one = FrameSeries(
+        item_id=item,
+        timestamps=pd.Index(part[columns.timestamp]),
+        target=part[list(columns.targets)].to_numpy().T,
+        known=part[list(columns.known)].to_numpy(dtype=np.float32).T,
+        static={column: part[column].iloc[0] for column in columns.static},
+    )
+    if np.isnan(one.target).all():
+        targets = list(columns.targets)
+        found = f"column {targets[0]!r} has" if len(targets) == 1 else f"columns {targets} have"
+        raise ValueError(f"{one.name}: {found} no observed value; leave the series out")
+    for column in columns.static:
+        if part[column].nunique(dropna=False) > 1:
+            raise ValueError(
+                f"{one.name}: static column {column!r} changes within the series, "
+                f"{list(part[column].unique()[:3])}; pass it as known=, or make it constant"
+            )
+    return one
 
 
 def split_frame(
@@ -335,84 +321,25 @@ def _refuse_duplicates(times: pd.Series, codes: np.ndarray, names: list[str], co
         )
 
 
-def _series(item: Any, part: pd.DataFrame, columns: Columns) -> FrameSeries:
-    one = FrameSeries(
-        item_id=item,
-        timestamps=pd.DatetimeIndex(part[columns.timestamp]),
-        target=part[columns.target].to_numpy(),
-        known=part[list(columns.known)].to_numpy(dtype=np.float32).T,
-        static={column: part[column].iloc[0] for column in columns.static},
-    )
-    if np.isnan(one.target).all():
-        raise ValueError(f"{one.name}: column {columns.target!r} has no value at all; leave the series out")
-    for column in columns.static:
-        if part[column].nunique(dropna=False) > 1:
-            raise ValueError(
-                f"{one.name}: static column {column!r} changes within the series, "
-                f"{list(part[column].unique()[:3])}; pass it as known=, or make it constant"
-            )
-    return one
-
-
-def _infer(series: Sequence[FrameSeries]) -> Frequency:
-    """The frequency on which all series agree; those of a single row follow the others."""
-    found: dict[Frequency, str] = {}
-    for one in series:
-        if len(one.timestamps) > 1 or len(series) == 1:
-            found.setdefault(Frequency.infer(one.timestamps, one.name), one.name)
-    if len(found) != 1:
-        seen = ", ".join(f"{frequency.alias!r} in {name}" for frequency, name in found.items())
-        raise ValueError(f"the frequency is not the same in all series ({seen or 'one row each'}); give freq=")
-    return next(iter(found))
-
-
-def fill_gaps(one: FrameSeries, frequency: Frequency) -> FrameSeries:
-    """The series with a step for each point of the grid between its first and last timestamp."""
-    try:
-        position = frequency.ordinal(one.timestamps)
-    except ValueError as error:
-        raise ValueError(f"{one.name}: {error}") from error
-    position = position - position[0]
-    steps = int(position[-1]) + 1
-    if steps == len(position):
-        return one
-    if steps > MOST_STEPS and steps > MOST_STEPS_PER_ROW * len(position):
-        raise ValueError(
-            f"{one.name} has {len(position)} rows on a {frequency.alias!r} grid of {steps:,} steps, from "
-            f"{one.timestamps[0]} to {one.timestamps[-1]}; correct its timestamps or freq="
-        )
-    target = np.full(steps, np.nan, dtype=one.target.dtype)
-    known = np.full((len(one.known), steps), np.nan, dtype=np.float32)
-    target[position], known[:, position] = one.target, one.known
-    return one._replace(timestamps=frequency.range(one.timestamps[0], steps), target=target, known=known)
-
-
-def _report_gaps(before: Sequence[FrameSeries], after: Sequence[FrameSeries], frequency: Frequency) -> None:
-    added = {a.name: len(a.target) - len(b.target) for a, b in zip(after, before, strict=True)}
-    added = {name: count for name, count in added.items() if count}
-    if added:
-        name, count = next(iter(added.items()))
-        warnings.warn(
-            f"{sum(added.values())} timestamps are absent from the {frequency.alias!r} grid of {len(added)} of "
-            f"{len(before)} series ({count} in {name}); they are treated as missing values",
-            UserWarning,
-            stacklevel=4,
-        )
-
-
-def _horizon(
-    part: pd.DataFrame | None, one: FrameSeries, columns: Columns, frequency: Frequency, length: int
+def known_at(
+    times: pd.DataFrame, keys: pd.DataFrame, columns: Columns, codes: np.ndarray, names: Sequence[str]
 ) -> np.ndarray:
-    stamps = frequency.range(one.timestamps[-1], length + 1)[1:]
-    known = list(columns.known)
-    if part is None:
-        raise ValueError(f"{one.name}: future= has no rows for it; {known} are needed from {stamps[0]} to {stamps[-1]}")
-    values = part.set_index(columns.timestamp)[known].reindex(stamps)
-    missing = values.isna()
-    if missing.to_numpy().any():
-        column = missing.any().idxmax()
-        raise ValueError(
-            f"{one.name}: column {column!r} of future= has no value at {missing[column].idxmax()}; "
-            f"it is needed for all {length} steps from {stamps[0]} to {stamps[-1]}"
-        )
-    return values.to_numpy(dtype=np.float32).T
+    """The known columns at the times asked for, ``[M, F]``.
+
+    Arguments:
+        times, keys: the frame, and the item_id and timestamp of its rows.
+        codes: the series of each row, a position in ``names``.
+
+    Raises:
+        ValueError: naming the series, the column and the time, for a value that is missing or no finite number.
+    """
+    stamps, known = keys[columns.timestamp], np.empty((len(keys), len(columns.known)), dtype=np.float32)
+    for number, column in enumerate(columns.known):
+        known[:, number] = column_numbers(times[column], stamps, codes, names)
+        missing = np.isnan(known[:, number])
+        if missing.any():
+            row = int(missing.argmax())
+            raise ValueError(
+                f"{names[codes[row]]}: column {column!r} is missing at {stamps.iloc[row]}, a time asked for; fill it"
+            )
+    return known

@@ -1,190 +1,241 @@
-"""Long DataFrames with uneven timestamps: histories and the times asked for, as GluonTS entries."""
+"""Long frames of irregular series: reading, the times to forecast, and new rows of a stream."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
 import pandas as pd
 from pandas.api.types import is_datetime64_any_dtype, is_numeric_dtype
 
-from s5forecast.data.frames import Columns, column_numbers, split_frame
+from s5forecast.data.frames import (
+    Columns,
+    FrameSeries,
+    NextRows,
+    Queries,
+    SeriesEnds,
+    known_at,
+    read_rows,
+    series_name,
+    tidy_frame,
+)
+from s5forecast.data.sampling import Sampling, check_prediction_length
 from s5forecast.data.statics import StaticFeatures
-from s5forecast.data.times import is_duration
+from s5forecast.data.times import IrregularRows, is_duration, read_instants
+from s5forecast.notices import warn_user
 
 
-class IrregularFrame(NamedTuple):
-    """One series of a frame, at its own n times, in order."""
+class _Described(NamedTuple):
+    """A series with the values of its static columns."""
 
-    item_id: Any  # as in the frame; None where it has no such column
-    timestamps: pd.Index  # [n] datetimes, with their time zone, or numbers
-    target: np.ndarray  # [D, n] float64, NaN where not observed
-    known: np.ndarray  # [F, n]
+    name: str
     static: dict[str, Any]
 
-    @property
-    def name(self) -> str:
-        return "the series" if self.item_id is None else f"series {self.item_id!r}"
 
-    @property
-    def last(self) -> Any:
-        """Time of the last observation."""
-        return self.timestamps[np.flatnonzero(~np.isnan(self.target).all(axis=0))[-1]]
+@dataclass(frozen=True)
+class IrregularSampling(Sampling):
+    """Series observed at any times, each forecast at the times asked for.
 
-
-def read_irregular_frame(
-    frame: pd.DataFrame, targets: Sequence[str], columns: Columns, aggregate: str | None = None
-) -> list[IrregularFrame]:
-    """Check a long frame and split it into series, in order of first appearance; it is not changed.
-
-    Arguments:
-        frame: a row for each series and time; rows are sorted by time.
-        targets: the D variables; a value that is missing in a row was not observed then.
-        columns: the other roles.
-        aggregate: ``"mean"`` or ``"last"`` makes one row of several at one time; an error by default.
-
-    Raises:
-        ValueError: naming the series, the column and the fix.
+    Args:
+        columns: roles of the columns; a target that is missing in a row was not observed then.
+        horizon: how far ahead the model is trained to forecast, a duration or, if times are numbers, a number.
+        prediction_length: how many of the next observations the model is trained to forecast.
+        aggregate: a key of ``AGGREGATES``, by which rows of one series and time are merged; an error by default.
     """
-    numeric = [*targets, *columns.known]
-    parts = split_frame(frame, columns, numeric, columns.static, numeric_time=True, aggregate=aggregate)
-    return [_series(item, part, targets, columns) for item, part in parts]
 
+    columns: Columns
+    horizon: Any = None
+    prediction_length: int | None = None
+    aggregate: str | None = None
 
-def irregular_entries(series: Sequence[IrregularFrame], statics: StaticFeatures) -> list[dict[str, Any]]:
-    """GluonTS entries, with ``time`` beside ``target``."""
-    return [
-        {
-            **({} if one.item_id is None else {"item_id": one.item_id}),
-            "time": one.timestamps,
-            "target": one.target,
-            "feat_dynamic_real": one.known,
-            **statics.encode(one),
+    kind = "irregular"
+    frequency = None
+
+    def __post_init__(self) -> None:
+        if self.prediction_length is not None:
+            check_prediction_length(self.prediction_length)
+
+    def learn(self, df: pd.DataFrame) -> tuple[IrregularSampling, list[FrameSeries]]:
+        return self, self.read(df)
+
+    def read(self, df: pd.DataFrame) -> list[FrameSeries]:
+        series = read_rows(df, self.columns, numeric_time=True, aggregate=self.aggregate)
+        return [one._replace(target=one.target.astype(np.float64, copy=False)) for one in series]
+
+    def read_next(self, df: pd.DataFrame, ends: SeriesEnds, statics: StaticFeatures) -> NextRows:
+        columns, targets = self.columns, list(self.columns.targets)
+        static = [column for column in columns.static if column in df]
+        numeric = [*targets, *columns.known]
+        tidy, codes, items = tidy_frame(df, columns, numeric, static, numeric_time=True, aggregate=self.aggregate)
+        rows = IrregularRows(
+            items=items,
+            series=codes,
+            instants=read_instants(tidy[columns.timestamp], columns.timestamp, "the frame"),
+            target=tidy[targets].to_numpy(dtype=np.float64),
+            covariates=tidy[list(columns.known)].to_numpy(dtype=np.float32),
+            column=columns.timestamp,
+        )
+        if (None in items) == ends.named:
+            raise ValueError(f"the stream and the new rows must both have, or both lack, a column {columns.item_id!r}")
+        later = _later_ends(ends, rows, tidy[columns.timestamp])
+        first_rows = tidy[static].iloc[np.unique(codes, return_index=True)[1]]
+        return NextRows(rows, later, lambda item: self._encode_new(item, items.index(item), first_rows, statics))
+
+    def _encode_new(
+        self, item: Any, row: int, first_rows: pd.DataFrame, statics: StaticFeatures
+    ) -> dict[str, np.ndarray]:
+        """Static features of a series that is new to a stream.
+
+        Raises:
+            ValueError: naming a static column that the frame lacks.
+        """
+        missing = [column for column in self.columns.static if column not in first_rows]
+        if missing:
+            raise ValueError(f"series {item!r} is new: its static columns {missing} are needed with its first rows")
+        values = {column: first_rows[column].iloc[row] for column in self.columns.static}
+        return statics.encode(_Described(f"series {item!r}", values))
+
+    def query(
+        self,
+        ends: SeriesEnds,
+        future: pd.DataFrame | None = None,
+        times: pd.DataFrame | None = None,
+        horizon: Any = None,
+        every: Any = None,
+    ) -> Queries:
+        if future is not None:
+            raise ValueError("future= requires regular series; for irregular series, give the known columns in times=")
+        if times is None:
+            times = self._grid(ends, horizon, every)
+        elif not (horizon is every is None):
+            raise ValueError("give either times=, or horizon= and every=, not both")
+        keys = self._keys(times, ends)
+        codes, items = np.zeros(len(keys), dtype=np.int64), [None]
+        if ends.named:
+            codes, found = pd.factorize(keys[self.columns.item_id], use_na_sentinel=False)
+            items = list(found)
+        for item in items:
+            if item not in ends.positions:
+                raise ValueError(f"times= contains series {item!r}, which has no history; give its history first")
+        known = known_at(times, keys, self.columns, codes, [series_name(item) for item in items])
+        return Queries(keys, items, codes, known, [ends.last[ends.positions[item]] for item in items])
+
+    def entries(
+        self, series: Sequence[FrameSeries], statics: StaticFeatures, query: Queries | None = None
+    ) -> list[dict[str, Any]]:
+        entries = {
+            one.item_id: {
+                **({} if one.item_id is None else {"item_id": one.item_id}),
+                "time": one.timestamps,
+                "target": one.target,
+                "feat_dynamic_real": one.known,
+                **statics.encode(one),
+            }
+            for one in series
         }
-        for one in series
-    ]
-
-
-class Queries(NamedTuple):
-    """Rows of a frame of times asked for, by series."""
-
-    keys: pd.DataFrame  # item_id and timestamp as asked
-    rows: list[tuple[int, np.ndarray]]  # number of the series, positions of its rows
-    known: np.ndarray  # [M, F]
-
-    def ask(self, entries: Sequence[dict[str, Any]], timestamp: str) -> list[dict[str, Any]]:
-        """The entries that are asked for something, with the times."""
-        times = self.keys[timestamp]
+        if query is None:
+            return list(entries.values())
+        times = query.keys[self.columns.timestamp]
         return [
             {
-                **entries[number],
+                **entries[item],
                 "query_time": pd.Index(times.iloc[rows]),
-                "query_feat_dynamic_real": self.known[rows].T,
+                "query_feat_dynamic_real": query.known[rows].T,
             }
-            for number, rows in self.rows
+            for item, rows in zip(query.items, query.rows(), strict=True)
         ]
 
-    def in_order(self, values: np.ndarray) -> np.ndarray:
-        """Values of all series one after another, as the rows were asked for."""
-        ordered = np.empty_like(values)
-        ordered[np.concatenate([rows for _, rows in self.rows])] = values
-        return ordered
+    def stream_queries(self, query: Queries) -> IrregularRows:
+        """The times of a query as rows sorted by series, without targets."""
+        order, column = query.order, self.columns.timestamp
+        return IrregularRows(
+            items=query.items,
+            series=query.codes[order],
+            instants=read_instants(query.keys[column].iloc[order], column, "times="),
+            target=np.empty((len(order), 0)),
+            covariates=query.known[order],
+            column=column,
+        )
 
+    def estimator_arguments(self, series: Sequence[FrameSeries]) -> dict[str, Any]:
+        return {
+            "prediction_horizon": self.horizon,
+            "prediction_length": self.prediction_length,
+            "target_dim": len(self.columns.targets),
+            "num_feat_dynamic_real": len(self.columns.known),
+        }
 
-def read_queries(times: pd.DataFrame, series: Sequence[IrregularFrame], columns: Columns) -> Queries:
-    """Check a frame of times asked for: the item_id and timestamp of each row, and the known covariates there.
+    def last_observed(self, one: FrameSeries) -> Any:
+        return one.timestamps[np.flatnonzero(~np.isnan(one.target).all(axis=0))[-1]]
 
-    Raises:
-        ValueError: naming the column, the series that has no history, or the missing value.
-    """
-    named = series[0].item_id is not None
-    keys = query_keys(times, columns, named=named, datetimes=series[0].timestamps.dtype.kind == "M")
-    numbers = {one.item_id: number for number, one in enumerate(series)}
-    items = keys[columns.item_id] if named else pd.Series([None] * len(keys), dtype=object)
-    rows = [
-        (item, np.asarray(found))
-        for item, found in items.groupby(items, sort=False, dropna=False, observed=True).indices.items()
-    ]
-    if not named:
-        rows = [(None, np.arange(len(keys)))]
-    for item, _ in rows:
-        if item not in numbers:
-            raise ValueError(f"times= asks for series {item!r}, of which there is no history; give it in df")
-    found = [(numbers[item], positions) for item, positions in rows]
-    codes = np.empty(len(keys), dtype=int)
-    for number, positions in found:
-        codes[positions] = number
-    return Queries(keys, found, known_at(times, keys, columns, codes, [one.name for one in series]))
+    def divided(self, substeps: int) -> NoReturn:
+        self.require_regular("step_scale", "pass the forecast times with times=")
 
+    def require_regular(self, name: str, fix: str) -> NoReturn:
+        raise ValueError(f"{name} requires regular series. For irregular series (freq=None), {fix}")
 
-def known_at(
-    times: pd.DataFrame, keys: pd.DataFrame, columns: Columns, codes: np.ndarray, names: Sequence[str]
-) -> np.ndarray:
-    """The known columns at the times asked for, ``[M, F]``.
-
-    Arguments:
-        times, keys: the frame, and the item_id and timestamp of its rows.
-        codes: the series of each row, a position in ``names``.
-
-    Raises:
-        ValueError: naming the series, the column and the time, for a value that is missing or no finite number.
-    """
-    stamps, known = keys[columns.timestamp], np.empty((len(keys), len(columns.known)))
-    for number, column in enumerate(columns.known):
-        known[:, number] = column_numbers(times[column], stamps, codes, names)
-        missing = np.isnan(known[:, number])
-        if missing.any():
-            row = int(missing.argmax())
-            raise ValueError(
-                f"{names[codes[row]]}: column {column!r} is missing at {stamps.iloc[row]}, a time asked for; fill it"
+    def warn_of_far(self, query: Queries) -> None:
+        if self.horizon is None:
+            return
+        column = self.columns.timestamp
+        last = read_instants(pd.Index(query.last), column, "the history")
+        ahead = read_instants(query.keys[column], column, "times=").since(last.exact[query.codes])
+        limit = pd.Timedelta(self.horizon).total_seconds() if last.datetimes else float(self.horizon)
+        far = int(ahead.argmax())
+        if ahead[far] > limit * (1 + 1e-9):
+            warn_user(
+                f"{series_name(query.items[query.codes[far]])}: a time in the forecast is {ahead[far] / limit:.3g} "
+                f"times as far ahead as horizon={self.horizon!r}, that of the training; fit with a longer one"
             )
-    return known
 
+    def _grid(self, ends: SeriesEnds, horizon: Any, every: Any) -> pd.DataFrame:
+        """Times from one step of ``every`` after the end of each series up to the ``horizon``."""
+        horizon = self.horizon if horizon is None else horizon
+        if every is None or horizon is None:
+            raise ValueError(
+                "give the times to forecast: times=, a frame with a row for each, or horizon= and every=, as in "
+                "predict(horizon='12h', every='30min')"
+            )
+        if self.columns.known:
+            raise ValueError(
+                f"the known columns {list(self.columns.known)} are needed at each time to forecast: pass a frame with "
+                "them as times="
+            )
+        steps, last = pd.Index(grid_steps(horizon, every, datetimes=_datetimes(ends))), pd.Index(ends.last)
+        keys = {}
+        if ends.named:
+            keys[self.columns.item_id] = pd.Series(ends.items, dtype=object).repeat(len(steps)).array
+        times = last.repeat(len(steps)) + np.tile(steps, len(last))
+        return pd.DataFrame({**keys, self.columns.timestamp: times}).infer_objects()
 
-def query_keys(times: pd.DataFrame, columns: Columns, *, named: bool, datetimes: bool) -> pd.DataFrame:
-    """The item_id, where series are ``named``, and timestamp of each row of a frame of times asked for.
-
-    Raises:
-        ValueError: naming a column that is not there, or holds no times.
-    """
-    if not isinstance(times, pd.DataFrame) or times.empty:
-        raise ValueError("times= must be a frame with a row for each time asked for")
-    names = [columns.item_id] if named else []
-    for column in [*names, columns.timestamp, *columns.known]:
-        if column not in times:
-            raise ValueError(f"times= has no column {column!r}; it has {list(times.columns)}")
-    keys = times[[*names, columns.timestamp]]
-    stamps = keys[columns.timestamp]
-    if datetimes and not (is_numeric_dtype(stamps) or is_datetime64_any_dtype(stamps)):
+    def _keys(self, times: pd.DataFrame, ends: SeriesEnds) -> pd.DataFrame:
+        """The item_id, if the series have one, and timestamp of each row of a frame of times to forecast."""
+        if not isinstance(times, pd.DataFrame) or times.empty:
+            raise ValueError("times= must be a frame with a row for each time to forecast")
+        column, names = self.columns.timestamp, [self.columns.item_id] if ends.named else []
+        for name in [*names, column, *self.columns.known]:
+            if name not in times:
+                raise ValueError(f"times= has no column {name!r}; it has {list(times.columns)}")
+        keys = times[[*names, column]]
+        if not _datetimes(ends) or is_numeric_dtype(keys[column]) or is_datetime64_any_dtype(keys[column]):
+            return keys
         try:
-            keys = keys.assign(**{columns.timestamp: pd.to_datetime(stamps, format="ISO8601")})
+            return keys.assign(**{column: pd.to_datetime(keys[column], format="ISO8601")})
         except (TypeError, ValueError) as error:
             raise ValueError(
-                f"column {columns.timestamp!r} of times= cannot be read as ISO 8601 timestamps; convert it with "
-                f"pd.to_datetime and its format ({error})"
+                f"column {column!r} of times= cannot be read as ISO 8601 timestamps; convert it with pd.to_datetime "
+                f"and its format ({error})"
             ) from error
-    return keys
-
-
-def grid_ahead(series: Sequence[IrregularFrame], columns: Columns, horizon: Any, every: Any) -> pd.DataFrame:
-    """Times from one step of ``every`` after the last observation of each series up to the ``horizon``.
-
-    Raises:
-        ValueError: for a step that is not positive or longer than the horizon.
-    """
-    steps = grid_steps(horizon, every, datetimes=series[0].timestamps.dtype.kind == "M")
-    grids = [pd.Index([one.last + step for step in steps]) for one in series]
-    keys = {} if series[0].item_id is None else {columns.item_id: [one.item_id for one in series for _ in steps]}
-    return pd.DataFrame({**keys, columns.timestamp: grids[0].append(grids[1:])})
 
 
 def grid_steps(horizon: Any, every: Any, *, datetimes: bool) -> list[Any]:
     """Durations from one step of ``every`` up to the ``horizon``.
 
     Raises:
-        ValueError: for a step that is not positive or longer than the horizon, or one that is not of the kind of the
-            times.
+        ValueError: for a step that is not positive or longer than the horizon, or a duration where times are numbers,
+            or the reverse.
     """
     for name, duration in (("horizon", horizon), ("every", every)):
         if is_duration(duration) != datetimes:
@@ -197,20 +248,19 @@ def grid_steps(horizon: Any, every: Any, *, datetimes: bool) -> list[Any]:
     return [every * step for step in range(1, int(horizon / every * (1 + 1e-12)) + 1)]
 
 
-def _series(item: Any, part: pd.DataFrame, targets: Sequence[str], columns: Columns) -> IrregularFrame:
-    one = IrregularFrame(
-        item_id=item,
-        timestamps=pd.Index(part[columns.timestamp]),
-        target=part[list(targets)].to_numpy(dtype=np.float64).T,
-        known=part[list(columns.known)].to_numpy(dtype=np.float64).T,
-        static={column: part[column].iloc[0] for column in columns.static},
-    )
-    if np.isnan(one.target).all():
-        raise ValueError(f"{one.name}: columns {list(targets)} have no value at all; leave the series out")
-    for column in columns.static:
-        if part[column].nunique(dropna=False) > 1:
-            raise ValueError(
-                f"{one.name}: static column {column!r} changes within the series; make it constant, or pass it as "
-                "known="
-            )
-    return one
+def _later_ends(ends: SeriesEnds, rows: IrregularRows, times: pd.Series) -> SeriesEnds:
+    """Ends of all series after new rows, of which those without an observed value change nothing."""
+    positions, last = dict(ends.positions), list(ends.last)
+    observed = np.flatnonzero(~np.isnan(rows.target).all(axis=1))
+    zone = getattr(last[0], "tz", None)
+    final = dict(zip(rows.series[observed], observed, strict=True))  # the last row of each series
+    for series, row in final.items():
+        time = times.iloc[row]
+        time = time.tz_convert(zone) if zone is not None and getattr(time, "tz", None) is not None else time
+        position = positions.setdefault(rows.items[series], len(last))
+        last[position : position + 1] = [time]
+    return SeriesEnds(positions, last)
+
+
+def _datetimes(ends: SeriesEnds) -> bool:
+    return isinstance(ends.last[0], pd.Timestamp)

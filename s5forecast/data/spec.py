@@ -70,6 +70,12 @@ class WindowSpec(NamedTuple):
     def frequency(self) -> Frequency:
         return Frequency.parse(self.freq)
 
+    @property
+    def forecast_shape(self) -> tuple[int, ...]:
+        """Shape of the values of a forecast of one entry."""
+        steps = (self.prediction_length,)
+        return steps if self.target_dim is None else (*steps, self.target_dim)
+
     def in_patches(self, patch_length: int) -> WindowSpec:
         """The same window with the context rounded up to whole patches."""
         return self._replace(context_length=-(-self.context_length // patch_length) * patch_length)
@@ -118,3 +124,8 @@ class IrregularSpec(NamedTuple):
     datetimes: bool | None
     cycles: list[str]
     features: FeatureSpec = FeatureSpec()
+
+    @property
+    def forecast_shape(self) -> tuple[int, ...]:
+        """Shape of the values of a forecast at one query time."""
+        return (self.target_dim,)

@@ -1,11 +1,10 @@
-"""Outputs of a network as distributions, by name: GluonTS outputs that all work, and their training losses."""
+"""Network outputs by name: distributions, quantiles, and their training losses."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
-from gluonts.torch import distributions as upstream
-from gluonts.torch.distributions import Output
 from torch.distributions import constraints
 from torch.distributions.constraints import Constraint
 
@@ -20,6 +19,7 @@ from s5forecast.distributions.losses import LOSSES, check_loss, losses_of
 from s5forecast.distributions.mixture import MixtureOutput
 from s5forecast.distributions.negative_binomial import NegativeBinomialOutput
 from s5forecast.distributions.normal import NormalOutput
+from s5forecast.distributions.output import DistributionOutput, Output, ParametricOutput
 from s5forecast.distributions.poisson import PoissonOutput
 from s5forecast.distributions.quantile import QuantileOutput
 from s5forecast.distributions.student_t import StudentTOutput
@@ -48,45 +48,72 @@ DISTRIBUTIONS: dict[str, Callable[[Sequence[float]], Output]] = {
     "hurdle_log_normal": lambda levels: HurdleLogNormalOutput(),
     "mixture": lambda levels: MixtureOutput([NormalOutput(), NormalOutput(), StudentTOutput()]),
 }
-# What stands in for an output of GluonTS: the same distribution, with what a forecast of the whole horizon needs.
-REPLACEMENTS: dict[type[Output], type[ForecastOutput]] = {
-    upstream.NormalOutput: NormalOutput,
-    upstream.LaplaceOutput: LaplaceOutput,
-    upstream.StudentTOutput: StudentTOutput,
-    upstream.GammaOutput: GammaOutput,
-    upstream.BetaOutput: BetaOutput,
-    upstream.PoissonOutput: PoissonOutput,
-    upstream.NegativeBinomialOutput: NegativeBinomialOutput,
+# GluonTS's outputs of these names are replaced by ours, which have quantiles and a mean for every step of the horizon.
+REPLACEMENTS: dict[str, type[ForecastOutput]] = {
+    output.__name__: output
+    for output in (
+        NormalOutput,
+        LaplaceOutput,
+        StudentTOutput,
+        GammaOutput,
+        BetaOutput,
+        PoissonOutput,
+        NegativeBinomialOutput,
+    )
 }
+GLUONTS = "gluonts.torch.distributions."
 AUTO = "auto"
 
 
 def make_output(distr_output: str | Output, quantile_levels: Sequence[float] = DECILES) -> Output:
-    """The output named, or the object itself, of this package or of a class of your own.
+    """Build an output by name, or check an output object.
 
-    An output of GluonTS is replaced by ours of the same distribution. The quantile output is trained at the deciles
-    and at the levels asked for, so that its mean is known.
+    An output of GluonTS is replaced by ours of the same distribution; an output of this package or of your own class is
+    returned unchanged.
+
+    Args:
+        distr_output: a key of ``DISTRIBUTIONS``, or an output.
+        quantile_levels: levels in (0, 1) of the quantile output, which is also trained at the deciles, from which
+            its mean is computed.
 
     Raises:
-        ValueError: for an unknown name, an output of GluonTS that does not serve, or a level outside (0, 1).
+        ValueError: for an unknown name, an output of GluonTS that has no replacement, or a level outside (0, 1).
     """
     check_levels(quantile_levels)
     if isinstance(distr_output, str):
         return choose(DISTRIBUTIONS, distr_output, "distr_output")(sorted({*DECILES, *quantile_levels}))
-    if isinstance(distr_output, upstream.QuantileOutput) and not isinstance(distr_output, QuantileOutput):
-        return QuantileOutput(distr_output.quantiles)
-    if type(distr_output) in REPLACEMENTS:
-        return REPLACEMENTS[type(distr_output)](beta=distr_output.beta)
-    if type(distr_output).__module__.startswith("gluonts."):
+    if _derives_from_gluonts(distr_output, "QuantileOutput"):
+        return QuantileOutput(distr_output.quantiles)  # type: ignore[attr-defined]
+    if not type(distr_output).__module__.startswith(GLUONTS):
+        return distr_output
+    name = type(distr_output).__name__
+    if name not in REPLACEMENTS:
         raise ValueError(
-            f"{type(distr_output).__name__} of GluonTS does not serve here; choose one of "
-            f"{', '.join(map(repr, DISTRIBUTIONS))}, or an output of your own"
+            f"GluonTS's {name} is not supported; choose one of {', '.join(map(repr, DISTRIBUTIONS))}, or an output "
+            "of your own"
         )
-    return distr_output
+    return REPLACEMENTS[name](beta=distr_output.beta)  # type: ignore[attr-defined]
+
+
+def _derives_from_gluonts(output: Output, name: str) -> bool:
+    """Whether the output derives from GluonTS's class of this name, whose import would load Lightning."""
+    return any(base.__name__ == name and base.__module__.startswith(GLUONTS) for base in type(output).__mro__)
+
+
+def to_gluonts(output: Output) -> Any:
+    """Wrap an output of this package for an estimator of GluonTS, as in ``DeepAREstimator(distr_output=...)``.
+
+    Returns:
+        A ``gluonts.torch.distributions.DistributionOutput``; for quantiles, a ``gluonts.torch.distributions.Output``.
+    """
+    from s5forecast.distributions.gluonts import GluonTSDistributionOutput, GluonTSQuantileOutput
+
+    has_distribution = isinstance(output, DistributionOutput)
+    return GluonTSDistributionOutput(output) if has_distribution else GluonTSQuantileOutput(output)
 
 
 def support(output: Output) -> Constraint:
-    """The values an output can give: quantiles any."""
+    """The set of values that an output can predict; all real numbers for quantiles."""
     if isinstance(output, ForecastOutput):
         return output.support
     distr_cls = getattr(output, "distr_cls", None)
@@ -94,7 +121,7 @@ def support(output: Output) -> Constraint:
 
 
 def is_real(output: Output) -> bool:
-    """Whether the output covers the whole real line, so that it may be shifted."""
+    """Whether the support is the whole real line, so that the output can be shifted."""
     return support(output) is constraints.real
 
 
@@ -103,6 +130,7 @@ __all__ = [
     "DISTRIBUTIONS",
     "LOSSES",
     "BetaOutput",
+    "DistributionOutput",
     "ForecastDistribution",
     "ForecastOutput",
     "GammaOutput",
@@ -114,6 +142,7 @@ __all__ = [
     "NormalOutput",
     "Output",
     "OutputChoice",
+    "ParametricOutput",
     "PoissonOutput",
     "QuantileOutput",
     "StudentTOutput",
@@ -127,4 +156,5 @@ __all__ = [
     "losses_of",
     "make_output",
     "support",
+    "to_gluonts",
 ]

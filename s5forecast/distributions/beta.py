@@ -4,20 +4,19 @@ from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
-from scipy import special
 from torch import Tensor
 from torch.distributions import Beta as TorchBeta
 from torch.distributions.constraints import Constraint
 
 from s5forecast.distributions.base import ForecastDistribution, ForecastOutput
-from s5forecast.distributions.special import betainc, from_scipy, implicit
+from s5forecast.distributions.special import betainc, from_scipy, implicit, scipy_special
 
 SHARPNESS = 8
 EDGE = 1e-6
 
 
 class OpenUnitInterval(Constraint):
-    """Values between 0 and 1, neither of them included."""
+    """Values between 0 and 1, both excluded."""
 
     lower_bound, upper_bound = 0.0, 1.0
 
@@ -26,7 +25,7 @@ class OpenUnitInterval(Constraint):
 
 
 class Beta(ForecastDistribution, TorchBeta):
-    """Beta distribution of a mean and a concentration, with quantiles and a CRPS in closed form."""
+    """Beta distribution parametrized by mean and concentration, with quantiles and a closed-form CRPS."""
 
     support = OpenUnitInterval()  # type: ignore[assignment]
 
@@ -38,7 +37,8 @@ class Beta(ForecastDistribution, TorchBeta):
 
     def icdf(self, value: Tensor) -> Tensor:
         value = value.to(self.concentration1.dtype)
-        x = from_scipy(lambda q, a, b: special.betaincinv(a, b, q), value, self.concentration1, self.concentration0)
+        inverse = scipy_special("betaincinv")
+        x = from_scipy(lambda q, a, b: inverse(a, b, q), value, self.concentration1, self.concentration0)
         return implicit(_inside(x), value, self.cdf, self.log_prob)
 
     def sample(self, sample_shape: Any = ()) -> Tensor:
@@ -58,7 +58,7 @@ class BetaOutput(ForecastOutput):
 
     .. math:: \mathrm{Var}[y] = \mu (1 - \mu) / (1 + \kappa)
 
-    The values are shares as they are: a scale :math:`s` multiplies the argument of the mean, which stays below one,
+    The values are not scaled. A scale :math:`s` multiplies the argument of the mean instead, which stays below one:
     :math:`\mu = s m\,(1 + (s m)^8)^{-1/8}`.
     """
 

@@ -1,27 +1,34 @@
-"""Student's t output, for heavy tails."""
+"""Student's t output for heavy tails."""
 
 from typing import ClassVar
 
+import numpy as np
 import torch
 import torch.nn.functional as F
-from scipy import stats
 from torch import Tensor
 from torch.distributions import StudentT as TorchStudentT
 
 from s5forecast.distributions.base import ForecastDistribution, ForecastOutput
 from s5forecast.distributions.normal import positive_scale
-from s5forecast.distributions.special import from_scipy, implicit, log_beta_half, stdtr, student_log_density
+from s5forecast.distributions.special import (
+    from_scipy,
+    implicit,
+    log_beta_half,
+    scipy_special,
+    stdtr,
+    student_log_density,
+)
 
 
 class StudentT(ForecastDistribution, TorchStudentT):
-    """Student's t distribution with quantiles and, for ``df > 1``, a CRPS in closed form."""
+    """Student's t distribution with quantiles and, for ``df > 1``, a closed-form CRPS."""
 
     def _cdf(self, value: Tensor) -> Tensor:
         return stdtr(self.df, (value - self.loc) / self.scale)
 
     def icdf(self, value: Tensor) -> Tensor:
         value = value.to(self.df.dtype)
-        x = from_scipy(stats.t.ppf, value, self.df)
+        x = from_scipy(_quantile, value, self.df)
         return implicit(self.loc.detach() + self.scale.detach() * x, value, self.cdf, self.log_prob)
 
     def _log_prob(self, value: Tensor) -> Tensor:
@@ -39,8 +46,13 @@ class StudentT(ForecastDistribution, TorchStudentT):
         return self.scale * 4 * df.sqrt() / (df - 1) * log_ratio.exp()
 
 
+def _quantile(level: np.ndarray, df: np.ndarray) -> np.ndarray:
+    """Quantiles of the standard Student's t; ``stdtrit`` gives positive infinity at level 0."""
+    return np.where(level == 0, -np.inf, scipy_special("stdtrit")(df, level))
+
+
 class StudentTOutput(ForecastOutput):
-    """Student's t distribution of more than two degrees of freedom, so that it has a variance."""
+    """Student's t distribution with more than 2 degrees of freedom, so that the variance is finite."""
 
     args_dim: ClassVar[dict[str, int]] = {"df": 1, "loc": 1, "scale": 1}
     distr_cls: type = StudentT

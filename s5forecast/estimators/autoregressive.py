@@ -3,12 +3,11 @@
 from typing import Any
 
 from gluonts.core.component import validated
-from gluonts.torch.distributions import DistributionOutput, Output
 from gluonts.torch.model.predictor import PyTorchPredictor
 
 from s5forecast.choices import choose
 from s5forecast.data.spec import WindowSpec
-from s5forecast.distributions import DISTRIBUTIONS, QuantileOutput, make_output
+from s5forecast.distributions import DISTRIBUTIONS, DistributionOutput, Output, QuantileOutput, make_output
 from s5forecast.estimators.arguments import (
     FEATURES,
     NETWORK,

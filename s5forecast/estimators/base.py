@@ -11,7 +11,6 @@ import numpy as np
 import torch
 from gluonts.dataset.common import Dataset
 from gluonts.dataset.stat import calculate_dataset_statistics
-from gluonts.torch.distributions import Output
 from gluonts.torch.model.estimator import PyTorchLightningEstimator, TrainOutput
 from gluonts.torch.model.predictor import PyTorchPredictor
 from gluonts.torch.util import resolve_device
@@ -19,7 +18,7 @@ from gluonts.transform import Identity, Transformation
 
 from s5forecast.choices import choose
 from s5forecast.data.spec import WindowSpec
-from s5forecast.distributions import AUTO, OutputChoice, choose_output, is_real, make_output
+from s5forecast.distributions import AUTO, Output, OutputChoice, choose_output, is_real, make_output
 from s5forecast.estimators.arguments import TRAINING, TrainingArguments, spread_arguments
 from s5forecast.estimators.defaults import (
     REASONS,
@@ -29,7 +28,7 @@ from s5forecast.estimators.defaults import (
     choose_synthetic_share,
     default_epochs,
 )
-from s5forecast.estimators.predictor import S5Predictor
+from s5forecast.estimators.gluonts_predictor import S5Predictor
 from s5forecast.estimators.training import ForecastModule, fit
 from s5forecast.networks.base import ForecastNetwork, check_support
 from s5forecast.seeding import seeded

@@ -1,4 +1,4 @@
-"""Different forecasters together, weighted by how well they forecast the end of the training data."""
+"""Weighted averages of different forecasters, with weights from the end of the training data."""
 
 import json
 import logging
@@ -18,39 +18,41 @@ from gluonts.model.estimator import Estimator
 from gluonts.model.forecast import Forecast, QuantileForecast
 from gluonts.model.predictor import Predictor
 
+from s5forecast.aliases import check_folder
 from s5forecast.data.frequency import quiet_periods
 from s5forecast.estimators.arguments import check_positive
 from s5forecast.estimators.defaults import COMBINED_LEVELS, HISTORIES, WEIGHING_WINDOWS
+from s5forecast.estimators.predictor import load_predictor
 from s5forecast.levels import DECILES, check_levels
 
-# The least loss, as a share of the largest.
-LEAST = 1e-9
+# Smallest loss, as a share of the largest.
+SMALLEST_LOSS = 1e-9
 DYNAMIC = (FieldName.FEAT_DYNAMIC_REAL, FieldName.PAST_FEAT_DYNAMIC_REAL)
 logger = logging.getLogger(__name__)
 
 
 class CombinedEstimator(Estimator):
-    r"""Averages the quantiles of different forecasters, each with a weight that it earns on the training data.
+    r"""Trains different forecasters and averages their quantiles, with weights from the training data.
 
     .. math:: w_m = \frac{L_m^{-2}}{\sum_j L_j^{-2}}
 
-    with :math:`L_m` the quantile loss of member m at the deciles, trained on what comes before, over the last horizons
-    of the training data: a sum over all series as they are, so that the largest values count most. A network and a
-    statistical model err in different ways, the more so where there are few values. After the inverse squared
-    errors of "The combination of forecasts" (Bates, Granger, 1969).
+    with :math:`L_m` the quantile loss of member m at the deciles over the last horizons of the training data, after
+    training on what comes before. It is a sum over all series without scaling, so that large values count most.
+    Networks and statistical models make different errors, most of all on short records. The weights follow the inverse
+    squared errors of "The combination of forecasts" (Bates, Granger, 1969).
 
-    Arguments:
+    Args:
         prediction_length: steps to forecast, H.
-        members: estimators, and predictors that need no training, such as ``evaluation.BASELINES["auto_ets"](12)``; one
-            that was trained on the data has seen what it would be weighed on.
-        windows: horizons at the end of the series that weigh the members; fewer where no series holds three times as
-            many. Shorter series have no say; where nothing can be weighed the weights are equal, which is logged.
-        quantile_levels: of the forecasts; 0.05, the deciles and 0.95 when not given.
-        weights: of the members, that add up to one; given, nothing is weighed, and members are trained once.
+        members: estimators, and predictors that need no training, such as ``evaluation.BASELINES["auto_ets"](12)``. A
+            predictor that was trained on the data has seen the horizons that weigh it.
+        windows: horizons at the end of the series that weigh the members; fewer if no series is three times as long.
+            Shorter series are not used. If no series is long enough, the weights are equal, which is logged.
+        quantile_levels: of the forecasts; 0.05, the deciles and 0.95 by default.
+        weights: of the members, summing to one. If given, nothing is weighed, and members are trained once.
 
     Raises:
-        ValueError: for less than two members, other things than estimators and predictors, different horizons, no
-            windows, levels that are none, or weights that do not fit.
+        ValueError: for less than two members, members of another kind, different horizons, no windows, invalid levels
+            or weights.
     """
 
     @validated()
@@ -78,23 +80,23 @@ class CombinedEstimator(Estimator):
     def train(
         self, training_data: Dataset, validation_data: Dataset | None = None, **kwargs: Any
     ) -> "CombinedPredictor":
-        """Train the members on all of the data, and weigh others of their kind, trained on what comes before its end.
+        """Train the members on all data, and copies of them, which give the weights, on all but the last horizons.
 
-        Nothing is weighed where weights are given. Arguments as of the members that are estimators; those that are
-        weighed see the training data alone.
+        Without given weights, copies are trained on the training data alone. Arguments are those of the members that
+        are estimators.
 
         Raises:
-            ValueError: as the members do, and for one whose forecasts are not finite.
+            ValueError: as the members; for a member whose forecasts are not finite.
         """
         data = [_with_arrays(entry) for entry in training_data]
         if not data:
             raise ValueError("the dataset is empty; give at least one series")
-        # Callbacks of the training that counts are left as they are.
-        others = deepcopy(self.members) if self.weights is None else []
+        # Copied before training, so that callbacks of the members are not used twice.
+        copies = deepcopy(self.members) if self.weights is None else []
         validation_data = None if validation_data is None else list(validation_data)
         trained = _trained(self.members, data, validation_data, **kwargs)
         self._check_horizons(trained)
-        weights = self._weights(others, data) if self.weights is None else self.weights
+        weights = self._weights(copies, data) if self.weights is None else self.weights
         return CombinedPredictor(trained, weights, self.quantile_levels)
 
     def _check_horizons(self, predictors: Sequence[Predictor]) -> None:
@@ -110,7 +112,7 @@ class CombinedEstimator(Estimator):
         if not losses.any():
             logger.info("no series holds three horizons with errors to weigh by: all members count the same")
             return [1 / len(members)] * len(members)
-        share = (losses / losses.max()).clip(min=LEAST) ** -2.0
+        share = (losses / losses.max()).clip(min=SMALLEST_LOSS) ** -2.0
         return (share / share.sum()).tolist()
 
     def _losses(self, members: list[Any], data: list[dict[str, Any]]) -> np.ndarray:
@@ -131,15 +133,15 @@ class CombinedEstimator(Estimator):
 class CombinedPredictor(Predictor):
     r"""Means and quantiles that are weighted averages of those of M predictors, :math:`\sum_m w_m q_{m, \tau}`.
 
-    Where the members forecast samples, their quantiles are averaged. Averages of whole numbers need not be whole.
+    Of members that forecast samples, the quantiles are averaged. Averages of whole numbers need not be whole.
 
-    Arguments:
-        members: of the same horizon.
-        weights: of each, that add up to one.
+    Args:
+        members: predictors of the same horizon.
+        weights: of the members, summing to one.
         quantile_levels: of the forecasts.
 
     Raises:
-        ValueError: without members, for different horizons, for weights that do not fit, or levels that are none.
+        ValueError: without members, for different horizons, invalid weights or levels.
     """
 
     def __init__(
@@ -155,41 +157,78 @@ class CombinedPredictor(Predictor):
         self.weights = [float(weight) for weight in weights]
 
     def predict(self, dataset: Dataset, num_samples: int | None = None) -> Iterator[QuantileForecast]:
-        """One forecast for each entry, in order; ``num_samples`` has no meaning here, as no paths are drawn.
+        """One forecast for each entry, in order; ``num_samples`` is ignored, because no paths are drawn.
 
         Raises:
-            ValueError: as the members do, and for a forecast that is not finite.
+            ValueError: as the members; for a forecast that is not finite.
         """
         copies = tee(map(_with_arrays, dataset), len(self.members))
         keys = ["mean", *map(str, self.quantile_levels)]
         members = [_without_gradients(iter(m.predict(c))) for m, c in zip(self.members, copies, strict=True)]
         for several in zip(*members, strict=True):
-            parts = np.array([self._arrays(*pair) for pair in zip(self.members, several, strict=True)])
-            # Networks forecast in the precision of the target, others in float64.
-            dtype = min((one.mean.dtype for one in several), key=lambda kind: kind.itemsize)
-            arrays, first = np.tensordot(self.weights, parts, 1).astype(dtype), several[0]
-            yield QuantileForecast(arrays, first.start_date, keys, first.item_id, first.info)
+            first = several[0]
+            yield QuantileForecast(self._combined(several), first.start_date, keys, first.item_id, first.info)
 
-    def _arrays(self, member: Predictor, forecast: Forecast) -> np.ndarray:
-        """Mean and quantiles ``[1 + Q, H]``, float64."""
-        levels = self.quantile_levels
-        return _finite(member, forecast, [forecast.mean, *(forecast.quantile(level) for level in levels)])
+    def predict_quantiles(self, dataset: Dataset, levels: Sequence[float]) -> tuple[np.ndarray, np.ndarray]:
+        """Means ``[S, H]`` and quantiles ``[S, H, Q]`` of all S entries, at any levels.
+
+        Raises:
+            ValueError: as :meth:`predict`.
+        """
+        entries = [_with_arrays(entry) for entry in dataset]
+        found = [_member_quantiles(member, entries, levels) for member in self.members]
+        return self._averaged(*zip(*found, strict=True))
+
+    def _combined(self, forecasts: Sequence[Forecast]) -> np.ndarray:
+        """Mean and quantiles of one series, ``[1 + Q, H]``, from the forecasts of the members."""
+        pairs = zip(self.members, forecasts, strict=True)
+        parts = np.array([_arrays(*pair, self.quantile_levels) for pair in pairs])
+        # Networks forecast in the precision of the target, others in float64.
+        dtype = min((one.mean.dtype for one in forecasts), key=lambda kind: kind.itemsize)
+        return np.tensordot(self.weights, parts, 1).astype(dtype)
+
+    def _averaged(self, means: Sequence[np.ndarray], quantiles: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+        """Means ``[S, H]`` and quantiles ``[S, H, Q]`` from those of the members."""
+        return np.tensordot(self.weights, np.stack(means), 1), np.tensordot(self.weights, np.stack(quantiles), 1)
 
     def serialize(self, path: Path) -> None:
         """Write to an existing folder, each member to a folder of its own."""
         super().serialize(path)
-        (path / "members.json").write_text(json.dumps({"weights": self.weights, "levels": self.quantile_levels}))
+        (path / "members.json").write_text(json.dumps(self._described()))
         for number, member in enumerate(self.members):
             folder = path / str(number)
             folder.mkdir(exist_ok=True)
             member.serialize(folder)
 
+    def _described(self) -> Any:
+        """What is saved beside the members."""
+        return {"weights": self.weights, "levels": self.quantile_levels}
+
     @classmethod
-    def deserialize(cls, path: Path) -> "CombinedPredictor":
-        """Read what :meth:`serialize` wrote. Members are read by GluonTS, as what their files say they are."""
-        written = json.loads((path / "members.json").read_text())
-        members = [Predictor.deserialize(path / str(number)) for number in range(len(written["weights"]))]
-        return cls(members, written["weights"], written["levels"])
+    def deserialize(cls, path: Path, device: str | None = None) -> "CombinedPredictor":
+        """Read what :meth:`serialize` wrote; ``device`` is that of members with a network."""
+        check_folder(path)
+        stored = json.loads((path / "members.json").read_text())
+        return cls(load_members(path, len(stored["weights"]), device), stored["weights"], stored["levels"])
+
+
+def load_members(path: Path, count: int, device: str | None) -> list[Predictor]:
+    """The members saved in numbered folders."""
+    return [load_predictor(path / str(number), device) for number in range(count)]
+
+
+def _member_quantiles(
+    member: Predictor, entries: Sequence[dict[str, Any]], levels: Sequence[float]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Finite means ``[S, H]`` and quantiles ``[S, H, Q]``, float64."""
+    if not hasattr(member, "predict_quantiles"):
+        stacked = np.stack([_arrays(member, one, levels) for one in member.predict(entries)])
+        return stacked[:, 0], np.moveaxis(stacked[:, 1:], 1, -1)
+    mean, quantiles = member.predict_quantiles(entries, levels)
+    for entry, *arrays in zip(entries, mean, quantiles, strict=True):
+        for values in arrays:
+            _finite(member, entry.get("item_id"), values)
+    return mean, quantiles
 
 
 def _trained(members: Sequence[Any], *data: Dataset | None, **kwargs: Any) -> list[Predictor]:
@@ -197,7 +236,7 @@ def _trained(members: Sequence[Any], *data: Dataset | None, **kwargs: Any) -> li
 
 
 def _without_gradients(forecasts: Iterator[Forecast]) -> Iterator[Forecast]:
-    """The same; GluonTS turns gradients off until all are taken, and back on in the order in which members end."""
+    """The same forecasts; gradients, which GluonTS turns off between them, are left as they are."""
     while True:
         with torch.no_grad():
             forecast = next(forecasts, None)
@@ -212,7 +251,7 @@ def _check_weights(weights: Sequence[float], count: int) -> None:
 
 
 def _with_arrays(entry: dict[str, Any]) -> dict[str, Any]:
-    """What estimators take as lists, as GluonTS can split it."""
+    """The entry with arrays in place of lists, which GluonTS cannot split."""
     arrays = {name: np.atleast_2d(entry[name]) for name in DYNAMIC if entry.get(name) is not None}
     if FieldName.TARGET in entry:
         arrays[FieldName.TARGET] = np.asarray(entry[FieldName.TARGET])
@@ -224,21 +263,27 @@ def _observed(target: np.ndarray) -> bool:
 
 
 def _quantile_loss(predictor: Predictor, windows: TestData) -> float:
-    """Sum over all series, deciles and steps with a value."""
+    """Quantile loss at the deciles, summed over all series and all steps with a value."""
     levels = np.array(DECILES)[:, None]
     total = 0.0
     for forecast, label in zip(predictor.predict(windows.input), windows.label, strict=True):
-        quantiles = _finite(predictor, forecast, [forecast.quantile(level) for level in DECILES])
+        quantiles = _finite(predictor, forecast.item_id, [forecast.quantile(level) for level in DECILES])
         error = np.asarray(label["target"], dtype=np.float64) - quantiles
         total += float(np.nansum(np.maximum(levels * error, (levels - 1) * error)))
     return total
 
 
-def _finite(predictor: Predictor, forecast: Forecast, arrays: list[np.ndarray]) -> np.ndarray:
+def _arrays(predictor: Predictor, forecast: Forecast, levels: Sequence[float]) -> np.ndarray:
+    """Finite mean and quantiles of one series, ``[1 + Q, H]`` float64."""
+    return _finite(predictor, forecast.item_id, [forecast.mean, *(forecast.quantile(level) for level in levels)])
+
+
+def _finite(predictor: Predictor, item_id: Any, arrays: Any) -> np.ndarray:
+    """The arrays of one series in float64; raises ValueError if a value is not finite."""
     values = np.array(arrays, dtype=np.float64)
     if not np.isfinite(values).all():
         raise ValueError(
-            f"series {forecast.item_id!r}: the forecast of {type(predictor).__name__} is not finite; fill the gaps of "
-            "the series, or leave that member out"
+            f"series {item_id!r}: the forecast of {type(predictor).__name__} is not finite; fill the gaps of the "
+            "series, or remove that member"
         )
     return values

@@ -9,10 +9,8 @@ import pandas as pd
 from gluonts.core.component import validated
 from gluonts.dataset.common import Dataset
 from gluonts.torch.model.predictor import PyTorchPredictor
-from gluonts.transform import Transformation
 
 from s5forecast.choices import choose
-from s5forecast.data.irregular_entries import read_irregular
 from s5forecast.data.spec import IrregularSpec
 from s5forecast.data.times import is_duration
 from s5forecast.distributions import check_loss
@@ -27,16 +25,15 @@ from s5forecast.estimators.arguments import (
     spread_arguments,
 )
 from s5forecast.estimators.base import ForecastEstimator
-from s5forecast.estimators.continuous_predictor import ContinuousPredictor
 from s5forecast.estimators.defaults import EPOCHS, REASONS, resolve_timescales
 from s5forecast.estimators.training import ForecastModule
 from s5forecast.levels import DECILES
 from s5forecast.networks.base import check_support
 from s5forecast.networks.continuous import SCALINGS, ContinuousNetwork
 from s5forecast.seeding import seeded
-from s5forecast.windows.batches import IrregularWindows, LastIrregularWindows
+from s5forecast.windows.batches import LastWindows, TrainingWindows, WindowStore
 from s5forecast.windows.calendar import CYCLES
-from s5forecast.windows.irregular import IrregularBatch, IrregularStore
+from s5forecast.windows.irregular import IrregularBatch
 
 
 class S5ContinuousEstimator(ForecastEstimator):
@@ -147,29 +144,21 @@ class S5ContinuousEstimator(ForecastEstimator):
     def create_network(self) -> ContinuousNetwork:
         return ContinuousNetwork(self.spec, self.output, self.cardinality, **self.network_kwargs)
 
-    def create_training_data_loader(  # type: ignore[override]
-        self, data: Dataset, module: ForecastModule, **kwargs: Any
-    ) -> IrregularWindows:
-        return self._training_windows(self._store(data))
-
     def create_validation_data_loader(  # type: ignore[override]
         self, data: Dataset, module: ForecastModule, **kwargs: Any
     ) -> Iterable[IrregularBatch]:
         store = self._store(data)
         check_support(module.network.output, store.series)
-        windows = LastIrregularWindows(store, batch_size=self.predict_batch_size, known=True)
+        windows = LastWindows(store, batch_size=self.predict_batch_size, known=True)
         if not len(windows):
             raise ValueError("validation_data has no observed value within the last horizon of any series")
         return windows
 
-    def create_predictor(self, transformation: Transformation, module: ForecastModule) -> ContinuousPredictor:
-        return self._placed(ContinuousPredictor(module.network, self.spec, batch_size=self.predict_batch_size))
-
-    def epochs(self, store: IrregularStore) -> int:  # type: ignore[override]
+    def epochs(self, store: WindowStore) -> int:
         """Number of epochs used when ``max_epochs`` is ``None``."""
         return EPOCHS
 
-    def fit_choices(self, store: IrregularStore, from_predictor: PyTorchPredictor | None) -> None:
+    def fit_choices(self, store: Any, from_predictor: PyTorchPredictor | None) -> None:
         """Resolve the output and the unit of time."""
         self.fit_output(store, from_predictor)
         self.fit_epochs(store)
@@ -187,14 +176,11 @@ class S5ContinuousEstimator(ForecastEstimator):
             f"num_{field}": len(entry[field]) for field in fields if field in entry
         }
 
-    def _training_windows(self, store: IrregularStore) -> IrregularWindows:  # type: ignore[override]
+    def _training_windows(self, store: WindowStore) -> TrainingWindows:
         with seeded(self.seed) as generator:
-            return IrregularWindows(
+            return TrainingWindows(
                 store, batch_size=self.batch_size, num_batches=self.num_batches_per_epoch, generator=generator
             )
-
-    def _store(self, data: Dataset) -> IrregularStore:  # type: ignore[override]
-        return IrregularStore(read_irregular(data, self.spec, forecast=False), self.spec)
 
 
 def _datetimes(prediction_horizon: Any, time_unit: Any, cycles: list[str] | None) -> bool | None:

@@ -1,9 +1,8 @@
-"""Several networks of one estimator, of different contexts and seeds, that forecast together."""
+"""Ensembles: members of one estimator with different contexts and seeds, averaged with equal weights."""
 
 import json
 import math
-from collections.abc import Iterator, Sequence
-from itertools import tee
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,39 +10,44 @@ import numpy as np
 from gluonts.core.component import validated
 from gluonts.dataset.common import Dataset
 from gluonts.model.estimator import Estimator
-from gluonts.model.forecast import QuantileForecast
+from gluonts.model.forecast import Forecast
 from gluonts.model.predictor import Predictor
-from gluonts.torch.distributions import Output
 
+from s5forecast.aliases import check_folder
+from s5forecast.distributions import Output
 from s5forecast.estimators.arguments import check_positive
+from s5forecast.estimators.combined import CombinedPredictor, load_members
 from s5forecast.estimators.defaults import CONTEXT_SHARES, MEMBERS
-from s5forecast.estimators.direct import S5Estimator
-from s5forecast.estimators.predictor import S5Predictor
 from s5forecast.levels import DECILES
 
 
 class EnsembleEstimator(Estimator):
-    """Trains an estimator several times, from consecutive seeds, on contexts of different lengths.
+    """Trains an estimator several times, with consecutive seeds and contexts of different lengths.
 
-    Errors of members that look back differently far agree less, so that more of them averages out; as in "N-BEATS:
+    Errors of members with different contexts are less correlated, so that averaging removes more of them. See "N-BEATS:
     Neural basis expansion analysis for interpretable time series forecasting" (Oreshkin, Carpov, Chapados, Bengio,
     2020).
 
-    Arguments:
-        estimator: trained again and again; its own seed is the first.
-        num_members: how many times, M.
-        context_shares: of the estimator's context, what the members look back over, in turn, in whole patches; all of
-            it where a share would be shorter than the horizon. ``[1.0]`` gives all of it to each.
+    Args:
+        estimator: ``S5Estimator`` to train; its seed is that of the first member.
+        num_members: number of members, M.
+        context_shares: context lengths of the members in turn, as fractions of that of the estimator, rounded up to
+            whole patches. A share shorter than the horizon is replaced by the whole context. ``[1.0]`` gives the whole
+            context to every member.
 
     Raises:
-        ValueError: for less than one member, or shares that are not positive.
+        ValueError: for another estimator, less than one member, or shares that are not positive.
     """
 
     @validated()
     def __init__(
-        self, estimator: S5Estimator, num_members: int = MEMBERS, context_shares: list[float] | None = None
+        self, estimator: Estimator, num_members: int = MEMBERS, context_shares: list[float] | None = None
     ) -> None:
+        from s5forecast.estimators.direct import S5Estimator
+
         super().__init__()
+        if not isinstance(estimator, S5Estimator):
+            raise ValueError(f"estimator must be an S5Estimator, got {type(estimator).__name__}")
         check_positive(num_members=num_members)
         self.estimator, self.num_members = estimator, num_members
         self.context_shares = list(CONTEXT_SHARES) if context_shares is None else context_shares
@@ -53,11 +57,11 @@ class EnsembleEstimator(Estimator):
     def train(
         self, training_data: Dataset, validation_data: Dataset | None = None, **kwargs: Any
     ) -> "EnsemblePredictor":
-        """Train all members on the same data, which is read once; arguments as of the estimator.
+        """Train all members on the same data, which are read once; arguments as for the estimator.
 
         Raises:
-            ValueError: as the estimator does, and for members of different contexts that would start from one predictor
-                or checkpoint.
+            ValueError: as the estimator; for members of different contexts that would start from the same predictor or
+                checkpoint.
         """
         members = [self._member(number) for number in range(self.num_members)]
         contexts = {member.spec.context_length for member in members}
@@ -71,94 +75,66 @@ class EnsembleEstimator(Estimator):
         validation_data = None if validation_data is None else list(validation_data)
         return EnsemblePredictor([member.train(training_data, validation_data, **kwargs) for member in members])
 
-    def _member(self, number: int) -> S5Estimator:
+    def _member(self, number: int) -> Any:
         seed, spec = self.estimator.seed, self.estimator.spec
         arguments = {**self.estimator.__init_args__, "seed": None if seed is None else seed + number}
         context = round(self.context_shares[number % len(self.context_shares)] * spec.context_length)
-        # The whole is left as it was given: what it was rounded up to might get patches of another length.
+        # The whole context is passed as it was given: its length in whole patches might select another patch length.
         if context != spec.context_length and context >= spec.prediction_length:
             arguments["context_length"] = context
         return type(self.estimator)(**arguments)
 
 
-class EnsemblePredictor(Predictor):
-    r"""Means and quantiles that are the averages of those of M predictors.
+class EnsemblePredictor(CombinedPredictor):
+    r"""Means and quantiles that are the averages of those of M predictors, at the levels of the members.
 
     .. math:: q_\tau = \frac{1}{M} \sum_m q_{m, \tau}
 
     An average of quantiles is as sharp as its members on average, where an average of distributions is wider; see "Is
-    it better to average probabilities or quantiles?" (Lichtendahl, Grushka-Cockayne, Winkler, 2013). Whole numbers are
-    kept whole.
+    it better to average probabilities or quantiles?" (Lichtendahl, Grushka-Cockayne, Winkler, 2013). Quantiles of a
+    series that are whole numbers for every member stay whole numbers.
 
-    Arguments:
-        members: of the same horizon.
+    Args:
+        members: predictors of the same horizon.
 
     Raises:
         ValueError: without members, or for different horizons.
     """
 
-    def __init__(self, members: Sequence[S5Predictor]) -> None:
-        horizons = sorted({member.prediction_length for member in members})
-        if len(horizons) != 1:
-            raise ValueError(f"members must be predictors of one prediction_length, got {horizons}")
-        super().__init__(prediction_length=horizons[0])
-        self.members = list(members)
+    def __init__(self, members: Sequence[Predictor]) -> None:
+        levels = getattr(members[0].output, "quantiles", DECILES) if members else DECILES
+        super().__init__(members, [1 / len(members) for _ in members], levels)
 
     @property
     def output(self) -> Output:
-        """What the members forecast."""
+        """Output of the members."""
         return self.members[0].output
 
-    def predict(self, dataset: Dataset, num_samples: int | None = None) -> Iterator[QuantileForecast]:
-        """One forecast for each entry, in order, at the levels of the members, or at the deciles.
-
-        ``num_samples`` has no meaning here, as no paths are drawn; quantiles at any level are those of
-        :meth:`predict_quantiles`.
-
-        Raises:
-            ValueError: for an entry that does not fit, naming the series, the field and the fix.
-        """
-        levels = getattr(self.output, "quantiles", DECILES)
-        copies = tee(dataset, len(self.members))
-        for several in zip(*(m.predict(c) for m, c in zip(self.members, copies, strict=True)), strict=True):
-            one = several[0]
-            mean = np.mean([forecast.mean for forecast in several], axis=0, dtype=one.mean.dtype)
-            quantiles = _average([[forecast.quantile(level) for level in levels] for forecast in several])
-            arrays = np.concatenate([mean[None], quantiles.astype(mean.dtype)])
-            yield QuantileForecast(arrays, one.start_date, ["mean", *map(str, levels)], one.item_id, one.info)
-
-    def predict_quantiles(self, dataset: Dataset, levels: Sequence[float]) -> tuple[np.ndarray, np.ndarray]:
-        """Means ``[S, H]`` and quantiles ``[S, H, Q]`` of all S entries.
-
-        Raises:
-            ValueError: as :meth:`predict`.
-        """
-        entries = list(dataset)
-        means, quantiles = zip(*(member.predict_quantiles(entries, levels) for member in self.members), strict=True)
-        return np.mean(means, axis=0), _average(quantiles)
-
     def rescaled(self, step_scale: float) -> "EnsemblePredictor":
-        """As :meth:`S5Predictor.rescaled`, of all members."""
+        """As :meth:`~s5forecast.estimators.predictor.NetworkPredictor.rescaled`, for all members."""
         return EnsemblePredictor([member.rescaled(step_scale) for member in self.members])
 
-    def serialize(self, path: Path) -> None:
-        """Write to an existing folder: JSON and tensors, no pickled code."""
-        super().serialize(path)
-        (path / "members.json").write_text(json.dumps(len(self.members)))
-        for number, member in enumerate(self.members):
-            folder = path / str(number)
-            folder.mkdir(exist_ok=True)
-            member.serialize(folder)
+    def _combined(self, forecasts: Sequence[Forecast]) -> np.ndarray:
+        dtype = forecasts[0].mean.dtype
+        mean = np.mean([one.mean for one in forecasts], axis=0, dtype=dtype)
+        quantiles = [[one.quantile(level) for level in self.quantile_levels] for one in forecasts]
+        return np.concatenate([mean[None], _whole_average(quantiles).astype(dtype)])
+
+    def _averaged(self, means: Sequence[np.ndarray], quantiles: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+        return np.mean(means, axis=0), _whole_average(quantiles)
+
+    def _described(self) -> Any:
+        return len(self.members)
 
     @classmethod
     def deserialize(cls, path: Path, device: str | None = None) -> "EnsemblePredictor":
-        """Read what :meth:`serialize` wrote."""
-        count = json.loads((path / "members.json").read_text())
-        return cls([S5Predictor.deserialize(path / str(number), device) for number in range(count)])
+        """Read what :meth:`serialize` wrote; ``device`` is that of the members."""
+        check_folder(path)
+        return cls(load_members(path, json.loads((path / "members.json").read_text()), device))
 
 
-def _average(members: Sequence[Any]) -> np.ndarray:
-    """Mean over members of ``[..., H, Q]``; whole numbers of a series where those of all its members are."""
+def _whole_average(members: Sequence[Any]) -> np.ndarray:
+    """Mean over members of quantiles ``[..., H, Q]`` or ``[Q, H]``, rounded if those of all members are whole."""
     stacked = np.stack(members)
     average = stacked.mean(axis=0)
     whole = (stacked == np.rint(stacked)).all(axis=(0, -2, -1))

@@ -1,11 +1,11 @@
-"""Series given one by one, forecast together."""
+"""Joint forecasts for a fixed set of univariate series."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from gluonts.core.serde import dump_json, load_json
@@ -13,25 +13,38 @@ from gluonts.dataset.common import Dataset
 from gluonts.model.forecast import SampleForecast
 from gluonts.model.predictor import Predictor
 
-from s5forecast.estimators.multivariate import S5MultivariateEstimator
-from s5forecast.estimators.predictor import S5Predictor
+from s5forecast.aliases import check_folder
+from s5forecast.estimators.predictor import NetworkPredictor, load_predictor
 
-SHOWN = 5
+if TYPE_CHECKING:
+    from s5forecast.estimators.multivariate import S5MultivariateEstimator
+
+# Names listed in an error.
+MAX_LISTED = 5
 
 
 class ItemsPredictor(Predictor):
-    """Joint forecasts of a fixed set of items, whose entries come one by one, in any order, and go back so.
+    """Joint forecasts of D items, each an entry of its own.
 
-    The n-th samples of all items belong together. A dataset may hold the items several times, all of them each time.
+    The n-th samples of all items are one joint sample. A dataset holds all items, in any order, once or several times.
 
-    Arguments:
-        predictor: of entries with a target ``[D, T]``.
-        item_ids: of its D series, in order.
+    Args:
+        predictor: forecasts entries with a target ``[D, T]``.
+        item_ids: of the D series, in the order of the target.
     """
 
-    def __init__(self, predictor: S5Predictor, item_ids: Sequence[Any]) -> None:
+    def __init__(self, predictor: NetworkPredictor, item_ids: Sequence[Any]) -> None:
         super().__init__(prediction_length=predictor.prediction_length)
         self.predictor, self.item_ids = predictor, list(item_ids)
+
+    @property
+    def output(self) -> Any:
+        """What the predictor of all items forecasts."""
+        return self.predictor.output
+
+    def stream(self, dataset: Dataset) -> Any:
+        """As :meth:`S5Predictor.stream`."""
+        return self.predictor.stream(dataset)
 
     def predict(self, dataset: Dataset, num_samples: int | None = None) -> Iterator[SampleForecast]:
         """One forecast for each entry, in order.
@@ -47,7 +60,7 @@ class ItemsPredictor(Predictor):
                 )
 
     def rescaled(self, step_scale: float) -> ItemsPredictor:
-        """As :meth:`S5Predictor.rescaled`, for the same items."""
+        """As :meth:`~s5forecast.estimators.predictor.NetworkPredictor.rescaled`, for the same items."""
         return ItemsPredictor(self.predictor.rescaled(step_scale), self.item_ids)
 
     def predict_quantiles(self, dataset: Dataset, levels: Sequence[float]) -> tuple[np.ndarray, np.ndarray]:
@@ -71,8 +84,10 @@ class ItemsPredictor(Predictor):
 
     @classmethod
     def deserialize(cls, path: Path, device: str | None = None) -> ItemsPredictor:
-        """Read what :meth:`serialize` wrote."""
-        return cls(S5Predictor.deserialize(path / "joint", device), load_json((path / "items.json").read_text()))
+        """Read what :meth:`serialize` wrote; ``device`` is that of the network."""
+        check_folder(path)
+        predictor = cast(NetworkPredictor, load_predictor(path / "joint", device))
+        return cls(predictor, load_json((path / "items.json").read_text()))
 
     def _positions(self, group: list[dict[str, Any]]) -> list[int]:
         return [self.item_ids.index(entry["item_id"]) for entry in group]
@@ -86,10 +101,15 @@ class ItemsPredictor(Predictor):
 def train_items(
     estimator: S5MultivariateEstimator, entries: Sequence[dict[str, Any]], validation: Sequence[dict[str, Any]] | None
 ) -> ItemsPredictor:
-    """The predictor of all items, trained on them together; their order makes no difference.
+    """Train an estimator on all items jointly; their order makes no difference.
+
+    Args:
+        estimator: of as many series as there are items.
+        entries: one for each item.
+        validation: likewise, to stop training early.
 
     Raises:
-        ValueError: naming the items that are not aligned, or that ``validation`` lacks.
+        ValueError: naming the items that are not aligned, or missing in ``validation``.
     """
     item_ids = sorted((entry["item_id"] for entry in entries), key=str)
     held_out = None if validation is None else [joint_entry(validation, item_ids)]
@@ -97,10 +117,14 @@ def train_items(
 
 
 def joint_entry(entries: Sequence[dict[str, Any]], item_ids: Sequence[Any]) -> dict[str, Any]:
-    """Aligned entries as one with target ``[D, T]``, in the order of ``item_ids``, and the covariates of all.
+    """One entry with target ``[D, T]`` and the covariates of all series, from aligned entries.
+
+    Args:
+        entries: one for each item, in any order.
+        item_ids: order of the series in the result.
 
     Raises:
-        ValueError: naming the items that are missing, unknown, given twice or not aligned.
+        ValueError: naming the items that are missing, unknown, repeated or not aligned.
     """
     by_id = {entry["item_id"]: entry for entry in entries}
     missing = [item for item in item_ids if item not in by_id]
@@ -133,5 +157,5 @@ def _check_aligned(entries: Sequence[dict[str, Any]]) -> None:
 
 
 def _listed(items: Sequence[Any]) -> str:
-    names = ", ".join(map(repr, items[:SHOWN])) or "none"
-    return names if len(items) <= SHOWN else f"{names} and {len(items) - SHOWN} more"
+    names = ", ".join(map(repr, items[:MAX_LISTED])) or "none"
+    return names if len(items) <= MAX_LISTED else f"{names} and {len(items) - MAX_LISTED} more"

@@ -9,10 +9,12 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
 import numpy as np
+import torch
 from gluonts.core.component import validated
 from gluonts.dataset.common import Dataset
 from gluonts.model.estimator import Estimator
@@ -28,10 +30,12 @@ from gluonts.torch.model.tide import TiDEEstimator
 from gluonts.transform import Transformation
 from torch import nn
 
+from s5forecast.aliases import check_folder
 from s5forecast.choices import choose
 from s5forecast.data.frequency import Frequency
 from s5forecast.estimators.base import _TRAINING
 from s5forecast.estimators.training import ProgressBar
+from s5forecast.networks.loading import limit_to_weights
 from s5forecast.seeding import seeded
 
 LOGGERS = ("lightning.pytorch", "gluonts")
@@ -130,6 +134,17 @@ class PeerPredictor(PyTorchPredictor):
             device=device,
         )
         self.seed = seed
+
+    @classmethod
+    def deserialize(cls, path: Path, device: str | torch.device | None = None) -> "PeerPredictor":
+        """Read what ``serialize`` wrote.
+
+        Raises:
+            ValueError: if :func:`~s5forecast.aliases.check_folder` refuses the folder.
+        """
+        check_folder(path)
+        with limit_to_weights(path / "prediction-net-state.pt"):
+            return super().deserialize(path, device)
 
     def predict(self, dataset: Dataset, num_samples: int | None = None) -> Iterator[Forecast]:
         """One forecast for each entry, in order."""

@@ -1,155 +1,251 @@
-"""The predictor of every estimator: vectorised, portable between devices, safe to load."""
+"""Predictor of every network, for regular and irregular series.
+
+It needs neither Lightning nor GluonTS's networks, which are slow to import. Estimators return the subclass that is also
+a GluonTS ``PyTorchPredictor``, see :mod:`~s5forecast.estimators.gluonts_predictor`.
+"""
 
 import json
 from collections.abc import Iterable, Iterator, Sequence
+from inspect import signature
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 import torch
 from gluonts.core.component import validated
+from gluonts.core.serde import decode
 from gluonts.dataset.common import Dataset
 from gluonts.model.forecast import Forecast
-from gluonts.torch.distributions import Output
-from gluonts.torch.model.predictor import PyTorchPredictor
-from gluonts.torch.util import resolve_device
-from gluonts.transform import Identity
+from gluonts.model.predictor import Predictor, RepresentablePredictor
 from torch import nn
 
-from s5forecast.data.entries import Series
-from s5forecast.data.spec import WindowSpec
+from s5forecast.aliases import check_folder, resolve
+from s5forecast.distributions import Output
+from s5forecast.networks.loading import limit_to_weights
 from s5forecast.networks.prediction import Prediction, SamplePaths
-from s5forecast.windows.batches import LastWindows, read_store
+from s5forecast.windows.batches import read_store
+from s5forecast.windows.horizon import Horizon, at_queries
 
 if TYPE_CHECKING:
-    from s5forecast.estimators.streaming import ForecastStream
+    from typing_extensions import Self
+
+    from s5forecast.estimators.stream import ForecastStream
 
 FORMAT_VERSION = 1
 ROUNDING = 1e-6
+# Class written to saved folders, and those that earlier versions wrote.
+GLUONTS_PREDICTOR = "s5forecast.estimators.gluonts_predictor.S5Predictor"
+SAVED_CLASSES = (
+    GLUONTS_PREDICTOR,
+    "s5forecast.estimators.predictor.S5Predictor",
+    "s5forecast.estimators.continuous_predictor.ContinuousPredictor",
+)
+Predictions: TypeAlias = Iterator[tuple[Prediction | SamplePaths, list[Horizon]]]
 
 
-def count_substeps(step_scale: float) -> int:
-    """Steps in place of one; raise ValueError where their number is not whole."""
-    substeps = round(1 / step_scale) if 0 < step_scale <= 1 else 0
-    if substeps == 0 or abs(substeps * step_scale - 1) > ROUNDING:
-        raise ValueError(
-            f"step_scale={step_scale} must be 1 / k for a whole number k, as 0.25 for quarter-hours after training on "
-            "hours: longer steps do not show what the network was trained to see; train on those"
-        )
-    return substeps
+class NetworkPredictor(RepresentablePredictor):
+    """Forecasts the series of a dataset with a trained network, one batch of series at a time.
 
+    Args:
+        prediction_net: a :class:`~s5forecast.networks.base.ForecastNetwork`.
+        spec: contents of its windows, a ``WindowSpec`` or an ``IrregularSpec``.
+        batch_size: series per batch.
+        device: ``"auto"`` is CUDA if available, else the CPU.
 
-class S5Predictor(PyTorchPredictor):
-    """Forecasts what follows each series of a dataset, a batch of series at a time.
-
-    Arguments:
-        prediction_net: maps a :class:`~s5forecast.windows.regular.Batch` to a ``Prediction`` or ``SamplePaths``.
-        spec: what the windows hold.
-        batch_size: series per pass.
-        device: ``"auto"`` is CUDA where there is one, else the CPU.
+    Attributes:
+        choices: record of the values that were chosen automatically in training.
     """
 
+    prediction_net: Any
+    device: Any
+
     @validated()
-    def __init__(
-        self, prediction_net: nn.Module, spec: WindowSpec, batch_size: int = 256, device: str = "auto"
-    ) -> None:
-        super().__init__(
-            input_names=[],
-            prediction_net=prediction_net,
-            batch_size=batch_size,
-            prediction_length=spec.prediction_length,
-            input_transform=Identity(),
-            device=device,
-        )
-        self.spec = spec
+    def __init__(self, prediction_net: nn.Module, spec: Any, batch_size: int = 256, device: str = "auto") -> None:
+        RepresentablePredictor.__init__(self, spec.prediction_length or spec.max_queries)
+        self.spec, self.batch_size = spec, batch_size
+        self.choices: dict[str, Any] = {}
+        self.prediction_net = prediction_net
+        self.to(device)
+
+    @property
+    def network(self) -> Any:
+        """The trained network."""
+        return self.prediction_net
 
     @property
     def output(self) -> Output:
-        """What its forecasts are: the one picked, where that was left to the data."""
+        """Output of the network; with ``distr_output="auto"``, the one chosen by the training data."""
         return self.prediction_net.output
+
+    def to(self, device: str | torch.device) -> "Self":
+        """Move the network to a device, in place."""
+        self.device = resolve_device(device)
+        self.prediction_net = self.prediction_net.to(self.device)
+        return self
 
     def predict(self, dataset: Dataset, num_samples: int | None = None) -> Iterator[Forecast]:
         """One forecast for each entry, in order.
 
-        Arguments:
+        Irregular series are forecast at the ``query_time`` of their entry.
+
+        Args:
             dataset: GluonTS entries.
-            num_samples: paths of each series, where the estimator draws paths; else it has no meaning.
+            num_samples: sample paths of each series; ignored by networks that do not sample.
 
         Raises:
             ValueError: for an entry that does not fit, naming the series, the field and the fix.
         """
-        for prediction, series in self._predictions(dataset, num_samples):
-            yield from prediction.forecasts(series)
+        for found, horizons in self._predictions(dataset, num_samples):
+            yield from found.forecasts(horizons)
 
     def predict_quantiles(self, dataset: Dataset, levels: Sequence[float]) -> tuple[np.ndarray, np.ndarray]:
-        """Means ``[S, H]`` and quantiles ``[S, H, Q]`` for all S entries, without an object for each.
+        """Means and quantiles of all S entries, without a forecast object for each.
 
-        Where an entry is D series observed together these are ``[S, H, D]`` and ``[S, H, D, Q]``.
+        Returns:
+            ``[S, H]`` and ``[S, H, Q]`` for regular series, ``[S, H, D]`` and ``[S, H, D, Q]`` for entries of D aligned
+            series. ``[M, D]`` and ``[M, D, Q]`` for irregular series of D variables: at all M query times, those of the
+            first entry first.
 
         Raises:
             ValueError: as :meth:`predict`.
         """
-        pairs = [(p.mean(), p.quantiles(levels)) for p, _ in self._predictions(dataset)]
-        shape = (0, self.prediction_length, *([] if self.spec.target_dim is None else [self.spec.dim]))
-        means, quantiles = zip(*pairs, strict=True) if pairs else ([np.empty(shape)], [np.empty((*shape, len(levels)))])
-        return np.concatenate(means), np.concatenate(quantiles)
+        return collect_quantiles(self._predictions(dataset), levels, self.spec)
 
-    def rescaled(self, step_scale: float) -> "S5Predictor":
-        """A predictor of the same network for steps ``step_scale`` times as long, a unit fraction.
+    def rescaled(self, step_scale: float) -> "Self":
+        """Predictor of the same network at a finer sampling rate.
 
-        With 0.25 what was trained on hours forecasts quarter-hours, from histories of these: context and horizon span
-        the time they did, in four times as many steps, of which each moves the states a quarter as far. The test at
-        another sampling rate is that of "Simplified State Space Layers for Sequence Modeling" (Smith, Warrington,
-        Linderman, 2023).
+        With ``step_scale=0.25`` a network trained on hourly series forecasts series of quarter-hours: its context and
+        its horizon cover the same time in four times as many steps, each of which is a quarter as long to the
+        state-space layers. See the experiments on another sampling rate in "Simplified State Space Layers for Sequence
+        Modeling" (Smith, Warrington, Linderman, 2023).
+
+        Args:
+            step_scale: length of the new steps relative to the old, 1 / k for a whole number k.
 
         Raises:
-            ValueError: for longer steps, or a network that cannot, with the reason and the fix.
+            ValueError: for longer steps, or for a network that cannot be rescaled, with the reason and the fix.
         """
         substeps = count_substeps(step_scale)
         if substeps == 1:
             return self
         network = self.prediction_net.divided(substeps)
-        return type(self)(network, network.spec, max(self.batch_size // substeps, 1)).to(self.device)
+        predictor = type(self)(network, network.spec, max(self.batch_size // substeps, 1)).to(self.device)
+        predictor.choices = self.choices
+        return predictor
 
     def stream(self, dataset: Dataset) -> "ForecastStream":
-        """The series of a dataset, from their histories on forecast while they are observed.
+        """Stream of the series of a dataset, which forecasts them while new observations arrive.
 
         Raises:
-            ValueError: as :meth:`predict`; with the reason, for a network that cannot.
+            ValueError: as :meth:`predict`; for a network that cannot be advanced step by step, with the reason.
         """
-        from s5forecast.estimators.regular_stream import RegularStream
+        from s5forecast.estimators.stream import ForecastStream
 
-        return RegularStream.start(self, dataset)
+        return ForecastStream.start(self, dataset)
 
-    def _predictions(
-        self, dataset: Iterable[dict[str, Any]], num_samples: int | None = None
-    ) -> Iterator[tuple[Prediction | SamplePaths, list[Series]]]:
+    def _predictions(self, dataset: Iterable[dict[str, Any]], num_samples: int | None = None) -> Predictions:
         entries = iter(dataset)
         self.prediction_net.eval()
         while chunk := list(islice(entries, self.batch_size)):
             store = read_store(chunk, self.spec, forecast=True)
-            (batch,) = LastWindows(store, batch_size=self.batch_size, known=False)
+            batch = store.gather_ahead(torch.arange(len(store)))
             with torch.no_grad():
                 found = self.prediction_net(type(batch)(*(x.to(self.device) for x in batch)), num_samples)
-            yield found, store.series
+            yield found, store.horizons()
 
     def serialize(self, path: Path) -> None:
-        """Write to an existing folder: JSON and tensors, no pickled code."""
-        super().serialize(path)
+        """Write to an existing folder: JSON and tensors, no pickled code.
+
+        The folder names the GluonTS adapter as its class, so that GluonTS reads it.
+        """
+        RepresentablePredictor.serialize(self, path)
+        for name, field in (("gluonts-config.json", "type"), ("predictor.json", "class")):
+            stored = json.loads((path / name).read_text())
+            (path / name).write_text(json.dumps({**stored, field: GLUONTS_PREDICTOR}))
+        torch.save(self.prediction_net.state_dict(), path / "prediction-net-state.pt")
         (path / "format.json").write_text(json.dumps({"format_version": FORMAT_VERSION}))
+        (path / "choices.json").write_text(json.dumps(self.choices))
 
     @classmethod
-    def deserialize(cls, path: Path, device: str | torch.device | None = None) -> "S5Predictor":
-        """Read what :meth:`serialize` wrote, on whatever device it was trained.
+    def deserialize(cls, path: Path, device: str | torch.device | None = None) -> "Self":
+        """Read what :meth:`serialize` wrote, on any device.
+
+        Args:
+            path: the folder.
+            device: of the predictor; the saved one for ``None``.
 
         Raises:
-            ValueError: if it was written by a later format.
+            ValueError: if a later version of the format wrote it, or if :func:`~s5forecast.aliases.check_folder`
+                refuses the folder.
         """
+        check_folder(path)
         found = json.loads((path / "format.json").read_text())["format_version"]
         if found > FORMAT_VERSION:
             raise ValueError(f"{path} has format {found}, this version reads up to {FORMAT_VERSION}; update s5forecast")
-        predictor = super(PyTorchPredictor, cls).deserialize(path)
-        state = torch.load(path / "prediction-net-state.pt", map_location="cpu", weights_only=True)
-        predictor.prediction_net.load_state_dict(state)
-        return predictor.to(predictor.device if device is None else resolve_device(device))
+        weights = path / "prediction-net-state.pt"
+        with limit_to_weights(weights):
+            predictor = cls(**decode(json.loads((path / "predictor.json").read_text())["kwargs"]))
+        predictor.prediction_net.load_state_dict(torch.load(weights, map_location="cpu", weights_only=True))
+        if (path / "choices.json").exists():
+            predictor.choices = json.loads((path / "choices.json").read_text())
+        return predictor if device is None else predictor.to(device)
+
+
+def load_predictor(path: str | Path, device: str | torch.device | None = None) -> Predictor:
+    """Read the folder of a predictor, without importing Lightning or GluonTS's networks unless it needs them.
+
+    Args:
+        path: folder that ``serialize`` wrote.
+        device: of a predictor with a network; the saved one for ``None``.
+
+    Raises:
+        ValueError: if :func:`~s5forecast.aliases.check_folder` refuses the folder, or a later version wrote it.
+    """
+    path = Path(path)
+    check_folder(path)
+    name = json.loads((path / "gluonts-config.json").read_text())["type"]
+    kind: Any = NetworkPredictor if name in SAVED_CLASSES else resolve(name)
+    takes_device = device is not None and "device" in signature(kind.deserialize).parameters
+    return kind.deserialize(path, device=device) if takes_device else kind.deserialize(path)
+
+
+def collect_quantiles(predictions: Predictions, levels: Sequence[float], spec: Any) -> tuple[np.ndarray, np.ndarray]:
+    """Means and quantiles of all batches, as :meth:`NetworkPredictor.predict_quantiles` returns them."""
+    shape = (0, *spec.forecast_shape)
+    means, quantiles = [np.empty(shape)], [np.empty((*shape, len(levels)))]
+    for found, horizons in predictions:
+        means.append(at_queries(found.mean(), horizons))
+        quantiles.append(at_queries(found.quantiles(levels), horizons))
+    return np.concatenate(means), np.concatenate(quantiles)
+
+
+def count_substeps(step_scale: float) -> int:
+    """Number of steps that replace one step.
+
+    Raises:
+        ValueError: if it is not a whole number.
+    """
+    substeps = round(1 / step_scale) if 0 < step_scale <= 1 else 0
+    if substeps == 0 or abs(substeps * step_scale - 1) > ROUNDING:
+        raise ValueError(
+            f"step_scale={step_scale} must be 1 / k for a whole number k, such as 0.25 for quarter-hours after "
+            "training on hours; for longer steps, train on series of that frequency"
+        )
+    return substeps
+
+
+def resolve_device(device: str | torch.device) -> str | torch.device:
+    """The device, with ``"auto"`` as CUDA if available, else the CPU."""
+    if device == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    return device
+
+
+def __getattr__(name: str) -> Any:
+    """``S5Predictor``, which saved folders name here, is imported when it is used."""
+    if name == "S5Predictor":
+        from s5forecast.estimators.gluonts_predictor import S5Predictor
+
+        return S5Predictor
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

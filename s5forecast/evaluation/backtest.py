@@ -11,8 +11,9 @@ import numpy as np
 import pandas as pd
 from gluonts.dataset.common import DataEntry
 
-from s5forecast.data.frames import Columns, read_frame, to_entries
+from s5forecast.data.frames import Columns
 from s5forecast.data.frequency import Frequency
+from s5forecast.data.regular_sampling import read_frame, to_entries
 from s5forecast.data.statics import StaticFeatures
 from s5forecast.evaluation.metrics import evaluate
 from s5forecast.evaluation.models import FRAME, as_model, name_of
@@ -144,7 +145,7 @@ def roles_of(model: Any) -> Columns:
     named = {field: value for field, value in names.items() if isinstance(value, str)}
     if len(named) < 3:
         return Columns()
-    return Columns(**named, known=tuple(model.known), static=tuple(model.static))
+    return Columns(**named, known=tuple(model.known), static=tuple(model.static), other_targets=())
 
 
 def _read(

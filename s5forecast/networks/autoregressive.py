@@ -5,14 +5,13 @@ from typing import Any, NamedTuple
 
 import torch
 from gluonts.core.component import validated
-from gluonts.torch.distributions import Output
 from torch import Tensor, nn
 
 from s5forecast.data.spec import WindowSpec
-from s5forecast.distributions import is_real
+from s5forecast.distributions import Output
 from s5forecast.networks.base import ForecastNetwork, check_support
-from s5forecast.networks.paths import Place, draw_paths, draw_values
-from s5forecast.networks.prediction import Prediction, SamplePaths
+from s5forecast.networks.paths import draw_paths, draw_values, walk_paths
+from s5forecast.networks.prediction import Place, Prediction, SamplePaths
 from s5forecast.nn import Encoder, FeatureInputs, OutputHead, SeasonalSkip
 from s5forecast.nn.stepper import make_stepper
 from s5forecast.windows.batches import TrainingWindows
@@ -162,9 +161,10 @@ class AutoregressiveNetwork(FeatureInputs, ForecastNetwork):
         """Paths ``[B, S, H]`` from the states before the horizon, with a seed that depends on the past values."""
         lags, lag_mask = (x.permute(1, 2, 0).contiguous() for x in (lags, lag_mask))
         horizon = Horizon(u.transpose(0, 1).contiguous(), lags, lag_mask)
+        place = Place(batch.loc, batch.scale, batch.level)
+        sample = partial(walk_paths, partial(self._walk, horizon, states), place, len(horizon.inputs))
         number = self.num_samples if num_samples is None else num_samples
-        walk = partial(self._walk, horizon, states)
-        return draw_paths(walk, batch, past, number, steps=len(horizon.inputs), seed=self.seed, counts=self.counts)
+        return draw_paths(sample, past, number, seed=self.seed, counts=(self.counts & batch.counts)[..., None])
 
     def _walk(self, horizon: Horizon, state: tuple[Tensor, ...], place: Place, series: Tensor) -> Tensor:
         """One path of each of the R ``series``, float64 ``[H, R]``."""
@@ -185,11 +185,9 @@ class AutoregressiveNetwork(FeatureInputs, ForecastNetwork):
         return values
 
     def _prediction(self, batch: Batch, h: Tensor) -> Prediction:
-        offset = self.skip(h, batch.lags, batch.lag_mask)
-        if is_real(self.output):
-            return Prediction(self.output, self.head(h), batch.loc, batch.scale, offset, self.counts & batch.counts)
-        share = (batch.loc + batch.scale * offset) / batch.level
-        return Prediction(self.output, self.head(h, share.to(h.dtype)), None, batch.level, None, batch.counts)
+        offset, place = self.skip(h, batch.lags, batch.lag_mask), Place(batch.loc, batch.scale, batch.level)
+        projected = self.head.projection(h)
+        return Prediction.at(self.output, self.head, projected, offset, place, self.counts & batch.counts)
 
     def _inputs(self, batch: Batch, lags: Tensor, lag_mask: Tensor, center: Tensor) -> Tensor:
         """``[B, T, width]``; the values at the lags come first, missing ones replaced by ``center [B, 1]``."""

@@ -8,7 +8,6 @@ from typing import Any, Generic, Protocol, TypeVar
 
 import numpy as np
 import torch
-from gluonts.torch.distributions import Output
 from torch import Tensor, nn
 
 from s5forecast.distributions import is_real, support
@@ -64,7 +63,7 @@ class HasTarget(Protocol):
     def target(self) -> np.ndarray: ...
 
 
-def check_support(output: Output, all_series: Sequence[HasTarget]) -> None:
+def check_support(output: Any, all_series: Sequence[HasTarget]) -> None:
     """Raise ValueError, naming the series, for a value outside the support of an output."""
     if is_real(output):
         return

@@ -1,22 +1,21 @@
 """Network of the continuous-time estimator: an encoder with a step for each gap, and a decoder for any later time."""
 
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import torch
 from gluonts.core.component import validated
-from gluonts.torch.distributions import Output
 from torch import Tensor, nn
 
 from s5forecast.data.spec import IrregularSpec
-from s5forecast.distributions import check_loss, is_real
+from s5forecast.distributions import Output, check_loss
 from s5forecast.levels import DECILES
 from s5forecast.networks.base import ForecastNetwork, check_support
-from s5forecast.networks.continuous_decoder import ContinuousDecoder, Encoded, Place, Positions, limited
-from s5forecast.networks.prediction import Prediction
+from s5forecast.networks.continuous_decoder import ContinuousDecoder, Encoded, Positions, limited
+from s5forecast.networks.prediction import Place, Prediction
 from s5forecast.nn import Encoder, FeatureInputs, OutputHead, Recent, RecentMean
-from s5forecast.windows.batches import IrregularWindows
+from s5forecast.windows.batches import TrainingWindows
 from s5forecast.windows.calendar import num_clock_features
-from s5forecast.windows.irregular import IrregularBatch
+from s5forecast.windows.irregular import IrregularBatch, IrregularStore
 from s5forecast.windows.scaling import ROUNDING, masked_mean, normalized
 
 FITTING_WINDOWS = 512
@@ -111,9 +110,9 @@ class ContinuousNetwork(FeatureInputs, ForecastNetwork):
         self.head = OutputHead(self.decoder.width, output)
 
     @torch.no_grad()
-    def fit_features(self, windows: IrregularWindows) -> None:
+    def fit_features(self, windows: TrainingWindows) -> None:
         """Take the unit of time and the statistics of variables and features from the training data."""
-        store = windows.store
+        store = cast(IrregularStore, windows.store)
         self.time_unit.fill_(self.given_time_unit or store.median_gap())
         values, mask = store.values, store.mask.double()
         self.location.copy_(masked_mean(values, mask, dim=0)[0])
@@ -124,10 +123,11 @@ class ContinuousNetwork(FeatureInputs, ForecastNetwork):
         self.fit_standardization(batch.covariates, batch.static_real)
 
     @torch.no_grad()
-    def fit_support(self, windows: IrregularWindows) -> None:
+    def fit_support(self, windows: TrainingWindows) -> None:
         """See which variables are counts; one that was never observed is not known to be."""
         check_support(self.output, windows.store.series)
-        self.counts.copy_(windows.store.counts.all(0) & windows.store.mask.any(0))
+        store = cast(IrregularStore, windows.store)
+        self.counts.copy_(store.counts.all(0) & store.mask.any(0))
 
     def forward(self, batch: IrregularBatch, num_samples: int | None = None) -> Prediction:
         """Distributions at the query times, ``[B, Q, D]``; no samples are drawn."""
@@ -154,7 +154,7 @@ class ContinuousNetwork(FeatureInputs, ForecastNetwork):
             for piece in zip(features.split(QUERIES, 1), elapsed.split(QUERIES, 1), strict=True)
         ]
         h, offset = (torch.cat(part, dim=1) for part in zip(*pieces, strict=True))
-        return self._predict(h, offset, encoded.place, self.counts & counts, counts)
+        return self._predict(h, offset, encoded.place, self.counts & counts)
 
     def loss(self, batch: IrregularBatch) -> Tensor:
         """Mean loss over the values observed at the query times, weighted by variable."""
@@ -165,7 +165,7 @@ class ContinuousNetwork(FeatureInputs, ForecastNetwork):
         target = batch.target[asked.window, asked.query, asked.variable]
         values = ((target - place.loc) / place.scale).float()
         counts = torch.zeros_like(target, dtype=torch.bool)
-        prediction = self._predict(h, offset, place, counts, counts)
+        prediction = self._predict(h, offset, place, counts)
         loss = prediction.loss(values, target, self.training_loss, self.quantile_levels)
         weights = self.weights[asked.variable]
         return (loss * weights).sum() / weights.sum().clamp(min=self.weights.min())
@@ -259,13 +259,9 @@ class ContinuousNetwork(FeatureInputs, ForecastNetwork):
         times = torch.stack([torch.log1p(elapsed), torch.rsqrt(1 + elapsed)], dim=-1)
         return self.step_inputs([times], calendar, covariates)
 
-    def _predict(self, h: Tensor, offset: Tensor, place: Place, counts: Tensor, whole: Tensor) -> Prediction:
-        """From the features of values and what their outputs correct, of any shape."""
-        loc, scale, level = place
-        if is_real(self.output):
-            return Prediction(self.output, self.head(h), loc, scale, offset, counts)
-        share = (loc + scale * offset) / level
-        return Prediction(self.output, self.head(h, share.to(h.dtype)), None, level, None, whole)
+    def _predict(self, h: Tensor, offset: Tensor, place: Place, counts: Tensor) -> Prediction:
+        """Prediction from the features of values and the offsets that their outputs correct, of any shape."""
+        return Prediction.at(self.output, self.head, self.head.projection(h), offset, place, counts)
 
     def _all_variables(self, encoded: Encoded, features: Tensor, elapsed: Tensor) -> tuple[Tensor, Tensor]:
         """:meth:`_decode` for every variable at each time, ``[B, Q, D, w]`` and ``[B, Q, D]``."""

@@ -7,19 +7,12 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from s5forecast.networks.prediction import Place
 from s5forecast.nn import SeasonalSkip
 from s5forecast.nn.block import SharedDropout
 
 LIMIT = 10.0
 SMALLEST_WIDTH = 8
-
-
-class Place(NamedTuple):
-    """Where the values of a window lie: ``values = loc + scale * normalised values``, each ``[B, 1, D]`` float64."""
-
-    loc: Tensor
-    scale: Tensor
-    level: Tensor  # mean absolute value
 
 
 class Encoded(NamedTuple):
@@ -31,7 +24,7 @@ class Encoded(NamedTuple):
     anchor_mask: Tensor  # [B, D, A]
     recent: Tensor  # [B, D, 2 M] spread about the recent means, and how many observations they rest on
     last_age: Tensor  # [B, D] in time units; NaN where a variable was never seen
-    place: Place
+    place: Place  # of the windows, [B, 1, D]
 
 
 class Positions(NamedTuple):

@@ -4,14 +4,13 @@ from typing import Any, cast
 
 import torch
 from gluonts.core.component import validated
-from gluonts.torch.distributions import Output
 from torch import Tensor
 
 from s5forecast.data.spec import WindowSpec
-from s5forecast.distributions import check_loss, is_real
+from s5forecast.distributions import Output, check_loss
 from s5forecast.levels import DECILES
 from s5forecast.networks.base import ForecastNetwork, check_support
-from s5forecast.networks.prediction import Prediction
+from s5forecast.networks.prediction import Place, Prediction
 from s5forecast.nn import (
     MISSING,
     Encoder,
@@ -170,13 +169,8 @@ class DirectNetwork(FeatureInputs, ForecastNetwork):
 
     def prediction(self, batch: Batch, h: Tensor, offset: Tensor, correction: Tensor | float = 0.0) -> Prediction:
         """From features ``[B, H, width]`` and ``offset [B, H]``; ``correction`` is added to the projected features."""
-        projected = self.head.projection(h) + correction
-        if is_real(self.output):
-            args = self.head.arguments(projected)
-            return Prediction(self.output, args, batch.loc, batch.scale, offset, self.counts & batch.counts)
-        share = (batch.loc + batch.scale * offset) / batch.level
-        args = self.head.arguments(projected, share.to(projected.dtype))
-        return Prediction(self.output, args, None, batch.level, None, batch.counts)
+        projected, place = self.head.projection(h) + correction, Place(batch.loc, batch.scale, batch.level)
+        return Prediction.at(self.output, self.head, projected, offset, place, self.counts & batch.counts)
 
     def loss(self, batch: Batch) -> Tensor:
         """Mean loss over the observed steps of the horizon."""

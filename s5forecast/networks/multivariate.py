@@ -1,8 +1,9 @@
 """Network of the multivariate estimator: trained in parallel by teacher forcing, sampled jointly step by step."""
 
-import zlib
+from functools import partial
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from gluonts.core.component import validated
 from torch import Tensor, nn
@@ -11,9 +12,9 @@ from s5forecast.choices import choose
 from s5forecast.data.spec import WindowSpec
 from s5forecast.distributions.joint import JOINT_LOSSES, JointOutput
 from s5forecast.networks.base import ForecastNetwork
+from s5forecast.networks.paths import draw_paths
 from s5forecast.networks.prediction import SamplePaths
 from s5forecast.nn import Encoder, FeatureInputs, Gaussianization, JointHead
-from s5forecast.seeding import seeded
 from s5forecast.windows.batches import TrainingWindows
 from s5forecast.windows.calendar import num_calendar_features
 from s5forecast.windows.regular import Batch
@@ -123,14 +124,10 @@ class MultivariateNetwork(FeatureInputs, ForecastNetwork):
     @torch.inference_mode()
     def forward(self, batch: Batch, num_samples: int | None = None) -> SamplePaths:
         """Paths over the horizon, drawn anew for each batch: their seed is that of the estimator and its values."""
-        num_samples = self.num_samples if num_samples is None else num_samples
-        if num_samples < 1:
-            raise ValueError(f"num_samples must be at least 1, got {num_samples}")
-        content = zlib.crc32(batch.past.cpu().numpy().tobytes())
-        with seeded(None if self.seed is None else self.seed + content):
-            values = self._sample(self.windows(batch), num_samples)
+        number = self.num_samples if num_samples is None else num_samples
         counts = (self.counts & batch.counts.view(-1, self.spec.dim))[:, None, None]
-        return SamplePaths(torch.where(counts, values.round().clamp(min=0) + 0.0, values).cpu().numpy())
+        sample = partial(self._sample, self.windows(batch))
+        return draw_paths(sample, batch.past, number, seed=self.seed, counts=counts)
 
     def windows(self, batch: Batch) -> Windows:
         """A batch with the series of each window in one dimension."""
@@ -149,7 +146,7 @@ class MultivariateNetwork(FeatureInputs, ForecastNetwork):
         assert self.marginals is not None
         return self.marginals(lags.transpose(-1, -2)).transpose(-1, -2)
 
-    def _sample(self, windows: Windows, num_samples: int) -> Tensor:
+    def _sample(self, windows: Windows, num_samples: int) -> np.ndarray:
         """``[B, S, H, D]`` float64."""
         L, H = self.spec.context_length, self.spec.prediction_length
         steps = torch.arange(-L, H, device=windows.lags.device).unsqueeze(-1)
@@ -162,7 +159,7 @@ class MultivariateNetwork(FeatureInputs, ForecastNetwork):
         B = len(windows.values)
         rows = torch.arange(B, device=steps.device).repeat_interleave(num_samples)
         paths = [self._walk(windows, state, part) for part in rows.split(max(1, VALUES // self.spec.dim))]
-        return torch.cat(paths).view(B, num_samples, H, self.spec.dim)
+        return torch.cat(paths).view(B, num_samples, H, self.spec.dim).cpu().numpy()
 
     def _walk(self, windows: Windows, state: tuple[Tensor, ...], rows: Tensor) -> Tensor:
         """One path from each of the R windows ``rows``, float64 ``[R, H, D]``."""

@@ -1,37 +1,49 @@
-"""The distributions of a batch of forecasts, evaluated for all its series and steps at once."""
+"""Forecasts of a batch of series, as distributions or as sample paths."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 import torch
 from gluonts.model.forecast import Forecast, Quantile, QuantileForecast, SampleForecast
-from gluonts.torch.distributions import Output
-from gluonts.torch.model.forecast import DistributionForecast
 from torch import Tensor
 from torch.distributions import Distribution
 
-from s5forecast.data.entries import Series
-from s5forecast.distributions import LOSSES, QuantileOutput, check_loss
+from s5forecast.distributions import LOSSES, QuantileOutput, check_loss, is_real
 from s5forecast.levels import DECILES
+from s5forecast.nn import OutputHead
+from s5forecast.windows.horizon import Horizon
 
 _ANY_PERIOD = pd.Period("1970-01-01", "D")
 
 
+class Place(NamedTuple):
+    """Location and scale of windows, float64: ``values = loc + scale * normalized values``."""
+
+    loc: Tensor
+    scale: Tensor
+    level: Tensor  # mean absolute value, the scale of outputs with bounded support
+
+    def share(self, offset: Tensor, dtype: torch.dtype) -> Tensor:
+        """Values at a normalized ``offset``, divided by the level."""
+        return ((self.loc + self.scale * offset) / self.level).to(dtype)
+
+
 @dataclass(frozen=True)
 class Prediction:
-    """Arguments of an output for B series and H steps, and where they are to be put.
+    """Arguments of an output for B series and H steps, and the location and scale of its values.
 
-    The forecast value is ``loc + scale * (offset + z)`` with z from the output; without ``loc`` the output,
-    of limited support, takes the scale itself and there is no offset.
+    The forecast value is ``loc + scale * (offset + z)``, with z from the output. An output of bounded support has
+    neither ``loc`` nor ``offset``: it takes the scale itself. Irregular series have a third dimension, ``[B, Q, D]``
+    for Q query times of D variables.
     """
 
-    output: Output
+    output: Any  # an Output
     args: tuple[Tensor, ...]  # each [B, H] or [B, H, Q]
     loc: Tensor | None  # [B, 1] float64
     scale: Tensor  # [B, 1] float64
@@ -39,12 +51,35 @@ class Prediction:
     counts: Tensor  # [B, 1] bool, whether the values are whole numbers, none of them negative
     _quantile: dict[float, np.ndarray] = field(default_factory=dict, repr=False)  # level -> [B, H]
 
+    @classmethod
+    def at(
+        cls, output: Any, head: OutputHead, projected: Tensor, offset: Tensor, place: Place, counts: Tensor
+    ) -> Prediction:
+        """The output's distributions around an offset.
+
+        Args:
+            output: of the network.
+            head: from which its arguments come.
+            projected: ``[B, H, K]``, what the head projects.
+            offset: ``[B, H]``, normalized forecast that the output corrects.
+            place: of the windows, ``[B, 1]``.
+            counts: ``[B, 1]``.
+        """
+        if is_real(output):
+            return cls(output, head.arguments(projected), place.loc, place.scale, offset, counts)
+        args = head.arguments(projected, place.share(offset, projected.dtype))
+        return cls(output, args, None, place.level, None, counts)
+
     def loss(
         self, values: Tensor, target: Tensor, loss: str | None = None, levels: Sequence[float] = DECILES
     ) -> Tensor:
-        """Loss ``[B, H]`` of the normalised ``values``, or of the ``target`` as it is where it cannot be shifted.
+        """Loss ``[B, H]`` of each value.
 
-        ``loss`` is a key of ``LOSSES``, the output's own for ``None``; ``levels`` are those of the quantile loss.
+        Args:
+            values: ``[B, H]``, normalized, for an output on the whole real line.
+            target: ``[B, H]``, not normalized, for an output of bounded support.
+            loss: key of ``LOSSES``; the output's own for ``None``.
+            levels: of the quantile loss.
         """
         evaluate = LOSSES[check_loss(loss, self.output)]
         if self.offset is None:
@@ -60,7 +95,7 @@ class Prediction:
         return _numpy(self.distribution().mean)
 
     def quantiles(self, levels: Sequence[float]) -> np.ndarray:
-        """``[B, H, Q]``, increasing along Q as the levels are."""
+        """``[B, H, Q]``, in the order of the levels."""
         if isinstance(self.output, QuantileOutput):
             quantiles = _numpy(self._quantiles())
             if list(levels) != self.output.quantiles:
@@ -70,27 +105,27 @@ class Prediction:
         return np.stack([self.quantile(level) for level in levels], axis=-1)
 
     def ascending(self, count: int) -> np.ndarray:
-        """``count`` values of each step, ``[B, H, S]``: where quantiles are known those of equal parts, else drawn."""
+        """``count`` increasing values of each step, ``[B, H, S]``: equally spaced quantiles, or sorted samples."""
         if isinstance(self.output, QuantileOutput):
             return self.quantiles(((np.arange(count) + 0.5) / count).tolist())
         return np.sort(np.moveaxis(_numpy(self.distribution().sample(torch.Size([count]))), 0, -1))
 
     def quantile(self, level: float) -> np.ndarray:
-        """Of a distribution, ``[B, H]``, computed once for each level."""
+        """Quantile of a distribution, ``[B, H]``, computed once for each level."""
         if level not in self._quantile:
             point = torch.tensor([level], dtype=torch.float64, device=self.scale.device)
             self._quantile[level] = _numpy(self.distribution().icdf(point))
         return self._quantile[level]
 
     def distribution(self) -> Distribution:
-        """The distribution of the values, batch shape ``[B, H]``."""
+        """Distribution of the values, of batch shape ``[B, H]``."""
         args = tuple(arg.double() for arg in self.args)
         if self.offset is None:
             return self.output.distribution(args, scale=self.scale.expand_as(args[0]))
         return self.output.distribution(args, loc=self._location(), scale=self.scale.expand_as(self.offset))
 
     def __getitem__(self, index: int | slice) -> Prediction:
-        """The forecast of one series, without its batch dimension, or of several."""
+        """The forecast of one series, without the batch dimension, or of several."""
         return replace(
             self,
             args=tuple(arg[index] for arg in self.args),
@@ -101,21 +136,26 @@ class Prediction:
             _quantile={},
         )
 
-    def forecasts(self, series: Sequence[Series]) -> Iterator[Forecast]:
-        """One GluonTS forecast for each series, starting where its target ends."""
-        if isinstance(self.output, QuantileOutput):
-            yield from self._quantile_forecasts(series)
-            return
-        for row, one in enumerate(series):
-            yield RowForecast(self, row, one)
+    def forecasts(self, horizons: Sequence[Horizon]) -> Iterator[Forecast]:
+        """One GluonTS forecast for each series.
 
-    def _quantile_forecasts(self, series: Sequence[Series]) -> Iterator[QuantileForecast]:
+        Args:
+            horizons: of the B series.
+        """
+        if horizons[0].times is not None:
+            yield from (ContinuousForecast(self[row : row + 1], one) for row, one in enumerate(horizons))
+        elif isinstance(self.output, QuantileOutput):
+            yield from self._quantile_forecasts(horizons)
+        else:
+            yield from (RowForecast(self, row, one) for row, one in enumerate(horizons))
+
+    def _quantile_forecasts(self, horizons: Sequence[Horizon]) -> Iterator[QuantileForecast]:
         levels = self.output.quantiles
         arrays = np.concatenate([self.mean()[..., None], self.quantiles(levels)], axis=-1).swapaxes(1, 2)
-        for array, one in zip(arrays, series, strict=True):
+        for array, one in zip(arrays, horizons, strict=True):
             yield QuantileForecast(
-                forecast_arrays=array.astype(one.target.dtype),
-                start_date=one.forecast_start,
+                forecast_arrays=array.astype(one.dtype),
+                start_date=one.start,
                 forecast_keys=["mean", *map(str, levels)],
                 item_id=one.item_id,
                 info=one.info,
@@ -123,33 +163,105 @@ class Prediction:
 
     def _location(self) -> Tensor:
         if self.loc is None or self.offset is None:
-            raise TypeError(f"{type(self.output).__name__} has no location: its support is limited")
+            raise TypeError(f"{type(self.output).__name__} has no location, because its support is bounded")
         return self.loc + self.scale * self.offset
 
     def _quantiles(self) -> Tensor:
         return self._location().unsqueeze(-1) + self.scale.unsqueeze(-1) * self.args[0].double()
 
 
-class RowForecast(DistributionForecast):
-    """The forecast of one series of a batch, whose quantiles are computed for the whole batch and kept."""
+class RowForecast(Forecast):
+    """Distribution of one regular series of a batch.
 
-    def __init__(self, batch: Prediction, row: int, series: Series) -> None:
-        super().__init__(
-            batch[row].distribution(),
-            start_date=series.forecast_start,
-            item_id=series.item_id,
-            info=series.info,
-        )
-        self._batch, self._row, self._dtype = batch, row, series.target.dtype
+    Quantiles are computed for the whole batch at once and kept.
+
+    Args:
+        batch: forecast of all series.
+        row: of this one.
+        horizon: of the series.
+    """
+
+    def __init__(self, batch: Prediction, row: int, horizon: Horizon) -> None:
+        self.distribution = batch[row].distribution()
+        self.shape = self.distribution.batch_shape + self.distribution.event_shape
+        self.prediction_length = self.shape[0]
+        self.start_date, self.item_id, self.info = horizon.start, horizon.item_id, horizon.info
+        self._batch, self._row, self._dtype = batch, row, horizon.dtype
+
+    @property
+    def mean(self) -> np.ndarray:
+        """``[H]``."""
+        return _numpy(self.distribution.mean)
+
+    @property
+    def mean_ts(self) -> pd.Series:
+        """The mean as a pandas Series."""
+        return pd.Series(self.mean, index=self.index)
 
     def quantile(self, level: float | str) -> np.ndarray:
         """``[H]``."""
         return self._batch.quantile(Quantile.parse(level).value)[self._row].astype(self._dtype)
 
+    def to_sample_forecast(self, num_samples: int = 200) -> SampleForecast:
+        """Independent samples of each step."""
+        samples = _numpy(self.distribution.sample(torch.Size([num_samples])))
+        return SampleForecast(samples, start_date=self.start_date, item_id=self.item_id, info=self.info)
+
     def __getstate__(self) -> dict[str, Any]:
-        """What is pickled: this series, not the batch it came in."""
+        """Pickle this series alone, without the rest of its batch."""
         row = slice(self._row, self._row + 1)
         return {**self.__dict__, "_batch": self._batch[row], "_row": 0}
+
+
+class ContinuousForecast(Forecast):
+    """Distributions of one irregular series at its Q query times, which are the ``index`` as they were given.
+
+    Args:
+        prediction: of this series, a batch of one.
+        horizon: of the series.
+    """
+
+    def __init__(self, prediction: Prediction, horizon: Horizon) -> None:
+        self.item_id, self.info = horizon.item_id, horizon.info
+        self.prediction_length = len(horizon.times)
+        self.univariate = horizon.univariate
+        self._prediction, self._times = prediction, horizon.times
+        self.start_date = _first_period(horizon)
+
+    @property
+    def index(self) -> pd.Index:
+        """The query times, in their order."""
+        return pd.Index(self._times)
+
+    @property
+    def mean(self) -> np.ndarray:
+        """``[Q]``, for several variables ``[Q, D]``."""
+        return self._shaped(self._prediction.mean())
+
+    def quantile(self, q: float | str) -> np.ndarray:
+        """``[Q]``, for several variables ``[Q, D]``."""
+        return self._shaped(self._prediction.quantiles([Quantile.parse(q).value])[..., 0])
+
+    def dim(self) -> int:
+        """Number of variables."""
+        return self._prediction.scale.shape[-1]
+
+    def _shaped(self, values: np.ndarray) -> np.ndarray:
+        values = values[0, : self.prediction_length]
+        return values[:, 0] if self.univariate else values
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Pickle without the quantiles computed so far."""
+        return {**self.__dict__, "_prediction": self._prediction[:]}
+
+
+def _first_period(horizon: Horizon) -> pd.Period | None:
+    """The first query time as a period of the frequency of the entry's start, else of one second."""
+    first = pd.Index(horizon.times).min()
+    if not isinstance(first, pd.Timestamp):
+        return horizon.start
+    freq = "s" if horizon.start is None else horizon.start.freqstr
+    return pd.Period(first.tz_localize(None), freq)
 
 
 def _interpolated(known_levels: Sequence[float], known: np.ndarray, levels: Sequence[float]) -> np.ndarray:
@@ -165,7 +277,7 @@ def _numpy(x: Tensor) -> np.ndarray:
 
 @dataclass(frozen=True)
 class SamplePaths:
-    """Paths drawn for B series over H steps, or for D together; mean and quantiles are those of the sample."""
+    """Sample paths of B series over H steps, or of D series jointly; mean and quantiles are those of the sample."""
 
     samples: np.ndarray  # [B, S, H] or [B, S, H, D] float64
 
@@ -174,20 +286,19 @@ class SamplePaths:
         return self.samples.mean(axis=1)
 
     def quantiles(self, levels: Sequence[float]) -> np.ndarray:
-        """``[B, H, Q]`` or ``[B, H, D, Q]``, each the order statistic that GluonTS's ``SampleForecast`` takes."""
+        """``[B, H, Q]`` or ``[B, H, D, Q]``: the order statistics that GluonTS's ``SampleForecast`` takes."""
         last = self.samples.shape[1] - 1
         ranks = [round(last * level) for level in levels]
         return np.moveaxis(self._sorted[:, ranks], 1, -1)
 
-    def forecasts(self, series: Sequence[Series]) -> Iterator[SampleForecast]:
-        """One GluonTS forecast for each series, starting where its target ends."""
-        for samples, one in zip(self.samples, series, strict=True):
-            yield SampleForecast(
-                samples.astype(one.target.dtype),
-                start_date=one.forecast_start,
-                item_id=one.item_id,
-                info=one.info,
-            )
+    def forecasts(self, horizons: Sequence[Horizon]) -> Iterator[SampleForecast]:
+        """One GluonTS forecast for each series.
+
+        Args:
+            horizons: of the B series.
+        """
+        for samples, one in zip(self.samples, horizons, strict=True):
+            yield SampleForecast(samples.astype(one.dtype), start_date=one.start, item_id=one.item_id, info=one.info)
 
     @cached_property
     def _sorted(self) -> np.ndarray:

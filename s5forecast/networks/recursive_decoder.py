@@ -6,14 +6,14 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from gluonts.core.component import validated
-from gluonts.torch.distributions import Output
 from torch import Tensor, nn
 
 from s5forecast.data.spec import WindowSpec
+from s5forecast.distributions import Output
 from s5forecast.networks.base import ForecastNetwork
 from s5forecast.networks.direct import DirectNetwork
-from s5forecast.networks.paths import Place, draw_paths, draw_values
-from s5forecast.networks.prediction import Prediction, SamplePaths
+from s5forecast.networks.paths import draw_paths, draw_values, walk_paths
+from s5forecast.networks.prediction import Place, Prediction, SamplePaths
 from s5forecast.nn import Encoder
 from s5forecast.nn.stepper import make_stepper
 from s5forecast.windows.batches import TrainingWindows
@@ -38,8 +38,8 @@ class RecursiveDecoderNetwork(ForecastNetwork):
 
     The chain determines the ranks of the paths at each step, which are dependent over the horizon. Their values are
     those of the direct forecast, from :math:`P h_t + c` at :math:`o_t`, in the order of these ranks (ensemble copula
-    coupling, :func:`~s5forecast.networks.paths.reordered`): single steps are forecast more accurately, and paths cannot
-    diverge.
+    coupling, :func:`~s5forecast.networks.paths.reorder_by_rank`): single steps are forecast more accurately, and paths
+    cannot diverge.
 
     The training loss is that of each step given the steps before it plus that of the direct forecast.
     """
@@ -132,11 +132,11 @@ class RecursiveDecoderNetwork(ForecastNetwork):
         inputs = self.chain_input(h).transpose(0, 1).contiguous()
         projected = self.direct.head.projection(h).permute(1, 2, 0).contiguous()
         walk = partial(self._walk, inputs, projected, offset.T.contiguous())
-        number = self.num_samples if num_samples is None else num_samples
+        place = Place(batch.loc, batch.scale, batch.level)
         marginals = self.direct.prediction(batch, h, offset)
-        return draw_paths(
-            walk, batch, past, number, steps=len(inputs), seed=self.seed, counts=self.direct.counts, marginals=marginals
-        )
+        sample = partial(walk_paths, walk, place, len(inputs), marginals=marginals)
+        number = self.num_samples if num_samples is None else num_samples
+        return draw_paths(sample, past, number, seed=self.seed, counts=(self.direct.counts & batch.counts)[..., None])
 
     def _walk(self, inputs: Tensor, projected: Tensor, offsets: Tensor, place: Place, series: Tensor) -> Tensor:
         """One path of each of the R ``series``, float64 ``[H, R]``.

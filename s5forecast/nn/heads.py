@@ -6,8 +6,9 @@ from collections.abc import Callable, Sequence
 
 import torch
 import torch.nn.functional as F
-from gluonts.torch.distributions import DistributionOutput, Output
 from torch import Tensor, nn
+
+from s5forecast.distributions import DistributionOutput, Output
 
 FAR_BELOW = -1e9
 # Standard deviations of the initial weights of a joint head.

@@ -2,83 +2,98 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from typing import Any, Protocol
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, Generic, Protocol, TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from s5forecast.data.entries import Series, read_series
-from s5forecast.data.spec import WindowSpec
-from s5forecast.windows.irregular import IrregularBatch, IrregularStore
+from s5forecast.data.entries import read_series
+from s5forecast.data.irregular_entries import read_irregular
+from s5forecast.data.spec import IrregularSpec
+from s5forecast.windows.horizon import Horizon
+from s5forecast.windows.irregular import IrregularStore
 from s5forecast.windows.joint import JointStore
-from s5forecast.windows.regular import Batch, SeriesStore
+from s5forecast.windows.regular import SeriesStore
+
+BatchT = TypeVar("BatchT", bound=tuple)
+BatchT_co = TypeVar("BatchT_co", bound=tuple, covariant=True)
 
 
-class WindowStore(Protocol):
-    """Entries of which windows can be gathered."""
+class WindowStore(Protocol[BatchT_co]):
+    """Entries from which windows are gathered: regular series, aligned series or irregular series."""
 
-    spec: WindowSpec
-    series: list[Series]  # one for each entry
-    length: Tensor  # [S] steps of each entry
-    counts: Tensor  # whether each series is of whole numbers, none of them negative
+    spec: Any
+    length: Tensor  # [S] steps or observations of each entry
+    counts: Tensor  # whether each series consists of whole numbers, none of them negative
+
+    @property
+    def series(self) -> Sequence[Any]:
+        """One checked series for each entry."""
 
     def __len__(self) -> int: ...
 
-    def gather(self, index: Tensor, cut: Tensor) -> Batch:
-        """The windows of entries ``index [B]`` whose horizon begins at position ``cut [B]``."""
+    def trainable(self) -> Tensor:
+        """Indices of the entries that have something to learn from; raises ValueError if there are none."""
+
+    def training_cuts(self, index: Tensor, share: Tensor) -> Tensor:
+        """Cuts ``[B]`` of entries ``index [B]`` at a ``share [B]``, in [0, 1), of their cuts for training."""
+
+    def last_cuts(self) -> tuple[Tensor, Tensor]:
+        """Entries with a known last horizon, and the cut before it, ``[B]`` each."""
+
+    def gather(self, index: Tensor, cut: Tensor, generator: torch.Generator | None = None) -> BatchT_co:
+        """Windows of entries ``index [B]`` whose horizon begins at ``cut [B]``; the ``generator`` draws queries."""
+
+    def gather_ahead(self, index: Tensor) -> BatchT_co:
+        """Windows of entries ``index [B]`` whose horizon is to be forecast."""
+
+    def horizons(self) -> list[Horizon]:
+        """The horizon of each entry that is to be forecast."""
 
 
-class TrainingWindows:
-    """Batches of windows at random: a series uniformly, then a cut uniformly.
+class TrainingWindows(Generic[BatchT]):
+    """Random batches of windows: a series is drawn uniformly, then a cut of it uniformly.
 
-    Cuts leave a full horizon where the series is long enough; a shorter one is trained on what there is.
-
-    Arguments:
+    Args:
         store: the series.
-        batch_size, num_batches: windows of a batch, batches of an epoch.
+        batch_size: windows per batch.
+        num_batches: batches per epoch.
         generator: source of randomness.
-        prior: further series, of which ``prior_share`` of the windows come; :meth:`draw` leaves them out.
+        prior: store of further series, from which ``prior_share`` of the windows are drawn. :meth:`draw` leaves them
+            out.
 
     Raises:
-        ValueError: if no series has a value before a step that could be forecast.
+        ValueError: if no series has something to learn from.
     """
 
     def __init__(
         self,
-        store: WindowStore,
+        store: WindowStore[BatchT],
         *,
         batch_size: int,
         num_batches: int,
         generator: torch.Generator,
-        prior: WindowStore | None = None,
+        prior: WindowStore[BatchT] | None = None,
         prior_share: float = 0.0,
     ) -> None:
-        self.store = store
-        self.prior = prior
-        self.prior_share = prior_share
-        self.batch_size = batch_size
-        self.num_batches = num_batches
-        self.generator = generator
-        self.usable = torch.nonzero(store.length > 1).squeeze(-1)
-        if not len(self.usable):
-            raise ValueError(
-                "no series has two values, one to forecast from and one to learn from; give a longer history"
-            )
+        self.store, self.usable = store, store.trainable()
+        self.prior, self.prior_share = prior, prior_share
+        self.batch_size, self.num_batches, self.generator = batch_size, num_batches, generator
 
     def __len__(self) -> int:
         return self.num_batches
 
-    def __iter__(self) -> Iterator[Batch]:
+    def __iter__(self) -> Iterator[BatchT]:
         for _ in range(self.num_batches):
             yield self._mixed(self.batch_size)
 
-    def draw(self, count: int) -> Batch:
-        """Windows of the series alone."""
+    def draw(self, count: int) -> BatchT:
+        """``count`` windows of the store alone."""
         return self._drawn(self.store, self.usable, count)
 
-    def _mixed(self, count: int) -> Batch:
+    def _mixed(self, count: int) -> BatchT:
         if self.prior is None:
             return self.draw(count)
         of_prior = int((torch.rand(count, generator=self.generator) < self.prior_share).sum())
@@ -87,47 +102,53 @@ class TrainingWindows:
         further = self._drawn(self.prior, torch.arange(len(self.prior)), of_prior)
         if of_prior == count:
             return further
-        return Batch(*map(torch.cat, zip(self.draw(count - of_prior), further, strict=True)))
+        return type(further)(*map(torch.cat, zip(self.draw(count - of_prior), further, strict=True)))
 
-    def _drawn(self, store: WindowStore, usable: Tensor, count: int) -> Batch:
+    def _drawn(self, store: WindowStore[BatchT], usable: Tensor, count: int) -> BatchT:
         index = usable[torch.randint(len(usable), (count,), generator=self.generator)]
-        lowest, highest = cut_range(store, index)
         share = torch.rand(count, generator=self.generator, dtype=torch.float64)
-        return store.gather(index, lowest + (share * (highest - lowest + 1)).long())
+        return store.gather(index, store.training_cuts(index, share), self.generator)
 
 
-class LastWindows:
-    """Batches of the last window of every series: of what is to come, or of the last horizon that is known."""
+class LastWindows(Generic[BatchT]):
+    """Batches of the last window of every series.
 
-    def __init__(self, store: WindowStore, *, batch_size: int, known: bool) -> None:
-        self.store = store
-        self.batch_size = batch_size
-        self.index = torch.nonzero(store.length > 1).squeeze(-1) if known else torch.arange(len(store))
-        self.cut = cut_range(store, self.index)[1] if known else store.length[self.index]
+    Args:
+        store: the series.
+        batch_size: windows per batch.
+        known: whether the horizon is the last known one; else it is the one to be forecast.
+    """
+
+    def __init__(self, store: WindowStore[BatchT], *, batch_size: int, known: bool) -> None:
+        self.store, self.batch_size = store, batch_size
+        self.cut: Tensor | None = None
+        self.index = torch.arange(len(store))
+        if known:
+            self.index, self.cut = store.last_cuts()
 
     def __len__(self) -> int:
         return -(-len(self.index) // self.batch_size)
 
-    def __iter__(self) -> Iterator[Batch]:
-        for index, cut in zip(self.index.split(self.batch_size), self.cut.split(self.batch_size), strict=True):
-            yield self.store.gather(index, cut)
+    def __iter__(self) -> Iterator[BatchT]:
+        for begin in range(0, len(self.index), self.batch_size):
+            rows = slice(begin, begin + self.batch_size)
+            index = self.index[rows]
+            yield self.store.gather_ahead(index) if self.cut is None else self.store.gather(index, self.cut[rows])
 
 
-def cut_range(store: WindowStore, index: Tensor) -> tuple[Tensor, Tensor]:
-    """Lowest and highest cut ``[B]`` of a training window: half the usable history, or a full context, comes before."""
-    length, spec = store.length[index], store.spec
-    highest = torch.maximum(length - spec.prediction_length, torch.ones_like(length))
-    highest = torch.where(length > spec.prediction_length, highest, length - 1)
-    lowest = torch.clamp(highest // 2, min=1, max=spec.context_length)
-    return lowest, highest
+def read_store(entries: Iterable[dict[str, Any]], spec: Any, *, forecast: bool) -> WindowStore[Any]:
+    """Checked entries, from which the windows that a ``spec`` describes are gathered.
 
-
-def read_store(entries: Iterable[dict[str, Any]], spec: WindowSpec, *, forecast: bool) -> WindowStore:
-    """The checked entries, each one series or, where the ``spec`` has a ``target_dim``, so many.
+    Args:
+        entries: GluonTS entries. With a ``target_dim`` each holds as many series.
+        spec: contents of the windows, a ``WindowSpec`` or an ``IrregularSpec``.
+        forecast: whether the entries hold what a forecast needs over the horizon.
 
     Raises:
-        ValueError: as :func:`~s5forecast.data.entries.read_series`; for no entry, or one of another dimension.
+        ValueError: for an entry that does not fit, naming the series, the field and the fix; for no entry.
     """
+    if isinstance(spec, IrregularSpec):
+        return IrregularStore(read_irregular(entries, spec, forecast=forecast), spec)
     rows = entries if spec.target_dim is None else _rows(entries, spec.target_dim)
     series = read_series(rows, spec, forecast=forecast)
     if not series:
@@ -136,7 +157,7 @@ def read_store(entries: Iterable[dict[str, Any]], spec: WindowSpec, *, forecast:
 
 
 def _rows(entries: Iterable[dict[str, Any]], dim: int) -> Iterator[dict[str, Any]]:
-    """An entry for each series of each; an error in one names its dimension."""
+    """An entry for each series of each entry; an error names the dimension of the series."""
     for position, entry in enumerate(entries):
         target = np.asarray(entry.get("target", ()))
         if target.ndim != 2 or len(target) != dim:
@@ -152,54 +173,3 @@ def _rows(entries: Iterable[dict[str, Any]], dim: int) -> Iterator[dict[str, Any
                     "leave it out or give its history"
                 )
             yield {**entry, "target": values}
-
-
-class IrregularWindows:
-    """Batches of windows at random: a series uniformly, then one of its cuts uniformly.
-
-    Raises:
-        ValueError: if no series has an observation within the horizon after another.
-    """
-
-    def __init__(self, store: IrregularStore, *, batch_size: int, num_batches: int, generator: torch.Generator) -> None:
-        self.store, self.batch_size, self.num_batches, self.generator = store, batch_size, num_batches, generator
-        series, self._cuts = store.cuts()
-        if not len(series):
-            raise ValueError(
-                "no series has an observation within the horizon after another, to learn from; give a longer horizon "
-                "or history"
-            )
-        self.usable, self._count = series.unique_consecutive(return_counts=True)
-        self._begin = torch.cumsum(self._count, 0) - self._count
-
-    def __len__(self) -> int:
-        return self.num_batches
-
-    def __iter__(self) -> Iterator[IrregularBatch]:
-        for _ in range(self.num_batches):
-            yield self.draw(self.batch_size)
-
-    def draw(self, count: int) -> IrregularBatch:
-        """Windows of the series."""
-        drawn = torch.randint(len(self.usable), (count,), generator=self.generator)
-        share = torch.rand(count, generator=self.generator, dtype=torch.float64)
-        cut = self._cuts[self._begin[drawn] + (share * self._count[drawn]).long()]
-        shares = torch.rand(count, self.store.spec.max_queries, generator=self.generator)
-        return self.store.gather(self.usable[drawn], cut, shares)
-
-
-class LastIrregularWindows:
-    """Batches of the last window of every series: asked for the times of the entries, or for its last horizon."""
-
-    def __init__(self, store: IrregularStore, *, batch_size: int, known: bool) -> None:
-        self.store, self.batch_size, self.known = store, batch_size, known
-        self.index, self.cut = torch.arange(len(store)), store.length
-        if known:
-            self.index, self.cut = store.last_cuts()
-
-    def __len__(self) -> int:
-        return -(-len(self.index) // self.batch_size)
-
-    def __iter__(self) -> Iterator[IrregularBatch]:
-        for index, cut in zip(self.index.split(self.batch_size), self.cut.split(self.batch_size), strict=True):
-            yield self.store.gather(index, cut) if self.known else self.store.gather_queries(index)

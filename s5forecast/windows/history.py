@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from s5forecast.data.entries import Series
+from s5forecast.data.irregular_entries import IrregularSeries
 from s5forecast.data.spec import IrregularSpec, WindowSpec
 from s5forecast.data.times import Instants, IrregularRows
-from s5forecast.windows.batches import WindowStore
 from s5forecast.windows.calendar import clock_features, lag_offsets, window_calendar
-from s5forecast.windows.irregular import IrregularBatch, IrregularStore
+from s5forecast.windows.counts import are_counts
+from s5forecast.windows.irregular import IrregularBatch
 from s5forecast.windows.regular import Batch
 from s5forecast.windows.rows import Slots, Steps, look_back, since
 from s5forecast.windows.scaling import masked_mean, normalized
@@ -32,14 +35,19 @@ class IrregularHistory(NamedTuple):
     static_cat: Tensor  # [S, F] int64
 
     @classmethod
-    def of(cls, store: IrregularStore, window: IrregularBatch) -> IrregularHistory:
-        """That of all series of a store, whose values are counted from the beginning of their last ``window``."""
-        exact = [torch.from_numpy(one.instants.exact) for one in store.series]
-        rows = [np.arange(len(one.time))[:, None] for one in store.series]
-        last = [np.where(np.isnan(one.target), 0, row).max(0) for one, row in zip(store.series, rows, strict=True)]
+    def of(cls, series: Sequence[IrregularSeries], window: IrregularBatch) -> IrregularHistory:
+        """History of S series.
+
+        Args:
+            series: with all their observations.
+            window: their last windows, from whose beginning on values are summed and counted.
+        """
+        exact = [torch.from_numpy(one.instants.exact) for one in series]
+        rows = [np.arange(len(one.time))[:, None] for one in series]
+        last = [np.where(np.isnan(one.target), 0, row).max(0) for one, row in zip(series, rows, strict=True)]
         return cls(
             time=torch.stack([times[-1] for times in exact]),
-            aware=torch.tensor([one.instants.aware for one in store.series]),
+            aware=torch.tensor([one.instants.aware for one in series]),
             value=window.last,
             value_time=torch.stack([times[row] for times, row in zip(exact, last, strict=True)]),
             total=window.values.sum(1),
@@ -88,7 +96,7 @@ class IrregularHistory(NamedTuple):
             spec: what windows hold.
         """
         slots = Slots.of(rows.series, len(self.time), right=True)
-        there, time = slots.there(), slots.lay(rows.instants.exact)
+        there, time = slots.mask(), slots.lay(rows.instants.exact)
         target = slots.lay(rows.target, torch.nan)
         observed, values = ~target.isnan(), target.nan_to_num(0.0)
         # What came before the first slot stands in a slot of its own.
@@ -104,7 +112,7 @@ class IrregularHistory(NamedTuple):
             value_time=past_time.gather(1, seen[:, -1:])[:, 0],
             total=self.total + values.sum(1),
             number=self.number + observed.sum(1),
-            counts=self.counts & ((values >= 0) & (values == values.round())).all(1),
+            counts=self.counts & are_counts(target, dim=1),
         )
         none = values[:, :0]
         batch = IrregularBatch(
@@ -151,15 +159,21 @@ class SeriesHistory(NamedTuple):
         return self.centre
 
     @classmethod
-    def of(cls, store: WindowStore, window: Batch) -> SeriesHistory:
-        """That of all series of a store, placed by their last ``window``."""
-        L, reach = window.past.shape[1], look_back(store.spec)
-        past = np.full((len(store.series), reach), np.nan)
-        for row, one in zip(past, store.series, strict=True):
+    def of(cls, series: Sequence[Series], window: Batch, spec: WindowSpec) -> SeriesHistory:
+        """History of S series, with the location and scale of their last windows.
+
+        Args:
+            series: with all their steps.
+            window: their last windows.
+            spec: contents of the windows.
+        """
+        L, reach = window.past.shape[1], look_back(spec)
+        past = np.full((len(series), reach), np.nan)
+        for row, one in zip(past, series, strict=True):
             recent = one.target[-reach:]
             row[reach - len(recent) :] = recent
         return cls(
-            time=torch.tensor([one.time[len(one.target) - 1] for one in store.series]),
+            time=torch.tensor([one.time[len(one.target) - 1] for one in series]),
             past=torch.from_numpy(past),
             centre=masked_mean(window.values[:, :L], window.mask[:, :L]),
             loc=window.loc,
@@ -174,16 +188,17 @@ class SeriesHistory(NamedTuple):
         """The next steps as the network sees them, and the history with them."""
         # What is not there is shifted out of the way, so that lags of the first step reach into the past.
         values = torch.cat([self.past, steps.values], dim=1)
-        missing = (~steps.there).sum(1, keepdim=True)
+        missing = (~steps.mask).sum(1, keepdim=True)
         width = torch.arange(values.shape[1])
         reach = self.past.shape[1]
         source = torch.where(width < reach + missing, width - missing, width)
         values = values.gather(1, source.clamp(min=0)).masked_fill(source < 0, torch.nan)
         offsets = lag_offsets(torch.tensor(spec.lags, dtype=torch.long), steps.time.shape[1], 0)
         batch = self._batch(spec, steps.time, values, offsets, steps.covariates)
-        counts = ((steps.values >= 0) & (steps.values == steps.values.round()) | steps.values.isnan()).all(1)
         return batch, self._replace(
-            time=steps.time[:, -1], past=values[:, -reach:], counts=self.counts & counts.unsqueeze(1)
+            time=steps.time[:, -1],
+            past=values[:, -reach:],
+            counts=self.counts & are_counts(steps.values, dim=1).unsqueeze(1),
         )
 
     def ahead(self, time: Tensor, covariates: Tensor, spec: WindowSpec) -> Batch:

@@ -13,6 +13,7 @@ from s5forecast.data.irregular_entries import IrregularSeries
 from s5forecast.data.spec import IrregularSpec
 from s5forecast.windows.calendar import clock_features
 from s5forecast.windows.counts import are_counts
+from s5forecast.windows.horizon import Horizon
 
 
 class IrregularBatch(NamedTuple):
@@ -64,6 +65,9 @@ class IrregularStore:
         self._reach = self._rows_within_reach()
         self._last_cut = torch.tensor([_last_cut(one.time, spec) for one in series])
         self._fixed = torch.tensor([one.cut or 0 for one in series])  # 0 if the cut is not fixed
+        owner, self._cuts = self._training_cuts()
+        self._cut_count = torch.bincount(owner, minlength=len(series))
+        self._cut_begin = torch.cumsum(self._cut_count, 0) - self._cut_count
 
     def __len__(self) -> int:
         return len(self.series)
@@ -73,14 +77,45 @@ class IrregularStore:
         gaps = self.gap[~self.gap.isnan()]
         return float(gaps.median()) if len(gaps) else 1.0
 
-    def cuts(self) -> tuple[Tensor, Tensor]:
-        """Series and cuts at which there is something to forecast, after half of the history or a full context."""
-        series = torch.arange(len(self)).repeat_interleave(self.length)
-        cut = torch.arange(1, len(self.time) + 1) - self.begin[series]
-        lowest = (self._last_cut // 2).clamp(1, self.spec.context_length)
-        fixed = self._fixed[series]
-        chosen = torch.where(fixed > 0, cut == fixed, cut >= lowest[series]) & (self._reach > 0)
-        return series[chosen], cut[chosen]
+    def trainable(self) -> Tensor:
+        """Indices of the series that have an observation within the horizon after another.
+
+        Raises:
+            ValueError: if there are none.
+        """
+        index = torch.nonzero(self._cut_count).squeeze(-1)
+        if not len(index):
+            raise ValueError(
+                "no series has an observation within the horizon after another, to learn from; give a longer horizon "
+                "or history"
+            )
+        return index
+
+    def training_cuts(self, index: Tensor, share: Tensor) -> Tensor:
+        """Cuts ``[B]`` of series ``index [B]`` at a ``share [B]``, in [0, 1), of their cuts for training."""
+        return self._cuts[self._cut_begin[index] + (share * self._cut_count[index]).long()]
+
+    def gather_ahead(self, index: Tensor) -> IrregularBatch:
+        """The whole history of series ``index [B]`` as context, and the query times of their entries."""
+        chosen = [self.series[i] for i in index]
+        query = _padded([one.query for one in chosen])
+        none = torch.zeros(*query.shape, self.spec.target_dim)
+        return self._batch(
+            index,
+            self.length[index],
+            elapsed=query.nan_to_num(0.0),
+            covariates=_padded([one.query_covariates for one in chosen]),
+            clock=_padded([one.query_clock for one in chosen]).nan_to_num(0.0),
+            target=none.double(),
+            mask=none.bool(),
+        )
+
+    def horizons(self) -> list[Horizon]:
+        """The query times of each series."""
+        return [
+            Horizon(one.item_id, one.info, one.start, one.target.dtype, one.asked, one.univariate)
+            for one in self.series
+        ]
 
     def last_cuts(self) -> tuple[Tensor, Tensor]:
         """Series and their cut before the last horizon, if observations lie on both sides of it."""
@@ -89,12 +124,13 @@ class IrregularStore:
         series = series[self._ahead(series, cut[series]) > 0]
         return series, cut[series]
 
-    def gather(self, index: Tensor, cut: Tensor, shares: Tensor | None = None) -> IrregularBatch:
-        """Windows of series ``index [B]`` cut after ``cut [B]`` rows, asked for the observations that follow.
+    def gather(self, index: Tensor, cut: Tensor, generator: torch.Generator | None = None) -> IrregularBatch:
+        """Windows of series ``index [B]``, cut after ``cut [B]`` rows, and the observations that follow as queries.
 
-        Where more than ``max_queries`` follow within the horizon they are taken evenly, each from its own stretch
-        of them at the position ``shares [B, max_queries]``, in [0, 1); in the middle by default.
+        Where more than ``max_queries`` observations follow within the horizon, they are divided into as many stretches,
+        and one is taken from each: at random with a ``generator``, else in the middle.
         """
+        shares = None if generator is None else torch.rand(len(index), self.spec.max_queries, generator=generator)
         ahead = self._ahead(index, cut)
         count = ahead.clamp(max=self.spec.max_queries)
         slots = torch.arange(max(1, int(count.max())))
@@ -113,21 +149,6 @@ class IrregularStore:
             clock=self.clock[row],
             target=self.values[row] * mask,
             mask=mask,
-        )
-
-    def gather_queries(self, index: Tensor) -> IrregularBatch:
-        """The whole history of series ``index [B]`` as context, asked for the times of their entries."""
-        chosen = [self.series[i] for i in index]
-        query = _padded([one.query for one in chosen])
-        none = torch.zeros(*query.shape, self.spec.target_dim)
-        return self._batch(
-            index,
-            self.length[index],
-            elapsed=query.nan_to_num(0.0),
-            covariates=_padded([one.query_covariates for one in chosen]),
-            clock=_padded([one.query_clock for one in chosen]).nan_to_num(0.0),
-            target=none.double(),
-            mask=none.bool(),
         )
 
     def _batch(
@@ -164,6 +185,15 @@ class IrregularStore:
             target=target,
             counts=self.counts[index].unsqueeze(1),
         )
+
+    def _training_cuts(self) -> tuple[Tensor, Tensor]:
+        """Series and position of each cut with something to forecast, after half of the history or a full context."""
+        series = torch.arange(len(self)).repeat_interleave(self.length)
+        cut = torch.arange(1, len(self.time) + 1) - self.begin[series]
+        lowest = (self._last_cut // 2).clamp(1, self.spec.context_length)
+        fixed = self._fixed[series]
+        chosen = torch.where(fixed > 0, cut == fixed, cut >= lowest[series]) & (self._reach > 0)
+        return series[chosen], cut[chosen]
 
     def _age(self, row: Tensor) -> Tensor:
         """Time from the previous value of each variable to a row, ``[..., D]``."""

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from s5forecast.data.entries import Series
 from s5forecast.data.spec import WindowSpec
+from s5forecast.windows.horizon import Horizon
 from s5forecast.windows.regular import Batch, SeriesStore
 
 
@@ -32,8 +33,28 @@ class JointStore:
     def __len__(self) -> int:
         return len(self.series)
 
-    def gather(self, index: Tensor, cut: Tensor) -> Batch:
-        """The windows of entries ``index [B]`` whose horizon begins at position ``cut [B]``."""
+    def trainable(self) -> Tensor:
+        """As :meth:`SeriesStore.trainable`, of entries."""
+        return self._shared.trainable()
+
+    def training_cuts(self, index: Tensor, share: Tensor) -> Tensor:
+        """As :meth:`SeriesStore.training_cuts`, of entries."""
+        return self._shared.training_cuts(index, share)
+
+    def last_cuts(self) -> tuple[Tensor, Tensor]:
+        """As :meth:`SeriesStore.last_cuts`, of entries."""
+        return self._shared.last_cuts()
+
+    def gather_ahead(self, index: Tensor) -> Batch:
+        """Windows of entries ``index [B]`` whose horizon follows their last step."""
+        return self.gather(index, self.length[index])
+
+    def horizons(self) -> list[Horizon]:
+        """The horizon that follows each entry."""
+        return self._shared.horizons()
+
+    def gather(self, index: Tensor, cut: Tensor, generator: torch.Generator | None = None) -> Batch:
+        """Windows of entries ``index [B]`` whose horizon begins at position ``cut [B]``; nothing is drawn for them."""
         D = self.spec.dim
         rows = (index[:, None] * D + torch.arange(D)).flatten()
         shared = self._shared.gather(index, cut)

@@ -11,6 +11,7 @@ from s5forecast.data.entries import Series
 from s5forecast.data.spec import WindowSpec
 from s5forecast.windows.calendar import lag_offsets, window_calendar
 from s5forecast.windows.counts import are_counts
+from s5forecast.windows.horizon import Horizon
 from s5forecast.windows.scaling import SCALINGS, masked_mean
 
 # Static features that describe the window: log(scale) and loc / scale.
@@ -34,6 +35,12 @@ class Batch(NamedTuple):
     target: Tensor  # [B, H] float64, likewise
     level: Tensor  # [B, 1] float64, mean absolute value, 1 if it is 0
     counts: Tensor  # [B, 1] bool, whether the history consists of non-negative integers
+
+    def context(self) -> Batch:
+        """The steps before the horizon."""
+        L = self.past.shape[1]
+        along_time = ("values", "mask", "lags", "lag_mask", "calendar", "covariates")
+        return self._replace(**{name: getattr(self, name)[:, :L] for name in along_time})
 
 
 class SeriesStore:
@@ -65,8 +72,34 @@ class SeriesStore:
     def __len__(self) -> int:
         return len(self.series)
 
-    def gather(self, index: Tensor, cut: Tensor) -> Batch:
-        """The windows of series ``index [B]`` whose horizon begins at position ``cut [B]``."""
+    def trainable(self) -> Tensor:
+        """Indices of the series that have a step to learn from after another.
+
+        Raises:
+            ValueError: if there are none.
+        """
+        return trainable(self.length)
+
+    def training_cuts(self, index: Tensor, share: Tensor) -> Tensor:
+        """Cuts ``[B]`` of series ``index [B]`` at a ``share [B]``, in [0, 1), of the range of cuts for training."""
+        lowest, highest = cut_range(self.length[index], self.spec)
+        return lowest + (share * (highest - lowest + 1)).long()
+
+    def last_cuts(self) -> tuple[Tensor, Tensor]:
+        """Series with a known last horizon, and the cut before it, ``[B]`` each."""
+        index = torch.nonzero(self.length > 1).squeeze(-1)
+        return index, cut_range(self.length[index], self.spec)[1]
+
+    def gather_ahead(self, index: Tensor) -> Batch:
+        """Windows of series ``index [B]`` whose horizon follows their last step."""
+        return self.gather(index, self.length[index])
+
+    def horizons(self) -> list[Horizon]:
+        """The horizon that follows each series."""
+        return [Horizon(one.item_id, one.info, one.forecast_start, one.target.dtype) for one in self.series]
+
+    def gather(self, index: Tensor, cut: Tensor, generator: torch.Generator | None = None) -> Batch:
+        """Windows of series ``index [B]`` whose horizon begins at position ``cut [B]``; nothing is drawn for them."""
         spec, L = self.spec, self.spec.context_length
         position = cut[:, None] + self._steps  # [B, L + H]
         values, mask = self._at(index, position)
@@ -108,6 +141,30 @@ class SeriesStore:
         rows = self._row(index, position)
         mask = self.mask[rows] & (position >= 0)
         return self.values[rows].double() * mask, mask.double()
+
+
+def trainable(length: Tensor) -> Tensor:
+    """Indices of the series of more than one step.
+
+    Raises:
+        ValueError: if there are none.
+    """
+    index = torch.nonzero(length > 1).squeeze(-1)
+    if not len(index):
+        raise ValueError("no series has two values, one to forecast from and one to learn from; give a longer history")
+    return index
+
+
+def cut_range(length: Tensor, spec: WindowSpec) -> tuple[Tensor, Tensor]:
+    """Lowest and highest cut of a training window, ``[B]`` each, for series of ``length [B]`` steps.
+
+    At least half of the usable history, or a full context, comes before a cut. A full horizon comes after it where
+    the series is long enough.
+    """
+    highest = torch.maximum(length - spec.prediction_length, torch.ones_like(length))
+    highest = torch.where(length > spec.prediction_length, highest, length - 1)
+    lowest = torch.clamp(highest // 2, min=1, max=spec.context_length)
+    return lowest, highest
 
 
 def _padded(target: Tensor, count: int) -> Tensor:

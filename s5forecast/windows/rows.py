@@ -1,51 +1,163 @@
-"""New rows of several series, padded to one length."""
+"""New rows and queries of streams, read from entries and padded to one length."""
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
+import pandas as pd
 import torch
 from torch import Tensor
 
-from s5forecast.data.spec import WindowSpec
-from s5forecast.data.times import NANOSECONDS
+from s5forecast.data.entries import Series, read_field, read_numbers, read_series
+from s5forecast.data.frequency import quiet_periods
+from s5forecast.data.irregular_entries import read_query, read_rows
+from s5forecast.data.spec import IrregularSpec, WindowSpec
+from s5forecast.data.times import NANOSECONDS, Instants, IrregularRows, check_kind, check_zone
+from s5forecast.windows.horizon import Horizon
+
+# Steps of padded series encoded at once.
+PADDED_STEPS = 2**16
+# Local time [m], values [m] and covariates [m, F].
+StepArrays = tuple[np.ndarray, np.ndarray, np.ndarray]
 
 
 class Steps(NamedTuple):
-    """M steps of each of S series, pushed to the right; those missing on the left are not there."""
+    """M steps of each of S series, with padding on the left."""
 
     time: Tensor  # [S, M] int64, base units since 1970, in local time
     values: Tensor  # [S, M] float64, NaN where not observed
     covariates: Tensor  # [S, M, F] float32, NaN where not observed
-    there: Tensor  # [S, M] bool
+    mask: Tensor  # [S, M] bool, False for padding
 
     @classmethod
-    def of(cls, parts: list[tuple[np.ndarray, np.ndarray, np.ndarray]]) -> Steps:
-        """From time ``[m]``, values ``[m]`` and covariates ``[m, F]`` of each series."""
+    def of(cls, parts: Sequence[StepArrays]) -> Steps:
+        """The steps of each series, padded to the longest."""
         longest = max(len(time) for time, _, _ in parts)
 
-        def laid(arrays: list[np.ndarray], empty: float) -> Tensor:
+        def padded(arrays: list[np.ndarray], empty: float) -> Tensor:
             pads = [((longest - len(x), 0), *[(0, 0)] * (x.ndim - 1)) for x in arrays]
             rows = [np.pad(x, pad, constant_values=empty) for x, pad in zip(arrays, pads, strict=True)]
             return torch.from_numpy(np.stack(rows))
 
         time, values, covariates = (list(x) for x in zip(*parts, strict=True))
         return cls(
-            laid([x.astype(np.int64) for x in time], 0),
-            laid([x.astype(np.float64) for x in values], np.nan),
-            laid([x.astype(np.float32) for x in covariates], np.nan),
-            laid([np.ones(len(x), dtype=bool) for x in time], False),
+            padded([x.astype(np.int64) for x in time], 0),
+            padded([x.astype(np.float64) for x in values], np.nan),
+            padded([x.astype(np.float32) for x in covariates], np.nan),
+            padded([np.ones(len(x), dtype=bool) for x in time], False),
         )
 
 
-def look_back(spec: WindowSpec) -> int:
-    """Steps of the past that a window shows: the context, or the longest lag."""
-    return max(spec.context_length, *spec.lags, 1)
+class RegularRows(NamedTuple):
+    """Steps that follow the last one of each of S series."""
+
+    items: list[Any]
+    steps: list[StepArrays]
+
+    @classmethod
+    def read(cls, entries: Sequence[dict[str, Any]], spec: WindowSpec, last: Sequence[int]) -> RegularRows:
+        """The steps of GluonTS entries; steps between the last one and their ``start`` are missing.
+
+        Args:
+            entries: one for each series.
+            spec: contents of the windows.
+            last: time of the last step of each series, in base units since 1970.
+
+        Raises:
+            ValueError: for an entry that does not fit, naming the series, the field and the fix.
+        """
+        series = _read_steps(entries, spec)
+        steps = [_following(one, time, spec) for one, time in zip(series, last, strict=True)]
+        return cls([one.item_id for one in series], steps)
+
+    @classmethod
+    def of(cls, entries: Sequence[dict[str, Any]], spec: WindowSpec) -> RegularRows:
+        """The steps of entries whose first steps follow the last ones of their series."""
+        series = _read_steps(entries, spec)
+        lengths = [len(one.target) for one in series]
+        steps = [(one.time[:m], one.target, one.covariates[:m]) for one, m in zip(series, lengths, strict=True)]
+        return cls([one.item_id for one in series], steps)
+
+    def pieces(self) -> Iterator[tuple[list[int], Steps]]:
+        """Positions and padded steps of some series at a time."""
+        count = max(1, PADDED_STEPS // max(len(time) for time, _, _ in self.steps))
+        for begin in range(0, len(self.items), count):
+            chosen = self.steps[begin : begin + count]
+            yield list(range(begin, begin + len(chosen))), Steps.of(chosen)
+
+
+class RegularQueries(NamedTuple):
+    """Horizons of S regular series."""
+
+    items: list[Any]
+    infos: list[Any]
+    times: list[np.ndarray | None]  # local time [H] of each series; None follows from its last step
+    covariates: Tensor  # [S, H, F] float32, NaN where not known
+
+    @classmethod
+    def read(cls, entries: Sequence[dict[str, Any]], spec: WindowSpec) -> RegularQueries:
+        """The horizons that entries ask for, with ``feat_dynamic_real [F, H]`` where there are such covariates.
+
+        Raises:
+            ValueError: naming the series, the field and the fix.
+        """
+        known, H = spec.features.num_feat_dynamic_real, spec.prediction_length
+        covariates = np.full((len(entries), H, spec.features.num_covariates), np.nan, dtype=np.float32)
+        for row, entry in enumerate(entries):
+            if known:
+                covariates[row, :, :known] = _known(entry, known, H).T
+        items, infos, times = ([entry.get(name) for entry in entries] for name in ("item_id", "info", "time"))
+        return cls(items, infos, times, torch.from_numpy(covariates))
+
+    def pieces(self, size: int) -> Iterator[tuple[list[int], RegularQueries]]:
+        """Positions and queries of at most ``size`` series at a time."""
+        for begin in range(0, len(self.items), size):
+            rows = slice(begin, begin + size)
+            piece = RegularQueries(self.items[rows], self.infos[rows], self.times[rows], self.covariates[rows])
+            yield list(range(begin, begin + len(piece.items))), piece
+
+
+class IrregularQueries(NamedTuple):
+    """Query times of S irregular series, and what their forecasts are to be called."""
+
+    rows: IrregularRows
+    horizons: list[Horizon]
+
+    @property
+    def items(self) -> list[Any]:
+        return self.rows.items
+
+    @classmethod
+    def read(cls, entries: Sequence[dict[str, Any]], spec: IrregularSpec) -> IrregularQueries:
+        """The ``query_time`` of entries, with ``query_feat_dynamic_real [F, Q]`` where there are such covariates.
+
+        Raises:
+            ValueError: naming the series, the field and the fix.
+        """
+        read = [read_query(entry, _name(entry), spec) for entry in entries]
+        none = [np.empty((len(times.exact), 0)) for times, _ in read]
+        rows = _joined(entries, [times for times, _ in read], none, [known for _, known in read], "query_time")
+        univariate = spec.target_dim == 1
+        return cls(rows, [_horizon(entry, univariate) for entry in entries])
+
+    @classmethod
+    def of(cls, rows: IrregularRows) -> IrregularQueries:
+        """Queries that were read already."""
+        lengths = np.bincount(rows.series, minlength=len(rows.items))
+        parts = np.split(rows.instants.exact, np.cumsum(lengths)[:-1])
+        horizons = [Horizon(item, None, None, times=times) for item, times in zip(rows.items, parts, strict=True)]
+        return cls(rows, horizons)
+
+    def pieces(self, size: int) -> Iterator[tuple[list[int], IrregularQueries]]:
+        """Positions and queries of some series at a time; how many depends on the number of their query times."""
+        for positions, piece in pieces(self.rows):
+            yield positions, IrregularQueries(piece, [self.horizons[position] for position in positions])
 
 
 class Slots(NamedTuple):
-    """Where rows of k series stand in arrays ``[k, M, ...]``: pushed to the right, or to the left."""
+    """Positions of the rows of k series in padded arrays ``[k, M, ...]``."""
 
     series: Tensor  # [R]
     slot: Tensor  # [R]
@@ -53,6 +165,13 @@ class Slots(NamedTuple):
 
     @classmethod
     def of(cls, series: np.ndarray, count: int, *, right: bool) -> Slots:
+        """Slots of R rows.
+
+        Args:
+            series: ``[R]``, increasing.
+            count: number of series, k.
+            right: whether rows are aligned on the right, with padding on the left.
+        """
         lengths = np.bincount(series, minlength=count)
         longest = int(lengths.max())
         slot = np.arange(len(series)) - (np.cumsum(lengths) - lengths)[series]
@@ -61,18 +180,140 @@ class Slots(NamedTuple):
         return cls(torch.from_numpy(series), torch.from_numpy(slot), (count, longest))
 
     def lay(self, rows: np.ndarray, empty: float = 0) -> Tensor:
-        """``[R, ...]`` to ``[k, M, ...]``."""
+        """``[R, ...]`` to ``[k, M, ...]``, with ``empty`` as padding."""
         values = torch.from_numpy(np.ascontiguousarray(rows))
         laid = torch.full((*self.shape, *values.shape[1:]), empty, dtype=values.dtype)
         laid[self.series, self.slot] = values
         return laid
 
-    def there(self) -> Tensor:
-        """Where a row stands, bool ``[k, M]``."""
+    def mask(self) -> Tensor:
+        """Where there is a row, bool ``[k, M]``."""
         return self.lay(np.ones(len(self.series), dtype=bool))
 
 
+def look_back(spec: WindowSpec) -> int:
+    """Number of past steps that a window shows: the context, or the longest lag."""
+    return max(spec.context_length, *spec.lags, 1)
+
+
 def since(time: Tensor, origin: Tensor) -> Tensor:
-    """Time from the origin in base units, float64, of exact times."""
+    """Time since the origin in base units, float64, of exact times."""
     elapsed = time - origin
     return elapsed.double() / NANOSECONDS if elapsed.dtype == torch.int64 else elapsed
+
+
+def read_irregular_rows(entries: Sequence[dict[str, Any]], spec: IrregularSpec) -> IrregularRows:
+    """Observations of irregular entries, one entry for each series.
+
+    Raises:
+        ValueError: naming the series, the field and the fix.
+    """
+    read = [read_rows(entry, _name(entry), spec) for entry in entries]
+    instants, targets, covariates = zip(*read, strict=True)
+    return _joined(entries, instants, targets, covariates, "time")
+
+
+def pieces(rows: IrregularRows) -> Iterator[tuple[list[int], IrregularRows]]:
+    """Positions and rows of some series at a time, few enough to be padded; series without rows are left out."""
+    lengths = np.bincount(rows.series)
+    present = np.flatnonzero(lengths)
+    if not len(present):
+        return
+    count = max(1, PADDED_STEPS // int(lengths.max()))
+    for begin in range(0, len(present), count):
+        some = present[begin : begin + count]
+        begins, ends = np.searchsorted(rows.series, some[0]), np.searchsorted(rows.series, some[-1], side="right")
+        yield some.tolist(), with_rows(rows.only(slice(begins, ends)))
+
+
+def with_rows(rows: IrregularRows) -> IrregularRows:
+    """The same rows, without the series that have none."""
+    present, series = np.unique(rows.series, return_inverse=True)
+    return rows._replace(items=[rows.items[position] for position in present], series=series)
+
+
+def shown_time(exact: Any, instants: Instants) -> Any:
+    """An exact time in readable form."""
+    if not instants.datetimes:
+        return float(exact)
+    return pd.Timestamp(int(exact), unit="ns", tz="UTC" if instants.aware else None)
+
+
+def _read_steps(entries: Sequence[dict[str, Any]], spec: WindowSpec) -> list[Series]:
+    """Entries of further steps, which have no static features."""
+    bare = spec._replace(features=spec.features.without_statics())
+    return read_series(entries, bare, forecast=False, observed=False)
+
+
+def _following(one: Series, last: int, spec: WindowSpec) -> StepArrays:
+    """The steps of a series after its ``last``, those before its start missing."""
+    multiple, m = spec.frequency.multiple, len(one.target)
+    gap, off_grid = divmod(int(one.time[0]) - last - multiple, multiple)
+    with quiet_periods():
+        shown = pd.Period(ordinal=last, freq=spec.frequency.period_alias)
+    if gap < 0:
+        raise ValueError(
+            f"series {one.item_id!r}: start {one.start} is not after the last observation, at {shown}; leave out "
+            "steps that the stream has seen, or begin a new one to correct them"
+        )
+    if off_grid:
+        raise ValueError(f"series {one.item_id!r}: start {one.start} is not a whole number of steps after {shown}")
+    time = last + multiple * np.arange(1, gap + 1)
+    missing = np.full((gap, one.covariates.shape[1]), np.nan, dtype=np.float32)
+    return (
+        np.concatenate([time, one.time[:m]]),
+        np.concatenate([np.full(gap, np.nan), one.target]),
+        np.concatenate([missing, one.covariates[:m]]),
+    )
+
+
+def _known(entry: dict[str, Any], count: int, length: int) -> np.ndarray:
+    """Covariates over the horizon, ``[F, H]``."""
+    name = _name(entry)
+    field = np.atleast_2d(np.asarray(read_field(entry, "feat_dynamic_real", name)))
+    values = read_numbers(field, "feat_dynamic_real", name)
+    if values.shape != (count, length):
+        raise ValueError(
+            f"{name}: feat_dynamic_real has shape {values.shape}, expected ({count}, {length}): the values over the "
+            "horizon alone"
+        )
+    missing = np.isnan(values).any(axis=1)
+    if missing.any():
+        raise ValueError(f"{name}: feat_dynamic_real row {missing.argmax()} is missing within the horizon; fill it")
+    return values
+
+
+def _joined(
+    entries: Sequence[dict[str, Any]],
+    instants: Sequence[Instants],
+    targets: Sequence[np.ndarray],
+    covariates: Sequence[np.ndarray],
+    column: str,
+) -> IrregularRows:
+    if not entries:
+        raise ValueError("give at least one entry")
+    first = instants[0]
+    for entry, times in zip(entries, instants, strict=True):
+        check_kind(times, first.datetimes, column, _name(entry))
+        check_zone(times, first.aware, column, _name(entry))
+    return IrregularRows(
+        items=[entry.get("item_id") for entry in entries],
+        series=np.repeat(np.arange(len(entries)), [len(times.exact) for times in instants]),
+        instants=Instants(
+            np.concatenate([times.exact for times in instants]),
+            np.concatenate([times.clock for times in instants]),
+            first.aware,
+        ),
+        target=np.concatenate(targets),
+        covariates=np.concatenate(covariates).astype(np.float32),
+        column=column,
+    )
+
+
+def _horizon(entry: dict[str, Any], univariate: bool) -> Horizon:
+    start, times = entry.get("start"), entry["query_time"]
+    return Horizon(entry.get("item_id"), entry.get("info"), start, np.float64, times, univariate)
+
+
+def _name(entry: dict[str, Any]) -> str:
+    return f"series {entry.get('item_id')!r}"

@@ -1,16 +1,13 @@
-"""Irregular entries, windows and frames: what is checked, and what a window holds."""
+"""Irregular entries and windows: what is checked, and what a window holds."""
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
 
-from s5forecast import regularize
-from s5forecast.data.frames import Columns
 from s5forecast.data.irregular_entries import read_irregular
-from s5forecast.data.irregular_sampling import grid_ahead, read_irregular_frame, read_queries
 from s5forecast.data.spec import IrregularSpec
-from s5forecast.windows.batches import IrregularWindows, LastIrregularWindows
+from s5forecast.windows.batches import LastWindows, TrainingWindows
 from s5forecast.windows.irregular import IrregularStore
 
 SPEC = IrregularSpec(
@@ -70,7 +67,7 @@ def test_rows_without_an_observed_value_are_dropped():
 def test_many_times_within_the_horizon_are_taken_evenly_and_once():
     n = 200
     one = {"time": np.arange(n) / 10, "target": np.ones((2, n))}
-    batch = store(one, horizon=10.0).gather(torch.tensor([0]), torch.tensor([20]), torch.rand(1, 8))
+    batch = store(one, horizon=10.0).gather(torch.tensor([0]), torch.tensor([20]), torch.Generator())
     steps = batch.elapsed[0].diff()
     assert len(batch.elapsed[0]) == 8 and (steps > 0).all() and (steps < 2.6).all() and batch.elapsed[0, -1] <= 10
 
@@ -81,7 +78,7 @@ def test_the_next_observations_by_count():
 
 
 def test_training_cuts_leave_something_to_learn():
-    windows = IrregularWindows(
+    windows = TrainingWindows(
         store(entry(), entry(time=TIME[:1], target=TARGET[:, :1])),
         batch_size=50, num_batches=2, generator=torch.Generator().manual_seed(0),
     )  # fmt: skip
@@ -94,11 +91,11 @@ def test_training_cuts_leave_something_to_learn():
 
 def test_nothing_within_the_horizon_is_an_error():
     with pytest.raises(ValueError, match="longer horizon"):
-        IrregularWindows(store(entry(), horizon=0.1), batch_size=1, num_batches=1, generator=torch.Generator())
+        TrainingWindows(store(entry(), horizon=0.1), batch_size=1, num_batches=1, generator=torch.Generator())
 
 
 def test_a_cut_time_is_kept_to():
-    (batch,) = LastIrregularWindows(store(entry(cut_time=4.0)), batch_size=2, known=True)
+    (batch,) = LastWindows(store(entry(cut_time=4.0)), batch_size=2, known=True)
     assert batch.elapsed[0].tolist() == [0.5, 2.0]
     with pytest.raises(ValueError, match=r"'a'.*cut_time"):
         store(entry(cut_time=-1.0))
@@ -135,7 +132,7 @@ def test_time_zones_must_agree():
     with pytest.raises(ValueError, match="cut_time has no time zone"):
         store(entry(time=days, cut_time=pd.Timestamp("2024-01-04")), datetimes=True)
     query = pd.DatetimeIndex(["2024-01-08 05:00"], tz="Asia/Tokyo")
-    (batch,) = LastIrregularWindows(
+    (batch,) = LastWindows(
         store(entry(time=days, query_time=query), forecast=True, datetimes=True), batch_size=1, known=False
     )
     # five o'clock in Tokyo is nine in the evening before in Paris
@@ -147,7 +144,7 @@ def test_nanoseconds_after_a_century():
     time = pd.DatetimeIndex(["1924-01-01", "2024-01-01", "2024-01-01 00:00:00.000000007"])
     asked = {"query_time": time[-1:] + pd.Timedelta(5, "ns")}
     windows = store(entry(time=time, target=TARGET[:, :3], **asked), forecast=True, datetimes=True)
-    (batch,) = LastIrregularWindows(windows, batch_size=1, known=False)
+    (batch,) = LastWindows(windows, batch_size=1, known=False)
     assert batch.elapsed[0].tolist() == [5e-9] and batch.dt[0, -1] == 7e-9
 
 
@@ -158,57 +155,3 @@ def test_the_clock_is_that_of_the_wall():
         {"time": stamps, "target": np.ones((2, 3))}, datetimes=True, cycles=["day"], horizon=1e6
     ).gather(torch.tensor([0]), torch.tensor([2]))  # fmt: skip
     assert batch.dt[0, 1] == 23 * 3600 and torch.allclose(batch.calendar[0, 0], batch.calendar[0, 1])
-
-
-def frame():
-    return pd.DataFrame(
-        {
-            "item_id": ["b", "b", "a", "a", "a"],
-            "timestamp": pd.to_datetime(
-                ["2024-01-02 10:00:01", "2024-01-02", "2024-01-01", "2024-01-03", "2024-01-01"], format="ISO8601"
-            ),
-            "y": [2.0, 1.0, 5.0, np.nan, 7.0],
-        }
-    )
-
-
-def test_frames_become_series_in_order_of_appearance():
-    with pytest.raises(ValueError, match=r"series 'a'.*more than once; aggregate"):
-        read_irregular_frame(frame(), ["y"], Columns())
-    b, a = read_irregular_frame(frame(), ["y"], Columns(), aggregate="mean")
-    assert b.item_id == "b" and b.target.tolist() == [[1.0, 2.0]]
-    assert a.target[0, 0] == 6.0 and a.last == pd.Timestamp("2024-01-01")
-    assert read_irregular_frame(frame(), ["y"], Columns(), aggregate="last")[1].target[0, 0] == 7.0
-
-
-def test_queries_keep_rows_as_they_are_asked():
-    series = read_irregular_frame(frame(), ["y"], Columns(), aggregate="mean")
-    days = pd.to_datetime(["2024-02-03", "2024-02-02", "2024-02-01"])
-    asked = pd.DataFrame({"timestamp": days, "item_id": ["a", "b", "a"]}, index=[9, 4, 4])
-    queries = read_queries(asked, series, Columns())
-    assert queries.keys.index.tolist() == [9, 4, 4]
-    entries = queries.ask([{"n": 0}, {"n": 1}], "timestamp")
-    flat = np.concatenate([entry["query_time"] for entry in entries])
-    assert (queries.in_order(flat) == days.to_numpy()).all()
-    with pytest.raises(ValueError, match="asks for series 'c'"):
-        read_queries(asked.assign(item_id="c"), series, Columns())
-
-
-def test_a_grid_ahead_of_each_series():
-    series = read_irregular_frame(frame(), ["y"], Columns(), aggregate="mean")
-    grid = grid_ahead(series, Columns(), "1h", "20min")
-    expected = pd.date_range("2024-01-02 10:20:01", periods=3, freq="20min")
-    assert grid["item_id"].tolist() == ["b"] * 3 + ["a"] * 3 and (grid["timestamp"][:3] == expected).all()
-    for every in ("2h", "0s", "-1min"):
-        with pytest.raises(ValueError, match="every"):
-            grid_ahead(series, Columns(), "1h", every)
-
-
-def test_regularize_says_what_it_did():
-    found = regularize(frame(), "D", "y")
-    assert found.added.to_dict() == {"b": 0, "a": 1} and found.merged.to_dict() == {"b": 1, "a": 1}
-    a = found.frame[found.frame["item_id"] == "a"]["y"]
-    assert a.iloc[0] == 6.0 and a.iloc[1:].isna().all() and len(a) == 3
-    indexed = regularize(frame().set_index(["item_id", "timestamp"]), "D", "y")
-    assert all(a.equals(b) for a, b in zip(indexed, found, strict=True))
-    assert regularize(frame(), "D", "y", aggregate="last").frame["y"].iloc[0] == 2.0

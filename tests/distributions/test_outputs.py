@@ -125,7 +125,7 @@ def test_choices():
     assert isinstance(make_output(GluonTSQuantileOutput([0.2, 0.7])), QuantileOutput)
     replaced = make_output(PoissonOutput(beta=0.5))
     assert type(replaced) is type(make_output("poisson")) and replaced.beta == 0.5
-    with pytest.raises(ValueError, match=r"ISQFOutput of GluonTS does not serve here; .*'quantile'"):
+    with pytest.raises(ValueError, match=r"GluonTS's ISQFOutput is not supported; .*'quantile'"):
         make_output(ISQFOutput(5, [0.1, 0.9]))
     assert make_output(own) is own and is_real(own)
     assert not is_real(NegativeBinomialOutput()) and is_real(QuantileOutput(LEVELS))

@@ -17,7 +17,7 @@ from s5forecast.distributions.sampling import student_t
 from s5forecast.estimators.peers import PEERS
 from s5forecast.networks import autoregressive, recursive_decoder
 from s5forecast.networks import paths as sampling
-from s5forecast.networks.paths import draw_paths, reordered
+from s5forecast.networks.paths import reorder_by_rank, walk_paths
 from s5forecast.windows.batches import LastWindows
 from s5forecast.windows.regular import SeriesStore
 
@@ -90,9 +90,9 @@ def as_drawn(monkeypatch):
     """Paths have the values that were drawn, not those of the direct forecast."""
 
     def plain(*args, marginals, **kwargs):
-        return draw_paths(*args, **kwargs)
+        return walk_paths(*args, **kwargs)
 
-    monkeypatch.setattr(recursive_decoder, "draw_paths", plain)
+    monkeypatch.setattr(recursive_decoder, "walk_paths", plain)
 
 
 @pytest.mark.parametrize("output", DISTRIBUTIONS)
@@ -210,7 +210,7 @@ def test_series_do_not_share_their_noise(data, make):
 def test_memory_is_bounded_by_chunks(data, make, recursion, monkeypatch):
     module = RECURSIONS[recursion]
     monkeypatch.setattr(sampling, "ROWS", 7)
-    monkeypatch.setattr(sampling, "ENOUGH", 1)
+    monkeypatch.setattr(sampling, "MIN_RANKED", 1)
     rows = []
     predictor = make(num_parallel_samples=10).train(data)
     make_stepper = module.make_stepper
@@ -301,7 +301,7 @@ def test_values_take_the_order_of_paths(steps):
     rng = np.random.default_rng(0)
     paths, ascending = rng.normal(size=(2, 50, steps)).cumsum(axis=2), np.sort(rng.gamma(2, size=(2, steps, 50)))
     before = paths.copy()
-    found = reordered(ascending, paths)
+    found = reorder_by_rank(ascending, paths)
     assert np.array_equal(paths, before)
     assert np.array_equal(np.sort(found, axis=1), ascending.swapaxes(1, 2))
     order = paths.argsort(axis=1)
@@ -313,7 +313,7 @@ def test_equal_values_hang_together_by_chance():
     torch.manual_seed(0)
     rng = np.random.default_rng(0)
     paths, S = rng.poisson(0.5, size=(1, 200, 100)), 200
-    found = reordered(np.sort(rng.poisson(0.5, size=(1, 100, S))), paths)
+    found = reorder_by_rank(np.sort(rng.poisson(0.5, size=(1, 100, S))), paths)
     total = found.sum(axis=2)[0]
     assert abs(np.corrcoef(total, np.arange(S))[0, 1]) < 4 / np.sqrt(S)
     assert total.std() == pytest.approx(np.sqrt(50), rel=0.25)

@@ -187,3 +187,17 @@ def test_members_taken_in_turn_leave_gradients_on():
     for _ in together.predict([series(72), series(60)]):
         assert torch.is_grad_enabled()
     assert torch.is_grad_enabled()
+
+
+def test_quantiles_of_all_series_at_once(make_one, data):
+    network, naive = make_one(prediction_length=4).train(data), NaivePredictor(4)
+    together = CombinedPredictor([network, naive], [0.75, 0.25])
+    mean, quantiles = together.predict_quantiles(iter(data), [0.1, 0.5])
+    assert mean.shape == (3, 4) and quantiles.shape == (3, 4, 2)
+    for forecast, m, q in zip(together.predict(data), mean, quantiles, strict=True):
+        np.testing.assert_allclose(forecast.mean, m, rtol=1e-5)
+        np.testing.assert_allclose([forecast.quantile(0.1), forecast.quantile(0.5)], q.T, rtol=1e-5)
+    with pytest.raises(ValueError, match="series 'x': the forecast of Broken is not finite"):
+        CombinedPredictor([NaivePredictor(6), Broken(6)], [1.0, 0.0]).predict_quantiles(
+            [series(72, item_id="x")], [0.5]
+        )

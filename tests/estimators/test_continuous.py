@@ -368,7 +368,7 @@ def test_recent_means_and_spreads_are_their_definition(predictor, several):
     one = asking(several[0])
     store = IrregularStore(read_irregular([one], network.spec, forecast=True), network.spec)
     with torch.no_grad():
-        encoded = network.encode(store.gather_queries(torch.tensor([0])))
+        encoded = network.encode(store.gather_ahead(torch.tensor([0])))
     anchors, recent = encoded.anchors[0], encoded.recent[0]  # [D, A], [D, 2 M]
     memory = network.recent.log_memory.exp().detach().numpy() * float(network.time_unit)
     kept = (~np.isnan(one["target"])).any(0)
@@ -398,7 +398,7 @@ def test_windows_of_a_store_are_what_the_network_sees(several):
     alone = IrregularStore(read_irregular([part], estimator.spec, forecast=True), estimator.spec)
     with torch.no_grad():
         one = network.encode(whole.gather(torch.tensor([0]), torch.tensor([15])))
-        other = network.encode(alone.gather_queries(torch.tensor([0])))
+        other = network.encode(alone.gather_ahead(torch.tensor([0])))
     torch.testing.assert_close(one.h, other.h)
     torch.testing.assert_close(one.states, other.states)
 

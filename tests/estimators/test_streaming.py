@@ -10,7 +10,7 @@ import torch
 
 from s5forecast import S5AutoregressiveEstimator, S5ContinuousEstimator, S5Estimator
 from s5forecast.data.irregular_entries import read_irregular
-from s5forecast.estimators.continuous_stream import ContinuousStream
+from s5forecast.estimators.stream import ForecastStream
 from s5forecast.windows.batches import read_store
 from s5forecast.windows.history import SeriesHistory
 from s5forecast.windows.irregular import IrregularStore
@@ -49,7 +49,7 @@ def from_history(stream, entries):
     """The forecast from whole histories, placed as the stream is."""
     network, spec = stream.predictor.network.eval(), stream.spec
     store = IrregularStore(read_irregular(entries, spec, forecast=True), spec)
-    batch = store.gather_queries(torch.arange(len(entries)))
+    batch = store.gather_ahead(torch.arange(len(entries)))
     place = [stream.states.tensors[name] for name in ("loc", "scale", "level")]
     L = batch.context_length
     with torch.no_grad():
@@ -282,7 +282,7 @@ def test_saved_and_loaded_it_goes_on(predictor, data, tmp_path):
     stream.update(many[1500:])
     stream.save(tmp_path / "stream")
     assert {path.suffix for path in (tmp_path / "stream").iterdir()} == {".json", ".npz"}
-    again = ContinuousStream.load(tmp_path / "stream", predictor)
+    again = ForecastStream.load(tmp_path / "stream", predictor)
     assert again.items == stream.items
     later = [{**rows(data[i % 3], 4, 6), "item_id": i} for i in range(0, 2000, 3)]
     for one in (stream, again):
@@ -296,11 +296,11 @@ def test_states_go_with_the_model_that_made_them(predictor, data, tmp_path):
     predictor.stream(data).save(tmp_path)
     other = S5ContinuousEstimator(**SMALL, target_dim=2, seed=1).train(data)
     with pytest.raises(ValueError, match="of another model"):
-        ContinuousStream.load(tmp_path, other)
+        ForecastStream.load(tmp_path, other)
     described = json.loads((tmp_path / "stream.json").read_text())
     (tmp_path / "stream.json").write_text(json.dumps(described | {"format_version": 99}))
     with pytest.raises(ValueError, match="format 99"):
-        ContinuousStream.load(tmp_path, predictor)
+        ForecastStream.load(tmp_path, predictor)
 
 
 REGULAR = {key: value for key, value in SMALL.items() if key != "prediction_horizon"} | dict(

@@ -1,0 +1,290 @@
+"""Long frames of regular series: reading, gaps, frequency, and the horizon after each series."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from s5forecast.data.frames import (
+    Columns,
+    FrameSeries,
+    NextRows,
+    Queries,
+    SeriesEnds,
+    read_rows,
+    series_name,
+    split_frame,
+)
+from s5forecast.data.frequency import Frequency
+from s5forecast.data.sampling import Sampling, check_prediction_length
+from s5forecast.data.statics import StaticFeatures
+from s5forecast.notices import warn_user
+
+# A grid longer than both is taken for the result of a wrong timestamp.
+MAX_STEPS, MAX_STEPS_PER_ROW = 10_000_000, 100
+
+
+@dataclass(frozen=True)
+class RegularSampling(Sampling):
+    """Series on a grid of timestamps, of which the steps after the last one are forecast.
+
+    Args:
+        columns: roles of the columns.
+        prediction_length: steps to forecast, H.
+        frequency: of the grid; inferred by :meth:`learn` if not given.
+
+    Raises:
+        ValueError: for a prediction length that is not a positive whole number.
+    """
+
+    columns: Columns
+    prediction_length: int
+    frequency: Frequency | None = None
+
+    kind = "regular"
+
+    def __post_init__(self) -> None:
+        check_prediction_length(self.prediction_length)
+
+    def learn(self, df: pd.DataFrame) -> tuple[RegularSampling, list[FrameSeries]]:
+        series, frequency = read_frame(df, self.columns, self.frequency or "infer")
+        return replace(self, frequency=frequency), series
+
+    def read(self, df: pd.DataFrame) -> list[FrameSeries]:
+        return self.learn(df)[1]
+
+    def read_next(self, df: pd.DataFrame, ends: SeriesEnds, statics: StaticFeatures) -> NextRows:
+        """The steps that follow the last one of some series; missing rows become missing values.
+
+        Static columns are not read.
+
+        Raises:
+            ValueError: for a series that is not among ``ends``, a row that is not after its end, or other data that do
+                not fit, naming the series, the column and the fix.
+        """
+        columns = self.columns
+        parts = split_frame(df, columns, [columns.target, *columns.known], ())
+        steps = [self._next_steps(item, part, ends) for item, part in parts]
+        last = list(ends.last)
+        for one in steps:
+            last[ends.positions[one.item_id]] = one.timestamps[-1]
+        return NextRows(to_entries(steps, self._fixed_frequency, StaticFeatures()), ends._replace(last=last))
+
+    def query(
+        self,
+        ends: SeriesEnds,
+        future: pd.DataFrame | None = None,
+        times: pd.DataFrame | None = None,
+        horizon: Any = None,
+        every: Any = None,
+    ) -> Queries:
+        if not (times is horizon is every is None):
+            raise ValueError(
+                "times=, horizon= and every= require irregular series (freq=None); regular series are forecast for "
+                f"the next {self.prediction_length} steps"
+            )
+        stamps = [self._fixed_frequency.range(last, self.prediction_length + 1)[1:] for last in ends.last]
+        items, codes = ends.items, np.repeat(np.arange(len(stamps)), self.prediction_length)
+        keys: dict[str, Any] = {}
+        if ends.named:
+            keys[self.columns.item_id] = pd.Series(items, dtype=object).repeat(self.prediction_length).array
+        keys[self.columns.timestamp] = stamps[0].append(stamps[1:])
+        known = np.concatenate(self._known_ahead(items, stamps, future))
+        return Queries(pd.DataFrame(keys).infer_objects(), items, codes, known, ends.last)
+
+    def entries(
+        self, series: Sequence[FrameSeries], statics: StaticFeatures, query: Queries | None = None
+    ) -> list[dict[str, Any]]:
+        future = None if query is None else [query.known[rows].T for rows in query.rows()]
+        return to_entries(series, self._fixed_frequency, statics, future)
+
+    def stream_queries(self, query: Queries) -> list[dict[str, Any]]:
+        """GluonTS entries of the horizon alone: no target, and the known covariates ``[F, H]``."""
+        stamps = pd.DatetimeIndex(query.keys[self.columns.timestamp])
+        return [
+            {
+                "item_id": str(number) if item is None else item,
+                "start": self._fixed_frequency.period(stamps[rows[0]], exact=False),
+                "timestamps": stamps[rows],
+                "feat_dynamic_real": query.known[rows].T,
+            }
+            for number, (item, rows) in enumerate(zip(query.items, query.rows(), strict=True))
+        ]
+
+    def estimator_arguments(self, series: Sequence[FrameSeries]) -> dict[str, Any]:
+        return {
+            "freq": self._fixed_frequency.alias,
+            "prediction_length": self.prediction_length,
+            "target_dim": len(series),
+            "num_feat_dynamic_real": len(self.columns.known),
+        }
+
+    def divided(self, substeps: int) -> RegularSampling:
+        """The same span of time in steps ``substeps`` times as short."""
+        frequency = self._fixed_frequency.divided(substeps)
+        return replace(self, frequency=frequency, prediction_length=substeps * self.prediction_length)
+
+    def last_observed(self, one: FrameSeries) -> pd.Timestamp:
+        return one.timestamps[-1]
+
+    def last(self, one: FrameSeries) -> pd.Timestamp:
+        """The last timestamp, in UTC without its time zone, so that it compares with any other."""
+        last = one.timestamps[-1]
+        return last if last.tz is None else last.tz_convert(None)
+
+    @property
+    def _fixed_frequency(self) -> Frequency:
+        assert self.frequency is not None, "learned from the training frame"
+        return self.frequency
+
+    def _known_ahead(
+        self, items: Sequence[Any], stamps: Sequence[pd.DatetimeIndex], future: pd.DataFrame | None
+    ) -> list[np.ndarray]:
+        """Known covariates ``[H, F]`` at the next timestamps of each series."""
+        known = list(self.columns.known)
+        if not known:
+            return [np.empty((len(each), 0), dtype=np.float32) for each in stamps]
+        if future is None:
+            raise ValueError(f"the known columns {known} are needed over the horizon; pass them as future=")
+        parts = dict(split_frame(future, self.columns, known, ()))
+        return [self._known_of(item, parts.get(item), each) for item, each in zip(items, stamps, strict=True)]
+
+    def _known_of(self, item: Any, part: pd.DataFrame | None, stamps: pd.DatetimeIndex) -> np.ndarray:
+        name, known = series_name(item), list(self.columns.known)
+        if part is None:
+            raise ValueError(f"{name}: future= has no rows for it; {known} are needed from {stamps[0]} to {stamps[-1]}")
+        values = part.set_index(self.columns.timestamp)[known].reindex(stamps)
+        missing = values.isna()
+        if missing.to_numpy().any():
+            column = missing.any().idxmax()
+            raise ValueError(
+                f"{name}: column {column!r} of future= has no value at {missing[column].idxmax()}; "
+                f"it is needed for all {len(stamps)} steps from {stamps[0]} to {stamps[-1]}"
+            )
+        return values.to_numpy(dtype=np.float32)
+
+    def _next_steps(self, item: Any, part: pd.DataFrame, ends: SeriesEnds) -> FrameSeries:
+        columns, name = self.columns, series_name(item)
+        if item not in ends.positions:
+            raise ValueError(
+                f"{name} cannot be normalized because the stream has no history for it; give its history to stream()"
+            )
+        last = ends.last[ends.positions[item]]
+        stamps = _in_zone(pd.DatetimeIndex(part[columns.timestamp]), last, f"{name}: column {columns.timestamp!r}")
+        if stamps[0] <= last:
+            raise ValueError(
+                f"{name}: {columns.timestamp} {stamps[0]} is not after the last observation, at {last}; remove rows "
+                "that the stream has seen, or start a new stream to correct them"
+            )
+        known = part[list(columns.known)].to_numpy(dtype=np.float32).T
+        from_last = FrameSeries(
+            item_id=item,
+            timestamps=pd.DatetimeIndex([last]).as_unit(last.unit).append(stamps),
+            target=np.concatenate([[np.nan], part[columns.target].to_numpy()]),
+            known=np.concatenate([np.full((len(known), 1), np.nan, dtype=np.float32), known], axis=1),
+            static={},
+        )
+        filled = fill_gaps(from_last, self._fixed_frequency)
+        return filled._replace(timestamps=filled.timestamps[1:], target=filled.target[1:], known=filled.known[:, 1:])
+
+
+def read_frame(
+    frame: pd.DataFrame, columns: Columns, freq: str | Frequency = "infer"
+) -> tuple[list[FrameSeries], Frequency]:
+    """Check a long frame and split it into regular series with targets ``[T]``, in order of first appearance.
+
+    The frame is not changed. Rows are sorted by time. Gaps become missing values, which one warning reports.
+
+    Raises:
+        ValueError: naming the series, the column and the fix.
+    """
+    series = [one._replace(target=one.target[0]) for one in read_rows(frame, columns)]
+    frequency = _infer(series) if isinstance(freq, str) and freq == "infer" else Frequency.parse(freq)
+    regular = [fill_gaps(one, frequency) for one in series]
+    _report_gaps(series, regular, frequency)
+    return regular, frequency
+
+
+def to_entries(
+    series: Sequence[FrameSeries],
+    frequency: Frequency,
+    statics: StaticFeatures,
+    future: Sequence[np.ndarray] | None = None,
+) -> list[dict[str, Any]]:
+    """GluonTS entries; ``future`` continues the known covariates over the horizon."""
+    entries = []
+    for position, one in enumerate(series):
+        known = one.known if future is None else np.concatenate([one.known, future[position]], axis=1)
+        entries.append(
+            {
+                "item_id": str(position) if one.item_id is None else one.item_id,
+                "start": frequency.period(one.timestamps[0], exact=False),
+                "timestamps": one.timestamps,
+                "target": one.target,
+                "feat_dynamic_real": known,
+                **statics.encode(one),
+            }
+        )
+    return entries
+
+
+def fill_gaps(one: FrameSeries, frequency: Frequency) -> FrameSeries:
+    """The series with a step for each point of the grid between its first and last timestamp.
+
+    Raises:
+        ValueError: for a timestamp that is not on the grid, or a grid that is much longer than the series.
+    """
+    try:
+        position = frequency.ordinal(pd.DatetimeIndex(one.timestamps))
+    except ValueError as error:
+        raise ValueError(f"{one.name}: {error}") from error
+    position = position - position[0]
+    steps = int(position[-1]) + 1
+    if steps == len(position):
+        return one
+    if steps > MAX_STEPS and steps > MAX_STEPS_PER_ROW * len(position):
+        raise ValueError(
+            f"{one.name} has {len(position)} rows on a {frequency.alias!r} grid of {steps:,} steps, from "
+            f"{one.timestamps[0]} to {one.timestamps[-1]}; correct its timestamps or freq="
+        )
+    target = np.full(steps, np.nan, dtype=one.target.dtype)
+    known = np.full((len(one.known), steps), np.nan, dtype=np.float32)
+    target[position], known[:, position] = one.target, one.known
+    return one._replace(timestamps=frequency.range(one.timestamps[0], steps), target=target, known=known)
+
+
+def _infer(series: Sequence[FrameSeries]) -> Frequency:
+    """The frequency common to all series; a series of a single row has that of the others."""
+    found: dict[Frequency, str] = {}
+    for one in series:
+        if len(one.timestamps) > 1 or len(series) == 1:
+            found.setdefault(Frequency.infer(pd.DatetimeIndex(one.timestamps), one.name), one.name)
+    if len(found) != 1:
+        seen = ", ".join(f"{frequency.alias!r} in {name}" for frequency, name in found.items())
+        raise ValueError(f"the frequency is not the same in all series ({seen or 'one row each'}); give freq=")
+    return next(iter(found))
+
+
+def _report_gaps(before: Sequence[FrameSeries], after: Sequence[FrameSeries], frequency: Frequency) -> None:
+    added = {a.name: len(a.target) - len(b.target) for a, b in zip(after, before, strict=True)}
+    added = {name: count for name, count in added.items() if count}
+    if added:
+        name, count = next(iter(added.items()))
+        warn_user(
+            f"{sum(added.values())} timestamps are absent from the {frequency.alias!r} grid of {len(added)} of "
+            f"{len(before)} series ({count} in {name}); they are treated as missing values"
+        )
+
+
+def _in_zone(stamps: pd.DatetimeIndex, last: pd.Timestamp, name: str) -> pd.DatetimeIndex:
+    """New timestamps in the time zone of the history; raise ValueError if only one of the two has a time zone."""
+    if (stamps.tz is None) != (last.tz is None):
+        raise ValueError(
+            f"{name} has {'no' if stamps.tz is None else 'a'} time zone, unlike the history; give both alike, with "
+            "tz_localize or tz_convert"
+        )
+    return stamps if stamps.tz is None else stamps.tz_convert(last.tz)

@@ -1,0 +1,80 @@
+"""Files of a fitted S5Forecaster: JSON and tensors, no pickled code and none of the training data."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+from gluonts.core.serde import dump_json, load_json
+from gluonts.model.predictor import Predictor
+
+from s5forecast.aliases import check_folder
+from s5forecast.estimators import predictor as predictors
+
+if TYPE_CHECKING:
+    from s5forecast.forecaster import S5Forecaster
+
+FORECASTER_FORMAT = 1
+STATE_FILE, PREDICTOR_FOLDER = "forecaster.json", "predictor"
+# Arguments of the trainer that are objects of a training, not settings.
+NOT_SAVED = ("callbacks", "logger")
+
+
+def save_forecaster(forecaster: S5Forecaster, path: Path) -> None:
+    """Write a fitted forecaster to a folder."""
+    (path / PREDICTOR_FOLDER).mkdir(parents=True, exist_ok=True)
+    state = {
+        "format_version": FORECASTER_FORMAT,
+        "parameters": plain_parameters(forecaster.get_params()),
+        "frequency": forecaster.sampling_.alias,
+        "statics": asdict(forecaster.statics_),
+        "num_series": forecaster.num_series_,
+        "trained_until": forecaster.trained_until_,
+        "fit_seconds": forecaster.fit_seconds_,
+    }
+    if hasattr(forecaster, "calibrator_"):
+        state |= {"calibrator": forecaster.calibrator_.to_json(), "calibrated_until": forecaster.calibrated_until_}
+    (path / STATE_FILE).write_text(dump_json(state, indent=1))
+    forecaster.predictor_.serialize(path / PREDICTOR_FOLDER)
+
+
+def load_state(path: Path) -> dict[str, Any]:
+    """What :func:`save_forecaster` wrote beside the predictor.
+
+    Raises:
+        ValueError: if it was written by a later format, or if :func:`~s5forecast.aliases.check_folder` refuses it.
+    """
+    check_folder(path)
+    state = load_json((path / STATE_FILE).read_text())
+    if state["format_version"] > FORECASTER_FORMAT:
+        raise ValueError(f"{path} was written by a later version of s5forecast; update s5forecast")
+    return state
+
+
+def load_predictor(path: Path, device: str | None) -> Predictor:
+    """The predictor in the folder of a forecaster, on whatever device it was trained."""
+    return predictors.load_predictor(path / PREDICTOR_FOLDER, device)
+
+
+def plain_parameters(parameters: dict[str, Any]) -> dict[str, Any]:
+    """Constructor arguments as plain data, without callbacks and loggers."""
+    kwargs = dict(parameters["estimator_kwargs"] or {})
+    if "trainer_kwargs" in kwargs:
+        kwargs["trainer_kwargs"] = {k: v for k, v in kwargs["trainer_kwargs"].items() if k not in NOT_SAVED}
+    target = parameters["target"]
+    return {
+        **parameters,
+        **{name: list(parameters[name]) for name in ("known", "static", "quantile_levels")},
+        "horizon": _plain_duration(parameters["horizon"]),
+        "target": target if isinstance(target, str) else list(target),
+        "estimator_kwargs": {name: _plain_duration(value) for name, value in kwargs.items()},
+    }
+
+
+def _plain_duration(value: Any) -> Any:
+    """A duration as text, any other value unchanged."""
+    return str(pd.Timedelta(value)) if isinstance(value, timedelta | np.timedelta64) else value

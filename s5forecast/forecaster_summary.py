@@ -1,0 +1,61 @@
+"""Every choice of a fitted S5Forecaster in one table."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from s5forecast.forecaster_files import plain_parameters
+
+if TYPE_CHECKING:
+    from s5forecast.forecaster import S5Forecaster
+
+FIELDS = ["value", "given", "reason"]
+
+
+def summarize(forecaster: S5Forecaster) -> pd.DataFrame:
+    """A row for each parameter, automatic choice and result of the training: value, whether given, and reason."""
+    rows = {**_parameters(forecaster), **_choices(forecaster), **_results(forecaster)}
+    table = pd.DataFrame.from_dict(rows, orient="index", columns=FIELDS, dtype=object)
+    return table.rename_axis("name")
+
+
+def _parameters(forecaster: S5Forecaster) -> dict[str, tuple[Any, bool, str]]:
+    defaults = plain_parameters(forecaster._defaults())
+    return {
+        name: (value, value != defaults[name], "") for name, value in plain_parameters(forecaster.get_params()).items()
+    }
+
+
+def _choices(forecaster: S5Forecaster) -> dict[str, tuple[Any, bool, str]]:
+    """The choices that the estimator recorded."""
+    recorded = getattr(forecaster.predictor_, "choices", {})
+    return {name: (one["value"], one["given"], one["reason"]) for name, one in recorded.items()}
+
+
+def _results(forecaster: S5Forecaster) -> dict[str, tuple[Any, bool, str]]:
+    sampling = forecaster.sampling_
+    values: dict[str, tuple[Any, str]] = {
+        "sampling": (sampling.kind, ""),
+        "frequency": (sampling.alias, "inferred from the timestamps" if forecaster.freq == "infer" else ""),
+        "output": (type(forecaster.output_).__name__, ""),
+        "num_series": (forecaster.num_series_, ""),
+        "num_network_parameters": (sum(map(_count_parameters, _networks(forecaster.predictor_))), ""),
+        "trained_until": (forecaster.trained_until_, ""),
+        "fit_seconds": (forecaster.fit_seconds_, ""),
+    }
+    return {name: (value, False, reason) for name, (value, reason) in values.items()}
+
+
+def _networks(predictor: Any) -> Iterator[Any]:
+    """The networks of a predictor or of the predictors that it is made of."""
+    if hasattr(predictor, "prediction_net"):
+        yield predictor.prediction_net
+    for part in [*getattr(predictor, "members", []), *filter(None, [getattr(predictor, "predictor", None)])]:
+        yield from _networks(part)
+
+
+def _count_parameters(network: Any) -> int:
+    return sum(parameter.numel() for parameter in network.parameters())

@@ -1,0 +1,95 @@
+"""The estimator that an S5Forecaster trains, made from its parameters and its series."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from inspect import signature
+from typing import Any
+
+from gluonts.model.estimator import Estimator
+from gluonts.model.predictor import Predictor
+
+from s5forecast import estimators
+from s5forecast.choices import choose
+from s5forecast.data.frames import FrameSeries
+from s5forecast.data.sampling import Sampling
+from s5forecast.data.statics import StaticFeatures
+from s5forecast.estimators import EnsembleEstimator, S5MultivariateEstimator
+from s5forecast.estimators.defaults import default_cycles
+from s5forecast.estimators.items import train_items
+from s5forecast.forecaster_parameters import ESTIMATORS, JOINT_ESTIMATORS, ForecasterParameters
+
+OWN_ARGUMENTS = (
+    "freq", "prediction_length", "prediction_horizon", "quantile_levels", "seed", "target_dim", "cardinality",
+    "num_feat_dynamic_real", "num_past_feat_dynamic_real", "num_feat_static_real", "num_feat_static_cat",
+)  # fmt: skip
+
+
+def train(
+    parameters: ForecasterParameters,
+    sampling: Sampling,
+    series: Sequence[FrameSeries],
+    statics: StaticFeatures,
+    validation: Sequence[FrameSeries] | None = None,
+) -> Predictor:
+    """The predictor trained on all series.
+
+    Args:
+        parameters: of the forecaster.
+        sampling: of the series.
+        series: to train on.
+        statics: static features of the series.
+        validation: series whose last horizon decides when to stop.
+
+    Raises:
+        ValueError: for bad ``estimator_kwargs`` or data.
+    """
+    estimator = make_estimator(parameters, sampling, series, statics)
+    entries = sampling.entries(series, statics)
+    held_out = None if validation is None else sampling.entries(validation, statics)
+    if isinstance(estimator, S5MultivariateEstimator):
+        return train_items(estimator, entries, held_out)
+    return estimator.train(entries, held_out)
+
+
+def make_estimator(
+    parameters: ForecasterParameters, sampling: Sampling, series: Sequence[FrameSeries], statics: StaticFeatures
+) -> Estimator:
+    """The untrained estimator of some series; arguments and errors are those of :func:`train`."""
+    make = _estimator_class(parameters, sampling.kind)
+    given = dict(parameters.estimator_kwargs or {})
+    check_estimator_kwargs(make, given)
+    arguments = {
+        **sampling.estimator_arguments(series),
+        "quantile_levels": list(parameters.quantile_levels),
+        "num_feat_static_real": len(statics.real),
+        "num_feat_static_cat": len(statics.categorical),
+        "cardinality": statics.cardinality,
+        "seed": parameters.seed,
+    }
+    if sampling.kind == "irregular":
+        arguments["cycles"] = default_cycles(series)
+    if parameters.multivariate:
+        arguments["num_feat_dynamic_real"] *= len(series)
+    taken = {name: value for name, value in arguments.items() if name in signature(make).parameters}
+    trainer_kwargs = {"enable_progress_bar": parameters.verbose, **given.pop("trainer_kwargs", {})}
+    estimator = make(**{**taken, **given}, trainer_kwargs=trainer_kwargs)
+    return estimator if parameters.num_members == 1 else EnsembleEstimator(estimator, parameters.num_members)
+
+
+def _estimator_class(parameters: ForecasterParameters, kind: str) -> type[Estimator]:
+    if parameters.multivariate:
+        found = JOINT_ESTIMATORS[kind]
+    else:
+        found = choose(ESTIMATORS[kind], parameters.estimator, "estimator")
+    return getattr(estimators, found) if isinstance(found, str) else found
+
+
+def check_estimator_kwargs(make: type, given: dict[str, Any]) -> None:
+    """Raise ValueError for an argument that the estimator does not have, or that the forecaster sets."""
+    known = [name for name in signature(make).parameters if name not in OWN_ARGUMENTS]
+    for name in given:
+        if name in OWN_ARGUMENTS:
+            raise ValueError(f"estimator_kwargs has {name!r}, which S5Forecaster sets from its own arguments")
+        if name not in known:
+            raise ValueError(f"estimator_kwargs has {name!r}; the arguments of {make.__name__} are {known}")

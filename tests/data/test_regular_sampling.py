@@ -1,0 +1,245 @@
+"""Frames of regular series: roles, order, gaps, categories, time zones, and every kind of bad frame."""
+
+import warnings
+from dataclasses import replace
+from decimal import Decimal
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from s5forecast.data.frames import Columns
+from s5forecast.data.frequency import Frequency
+from s5forecast.data.regular_sampling import RegularSampling, read_frame, to_entries
+from s5forecast.data.statics import StaticFeatures
+
+COLUMNS = Columns(known=("price",), static=("shop", "area"))
+
+
+def frame(steps=10, items=("b", "a"), freq="D", start="2024-01-01", tz=None):
+    parts = []
+    for number, item in enumerate(items):
+        parts.append(
+            pd.DataFrame(
+                {
+                    "item_id": item,
+                    "timestamp": pd.date_range(start, periods=steps, freq=freq, tz=tz),
+                    "target": np.arange(steps) + 100.0 * number,
+                    "price": np.linspace(1, 2, steps),
+                    "shop": f"shop {number}",
+                    "area": 10.0 * number,
+                }
+            )
+        )
+    return pd.concat(parts, ignore_index=True)
+
+
+def entries_of(df, columns=COLUMNS, freq="infer"):
+    series, frequency = read_frame(df, columns, freq)
+    return to_entries(series, frequency, StaticFeatures.learn(series, columns))
+
+
+def forecast_frame(df, columns, steps, levels):
+    """A forecast of zeros."""
+    sampling, series = RegularSampling(columns, steps).learn(df)
+    query = sampling.query(sampling.ends(series), future_of(sampling, series) if columns.known else None)
+    shape = (len(series), steps)
+    return sampling.frame(query, np.zeros(shape), np.zeros((*shape, len(levels))), levels)
+
+
+def future_of(sampling, series):
+    """Known columns of ones over the horizon."""
+    plain = replace(sampling, columns=replace(sampling.columns, known=()))
+    return plain.query(plain.ends(series)).keys.assign(price=1.0)
+
+
+def test_entries():
+    first, second = entries_of(frame())
+    assert first["item_id"] == "b" and second["item_id"] == "a"
+    assert first["start"] == pd.Period("2024-01-01", "D")
+    assert first["target"].tolist() == list(range(10)) and first["feat_dynamic_real"].shape == (1, 10)
+    assert first["feat_static_cat"].tolist() == [0] and second["feat_static_cat"].tolist() == [1]
+    assert second["feat_static_real"].tolist() == [10.0]
+
+
+def test_rows_in_any_order_and_the_frame_unchanged():
+    df = frame()
+    shuffled = df.sample(frac=1, random_state=0)
+    kept = shuffled.copy(deep=True)
+    found = {e["item_id"]: e["target"].tolist() for e in entries_of(shuffled)}
+    assert found == {e["item_id"]: e["target"].tolist() for e in entries_of(df)}
+    pd.testing.assert_frame_equal(shuffled, kept)
+
+
+@pytest.mark.parametrize("dtype", ["int64", "Int64", "Float64", "float32", "bool", "boolean", object])
+def test_numbers_of_any_dtype(dtype):
+    df = frame(4, ["a"]).drop(columns=["price", "shop", "area"])
+    df["target"] = pd.array([1, 0, 1, 1], dtype=dtype) if dtype is not object else [Decimal(1), 0, 1.0, None]
+    if dtype in ("Int64", "Float64", "boolean"):
+        df.loc[1, "target"] = pd.NA
+    (entry,) = entries_of(df, Columns())
+    assert entry["target"].dtype == ("float32" if dtype == "float32" else "float64")
+    assert entry["target"][0] == 1
+    assert np.isnan(entry["target"]).sum() == (1 if dtype in ("Int64", "Float64", "boolean", object) else 0)
+
+
+def test_gaps_are_missing_values_and_reported_once():
+    df = frame(10)
+    gappy = df.drop(index=[3, 4, 15])
+    with pytest.warns(UserWarning, match=r"3 timestamps are absent from the 'D' grid of 2 of 2 series") as caught:
+        first, second = entries_of(gappy)
+    assert len(caught) == 1
+    assert np.flatnonzero(np.isnan(first["target"])).tolist() == [3, 4]
+    assert np.flatnonzero(np.isnan(second["target"])).tolist() == [5]
+    assert np.isnan(first["feat_dynamic_real"][0, 3])
+
+
+def test_a_single_series_without_item_id():
+    df = frame(items=["a"]).drop(columns="item_id")
+    (entry,) = entries_of(df)
+    assert len(entry["target"]) == 10
+    indexed = df.set_index("timestamp")
+    assert entries_of(indexed)[0]["target"].tolist() == entry["target"].tolist()
+    out = forecast_frame(df, COLUMNS, 2, [0.5])
+    assert list(out.columns) == ["timestamp", "mean", "0.5"]
+
+
+def test_other_names_of_columns():
+    df = frame().rename(columns={"item_id": "unique_id", "timestamp": "ds", "target": "y"})
+    columns = Columns("y", "unique_id", "ds", ("price",), ("shop",))
+    assert len(entries_of(df, columns)) == 2
+
+
+@pytest.mark.parametrize("tz", [None, "UTC", "America/New_York"])
+@pytest.mark.parametrize("freq", ["h", "D", "15min", "MS", "ME", "QS-FEB", "W-TUE", "B", "YE", "2h"])
+def test_output_continues_the_index_as_it_came(freq, tz):
+    stamps = pd.date_range("2024-02-01", periods=40, freq=freq, tz=tz)
+    df = pd.DataFrame({"timestamp": stamps[:30], "target": np.arange(30.0)})
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        out = forecast_frame(df, Columns(), 10, [0.5])
+    assert out["timestamp"].tolist() == stamps[30:].tolist()
+    assert out["timestamp"].dt.tz == stamps.tz
+
+
+def test_an_index_of_items_and_times():
+    df = frame()
+    indexed = entries_of(df.set_index(["item_id", "timestamp"]))
+    assert [e["target"].tolist() for e in indexed] == [e["target"].tolist() for e in entries_of(df)]
+
+
+def test_item_ids_may_be_tuples():
+    df = frame(items=["a"]).drop(columns=["price", "shop", "area"])
+    df["item_id"] = [("a", 1)] * len(df)
+    out = forecast_frame(df, Columns(), 3, [0.1, 0.1 + 0.2])
+    assert out["item_id"].tolist() == [("a", 1)] * 3 and list(out.columns[3:]) == ["0.1", "0.3"]
+
+
+def test_item_ids_keep_their_type():
+    df = frame(items=[7, 3])
+    out = forecast_frame(df, COLUMNS, 3, [0.5])
+    assert out["item_id"].dtype == np.int64 and out["item_id"].tolist() == [7] * 3 + [3] * 3
+
+
+def test_future_is_aligned_by_time():
+    sampling, series = RegularSampling(COLUMNS, 3).learn(frame(10))
+    ahead = frame(4, start="2024-01-10").sample(frac=1, random_state=1)
+    query = sampling.query(sampling.ends(series), ahead)
+    assert np.allclose(query.known[:3, 0], np.linspace(1, 2, 4)[1:])
+    (first, _), statics = sampling.entries(series, StaticFeatures(), query), sampling.entries(series, StaticFeatures())
+    assert first["feat_dynamic_real"].shape == (1, 13) and statics[0]["feat_dynamic_real"].shape == (1, 10)
+
+
+def test_unseen_and_missing_categories():
+    series, _ = read_frame(frame(), COLUMNS)
+    statics = StaticFeatures.learn(series, COLUMNS)
+    assert statics.cardinality == [2]
+    for value in ("another", None, np.nan):
+        unseen = series[0]._replace(static={"shop": value, "area": np.nan})
+        assert statics.encode(unseen)["feat_static_cat"].tolist() == [-1]
+        assert np.isnan(statics.encode(unseen)["feat_static_real"]).all()
+
+
+def set_cell(df, row, column, value):
+    df = df.astype({column: object}) if isinstance(value, str) else df.copy()
+    df.loc[row, column] = value
+    return df
+
+
+BAD_FRAMES = {
+    "not a frame": (lambda df: df.to_dict(), "DataFrame is needed"),
+    "empty": (lambda df: df.iloc[:0], "no rows"),
+    "misspelt": (lambda df: df.rename(columns={"target": "tagret"}), "no column 'target'; did you mean 'tagret'"),
+    "no known": (lambda df: df.drop(columns="price"), "no column 'price'"),
+    "duplicates": (lambda df: pd.concat([df, df.iloc[[12]]]), "series 'a': column 'timestamp' has 2024-01-03"),
+    "infinite": (lambda df: set_cell(df, 11, "target", np.inf), "series 'a': column 'target' is infinite at 2024"),
+    "infinite known": (lambda df: set_cell(df, 0, "price", -np.inf), "series 'b': column 'price' is infinite"),
+    "text": (lambda df: set_cell(df, 12, "target", "many"), "series 'a': column 'target' must hold .*'many'"),
+    "text known": (lambda df: set_cell(df, 2, "price", "high"), "series 'b': column 'price' must hold numbers"),
+    "all missing": (lambda df: df.assign(target=df["target"].where(df["item_id"] == "a")), "series 'b': column"),
+    "no time": (lambda df: df.assign(timestamp=df["timestamp"].where(df["price"] > 1)), "NaT"),
+    "numbers for time": (lambda df: df.assign(timestamp=range(20)), "must hold timestamps"),
+    "nonsense for time": (lambda df: df.assign(timestamp="soon"), "cannot be read as ISO 8601 timestamps"),
+    "no item": (lambda df: df.assign(item_id=df["item_id"].where(df["item_id"] == "a")), "every row needs its series"),
+    "static changes": (lambda df: set_cell(df, 4, "shop", "moved"), "series 'b': static column 'shop' changes"),
+    "two frequencies": (lambda df: pd.concat([df, frame(items=["c"], freq="h")]), "'h' in series 'c'"),
+    "same name": (lambda df: pd.concat([df, df[["price"]]], axis=1), r"same name: \['price'\]"),
+    "periods": (lambda df: df.assign(timestamp=df["timestamp"].dt.to_period("D")), "to_timestamp"),
+    "stray time": (
+        lambda df: pd.concat([frame(freq="s"), df.iloc[:1].assign(timestamp=pd.Timestamp("1900-01-01"))]),
+        "series 'b' has 11 rows on a 's' grid",
+    ),
+    "uneven": (
+        lambda df: df.assign(timestamp=df["timestamp"] + pd.to_timedelta(df["target"] ** 2, "s")),
+        "series 'b'",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", BAD_FRAMES)
+def test_bad_frames(case):
+    change, message = BAD_FRAMES[case]
+    with pytest.raises(ValueError, match=message):
+        read_frame(change(frame()), COLUMNS, "s" if case == "stray time" else "infer")
+
+
+def test_a_frequency_that_contradicts_the_timestamps():
+    with pytest.raises(ValueError, match=r"series 'b'.*2024-01-01.*'MS'|series 'b'.*2024-01-02.*'MS'"):
+        read_frame(frame(), COLUMNS, "MS")
+    with pytest.raises(ValueError, match="15min"):
+        read_frame(frame(), COLUMNS, "fortnightly")
+
+
+def test_duplicates_without_item_id_suggest_it():
+    df = frame().drop(columns="item_id")
+    with pytest.raises(ValueError, match="item_id="):
+        read_frame(df, COLUMNS)
+    with pytest.raises(ValueError, match="no column 'sku'"):
+        read_frame(df, Columns(item_id="sku"))
+
+
+def test_future_that_does_not_cover_the_horizon():
+    sampling, series = RegularSampling(COLUMNS, 3).learn(frame(10))
+    ends = sampling.ends(series)
+    with pytest.raises(ValueError, match=r"\['price'\].*future="):
+        sampling.query(ends)
+    short = frame(3, start="2024-01-11").drop(index=[5])
+    with pytest.raises(ValueError, match="series 'a': column 'price' of future= has no value at 2024-01-13"):
+        sampling.query(ends, short)
+    with pytest.raises(ValueError, match="series 'a': future= has no rows"):
+        sampling.query(ends, short[short["item_id"] == "b"])
+
+
+def test_numbers_in_training_and_text_later():
+    series, _ = read_frame(frame(), COLUMNS)
+    statics = StaticFeatures.learn(series, COLUMNS)
+    with pytest.raises(ValueError, match="series 'b': static column 'area' held numbers"):
+        statics.encode(series[0]._replace(static={"shop": "x", "area": "wide"}))
+
+
+def test_inference_needs_more_than_a_row():
+    df = frame(1)
+    with pytest.raises(ValueError, match="freq="):
+        read_frame(df, COLUMNS)
+    series, frequency = read_frame(df, COLUMNS, "D")
+    assert frequency == Frequency.parse("D") and len(series) == 2

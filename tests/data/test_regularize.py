@@ -1,0 +1,15 @@
+"""Irregular series resampled to a regular grid."""
+
+from test_irregular_sampling import frame
+
+from s5forecast import regularize
+
+
+def test_regularize_says_what_it_did():
+    found = regularize(frame(), "D", "y")
+    assert found.added.to_dict() == {"b": 0, "a": 1} and found.merged.to_dict() == {"b": 1, "a": 1}
+    a = found.frame[found.frame["item_id"] == "a"]["y"]
+    assert a.iloc[0] == 6.0 and a.iloc[1:].isna().all() and len(a) == 3
+    indexed = regularize(frame().set_index(["item_id", "timestamp"]), "D", "y")
+    assert all(a.equals(b) for a, b in zip(indexed, found, strict=True))
+    assert regularize(frame(), "D", "y", aggregate="last").frame["y"].iloc[0] == 2.0
