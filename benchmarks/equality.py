@@ -40,7 +40,6 @@ from s5forecast.evaluation import (
     BASELINES,
     IRREGULAR_BASELINES,
     ConformalCalibrator,
-    backtest_irregular,
     calibrate,
     compare,
     interval_coverage,
@@ -372,7 +371,7 @@ def irregular_baselines() -> dict[str, np.ndarray]:
     found = {}
     data = irregular_entries(storms(), ["wind", "pressure"])
     for name in IRREGULAR_BASELINES:
-        result = backtest_irregular(name, data, "24h", count=4)
+        result = backtest(name, data, horizon="24h", count=4)
         found |= _named(numbers(result.forecasts), name) | _named(numbers(result.metrics), f"{name}/metric")
     return found
 
