@@ -4,8 +4,8 @@ A saved model is a folder of JSON files, arrays and tensors. Its JSON names clas
 and called when the model is loaded. :func:`check_folder` refuses a folder that names any class not listed here, before
 anything is imported. ``S5Forecaster.load`` and the ``deserialize`` of all predictors call it first.
 
-GluonTS's own ``gluonts.model.predictor.Predictor.deserialize`` imports the class named in ``gluonts-config.json`` before
-it calls the ``deserialize`` of that class: call :func:`check_folder` before it on a folder that you do not trust.
+GluonTS's own ``gluonts.model.predictor.Predictor.deserialize`` imports the class named in ``gluonts-config.json``
+before it calls the ``deserialize`` of that class: first call :func:`check_folder` on a folder that you do not trust.
 """
 
 from __future__ import annotations

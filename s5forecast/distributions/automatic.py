@@ -1,4 +1,4 @@
-"""Which output suits the data."""
+"""Choice of an output by the training data."""
 
 from __future__ import annotations
 
@@ -7,45 +7,47 @@ from typing import NamedTuple
 
 import numpy as np
 
-# Series observed at fewer steps tell little of zeros and tails.
+# Shorter series are ignored if longer ones exist: they tell little about zeros and tails.
 SHORTEST = 10
 MOST_SERIES = 2000
-# Counts beyond are as good as continuous.
+# Counts above this level are treated as continuous.
 LARGEST_COUNT_LEVEL = 1000.0
-# More zeros than a negative binomial of the same mean and variance has.
+# Excess of the share of zeros over that of a negative binomial with the same mean and variance.
 EXCESS_ZEROS = 0.05
 FEW_ZEROS = 0.02
-# Values that reach from the tenth to the ninetieth percentile over this factor vary by factors.
+# Ratio of the 90th to the 10th percentile above which values are treated as log-normal.
 WIDE_RATIO = 4.0
-# Positive values whose spread is below this share of their level never come near zero.
+# Ratio of standard deviation to level below which positive values do not come near zero.
 FAR_FROM_ZERO = 0.2
 SMALLEST_SHARE = 1e-3
-# Of the first differences in their own spread: 2.91 for a normal, 4.8 for a Laplace distribution.
+# Ratio of the central 95 % to the central 50 % of first differences: 2.91 for a normal, 4.8 for a Laplace distribution.
 HEAVY_TAILS = 3.5
-# Where one value makes up such a share of a series, no density is bounded there.
+# Share of a series that one value must reach to count as an atom, at which the density is not bounded.
 ATOM = 0.25
 
 
 class OutputChoice(NamedTuple):
-    """What ``distr_output="auto"`` picked, and why."""
+    """Output chosen by ``distr_output="auto"``, and the reason."""
 
     name: str  # a key of DISTRIBUTIONS
     reason: str
 
 
 def choose_output(targets: Sequence[np.ndarray]) -> OutputChoice:
-    """The output for training targets, NaN where not observed, by these rules, the first that holds:
+    """Choose an output by the first of these rules that applies:
 
-    1. whole numbers, none negative, of a typical level below 1000: ``"zero_inflated_negative_binomial"`` where
-       more are zero than a negative binomial of the same mean and variance has (by 0.05), else
-       ``"negative_binomial"``;
-    2. none negative, more than 2 % zero: ``"hurdle_log_normal"``; fewer zeros: ``"truncated_normal"``;
-    3. all between 0 and 1: ``"beta"``;
-    4. positive with a standard deviation above a fifth of the mean: ``"log_normal"`` where the ninetieth percentile
-       is more than four times the tenth, else ``"gamma"``;
-    5. any other: ``"student_t"`` where first differences have heavy tails, else ``"normal"``.
+    1. counts with a typical level below 1000: ``"zero_inflated_negative_binomial"`` if the share of zeros exceeds that
+       of a negative binomial with the same mean and variance by more than 0.05, else ``"negative_binomial"``;
+    2. nonnegative values with zeros: ``"hurdle_log_normal"`` if more than 2 % are zero, else ``"truncated_normal"``;
+    3. values between 0 and 1: ``"beta"``;
+    4. positive values with a standard deviation above 0.2 of the mean: ``"log_normal"`` if the 90th percentile is more
+       than 4 times the 10th, else ``"gamma"``;
+    5. other values: ``"student_t"`` if first differences have heavy tails, else ``"normal"``.
 
-    Shares, levels and ratios are medians or means over the series, of at most 2,000 of them.
+    Shares, levels and ratios are medians or means over at most 2,000 series.
+
+    Args:
+        targets: training targets, NaN for missing values.
     """
     observed = [values[~np.isnan(values)].astype(np.float64) for values in targets]
     pooled_low = min(values.min() for values in observed)
@@ -66,12 +68,12 @@ def choose_output(targets: Sequence[np.ndarray]) -> OutputChoice:
 
 
 def has_atoms(targets: Sequence[np.ndarray]) -> bool:
-    """Whether a typical series takes one value, such as zero, at a quarter of its observed steps or more.
+    """Whether a typical series repeats one value, such as zero, in at least a quarter of its observed steps.
 
-    The likelihood of a continuous output then grows without bound, by ever narrower peaks at that value.
+    The likelihood of a continuous output is then unbounded: it grows with ever narrower peaks at that value.
 
-    Arguments:
-        targets: NaN where not observed.
+    Args:
+        targets: NaN for missing values.
     """
     observed = [values[~np.isnan(values)] for values in targets if not np.isnan(values).all()]
     if not observed:
@@ -81,7 +83,7 @@ def has_atoms(targets: Sequence[np.ndarray]) -> bool:
 
 
 def _sample(observed: list[np.ndarray]) -> list[np.ndarray]:
-    """Evenly spread over the series, the longer ones where there are any."""
+    """At most ``MOST_SERIES`` evenly spaced series, without the short ones if there are longer ones."""
     long = [values for values in observed if len(values) >= SHORTEST] or observed
     return long[:: -(-len(long) // MOST_SERIES)]
 
@@ -90,13 +92,13 @@ def _of_counts(sample: list[np.ndarray]) -> OutputChoice:
     zeros = float(np.mean([(values == 0).mean() for values in sample]))
     expected = float(np.mean([_negative_binomial_zeros(values.mean(), values.var()) for values in sample]))
     if zeros > expected + EXCESS_ZEROS:
-        reason = f"all values are counts, {zeros:.0%} of them zero where a negative binomial has {expected:.0%}"
+        reason = f"all values are counts, {zeros:.0%} of them zero, against {expected:.0%} of a negative binomial"
         return OutputChoice("zero_inflated_negative_binomial", reason)
     return OutputChoice("negative_binomial", f"all values are counts, {zeros:.0%} of them zero")
 
 
 def _negative_binomial_zeros(mean: float, variance: float) -> float:
-    """Share of zeros of a negative binomial with these moments, of a Poisson where it is not overdispersed."""
+    """Share of zeros of a negative binomial with these moments, or of a Poisson if they are not overdispersed."""
     if variance <= mean or mean == 0:
         return float(np.exp(-mean))
     size = mean**2 / (variance - mean)

@@ -1,4 +1,4 @@
-"""The contract of all outputs and of the distributions they give."""
+"""Base classes of the distributions of this package and of the outputs that produce them."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -16,13 +16,13 @@ LARGEST_GRADIENT = 1e30
 
 
 class ForecastDistribution(Distribution):
-    r"""Adds to a torch distribution what judges forecasts: expectations and the CRPS.
+    r"""Adds expectations and the continuous ranked probability score (CRPS) to a torch distribution.
 
     .. math:: \mathrm{CRPS}(F, y) = E|X - y| - \tfrac12 E|X - X'|
 
-    A subclass has ``support``, ``icdf``, ``mean``, ``variance``, ``sample``, and ``_log_prob``, ``_cdf`` and either
-    ``_partial_mean`` or ``_expected_distance``, which are given values of the support only; what torch's own
-    distribution has need not be written again.
+    A subclass defines ``support``, ``icdf``, ``mean``, ``variance`` and ``sample``, unless it inherits them from a
+    distribution of torch, and ``_log_prob``, ``_cdf`` and either ``_partial_mean`` or ``_expected_distance``, which
+    receive values of the support only.
 
     References:
         "Strictly Proper Scoring Rules, Prediction, and Estimation" (Gneiting, Raftery, 2007), section 4.2
@@ -33,7 +33,7 @@ class ForecastDistribution(Distribution):
 
     @property
     def bounds(self) -> tuple[float, float]:
-        """Of the support."""
+        """Lower and upper bound of the support."""
         return getattr(self.support, "lower_bound", -math.inf), getattr(self.support, "upper_bound", math.inf)
 
     @property
@@ -44,19 +44,19 @@ class ForecastDistribution(Distribution):
     def log_prob(self, value: Tensor) -> Tensor:
         """Logarithm of the density, or of the probability of a count; ``-inf`` outside the support."""
         outside = self._outside(value)
-        return torch.where(outside, -math.inf, self._log_prob(self._unless(outside, value)))
+        return torch.where(outside, -math.inf, self._log_prob(self._replace(outside, value)))
 
     def cdf(self, value: Tensor) -> Tensor:
         """``P(X <= value)``."""
         _, upper = self.bounds
         outside = self._outside(value) & self._beyond(value)
         limit = (value >= upper).to(value.dtype)
-        return torch.where(outside, limit, self._cdf(self._unless(outside, value)))
+        return torch.where(outside, limit, self._cdf(self._replace(outside, value)))
 
     def expected_distance(self, value: Tensor) -> Tensor:
         """``E|X - value|``, which is ``|E[X] - value|`` outside the bounds."""
         outside = self._beyond(value)
-        return torch.where(outside, (self.mean - value).abs(), self._expected_distance(self._unless(outside, value)))
+        return torch.where(outside, (self.mean - value).abs(), self._expected_distance(self._replace(outside, value)))
 
     def _log_prob(self, value: Tensor) -> Tensor:
         return super().log_prob(value)
@@ -72,21 +72,21 @@ class ForecastDistribution(Distribution):
         return value * (2 * self._cdf(value) - 1) + self.mean - 2 * self._partial_mean(value)
 
     def _outside(self, value: Tensor) -> Tensor:
-        """Where there is no such value; NaN is left as it is."""
+        """Whether each value is outside the support; ``False`` for NaN."""
         return ~(self._support.check(value) | value.isnan())
 
     def _beyond(self, value: Tensor) -> Tensor:
         lower, upper = self.bounds
         return (value <= lower) | (value >= upper)
 
-    def _unless(self, outside: Tensor, value: Tensor) -> Tensor:
-        """The value, and one whose gradients are finite where it will not count."""
+    def _replace(self, outside: Tensor, value: Tensor) -> Tensor:
+        """Replace the values that are outside by one with finite gradients."""
         mean = self.mean.detach()
         return torch.where(outside, mean.floor() if self._support.is_discrete else mean, value)
 
     @property
     def gini_mean_difference(self) -> Tensor:
-        """``E|X - X'|`` of two independent draws, by quadrature where a subclass knows no closed form."""
+        """``E|X - X'|`` of two independent draws; by quadrature unless a subclass has a closed form."""
         return self.expectation(self.expected_distance)
 
     def expectation(self, function: Callable[[Tensor], Tensor]) -> Tensor:
@@ -100,7 +100,7 @@ class ForecastDistribution(Distribution):
 
 
 class Affine(ForecastDistribution):
-    """``loc + scale * X``, of the same support as X: real, or from zero on and without a location."""
+    """Distribution of ``loc + scale * X``, with the support of X: real, or nonnegative with a location of zero."""
 
     def __init__(self, base: ForecastDistribution, loc: Tensor | float, scale: Tensor | float) -> None:
         self.base, self.loc, self.scale = base, torch.as_tensor(loc), torch.as_tensor(scale)
@@ -146,7 +146,7 @@ class Affine(ForecastDistribution):
 
 
 def sample_of(distribution: Distribution, sample_shape: Sequence[int], batch_shape: Sequence[int]) -> Tensor:
-    """Draws ``[*sample_shape, *batch_shape]``, each of its own also where a distribution stands for several."""
+    """Independent draws ``[*sample_shape, *batch_shape]``, also along the dimensions to which X is broadcast."""
     s, d = len(sample_shape), len(batch_shape)
     own = [1] * (d - len(distribution.batch_shape)) + list(distribution.batch_shape)
     copies = [size if one == 1 else 1 for one, size in zip(own, batch_shape, strict=True)]
@@ -162,18 +162,18 @@ class ForecastOutput(ParametricOutput):
     float64 and returned in the type of the target.
     """
 
-    # Which arguments a head moves by its seasonal offset, before the domain map, and through which of its links.
+    # Arguments to which a head adds its seasonal offset before the domain map, and the link that transforms the offset.
     offsets: ClassVar[dict[str, str]] = {}
     takes_loc: ClassVar[bool] = True
 
     @property
     def smooth_quantiles(self) -> bool:
-        """Whether quantiles have gradients: those of counts move in steps."""
+        """Whether quantiles are differentiable, which those of counts are not."""
         return self.support is not constraints.nonnegative_integer
 
     @property
     def support(self) -> Constraint:
-        """The values there can be."""
+        """Set of possible values."""
         return self.distr_cls.support  # type: ignore[attr-defined]
 
     def _base_distribution(self, distr_args: tuple[Tensor, ...]) -> ForecastDistribution:
@@ -182,7 +182,7 @@ class ForecastOutput(ParametricOutput):
     def distribution(
         self, distr_args: tuple[Tensor, ...], loc: Tensor | None = None, scale: Tensor | None = None
     ) -> ForecastDistribution:
-        """The distribution of ``loc + scale * X``.
+        """Distribution of ``loc + scale * X``.
 
         Raises:
             ValueError: if a location is given to an output of limited support.
@@ -194,7 +194,7 @@ class ForecastOutput(ParametricOutput):
 
     def _check_loc(self, loc: Tensor | None) -> None:
         if loc is not None and not self.takes_loc:
-            raise ValueError(f"{type(self).__name__} has a limited support that cannot be shifted: give no loc")
+            raise ValueError(f"{type(self).__name__} has a limited support, which cannot be shifted; leave out loc")
 
     def loss(
         self,
@@ -223,5 +223,5 @@ class _Widened(torch.autograd.Function):
 
 
 def widened(x: Tensor) -> Tensor:
-    """``x`` in float64, whose gradient comes back without overflow."""
+    """Convert to float64; the gradient is clamped to the range of the original type."""
     return _Widened.apply(x)

@@ -16,7 +16,7 @@ EDGE = 1e-6
 
 
 class OpenUnitInterval(Constraint):
-    """Values between 0 and 1, neither of them included."""
+    """Values between 0 and 1, both excluded."""
 
     lower_bound, upper_bound = 0.0, 1.0
 
@@ -25,7 +25,7 @@ class OpenUnitInterval(Constraint):
 
 
 class Beta(ForecastDistribution, TorchBeta):
-    """Beta distribution of a mean and a concentration, with quantiles and a CRPS in closed form."""
+    """Beta distribution parametrized by mean and concentration, with quantiles and a closed-form CRPS."""
 
     support = OpenUnitInterval()  # type: ignore[assignment]
 
@@ -58,7 +58,7 @@ class BetaOutput(ForecastOutput):
 
     .. math:: \mathrm{Var}[y] = \mu (1 - \mu) / (1 + \kappa)
 
-    The values are shares as they are: a scale :math:`s` multiplies the argument of the mean, which stays below one,
+    The values are not scaled. A scale :math:`s` multiplies the argument of the mean instead, which stays below one:
     :math:`\mu = s m\,(1 + (s m)^8)^{-1/8}`.
     """
 

@@ -13,7 +13,7 @@ from s5forecast.distributions.special import from_scipy, gammainc, implicit, sci
 
 
 class Gamma(ForecastDistribution, TorchGamma):
-    """Gamma distribution of a mean and a concentration, with quantiles and a CRPS in closed form."""
+    """Gamma distribution parametrized by mean and concentration, with quantiles and a closed-form CRPS."""
 
     support = constraints.positive  # type: ignore[assignment]
 
@@ -51,7 +51,7 @@ class GammaOutput(ForecastOutput):
 
     @classmethod
     def domain_map(cls, mean: Tensor, concentration: Tensor) -> tuple[Tensor, Tensor]:
-        # Below, quantiles leave the range of float32; above, the distribution is normal and narrower than 0.1 %.
+        # Below 0.1, quantiles leave the range of float32; above 1e6, the relative spread is less than 0.1 %.
         mean = F.softplus(mean).clamp(1e-6, 1e12)
         concentration = F.softplus(concentration).clamp(0.1, 1e6)
         return mean.squeeze(-1), concentration.squeeze(-1)

@@ -1,4 +1,4 @@
-"""Gaussian copula output: any marginals, correlations of low rank."""
+"""Gaussian copula output with low-rank correlations and any continuous marginals."""
 
 from typing import Any
 
@@ -13,17 +13,17 @@ from s5forecast.distributions.multivariate_normal import correlated, observed_lo
 from s5forecast.distributions.normal import NormalOutput
 from s5forecast.distributions.output import DistributionOutput
 
-# Probabilities nearer to 0 or 1 are held here, at seven standard deviations, or at what the type resolves.
+# Probabilities are clamped to this distance from 0 and 1, seven standard deviations, or to the resolution of the type.
 SMALLEST_PROBABILITY = 1e-12
 
 
 class GaussianCopula(Distribution):
-    r"""Continuous marginals ``F_d`` tied together by normal variables of correlation ``R = s (I + F F^T) s``.
+    r"""Continuous marginals ``F_d`` with a Gaussian copula of correlation ``R = s (I + F F^T) s``.
 
     .. math:: \log p(y) = \sum_d \log f_d(y_d) + \log N(z; 0, R) - \sum_d \log N(z_d; 0, 1), \qquad
               z_d = \Phi^{-1}(F_d(y_d))
 
-    Arguments:
+    Args:
         marginals: distribution of batch shape ``[..., D]`` with ``cdf`` and ``icdf``.
         factor: ``[..., D, R]``.
     """
@@ -46,15 +46,15 @@ class GaussianCopula(Distribution):
 
     @property
     def correlation(self) -> Tensor:
-        """Of the normal variables, ``[..., D, D]``."""
+        """Correlation of the normal variables, ``[..., D, D]``."""
         factor = self._shrink().unsqueeze(-1) * self.factor
         return factor @ factor.mT + torch.diag_embed(self._shrink() ** 2)
 
     def log_prob(self, value: Tensor, mask: Tensor | None = None) -> Tensor:
-        """``[..., D]`` to ``[...]``; values where ``mask`` is 0 are integrated out."""
+        """Log-density ``[...]`` of values ``[..., D]``; those with a ``mask`` of 0 are integrated out."""
         mask = torch.ones_like(value) if mask is None else mask
         value = torch.where(mask > 0, value, self.mean.detach())
-        normal = torch.special.ndtri(_inside(self.marginals.cdf(value)))
+        normal = torch.special.ndtri(_clamped(self.marginals.cdf(value)))
         zero = torch.zeros_like(normal)
         joint = observed_log_prob(normal, mask, zero, self._shrink(), self.factor)
         independent = observed_log_prob(normal, mask, zero, torch.ones_like(normal), torch.zeros_like(self.factor))
@@ -63,21 +63,21 @@ class GaussianCopula(Distribution):
     def rsample(self, sample_shape: Any = ()) -> Tensor:
         count = torch.Size(sample_shape).numel()
         normal = self._shrink() * correlated(self.factor, count)
-        return self.marginals.icdf(_inside(torch.special.ndtr(normal))).view(*sample_shape, *normal.shape[1:])
+        return self.marginals.icdf(_clamped(torch.special.ndtr(normal))).view(*sample_shape, *normal.shape[1:])
 
     def _shrink(self) -> Tensor:
-        """What brings the variances of ``I + F F^T`` to one."""
+        """Factors ``s`` that scale the variances of ``I + F F^T`` to one."""
         return (1 + (self.factor**2).sum(-1)).rsqrt()
 
 
 class GaussianCopulaOutput(JointOutput):
-    """Marginals of any continuous output, learnt, with a Gaussian copula of low rank.
+    """Low-rank Gaussian copula with learned marginals of any continuous output.
 
-    Arguments:
+    Args:
         dim: number of series, D.
-        rank: of the correlations, R.
-        marginal: output of one value, of each series; its distribution needs ``cdf`` and ``icdf``, differentiable in
-            the arguments for ``loss="energy"``.
+        rank: rank of the correlations, R.
+        marginal: univariate output of each series, :class:`NormalOutput` by default. Its distribution needs ``cdf`` and
+            ``icdf``, which must be differentiable in the arguments for ``loss="energy"``.
 
     Raises:
         ValueError: for a marginal without a distribution.
@@ -95,20 +95,20 @@ class GaussianCopulaOutput(JointOutput):
         self.marginal: DistributionOutput = NormalOutput() if marginal is None else marginal
         if not isinstance(self.marginal, DistributionOutput) or self.marginal.event_shape != ():
             raise ValueError(
-                f"{type(marginal).__name__} is no distribution of one value; use one such as NormalOutput()"
+                f"{type(marginal).__name__} is not a univariate distribution; use an output such as NormalOutput()"
             )
         each = {f"marginal_{name}": dim * size for name, size in self.marginal.args_dim.items()}
         self.args_dim = {**each, "factor": dim * rank}  # type: ignore[misc]
 
     def domain_map(self, *args: Tensor) -> tuple[Tensor, ...]:
-        """Arguments of the marginals, ``[..., D]`` each, and ``factor [..., D, R]``."""
+        """Map to arguments ``[..., D]`` of the marginals and ``factor [..., D, R]``."""
         *marginal, factor = (arg.unflatten(-1, (self.dim, -1)) for arg in args)
         return *self.marginal.domain_map(*marginal), factor
 
     def distribution(
         self, distr_args: tuple[Tensor, ...], loc: Tensor | None = None, scale: Tensor | None = None
     ) -> GaussianCopula:
-        """Marginals at ``loc`` and ``scale``, which leave the copula as it is."""
+        """Shift and scale the marginals; the copula does not change."""
         *marginal, factor = distr_args
         return GaussianCopula(self.marginal.distribution(tuple(marginal), loc=loc, scale=scale), factor)
 
@@ -121,6 +121,6 @@ class GaussianCopulaOutput(JointOutput):
         return wide.rsample((count,)).to(args[0].dtype)
 
 
-def _inside(probability: Tensor) -> Tensor:
+def _clamped(probability: Tensor) -> Tensor:
     smallest = max(SMALLEST_PROBABILITY, torch.finfo(probability.dtype).eps)
     return probability.clamp(smallest, 1 - smallest)

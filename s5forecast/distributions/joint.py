@@ -1,4 +1,4 @@
-"""The contract of outputs that are joint over several series, and the energy score they may be trained by."""
+"""Base class of outputs that are joint over several series, and their training losses."""
 
 from abc import abstractmethod
 from typing import Any
@@ -13,14 +13,14 @@ ENERGY_SAMPLES = 16
 
 
 class JointOutput(ParametricOutput):
-    """An output of vectors of ``dim`` values, whose arguments all are so many per value.
+    """Output of vectors of ``dim`` values; the size of each argument is a multiple of ``dim``.
 
-    Arguments:
+    Args:
         dim: number of series, D.
-        rank: of the part of the covariance, or correlation, that is not diagonal, R.
+        rank: rank of the off-diagonal part of the covariance or correlation, R.
 
     Raises:
-        ValueError: for a number below one.
+        ValueError: if ``dim`` or ``rank`` is less than 1.
     """
 
     @validated()
@@ -35,30 +35,30 @@ class JointOutput(ParametricOutput):
         return (self.dim,)
 
     def loss(self, target: Tensor, distr_args: tuple[Tensor, ...], *args: Any, **kwargs: Any) -> Tensor:
-        """Negative log-likelihood ``[...]`` of ``target [..., D]``, in its type; computed in float64."""
+        """Negative log-likelihood ``[...]`` of ``target [..., D]``, computed in float64 and returned in its type."""
         wide = tuple(arg.double() for arg in distr_args)
         return super().loss(target.double(), wide, *args, **kwargs).to(target.dtype)
 
     @abstractmethod
     def masked_log_prob(self, value: Tensor, mask: Tensor, args: tuple[Tensor, ...]) -> Tensor:
-        """Log-density ``[...]`` of those of ``value [..., D]`` where ``mask`` is 1, the others integrated out."""
+        """Log-density ``[...]`` of ``value [..., D]``; components with a ``mask`` of 0 are integrated out."""
 
     @abstractmethod
     def rsample(self, args: tuple[Tensor, ...], count: int) -> Tensor:
-        """``[count, ..., D]`` vectors, with gradients to the arguments, in their type."""
+        """Draw vectors ``[count, ..., D]``, differentiable in the arguments and of their type."""
 
     def draw(self, args: tuple[Tensor, ...]) -> Tensor:
-        """One vector of each distribution, ``[..., D]``."""
+        """Draw one vector ``[..., D]`` of each distribution."""
         return self.rsample(args, 1)[0]
 
 
 def nll(output: JointOutput, value: Tensor, mask: Tensor, args: tuple[Tensor, ...]) -> Tensor:
-    """Negative log-likelihood ``[...]`` of what is observed."""
+    """Negative log-likelihood ``[...]`` of the observed components."""
     return -output.masked_log_prob(value, mask, args)
 
 
 def energy(output: JointOutput, value: Tensor, mask: Tensor, args: tuple[Tensor, ...]) -> Tensor:
-    r"""Energy score ``[...]`` of what is observed, without bias, from a few draws.
+    r"""Unbiased estimate ``[...]`` of the energy score of the observed components, from a few draws.
 
     .. math:: \mathrm{ES} = E\|X - y\| - \tfrac12 E\|X - X'\|
 
@@ -72,7 +72,7 @@ def energy(output: JointOutput, value: Tensor, mask: Tensor, args: tuple[Tensor,
 
 
 def _norm(x: Tensor) -> Tensor:
-    """Euclidean norm, whose gradient at zero is zero."""
+    """Euclidean norm with a gradient of zero at zero."""
     square = (x**2).sum(-1)
     return torch.where(square > 0, square, 1.0).sqrt() * (square > 0)
 

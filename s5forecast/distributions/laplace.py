@@ -11,7 +11,7 @@ from s5forecast.distributions.normal import positive_scale
 
 
 class Laplace(ForecastDistribution, TorchLaplace):
-    """Laplace distribution with a CRPS in closed form."""
+    """Laplace distribution with a closed-form CRPS."""
 
     def _expected_distance(self, value: Tensor) -> Tensor:
         z = (value - self.loc).abs() / self.scale
@@ -23,7 +23,7 @@ class Laplace(ForecastDistribution, TorchLaplace):
 
 
 class LaplaceOutput(ForecastOutput):
-    """Laplace distribution; its scale cannot underflow."""
+    """Laplace distribution with a scale that cannot underflow."""
 
     args_dim: ClassVar[dict[str, int]] = {"loc": 1, "scale": 1}
     distr_cls: type = Laplace

@@ -12,7 +12,7 @@ from s5forecast.distributions.special import ndtr
 
 
 class LogNormal(ForecastDistribution, TorchLogNormal):
-    """Log-normal distribution of a median and a standard deviation of the logarithm."""
+    """Log-normal distribution parametrized by the median and the standard deviation of the logarithm."""
 
     def __init__(self, median: Tensor, sigma: Tensor, validate_args: Any = None) -> None:
         TorchLogNormal.__init__(self, median.log(), sigma, validate_args=validate_args)
@@ -36,7 +36,7 @@ class LogNormalOutput(ForecastOutput):
 
     @classmethod
     def domain_map(cls, median: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor]:
-        # A sigma beyond 5 has moments that float32 cannot hold.
+        # With sigma above 5, the moments overflow float32.
         median = F.softplus(median).clamp(1e-6, 1e12)
         sigma = F.softplus(sigma).clamp(1e-4, 5.0)
         return median.squeeze(-1), sigma.squeeze(-1)

@@ -1,4 +1,4 @@
-"""What training minimises, by name."""
+"""Training losses by name."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from s5forecast.distributions.quantile import QuantileOutput
 
 
 def nll(output: Output, target: Tensor, args: tuple[Tensor, ...], scale: Tensor | None, levels: Any) -> Tensor:
-    """Negative log-likelihood: the loss of the output itself."""
+    """Negative log-likelihood, the loss that the output itself defines."""
     return output.loss(target, args, scale=scale)
 
 
@@ -28,9 +28,9 @@ def crps(output: Output, target: Tensor, args: tuple[Tensor, ...], scale: Tensor
 def quantile(
     output: Output, target: Tensor, args: tuple[Tensor, ...], scale: Tensor | None, levels: Sequence[float]
 ) -> Tensor:
-    r"""Quantile loss at the levels, in units of the scale: :math:`2 (y - q_u)(u - 1[y < q_u])`, averaged.
+    r"""Quantile loss in units of the scale, :math:`2 (y - q_u)(u - 1[y < q_u])`, averaged over the levels.
 
-    Summed over a data set and divided by its absolute values it is the weighted quantile loss.
+    Summed over a data set and divided by the sum of the absolute values, it is the weighted quantile loss.
     """
     if isinstance(output, QuantileOutput):
         return output.loss(target, args, scale=scale)
@@ -49,7 +49,7 @@ LOSSES: dict[str, Loss] = {"nll": nll, "crps": crps, "quantile": quantile}
 
 
 def losses_of(output: Output) -> list[str]:
-    """The losses an output can be trained by, its default first."""
+    """Names of the losses that an output supports, the default first."""
     if isinstance(output, QuantileOutput):
         return ["quantile"]
     if not isinstance(output, ForecastOutput):
@@ -58,20 +58,20 @@ def losses_of(output: Output) -> list[str]:
 
 
 def check_loss(loss: str | None, output: Output) -> str:
-    """The loss named; the default of the output for ``None``.
+    """Check the name of a loss; ``None`` stands for the default of the output.
 
     Raises:
-        ValueError: for an unknown name, or a loss that the output cannot be trained by.
+        ValueError: for an unknown loss, or one that the output does not support.
     """
     if loss == "energy":
-        raise ValueError("loss='energy' is for multivariate outputs; of one variable it is loss='crps'")
+        raise ValueError("loss='energy' requires a multivariate output; for one variable, use loss='crps'")
     offered = losses_of(output)
     if loss is None:
         return offered[0]
     choose(LOSSES, loss, "loss")
     if loss not in offered:
         raise ValueError(
-            f"{type(output).__name__} cannot be trained by loss={loss!r}; choose one of "
+            f"{type(output).__name__} cannot be trained with loss={loss!r}; choose one of "
             f"{', '.join(map(repr, offered))}, or another distr_output"
         )
     return loss

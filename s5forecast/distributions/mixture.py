@@ -34,7 +34,7 @@ class Mixture(ForecastDistribution):
 
     @property
     def smooth(self) -> bool:
-        """Whether no component has a point of its own probability."""
+        """Whether no component has an atom."""
         return not any(isinstance(one, CountDistribution | ZeroInflated) for one in self.components)
 
     def _log_prob(self, value: Tensor) -> Tensor:
@@ -44,12 +44,12 @@ class Mixture(ForecastDistribution):
         return self._average(lambda one: one.cdf(value))
 
     def icdf(self, value: Tensor) -> Tensor:
-        """By bisection: the quantile lies between those of the components."""
+        """Quantiles by bisection between the smallest and the largest quantile of the components."""
         value = value.to(self.logits.dtype)
         with torch.no_grad():
             ends = self._stack(lambda one: one.icdf(value))
             low, high = ends.amin(-1), ends.amax(-1)
-            high = torch.where(self.cdf(low) >= value, low, high)  # the lower end may have a probability of its own
+            high = torch.where(self.cdf(low) >= value, low, high)  # the lower end may be an atom
             for _ in range(BISECTIONS):
                 middle = low + (high - low) / 2
                 reached = self.cdf(middle) >= value
@@ -79,7 +79,7 @@ class Mixture(ForecastDistribution):
 
     @property
     def gini_mean_difference(self) -> Tensor:
-        """Closed forms within a component, expectations of them across."""
+        """From closed forms within each component and expectations across components."""
         total = torch.zeros_like(self.mean)
         for i, one in enumerate(self.components):
             total = total + self.weights[..., i] ** 2 * one.gini_mean_difference
@@ -103,13 +103,13 @@ class Mixture(ForecastDistribution):
 
 
 class MixtureOutput(ForecastOutput):
-    """Mixture of outputs of one support; a location and a scale are passed on to all of them.
+    """Mixture of outputs with the same support; location and scale are passed on to all components.
 
-    Arguments:
+    Args:
         components: outputs of this package, at least two.
 
     Raises:
-        ValueError: for components of different support, or that are not of this package.
+        ValueError: for components of different support, or of another package.
     """
 
     distr_cls: type = Mixture
@@ -118,10 +118,10 @@ class MixtureOutput(ForecastOutput):
     def __init__(self, components: list) -> None:
         super().__init__()
         if len(components) < 2 or not all(isinstance(one, ForecastOutput) for one in components):
-            raise ValueError(f"a mixture takes at least two outputs of s5forecast.distributions, got {components}")
+            raise ValueError(f"a mixture needs at least two outputs of s5forecast.distributions, got {components}")
         supports = {str(one.support) for one in components}
         if len(supports) > 1:
-            raise ValueError(f"the components of a mixture must have one support, got {sorted(supports)}")
+            raise ValueError(f"the components of a mixture must have the same support, got {sorted(supports)}")
         self.components = components
         self.args_dim = {f"{name}_{k}": dim for k, one in enumerate(components) for name, dim in one.args_dim.items()}  # type: ignore[misc]
         self.args_dim["logits"] = len(components)
@@ -156,6 +156,6 @@ class MixtureOutput(ForecastOutput):
         return self.components[0].value_in_support
 
     def _parts(self, args: list[Tensor]) -> list[list[Tensor]]:
-        """The arguments of each component."""
+        """Split the arguments by component."""
         rest = iter(args)
         return [[next(rest) for _ in one.args_dim] for one in self.components]

@@ -1,4 +1,4 @@
-"""Multivariate normal output whose covariance is of low rank plus diagonal."""
+"""Multivariate normal output with a low-rank plus diagonal covariance."""
 
 import math
 
@@ -14,15 +14,15 @@ SMALLEST_SCALE = 1e-6
 
 
 class MultivariateNormalOutput(JointOutput):
-    r"""Multivariate normal distribution with correlations of low rank.
+    r"""Multivariate normal distribution with low-rank correlations.
 
     .. math:: \Sigma = \mathrm{diag}(\sigma) \, (I + F F^\top) \, \mathrm{diag}(\sigma), \qquad F \in R^{D \times R}
 
-    The number of arguments and the time to evaluate them grow linearly with the dimension.
+    The number of arguments and the time per evaluation grow linearly with the dimension.
 
-    Arguments:
+    Args:
         dim: number of series, D.
-        rank: columns of F, R.
+        rank: number of columns of F, R.
 
     References:
         "High-Dimensional Multivariate Forecasting with Low-Rank Gaussian Copula Processes" (Salinas,
@@ -37,14 +37,14 @@ class MultivariateNormalOutput(JointOutput):
         self.args_dim = {"loc": dim, "scale": dim, "factor": dim * rank}  # type: ignore[misc]
 
     def domain_map(self, loc: Tensor, scale: Tensor, factor: Tensor) -> tuple[Tensor, ...]:
-        """``loc [..., D]``, ``scale [..., D]`` above zero, ``factor [..., D, R]``."""
+        """Map to ``loc [..., D]``, positive ``scale [..., D]`` and ``factor [..., D, R]``."""
         scale = F.softplus(scale).clamp_min(SMALLEST_SCALE)
         return loc, scale, factor.unflatten(-1, (self.dim, self.rank))
 
     def distribution(
         self, distr_args: tuple[Tensor, ...], loc: Tensor | None = None, scale: Tensor | None = None
     ) -> LowRankMultivariateNormal:
-        """Of ``loc + scale * X``, both broadcast to ``[..., D]``."""
+        """Distribution of ``loc + scale * X``, with both broadcast to ``[..., D]``."""
         mean, spread, factor = distr_args
         if scale is not None:
             mean, spread = mean * scale, spread * scale
@@ -62,14 +62,14 @@ class MultivariateNormalOutput(JointOutput):
 
 
 def low_rank_normal(loc: Tensor, scale: Tensor, factor: Tensor) -> LowRankMultivariateNormal:
-    """The torch distribution; what is inverted, ``I + F^T F``, has no eigenvalue below one."""
+    """Torch distribution; the matrix ``I + F^T F`` that it inverts has no eigenvalue below 1."""
     return LowRankMultivariateNormal(loc, scale.unsqueeze(-1) * factor, scale**2, validate_args=False)
 
 
 def observed_log_prob(value: Tensor, mask: Tensor, loc: Tensor, scale: Tensor, factor: Tensor) -> Tensor:
-    """Log-density of the values where ``mask`` is 1.
+    """Log-density of the values with a ``mask`` of 1.
 
-    A missing one is made independent of the others, of scale one and at its mean: what it then adds is known.
+    A missing value is replaced by its mean and made independent with scale 1; its known contribution is then removed.
     """
     value = torch.where(mask > 0, value, loc)
     scale = torch.where(mask > 0, scale, 1.0)
@@ -78,7 +78,7 @@ def observed_log_prob(value: Tensor, mask: Tensor, loc: Tensor, scale: Tensor, f
 
 
 def correlated(factor: Tensor, count: int) -> Tensor:
-    """Draws ``[count, ..., D]`` of covariance ``I + F F^T``."""
+    """Draw vectors ``[count, ..., D]`` with covariance ``I + F F^T``."""
     shape = (count, *factor.shape[:-1])
     common = torch.randn(count, *factor.shape[:-2], factor.shape[-1], 1, dtype=factor.dtype, device=factor.device)
     own = torch.randn(shape, dtype=factor.dtype, device=factor.device)

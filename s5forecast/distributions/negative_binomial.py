@@ -1,4 +1,4 @@
-"""Negative binomial output in terms of its mean, for counts."""
+"""Negative binomial output for counts, parametrized by its mean."""
 
 import math
 from typing import Any, ClassVar
@@ -13,14 +13,14 @@ from s5forecast.distributions.base import ForecastOutput
 from s5forecast.distributions.poisson import CountDistribution, sample_poisson
 from s5forecast.distributions.special import betainc, from_scipy
 
-# Standard deviation of counts whose quantiles are as good as continuous, and which scipy is slow at.
+# Standard deviation above which quantiles are those of a gamma distribution: scipy is slow there.
 GAMMA_FROM = 1e6
-NODES = 160
-REACH = 17.0
+GINI_NODES = 160
+GINI_REACH = 17.0
 
 
 class NegativeBinomial(CountDistribution, TorchNegativeBinomial):
-    """Negative binomial distribution of a mean and a dispersion, with quantiles and a CRPS."""
+    """Negative binomial distribution parametrized by mean and dispersion, with quantiles and a CRPS."""
 
     def __init__(self, mean: Tensor, dispersion: Tensor, validate_args: Any = None) -> None:
         logits = torch.log(mean) + torch.log(dispersion)
@@ -49,9 +49,9 @@ class NegativeBinomial(CountDistribution, TorchNegativeBinomial):
                   |\varphi(t)|^2 = (1 + 2 \alpha \mathrm{Var}[X] (1 - \cos t))^{-1 / \alpha}
         """
         r, v = self.total_count.double(), self.variance.double()
-        lowest = -torch.log1p(4 * v) / 2 - REACH
-        steps = torch.arange(NODES, dtype=r.dtype, device=r.device).view(-1, *[1] * r.ndim)
-        width = (REACH - lowest) / (NODES - 1)
+        lowest = -torch.log1p(4 * v) / 2 - GINI_REACH
+        steps = torch.arange(GINI_NODES, dtype=r.dtype, device=r.device).view(-1, *[1] * r.ndim)
+        width = (GINI_REACH - lowest) / (GINI_NODES - 1)
         s = lowest + width * steps
         cosine = 2 * torch.sigmoid(2 * s)  # 1 - cos t
         integrand = -torch.expm1(-r * torch.log1p(2 * v / r * cosine)) * torch.exp(-s)
@@ -59,7 +59,7 @@ class NegativeBinomial(CountDistribution, TorchNegativeBinomial):
 
 
 def _quantile(level: np.ndarray, size: np.ndarray, logits: np.ndarray) -> np.ndarray:
-    """Where the spread is large, of a gamma distribution with the same mean and variance."""
+    """Quantiles; for a large variance, those of a gamma distribution with the same mean and variance."""
     from scipy import special, stats
 
     level, size, logits = np.broadcast_arrays(level, size, logits)
@@ -75,7 +75,7 @@ class NegativeBinomialOutput(ForecastOutput):
 
     .. math:: \mathrm{Var}[y] = \mu + \alpha \mu^2
 
-    A scale multiplies the mean, so that counts stay counts; there is no location.
+    A scale multiplies the mean, so that values stay counts; a location is not supported.
 
     References:
         "DeepAR: Probabilistic Forecasting with Autoregressive Recurrent Networks" (Salinas, Flunkert,
@@ -89,7 +89,7 @@ class NegativeBinomialOutput(ForecastOutput):
 
     @classmethod
     def domain_map(cls, mean: Tensor, dispersion: Tensor) -> tuple[Tensor, Tensor]:
-        # Beyond these the logits leave the range in which float32 can tell probabilities apart.
+        # Outside these bounds, float32 cannot represent the probabilities.
         mean = F.softplus(mean).clamp(1e-6, 1e12)
         dispersion = F.softplus(dispersion).clamp(1e-4, 1e4)
         return mean.squeeze(-1), dispersion.squeeze(-1)

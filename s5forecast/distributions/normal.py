@@ -13,7 +13,7 @@ from s5forecast.distributions.special import ndtr
 
 
 class Normal(ForecastDistribution, TorchNormal):
-    """Normal distribution with a CRPS in closed form."""
+    """Normal distribution with a closed-form CRPS."""
 
     def _expected_distance(self, value: Tensor) -> Tensor:
         z = (value - self.loc) / self.scale
@@ -26,7 +26,7 @@ class Normal(ForecastDistribution, TorchNormal):
 
 
 class NormalOutput(ForecastOutput):
-    """Normal distribution; its scale cannot underflow."""
+    """Normal distribution with a scale that cannot underflow."""
 
     args_dim: ClassVar[dict[str, int]] = {"loc": 1, "scale": 1}
     distr_cls: type = Normal
@@ -37,5 +37,5 @@ class NormalOutput(ForecastOutput):
 
 
 def positive_scale(scale: Tensor) -> Tensor:
-    """``softplus``, above zero by the resolution of the type."""
+    """``softplus``, clamped to at least the resolution of the type."""
     return F.softplus(scale).clamp_min(torch.finfo(scale.dtype).eps).squeeze(-1)

@@ -12,16 +12,16 @@ from s5forecast.distributions.base import ForecastDistribution, ForecastOutput
 from s5forecast.distributions.quadrature import unit_interval
 from s5forecast.distributions.special import from_scipy, gammainc
 
-# Rates from which counts are drawn and inverted by the normal's, corrected for skewness: within one of the exact
-# count, where scipy's own inverse gets slow and then fails, and torch's draws leave the 64 bits they are made in.
+# Rate above which draws and quantiles use a normal approximation corrected for skewness, which differs by at most 1.
+# For large rates scipy's quantile function is slow and then fails, and torch's draws overflow 64 bits.
 NORMAL_FROM = 1e6
 
 
 class CountDistribution(ForecastDistribution):
-    """A distribution of whole numbers from 0 on: expectations are sums, not integrals."""
+    """Distribution of counts, whose expectations are sums instead of integrals."""
 
     def expectation(self, function: Callable[[Tensor], Tensor]) -> Tensor:
-        """Sum over the values that the quantiles reach; runs of rare values between two of them are taken as linear."""
+        """Sum over the quantiles; ``function`` is taken as linear between two neighboring ones."""
         levels, _ = unit_interval(self.mean)
         with torch.no_grad():
             upper = self.icdf(levels.view(-1, *[1] * len(self.batch_shape)))
@@ -32,7 +32,7 @@ class CountDistribution(ForecastDistribution):
 
 
 class Poisson(CountDistribution, TorchPoisson):
-    """Poisson distribution with quantiles and a CRPS in closed form."""
+    """Poisson distribution with quantiles and a closed-form CRPS."""
 
     def _cdf(self, value: Tensor) -> Tensor:
         return 1 - gammainc(value.floor() + 1, self.rate)
@@ -57,7 +57,7 @@ class Poisson(CountDistribution, TorchPoisson):
 
 
 class PoissonOutput(ForecastOutput):
-    """Poisson distribution; a scale multiplies its rate, so that counts stay counts."""
+    """Poisson distribution; a scale multiplies the rate, so that values stay counts."""
 
     args_dim: ClassVar[dict[str, int]] = {"rate": 1}
     offsets: ClassVar[dict[str, str]] = {"rate": "softplus"}
@@ -77,7 +77,7 @@ class PoissonOutput(ForecastOutput):
 
 
 def sample_poisson(rate: Tensor) -> Tensor:
-    """Counts of the given rates, however large."""
+    """Draw counts of any rate."""
     normal = _normal_count(rate, torch.randn_like(rate))
     return torch.where(rate < NORMAL_FROM, torch.poisson(rate.clamp_max(NORMAL_FROM)), normal)
 

@@ -1,4 +1,4 @@
-"""Quadrature over the unit interval, for integrands that may be singular at its ends."""
+"""Quadrature over the unit interval for integrands that may be singular at its ends."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""Quantiles that cannot cross."""
+"""Quantile output whose quantiles do not cross."""
 
 import math
 
@@ -15,16 +15,16 @@ SMALLEST = 1e-8  # probability of a tail
 class QuantileOutput:
     r"""Quantiles at fixed levels, trained by the pinball loss, increasing by construction.
 
-    The network gives the middle quantile and the distances between neighbours through a softplus:
+    The network predicts the middle quantile and, through a softplus, the distances between neighbors:
 
     .. math:: q_{m+k} = q_m + \sum_{j \le k} \mathrm{softplus}(d_j), \qquad
               q_{m-k} = q_m - \sum_{j \le k} \mathrm{softplus}(d_{-j})
 
-    Arguments:
+    Args:
         quantiles: levels in (0, 1).
 
     Raises:
-        ValueError: for a level outside of them, or given twice.
+        ValueError: for a level outside (0, 1), or given twice.
 
     References:
         "Multivariate Quantile Function Forecaster" (Kan, Aubet, Januschowski, Park, Benidis, Ruthotto,
@@ -62,21 +62,21 @@ class QuantileOutput:
     def domain_map(self, outputs: Tensor) -> tuple[Tensor]:
         middle = self.num_quantiles // 2
         below = -F.softplus(outputs[..., :middle]).flip(-1).cumsum(-1).flip(-1)
-        centre = outputs[..., middle : middle + 1]
+        center = outputs[..., middle : middle + 1]
         above = F.softplus(outputs[..., middle + 1 :]).cumsum(-1)
-        return (torch.cat([centre + below, centre, centre + above], dim=-1),)
+        return (torch.cat([center + below, center, center + above], dim=-1),)
 
     def sample(self, outputs: Tensor) -> Tensor:
-        r"""A value of each distribution, by the quantile function at uniform levels U.
+        r"""Draw one value of each distribution, as the quantile function at a uniform level U.
 
         .. math:: Q(U) = q_m + \sum_{j \ge m} (q_{j+1} - q_j)\, w_j(U) - \sum_{j < m} (q_{j+1} - q_j)\, (1 - w_j(U))
 
-        It is linear between the levels: :math:`w_j` grows from 0 to 1 between two of them. Beyond the outer ones the
-        tails are exponential, through the two quantiles nearest to them; :meth:`mean_weights` takes straight ones.
+        The quantile function is linear between levels: :math:`w_j` grows from 0 to 1 between levels j and j + 1. Beyond
+        the outermost levels the tails are exponential and pass through the two outermost quantiles. In
+        :meth:`mean_weights` the tails are linear.
 
-        Arguments:
-            outputs: of the network ``[..., Q]``, before the domain map, which is taken into account here; of at least
-                two levels.
+        Args:
+            outputs: network outputs ``[..., Q]`` before the domain map, for at least two levels.
         """
         raw, middle = outputs.movedim(-1, 0), self.num_quantiles // 2
         share = self._share_below(torch.rand_like(raw[0]))
@@ -84,7 +84,7 @@ class QuantileOutput:
         return raw[middle] + above - (F.softplus(raw[:middle]) * (1 - share[:middle])).sum(0)
 
     def _share_below(self, U: Tensor) -> Tensor:
-        """Of each gap between neighbours, what lies below the level U, ``[Q - 1, ...]``; past the ends of the tails."""
+        """Share ``[Q - 1, ...]`` of each gap between quantiles that is below level U; outside [0, 1] in the tails."""
         levels = torch.tensor(self.quantiles, dtype=torch.float64)
         first, gaps = (x.to(U).view(-1, *[1] * U.ndim) for x in (levels[:-1], levels.diff()))
         share = torch.addcmul(-first / gaps, U, 1 / gaps).clamp_(0, 1)
@@ -93,9 +93,9 @@ class QuantileOutput:
         return share
 
     def mean_weights(self) -> Tensor:
-        """Weights ``[Q]`` with which the quantiles add up to the mean.
+        """Weights ``[Q]`` for which the weighted sum of the quantiles is the mean.
 
-        The quantile function is taken as linear between the levels, and beyond them with the slope before:
+        The quantile function is taken as linear between the levels and extrapolated with the slope of the outer gaps:
         :math:`E[y] = \\int_0^1 q(u)\\,du`.
         """
         levels = torch.tensor(self.quantiles, dtype=torch.float64)
@@ -106,7 +106,7 @@ class QuantileOutput:
         weights[:-1] += gaps / 2
         weights[1:] += gaps / 2
         for edge, width in ((0, levels[0]), (-1, 1 - levels[-1])):
-            # the slope of a tail is taken over at least its own width
+            # the slope of a tail is measured over at least the width of the tail
             distance = (levels - levels[edge]).abs()
             inner = int(torch.where(distance >= width - 1e-9, distance, torch.inf).argmin())
             if distance[inner] == 0:

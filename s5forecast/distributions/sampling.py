@@ -1,4 +1,4 @@
-"""Values drawn from an output, many at a time."""
+"""Fast sampling of many values at a time."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from s5forecast.distributions.student_t import StudentTOutput
 
 
 def draw(output: DistributionOutput, args: tuple[Tensor, ...], scale: Tensor | None = None) -> Tensor:
-    """One value of each distribution, in the shape and type of the arguments."""
+    """Draw one value of each distribution, in the shape and type of the arguments."""
     sampler = SAMPLERS.get(type(output))
     if sampler is None or scale is not None:
         return output.distribution(args, scale=scale).sample()
@@ -22,7 +22,7 @@ def draw(output: DistributionOutput, args: tuple[Tensor, ...], scale: Tensor | N
 
 
 def student_t(df: Tensor, loc: Tensor, scale: Tensor) -> Tensor:
-    r"""Student's t from two uniform numbers, without the rejections of a gamma variate.
+    r"""Draw from Student's t by two uniform numbers, without the rejection sampling of a gamma variate.
 
     .. math:: t = \sqrt{\nu (U^{-2/\nu} - 1)} \cos(2 \pi V)
 
@@ -38,5 +38,5 @@ def normal(loc: Tensor, scale: Tensor) -> Tensor:
     return torch.addcmul(loc, scale, torch.randn_like(loc))
 
 
-# Those that are drawn faster than by building a torch distribution, which checks its arguments each time.
+# Outputs with a sampler that is faster than building a torch distribution.
 SAMPLERS: dict[type[DistributionOutput], Callable[..., Tensor]] = {StudentTOutput: student_t, NormalOutput: normal}

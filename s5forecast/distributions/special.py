@@ -1,4 +1,4 @@
-"""Distribution functions that torch lacks, or has without all gradients."""
+"""Distribution functions that torch lacks, or for which it lacks some gradients."""
 
 import math
 from collections.abc import Callable
@@ -8,23 +8,23 @@ from typing import Any
 import torch
 from torch import Tensor
 
-# Of the central difference, relative: it balances truncation against rounding in float64.
+# Relative step of central differences, which balances truncation and rounding errors in float64.
 STEP = 1e-5
 STIRLING_FROM = 50.0
 
 
 def ndtr(x: Tensor) -> Tensor:
-    """Standard normal distribution function, with all digits in the lower tail, where torch's own loses them."""
+    """Standard normal distribution function, accurate in the lower tail, unlike ``torch.special.ndtr``."""
     return torch.special.erfc(-x / math.sqrt(2)) / 2
 
 
 def gammainc(a: Tensor, x: Tensor) -> Tensor:
-    """Regularised lower incomplete gamma function, differentiable in both."""
+    """Regularized lower incomplete gamma function, differentiable in both."""
     return _apply(torch.special.gammainc, _gamma_density, x, a)
 
 
 def betainc(a: Tensor, b: Tensor, x: Tensor) -> Tensor:
-    """Regularised incomplete beta function, differentiable in all three."""
+    """Regularized incomplete beta function, differentiable in all three."""
     return _apply(lambda a, b, x: from_scipy(scipy_special("betainc"), a, b, x), _beta_density, x, a, b)
 
 
@@ -34,7 +34,7 @@ def stdtr(df: Tensor, x: Tensor) -> Tensor:
 
 
 def log_beta_half(b: Tensor) -> Tensor:
-    r"""``log B(1/2, b)``, by Stirling's series where the logarithms of gamma functions would cancel."""
+    r"""``log B(1/2, b)``; by Stirling's series for large b, where differences of ``lgamma`` lose digits."""
     large = b.clamp_min(STIRLING_FROM)
     series = (math.log(math.pi) - large.log()) / 2 + 1 / (8 * large) - 1 / (192 * large**3) + 1 / (640 * large**5)
     small = b.clamp_max(STIRLING_FROM)
@@ -43,23 +43,23 @@ def log_beta_half(b: Tensor) -> Tensor:
 
 
 def student_log_density(df: Tensor, x: Tensor) -> Tensor:
-    """Of the standard Student's t."""
+    """Log-density of the standard Student's t."""
     return -(df + 1) / 2 * torch.log1p(x**2 / df) - df.log() / 2 - log_beta_half(df / 2)
 
 
 def scipy_special(name: str) -> Callable[..., Any]:
-    """A function of ``scipy.special``, whose import takes time that few forecasts need."""
+    """Function of ``scipy.special``, imported only when needed to keep start-up fast."""
     return getattr(import_module("scipy.special"), name)
 
 
 def from_scipy(function: Callable[..., Any], *args: Tensor) -> Tensor:
-    """A function of scipy on tensors, computed in float64 on the CPU, without gradient."""
+    """Apply a function of scipy to tensors, in float64 on the CPU and without gradient."""
     result = function(*(arg.detach().double().cpu().numpy() for arg in args))
     return torch.as_tensor(result).to(args[-1])
 
 
 def implicit(x: Tensor, level: Tensor, cdf: Callable[[Tensor], Tensor], log_prob: Callable[[Tensor], Tensor]) -> Tensor:
-    r"""``x``, the quantile at ``level``, with the gradient that ``cdf(x) = level`` gives it.
+    r"""Quantile ``x`` at ``level`` with the gradient that follows from ``cdf(x) = level``.
 
     .. math:: dx = (dq - \partial_\theta F(x)\, d\theta) / f(x)
     """

@@ -1,4 +1,4 @@
-"""Student's t output, for heavy tails."""
+"""Student's t output for heavy tails."""
 
 from typing import ClassVar
 
@@ -21,7 +21,7 @@ from s5forecast.distributions.special import (
 
 
 class StudentT(ForecastDistribution, TorchStudentT):
-    """Student's t distribution with quantiles and, for ``df > 1``, a CRPS in closed form."""
+    """Student's t distribution with quantiles and, for ``df > 1``, a closed-form CRPS."""
 
     def _cdf(self, value: Tensor) -> Tensor:
         return stdtr(self.df, (value - self.loc) / self.scale)
@@ -47,12 +47,12 @@ class StudentT(ForecastDistribution, TorchStudentT):
 
 
 def _quantile(level: np.ndarray, df: np.ndarray) -> np.ndarray:
-    """Quantile of the standard Student's t; scipy's function is positive infinity at level 0."""
+    """Quantiles of the standard Student's t; ``stdtrit`` gives positive infinity at level 0."""
     return np.where(level == 0, -np.inf, scipy_special("stdtrit")(df, level))
 
 
 class StudentTOutput(ForecastOutput):
-    """Student's t distribution of more than two degrees of freedom, so that it has a variance."""
+    """Student's t distribution with more than 2 degrees of freedom, so that the variance is finite."""
 
     args_dim: ClassVar[dict[str, int]] = {"df": 1, "loc": 1, "scale": 1}
     distr_cls: type = StudentT

@@ -1,4 +1,4 @@
-"""Normal output between bounds."""
+"""Truncated normal output."""
 
 import math
 from typing import Any, ClassVar
@@ -13,17 +13,18 @@ from s5forecast.distributions.base import ForecastDistribution, ForecastOutput
 from s5forecast.distributions.normal import positive_scale
 from s5forecast.distributions.special import ndtr
 
-# The parent's location stays this many scales from the bounds: beyond, a smaller scale gives the same exponential.
+# Maximum distance of the location from the bounds, in scales: beyond it, the truncated density is nearly exponential
+# and a smaller scale describes it as well.
 FARTHEST = 8.0
-# A bound that is absent, in scales.
+# Position that stands for an infinite bound, in scales.
 NOWHERE = 40.0
 WIDEST = 1e3
 
 
 class TruncatedNormal(ForecastDistribution):
-    """Normal distribution given that it lies between bounds, one of which may be infinite.
+    """Normal distribution conditioned on an interval, one end of which may be infinite.
 
-    All is computed on the side of the mode that keeps its digits, as ``side * z`` between ``a < b``.
+    For accuracy, the distribution is mirrored where needed: ``side * z`` lies between ``a < b``.
     """
 
     def __init__(self, loc: Tensor, scale: Tensor, lower: float = 0.0, upper: float = math.inf) -> None:
@@ -92,13 +93,13 @@ class TruncatedNormal(ForecastDistribution):
 
 
 class TruncatedNormalOutput(ForecastOutput):
-    """Normal distribution between bounds in the units of the data; location and scale are the parent's.
+    """Normal distribution truncated to bounds in units of the data; location and scale are those before truncation.
 
-    Arguments:
-        lower, upper: bounds, ``None`` where there is none.
+    Args:
+        lower, upper: bounds; ``None`` for no bound.
 
     Raises:
-        ValueError: if there is no bound, or the lower one is not below the upper one.
+        ValueError: if both bounds are ``None``, or the lower bound is not below the upper bound.
     """
 
     args_dim: ClassVar[dict[str, int]] = {"loc": 1, "scale": 1}
@@ -111,7 +112,7 @@ class TruncatedNormalOutput(ForecastOutput):
         self.lower = -math.inf if lower is None else lower
         self.upper = math.inf if upper is None else upper
         if not self.lower < self.upper or (math.isinf(self.lower) and math.isinf(self.upper)):
-            raise ValueError(f"bounds must increase, at least one of them given; got lower={lower}, upper={upper}")
+            raise ValueError(f"give at least one bound, with lower < upper; got lower={lower}, upper={upper}")
 
     @classmethod
     def domain_map(cls, loc: Tensor, scale: Tensor) -> tuple[Tensor, Tensor]:
@@ -135,7 +136,7 @@ class TruncatedNormalOutput(ForecastOutput):
 
 
 class _Between(constraints.interval):
-    """Values between bounds, which in float32 may lie beyond them by its rounding."""
+    """Values between bounds, with a tolerance for rounding in float32."""
 
     def check(self, value: Tensor) -> Tensor:
         eps = torch.finfo(torch.float32).eps

@@ -1,4 +1,4 @@
-"""Outputs with a probability of their own for zero, for intermittent demand."""
+"""Zero-inflated and hurdle outputs for intermittent demand."""
 
 from collections.abc import Callable
 from typing import Any, ClassVar
@@ -18,7 +18,7 @@ LARGEST_LOGIT = 15.0
 
 
 class ZeroInflated(ForecastDistribution):
-    r"""Zero with probability :math:`\pi`, else a draw of ``base``: of counts, or of positive values (a hurdle).
+    r"""Zero with probability :math:`\pi`, else a draw from ``base``, which has counts or positive values (a hurdle).
 
     .. math:: F(y) = \pi + (1 - \pi) F_{base}(y), \quad y \ge 0
     """
@@ -79,7 +79,7 @@ class ZeroInflated(ForecastDistribution):
 
 
 class ZeroInflatedOutput(ForecastOutput):
-    """An output whose values are zero with a probability of its own; a scale is the base's."""
+    """Output with an additional probability of zero; a scale applies to the base distribution."""
 
     base: ClassVar[ForecastOutput]
     takes_loc: ClassVar[bool] = False
@@ -103,7 +103,7 @@ class ZeroInflatedOutput(ForecastOutput):
 
 
 class ZeroInflatedNegativeBinomialOutput(ZeroInflatedOutput):
-    """Negative binomial counts with more zeros than their own."""
+    """Negative binomial counts with excess zeros."""
 
     base: ClassVar[ForecastOutput] = NegativeBinomialOutput()
     args_dim: ClassVar[dict[str, int]] = {**NegativeBinomialOutput.args_dim, "zero_logit": 1}
@@ -111,7 +111,7 @@ class ZeroInflatedNegativeBinomialOutput(ZeroInflatedOutput):
 
 
 class ZeroInflatedPoissonOutput(ZeroInflatedOutput):
-    """Poisson counts with more zeros than their own."""
+    """Poisson counts with excess zeros."""
 
     base: ClassVar[ForecastOutput] = PoissonOutput()
     args_dim: ClassVar[dict[str, int]] = {**PoissonOutput.args_dim, "zero_logit": 1}
@@ -119,7 +119,7 @@ class ZeroInflatedPoissonOutput(ZeroInflatedOutput):
 
 
 class HurdleLogNormalOutput(ZeroInflatedOutput):
-    """Zero with some probability, else log-normal: intermittent demand of amounts."""
+    """Zero with some probability, else log-normal: intermittent demand in real amounts."""
 
     base: ClassVar[ForecastOutput] = LogNormalOutput()
     args_dim: ClassVar[dict[str, int]] = {**LogNormalOutput.args_dim, "zero_logit": 1}

@@ -84,7 +84,7 @@ def test_the_data_pick_the_output(kind, name, caplog, capsys):
 
 
 def test_a_loss_that_does_not_suit_the_output_picked():
-    with pytest.raises(ValueError, match="NegativeBinomialOutput cannot be trained by loss='quantile'"):
+    with pytest.raises(ValueError, match="NegativeBinomialOutput cannot be trained with loss='quantile'"):
         estimator(distr_output="auto", loss="quantile").train(entries("counts"))
 
 

@@ -202,5 +202,5 @@ def test_saved_as_plain_data(output):
 def test_bad_arguments():
     with pytest.raises(ValueError, match="dim and rank"):
         MultivariateNormalOutput(0)
-    with pytest.raises(ValueError, match="MultivariateNormalOutput is no distribution of one value"):
+    with pytest.raises(ValueError, match="MultivariateNormalOutput is not a univariate distribution"):
         GaussianCopulaOutput(2, 1, MultivariateNormalOutput(2))

@@ -52,7 +52,7 @@ def test_defaults_and_refusals():
     assert check_loss(None, QuantileOutput(LEVELS)) == "quantile" and check_loss(None, NormalOutput()) == "nll"
     assert losses_of(HurdleLogNormalOutput()) == list(LOSSES) and losses_of(PoissonOutput()) == ["nll", "crps"]
     assert losses_of(ISQFOutput(5, [0.1, 0.9])) == ["nll"]
-    with pytest.raises(ValueError, match="cannot be trained by loss='quantile'; choose one of 'nll', 'crps'"):
+    with pytest.raises(ValueError, match="cannot be trained with loss='quantile'; choose one of 'nll', 'crps'"):
         check_loss("quantile", PoissonOutput())
     with pytest.raises(ValueError, match="multivariate"):
         check_loss("energy", NormalOutput())

@@ -240,7 +240,7 @@ def test_a_location_is_refused_where_the_support_is_limited(output):
     if output.takes_loc:
         assert torch.allclose(distribution_of(output, loc=loc).mean, distribution_of(output).mean)
         return
-    with pytest.raises(ValueError, match="give no loc"):
+    with pytest.raises(ValueError, match="leave out loc"):
         distribution_of(output, loc=loc)
 
 

@@ -75,9 +75,9 @@ def test_no_data(make_one):
         ({"device": "mps"}, "float64"),
         ({"loss": "mse"}, "'crps'"),
         ({"loss": "energy"}, "multivariate"),
-        ({"loss": "crps"}, "QuantileOutput cannot be trained by loss='crps'"),
-        ({"distr_output": "poisson", "loss": "quantile"}, "PoissonOutput cannot be trained by loss='quantile'"),
-        ({"distr_output": ISQFOutput(5, [0.1, 0.9])}, "ISQFOutput of GluonTS does not serve"),
+        ({"loss": "crps"}, "QuantileOutput cannot be trained with loss='crps'"),
+        ({"distr_output": "poisson", "loss": "quantile"}, "PoissonOutput cannot be trained with loss='quantile'"),
+        ({"distr_output": ISQFOutput(5, [0.1, 0.9])}, "GluonTS's ISQFOutput is not supported"),
     ],
 )
 def test_bad_arguments(make_one, argument, message):
