@@ -21,6 +21,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+ROOT = Path(__file__).resolve().parents[1]
 HORIZON, CONTEXT, LENGTH = 24, 48, 500
 
 
@@ -48,12 +49,13 @@ def prepared_cases(peers_python: str, folder: Path) -> list[tuple[str, str, str]
     for model in ("s5forecast", "gluonts", "neuralforecast", "darts"):
         python = peers_python if model in ("neuralforecast", "darts") else sys.executable
         done = child(python, "save", model, folder)
+        if done.returncode == 0:
+            done = child(python, "forecast", model, folder)  # fills the caches of kernels and of compiled Python files
         if done.returncode != 0:
             print(f"{model} is left out: {done.stderr.strip().splitlines()[-1]}")
             continue
         caches = ("filled", "empty") if model == "s5forecast" else ("",)
         cases += [(model, cache, python) for cache in caches]
-        child(python, "forecast", model, folder)  # fills the caches of kernels and of compiled Python files
     return cases
 
 
@@ -71,9 +73,10 @@ def measured(python: str, model: str, cache: str, folder: Path) -> dict[str, flo
 def child(
     python: str, action: str, model: str, folder: Path, cache: Path | None = None
 ) -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, "NUMBA_CACHE_DIR": str(cache or folder / "kernels")}
-    command = [python, __file__, action, model, str(folder / model.split()[0])]
-    return subprocess.run(command, env=environment, capture_output=True, text=True)
+    path = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
+    environment = {**os.environ, "PYTHONPATH": path, "NUMBA_CACHE_DIR": str(cache or folder / "kernels")}
+    command = [python, os.path.abspath(__file__), action, model, str(folder / model.split()[0])]
+    return subprocess.run(command, env=environment, cwd=folder, capture_output=True, text=True)
 
 
 def summary(runs: pd.DataFrame) -> pd.DataFrame:
@@ -191,7 +194,7 @@ def save_darts(folder: Path) -> None:
 def load_darts(folder: Path):
     from darts.models import NHiTSModel
 
-    model = NHiTSModel.load(str(folder / "model.pt"))
+    model = NHiTSModel.load(str(folder / "model.pt"), weights_only=False)
     return lambda: model.predict(HORIZON, series=darts_series())
 
 

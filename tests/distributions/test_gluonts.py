@@ -50,11 +50,15 @@ def test_estimator_of_gluonts_trains_with_a_wrapped_output(name, entries, tmp_pa
     estimator = SimpleFeedForwardEstimator(
         prediction_length=H, distr_output=to_gluonts(output), hidden_dimensions=[8], num_batches_per_epoch=2,
         batch_size=4,
-        trainer_kwargs={"max_epochs": 1, "enable_progress_bar": False, "logger": False, "accelerator": "cpu"},
+        trainer_kwargs={"max_epochs": 1, "enable_progress_bar": False, "logger": False, "accelerator": "cpu",
+                        "default_root_dir": tmp_path / "training"},
     )  # fmt: skip
     predictor = estimator.train(entries)
-    predictor.serialize(tmp_path)
-    (forecast,), (again,) = (list(one.predict(entries)) for one in (predictor, Predictor.deserialize(tmp_path)))
+    (tmp_path / "model").mkdir()
+    predictor.serialize(tmp_path / "model")
+    (forecast,), (again,) = (
+        list(one.predict(entries)) for one in (predictor, Predictor.deserialize(tmp_path / "model"))
+    )
     assert np.array_equal(forecast.quantile(0.5), again.quantile(0.5))
     assert support(output).check(torch.from_numpy(np.asarray(forecast.quantile(0.5)))).all()
 
