@@ -15,7 +15,7 @@ from s5forecast.data.frames import FrameSeries
 from s5forecast.data.sampling import Sampling
 from s5forecast.data.statics import StaticFeatures
 from s5forecast.estimators import EnsembleEstimator, S5MultivariateEstimator
-from s5forecast.estimators.defaults import default_cycles
+from s5forecast.estimators.defaults import REASONS, default_cycles
 from s5forecast.estimators.items import train_items
 from s5forecast.forecaster_parameters import ESTIMATORS, JOINT_ESTIMATORS, ForecasterParameters
 
@@ -75,6 +75,8 @@ def make_estimator(
     taken = {name: value for name, value in arguments.items() if name in signature(make).parameters}
     trainer_kwargs = {"enable_progress_bar": parameters.verbose, **given.pop("trainer_kwargs", {})}
     estimator = make(**{**taken, **given}, trainer_kwargs=trainer_kwargs)
+    if "cycles" in taken and "cycles" not in given:
+        estimator.choices.choose("cycles", taken["cycles"], REASONS["cycles"])
     return estimator if parameters.num_members == 1 else EnsembleEstimator(estimator, parameters.num_members)
 
 

@@ -21,7 +21,7 @@ from gluonts.model.predictor import Predictor
 from s5forecast.aliases import check_folder
 from s5forecast.data.frequency import quiet_periods
 from s5forecast.estimators.arguments import check_positive
-from s5forecast.estimators.defaults import COMBINED_LEVELS, HISTORIES, WEIGHING_WINDOWS
+from s5forecast.estimators.defaults import COMBINED_LEVELS, HISTORIES_PER_WINDOW, WEIGHING_WINDOWS
 from s5forecast.estimators.predictor import load_predictor
 from s5forecast.levels import DECILES, check_levels
 
@@ -127,7 +127,7 @@ class CombinedEstimator(Estimator):
             return np.array([_quantile_loss(predictor, last) for predictor in _trained(members, before)])
 
     def _windows(self, entry: dict[str, Any]) -> int:
-        return min(self.windows, np.shape(entry["target"])[-1] // (HISTORIES * self.prediction_length))
+        return min(self.windows, np.shape(entry["target"])[-1] // (HISTORIES_PER_WINDOW * self.prediction_length))
 
 
 class CombinedPredictor(Predictor):

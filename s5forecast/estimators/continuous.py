@@ -25,7 +25,7 @@ from s5forecast.estimators.arguments import (
     spread_arguments,
 )
 from s5forecast.estimators.base import ForecastEstimator
-from s5forecast.estimators.defaults import EPOCHS, REASONS, resolve_timescales
+from s5forecast.estimators.defaults import EPOCHS, REASONS, Choice, resolve_timescales
 from s5forecast.estimators.training import ForecastModule
 from s5forecast.levels import DECILES
 from s5forecast.networks.base import check_support
@@ -122,6 +122,7 @@ class S5ContinuousEstimator(ForecastEstimator):
             cycles=cycles or [],
             features=features.spec(),
         )
+        self.choices["cycles"] = Choice(self.spec.cycles)
         self.quantile_levels = list(DECILES) if quantile_levels is None else quantile_levels
         self.set_output(distr_output, self.quantile_levels)
         check_loss(loss, self.output)

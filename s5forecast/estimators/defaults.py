@@ -89,7 +89,7 @@ MEMBERS = 3
 # Shares of the context that the members of an ensemble see, in turn.
 CONTEXT_SHARES = (1.0, 0.5, 0.25)
 # Horizons that weigh the members of a combination, and how many times as many a series must hold.
-WEIGHING_WINDOWS, HISTORIES = 3, 3
+WEIGHING_WINDOWS, HISTORIES_PER_WINDOW = 3, 3
 
 PATH_TAILS = (0.02, 0.05, 0.95, 0.98)
 COMBINED_LEVELS = (0.05, *DECILES, 0.95)
@@ -100,6 +100,7 @@ REASONS = {
     "patch_length": "the largest power of two up to 8 that leaves 40 patches in the context",
     "recursion": "decoder if a day has several steps, encoder otherwise",
     "timescales": "the slowest state keeps 5 % of its value after a context",
+    "cycles": "longer than two median gaps, and seen twice over all series",
     "time_unit": "median gap between observations",
     "synthetic_share": "by the effective sample size of the training data",
     "max_epochs": "by the number and length of the series",
@@ -108,11 +109,11 @@ REASONS = {
 
 
 class Choice(NamedTuple):
-    """The value of a setting, why it has this value, and whether a rule chose it."""
+    """The value of a setting, why it has this value, and whether it was given or chosen by a rule."""
 
     value: Any
     reason: str = "given"
-    automatic: bool = False
+    given: bool = True
 
 
 class Choices(dict[str, Choice]):
@@ -120,7 +121,7 @@ class Choices(dict[str, Choice]):
 
     def choose(self, name: str, value: Any, reason: str) -> Any:
         """Record and return an automatic value."""
-        self[name] = Choice(value, reason, automatic=True)
+        self[name] = Choice(value, reason, given=False)
         return value
 
     def resolve(self, name: str, given: Any, default: Any, reason: str | None = None) -> Any:
@@ -131,7 +132,7 @@ class Choices(dict[str, Choice]):
         return given
 
     def plain(self) -> dict[str, dict[str, Any]]:
-        """As JSON data: ``{name: {"value": ..., "reason": ..., "automatic": ...}}``."""
+        """As JSON data: ``{name: {"value": ..., "reason": ..., "given": ...}}``."""
         return {name: choice._asdict() for name, choice in self.items()}
 
     def __str__(self) -> str:
@@ -274,13 +275,13 @@ def choose_synthetic_share(
         least: a default below this share becomes 0.
     """
     if bounded:
-        return Choice(0.0, "synthetic series do not respect the bounds of the output", automatic=True)
+        return Choice(0.0, "synthetic series do not respect the bounds of the output", given=False)
     if given is not None:
         return Choice(given)
     share = default_synthetic_share(lengths, prediction_length)
     if share < least:
-        return Choice(0.0, f"less than {least} of the windows would be synthetic", automatic=True)
-    return Choice(share, REASONS["synthetic_share"], automatic=True)
+        return Choice(0.0, f"less than {least} of the windows would be synthetic", given=False)
+    return Choice(share, REASONS["synthetic_share"], given=False)
 
 
 def default_epochs(lengths: Tensor, prediction_length: int, synthetic_share: float) -> int:
@@ -295,8 +296,8 @@ def choose_recursive_output(targets: Sequence[np.ndarray]) -> Choice:
     The likelihood of a continuous output is unbounded at a value that returns.
     """
     if has_atoms(targets):
-        return Choice("quantile", "a typical series takes one value at a quarter of its steps or more", automatic=True)
-    return Choice("student_t", "no value returns at a quarter of the steps of a typical series", automatic=True)
+        return Choice("quantile", "a typical series takes one value at a quarter of its steps or more", given=False)
+    return Choice("student_t", "no value returns at a quarter of the steps of a typical series", given=False)
 
 
 def choose_scaling(store: WindowStore) -> Choice:
@@ -308,7 +309,7 @@ def choose_scaling(store: WindowStore) -> Choice:
     reason = "no trend can be judged in the training windows"
     if math.isfinite(error):
         reason = f"continuing the last slope has {error:.2f} of the error of the better naive forecast"
-    return Choice("increments" if error < TRENDING else "standard", reason, automatic=True)
+    return Choice("increments" if error < TRENDING else "standard", reason, given=False)
 
 
 def relative_growth_error(store: WindowStore) -> float:

@@ -113,7 +113,7 @@ class S5MultivariateEstimator(ForecastEstimator):
 
     def synthetic_windows(self, store: WindowStore) -> Choice:
         """No synthetic series are made for joint series."""
-        return Choice(0.0, "no synthetic series are made for joint series", automatic=True)
+        return Choice(0.0, "no synthetic series are made for joint series", given=False)
 
     def create_network(self) -> MultivariateNetwork:
         return MultivariateNetwork(self.spec, self.output, **self.network_kwargs)

@@ -154,7 +154,7 @@ def test_cycles_are_longer_than_two_gaps_and_seen_twice():
 
 def test_choices_are_recorded_logged_and_handed_to_the_predictor(caplog):
     model = estimator(lags_seq=[1, 7], max_epochs=None, distr_output="auto")
-    assert not model.choices["lags_seq"].automatic and model.choices["lags_seq"].reason == "given"
+    assert model.choices["lags_seq"].given and model.choices["lags_seq"].reason == "given"
     with caplog.at_level(logging.INFO, logger="s5forecast"):
         predictor = model.train(dataset(SERIES["cumulative counts"][0] - 50.5))
     found = json.loads(json.dumps(predictor.choices))
@@ -163,7 +163,7 @@ def test_choices_are_recorded_logged_and_handed_to_the_predictor(caplog):
         "distr_output": model.auto_output.name, "synthetic_share": pytest.approx(20_000 / 20_200),
         "max_epochs": 60,
     }  # fmt: skip
-    assert found["scaling"]["automatic"]
+    assert not found["scaling"]["given"]
     (line,) = [record.getMessage() for record in caplog.records if record.name == "s5forecast.estimators.base"]
     assert "context_length=32 (two horizons" in line and "lags_seq=[1, 7] (given)" in line
     assert model.auto_output.reason in line
@@ -183,9 +183,9 @@ def test_recursion_and_output_of_the_autoregressive_estimator():
     for freq, recursion, output in (("h", "decoder", "quantile"), ("D", "encoder", "student_t")):
         choices = S5AutoregressiveEstimator(freq, HORIZON).choices
         assert (choices["recursion"].value, choices["distr_output"].value) == (recursion, output)
-        assert choices["recursion"].automatic and choices["distr_output"].automatic
+        assert not choices["recursion"].given and not choices["distr_output"].given
     given = S5AutoregressiveEstimator("h", HORIZON, recursion="encoder", distr_output="normal").choices
-    assert not given["recursion"].automatic and not given["distr_output"].automatic
+    assert given["recursion"].given and given["distr_output"].given
     repeated = dataset(np.where(np.arange(LENGTH) % 2, 0.0, CASES))
     choice = estimator(S5AutoregressiveEstimator).train(repeated).choices["distr_output"]
     assert choice["value"] == "quantile" and "one value" in choice["reason"]
@@ -196,13 +196,13 @@ def test_timescales_and_unit_of_time_of_the_continuous_estimator():
     model = S5ContinuousEstimator(
         5.0, context_length=60, layer_kwargs={"dt_max": 2.0}, trainer_kwargs={"max_epochs": 1}, **small
     )
-    assert model.choices["dt_min"] == (0.1, "the slowest state keeps 5 % of its value after a context", True)
-    assert model.choices["dt_max"] == (2.0, "given", False)
+    assert model.choices["dt_min"] == (0.1, "the slowest state keeps 5 % of its value after a context", False)
+    assert model.choices["dt_max"] == (2.0, "given", True)
     data = [{"time": np.arange(50) * 2.0, "target": np.arange(50.0)}]
     model.trainer_kwargs["enable_progress_bar"] = False
     choices = model.train(data).choices
-    assert choices["time_unit"] == {"value": 2.0, "reason": "median gap between observations", "automatic": True}
-    assert choices["max_epochs"] == {"value": 1, "reason": "given", "automatic": False}
+    assert choices["time_unit"] == {"value": 2.0, "reason": "median gap between observations", "given": False}
+    assert choices["max_epochs"] == {"value": 1, "reason": "given", "given": True}
     assert S5ContinuousEstimator(5.0, max_epochs=None).epochs(None) == 20
 
 
