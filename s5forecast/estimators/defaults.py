@@ -69,8 +69,9 @@ TRENDING = 0.8
 # Training windows that are examined, and the number of complete ones that is enough to judge.
 GROWTH_WINDOWS, ENOUGH_WINDOWS = 512, 50
 
-# Effective sample size at which half of the windows are synthetic, and horizons in a series of usual length.
+# Effective sample size at which half of the windows are synthetic.
 STEPS_FOR_HALF_SYNTHETIC = 20_000
+# Longer series, in horizons, count for more than their steps.
 REFERENCE_HORIZONS = 40
 # Recursive encoders forecast better without synthetic windows than with a smaller share of them.
 LEAST_SHARE = 0.2
@@ -242,9 +243,10 @@ def default_cycles(series: Sequence[HasTimestamps]) -> list[str]:
 
 
 def effective_sample_size(lengths: Tensor, prediction_length: int) -> float:
-    """Steps of all series, n, times how many times as many horizons as usual a series holds on average, m at least 1.
+    """``n m``: the n steps of all series, times the factor m by which they are longer than 40 horizons on average.
 
-    Recurring patterns are learned from one long series sooner than from as many steps of short series.
+    The factor is at least 1. Recurring patterns are learned sooner from one long series than from as many steps of
+    short series.
 
     Args:
         lengths: steps of each series.
@@ -276,7 +278,9 @@ def choose_synthetic_share(
     if given is not None:
         return Choice(given)
     share = default_synthetic_share(lengths, prediction_length)
-    return Choice(share if share >= least else 0.0, REASONS["synthetic_share"], automatic=True)
+    if share < least:
+        return Choice(0.0, f"less than {least} of the windows would be synthetic", automatic=True)
+    return Choice(share, REASONS["synthetic_share"], automatic=True)
 
 
 def default_epochs(lengths: Tensor, prediction_length: int, synthetic_share: float) -> int:
@@ -301,7 +305,9 @@ def choose_scaling(store: WindowStore) -> Choice:
     One choice for all series, in which large series count for more.
     """
     error = relative_growth_error(store)
-    reason = f"continuing the last slope has {error:.2f} of the error of the better naive forecast"
+    reason = "no trend can be judged in the training windows"
+    if math.isfinite(error):
+        reason = f"continuing the last slope has {error:.2f} of the error of the better naive forecast"
     return Choice("increments" if error < TRENDING else "standard", reason, automatic=True)
 
 

@@ -104,7 +104,7 @@ def test_step_mode_equals_teacher_forcing(output, holes, data, make, monkeypatch
     predictor = make(distr_output=output).train(data)
     network, batch = predictor.network.eval(), known_window(predictor, data)
     with torch.no_grad():
-        for parameter in network.parameters():  # those that begin at zero too
+        for parameter in network.parameters():  # also those that are initially zero
             parameter += 0.05 * torch.randn_like(parameter)
         forced = network.one_step(batch)
     offset = None if forced.offset is None else forced.offset[:, -H:]
@@ -165,8 +165,8 @@ def test_paths_of_a_random_walk_spread_and_hang_together(make, as_drawn):
     length = dict(prediction_length=9, max_epochs=4, num_batches_per_epoch=50, batch_size=16)
     predictor = make(**kwargs, **length, dropout=0.0, seed=1).train(data)
     samples = np.stack([forecast.samples for forecast in predictor.predict(data, num_samples=500)])  # [B, S, H]
-    centred = samples - samples.mean(1, keepdims=True)
-    covariance = (centred[:, :, :, None] * centred[:, :, None, :]).mean((0, 1))
+    centered = samples - samples.mean(1, keepdims=True)
+    covariance = (centered[:, :, :, None] * centered[:, :, None, :]).mean((0, 1))
     variance = np.diag(covariance)
     assert variance[0] == pytest.approx(1.0, rel=0.3)
     assert variance[-1] / variance[0] == pytest.approx(9.0, rel=0.5)
@@ -388,7 +388,7 @@ def test_where_a_day_has_several_steps_the_decoder_is_recursive(freq, recursion,
 
 def test_patches_are_of_recursive_decoders():
     assert S5AutoregressiveEstimator("h", 24, context_length=33, patch_length=8).spec.context_length == 40
-    with pytest.raises(ValueError, match="patch_length=8 takes several as one; leave patch_length at 1"):
+    with pytest.raises(ValueError, match=r"patch_length=8 takes several as one.*recursion at 'decoder'"):
         S5AutoregressiveEstimator("D", 24, patch_length=8)
     with pytest.raises(ValueError, match=r"recursion 'both'.*'encoder', 'decoder'"):
         S5AutoregressiveEstimator("D", 24, recursion="both")

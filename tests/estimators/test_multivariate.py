@@ -22,7 +22,7 @@ D = 3
 OUTPUTS = {
     "multivariate_normal": "multivariate_normal",
     "gaussian_copula": "gaussian_copula",
-    "learnt_copula": GaussianCopulaOutput(D, 2, LaplaceOutput()),
+    "learned_copula": GaussianCopulaOutput(D, 2, LaplaceOutput()),
 }
 
 

@@ -71,7 +71,7 @@ def test_the_predictor_and_the_random_state_stay_as_they_are(single, data):
         assert np.array_equal(found, expected)
 
 
-def test_a_wave_learnt_in_hours_is_forecast_in_quarter_hours():
+def test_a_wave_learned_in_hours_is_forecast_in_quarter_hours():
     rng = np.random.default_rng(0)
     hours = [wave(300, 1, *rng.uniform([1, 0, -5], [3, 6, 5])) for _ in range(20)]
     estimator = S5Estimator(

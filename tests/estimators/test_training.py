@@ -77,11 +77,11 @@ def test_resuming_equals_not_stopping(make_one, data, tmp_path):
     keep = ModelCheckpoint(tmp_path, filename="{epoch}", save_top_k=-1)
     whole = estimator([keep]).train_model(data)
     checkpoint = torch.load(tmp_path / "epoch=1.ckpt", weights_only=True)
-    assert checkpoint["optimizer_states"][0]["state"], "the optimiser's state was not saved"
+    assert checkpoint["optimizer_states"][0]["state"], "the state of the optimizer was not saved"
     resumed = estimator([]).train_model(data, ckpt_path=tmp_path / "epoch=1.ckpt")
     assert resumed.trainer.global_step == whole.trainer.global_step == 8
     restored = resumed.trainer.optimizers[0].state_dict()["state"][0]["step"]
-    assert restored == 8, "the optimiser began anew"
+    assert restored == 8, "the optimizer was reset"
 
 
 def test_validation_stops_early_and_keeps_the_best_weights(make_one, data):
