@@ -1,6 +1,6 @@
 """Probabilistic time-series forecasting with S5 state-space layers, on pandas and GluonTS.
 
-The names below are imported when they are first used, so that ``import s5forecast`` stays quick.
+The names below are imported on first use, so that ``import s5forecast`` is fast.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from copy import copy
 from pathlib import Path
 from time import perf_counter
@@ -12,23 +12,18 @@ import numpy as np
 import pandas as pd
 
 from s5forecast.choices import choose
-from s5forecast.data.frames import FrameSeries, Queries
-from s5forecast.data.frequency import Frequency
-from s5forecast.data.sampling import Sampling
 from s5forecast.data.statics import StaticFeatures
-from s5forecast.forecaster_parameters import ForecasterParameters
-from s5forecast.levels import check_levels, level_name
+from s5forecast.fitted_forecaster import FittedForecaster
+from s5forecast.levels import check_levels
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
-    from gluonts.model.predictor import Predictor
 
-    from s5forecast.evaluation.calibrator import ConformalCalibrator
     from s5forecast.evaluation.result import Backtest
     from s5forecast.stream import FrameStream
 
 
-class S5Forecaster(ForecasterParameters):
+class S5Forecaster(FittedForecaster):
     """Probabilistic forecasts of the series of a long DataFrame.
 
     Args:
@@ -63,16 +58,6 @@ class S5Forecaster(ForecasterParameters):
         fit_seconds_: Training time.
         calibrator_: Corrects the quantiles of every forecast, after :meth:`calibrate`.
     """
-
-    sampling_: Sampling
-    statics_: StaticFeatures
-    predictor_: Predictor
-    history_: list[FrameSeries]
-    num_series_: int | None
-    trained_until_: Any
-    fit_seconds_: float
-    calibrator_: ConformalCalibrator
-    calibrated_until_: Any
 
     def fit(self, df: pd.DataFrame, validation: pd.DataFrame | None = None) -> S5Forecaster:
         """Train on all series of a long frame.
@@ -138,9 +123,7 @@ class S5Forecaster(ForecasterParameters):
         if step_scale != 1:
             rescaled = self._rescaled(step_scale, df)
             return rescaled.predict(df, future, levels, times=times, horizon=horizon, every=every)
-        series = self._histories(df)
-        query = self.sampling_.query(self.sampling_.ends(series), future, times, horizon, every)
-        entries = self.sampling_.entries(series, self.statics_, query)
+        query, entries = self._ask(df, future, times, horizon, every)
         return self.forecast_frame(query, lambda known: self.predictor_.predict_quantiles(entries, known), levels)
 
     def calibrate(
@@ -217,9 +200,7 @@ class S5Forecaster(ForecasterParameters):
 
         self._check_fitted()
         self.sampling_.require_regular("predict_samples()", "use predict(times=)")
-        series = self._histories(df)
-        query = self.sampling_.query(self.sampling_.ends(series), future)
-        entries = self.sampling_.entries(series, self.statics_, query)
+        query, entries = self._ask(df, future)
         forecasts = list(self.predictor_.predict(entries, num_samples=num_samples))
         if not isinstance(forecasts[0], SampleForecast):
             raise ValueError(
@@ -273,18 +254,6 @@ class S5Forecaster(ForecasterParameters):
             progress=progress, since=since, count=count, fraction=fraction,
         )  # fmt: skip
 
-    @property
-    def output_(self) -> Any:
-        """The output distribution of the forecasts; the one chosen, if that was left to the data."""
-        self._check_fitted()
-        return self.predictor_.output
-
-    @property
-    def frequency_(self) -> Frequency | None:
-        """Frequency of the training frame; ``None`` for irregular series."""
-        self._check_fitted()
-        return self.sampling_.frequency
-
     def to_gluonts(self, df: pd.DataFrame, future: pd.DataFrame | None = None) -> list[dict[str, Any]]:
         """The series of a frame as GluonTS entries, for :attr:`predictor_` and any other predictor.
 
@@ -293,9 +262,9 @@ class S5Forecaster(ForecasterParameters):
             future: The ``known`` columns over the horizon; without them the entries end with the history.
         """
         self._check_fitted()
-        series = self._histories(df)
-        query = None if future is None else self.sampling_.query(self.sampling_.ends(series), future)
-        return self.sampling_.entries(series, self.statics_, query)
+        if future is not None:
+            return self._ask(df, future)[1]
+        return self.sampling_.entries(self._histories(df), self.statics_)
 
     def plot(
         self, forecast: pd.DataFrame, history: pd.DataFrame | None = None, *, target: str | None = None, **kwargs: Any
@@ -341,53 +310,12 @@ class S5Forecaster(ForecasterParameters):
         Raises:
             ValueError: If it was written by a later version.
         """
-        from s5forecast.forecaster_files import load_predictor, load_state
+        from s5forecast.forecaster_files import load_forecaster
 
-        state = load_state(Path(path))
-        forecaster = cls(**state["parameters"])
-        forecaster.sampling_ = forecaster._make_sampling(state["frequency"])
-        forecaster.statics_ = StaticFeatures(**state["statics"])
-        forecaster.num_series_ = state.get("num_series")
-        forecaster.trained_until_, forecaster.fit_seconds_ = state["trained_until"], state["fit_seconds"]
-        forecaster.predictor_ = load_predictor(Path(path), device)
-        if "calibrator" in state:
-            from s5forecast.evaluation.calibrator import ConformalCalibrator
-
-            forecaster.calibrator_ = ConformalCalibrator.from_json(state["calibrator"])
-            forecaster.calibrated_until_ = state["calibrated_until"]
+        parameters, frequency, fitted = load_forecaster(Path(path), device)
+        forecaster = cls(**parameters)
+        vars(forecaster).update(fitted, sampling_=forecaster._make_sampling(frequency))
         return forecaster
-
-    def forecast_frame(
-        self,
-        query: Queries,
-        predict: Callable[[Sequence[float]], tuple[np.ndarray, np.ndarray]],
-        levels: list[float],
-    ) -> pd.DataFrame:
-        """Long frame of means and quantiles, calibrated if the forecaster is.
-
-        Args:
-            query: The times to forecast.
-            predict: Gives means and quantiles, sorted by series, at some levels.
-            levels: Quantile levels of the frame.
-        """
-        known = self.calibrator_.levels_ if hasattr(self, "calibrator_") else levels
-        if not set(levels) <= set(known):
-            raise ValueError(f"the forecaster is calibrated at the levels {known} alone, not at {levels}")
-        frame = self.sampling_.frame(query, *predict(known), known)
-        self.sampling_.warn_of_far(query)
-        return self._calibrated(frame, levels) if hasattr(self, "calibrator_") else frame
-
-    def _calibrated(self, frame: pd.DataFrame, levels: list[float]) -> pd.DataFrame:
-        """A forecast at all levels of the calibrator, corrected and reduced to the given levels."""
-        names = {self.item_id: "item_id", self.timestamp: "timestamp"}
-        values = self.calibrator_.transform(frame.rename(columns=names))
-        asked = [level_name(level) for level in levels]
-        keys = frame.columns[: -len(self.calibrator_.levels_)].tolist()
-        return frame.assign(**values[asked])[[*keys, *asked]]
-
-    def _forget_calibration(self) -> None:
-        for name in ("calibrator_", "calibrated_until_"):
-            self.__dict__.pop(name, None)
 
     def _rescaled(self, step_scale: float, df: pd.DataFrame | None) -> S5Forecaster:
         """This forecaster for histories ``df`` in steps ``step_scale`` times as long."""
@@ -406,10 +334,3 @@ class S5Forecaster(ForecasterParameters):
         rescaled = copy(self)
         rescaled.sampling_, rescaled.predictor_ = sampling, self.predictor_.rescaled(step_scale)
         return rescaled
-
-    def _histories(self, df: pd.DataFrame | None) -> list[FrameSeries]:
-        if df is not None:
-            return self.sampling_.read(df)
-        if not hasattr(self, "history_"):
-            raise ValueError("a loaded model has no data to continue; give the histories: predict(df)")
-        return self.history_

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pandas as pd
 
@@ -13,13 +13,11 @@ from s5forecast.data.statics import StaticFeatures
 from s5forecast.evaluation.backtest import backtest
 from s5forecast.evaluation.irregular_backtest import backtest_irregular, irregular_splits
 from s5forecast.evaluation.result import Backtest
-
-if TYPE_CHECKING:
-    from s5forecast.forecaster import S5Forecaster
+from s5forecast.fitted_forecaster import FittedForecaster
 
 
 def backtest_forecaster(
-    forecaster: S5Forecaster, sampling: Sampling, df: pd.DataFrame, metrics: Any, **arguments: Any
+    forecaster: FittedForecaster, sampling: Sampling, df: pd.DataFrame, metrics: Any, **arguments: Any
 ) -> Backtest:
     """As :meth:`S5Forecaster.backtest`, by the function for the kind of sampling."""
     chosen = {} if metrics is None else {"metrics": metrics}
@@ -27,7 +25,7 @@ def backtest_forecaster(
 
 
 def _backtest_regular(
-    forecaster: S5Forecaster,
+    forecaster: FittedForecaster,
     sampling: Sampling,
     df: pd.DataFrame,
     chosen: dict[str, Any],
@@ -44,7 +42,7 @@ def _backtest_regular(
 
 
 def _backtest_irregular(
-    forecaster: S5Forecaster,
+    forecaster: FittedForecaster,
     sampling: Sampling,
     df: pd.DataFrame,
     chosen: dict[str, Any],

@@ -5,18 +5,16 @@ from __future__ import annotations
 from dataclasses import asdict
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from gluonts.core.serde import dump_json, load_json
-from gluonts.model.predictor import Predictor
 
 from s5forecast.aliases import check_folder
-from s5forecast.estimators import predictor as predictors
-
-if TYPE_CHECKING:
-    from s5forecast.forecaster import S5Forecaster
+from s5forecast.data.statics import StaticFeatures
+from s5forecast.estimators.predictor import load_predictor
+from s5forecast.fitted_forecaster import FittedForecaster
 
 FORECASTER_FORMAT = 1
 STATE_FILE, PREDICTOR_FOLDER = "forecaster.json", "predictor"
@@ -24,7 +22,7 @@ STATE_FILE, PREDICTOR_FOLDER = "forecaster.json", "predictor"
 NOT_SAVED = ("callbacks", "logger")
 
 
-def save_forecaster(forecaster: S5Forecaster, path: Path) -> None:
+def save_forecaster(forecaster: FittedForecaster, path: Path) -> None:
     """Write a fitted forecaster to a folder."""
     (path / PREDICTOR_FOLDER).mkdir(parents=True, exist_ok=True)
     state = {
@@ -42,8 +40,11 @@ def save_forecaster(forecaster: S5Forecaster, path: Path) -> None:
     forecaster.predictor_.serialize(path / PREDICTOR_FOLDER)
 
 
-def load_state(path: Path) -> dict[str, Any]:
-    """What :func:`save_forecaster` wrote beside the predictor.
+def load_forecaster(path: Path, device: str | None) -> tuple[dict[str, Any], str | None, dict[str, Any]]:
+    """Read what :func:`save_forecaster` wrote, from any device.
+
+    Returns:
+        Constructor arguments, the alias of the frequency, and the fitted attributes.
 
     Raises:
         ValueError: if it was written by a later format, or if :func:`~s5forecast.aliases.check_folder` refuses it.
@@ -52,12 +53,19 @@ def load_state(path: Path) -> dict[str, Any]:
     state = load_json((path / STATE_FILE).read_text())
     if state["format_version"] > FORECASTER_FORMAT:
         raise ValueError(f"{path} was written by a later version of s5forecast; update s5forecast")
-    return state
+    fitted = {
+        "predictor_": load_predictor(path / PREDICTOR_FOLDER, device),
+        "statics_": StaticFeatures(**state["statics"]),
+        "num_series_": state.get("num_series"),
+        "trained_until_": state["trained_until"],
+        "fit_seconds_": state["fit_seconds"],
+    }
+    if "calibrator" in state:
+        from s5forecast.evaluation.calibrator import ConformalCalibrator
 
-
-def load_predictor(path: Path, device: str | None) -> Predictor:
-    """The predictor in the folder of a forecaster, on whatever device it was trained."""
-    return predictors.load_predictor(path / PREDICTOR_FOLDER, device)
+        calibrator = ConformalCalibrator.from_json(state["calibrator"])
+        fitted |= {"calibrator_": calibrator, "calibrated_until_": state["calibrated_until"]}
+    return state["parameters"], state["frequency"], fitted
 
 
 def plain_parameters(parameters: dict[str, Any]) -> dict[str, Any]:

@@ -109,13 +109,6 @@ class ForecasterParameters:
         """Default of each parameter."""
         return {name: one.default for name, one in signature(cls).parameters.items()}
 
-    def _check_fitted(self) -> None:
-        """Raise scikit-learn's NotFittedError before :meth:`fit`."""
-        if not hasattr(self, "predictor_"):
-            from sklearn.exceptions import NotFittedError
-
-            raise NotFittedError(f"this {type(self).__name__} is not fitted yet; call fit(df) first")
-
     def _check_parameters(self) -> None:
         if not all(isinstance(names, Iterable) and not isinstance(names, str) for names in (self.known, self.static)):
             raise ValueError("known and static must be lists of column names, as in known=['price']")

@@ -3,39 +3,37 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pandas as pd
 
+from s5forecast.fitted_forecaster import FittedForecaster
 from s5forecast.forecaster_files import plain_parameters
-
-if TYPE_CHECKING:
-    from s5forecast.forecaster import S5Forecaster
 
 FIELDS = ["value", "given", "reason"]
 
 
-def summarize(forecaster: S5Forecaster) -> pd.DataFrame:
+def summarize(forecaster: FittedForecaster) -> pd.DataFrame:
     """A row for each parameter, automatic choice and result of the training: value, whether given, and reason."""
     rows = {**_parameters(forecaster), **_choices(forecaster), **_results(forecaster)}
     table = pd.DataFrame.from_dict(rows, orient="index", columns=FIELDS, dtype=object)
     return table.rename_axis("name")
 
 
-def _parameters(forecaster: S5Forecaster) -> dict[str, tuple[Any, bool, str]]:
+def _parameters(forecaster: FittedForecaster) -> dict[str, tuple[Any, bool, str]]:
     defaults = plain_parameters(forecaster._defaults())
     return {
         name: (value, value != defaults[name], "") for name, value in plain_parameters(forecaster.get_params()).items()
     }
 
 
-def _choices(forecaster: S5Forecaster) -> dict[str, tuple[Any, bool, str]]:
+def _choices(forecaster: FittedForecaster) -> dict[str, tuple[Any, bool, str]]:
     """The choices that the estimator recorded."""
     recorded = getattr(forecaster.predictor_, "choices", {})
     return {name: (one["value"], one["given"], one["reason"]) for name, one in recorded.items()}
 
 
-def _results(forecaster: S5Forecaster) -> dict[str, tuple[Any, bool, str]]:
+def _results(forecaster: FittedForecaster) -> dict[str, tuple[Any, bool, str]]:
     sampling = forecaster.sampling_
     values: dict[str, tuple[Any, str]] = {
         "sampling": (sampling.kind, ""),

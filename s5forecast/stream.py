@@ -3,32 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
-import numpy as np
 import pandas as pd
 
-from s5forecast.data.frames import FrameSeries, Queries, SeriesEnds
-from s5forecast.data.sampling import Sampling
-from s5forecast.data.statics import StaticFeatures
+from s5forecast.data.frames import FrameSeries, SeriesEnds
 from s5forecast.estimators.stream import ForecastStream
+from s5forecast.fitted_forecaster import FittedForecaster
 from s5forecast.levels import check_levels
 
 FRAME_FILE = "frame.json"
-Predict = Callable[[Sequence[float]], tuple[np.ndarray, np.ndarray]]
-
-
-class StreamForecaster(Protocol):
-    """What a stream needs of a fitted forecaster."""
-
-    sampling_: Sampling
-    statics_: StaticFeatures
-    predictor_: Any
-    quantile_levels: Sequence[float]
-
-    def forecast_frame(self, query: Queries, predict: Predict, levels: list[float]) -> pd.DataFrame: ...
 
 
 class FrameStream:
@@ -42,11 +28,11 @@ class FrameStream:
         ends: time of the last observation of each series.
     """
 
-    def __init__(self, forecaster: StreamForecaster, states: ForecastStream, ends: SeriesEnds) -> None:
+    def __init__(self, forecaster: FittedForecaster, states: ForecastStream, ends: SeriesEnds) -> None:
         self.forecaster, self.states, self.ends = forecaster, states, ends
 
     @classmethod
-    def start(cls, forecaster: StreamForecaster, series: Sequence[FrameSeries]) -> FrameStream:
+    def start(cls, forecaster: FittedForecaster, series: Sequence[FrameSeries]) -> FrameStream:
         """Stream of some series.
 
         Raises:
@@ -115,7 +101,7 @@ class FrameStream:
         (Path(path) / FRAME_FILE).write_text(json.dumps(stored))
 
     @classmethod
-    def load(cls, path: str | Path, forecaster: StreamForecaster) -> FrameStream:
+    def load(cls, path: str | Path, forecaster: FittedForecaster) -> FrameStream:
         """Read what :meth:`save` wrote, for a stream of the same forecaster.
 
         Raises:

@@ -10,8 +10,12 @@ import pandas as pd
 import plotly.graph_objects as go
 import pytest
 from lightning.pytorch.callbacks import Callback
-from sklearn.base import clone
+from sklearn.base import clone, is_regressor
 from sklearn.exceptions import NotFittedError
+from sklearn.model_selection import ParameterGrid
+from sklearn.pipeline import Pipeline
+from sklearn.utils import get_tags
+from sklearn.utils.validation import check_is_fitted
 
 from s5forecast import S5Forecaster, load_dataset
 from s5forecast.evaluation import compare
@@ -240,10 +244,58 @@ def test_scikit_learn_conventions(fitted):
     model = forecaster(seed=3)
     copy = clone(model).set_params(prediction_length=7)
     assert copy.get_params()["seed"] == 3 and copy.prediction_length == 7 and model.prediction_length == H
+    assert copy.estimator_kwargs == SMALL and copy.estimator_kwargs is not SMALL
     assert model.fit(frame()) is model
-    assert "S5Forecaster(" in repr(model)
-    with pytest.raises(NotFittedError):
+    with pytest.raises(NotFittedError, match="call fit"):
         copy.predict(frame())
+    for unfitted in (copy, clone(fitted)):
+        with pytest.raises(NotFittedError):
+            check_is_fitted(unfitted)
+    check_is_fitted(fitted)
+    check_is_fitted(fitted, "predictor_")
+    with pytest.raises(ValueError, match="unknown parameter 'horizn'"):
+        copy.set_params(horizn=3)
+    with pytest.raises(ValueError, match=r"set_params\(estimator_kwargs="):
+        copy.set_params(estimator_kwargs__lr=0.1)
+
+
+def test_an_estimator_of_scikit_learn_utilities(fitted):
+    assert is_regressor(fitted) is False and get_tags(fitted).target_tags.required is False
+    pipeline = Pipeline([("forecaster", forecaster(seed=3))]).set_params(forecaster__seed=4)
+    assert pipeline.get_params()["forecaster__seed"] == 4 and pipeline.named_steps["forecaster"].seed == 4
+    grid = list(ParameterGrid({"seed": [1, 2], "prediction_length": [3]}))
+    assert [clone(fitted).set_params(**one).get_params()["seed"] for one in grid] == [1, 2]
+
+
+def test_the_representation_shows_what_was_given():
+    assert repr(S5Forecaster()) == "S5Forecaster()"
+    assert repr(S5Forecaster(3, freq=None, known=["x"])) == "S5Forecaster(prediction_length=3, freq=None, known=['x'])"
+
+
+def test_a_summary_lists_every_choice(fitted, tmp_path):
+    table = fitted.summary()
+    assert list(table.columns) == ["value", "given", "reason"] and set(fitted.get_params()) <= set(table.index)
+    assert table.loc["prediction_length", "value"] == H and table.loc["prediction_length", "given"]
+    assert not table.loc["seed", "given"] and table.loc["frequency", "value"] == "h"
+    assert table.loc["num_series", "value"] == 2 and table.loc["output", "value"] == type(fitted.output_).__name__
+    count = sum(one.numel() for one in fitted.predictor_.prediction_net.parameters())
+    assert table.loc["num_network_parameters", "value"] == count > 0
+    fitted.predictor_.choices = {"patch_length": {"value": 4, "given": False, "reason": "a day in six patches"}}
+    assert fitted.summary().loc["patch_length"].tolist() == [4, False, "a day in six patches"]
+    del fitted.predictor_.choices
+    fitted.save(tmp_path)
+    pd.testing.assert_frame_equal(S5Forecaster.load(tmp_path).summary(), table)
+
+
+def test_loading_needs_neither_scikit_learn_nor_estimators():
+    program = (
+        "import sys, s5forecast.forecaster, s5forecast.forecaster_files, s5forecast.estimators\n"
+        "heavy = {'torch', 'sklearn', 'lightning', 'gluonts.torch', 'plotly', 'scipy', 'statsforecast', 'joblib'}\n"
+        "heavy |= {'s5forecast.estimators.base', 's5forecast.evaluation'}\n"
+        "assert not heavy & set(sys.modules), heavy & set(sys.modules)"
+    )
+    run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
 
 
 def test_the_same_seed_gives_the_same_forecast():

@@ -150,6 +150,31 @@ def test_what_cannot_be_answered_is_refused(fitted):
         S5Forecaster(3, "h", verbose=False, estimator_kwargs={**SMALL}).fit(regular()).predict(every="1h")
 
 
+def test_what_requires_the_other_kind_of_series_says_so(fitted):
+    df = regular()
+    of_regular = S5Forecaster(3, "h", verbose=False, estimator_kwargs=SMALL).fit(df)
+    for ask, message in (
+        (lambda: fitted.predict(future=queries(frame())), "future= requires regular series.*times="),
+        (lambda: fitted.to_gluonts(frame(), queries(frame())), "future= requires regular series"),
+        (lambda: fitted.stream().predict(queries(frame())), "future= requires regular series"),
+        (lambda: fitted.predict(step_scale=2.0), r"step_scale requires regular series. For .*\(freq=None\), .*times="),
+        (lambda: fitted.predict_samples(), "requires regular series.*times="),
+        (lambda: fitted.calibrate(frame(), 2), "requires regular series"),
+        (lambda: fitted.backtest(frame(), windows=2, count=2), "require regular series.*since="),
+        (lambda: of_regular.predict(times=df), "times=.*require irregular series.*next 3 steps"),
+        (lambda: of_regular.backtest(df, since=df["timestamp"].iloc[20]), "require irregular series.*windows="),
+    ):
+        with pytest.raises(ValueError, match=message):
+            ask()
+
+
+def test_a_summary_of_irregular_series(fitted):
+    table = fitted.summary()
+    assert table.loc["sampling", "value"] == "irregular" and table.loc["num_series", "value"] == 2
+    assert table.loc["frequency", "value"] is None and fitted.frequency_ is None
+    assert table.loc["horizon", "given"] and table.loc["trained_until", "value"] == frame()["timestamp"].max()
+
+
 def regular():
     return pd.DataFrame({"timestamp": pd.date_range("2024", periods=40, freq="h"), "target": np.arange(40.0)})
 

@@ -1,4 +1,4 @@
-"""GluonTS entries, checked and brought to arrays of one shape."""
+"""Checked GluonTS entries of regular series as arrays."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ class Series(NamedTuple):
     start: pd.Period
     time: np.ndarray  # [T + H] int64, base units since 1970, in local time
     target: np.ndarray  # [T] float32 or float64, NaN where not observed
-    covariates: np.ndarray  # [T + H, F] float32: known over the horizon, then those of the past; NaN where not
+    covariates: np.ndarray  # [T + H, F] float32: known over the horizon, then observed only; NaN where missing
     static_real: np.ndarray  # [F] float32
     static_cat: np.ndarray  # [F] int64
 
     @property
     def forecast_start(self) -> pd.Period:
-        """The step after the last of the target."""
+        """The first step after the target."""
         with quiet_periods():
             return self.start + len(self.target)
 
@@ -38,10 +38,11 @@ def read_series(
 ) -> list[Series]:
     """Check the entries of a GluonTS dataset.
 
-    Arguments:
-        entries: with ``start``, ``target`` and the features the ``spec`` counts.
-        forecast: whether known covariates must reach over the horizon that follows the target.
-        observed: whether each must have an observed value.
+    Args:
+        entries: with ``start``, ``target`` and the features in ``spec``.
+        spec: of the windows.
+        forecast: whether known covariates must cover the horizon after the target.
+        observed: whether each target must have an observed value.
 
     Raises:
         ValueError: naming the series, the field and the fix.
@@ -77,7 +78,7 @@ def _read(entry: dict[str, Any], name: str, spec: WindowSpec, forecast: bool, ob
 def _target(entry: dict[str, Any], name: str, observed: bool) -> np.ndarray:
     target = np.asarray(read_field(entry, "target", name))
     if target.ndim != 1:
-        raise ValueError(f"{name}: target must have one dimension, got shape {target.shape}; give one series an entry")
+        raise ValueError(f"{name}: target must have one dimension, got shape {target.shape}; use an entry per series")
     target = read_numbers(target, "target", name)
     if not len(target) or (observed and np.isnan(target).all()):
         raise ValueError(f"{name}: target has no observed value; leave the series out or give its history")
@@ -88,18 +89,18 @@ def _start(entry: dict[str, Any], name: str, spec: WindowSpec) -> pd.Period:
     start = read_field(entry, "start", name)
     if not isinstance(start, pd.Period):
         raise ValueError(
-            f"{name}: start must be a pandas Period, got {type(start).__name__}; use pd.Period(start, freq)"
+            f"{name}: start must be a pandas Period, not {type(start).__name__}; use pd.Period(start, freq)"
         )
     if start.freqstr != spec.frequency.period_alias:
         raise ValueError(
-            f"{name}: start has freq {start.freqstr!r}, the estimator was built for freq={spec.freq!r}; "
-            "build it with the frequency of the data"
+            f"{name}: start has freq {start.freqstr!r}, but the estimator has freq={spec.freq!r}; "
+            "create it with the frequency of the data"
         )
     return start
 
 
 def local_time(entry: dict[str, Any], spec: WindowSpec, steps: int) -> np.ndarray:
-    """Steps counted by the clock on the wall where the entry has its ``timestamps``, else from ``start`` on."""
+    """Base units since 1970 of each step, in local time if the entry has ``timestamps``, int64 ``[steps]``."""
     stamps = entry.get("timestamps")
     if stamps is None or stamps.tz is None or spec.frequency.unit not in TICKS:
         return entry["start"].ordinal + spec.frequency.multiple * np.arange(steps)
@@ -112,11 +113,11 @@ def _dynamic(entry: dict[str, Any], field: str, count: int, name: str, length: i
         return np.empty((0, length), dtype=np.float32)
     values = read_numbers(np.atleast_2d(np.asarray(read_field(entry, field, name))), field, name)
     if values.shape[0] != count:
-        raise ValueError(f"{name}: {field} has {values.shape[0]} rows, the estimator was built for {count}")
+        raise ValueError(f"{name}: {field} has {values.shape[0]} rows, but the estimator expects {count}")
     if values.shape[1] < max(length, needed):
         raise ValueError(
-            f"{name}: {field} has {values.shape[1]} steps, {max(length, needed)} are needed"
-            + (": the history and the horizon" if needed else "")
+            f"{name}: {field} has {values.shape[1]} steps, but {max(length, needed)} are needed"
+            + (" for the history and the horizon" if needed else "")
         )
     missing = np.isnan(values[:, length:needed]).any(1)
     if missing.any():
@@ -125,26 +126,26 @@ def _dynamic(entry: dict[str, Any], field: str, count: int, name: str, length: i
 
 
 def read_static(entry: dict[str, Any], field: str, count: int, name: str, dtype: type) -> np.ndarray:
-    """The ``count`` static features of a field; raise ValueError, naming the series, where they do not fit."""
+    """The ``count`` static features in a field; raise ValueError, naming the series, if they do not fit."""
     if not count:
         return np.empty(0, dtype=dtype)
     values = read_numbers(np.atleast_1d(np.asarray(read_field(entry, field, name))), field, name)
     if values.shape != (count,):
-        raise ValueError(f"{name}: {field} has shape {values.shape}, the estimator was built for ({count},)")
+        raise ValueError(f"{name}: {field} has shape {values.shape}, but the estimator expects ({count},)")
     if dtype is np.int64 and np.isnan(values).any():
-        raise ValueError(f"{name}: {field} has a missing value; -1 stands for an unknown category")
+        raise ValueError(f"{name}: {field} has a missing value; use -1 for an unknown category")
     return values.astype(dtype)
 
 
 def read_field(entry: dict[str, Any], field: str, name: str) -> Any:
-    """What an entry holds; raise ValueError, naming the series, where it lacks the field."""
+    """The value of a field; raise ValueError, naming the series, if the entry lacks it."""
     if field not in entry:
-        raise ValueError(f"{name} has no field {field!r}; add it, or build the estimator without it")
+        raise ValueError(f"{name} has no field {field!r}; add it, or create the estimator without it")
     return entry[field]
 
 
 def read_numbers(values: np.ndarray, field: str, name: str) -> np.ndarray:
-    """Values as float32 or float64; raise ValueError, naming the series, for text or an infinite one."""
+    """Values as float32 or float64; raise ValueError, naming the series, for text or infinite values."""
     if values.dtype != np.float32:
         try:
             values = values.astype(np.float64)

@@ -153,7 +153,7 @@ def split_frame(
     numeric_time: bool = False,
     aggregate: str | None = None,
 ) -> list[tuple[Any, pd.DataFrame]]:
-    """Item and checked rows, in order of time, of each series; one item ``None`` where there is no such column.
+    """The item and the checked rows of each series, in order of time.
 
     Arguments and errors are those of :func:`tidy_frame`.
     """
@@ -171,15 +171,18 @@ def tidy_frame(
     numeric_time: bool = False,
     aggregate: str | None = None,
 ) -> tuple[pd.DataFrame, np.ndarray, list[Any]]:
-    """Checked rows by series and in order of time, which series each belongs to, and the items of the series.
+    """Check a long frame and sort it by series and time.
 
-    The items are in order of first appearance; one, ``None``, where there is no such column.
-
-    Arguments:
-        columns: roles; of them item_id and timestamp are read.
-        numeric, static: columns of numbers, and those constant in each series.
+    Args:
+        frame: long frame.
+        columns: roles of the columns; only item_id and timestamp are read.
+        numeric, static: columns of numbers, and columns that are constant in each series.
         numeric_time: whether times may be numbers.
-        aggregate: how rows of one series and time become one, a key of ``AGGREGATES``; an error by default.
+        aggregate: a key of ``AGGREGATES``, by which rows of one series and time are merged; an error by default.
+
+    Returns:
+        The sorted rows, the position of the series of each row, and the items of the series in order of first
+        appearance, ``[None]`` if the frame has no item_id column.
 
     Raises:
         ValueError: naming the series, the column and the fix.
@@ -188,8 +191,10 @@ def tidy_frame(
     if frame.empty:
         raise ValueError("the frame has no rows")
     if not frame.columns.is_unique:
-        raise ValueError(f"the frame has columns of the same name: {list(frame.columns[frame.columns.duplicated()])}")
-    # Without the default item column a frame is one series; a column that was named must be there.
+        raise ValueError(
+            f"several columns have the same name: {list(frame.columns[frame.columns.duplicated()])}; rename them"
+        )
+    # Without the default item column a frame is one series; a column named by the user is required.
     named = columns.item_id in frame or columns.item_id != Columns.item_id
     keys = [columns.item_id] if named else []
     needed = list(dict.fromkeys([*keys, columns.timestamp, *numeric, *static]))
@@ -197,7 +202,7 @@ def tidy_frame(
         _require(frame, column)
     items = frame[columns.item_id] if keys else pd.Series(0, index=frame.index)
     if items.isna().any():
-        raise ValueError(f"column {columns.item_id!r} has missing values; every row needs its series")
+        raise ValueError(f"column {columns.item_id!r} has missing values; every row needs the item_id of its series")
     found = items.unique().tolist() if keys else [None]
     names = [f"series {item!r}" if keys else "the series" for item in found]
     codes = pd.factorize(items)[0]
@@ -209,7 +214,7 @@ def tidy_frame(
     order = np.lexsort((_exact(tidy[columns.timestamp]), codes))
     tidy, codes = tidy.iloc[order], codes[order]
     if aggregate is None:
-        how = "by aggregate='mean' or 'last'" if numeric_time else "as with groupby(...).mean()"
+        how = "with aggregate='mean' or 'last'" if numeric_time else "for example with groupby(...).mean()"
         _refuse_duplicates(tidy[columns.timestamp], codes, names, columns, how)
     else:
         tidy, codes = _aggregated(tidy, codes, columns.timestamp, numeric, aggregate)
@@ -218,7 +223,7 @@ def tidy_frame(
 
 def _with_time_column(frame: pd.DataFrame, columns: Columns) -> pd.DataFrame:
     if not isinstance(frame, pd.DataFrame):
-        raise ValueError(f"a pandas DataFrame is needed, got {type(frame).__name__}")
+        raise ValueError(f"expected a pandas DataFrame, got {type(frame).__name__}")
     levels = [name for name in frame.index.names if name in (columns.item_id, columns.timestamp)]
     if levels:
         frame = frame.reset_index([name for name in levels if name not in frame])
@@ -231,8 +236,8 @@ def _require(frame: pd.DataFrame, column: str) -> None:
     if column not in frame.columns:
         found = [str(name) for name in frame.columns]
         close = get_close_matches(column, found, n=1)
-        hint = f"did you mean {close[0]!r}?" if close else "name the right one."
-        raise ValueError(f"the frame has no column {column!r}; {hint} It has {found}")
+        hint = f"; did you mean {close[0]!r}?" if close else "."
+        raise ValueError(f"the frame has no column {column!r}{hint} Its columns are {found}")
 
 
 def _timestamps(values: pd.Series, codes: np.ndarray, names: list[str], numeric_time: bool) -> pd.Series:
@@ -270,7 +275,7 @@ def _exact(times: pd.Series) -> np.ndarray:
 def _aggregated(
     tidy: pd.DataFrame, codes: np.ndarray, timestamp: str, numeric: Sequence[str], aggregate: str
 ) -> tuple[pd.DataFrame, np.ndarray]:
-    """Rows of one series and time as one: the numbers by ``aggregate``, what else there is as it comes last."""
+    """Merge rows of one series and time: numbers by ``aggregate``, other columns by their last value."""
     how = choose(AGGREGATES, aggregate, "aggregate")
     begins = (np.diff(codes, prepend=-1) != 0) | (np.diff(_exact(tidy[timestamp]), prepend=0) != 0)
     groups = tidy.groupby(begins.cumsum(), sort=False)
@@ -283,9 +288,10 @@ def _aggregated(
 def column_numbers(values: pd.Series, times: pd.Series, codes: np.ndarray, names: Sequence[str]) -> pd.Series:
     """A column as floats, NaN where missing.
 
-    Arguments:
-        values, times: of each row.
-        codes: the series of each row, a position in ``names``.
+    Args:
+        values, times: value and time of each row.
+        codes: position in ``names`` of the series of each row.
+        names: of the series.
 
     Raises:
         ValueError: for text or an infinite value, naming the series and the column.
@@ -296,7 +302,7 @@ def column_numbers(values: pd.Series, times: pd.Series, codes: np.ndarray, names
             row = int(text.to_numpy().argmax())
             raise ValueError(
                 f"{names[codes[row]]}: column {values.name!r} must hold numbers, got {values.iloc[row]!r}; "
-                "convert it, with pd.to_numeric or pd.get_dummies"
+                "convert it with pd.to_numeric or pd.get_dummies"
             )
     numbers = values.astype("float32" if values.dtype == np.float32 else "float64")
     infinite = np.isinf(numbers.to_numpy())
@@ -313,9 +319,9 @@ def _refuse_duplicates(times: pd.Series, codes: np.ndarray, names: list[str], co
     twice = (np.diff(_exact(times)) == 0) & (np.diff(codes) == 0)
     if twice.any():
         row = int(twice.argmax())
-        fix = f"aggregate them, {how}, or drop them"
+        fix = f"aggregate these rows {how}, or drop them"
         if names == ["the series"]:
-            fix += ", or name the column that tells the series apart with item_id="
+            fix += ", or give the column that distinguishes the series as item_id="
         raise ValueError(
             f"{names[codes[row]]}: column {columns.timestamp!r} has {times.iloc[row]} more than once; {fix}"
         )
@@ -324,14 +330,16 @@ def _refuse_duplicates(times: pd.Series, codes: np.ndarray, names: list[str], co
 def known_at(
     times: pd.DataFrame, keys: pd.DataFrame, columns: Columns, codes: np.ndarray, names: Sequence[str]
 ) -> np.ndarray:
-    """The known columns at the times asked for, ``[M, F]``.
+    """The known columns at the times to forecast, ``[M, F]`` float32.
 
-    Arguments:
+    Args:
         times, keys: the frame, and the item_id and timestamp of its rows.
-        codes: the series of each row, a position in ``names``.
+        columns: roles of the columns.
+        codes: position in ``names`` of the series of each row.
+        names: of the series.
 
     Raises:
-        ValueError: naming the series, the column and the time, for a value that is missing or no finite number.
+        ValueError: for a missing or infinite value, naming the series, the column and the time.
     """
     stamps, known = keys[columns.timestamp], np.empty((len(keys), len(columns.known)), dtype=np.float32)
     for number, column in enumerate(columns.known):
@@ -340,6 +348,6 @@ def known_at(
         if missing.any():
             row = int(missing.argmax())
             raise ValueError(
-                f"{names[codes[row]]}: column {column!r} is missing at {stamps.iloc[row]}, a time asked for; fill it"
+                f"{names[codes[row]]}: column {column!r} is missing at {stamps.iloc[row]}, a time to forecast; fill it"
             )
     return known

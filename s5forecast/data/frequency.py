@@ -1,7 +1,7 @@
 """Frequencies: a closed table from pandas offset aliases to steps, Periods, nominal seconds and seasons.
 
-A `Frequency` counts the steps of a series as integers, lays out the stamps that follow, and translates to the
-`pd.Period` that GluonTS entries hold as their start. What the table cannot count exactly is refused.
+A ``Frequency`` numbers the timestamps of a series, generates the following ones, and converts to the ``pd.Period``
+that GluonTS entries have as their start. Frequencies that cannot be counted exactly raise an error.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ MONTHS = ("JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", 
 
 
 class Stem(NamedTuple):
-    """What an alias means without its multiple: unit, nominal seconds, seasons in steps, default anchor."""
+    """Meaning of an alias without its multiple."""
 
     unit: str
-    seconds: float
-    seasons: tuple[int, ...]  # ascending, the first is the dominant one
-    anchor: str = ""
+    seconds: float  # nominal length
+    seasons: tuple[int, ...]  # in steps, ascending; the first is the dominant one
+    anchor: str = ""  # by default
 
 
 STEMS = {
@@ -48,22 +48,26 @@ STEMS = {
     "YS": Stem("Y", YEAR, (), "JAN"),
     "YE": Stem("Y", YEAR, (), "DEC"),
 }
-# Period spellings and those of pandas before 2.2; as there, a bare M, Q, Y or A is stamped at its end.
+# Period aliases and those of pandas before 2.2, where a bare M, Q, Y or A is stamped at its end.
 SYNONYMS = {"H": "h", "T": "min", "S": "s", "L": "ms", "M": "ME", "Q": "QE", "Y": "YE", "A": "YE", "AS": "YS"}
-STEADY = ("ms", "s", "min", "h", "D")  # units of one length, ascending
+CONSTANT_UNITS = ("ms", "s", "min", "h", "D")  # units of constant length, ascending
 TICKS = {"ms": 10**6, "s": 10**9, "min": 60 * 10**9, "h": 3_600 * 10**9}  # nanoseconds
 MONTH_SPANS = {"M": 1, "Q": 3, "Y": 12}
 ACCEPTED = (
     "ms, s, min, h, D, B, W-MON to W-SUN, MS, ME, QS-JAN to QS-DEC, QE-JAN to QE-DEC, YS-JAN to YS-DEC, "
-    "YE-JAN to YE-DEC, each with an integer multiple if need be, as in '15min'"
+    "YE-JAN to YE-DEC, each with an optional integer multiple, as in '15min'"
 )
 
 
 @dataclass(frozen=True)
 class Frequency:
-    """The frequency of a regular series, by its pandas offset alias: `Frequency.parse("15min")`.
+    """The frequency of a regular series.
 
-    Raises ValueError, listing the choices, for an alias outside the table.
+    Args:
+        alias: pandas offset alias, such as ``"15min"``.
+
+    Raises:
+        ValueError: for an unknown alias; the message lists the known ones.
     """
 
     alias: str
@@ -74,9 +78,10 @@ class Frequency:
 
     @classmethod
     def parse(cls, freq: str | pd.offsets.BaseOffset | Frequency) -> Frequency:
-        """The frequency named by an offset alias, a Period alias, an offset or a Frequency.
+        """The frequency of an offset alias, a Period alias, an offset or a Frequency.
 
-        Raises ValueError, listing the choices, for anything else.
+        Raises:
+            ValueError: for anything else; the message lists the known aliases.
         """
         if isinstance(freq, Frequency):
             return freq
@@ -86,9 +91,14 @@ class Frequency:
 
     @classmethod
     def infer(cls, timestamps: pd.DatetimeIndex, name: str = "the series") -> Frequency:
-        """The coarsest frequency on whose grid all stamps lie, gaps allowed, in any order.
+        """The coarsest frequency whose grid contains all timestamps.
 
-        Raises ValueError, naming `name`, unless more than half of the gaps are one step.
+        Args:
+            timestamps: in any order, possibly with gaps.
+            name: of the series in error messages.
+
+        Raises:
+            ValueError: unless more than half of the gaps are one step.
         """
         stamps = pd.DatetimeIndex(timestamps).unique().sort_values()
         if stamps.hasnans:
@@ -117,49 +127,52 @@ class Frequency:
 
     @property
     def period_alias(self) -> str:
-        """The Period spelling, as GluonTS takes it: M for MS, Q-JAN for QS-FEB, Y-DEC for YE-DEC."""
+        """The Period alias that GluonTS uses: M for MS, Q-JAN for QS-FEB, Y-DEC for YE-DEC."""
         return self._period_alias(self.multiple)
 
     @property
     def seconds(self) -> float:
-        """Nominal length of one step in seconds; months, quarters and years are parts of 365.2425 days."""
+        """Nominal length of one step in seconds; months, quarters and years are fractions of 365.2425 days."""
         return self.multiple * self._stem.seconds
 
     @property
     def season(self) -> int:
-        """Dominant season in steps; 1 stands for none."""
+        """Dominant season in steps; 1 if there is none."""
         return self.seasons[0] if self.seasons else 1
 
     @property
     def seasons(self) -> tuple[int, ...]:
-        """All seasons in steps, ascending; those that are not a whole number of steps are left out."""
+        """All seasons that are a whole number of steps, in steps, ascending."""
         cycles, multiple = self._stem.seasons, self.multiple
         if self.unit == "D" and multiple % 7 == 0:
             cycles, multiple = STEMS["W"].seasons, multiple // 7
         return tuple(cycle // multiple for cycle in cycles if cycle % multiple == 0 and cycle > multiple)
 
     def divided(self, count: int) -> Frequency:
-        """The frequency of `count` steps in place of each: "15min" for "h" and 4.
+        """The frequency with ``count`` steps in each step of this one: ``"15min"`` for ``"h"`` and 4.
 
-        Raises ValueError for units that differ in length or are stamped by a weekday, and for steps below 1 ms.
+        Raises:
+            ValueError: for units of varying length or anchored to a weekday, and for steps below 1 ms.
         """
-        if self.unit not in STEADY:
+        if self.unit not in CONSTANT_UNITS:
             raise ValueError(
-                f"the steps of freq='{self.alias}' cannot be divided: they differ in length, or are stamped by their "
-                f"last day. Those of {', '.join(STEADY)} can."
+                f"the steps of freq='{self.alias}' cannot be divided, because they vary in length or are anchored to a "
+                f"weekday; only steps of {', '.join(CONSTANT_UNITS)} can be divided"
             )
         milliseconds, rest = divmod(round(self.seconds * 1e3), count)
         if rest or not milliseconds:
             raise ValueError(f"a step of freq='{self.alias}' is not {count} times a whole number of milliseconds")
-        lengths = {unit: round(STEMS[unit].seconds * 1e3) for unit in STEADY}
-        unit = max((unit for unit in STEADY if milliseconds % lengths[unit] == 0), key=lengths.__getitem__)
+        lengths = {unit: round(STEMS[unit].seconds * 1e3) for unit in CONSTANT_UNITS}
+        unit = max((unit for unit in CONSTANT_UNITS if milliseconds % lengths[unit] == 0), key=lengths.__getitem__)
         return Frequency(_join(milliseconds // lengths[unit], unit, ""))
 
     def range(self, start: pd.Timestamp, periods: int) -> pd.DatetimeIndex:
-        """`periods` stamps from `start` on, in its time zone.
+        """``periods`` timestamps beginning with ``start``, in its time zone.
 
-        Days and longer keep the wall time, or take the next moment where daylight saving skips it.
-        Raises ValueError for a start that is not on the grid.
+        Steps of days and longer keep the local wall time, or the next valid one if daylight saving skips it.
+
+        Raises:
+            ValueError: for a start that is not on the grid.
         """
         self.ordinal(pd.DatetimeIndex([start]))
         if start.tz is None or self.unit in TICKS:
@@ -168,11 +181,13 @@ class Frequency:
         return _localize(wall, start.tz, bool(start.dst()))
 
     def ordinal(self, timestamps: pd.DatetimeIndex) -> np.ndarray:
-        """Number of each stamp, int64 [T]; those of consecutive steps differ by exactly 1.
+        """Number of each timestamp, int64 ``[T]``; consecutive steps differ by exactly 1.
 
-        Steps below a day are counted in absolute (UTC) time, days and longer in local wall time. All stamps
-        share the phase of the first: its place within a multiple and, for days and longer, its time of day.
-        Raises ValueError, naming the first, for stamps that are missing or not on the grid.
+        Steps below a day are counted in absolute (UTC) time, days and longer in local wall time. The first timestamp
+        defines the grid: its position within a multiple and, for days and longer, its time of day.
+
+        Raises:
+            ValueError: for timestamps that are missing or not on the grid, naming the first.
         """
         stamps = pd.DatetimeIndex(timestamps)
         if stamps.hasnans:
@@ -186,24 +201,30 @@ class Frequency:
         return ordinal
 
     def period(self, timestamp: pd.Timestamp, *, exact: bool = True) -> pd.Period:
-        """The Period stamped by `timestamp`, whose time zone is dropped; the one it lies in unless `exact`.
+        """The Period of a timestamp, whose time zone is dropped.
 
-        Raises ValueError for a stamp that `timestamp` would not give back, such as half past for hours.
+        Args:
+            timestamp: a moment within the Period.
+            exact: whether it must be the timestamp that the offset gives the Period.
+
+        Raises:
+            ValueError: if it must be and is not, such as half past for hours.
         """
         wall = timestamp.tz_localize(None)
         with quiet_periods():
             period = pd.Period(wall, freq=self.period_alias)
         if exact and self.timestamp(period) != wall:
             raise ValueError(
-                f"{timestamp} is not a stamp of freq='{self.alias}': its period {period} is stamped "
-                f"{self.timestamp(period)}. Shift the timestamps, or pass the freq= they follow."
+                f"{timestamp} is not a timestamp of freq='{self.alias}', which has {self.timestamp(period)} for the "
+                f"period {period}. Shift the timestamps, or pass their freq=."
             )
         return period
 
     def timestamp(self, period: pd.Period) -> pd.Timestamp:
-        """The offset's stamp of `period`, no time zone: MS its first day, ME its last, W-TUE the Tuesday.
+        """The timestamp of a Period, without a time zone: the first day for MS, the last for ME, Tuesday for W-TUE.
 
-        Raises ValueError for a Period of another frequency.
+        Raises:
+            ValueError: for a Period of another frequency.
         """
         if period.freqstr != self.period_alias:
             raise ValueError(
@@ -229,7 +250,7 @@ class Frequency:
         start = "" if stamp == first else f", counted from {first}"
         return (
             f"The timestamp {stamp} ({stamp.day_name()}) is not on the grid of freq='{self.alias}'{start}. "
-            f"Pass the freq= the timestamps follow ({ACCEPTED}), or move them onto the grid."
+            f"Pass the freq= of the timestamps ({ACCEPTED}), or shift them to the grid."
         )
 
 
@@ -252,15 +273,15 @@ def _join(multiple: int, stem: str, anchor: str) -> str:
 
 @contextmanager
 def quiet_periods() -> Iterator[None]:
-    """Without pandas' announcement at every Period of business days."""
+    """Suppress the FutureWarning that pandas issues for every Period of business days."""
     with warnings.catch_warnings():
-        # GluonTS has no other spelling for business days.
+        # GluonTS has no other alias for business days.
         warnings.simplefilter("ignore", FutureWarning)
         yield
 
 
 def _count(stamps: pd.DatetimeIndex, stem: str, anchor: str) -> tuple[np.ndarray, np.ndarray]:
-    """Base units since 1970, int64 [T], and whether a stamp is off the grid of single units, bool [T]."""
+    """Base units since 1970, int64 ``[T]``, and whether each is off the grid of single units, bool ``[T]``."""
     if stem in TICKS:
         units, phase = np.divmod(stamps.as_unit("ns").asi8, TICKS[stem])
         return units, phase != phase[:1]
@@ -274,7 +295,7 @@ def _count(stamps: pd.DatetimeIndex, stem: str, anchor: str) -> tuple[np.ndarray
         day = WEEKDAYS.index(anchor)
         return (days + 3 - day) // 7, off_clock | (weekday != day)
     at_end = stem.endswith("E")
-    days = days + at_end  # the day after a month's end is a month's begin
+    days = days + at_end  # the day after the end of a month is the start of the next
     months = days.astype("datetime64[D]").astype("datetime64[M]")
     month = MONTHS.index(anchor) + at_end if anchor else 0
     units, phase = np.divmod(months.astype(np.int64) - month, MONTH_SPANS[STEMS[stem].unit])
@@ -282,13 +303,13 @@ def _count(stamps: pd.DatetimeIndex, stem: str, anchor: str) -> tuple[np.ndarray
 
 
 def _split_days(stamps: pd.DatetimeIndex) -> tuple[np.ndarray, np.ndarray]:
-    """Local days since 1970, int64 [T], and whether the wall time differs from the others', bool [T]."""
+    """Local days since 1970, int64 ``[T]``, and whether the time of day differs from the others, bool ``[T]``."""
     wall = stamps.tz_localize(None).to_numpy()
     days = wall.astype("datetime64[D]")
     clock = wall - days
     if stamps.tz is None or not len(stamps) or (clock == clock[0]).all():
         return days.astype(np.int64), clock != clock[:1]
-    # Daylight saving may skip the common time of day, never put it earlier.
+    # Daylight saving can skip the common time of day, but never makes it earlier.
     expected = _localize(pd.DatetimeIndex(days + clock.min()), stamps.tz, True)
     return days.astype(np.int64), expected.tz_localize(None).to_numpy() != wall
 
@@ -299,7 +320,7 @@ def _localize(wall: pd.DatetimeIndex, tz: tzinfo | None, daylight: bool) -> pd.D
 
 
 def _candidates(stamps: pd.DatetimeIndex) -> Iterator[tuple[str, float]]:
-    """Aliases whose grid holds all (ascending) stamps, best first, and the share of gaps of one step."""
+    """Aliases whose grid contains all (ascending) timestamps, best first, and the fraction of gaps of one step."""
     days, off_clock = _split_days(stamps)
     if off_clock.any() or not np.diff(days).all():
         step, share = _step(stamps.as_unit("ns").asi8)
@@ -335,4 +356,4 @@ def _describe_gaps(stamps: pd.DatetimeIndex) -> str:
     gaps = pd.Series(stamps[1:] - stamps[:-1])
     common = gaps.mode()[0]
     share = (gaps == common).mean()
-    return f"its gaps run from {gaps.min()} to {gaps.max()}, the most common, {common}, is {share:.0%} of them"
+    return f"its gaps range from {gaps.min()} to {gaps.max()}; the most common one, {common}, makes up {share:.0%}"

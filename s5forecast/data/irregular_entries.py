@@ -1,4 +1,4 @@
-"""Entries observed at uneven times, checked and brought to arrays of one shape."""
+"""Checked GluonTS entries of irregular series as arrays."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from s5forecast.data.times import Instants, check_kind, check_zone, read_instant
 
 
 class IrregularSeries(NamedTuple):
-    """One checked entry: n rows with an observed value, in order of time, and Q times asked for."""
+    """One checked entry: n rows with an observed value, in order of time, and Q times to forecast."""
 
     item_id: Any
     info: Any
@@ -22,25 +22,26 @@ class IrregularSeries(NamedTuple):
     instants: Instants  # of the n rows
     time: np.ndarray  # [n] float64, base units since the first row
     target: np.ndarray  # [n, D] float64, NaN where not observed
-    covariates: np.ndarray  # [n, F] float32: those known ahead, then the others; NaN where missing
+    covariates: np.ndarray  # [n, F] float32: known over the horizon, then observed only; NaN where missing
     static_real: np.ndarray  # [F] float32
     static_cat: np.ndarray  # [F] int64
     query: np.ndarray  # [Q] float64, base units since the last row
     query_clock: np.ndarray  # [Q] float64 seconds
     query_covariates: np.ndarray  # [Q, F] float32
-    asked: Any  # the times asked for, as they came
-    cut: int | None  # number of rows before the time at which the entry is to be cut in training
-    univariate: bool  # whether the target came as [n]
+    asked: Any  # the times to forecast, as given
+    cut: int | None  # number of rows up to the cut_time of a training entry
+    univariate: bool  # whether the target was given as [n]
 
 
 def read_irregular(entries: Iterable[dict[str, Any]], spec: IrregularSpec, *, forecast: bool) -> list[IrregularSeries]:
-    """Check entries with uneven times; a row without any observed value is dropped.
+    """Check irregular entries; rows without any observed value are dropped.
 
-    Arguments:
-        entries: with ``time [n]`` and ``target``, ``[n]`` or ``[D, n]``, the features the ``spec`` counts at the same
-            times, and for a forecast ``query_time [Q]`` and ``query_feat_dynamic_real [F, Q]``. In training a
-            ``cut_time`` fixes where the history of an entry ends.
-        forecast: whether times are asked for.
+    Args:
+        entries: with ``time [n]`` and ``target``, ``[n]`` or ``[D, n]``, the features in ``spec`` at the same
+            times, and for a forecast ``query_time [Q]`` and ``query_feat_dynamic_real [F, Q]``. In training, an
+            optional ``cut_time`` fixes where the history of an entry ends.
+        spec: of the windows.
+        forecast: whether the entries are to be forecast.
 
     Raises:
         ValueError: naming the series, the field and the fix.
@@ -107,7 +108,7 @@ def _check_order(instants: Instants, given: Any, name: str) -> None:
         if gaps[row - 1] == 0:
             raise ValueError(
                 f"{name}: time has {when} more than once, in rows {row - 1} and {row}; keep one of them or aggregate "
-                "them, as with aggregate='mean' or 'last' where a frame is read"
+                "them, for frames with aggregate='mean' or 'last'"
             )
         raise ValueError(f"{name}: time goes back to {when} in row {row}; sort the rows by time")
 
@@ -120,37 +121,39 @@ def _queries(entry: dict[str, Any], instants: Instants, name: str, spec: Irregul
 
 
 def read_query(entry: dict[str, Any], name: str, spec: IrregularSpec) -> tuple[Instants, np.ndarray]:
-    """The times asked of an entry, and the covariates then, ``[Q, F]``, those that are not known ahead NaN.
+    """The times to forecast of an entry and the covariates at these times, ``[Q, F]``, NaN if not known ahead.
 
     Raises:
         ValueError: naming the series, the field and the fix.
     """
     query = read_instants(read_field(entry, "query_time", name), "query_time", name)
     if not len(query.exact):
-        raise ValueError(f"{name}: query_time is empty; ask for at least one time")
+        raise ValueError(f"{name}: query_time is empty; give at least one time")
     known = _rows(entry, "query_feat_dynamic_real", spec.features.num_feat_dynamic_real, name, len(query.exact))
     missing = np.isnan(known).any(axis=0)
     if missing.any():
-        raise ValueError(f"{name}: query_feat_dynamic_real row {missing.argmax()} is missing at a time asked for")
+        raise ValueError(
+            f"{name}: query_feat_dynamic_real row {missing.argmax()} is missing at a time to forecast; fill it"
+        )
     unknown = np.full((len(known), spec.features.num_past_feat_dynamic_real), np.nan)
     return query, np.concatenate([known, unknown], axis=1)
 
 
 def _after(query: np.ndarray, entry: dict[str, Any], kept: np.ndarray, name: str) -> np.ndarray:
-    """The times asked for; times up to the last observation are refused, since its state has moved on."""
+    """The times to forecast; raise ValueError for one that is not after the last observation."""
     early = query <= 0
     if early.any():
         asked = pd.Series(entry["query_time"]).iloc[int(early.argmax())]
         until = pd.Series(entry["time"])[kept].iloc[-1]
         raise ValueError(
-            f"{name}: query_time {asked} is not after the last observation, at {until}; ask for later times, or give a "
+            f"{name}: query_time {asked} is not after the last observation, at {until}; give later times, or a "
             "history that ends before it"
         )
     return query
 
 
 def _cut(entry: dict[str, Any], instants: Instants, origin: Any, time: np.ndarray, name: str) -> int | None:
-    """Number of rows up to the ``cut_time`` of an entry, where it has one."""
+    """Number of rows up to the ``cut_time`` of an entry, if it has one."""
     if "cut_time" not in entry:
         return None
     at = read_instants([entry["cut_time"]], "cut_time", name)
@@ -160,7 +163,7 @@ def _cut(entry: dict[str, Any], instants: Instants, origin: Any, time: np.ndarra
     if not 0 < cut < len(time):
         raise ValueError(
             f"{name}: cut_time {entry['cut_time']} leaves {cut} observations before it and {len(time) - cut} after; "
-            "both are needed"
+            "each side needs at least one"
         )
     return cut
 
@@ -172,8 +175,8 @@ def _rows(entry: dict[str, Any], field: str, count: int, name: str, length: int)
     values = read_numbers(np.atleast_2d(np.asarray(read_field(entry, field, name))), field, name)
     if values.shape != (count, length):
         raise ValueError(
-            f"{name}: {field} has shape {values.shape}, expected is ({count}, {length}): the estimator was built for "
-            f"{count}, and there are {length} times"
+            f"{name}: {field} has shape {values.shape}, expected ({count}, {length}): the estimator expects {count} "
+            f"rows, and the entry has {length} times"
         )
     return values.T
 

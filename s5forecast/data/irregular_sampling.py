@@ -36,7 +36,7 @@ class _Described(NamedTuple):
 
 @dataclass(frozen=True)
 class IrregularSampling(Sampling):
-    """Series observed at any times, each forecast at the times asked for.
+    """Series observed at any times, each forecast at any requested times.
 
     Args:
         columns: roles of the columns; a target that is missing in a row was not observed then.

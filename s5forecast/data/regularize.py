@@ -1,4 +1,4 @@
-"""From uneven timestamps to a regular grid, when that is what is wanted: said aloud, never on the way."""
+"""Resample irregular series to a regular grid, on explicit request only."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from s5forecast.data.frequency import Frequency
 
 
 class Regularized(NamedTuple):
-    """A frame on a regular grid, and what was done to get there, in rows of each series."""
+    """A frame on a regular grid, and how many rows of each series were added and merged."""
 
     frame: pd.DataFrame
-    added: pd.Series  # rows that no observation fell into, missing in the frame
-    merged: pd.Series  # observations that were put together with another
+    added: pd.Series  # steps without an observation, missing in the frame
+    merged: pd.Series  # observations merged into another of the same step
 
 
 def regularize(
@@ -29,17 +29,17 @@ def regularize(
     timestamp: str = "timestamp",
     aggregate: str = "mean",
 ) -> Regularized:
-    """Put the observations of each series on the grid of a frequency, each into the step that it falls into.
+    """Resample each series to the grid of a frequency; each observation counts for the step it lies in.
 
-    Arguments:
-        frame: long frame with uneven timestamps.
-        freq: offset alias of the grid.
-        target: columns of numbers to keep.
+    Args:
+        frame: long frame with irregular timestamps.
+        freq: offset alias of the grid, such as ``"h"``.
+        target: numeric columns to keep.
         item_id, timestamp: names of columns.
-        aggregate: ``"mean"`` or ``"last"`` of the observations within a step.
+        aggregate: ``"mean"`` or ``"last"``, how to merge the observations within a step.
 
     Returns:
-        The frame, where steps without an observation are NaN, and the rows added and merged in each series.
+        The frame, with NaN at steps without an observation, and the number of rows added and merged in each series.
 
     Raises:
         ValueError: naming the series, the column and the fix.

@@ -1,4 +1,4 @@
-"""Data sets by name: the embedded ones as long frames, GluonTS's as GluonTS loads them."""
+"""Data sets by name: embedded ones as long frames, and those of GluonTS."""
 
 from __future__ import annotations
 
@@ -17,28 +17,34 @@ if TYPE_CHECKING:
     from gluonts.dataset.common import TrainDatasets
 
 PACKAGE = Path(__file__).resolve().parents[1]
-# A wheel carries the folder inside the package; an editable install leaves it at the root of the repository.
+# In a wheel the folder is inside the package, in an editable install at the root of the repository.
 FOLDERS = (PACKAGE / "_datasets", PACKAGE.parent / "datasets")
 LISTED = ["name", "title", "domain", "freq", "series", "observations", "horizon", "season", "licence"]
 
 
 def list_datasets() -> pd.DataFrame:
-    """The embedded data sets, a row each, with their title, size, recommended horizon and licence.
+    """The embedded data sets, one per row, with their title, size, recommended horizon and licence.
 
-    `freq`, `horizon` and `season` are missing for irregular series.
+    ``freq``, ``horizon`` and ``season`` are missing for irregular series.
     """
     frame = pd.DataFrame([_read_meta(folder) for folder in _embedded().values()], columns=LISTED)
     return frame.astype({"horizon": "Int64", "season": "Int64"})
 
 
 def load_dataset(name: str, *, path: str | os.PathLike[str] | None = None) -> pd.DataFrame | TrainDatasets:
-    """An embedded data set as a long frame, or one of GluonTS's (or under `path`) as GluonTS's TrainDatasets.
+    """Load an embedded data set as a long frame, or one of GluonTS as its TrainDatasets.
 
-    A regular embedded set has the columns `item_id, timestamp, target` and its static ones, an irregular one
-    `item_id, timestamp` and its variables; rows are ordered by item, then time; values not observed are NaN.
-    Names that GluonTS knows are downloaded by it when they are not on disk. With `path`, any folder
-    `<path>/<name>` in GluonTS's format (`metadata.json`, `train/`, perhaps `test/`) is read.
-    Raises ValueError for an unknown name or damaged data, FileNotFoundError where nothing can be read or had.
+    Regular embedded data sets have the columns ``item_id, timestamp, target`` and static columns, irregular ones
+    ``item_id, timestamp`` and their variables. Rows are sorted by item and time; values not observed are NaN.
+
+    Args:
+        name: of an embedded data set, or of one of GluonTS, which downloads it if it is not on disk.
+        path: folder with a data set ``<path>/<name>`` in GluonTS's format (``metadata.json``, ``train/`` and
+            optionally ``test/``).
+
+    Raises:
+        ValueError: for an unknown name or damaged data.
+        FileNotFoundError: if the data set can be neither read nor downloaded.
     """
     if path is None and name in _embedded():
         return _load_embedded(_embedded()[name])
@@ -71,7 +77,7 @@ def _load_embedded(folder: Path) -> pd.DataFrame:
 
 
 def _melt(wide: pd.DataFrame, static_columns: list[str]) -> pd.DataFrame:
-    """A series per column to the columns item_id, timestamp, target and the named parts of item_id."""
+    """From a column per series to the columns item_id, timestamp, target and the named parts of item_id."""
     long = wide.melt(id_vars="timestamp", var_name="item_id", value_name="target")
     long = long[["item_id", "timestamp", "target"]].astype({"target": "float64"})
     items = long["item_id"].unique()
@@ -83,7 +89,7 @@ def _melt(wide: pd.DataFrame, static_columns: list[str]) -> pd.DataFrame:
 
 def _load_gluonts(name: str, path: Path | None) -> TrainDatasets:
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # GluonTS's own, on import and on reading
+        warnings.simplefilter("ignore")  # warnings of GluonTS itself
         from gluonts.dataset import repository
 
         folder = (path or repository.default_dataset_path) / name
@@ -100,9 +106,9 @@ def _download(name: str, folder: Path, path: Path | None) -> None:
     try:
         repository.get_dataset(name, path=folder.parent)
     except Exception as error:
-        shutil.rmtree(folder, ignore_errors=True)  # GluonTS takes a half-written folder for a data set
+        shutil.rmtree(folder, ignore_errors=True)  # GluonTS would read an incomplete folder as a data set
         raise FileNotFoundError(
-            f"GluonTS could not get '{name}' ({type(error).__name__}: {error}). Without a network, put its "
+            f"GluonTS could not download '{name}' ({type(error).__name__}: {error}). Without a network, put its "
             f"folder (metadata.json, train/, test/) at {folder}, or pass path=, the folder holding '{name}/'."
         ) from error
 
@@ -110,7 +116,7 @@ def _download(name: str, folder: Path, path: Path | None) -> None:
 def _unknown(name: str, path: Path | None, gluonts_names: list[str]) -> Exception:
     embedded = sorted(_embedded())
     if name in embedded:
-        return FileNotFoundError(f"There is no '{name}' in {path}. Leave out path= to load the embedded data set.")
+        return FileNotFoundError(f"There is no '{name}' in {path}. Omit path= to load the embedded data set.")
     where = "" if path is None else f", and not in {path}"
     return ValueError(
         f"Unknown data set {name!r}{where}. Choose an embedded one, {embedded}, or one of GluonTS's, "
@@ -125,8 +131,8 @@ def _read_gluonts(folder: Path) -> TrainDatasets:
     if metadata is None or not (folder / "train").is_dir():
         missing = "metadata.json" if metadata is None else "train/"
         raise FileNotFoundError(
-            f"{folder} has no {missing}, so it is no complete GluonTS data set. "
-            "Complete it, or remove the folder to have GluonTS download it again."
+            f"{folder} has no {missing}, so it is not a complete GluonTS data set. "
+            "Complete it, or delete the folder so that GluonTS downloads it again."
         )
     test = folder / "test"
     return load_datasets(metadata=metadata, train=folder / "train", test=test if test.is_dir() else None)

@@ -1,4 +1,4 @@
-"""Static columns of a frame as numbers and category codes, learned in training and kept with the model."""
+"""Static columns of a frame, encoded as numbers and category codes that are learned in training."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class HasStatic(Protocol):
 
 @dataclass(frozen=True)
 class StaticFeatures:
-    """Static columns as learned in training: those of numbers, and the others with their categories."""
+    """Encoding of static columns: numeric columns, and the others with their categories."""
 
     real: Sequence[str] = ()
     categorical: Sequence[str] = ()
@@ -34,6 +34,7 @@ class StaticFeatures:
 
     @classmethod
     def learn(cls, series: Sequence[HasStatic], columns: Columns) -> StaticFeatures:
+        """The encoding of the static columns of the training series."""
         values = {column: pd.Series([one.static[column] for one in series]) for column in columns.static}
         real = [column for column, found in values.items() if _is_number(found)]
         categorical = [column for column in values if column not in real]
@@ -42,13 +43,14 @@ class StaticFeatures:
 
     @property
     def cardinality(self) -> list[int]:
+        """Number of categories of each categorical column."""
         return [len(names) for names in self.categories]
 
     def encode(self, one: HasStatic) -> dict[str, np.ndarray]:
-        """The entry fields ``feat_static_real`` and ``feat_static_cat``; a category not learned is -1.
+        """The entry fields ``feat_static_real`` and ``feat_static_cat``; an unknown category is -1.
 
         Raises:
-            ValueError: if a column that held numbers in training holds something else.
+            ValueError: if a column that was numeric in training has another value.
         """
         codes = [
             names.index(str(one.static[column])) if str(one.static[column]) in names else UNKNOWN
@@ -71,5 +73,5 @@ def _number(one: HasStatic, column: str) -> float:
         return float("nan") if pd.isna(value) else float(value)
     except (TypeError, ValueError) as error:
         raise ValueError(
-            f"{one.name}: static column {column!r} held numbers in training and is {value!r} here; convert it"
+            f"{one.name}: static column {column!r} was numeric in training but is {value!r} here; convert it"
         ) from error

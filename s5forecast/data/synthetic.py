@@ -1,4 +1,4 @@
-"""Series made up of level, slope, seasons and noise: a prior that keeps small data sets from being learnt by heart."""
+"""Random series of level, slope, seasons and noise, a prior that reduces overfitting on small data sets."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ HARMONICS = 6
 
 
 def synthetic_series(count: int, length: int, seasons: Sequence[int], rng: np.random.Generator) -> np.ndarray:
-    """Random series, float32 ``[count, length]``, each of its own components.
+    """Random series, float32 ``[count, length]``, each with its own components.
 
-    A series is the sum of a random walk, a damped random slope, at times an autoregression of first order, a sum of
-    sines for each season, white noise and at times a shift of level; some are taken to the exponential. The sizes of
-    the components are log-normal, so that any of them may rule a series. Training on synthetic series was proposed in
+    A series is the sum of a random walk, a damped random slope, sometimes a first-order autoregression, a sum of
+    sines for each season, white noise and sometimes a level shift; some series are exponentiated. The scales of the
+    components are log-normal, so that any of them may dominate a series. Training on synthetic series was proposed in
     "ForecastPFN: synthetically-trained zero-shot forecasting" (Dooley, Khurana, Mohapatra, Naidu, White, 2023).
 
-    Arguments:
-        count, length: N series of T steps.
+    Args:
+        count, length: number and steps of the series.
         seasons: steps of each season that a series may have.
-        rng: source of randomness.
+        rng: random number generator.
     """
     series = _level(count, length, rng) + _autoregression(count, length, rng)
     for season in seasons:
@@ -40,7 +40,7 @@ def _sometimes(count: int, share: float, rng: np.random.Generator) -> np.ndarray
 
 
 def _level(count: int, length: int, rng: np.random.Generator) -> np.ndarray:
-    """A random walk whose increments are noise and a damped slope that itself walks."""
+    """A random walk whose increments are noise and a damped slope, itself a random walk."""
     noise = _size(count, -2.5, 1.5, rng) * rng.standard_normal((count, length))
     push = _size(count, -6.0, 1.5, rng) * rng.standard_normal((count, length)) * _sometimes(count, 0.5, rng)
     push[:, :1] += _size(count, -5.0, 1.0, rng) * rng.standard_normal((count, 1))
@@ -56,12 +56,12 @@ def _autoregression(count: int, length: int, rng: np.random.Generator) -> np.nda
 
 
 def _season(count: int, length: int, season: int, rng: np.random.Generator) -> np.ndarray:
-    """Sines of falling size at multiples of the season's frequency; some grow and shrink over time."""
+    """Sines of decreasing amplitude at multiples of the season's frequency; some vary in amplitude over time."""
     harmonic = np.arange(1, max(2, min(HARMONICS, season // 2) + 1))
     kept = harmonic <= rng.integers(1, len(harmonic) + 1, (count, 1))
     size = rng.standard_normal((count, len(harmonic))) / harmonic ** rng.uniform(0, 1.5, (count, 1)) * kept
     phase = rng.uniform(0, 2 * np.pi, (count, len(harmonic)))
-    # One period suffices, it is repeated.
+    # One period is computed and repeated.
     angle = 2 * np.pi * harmonic[:, None] * np.arange(season) / season
     period = (size[..., None] * np.sin(angle + phase[..., None])).sum(axis=1)
     wave = np.tile(period, (1, -(-length // season)))[:, :length]
@@ -71,7 +71,7 @@ def _season(count: int, length: int, season: int, rng: np.random.Generator) -> n
 
 
 def _shifted(series: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Some series with a shift of level, as large as their spread, at a random step."""
+    """Add a level shift, on the scale of their spread, to some series at a random step."""
     count, length = series.shape
     after = np.arange(length) >= rng.integers(length, size=(count, 1))
     shift = rng.standard_normal((count, 1)) * series.std(axis=1, keepdims=True) * _sometimes(count, 0.2, rng)
@@ -79,8 +79,8 @@ def _shifted(series: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 def _exponential(series: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Some series as the exponential of themselves, scaled to a spread below 1."""
+    """Replace some series by the exponential of themselves, scaled to a spread below 1."""
     spread = series.std(axis=1, keepdims=True).clip(min=1e-6)
-    centred = (series - series.mean(axis=1, keepdims=True)) / spread
-    growth = np.exp(centred * rng.uniform(0.1, 0.8, (len(series), 1)))
+    centered = (series - series.mean(axis=1, keepdims=True)) / spread
+    growth = np.exp(centered * rng.uniform(0.1, 0.8, (len(series), 1)))
     return np.where(_sometimes(len(series), 0.3, rng), growth, series)

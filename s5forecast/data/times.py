@@ -11,10 +11,10 @@ NANOSECONDS = 10**9
 
 
 class Instants(NamedTuple):
-    """Times of one series: exact numbers, and the clock on the wall."""
+    """Times of one series: exact, and local wall time."""
 
-    exact: np.ndarray  # [n] int64 nanoseconds in UTC, or float64 as given
-    clock: np.ndarray  # [n] float64, seconds since 1970 by the clock on the wall; 0 for numbers
+    exact: np.ndarray  # [n] int64 nanoseconds since 1970 in UTC, or float64 as given
+    clock: np.ndarray  # [n] float64, seconds since 1970 in local wall time; 0 for numbers
     aware: bool  # whether datetimes have a time zone
 
     @property
@@ -22,11 +22,11 @@ class Instants(NamedTuple):
         return self.exact.dtype == np.int64
 
     def since(self, origin: np.ndarray) -> np.ndarray:
-        """Time from the origin in base units, float64."""
+        """Time since the origin in base units, float64."""
         return self._in_base_units(self.exact - origin)
 
     def gaps(self) -> np.ndarray:
-        """Time since the one before, ``[n]`` in base units, float64; NaN for the first."""
+        """Time since the previous one in base units, float64 ``[n]``; NaN for the first."""
         return np.concatenate([[np.nan], self._in_base_units(np.diff(self.exact))])
 
     def _in_base_units(self, elapsed: np.ndarray) -> np.ndarray:
@@ -34,10 +34,10 @@ class Instants(NamedTuple):
 
 
 def read_instants(values: Any, field: str, name: str) -> Instants:
-    """Datetimes, with a time zone or without, or numbers, as exact times.
+    """Read datetimes, with or without a time zone, or numbers.
 
     Raises:
-        ValueError: for missing times, numbers that are not finite, or something that is no time.
+        ValueError: for missing times, numbers that are not finite, or values that are not times.
     """
     array = values if isinstance(values, pd.DatetimeIndex | pd.Series) else np.asarray(values)
     if array.ndim != 1:
@@ -61,13 +61,13 @@ def read_instants(values: Any, field: str, name: str) -> Instants:
 
 
 def is_duration(value: Any) -> bool:
-    """Whether a duration is one of datetimes rather than a number."""
-    # numpy counts its timedelta64 among its numbers
+    """Whether a value is a duration of datetimes rather than a number."""
+    # np.timedelta64 is a subclass of np.number.
     return isinstance(value, np.timedelta64) or not isinstance(value, int | float | np.number)
 
 
 def check_kind(instants: Instants, datetimes: bool | None, field: str, name: str) -> None:
-    """Raise ValueError, naming the series, for datetimes where times are numbers, or the other way round."""
+    """Raise ValueError, naming the series, for datetimes where times are numbers, or the reverse."""
     if datetimes is not None and instants.datetimes != datetimes:
         found, fix = ("datetimes", "a duration such as '12h'") if instants.datetimes else ("numbers", "a number")
         raise ValueError(
@@ -77,30 +77,30 @@ def check_kind(instants: Instants, datetimes: bool | None, field: str, name: str
 
 
 def check_zone(instants: Instants, aware: bool, field: str, name: str) -> None:
-    """Raise ValueError, naming the series, for times with a time zone where others have none, or the other way."""
+    """Raise ValueError, naming the series, for times with a time zone where others have none, or the reverse."""
     if instants.aware != aware:
         zones = ("no time zone", "a time zone")
         raise ValueError(
-            f"{name}: {field} has {zones[instants.aware]}, the other times have {zones[aware]}; give all alike, with "
-            "tz_localize or tz_convert"
+            f"{name}: {field} has {zones[instants.aware]}, but the other times have {zones[aware]}; make them "
+            "consistent with tz_localize or tz_convert"
         )
 
 
 class IrregularRows(NamedTuple):
-    """R rows of k series, those of a series one after another in order of time, none without an observed value.
+    """R rows of k series, sorted by series and time, each with an observed value.
 
-    Times asked for are such rows, too, with a target of no columns.
+    Times to forecast are also such rows, with a target without columns.
     """
 
     items: list[Any]  # [k] names of the series
-    series: np.ndarray  # [R] int64, position in items, increasing
+    series: np.ndarray  # [R] int64, position in items, ascending
     instants: Instants  # of the R rows
     target: np.ndarray  # [R, D] float64, NaN where not observed
     covariates: np.ndarray  # [R, F] float32
-    column: str  # what the times are called
+    column: str  # name of the times in error messages
 
     def only(self, kept: Any) -> IrregularRows:
-        """Some of the rows, by a mask or a slice."""
+        """The rows selected by a mask or a slice."""
         exact, clock, aware = self.instants
         instants = Instants(exact[kept], clock[kept], aware)
         return self._replace(

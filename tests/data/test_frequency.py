@@ -172,7 +172,7 @@ def test_period_refuses_what_it_could_not_give_back():
         ("MS", "2020-01-02"),
         ("B", "2020-01-04"),
     ]:
-        with pytest.raises(ValueError, match=f"is not a stamp of freq='{alias}'"):
+        with pytest.raises(ValueError, match=f"is not a timestamp of freq='{alias}'"):
             Frequency.parse(alias).period(pd.Timestamp(stamp))
 
 
@@ -315,7 +315,7 @@ def test_infer_needs_two_stamps(stamps):
     ],
 )
 def test_infer_refuses_uneven_stamps_and_says_what_it_saw(stamps):
-    with pytest.raises(ValueError, match=r"item 'a' has no regular frequency: its gaps run from .* Pass freq="):
+    with pytest.raises(ValueError, match=r"item 'a' has no regular frequency: its gaps range from .* Pass freq="):
         Frequency.infer(stamps, name="item 'a'")
 
 

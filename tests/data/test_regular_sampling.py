@@ -167,7 +167,7 @@ def set_cell(df, row, column, value):
 
 
 BAD_FRAMES = {
-    "not a frame": (lambda df: df.to_dict(), "DataFrame is needed"),
+    "not a frame": (lambda df: df.to_dict(), "expected a pandas DataFrame"),
     "empty": (lambda df: df.iloc[:0], "no rows"),
     "misspelt": (lambda df: df.rename(columns={"target": "tagret"}), "no column 'target'; did you mean 'tagret'"),
     "no known": (lambda df: df.drop(columns="price"), "no column 'price'"),
@@ -180,7 +180,7 @@ BAD_FRAMES = {
     "no time": (lambda df: df.assign(timestamp=df["timestamp"].where(df["price"] > 1)), "NaT"),
     "numbers for time": (lambda df: df.assign(timestamp=range(20)), "must hold timestamps"),
     "nonsense for time": (lambda df: df.assign(timestamp="soon"), "cannot be read as ISO 8601 timestamps"),
-    "no item": (lambda df: df.assign(item_id=df["item_id"].where(df["item_id"] == "a")), "every row needs its series"),
+    "no item": (lambda df: df.assign(item_id=df["item_id"].where(df["item_id"] == "a")), "every row needs the item_id"),
     "static changes": (lambda df: set_cell(df, 4, "shop", "moved"), "series 'b': static column 'shop' changes"),
     "two frequencies": (lambda df: pd.concat([df, frame(items=["c"], freq="h")]), "'h' in series 'c'"),
     "same name": (lambda df: pd.concat([df, df[["price"]]], axis=1), r"same name: \['price'\]"),
@@ -233,7 +233,7 @@ def test_future_that_does_not_cover_the_horizon():
 def test_numbers_in_training_and_text_later():
     series, _ = read_frame(frame(), COLUMNS)
     statics = StaticFeatures.learn(series, COLUMNS)
-    with pytest.raises(ValueError, match="series 'b': static column 'area' held numbers"):
+    with pytest.raises(ValueError, match="series 'b': static column 'area' was numeric"):
         statics.encode(series[0]._replace(static={"shop": "x", "area": "wide"}))
 
 

@@ -136,7 +136,7 @@ def test_unknown_names_list_the_choices(tmp_path):
         load_dataset("x")
     with pytest.raises(ValueError, match=r"Unknown data set 'x', and not in .*'m4_hourly'.* path="):
         load_dataset("x", path=tmp_path)
-    with pytest.raises(FileNotFoundError, match="Leave out path= to load"):
+    with pytest.raises(FileNotFoundError, match="Omit path= to load"):
         load_dataset("atlantic_storms", path=tmp_path)
 
 
@@ -167,10 +167,10 @@ def test_gluonts_folders_need_no_test_part(tmp_path):
 
 def test_incomplete_gluonts_folders_say_what_is_missing(tmp_path):
     write_gluonts_folder(tmp_path / "mine", parts=())
-    with pytest.raises(FileNotFoundError, match=r"mine has no train/, so it is no complete"):
+    with pytest.raises(FileNotFoundError, match=r"mine has no train/, so it is not a complete"):
         load_dataset("mine", path=tmp_path)
     (tmp_path / "mine" / "metadata.json").unlink()
-    with pytest.raises(FileNotFoundError, match=r"mine has no metadata\.json, so it is no complete"):
+    with pytest.raises(FileNotFoundError, match=r"mine has no metadata\.json, so it is not a complete"):
         load_dataset("mine", path=tmp_path)
 
 

@@ -1,0 +1,116 @@
+"""Fitted state of S5Forecaster, and the path from frames to its predictor and back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from s5forecast.data.frames import FrameSeries, Queries
+from s5forecast.data.frequency import Frequency
+from s5forecast.data.sampling import Sampling
+from s5forecast.data.statics import StaticFeatures
+from s5forecast.forecaster_parameters import ForecasterParameters
+from s5forecast.levels import level_name
+
+if TYPE_CHECKING:
+    from s5forecast.evaluation.calibrator import ConformalCalibrator
+
+
+class FittedForecaster(ForecasterParameters):
+    """The fitted attributes of :class:`~s5forecast.S5Forecaster`.
+
+    Attributes:
+        sampling_: How frames are read and forecasts are returned.
+        statics_: Encoding of the static columns.
+        predictor_: The trained GluonTS predictor.
+        history_: The training series; absent from a loaded model.
+        num_series_: Number of training series.
+        trained_until_: The last moment seen in training or validation.
+        fit_seconds_: Training time.
+        calibrator_: Corrects the quantiles of every forecast; absent before calibration.
+        calibrated_until_: The last moment seen in calibration.
+    """
+
+    sampling_: Sampling
+    statics_: StaticFeatures
+    predictor_: Any
+    history_: list[FrameSeries]
+    num_series_: int | None
+    trained_until_: Any
+    fit_seconds_: float
+    calibrator_: ConformalCalibrator
+    calibrated_until_: Any
+
+    @property
+    def output_(self) -> Any:
+        """The output distribution of the forecasts; the one chosen, if that was left to the data."""
+        self._check_fitted()
+        return self.predictor_.output
+
+    @property
+    def frequency_(self) -> Frequency | None:
+        """Frequency of the training frame; ``None`` for irregular series."""
+        self._check_fitted()
+        return self.sampling_.frequency
+
+    def forecast_frame(
+        self,
+        query: Queries,
+        predict: Callable[[Sequence[float]], tuple[np.ndarray, np.ndarray]],
+        levels: list[float],
+    ) -> pd.DataFrame:
+        """Long frame of means and quantiles, calibrated if the forecaster is.
+
+        Args:
+            query: The times to forecast.
+            predict: Gives means and quantiles, sorted by series, at some levels.
+            levels: Quantile levels of the frame.
+        """
+        known = self.calibrator_.levels_ if hasattr(self, "calibrator_") else levels
+        if not set(levels) <= set(known):
+            raise ValueError(f"the forecaster is calibrated at the levels {known} alone, not at {levels}")
+        frame = self.sampling_.frame(query, *predict(known), known)
+        self.sampling_.warn_of_far(query)
+        return self._calibrated(frame, levels) if hasattr(self, "calibrator_") else frame
+
+    def _calibrated(self, frame: pd.DataFrame, levels: list[float]) -> pd.DataFrame:
+        """A forecast at all levels of the calibrator, corrected and reduced to the given levels."""
+        names = {self.item_id: "item_id", self.timestamp: "timestamp"}
+        values = self.calibrator_.transform(frame.rename(columns=names))
+        asked = [level_name(level) for level in levels]
+        keys = frame.columns[: -len(self.calibrator_.levels_)].tolist()
+        return frame.assign(**values[asked])[[*keys, *asked]]
+
+    def _forget_calibration(self) -> None:
+        for name in ("calibrator_", "calibrated_until_"):
+            self.__dict__.pop(name, None)
+
+    def _check_fitted(self) -> None:
+        """Raise scikit-learn's NotFittedError before :meth:`fit`."""
+        if not hasattr(self, "predictor_"):
+            from sklearn.exceptions import NotFittedError
+
+            raise NotFittedError(f"this {type(self).__name__} is not fitted yet; call fit(df) first")
+
+    def _ask(
+        self,
+        df: pd.DataFrame | None,
+        future: pd.DataFrame | None,
+        times: pd.DataFrame | None = None,
+        horizon: Any = None,
+        every: Any = None,
+    ) -> tuple[Queries, list[dict[str, Any]]]:
+        """The times to forecast, and the GluonTS entries that ask for them."""
+        series = self._histories(df)
+        query = self.sampling_.query(self.sampling_.ends(series), future, times, horizon, every)
+        return query, self.sampling_.entries(series, self.statics_, query)
+
+    def _histories(self, df: pd.DataFrame | None) -> list[FrameSeries]:
+        if df is not None:
+            return self.sampling_.read(df)
+        if not hasattr(self, "history_"):
+            raise ValueError("a loaded model has no data to continue; give the histories: predict(df)")
+        return self.history_
