@@ -1,9 +1,9 @@
-"""How long does the first call of a layer take, before and after its kernels are in the cache?
+"""How long does the first call of a layer take, before and after its kernels are cached?
 
     python benchmarks/compile_time.py
 
-Each row is a fresh process: with an empty cache directory, and with the one it left. ``compilation`` is the processor
-time in Numba; the rest of a first call is what torch and Numba load when they are first used.
+Each row is a new process, first with an empty cache directory and then with the filled one. ``compilation`` is the
+processor time in Numba; the rest of the first call is the time in which torch and Numba are loaded.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ CASES = {"forward": (False, False), "training": (True, False), "irregular traini
 
 
 def first_call(trains: bool, irregular: bool) -> dict[str, float]:
-    """Seconds of processor and of wall-clock time, and those of them in the compiler."""
+    """Processor and wall-clock time in seconds, and the processor time in the compiler."""
     import torch
     from numba.core import event
 

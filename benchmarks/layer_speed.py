@@ -1,11 +1,11 @@
-"""How fast is an S5 layer beside its peers, with irregular steps, on long sequences and one step at a time?
+"""How fast is an S5 layer compared with its peers, with irregular steps, on long sequences and one step at a time?
 
     python benchmarks/layer_speed.py [--device cuda]
 
 Training is forward and backward. Peers: ``s5-pytorch``, the original formulation in JAX (``jax.lax.associative_scan``,
 jit; on the CPU only), ``torch.nn.LSTM``, and on a GPU the original formulation on torch's own ``associative_scan``,
-compiled (its compiled form runs on GPUs only), all of width 64 with the same 32 kept states (P = 64, conjugate
-symmetry). A ratio of 6 says that the peer takes six times as long. The time of the first call is measured by
+compiled (on a GPU only). All have width 64 and the same 32 kept states (P = 64, conjugate symmetry). A ratio of 6 means
+that the peer takes six times as long. The time of the first call is measured by
 ``compile_time.py``.
 """
 
@@ -22,6 +22,7 @@ import torch
 from timing import medians, save
 
 from s5forecast.nn import Encoder
+from s5forecast.ops import DISCRETIZATIONS
 from s5forecast.ssm import S5
 
 H, P, N = 64, 64, 32
@@ -41,7 +42,7 @@ def trained(layer, u, *args, **kwargs):
 
 
 def jax_layer(u: np.ndarray):
-    """The original formulation: discretise by ZOH, project, scan with an associative operator, project back."""
+    """The original formulation: discretize by ZOH, project, scan with an associative operator, project back."""
     keys = jax.random.split(jax.random.PRNGKey(0), 5)
     parameters = {
         "Lambda": jnp.linspace(-0.5, -0.5, N) + 1j * jnp.arange(N),
@@ -82,11 +83,15 @@ class AssociativeScan(torch.nn.Module):
         self.layer, self.scan = layer, associative_scan
 
     def forward(self, u):
-        (a_re, a_im), B_bar = self.layer._discretize()
+        layer = self.layer
+        (a_re, a_im), (scale_re, scale_im) = DISCRETIZATIONS["zoh"](layer.poles(), layer.timescales())
+        (B_re, B_im), (C_re, C_im) = layer.input_matrix(), layer.output_matrix()
+        scale_re, scale_im = scale_re[:, None], scale_im[:, None]
+        B_bar = torch.stack([scale_re * B_re - scale_im * B_im, scale_re * B_im + scale_im * B_re])
         b_re, b_im = torch.einsum("bth,pnh->pbtn", u, B_bar)
         elements = (a_re.expand_as(b_re).clone(), a_im.expand_as(b_im).clone(), b_re, b_im)
         _, _, re, im = self.scan(_compose, elements, dim=1, combine_mode="pointwise")
-        return torch.cat([re, im], -1) @ self.layer._output_matrix(self.layer.C_tilde).T + self.layer.D * u
+        return 2 * torch.cat([re, im], -1) @ torch.cat([C_re, -C_im], -1).T + layer.D * u
 
 
 def _compose(left, right):

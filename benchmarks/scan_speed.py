@@ -2,10 +2,10 @@
 
     python benchmarks/scan_speed.py [--device cuda] [--backend triton]
 
-Rows: the number of states B * T * N, the shape, and what a step is: ``constant`` multiplies by one ``a``, ``per-step``
-reads an ``a`` for each, ``dt`` discretises a time step for each by zero-order hold on the way. Columns: milliseconds of
-the copy, and of the scan forward, backward alone, and both, as multiples of it; then the bytes that the copy, the
-forward and the backward scan must move (each number read or written once), and how many of them a second.
+Rows: the number of states B * T * N, the shape, and the kind of step: ``constant`` uses the same ``a`` at all steps,
+``per-step`` reads one ``a`` per step, and ``dt`` discretizes each step by zero-order hold in the same pass. Columns:
+milliseconds of the copy; the time of the forward scan, of the backward scan and of both as multiples of the copy; the
+bytes that the copy and the scans must move, each number read or written once; and the bytes moved per second.
 """
 
 from __future__ import annotations

@@ -38,7 +38,7 @@ def test_every_subpackage_has_its_rule():
 
 @pytest.mark.parametrize("package", ALLOWED)
 def test_imports_go_one_way(package):
-    for path in (ROOT / package).glob("*.py"):
+    for path in (ROOT / package).rglob("*.py"):
         for name in imports(path):
             parts = name.split(".")
             if parts[0] == "s5forecast" and len(parts) > 1 and (ROOT / parts[1]).is_dir():

@@ -33,7 +33,7 @@ RESULTS = Path(__file__).parent / "results" / "speed.csv"
 
 
 class Peer(nn.Module):
-    """``s5-pytorch`` under the contract of our layers, as far as training needs it."""
+    """``s5-pytorch`` with the methods of our layers that training needs."""
 
     def __init__(self, width: int, state_size: int, **steps: float) -> None:
         super().__init__()
@@ -41,6 +41,9 @@ class Peer(nn.Module):
 
     def forward(self, u: Tensor, state: None, dt: Tensor) -> tuple[Tensor, None]:
         return self.layer(u, step_scale=dt), None
+
+    def check_dt(self, dt: Tensor | None) -> None:
+        """Any ``dt`` is supported."""
 
     def dynamics_parameters(self) -> list[nn.Parameter]:
         system = self.layer.seq

@@ -6,7 +6,7 @@ import json
 import zlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import numpy as np
 import pandas as pd
@@ -21,6 +21,7 @@ from s5forecast.data.times import IrregularRows, check_kind, check_zone
 from s5forecast.networks.continuous import Observed
 from s5forecast.networks.prediction import Place, Prediction, SamplePaths
 from s5forecast.nn import Recent
+from s5forecast.ssm import State
 from s5forecast.windows.batches import WindowStore
 from s5forecast.windows.calendar import clock_features
 from s5forecast.windows.history import IrregularHistory, SeriesHistory
@@ -44,8 +45,6 @@ if TYPE_CHECKING:
     from s5forecast.estimators.predictor import NetworkPredictor
 
 FORMAT_VERSION = 1
-# State of a layer: one tensor or several.
-LayerState: TypeAlias = Tensor | tuple[Tensor, ...]
 # Static features of a new series, as an entry.
 Describe: TypeAlias = Callable[[Any], dict[str, Any]]
 
@@ -151,7 +150,7 @@ class RegularState(NamedTuple):
     """
 
     history: SeriesHistory
-    layers: tuple[LayerState, ...]  # of the network, [S, ...] each
+    layers: tuple[State, ...]  # of the network, [S, ...] each
 
     @classmethod
     def of(cls, tensors: Mapping[str, Tensor]) -> RegularState:
@@ -246,7 +245,7 @@ class RegularState(NamedTuple):
         predictor: NetworkPredictor,
         history: SeriesHistory,
         steps: Batch,
-        layers: tuple[LayerState, ...] | None,
+        layers: tuple[State, ...] | None,
         mask: Tensor | None,
     ) -> RegularState:
         """State after further steps, on the CPU."""
@@ -268,7 +267,7 @@ class ContinuousState(NamedTuple):
     history: IrregularHistory
     place: Place  # [S, 1, D]
     h: Tensor  # [S, width], features at the last observation
-    layers: tuple[LayerState, ...]  # of the network, [S, ...] each
+    layers: tuple[State, ...]  # of the network, [S, ...] each
     recent: Recent  # of the values since the window began
 
     @classmethod
@@ -379,7 +378,7 @@ class ContinuousState(NamedTuple):
 
     def _observed(self) -> Observed:
         """What the network advances."""
-        return Observed(self.h, cast(Any, self.layers), self.recent)
+        return Observed(self.h, self.layers, self.recent)
 
     @classmethod
     def _after(cls, history: IrregularHistory, place: Place, observed: Observed) -> ContinuousState:
@@ -417,7 +416,7 @@ def _to(state: Any, device: Any) -> Any:
     return type(state)(*parts) if hasattr(state, "_fields") else tuple(parts)
 
 
-def _layer_tensors(layers: Sequence[LayerState]) -> dict[str, Tensor]:
+def _layer_tensors(layers: Sequence[State]) -> dict[str, Tensor]:
     """Layer states as named tensors.
 
     They are one tensor ``layers [S, layers, ...]`` if each is a single tensor of the same shape, else tensors
@@ -435,11 +434,11 @@ def _layer_tensors(layers: Sequence[LayerState]) -> dict[str, Tensor]:
     return tensors
 
 
-def _read_layers(tensors: Mapping[str, Tensor]) -> tuple[LayerState, ...]:
+def _read_layers(tensors: Mapping[str, Tensor]) -> tuple[State, ...]:
     """The layer states that :func:`_layer_tensors` named."""
     if "layers" in tensors:
         return tuple(state.contiguous() for state in tensors["layers"].unbind(1))
-    layers: dict[int, LayerState] = {}
+    layers: dict[int, State] = {}
     for name in sorted(name for name in tensors if name.startswith("layers.")):
         number = int(name.split(".")[1])
         if name.count(".") == 1:

@@ -33,7 +33,7 @@ class Observed(NamedTuple):
     """The state of B series at their last observations, updated by the next ones."""
 
     h: Tensor  # [B, width] features there
-    layers: tuple[Tensor, ...]  # states of the layers
+    layers: tuple[Any, ...]  # states of the layers
     recent: Recent  # of the normalized values
 
 

@@ -15,6 +15,7 @@ from s5forecast.networks.base import ForecastNetwork
 from s5forecast.networks.paths import draw_paths
 from s5forecast.networks.prediction import SamplePaths
 from s5forecast.nn import Encoder, FeatureInputs, Gaussianization, JointHead
+from s5forecast.ssm import State, map_state
 from s5forecast.windows.batches import TrainingWindows
 from s5forecast.windows.calendar import num_calendar_features
 from s5forecast.windows.regular import Batch
@@ -161,10 +162,10 @@ class MultivariateNetwork(FeatureInputs, ForecastNetwork):
         paths = [self._walk(windows, state, part) for part in rows.split(max(1, VALUES // self.spec.dim))]
         return torch.cat(paths).view(B, num_samples, H, self.spec.dim).cpu().numpy()
 
-    def _walk(self, windows: Windows, state: tuple[Tensor, ...], rows: Tensor) -> Tensor:
+    def _walk(self, windows: Windows, state: tuple[State, ...], rows: Tensor) -> Tensor:
         """One path from each of the R windows ``rows``, float64 ``[R, H, D]``."""
         L, H = self.spec.context_length, self.spec.prediction_length
-        state = tuple(x.index_select(0, rows) for x in state)
+        state = map_state(lambda x: x.index_select(0, rows), state)
         path = windows.values.new_empty(len(rows), H, self.spec.dim)
         for step in range(H):
             lags, lag_mask, shared = (

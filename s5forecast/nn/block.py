@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from s5forecast.choices import choose
-from s5forecast.ssm import StateSpaceLayer
+from s5forecast.ssm import State, StateSpaceLayer
 
 
 class SharedDropout(nn.Module):
-    """Dropout with one mask per sequence, shared over time.
+    """Dropout with one mask per sequence, shared by all time steps.
 
-    On a CPU a mask per element takes as long as the state-space layer itself.
+    On a CPU, drawing a mask for each time step takes as long as the state-space layer itself.
     """
 
     def __init__(self, p: float) -> None:
@@ -24,6 +26,23 @@ class SharedDropout(nn.Module):
         if not self.training or self.p == 0:
             return x
         return x * F.dropout(torch.ones_like(x[..., :1, :]), self.p)
+
+
+class BatchNorm(nn.BatchNorm1d):
+    """Batch norm over batch and time.
+
+    In training, sequences are normalized by the statistics of the batch; single steps always use the running
+    statistics. Padded steps count in the statistics like any other step.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``[B, T, H]`` or, for a single step, ``[B, H]``."""
+        if x.ndim == 3:
+            return super().forward(x.flatten(0, 1)).view_as(x)
+        return F.batch_norm(x, self.running_mean, self.running_var, self.weight, self.bias, eps=self.eps)
+
+
+NORMS: dict[str, type[nn.LayerNorm] | type[BatchNorm]] = {"layer": nn.LayerNorm, "batch": BatchNorm}
 
 
 class GELU(nn.Module):
@@ -84,9 +103,17 @@ ACTIVATIONS: dict[str, type[nn.Module]] = {
 
 
 class Block(nn.Module):
-    """norm -> layer -> activation -> dropout -> residual; the norm comes last where ``prenorm`` is false.
+    """norm -> layer -> activation -> dropout -> residual, or with the norm last if ``prenorm`` is false.
 
-    Follows the contract of :class:`~s5forecast.ssm.StateSpaceLayer`.
+    The methods are those of :class:`~s5forecast.ssm.StateSpaceLayer`; the state is that of the layer.
+
+    Args:
+        layer: the state-space layer.
+        width: number of features, H.
+        activation: a key of ``ACTIVATIONS``.
+        dropout: probability of dropping a feature for a whole sequence.
+        prenorm: whether the norm comes first.
+        norm: a key of ``NORMS``.
     """
 
     def __init__(
@@ -97,9 +124,10 @@ class Block(nn.Module):
         activation: str = "half_glu2",
         dropout: float = 0.0,
         prenorm: bool = True,
+        norm: str = "layer",
     ) -> None:
         super().__init__()
-        self.norm = nn.LayerNorm(width)
+        self.norm = choose(NORMS, norm, "norm")(width)
         self.layer = layer
         self.activation = choose(ACTIVATIONS, activation, "activation")(width, dropout)
         self.prenorm = prenorm
@@ -108,21 +136,29 @@ class Block(nn.Module):
     def supports_step(self) -> bool:
         return self.layer.supports_step
 
-    def initial_state(self, batch_size: int) -> Tensor:
+    def initial_state(self, batch_size: int) -> State:
         return self.layer.initial_state(batch_size)
 
     def forward(
-        self, u: Tensor, state: Tensor | None = None, dt: Tensor | None = None, mask: Tensor | None = None
-    ) -> tuple[Tensor, Tensor]:
-        """``u [B, T, H]`` to ``y [B, T, H]`` and the state of the layer; it sees no input where ``mask [B, T]`` is 0.
+        self, u: Tensor, state: Any = None, dt: Tensor | None = None, mask: Tensor | None = None
+    ) -> tuple[Tensor, State]:
+        """Run over a sequence.
 
-        A step without input and without length, ``dt = 0``, leaves the state as it is.
+        Args:
+            u: ``[B, T, H]``.
+            state: the state of the layer before the first step; its initial state if None.
+            dt: ``[B, T]``, the time since the previous step.
+            mask: ``[B, T]``; the input of the layer is 0 where it is 0. Together with ``dt = 0``, such a step leaves
+                the state unchanged.
+
+        Returns:
+            ``y [B, T, H]`` and the state of the layer after the last step.
         """
         x = self.norm(u) if self.prenorm else u
         y, state = self.layer(x if mask is None else x * mask.unsqueeze(-1), state, dt)
         return self._close(u, y), state
 
-    def step(self, u: Tensor, state: Tensor, dt: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    def step(self, u: Tensor, state: Any, dt: Tensor | None = None) -> tuple[Tensor, State]:
         """``u [B, H]`` to ``y [B, H]`` and the new state."""
         y, state = self.layer.step(self.norm(u) if self.prenorm else u, state, dt)
         return self._close(u, y), state

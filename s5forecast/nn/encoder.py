@@ -1,27 +1,29 @@
-"""A stack of residual blocks: the encoder of every estimator."""
+"""A stack of residual blocks, the encoder of all estimators."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, cast
 
 from torch import Tensor, nn
 
 from s5forecast.choices import choose
-from s5forecast.nn.block import Block
-from s5forecast.ssm import LAYERS
+from s5forecast.nn.block import NORMS, Block
+from s5forecast.ssm import LAYERS, State
 
 
 class Encoder(nn.Module):
-    """``num_layers`` blocks of one kind of state-space layer, and a norm.
+    """``num_layers`` blocks with the same kind of state-space layer, followed by a norm if ``prenorm`` is true.
 
-    Follows the contract of :class:`~s5forecast.ssm.StateSpaceLayer`; its state is the tuple of the layers' states.
+    The methods are those of :class:`~s5forecast.ssm.StateSpaceLayer`; the state is the tuple of the states of the
+    layers, see :func:`~s5forecast.ssm.map_state`.
 
-    Arguments:
-        width: features per step, H.
+    Args:
+        width: number of features per step, H.
         num_layers: number of blocks.
-        layer: a key of ``ssm.LAYERS`` or a class with the layer contract.
-        layer_kwargs: further arguments of the layer, after ``width``.
-        activation, dropout, prenorm: see :class:`~s5forecast.nn.Block`.
+        layer: a key of ``ssm.LAYERS`` or a subclass of ``ssm.StateSpaceLayer``.
+        layer_kwargs: arguments of the layer after ``width``, see :func:`~s5forecast.ssm.layer_arguments`.
+        activation, dropout, prenorm, norm: see :class:`~s5forecast.nn.Block`.
     """
 
     def __init__(
@@ -34,6 +36,7 @@ class Encoder(nn.Module):
         activation: str = "half_glu2",
         dropout: float = 0.0,
         prenorm: bool = True,
+        norm: str = "layer",
     ) -> None:
         super().__init__()
         make = choose(LAYERS, layer, "layer")
@@ -44,43 +47,71 @@ class Encoder(nn.Module):
                 activation=activation,
                 dropout=dropout,
                 prenorm=prenorm,
+                norm=norm,
             )
             for _ in range(num_layers)
         )
-        self.norm = nn.LayerNorm(width) if prenorm else nn.Identity()
+        self.norm = choose(NORMS, norm, "norm")(width) if prenorm else nn.Identity()
 
     def _layers(self) -> list[Block]:
         return cast(list[Block], list(self.blocks))
 
     @property
     def supports_step(self) -> bool:
-        return all(block.supports_step for block in self._layers())
+        """Whether the encoder is causal, so that it can be advanced one observation at a time."""
+        return all(block.layer.supports_step for block in self._layers())
 
-    def initial_state(self, batch_size: int) -> tuple[Tensor, ...]:
+    @property
+    def supports_dt(self) -> bool:
+        """Whether steps may differ in length; needed for irregular series, padding and skipped steps."""
+        return all(block.layer.supports_dt for block in self._layers())
+
+    @property
+    def supports_advance(self) -> bool:
+        """Whether :meth:`advance` is available; needed for forecasts at arbitrary times."""
+        return all(block.layer.supports_advance for block in self._layers())
+
+    def initial_state(self, batch_size: int) -> tuple[State, ...]:
         return tuple(block.initial_state(batch_size) for block in self._layers())
 
     def forward(
         self,
         u: Tensor,
-        state: tuple[Tensor, ...] | None = None,
+        state: Sequence[State] | None = None,
         dt: Tensor | None = None,
         mask: Tensor | None = None,
-    ) -> tuple[Tensor, tuple[Tensor, ...]]:
-        """``u [B, T, H]`` to ``y [B, T, H]`` and the states of the layers; ``mask`` as in :class:`Block`."""
+    ) -> tuple[Tensor, tuple[State, ...]]:
+        """``u [B, T, H]`` to ``y [B, T, H]`` and the states of the layers; ``mask`` as in :class:`Block`.
+
+        Raises:
+            ValueError: if ``dt`` is given and the layer does not support it.
+        """
+        self._check_dt(dt)
+        given: Sequence[State | None] = state or [None] * len(self.blocks)
         states = []
-        for block, before in zip(self._layers(), state or [None] * len(self.blocks), strict=True):
+        for block, before in zip(self._layers(), given, strict=True):
             u, after = block(u, before, dt, mask)
             states.append(after)
         return self.norm(u), tuple(states)
 
-    def step(self, u: Tensor, state: tuple[Tensor, ...], dt: Tensor | None = None) -> tuple[Tensor, tuple[Tensor, ...]]:
-        """``u [B, H]`` to ``y [B, H]`` and the new states."""
+    def step(self, u: Tensor, state: Sequence[State], dt: Tensor | None = None) -> tuple[Tensor, tuple[State, ...]]:
+        """``u [B, H]`` to ``y [B, H]`` and the new states.
+
+        Raises:
+            ValueError: if the layer is not causal, or ``dt`` is given and the layer does not support it.
+        """
+        self._check_dt(dt)
         states = []
         for block, before in zip(self._layers(), state, strict=True):
             u, after = block.step(u, before, dt)
             states.append(after)
         return self.norm(u), tuple(states)
 
-    def advance(self, state: tuple[Tensor, ...], elapsed: Tensor) -> tuple[Tensor, ...]:
-        """The states of the layers a time after ``state``, without input; ``elapsed [B, Q]`` to ``[B, Q, ...]``."""
+    def advance(self, state: Sequence[State], elapsed: Tensor) -> tuple[State, ...]:
+        """The states of the layers at later times without further input; ``elapsed [B, Q]`` to ``[B, Q, ...]``."""
         return tuple(block.layer.advance(before, elapsed) for block, before in zip(self._layers(), state, strict=True))
+
+    def _check_dt(self, dt: Tensor | None) -> None:
+        if dt is not None:
+            for block in self._layers():
+                block.layer.check_dt(dt)

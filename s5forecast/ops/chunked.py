@@ -1,9 +1,9 @@
 """The recurrence in plain torch, blocked over time, on any device.
 
-Time is cut into blocks of L steps. First all blocks are run at once from zero, for their last states and the
-products of their `a`. These obey the same recurrence, L times shorter, and give every block its first state.
-Then all blocks are run again from there. It takes `O(L log T / log L)` tensor operations and no quotients:
-`a` may be zero.
+Time is cut into blocks of L steps. First all blocks are run at once from zero, which gives their last states and the
+products of their `a`. These obey the same recurrence, L times shorter, which gives every block its first state. Then
+all blocks are run again from their first states. This takes `O(L log T / log L)` tensor operations and no division,
+so `a` may be zero.
 """
 
 import torch
@@ -47,7 +47,7 @@ def linear_scan(a: Tensor, b: Tensor, initial_state: Tensor | None, reverse: boo
 
 
 def _blocks(v: Tensor, block: int, missing: int, reverse: bool) -> Tensor:
-    """`[B, T, 2, N]` to `[B, T/L, L, 2, N]`, filled up with zeros after the step that comes last."""
+    """`[B, T, 2, N]` to `[B, T/L, L, 2, N]`, padded with zeros after the last step of the scan."""
     if v.ndim == 2:
         return v
     if missing:
@@ -56,7 +56,7 @@ def _blocks(v: Tensor, block: int, missing: int, reverse: bool) -> Tensor:
 
 
 def _last_states(a: Tensor, b: Tensor, steps: range) -> tuple[Tensor, Tensor]:
-    """The product of `a` over each block, and the state each block ends in when it starts from zero."""
+    """The product of `a` over each block, and the last state of each block when it starts from zero."""
     product, end = _step(a, steps[0]), b[:, :, steps[0]]
     for l in steps[1:]:
         product, end = multiply(_step(a, l), product), _multiply_add(_step(a, l), end, b[:, :, l])
@@ -68,7 +68,7 @@ def _step(a: Tensor, l: int) -> Tensor:
 
 
 def _multiply_add(u: Tensor, v: Tensor, w: Tensor, out: Tensor | None = None) -> Tensor:
-    """`u v + w`, complex and planar."""
+    """Complex `u v + w` of planar tensors."""
     out = torch.empty_like(w) if out is None else out
     u_re, u_im = u.unbind(-2)
     v_re, v_im = v.unbind(-2)

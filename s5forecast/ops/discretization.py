@@ -1,6 +1,6 @@
-"""From continuous to discrete time, as plain differentiable torch.
+"""Discretizations from continuous to discrete time, in plain differentiable torch.
 
-`x' = Lambda x + B u` becomes `x_t = Lambda_bar x_{t-1} + input_scale (B u_t)`. Complex means planar.
+`x' = Lambda x + B u` becomes `x_t = Lambda_bar x_{t-1} + input_scale (B u_t)`. Complex numbers are stored as planes.
 """
 
 from collections.abc import Callable
@@ -9,14 +9,14 @@ from math import factorial
 import torch
 from torch import Tensor
 
-SMALL = 0.25  # below this |z| the series is at least as accurate as the quotient, above it the reverse
+SMALL = 0.25  # |z| below which the series is at least as accurate as the quotient
 TERMS = 13
 
 
 def zoh(Lambda: Tensor, step: Tensor) -> tuple[Tensor, Tensor]:
-    """Zero-order hold: exact where the input is constant between the steps.
+    """Zero-order hold: exact for inputs that are constant between the steps.
 
-    `Lambda_bar = exp(Lambda step)`, `input_scale = (Lambda_bar - 1) / Lambda`, `step` at `Lambda = 0`.
+    `Lambda_bar = exp(Lambda step)`, `input_scale = (Lambda_bar - 1) / Lambda`, and `step` for `Lambda = 0`.
 
     Args:
         Lambda: `[..., 2, N]`.
@@ -33,10 +33,10 @@ def zoh(Lambda: Tensor, step: Tensor) -> tuple[Tensor, Tensor]:
     growth, cos, sin = torch.exp(z_re), torch.cos(z_im), torch.sin(z_im)
 
     small = z_re.abs() + z_im.abs() < SMALL
-    # Both branches of `where` are differentiated: neither may see an argument at which it is singular.
+    # Both branches of `where` are differentiated, so neither may be evaluated where it is singular.
     safe_re = torch.where(small, 1.0, Lambda_re)
     safe_im = torch.where(small, 0.0, Lambda_im)
-    # exp(z) - 1 without cancellation, of the value near z = 0 and of its derivative far from it
+    # exp(z) - 1 without cancellation, in its value near z = 0 and in its derivative far from it
     near = z_re > -1
     e_near = torch.expm1(torch.where(near, z_re, 0.0)) * cos - 2 * torch.sin(z_im / 2).square()
     e_re = torch.where(near, e_near, growth * cos - 1)
@@ -52,7 +52,7 @@ def zoh(Lambda: Tensor, step: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def bilinear(Lambda: Tensor, step: Tensor) -> tuple[Tensor, Tensor]:
-    """Bilinear (Tustin): the trapezoidal rule.
+    """Bilinear (Tustin) discretization, the trapezoidal rule.
 
     `Lambda_bar = (1 + z / 2) / (1 - z / 2)`, `input_scale = step / (1 - z / 2)` with `z = Lambda step`.
 
@@ -75,7 +75,7 @@ def bilinear(Lambda: Tensor, step: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def dirac(Lambda: Tensor, step: Tensor) -> tuple[Tensor, Tensor]:
-    """Inputs as impulses: `Lambda_bar = exp(Lambda step)`, `input_scale = 1`; suited to events.
+    """Inputs as impulses, suited to events: `Lambda_bar = exp(Lambda step)`, `input_scale = 1`.
 
     Args:
         Lambda: `[..., 2, N]`.
@@ -98,8 +98,8 @@ def dirac(Lambda: Tensor, step: Tensor) -> tuple[Tensor, Tensor]:
 def _series(z_re: Tensor, z_im: Tensor) -> tuple[Tensor, Tensor]:
     """`(exp(z) - 1) / z = sum_k z^k / (k + 1)!`.
 
-    At `z = w`, a polynomial with real coefficients is its remainder modulo `(z - w)(z - conj(w))`, in two
-    real products a term (Knuth, The Art of Computer Programming, volume 2, section 4.6.4).
+    A polynomial with real coefficients is evaluated at `z = w` as its remainder modulo `(z - w)(z - conj(w))`, with two
+    real products per term (Knuth, The Art of Computer Programming, volume 2, section 4.6.4).
     """
     twice, norm = 2 * z_re, z_re.square() + z_im.square()
     high = torch.full_like(z_re, 1 / factorial(TERMS))

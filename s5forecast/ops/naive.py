@@ -1,4 +1,4 @@
-"""The loop over time: the definition of the recurrence, and the ground truth of all tests."""
+"""The recurrence as a loop over time: its definition, and the reference of all tests."""
 
 import torch
 from torch import Tensor
@@ -20,7 +20,7 @@ def multiply(u: Tensor, v: Tensor) -> Tensor:
 
 
 def linear_scan(a: Tensor, b: Tensor, initial_state: Tensor | None, reverse: bool) -> Tensor:
-    """`x_t = a_t x_{t-1} + b_t`, one step after another; plain autograd differentiates it.
+    """`x_t = a_t x_{t-1} + b_t`, one step after another, in plain differentiable torch.
 
     Args:
         a: `[2, N]` or `[B, T, 2, N]`.

@@ -4,9 +4,9 @@ HiPPO-LegS, with measure :math:`e^{-s}` over the past in logarithmic time, is
 
 .. math:: A_{nk} = -\\sqrt{(2n+1)(2k+1)}\\ (n > k), \\quad -(n+1)\\ (n = k), \\quad 0\\ (n < k),
 
-the sum of a normal matrix, which a unitary :math:`V` diagonalises, and a term of rank one, :math:`-p p^T`; the sum has
-exponentially ill-conditioned eigenvectors. S4D and S5 drop the term; perturb-then-diagonalise (PTD) drops a small part
-of it and keeps the transfer function: see ``docs/derivations/initialization.md``.
+the sum of a normal matrix, which is diagonalized by a unitary :math:`V`, and a term of rank one, :math:`-p p^T`. The
+sum has exponentially ill-conditioned eigenvectors. S4D and S5 drop the rank-one term. Perturb-then-diagonalize (PTD)
+drops only a small part of it and thereby keeps the transfer function; see ``docs/derivations/initialization.md``.
 
 References:
     "HiPPO: Recurrent Memory with Optimal Polynomial Projections" (Gu, Dao, Ermon, Rudra, Re, 2020)
@@ -42,29 +42,31 @@ def hippo_legs(size: int) -> tuple[Tensor, Tensor]:
 def hippo_normal(size: int) -> tuple[Tensor, Tensor]:
     """Eigenvalues and eigenvectors of the normal part of HiPPO-LegS.
 
-    Returns ``Lambda [P]`` in ascending order of the imaginary part and the unitary ``V [P, P]``, complex128,
-    with ``V diag(Lambda) V^H = A + p p^T``, ``p_n = sqrt(n + 1/2)``.
+    Returns:
+        ``Lambda [P]`` in ascending order of the imaginary part and the unitary ``V [P, P]``, complex128, with
+        ``V diag(Lambda) V^H = A + p p^T``, ``p_n = sqrt(n + 1/2)``.
     """
     A, _ = hippo_legs(size)
     p = torch.sqrt(torch.arange(size, dtype=torch.float64) + 0.5)
     normal = A + torch.outer(p, p)
-    # The diagonal is -1/2 throughout and the rest skew-symmetric: a Hermitian problem, solved stably.
+    # The diagonal is -1/2 and the rest is skew-symmetric, which gives a Hermitian problem with a stable solution.
     skew = normal + 0.5 * torch.eye(size, dtype=torch.float64)
     imag, V = torch.linalg.eigh(-1j * skew.to(torch.complex128))
     return torch.complex(torch.full_like(imag, -0.5), imag), V
 
 
 def perturb_then_diagonalize(A: Tensor, E: Tensor) -> tuple[Tensor, Tensor]:
-    """Eigenvalues and eigenvectors of ``A + E``; a small E makes them well-conditioned where those of A are not.
+    """Eigenvalues and eigenvectors of ``A + E``.
 
-    The diagonalisation is then backward stable: ``V diag(Lambda) V^-1`` is ``A + E`` up to rounding, and A up to E.
+    With a suitable small E, the eigenvectors are well-conditioned even if those of A are not. The diagonalization is
+    then backward stable: ``V diag(Lambda) V^-1`` equals ``A + E`` up to rounding, and A up to E.
 
-    Arguments:
+    Args:
         A, E: real ``[P, P]``.
 
     Returns:
-        ``Lambda [P]`` in ascending order of the imaginary part and ``V [P, P]`` with columns of norm one, complex.
-        As A and E are real, complex eigenvalues and their eigenvectors are conjugate to the last bit.
+        ``Lambda [P]`` in ascending order of the imaginary part and ``V [P, P]`` with columns of norm 1, complex.
+        Because A and E are real, complex eigenvalues and their eigenvectors come in exactly conjugate pairs.
     """
     Lambda, V = torch.linalg.eig(A + E)
     order = torch.argsort(Lambda.imag, stable=True)
@@ -72,18 +74,18 @@ def perturb_then_diagonalize(A: Tensor, E: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def hippo_perturbed(size: int, perturbation: float) -> tuple[Tensor, Tensor]:
-    r"""Perturb-then-diagonalise for HiPPO-LegS, with the perturbation along its own term of rank one.
+    r"""Perturb-then-diagonalize for HiPPO-LegS, with the perturbation along its term of rank one.
 
     .. math:: A + E = V \Lambda V^{-1}, \qquad E = \tau p p^T, \qquad p_n = \sqrt{n + 1/2}
 
-    The paper finds E by gradient descent on the condition number of V and the norm of E. Along p p^T nothing is to be
-    found: for every P no real part is above -1/2, the condition number is about 2 / tau, and
+    The paper finds E by gradient descent on the condition number of V and the norm of E. Along p p^T no search is
+    needed: for every P no real part exceeds -1/2, the condition number is about 2 / tau, and
 
     .. math:: \sup_\omega \|(i\omega - A - E)^{-1} - (i\omega - A)^{-1}\|_2 \le \frac{\tau}{2 (1 - \tau)}.
 
-    Arguments:
+    Args:
         size: number of states P.
-        perturbation: tau; at 0 the matrix is HiPPO's, at 1 its normal part. ``|E| / |A|`` is about 0.79 tau.
+        perturbation: tau; 0 gives the HiPPO matrix and 1 its normal part. ``|E| / |A|`` is about 0.79 tau.
 
     Returns:
         ``Lambda [P]`` in ascending order of the imaginary part and ``V [P, P]``, complex128.
@@ -92,7 +94,7 @@ def hippo_perturbed(size: int, perturbation: float) -> tuple[Tensor, Tensor]:
         ValueError: unless ``0 < perturbation <= 1``.
     """
     if not 0 < perturbation <= 1:
-        raise ValueError(f"perturbation={perturbation} must be above 0 and at most 1")
+        raise ValueError(f"perturbation={perturbation} must be greater than 0 and at most 1")
     A, B = hippo_legs(size)
     return perturb_then_diagonalize(A, perturbation / 2 * torch.outer(B, B))
 
@@ -100,10 +102,11 @@ def hippo_perturbed(size: int, perturbation: float) -> tuple[Tensor, Tensor]:
 def hippo(state_size: int, block_count: int = 1, conj_sym: bool = True) -> tuple[Tensor, Tensor]:
     """``Lambda [N]`` and ``V [P, N]`` of ``block_count`` HiPPO-N blocks on the diagonal.
 
-    With ``conj_sym`` one of each conjugate pair is kept, N = P / 2.
+    With ``conj_sym``, one of each conjugate pair is kept, N = P / 2.
 
     Raises:
-        ValueError: the blocks do not divide the states, or a block has an odd size under ``conj_sym``.
+        ValueError: if ``state_size`` is not a multiple of ``block_count``, or blocks have an odd size with
+            ``conj_sym``.
     """
     size = _block_size(state_size, block_count, conj_sym)
     return _on_diagonal(*hippo_normal(size), block_count, conj_sym)
@@ -114,30 +117,30 @@ def hippo_ptd(
 ) -> tuple[Tensor, Tensor]:
     """S5-PTD: ``Lambda [N]`` and ``V [P, N]`` of ``block_count`` blocks of :func:`hippo_perturbed` on the diagonal.
 
-    With ``conj_sym`` one of each conjugate pair is kept, N = P / 2. For another perturbation than the default:
+    With ``conj_sym``, one of each conjugate pair is kept, N = P / 2. To change the perturbation, use
     ``S5(..., initialization=functools.partial(hippo_ptd, perturbation=0.05))``.
 
     Raises:
-        ValueError: as :func:`hippo` and :func:`hippo_perturbed`, or if under ``conj_sym`` the perturbation is so small
-            that real eigenvalues remain, which have no partner.
+        ValueError: as in :func:`hippo` and :func:`hippo_perturbed`, or if ``conj_sym`` is true and the perturbation is
+            so small that there are real eigenvalues, which have no conjugate partner.
     """
     size = _block_size(state_size, block_count, conj_sym)
     Lambda, V = hippo_perturbed(size, perturbation)
     if conj_sym and (Lambda.imag == 0).any():
         raise ValueError(
-            f"perturbation={perturbation} leaves real eigenvalues in blocks of {size} states, so that they cannot be "
-            "kept in conjugate pairs; choose a larger perturbation, larger blocks or conj_sym=False"
+            f"perturbation={perturbation} gives real eigenvalues in blocks of {size} states, which have no conjugate "
+            "partner; choose a larger perturbation, larger blocks or conj_sym=False"
         )
     return _on_diagonal(Lambda, V, block_count, conj_sym)
 
 
 def s4_ptd(state_size: int, perturbation: float = 0.1) -> tuple[Tensor, Tensor, Tensor]:
-    r"""S4-PTD: HiPPO-LegS as a diagonal system of one input, with HiPPO's own B.
+    r"""S4-PTD: HiPPO-LegS as a diagonal system with one input and the B of HiPPO.
 
     .. math:: \tilde B = (1 - \tau / 2) V^{-1} B, \qquad \tilde C = C V
 
-    The transfer function is HiPPO's up to a relative error of ``tau / (2 (1 - tau))``, whatever the frequency, C and
-    the number of states. At ``perturbation=1`` this is S4D-LegS, with its B / 2, and no such bound.
+    The transfer function equals that of HiPPO up to a relative error of ``tau / (2 (1 - tau))``, for all frequencies,
+    all C and any number of states. With ``perturbation=1`` this is S4D-LegS, with its B / 2 and without such a bound.
 
     Returns:
         ``Lambda [P]``, ``V [P, P]``, ``B_tilde [P]``, complex128.
@@ -166,7 +169,7 @@ def _on_diagonal(Lambda: Tensor, V: Tensor, block_count: int, conj_sym: bool) ->
 
 
 def lecun_normal(*shape: int, fan_in: int) -> Tensor:
-    """Normal truncated at two standard deviations, of variance 1 / ``fan_in``, float64."""
+    """Samples of a normal distribution truncated at two standard deviations, with variance 1 / ``fan_in``, float64."""
     std = 1 / math.sqrt(fan_in) / _TRUNCATED_STD
     return torch.nn.init.trunc_normal_(torch.empty(shape, dtype=torch.float64), std=std, a=-2 * std, b=2 * std)
 
@@ -174,7 +177,7 @@ def lecun_normal(*shape: int, fan_in: int) -> Tensor:
 def input_matrix(V: Tensor, width: int) -> Tensor:
     """``B_tilde = V^-1 B [N, H]`` with ``B [P, H]`` LeCun normal.
 
-    Where ``V [P, N]`` holds one of each conjugate pair, the basis to invert is its columns and their conjugates.
+    If ``V [P, N]`` holds one of each conjugate pair, the inverted basis consists of its columns and their conjugates.
     """
     state_size, kept = V.shape
     B = lecun_normal(state_size, width, fan_in=state_size)

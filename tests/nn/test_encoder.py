@@ -4,6 +4,7 @@ import pytest
 import torch
 from gluonts.torch.distributions import PoissonOutput
 from torch.nn.functional import softplus
+from toy_layers import CausalConvolution, ChannelStates
 
 from s5forecast.distributions import NegativeBinomialOutput, QuantileOutput
 from s5forecast.nn import (
@@ -17,24 +18,23 @@ from s5forecast.nn import (
     SeasonalSkip,
     Standardization,
 )
-from s5forecast.nn.block import SharedDropout
+from s5forecast.nn.block import NORMS, BatchNorm, SharedDropout
 from s5forecast.nn.heads import inverse_softplus
-from s5forecast.ssm import S5
+from s5forecast.ssm import S5, flatten_state
 
 WIDTH = 6
 
 
-@pytest.fixture(params=[(a, p) for a in ACTIVATIONS for p in (True, False)], ids=str)
+@pytest.fixture(params=[(a, p, n) for a in ACTIVATIONS for p in (True, False) for n in NORMS], ids=str)
 def encoder(request):
     torch.manual_seed(0)
-    activation, prenorm = request.param
+    activation, prenorm, norm = request.param
     return Encoder(
-        WIDTH, 2, layer_kwargs={"state_size": 4}, activation=activation, prenorm=prenorm, dropout=0.3
+        WIDTH, 2, layer_kwargs={"state_size": 4}, activation=activation, prenorm=prenorm, norm=norm, dropout=0.3
     ).double()
 
 
-@pytest.mark.parametrize("irregular", [False, True])
-def test_encoder_step_by_step_equals_parallel_from_a_carried_state(encoder, irregular):
+def check_steps(encoder, irregular):
     encoder.eval()
     u = torch.randn(3, 15, WIDTH, dtype=torch.float64)
     dt = torch.rand(3, 15, dtype=torch.float64) + 0.1 if irregular else None
@@ -45,8 +45,35 @@ def test_encoder_step_by_step_equals_parallel_from_a_carried_state(encoder, irre
     for t in range(6, 15):
         y_t, state = encoder.step(u[:, t], state, None if dt is None else dt[:, t])
         assert torch.allclose(y_t, y[:, t], atol=1e-12)
-    for a, b in zip(state, last, strict=True):
+    for a, b in zip(flatten_state(state), flatten_state(last), strict=True):
         assert torch.allclose(a, b, atol=1e-12)
+
+
+@pytest.mark.parametrize("irregular", [False, True])
+def test_encoder_step_by_step_equals_parallel_from_a_carried_state(encoder, irregular):
+    encoder(torch.randn(3, 15, WIDTH, dtype=torch.float64))  # running statistics of a batch norm
+    check_steps(encoder, irregular)
+
+
+@pytest.mark.parametrize("layer", [CausalConvolution, ChannelStates])
+def test_encoder_of_other_layers(layer):
+    torch.manual_seed(0)
+    encoder = Encoder(WIDTH, 2, layer=layer).double()
+    check_steps(encoder, False)
+    assert encoder.supports_dt == encoder.supports_advance == (layer is ChannelStates)
+    assert all(len(tensor) == 4 for tensor in flatten_state(encoder.initial_state(4)))
+
+
+def test_batch_norm_takes_statistics_over_batch_and_time():
+    torch.manual_seed(0)
+    norm, x = BatchNorm(WIDTH), 3 + 2 * torch.randn(4, 50, WIDTH)
+    y = norm(x)
+    torch.testing.assert_close(y.mean((0, 1)), torch.zeros(WIDTH), rtol=0, atol=1e-5)
+    torch.testing.assert_close(y.var((0, 1), correction=0), torch.ones(WIDTH), rtol=0, atol=1e-3)
+    running = norm.running_mean.clone()
+    step = norm(x[:, 0])
+    assert torch.equal(norm.running_mean, running)  # a single step uses the running statistics, also in training
+    torch.testing.assert_close(step, norm.eval()(x)[:, 0])
 
 
 def test_every_parameter_of_the_encoder_is_trained(encoder):
@@ -76,6 +103,8 @@ def test_layers_and_activations_by_name():
         Encoder(WIDTH, 1, layer="gru")
     with pytest.raises(ValueError, match="'full_glu'"):
         Encoder(WIDTH, 1, layer_kwargs={"state_size": 4}, activation="relu")
+    with pytest.raises(ValueError, match="unknown norm 'group'; choose one of 'layer', 'batch'"):
+        Encoder(WIDTH, 1, layer_kwargs={"state_size": 4}, norm="group")
     assert isinstance(Encoder(WIDTH, 1, layer=S5, layer_kwargs={"state_size": 4}).blocks[0].layer, S5)
 
 

@@ -4,10 +4,11 @@ import copy
 
 import pytest
 import torch
+from toy_layers import CausalConvolution, ChannelStates
 
 from s5forecast.nn import ACTIVATIONS, Encoder
 from s5forecast.nn.stepper import FusedStepper, Stepper, make_stepper
-from s5forecast.ops import cpu_pool
+from s5forecast.ops.cpu import pool
 
 
 def drawn_encoder(width, state_size, layers, activation="half_glu2", **layer_kwargs):
@@ -91,7 +92,7 @@ def test_large_inputs_saturate():
 
 
 def test_the_number_of_threads_changes_nothing(monkeypatch):
-    monkeypatch.setattr(cpu_pool, "WORTH_A_THREAD", 1)
+    monkeypatch.setattr(pool, "WORTH_A_THREAD", 1)
     encoder, results = drawn_encoder(20, 16, 2), []
     for threads in (1, 3):
         monkeypatch.setattr(torch, "get_num_threads", lambda threads=threads: threads)
@@ -100,7 +101,7 @@ def test_the_number_of_threads_changes_nothing(monkeypatch):
         assert torch.equal(one, many)
 
 
-def test_a_path_does_not_depend_on_its_neighbours():
+def test_a_path_does_not_depend_on_its_neighbors():
     _, many, _ = walk(drawn_encoder(20, 16, 2), 100, differ=0)
     _, one, _ = walk(drawn_encoder(20, 16, 2), 1, differ=0)
     assert torch.equal(many[:, :, :1], one)
@@ -133,6 +134,7 @@ def test_what_is_not_fused():
         assert made(encoder()) is FusedStepper
         assert made(encoder().train()) is Stepper
         assert made(encoder(prenorm=False)) is Stepper
+        assert made(encoder(norm="batch")) is Stepper
         assert made(encoder(layer_kwargs={"backend": "chunked"})) is Stepper
         assert made(encoder(), torch.float64) is Stepper
         assert made(encoder(), torch.bfloat16) is Stepper
@@ -146,3 +148,22 @@ def test_the_plain_one_can_be_differentiated():
     stepper = make_stepper(encoder, encoder.initial_state(1), torch.zeros(3, dtype=torch.int64), E, E[:, 0])
     stepper(torch.randn(1, 6), torch.randn(2, 3), torch.randn(6, 2)).sum().backward()
     assert E.grad is not None and encoder.blocks[0].layer.Lambda.grad is not None
+
+
+@pytest.mark.parametrize("layer", (CausalConvolution, ChannelStates))
+@pytest.mark.parametrize("dtype", (torch.float32, torch.float64), ids=str)
+def test_layers_without_step_matrices(layer, dtype):
+    """Their states are copied for each path, also where a state consists of several tensors."""
+    torch.manual_seed(0)
+    encoder = Encoder(6, 2, layer=layer).to(dtype).eval()
+    source = torch.tensor([2, 0, 2, 1])
+    past, u, A, E = (torch.randn(shape, dtype=dtype) for shape in ((3, 5, 6), (2, 3, 6), (6, 2), (4, 6)))
+    v = torch.randn(2, 2, 4, dtype=dtype)
+    with torch.no_grad():
+        _, state = encoder(past)
+        stepper = make_stepper(encoder, state, source, E, E[:, 0])
+        assert type(stepper) is Stepper
+        y = torch.stack([stepper(u[t], v[t], A) for t in range(2)])
+        inputs = torch.stack([u[t][source] + v[t].T @ A.T for t in range(2)], 1)
+        h, _ = encoder(torch.cat([past[source], inputs], 1))
+    torch.testing.assert_close(y, (h[:, -2:] @ E.T + E[:, 0]).permute(1, 2, 0), rtol=1e-4, atol=1e-5)

@@ -52,7 +52,7 @@ def test_bilinear_and_dirac_are_their_formulas():
     torch.testing.assert_close(scale, torch.ones_like(z))
 
 
-def test_discretisations_agree_to_second_order():
+def test_discretizations_agree_to_second_order():
     Lambda, step = planar(torch.tensor([-1 + 2j], dtype=torch.complex128)), torch.tensor([1e-3]).double()
     pairs = zip(*(DISCRETIZATIONS[method](Lambda, step) for method in ("zoh", "bilinear")), strict=True)
     for zoh, bilinear in pairs:

@@ -1,12 +1,16 @@
 """The operators as PyTorch and the operating system see them: tracing, errors, threads, forks."""
 
 import os
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 import torch
 
-from s5forecast.ops import BACKENDS, DISCRETIZATIONS, cpu_pool, linear_scan, ssm_scan
+from s5forecast.ops import BACKENDS, DISCRETIZATIONS, linear_scan, ssm_scan
+from s5forecast.ops.cpu import pool
 
 B, T, N = 3, 20, 4
 
@@ -83,7 +87,7 @@ def test_auto_is_the_kernels_on_the_cpu(inputs):
 
 
 def test_auto_without_numba(inputs, monkeypatch):
-    monkeypatch.setattr("s5forecast.ops.scan.HAS_NUMBA", False)
+    monkeypatch.setattr("s5forecast.ops.backends.HAS_NUMBA", False)
     assert torch.equal(ssm_scan(*inputs), ssm_scan(*inputs, backend="chunked"))
 
 
@@ -131,7 +135,7 @@ def test_error_on_another_device(inputs):
 
 @pytest.fixture
 def many_parts(monkeypatch):
-    monkeypatch.setattr(cpu_pool, "WORTH_A_THREAD", 1)
+    monkeypatch.setattr(pool, "WORTH_A_THREAD", 1)
     threads = torch.get_num_threads()
     torch.set_num_threads(3)
     yield
@@ -148,8 +152,8 @@ def test_number_of_threads_changes(inputs, many_parts):
 
 def test_calls_from_several_threads(inputs, many_parts):
     expected = ssm_scan(*inputs)
-    with ThreadPoolExecutor(4) as pool:
-        for future in [pool.submit(ssm_scan, *inputs) for _ in range(50)]:
+    with ThreadPoolExecutor(4) as executor:
+        for future in [executor.submit(ssm_scan, *inputs) for _ in range(50)]:
             assert torch.equal(future.result(), expected)
 
 
@@ -169,28 +173,28 @@ def shifted(x):
 
 
 def test_no_writable_cache(monkeypatch):
-    from s5forecast.ops import cpu_rows
+    from s5forecast.ops.cpu import rows
 
-    njit = cpu_rows.numba.njit
+    njit = rows.numba.njit
 
     def refuse(**options):
         if options.pop("cache", False):
             raise RuntimeError("cannot cache function 'f': no locator available")
         return njit(**options)
 
-    monkeypatch.setattr(cpu_rows.numba, "njit", refuse)
-    assert cpu_rows.kernel(lambda x: x + 1)(1) == 2
+    monkeypatch.setattr(rows.numba, "njit", refuse)
+    assert rows.kernel(lambda x: x + 1)(1) == 2
 
 
 def test_a_cache_that_cannot_be_written_any_more(monkeypatch):
-    from s5forecast.ops import cpu_rows
+    from s5forecast.ops.cpu import rows
 
     def full(*arguments):
         raise OSError("no space left on device")
 
-    compiled = cpu_rows.numba.njit(cache=True, **cpu_rows.OPTIONS)(shifted)
+    compiled = rows.numba.njit(cache=True, **rows.OPTIONS)(shifted)
     monkeypatch.setattr(type(compiled._cache), "save_overload", full)
-    assert cpu_rows.kernel(shifted)(1) == 2
+    assert rows.kernel(shifted)(1) == 2
 
 
 @pytest.mark.parametrize("scan", ["linear_scan", "ssm_scan"])
@@ -205,17 +209,32 @@ def test_forward_mode_is_refused(scan):
 
 
 def test_the_cache_notices_changes_in_any_file_of_the_kernels(tmp_path, monkeypatch):
-    """Numba itself looks at the file of a kernel only, not at those of what it calls."""
-    from s5forecast.ops import cpu_mimo, cpu_rows
+    """Numba itself only checks the file of a kernel, not those of the functions it calls."""
+    from s5forecast.nn import stepper_cpu
+    from s5forecast.ops.cpu import mimo, rows
 
-    for kernel in (cpu_mimo.mimo_forward, cpu_mimo.mimo_backward):
-        assert kernel._cache._cache_file._source_stamp == cpu_rows.sources()
-    names = [name for name, _, _ in cpu_rows.sources()]
-    assert {"cpu_ssm.py", "cpu_products.py", "cpu_discretization.py", "cpu_mimo.py", "cpu_rows.py"} <= set(names)
-    for name in names:
+    for module, kernel in (
+        (mimo, mimo.mimo_forward),
+        (mimo, mimo.mimo_backward),
+        (stepper_cpu, stepper_cpu.step_tiles),
+    ):
+        stamp = rows.source_stamp(Path(module.__file__))
+        assert kernel._cache._cache_file._source_stamp == stamp
+        names = {name for name, _, _ in stamp}
+        assert {"kernels.py", "products.py", "discretization.py", "mimo.py", "rows.py"} <= names
+        assert Path(module.__file__).name in names
+    for name in ("rows.py", "products.py"):
         (tmp_path / name).write_text("x = 1")
-    monkeypatch.setattr(cpu_rows, "__file__", str(tmp_path / "cpu_rows.py"))
-    before = cpu_rows.sources()
-    assert cpu_rows.sources() == before
-    (tmp_path / "cpu_products.py").write_text("x = 12")
-    assert cpu_rows.sources() != before
+    monkeypatch.setattr(rows, "__file__", str(tmp_path / "rows.py"))
+    before = rows.source_stamp(Path(__file__))
+    assert rows.source_stamp(Path(__file__)) == before
+    (tmp_path / "products.py").write_text("x = 12")
+    assert rows.source_stamp(Path(__file__)) != before
+
+
+def test_importing_layers_is_light():
+    """Numba is imported when a CPU kernel is first run, Triton when its backend is first used."""
+    program = "import sys, s5forecast.ops, s5forecast.ssm, s5forecast.nn; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    heavy = {"numba", "triton", "scipy.stats", "sklearn", "gluonts", "lightning", "pandas"}
+    assert not heavy & set(done.stdout.split())

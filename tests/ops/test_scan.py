@@ -6,7 +6,8 @@ from itertools import product
 import pytest
 import torch
 
-from s5forecast.ops import BACKENDS, DISCRETIZATIONS, cpu_pool, linear_scan, ssm_scan
+from s5forecast.ops import BACKENDS, DISCRETIZATIONS, linear_scan, ssm_scan
+from s5forecast.ops.cpu import pool
 from s5forecast.ops.naive import linear_scan as loop
 from s5forecast.ops.naive import multiply
 
@@ -109,7 +110,7 @@ def test_gradcheck(backend):
 @pytest.mark.parametrize("threads", (1, 2, 5))
 @pytest.mark.parametrize("batch", (1, 2, 7))
 def test_threads_over_batch_and_time(batch, threads, monkeypatch, poison):
-    monkeypatch.setattr(cpu_pool, "WORTH_A_THREAD", 1)
+    monkeypatch.setattr(pool, "WORTH_A_THREAD", 1)
     monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
     for per_step, reverse in product((False, True), repeat=2):
         a, b, x0 = scan_inputs(400, per_step, True, batch=batch)

@@ -12,7 +12,8 @@ import torch
 
 pytest.importorskip("triton", reason="triton is not installed")
 
-from s5forecast.ops import DISCRETIZATIONS, linear_scan, ssm_scan, triton_kernel
+from s5forecast.ops import DISCRETIZATIONS, linear_scan, ssm_scan
+from s5forecast.ops.gpu import launch
 from s5forecast.ops.naive import linear_scan as loop
 from s5forecast.ops.naive import multiply
 
@@ -55,13 +56,13 @@ def small_tiles(monkeypatch):
     if DEVICE == "cpu":
         sizes = {"THREADS": 32, "ROWS": 2, "ROWS_BACKWARD": 2, "SMALLEST_BLOCK": 2, "LARGEST_BLOCK": 4}
         for name, value in sizes.items():
-            monkeypatch.setattr(triton_kernel, name, value)
+            monkeypatch.setattr(launch, name, value)
 
 
 @pytest.fixture
 def chunked(monkeypatch):
     """As on a card so large that time is cut as well."""
-    monkeypatch.setattr(triton_kernel, "PROGRAMS", 1000)
+    monkeypatch.setattr(launch, "PROGRAMS", 1000)
 
 
 def assert_close(result, expected, tolerance):
@@ -238,7 +239,7 @@ def test_auto_and_errors(monkeypatch):
     a, b, _ = to_device(scan_inputs(5, False, False), torch.float32)
     if DEVICE == "cuda":
         assert torch.equal(linear_scan(a, b), linear_scan(a, b, backend="triton"))
-        monkeypatch.setattr("s5forecast.ops.scan.HAS_TRITON", False)
+        monkeypatch.setattr("s5forecast.ops.backends.HAS_TRITON", False)
         assert torch.equal(linear_scan(a, b), linear_scan(a, b, backend="chunked"))
     monkeypatch.delenv("TRITON_INTERPRET", raising=False)
     with pytest.raises(ValueError, match="'triton' runs on cuda, the tensors are on cpu"):

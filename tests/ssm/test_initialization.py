@@ -1,4 +1,4 @@
-"""HiPPO, its diagonalisation, and the initial matrices."""
+"""HiPPO, its diagonalization, and the initial matrices."""
 
 import math
 
@@ -26,7 +26,7 @@ def test_hippo_legs_remembers_by_legendre_polynomials():
 
 
 @pytest.mark.parametrize("size", [2, 16, 64])
-def test_normal_part_is_diagonalised_by_a_unitary_matrix(size):
+def test_normal_part_is_diagonalized_by_a_unitary_matrix(size):
     A, _ = hippo_legs(size)
     p = torch.sqrt(torch.arange(size, dtype=torch.float64) + 0.5)
     Lambda, V = hippo_normal(size)

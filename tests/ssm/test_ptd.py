@@ -1,4 +1,4 @@
-"""Perturb-then-diagonalise: a stable diagonalisation of HiPPO that keeps its transfer function."""
+"""Perturb-then-diagonalize: a stable diagonalization of HiPPO that keeps its transfer function."""
 
 import math
 from functools import partial
@@ -71,7 +71,7 @@ def resolvent_error(size, matrix):
 
 @pytest.mark.parametrize("perturbation", PERTURBATIONS)
 @pytest.mark.parametrize("size", SIZES)
-def test_the_diagonalisation_is_backward_stable(size, perturbation):
+def test_the_diagonalization_is_backward_stable(size, perturbation):
     exact = perturbed(size, perturbation).to(torch.complex128)
     Lambda, V = hippo_perturbed(size, perturbation)
     assert norm(exact @ V - V * Lambda) < 1e-14 * norm(exact)
@@ -163,7 +163,7 @@ def test_those_of_the_normal_part_stay_apart():
     assert all(resolvent_error(size, rebuilt(*hippo_normal(size))) > 1 for size in (8, 16, 32))
 
 
-def test_a_random_perturbation_is_diagonalised_as_well():
+def test_a_random_perturbation_is_diagonalized_as_well():
     A, _ = hippo_legs(32)
     torch.manual_seed(0)
     noise = torch.randn(32, 32, dtype=torch.float64)
@@ -204,9 +204,9 @@ def test_a_layer_takes_another_perturbation():
 
 
 def test_what_cannot_be_done_is_refused():
-    with pytest.raises(ValueError, match="perturbation=0 must be above 0"):
+    with pytest.raises(ValueError, match="perturbation=0 must be greater than 0"):
         s4_ptd(8, 0)
-    with pytest.raises(ValueError, match=r"perturbation=0.001 leaves real eigenvalues in blocks of 8"):
+    with pytest.raises(ValueError, match=r"perturbation=0.001 gives real eigenvalues in blocks of 8"):
         hippo_ptd(16, 2, perturbation=0.001)
     with pytest.raises(ValueError, match="state_size=10"):
         hippo_ptd(10, 3)

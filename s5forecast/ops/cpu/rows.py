@@ -1,11 +1,11 @@
-"""What the CPU kernels are written with: the compiler's options, and rows.
+"""Building blocks of the CPU kernels: compiler options, the decorator `kernel`, and rows.
 
-A row is a pointer into an array which, the compiler is told, overlaps with no row of another group. It would
-otherwise check all pairs of rows at every time step before it dares to vectorise: that takes longer than the
+A row is a pointer into an array. The compiler is told that rows of different groups never overlap. Without this
+information it would check all pairs of rows at every time step before vectorizing, which takes longer than the
 arithmetic.
 
-Groups come in domains of `GROUPS`; nothing is said of rows of different domains. Rows of the group `ANY` may overlap
-with all others.
+Groups are divided into domains of `GROUPS` groups each, and rows of different domains may overlap. Rows of the group
+`ANY` may overlap with all other rows.
 """
 
 import operator
@@ -23,33 +23,33 @@ from numpy.typing import NDArray
 Array = NDArray[np.floating]
 Part = tuple[int, int, int, int, bool]  # first, last, start, stop, carry_only
 
-# Not "nnan" and "ninf": a NaN has to come through. Not "reassoc": it would undo rounding.
+# Without "nnan" and "ninf", because NaN must propagate, and without "reassoc", which would undo the rounding tricks.
 OPTIONS: Any = {
     "nogil": True,
     "error_model": "numpy",
     "fastmath": {"contract", "nsz", "arcp"},
     "no_cfunc_wrapper": True,
 }
-INNER: Any = {**OPTIONS, "no_cpython_wrapper": True}  # of what only kernels call
+INNER: Any = {**OPTIONS, "no_cpython_wrapper": True}  # for functions that only kernels call
 FLUSH = 64  # steps summed in the dtype of the input before they are added to the float64 sums
 GROUPS = 40
 ANY = 1000
 
 
 def kernel(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Compiles on first use, and keeps the machine code on disk where some directory is writable."""
+    """Compile a function on its first call; cache the machine code on disk if a directory is writable."""
     try:
         compiled = numba.njit(cache=True, **OPTIONS)(function)
     except RuntimeError:
         return numba.njit(**OPTIONS)(function)
-    # Left alone, Numba only notices changes in the file of the kernel itself.
-    compiled._cache._cache_file._source_stamp = sources()
+    # By default, Numba only detects changes in the file of the kernel itself.
+    compiled._cache._cache_file._source_stamp = source_stamp(Path(function.__code__.co_filename))
     compiled._cache.save_overload = _if_possible(compiled._cache.save_overload)
     return compiled
 
 
 def _if_possible(save: Callable[..., None]) -> Callable[..., None]:
-    """A disk that has become full or read-only costs the time of the next compilation, not this call."""
+    """Ignore a disk that is full or read-only: the call succeeds, and the next process compiles again."""
 
     def attempt(*arguments: Any) -> None:
         with suppress(OSError):
@@ -58,14 +58,14 @@ def _if_possible(save: Callable[..., None]) -> Callable[..., None]:
     return attempt
 
 
-def sources() -> tuple[tuple[str, float, int], ...]:
-    """What tells one state of the kernels' files from another."""
-    files = sorted(Path(__file__).parent.glob("cpu*.py"))
+def source_stamp(kernel_file: Path) -> tuple[tuple[str, float, int], ...]:
+    """Names, modification times and sizes of the files that a kernel is compiled from."""
+    files = sorted({*Path(__file__).parent.glob("*.py"), kernel_file})
     return tuple((file.name, file.stat().st_mtime, file.stat().st_size) for file in files)
 
 
 class Row(types.Type):
-    """A pointer to numbers of `dtype`; rows of different groups never overlap."""
+    """The type of a pointer to numbers of `dtype`; rows of different groups never overlap."""
 
     def __init__(self, dtype: types.Type, group: int) -> None:
         self.dtype = dtype
@@ -81,7 +81,7 @@ def _pointer(context: Any, builder: Any, array_type: Any, array: Any, offset: An
 
 
 def _row(typingctx: Any, array: Any, group: Any, offset: Any) -> Any:
-    """The numbers of `array` (contiguous) from `offset` on."""
+    """The row that starts at `offset` in a contiguous array."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         return _pointer(context, builder, signature.args[0], arguments[0], arguments[2])
@@ -90,7 +90,7 @@ def _row(typingctx: Any, array: Any, group: Any, offset: Any) -> Any:
 
 
 def _planes(typingctx: Any, array: Any, group: Any, offset: Any, states: Any) -> Any:
-    """The real and the imaginary row, of `states` numbers each, from `offset` on; they take two groups."""
+    """The real and the imaginary row of `states` numbers each, starting at `offset`; they use two groups."""
     pair = types.Tuple([Row(array.dtype, group.literal_value + plane) for plane in range(2)])
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:

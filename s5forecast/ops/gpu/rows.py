@@ -1,7 +1,7 @@
-"""What the GPU kernels are written with: rows of complex numbers, affine maps, and discretisation.
+"""Building blocks of the GPU kernels: rows of complex numbers, affine maps and the discretization.
 
-A row holds the states `n` of one time step, one a thread; with several time steps side by side it is a block
-`[WIDTH, BLOCK]`. A complex row is two of them, a tuple of rows several successive steps.
+A row holds the states `n` of one time step, one per thread; several time steps side by side form a block
+`[WIDTH, BLOCK]`. A complex number is a pair of rows, and several successive steps are a tuple of rows.
 """
 
 # mypy: disable-error-code=assignment
@@ -12,14 +12,15 @@ from typing import Any
 import triton
 import triton.language as tl
 
-CONSTANT, PER_STEP = tl.constexpr(0), tl.constexpr(1)  # how `linear_scan` gets its factors; the rest discretise
+# The kinds of systems: `linear_scan` with one factor or one per step, and the discretizations of `ssm_scan`.
+CONSTANT, PER_STEP = tl.constexpr(0), tl.constexpr(1)
 ZOH, BILINEAR, DIRAC = tl.constexpr(2), tl.constexpr(3), tl.constexpr(4)
 
-# pi / 2 and ln 2 are sums of numbers so short that their products with small whole numbers are exact
+# pi / 2 and ln 2 as sums of short numbers, whose products with small integers are exact
 QUARTER = tl.constexpr((1.5703125, 4.837512969970703125e-4, 7.549789954891882e-8))
 LN2 = tl.constexpr((0.693359375, -2.1219444005469057e-4))
 LOG2E, TWO_OVER_PI, OCTANT = tl.constexpr(1.4426950408889634), tl.constexpr(0.6366197723675814), tl.constexpr(0.7854)
-EXP = tl.constexpr(tuple(1 / factorial(k) for k in range(14, 1, -1)))  # Taylor's coefficients, the last first
+EXP = tl.constexpr(tuple(1 / factorial(k) for k in range(14, 1, -1)))  # Taylor coefficients, highest order first
 SIN = tl.constexpr(tuple((-1) ** (k // 2) / factorial(k) for k in range(17, 1, -2)))
 COS = tl.constexpr(tuple((-1) ** (k // 2) / factorial(k) for k in range(16, 0, -2)))
 SLOPE = tl.constexpr(tuple(1 / (factorial(k) * (k + 2)) for k in range(6, -1, -1)))
@@ -47,11 +48,11 @@ def affine(
     e_im: tl.tensor,
     GUARDED: tl.constexpr = True,
 ) -> Any:
-    """`p v + e`; guarded, what is zero stays zero, even where a growing product of factors has overflowed."""
+    """`p v + e`. If guarded, a `v` of 0 gives `e`, even if a growing product of factors has overflowed."""
     if GUARDED:
         zero = (v_re == 0) & (v_im == 0)
         p_re, p_im = tl.where(zero, 0.0, p_re), tl.where(zero, 0.0, p_im)
-    # In this order, four operations; the product and then the sum are six.
+    # In this order it takes four operations; the product followed by the sum takes six.
     return (p_re * v_re + e_re) - p_im * v_im, (p_re * v_im + e_im) + p_im * v_re
 
 
@@ -74,7 +75,7 @@ def then(
     e_re: tl.tensor,
     e_im: tl.tensor,
 ) -> Any:
-    """`p v + e` after `p0 v + e0`; and `q v + f`, what precedes the last of the maps so composed."""
+    """Compose two pairs of maps: `p v + e` after `p0 v + e0`, and `q v + f`, which excludes the last map."""
     r_re, r_im = q_re * p0_re - q_im * p0_im, q_re * p0_im + q_im * p0_re
     s_re, s_im = p_re * p0_re - p_im * p0_im, p_re * p0_im + p_im * p0_re
     zero = (e0_re == 0) & (e0_im == 0)
@@ -89,7 +90,7 @@ def then(
 def compose(
     p_re: tl.tensor, p_im: tl.tensor, e_re: tl.tensor, e_im: tl.tensor, WIDTH: tl.constexpr, BLOCK: tl.constexpr
 ) -> Any:
-    """The maps `p v + e` along the first axis, each composed with all before it: without itself, and with it."""
+    """Compose each map `p v + e` along the first axis with all maps before it, excluding and including itself."""
     p_re, p_im = tl.broadcast_to(p_re, [WIDTH, BLOCK]), tl.broadcast_to(p_im, [WIDTH, BLOCK])
     zero = tl.zeros_like(e_re)
     return tl.associative_scan((zero + 1.0, zero, zero, zero, p_re, p_im, e_re, e_im), 0, then)
@@ -123,7 +124,7 @@ def store_row(v: tl.tensor, at: tl.tensor, mask: tl.tensor, states: tl.tensor, r
 
 @triton.jit
 def block_of_states(states: tl.tensor, BLOCK: tl.constexpr) -> Any:
-    """The batch element of this program, its states `[1, BLOCK]`, and which of them exist."""
+    """The batch element of this program, the indices of its states `[1, BLOCK]`, and a mask of the valid ones."""
     blocks = tl.cdiv(states, BLOCK)
     program = tl.program_id(0)
     n = (program % blocks) * BLOCK + tl.arange(0, BLOCK)[None, :]
@@ -134,7 +135,7 @@ def block_of_states(states: tl.tensor, BLOCK: tl.constexpr) -> Any:
 def offsets(
     i: tl.tensor, k: tl.tensor, n: tl.tensor, length: tl.tensor, states: tl.tensor, REVERSE: tl.constexpr
 ) -> Any:
-    """Where the step `k`, as counted in the order of work, is in `[B, T, 2, N]`, and how far on the next one is."""
+    """The offset of step `k`, counted in the order of the scan, in `[B, T, 2, N]`, and the stride to the next step."""
     t = length - 1 - k if REVERSE else k
     stride = -2 * states if REVERSE else 2 * states
     return (i * length + t) * (2 * states) + n, stride
@@ -144,7 +145,7 @@ def offsets(
 def parameters(
     a: tl.tensor, step: tl.tensor, n: tl.tensor, inside: tl.tensor, states: tl.tensor, SYSTEM: tl.constexpr
 ) -> Any:
-    """What is the same at all steps: `a`, or `Lambda`, `1 / Lambda` and `step`, each `[1, BLOCK]`."""
+    """The parameters shared by all steps: `a`, or `Lambda`, `1 / Lambda` and `step`, each `[1, BLOCK]`."""
     if SYSTEM == PER_STEP:
         rows = ()
     else:
@@ -174,7 +175,7 @@ def load_steps(
     REVERSE: tl.constexpr,
     ROWS: tl.constexpr,
 ) -> Any:
-    """What differs from step to step: `a`, or `dt`, or nothing. Past the end, the state stays as it is."""
+    """The parameters of each step: `a`, `dt` or nothing. Steps beyond the end do not change the state."""
     re, im = (), ()
     if SYSTEM == PER_STEP:
         at, stride = offsets(i, k, n, length, states, REVERSE)
@@ -200,7 +201,7 @@ def load_rows(
     REVERSE: tl.constexpr,
     ROWS: tl.constexpr,
 ) -> Any:
-    """`v`, of `[B, T, 2, N]`, at `ROWS` steps from `k` on; zero past the end."""
+    """`ROWS` steps of `v [B, T, 2, N]` from `k` on; zero beyond the end."""
     re, im = (), ()
     at, stride = offsets(i, k, n, length, states, REVERSE)
     for r in tl.static_range(ROWS):
@@ -220,7 +221,7 @@ def load_start(
     states: tl.tensor,
     like: tl.tensor,
 ) -> Any:
-    """`start[i, c]` of `[B, C, 2, N]`, zero if there is none."""
+    """`start[i, c]` of `start [B, C, 2, N]`; zero if it is None."""
     if start is None:
         re = tl.zeros(n.shape, like.dtype.element_ty)
         im = re
@@ -242,7 +243,7 @@ def load_before(
     REVERSE: tl.constexpr,
     ROWS: tl.constexpr,
 ) -> Any:
-    """The states before those at the `ROWS` steps from `k` on, which for the adjoint come after them."""
+    """The states before each of the `ROWS` steps from `k` on; the adjoint runs in the opposite direction."""
     re, im = (), ()
     first_re, first_im = load_start(x0, i, 0, 1, n, inside, states, x)
     at, stride = offsets(i, k + 1, n, length, states, REVERSE)
@@ -266,10 +267,10 @@ def polynomial(x: tl.tensor, C: tl.constexpr, FIRST: tl.constexpr, TERMS: tl.con
 def exponential(z_re: tl.tensor, z_im: tl.tensor) -> Any:
     """`exp(z)`, real and imaginary part, and the real part of `exp(z) - 1`.
 
-    The GPU's library would reduce the range three times, and knows no `expm1` which the interpreter knows, too.
+    The functions of the GPU's library would reduce the range three times, and the interpreter has no `expm1`.
     """
     WIDE: tl.constexpr = z_re.dtype == tl.float64
-    ROUND: tl.constexpr = 1.5 * 2.0**52 if WIDE else 1.5 * 2.0**23  # added, it rounds to an integer, in the low bits
+    ROUND: tl.constexpr = 1.5 * 2.0**52 if WIDE else 1.5 * 2.0**23  # adding it rounds to an integer, in the low bits
     ROUND_BITS: tl.constexpr = 0x4338000000000000 if WIDE else 0x4B400000
     BITS: tl.constexpr = tl.int64 if WIDE else tl.int32
     LENGTH: tl.constexpr = 64 if WIDE else 32
@@ -280,13 +281,13 @@ def exponential(z_re: tl.tensor, z_im: tl.tensor) -> Any:
     whole = shifted - ROUND
     r = x - whole * LN2[0] - whole * LN2[1]
     r = r + r * r * polynomial(r, EXP, 0 if WIDE else 7, 13)  # exp(r) - 1
-    # The power of two in two factors, as the product overflows and underflows later than the power does.
-    exponent = shifted.to(BITS, bitcast=True) - ROUND_BITS  # no conversion: a NaN has none
+    # The power of two in two factors: the product overflows and underflows later than the power itself.
+    exponent = shifted.to(BITS, bitcast=True) - ROUND_BITS  # bits instead of a conversion, undefined for NaN
     half = exponent >> 1
     power_1 = ((half + ONE) << MANTISSA).to(x.dtype, bitcast=True)
     power_2 = ((exponent - half + ONE) << MANTISSA).to(x.dtype, bitcast=True)
     growth, power = (power_1 * r + power_1) * power_2, power_1 * power_2
-    growth_1 = tl.where(whole > 64.0, growth, power * r + (power - 1.0))  # far up, 1 is lost in rounding
+    growth_1 = tl.where(whole > 64.0, growth, power * r + (power - 1.0))  # for large powers, 1 is lost in rounding
 
     shifted = z_im * TWO_OVER_PI + ROUND
     turns = shifted - ROUND
@@ -307,14 +308,14 @@ def exponential(z_re: tl.tensor, z_im: tl.tensor) -> Any:
 
 @triton.jit
 def clamp(x: tl.tensor, LOWEST: tl.constexpr, HIGHEST: tl.constexpr) -> Any:
-    """A NaN stays."""
+    """Clamp `x`; NaN propagates."""
     x = tl.maximum(x, LOWEST, propagate_nan=tl.PropagateNan.ALL)
     return tl.minimum(x, HIGHEST, propagate_nan=tl.PropagateNan.ALL)
 
 
 @triton.jit
-def discretise(rows: tl.tensor, dt: tl.tensor, SYSTEM: tl.constexpr) -> Any:
-    """`Lambda_bar` and `input_scale` at the steps `step dt`, as discretization.py defines them."""
+def discretize(rows: tl.tensor, dt: tl.tensor, SYSTEM: tl.constexpr) -> Any:
+    """`Lambda_bar` and `input_scale` for the steps `step dt`, as defined in ops/discretization.py."""
     Delta = rows[4] * dt
     z_re, z_im = rows[0] * Delta, rows[1] * Delta
     if SYSTEM == BILINEAR:
@@ -327,7 +328,7 @@ def discretise(rows: tl.tensor, dt: tl.tensor, SYSTEM: tl.constexpr) -> Any:
             c_re, c_im = tl.full(Delta.shape, 1.0, Delta.dtype), tl.zeros_like(Delta)
         else:
             c_re, c_im = multiply(d_re, a_im, rows[2], rows[3])
-            # The quotient is accurate down to the smallest numbers, but for zero.
+            # The quotient is accurate for the smallest numbers, but not for 0.
             SMALL: tl.constexpr = 1e-8 if z_re.dtype == tl.float64 else 1e-5
             small, half = tl.abs(z_re) + tl.abs(z_im) < SMALL, 0.5 * Delta
             c_re = tl.where(small, Delta + half * z_re, c_re)
@@ -353,8 +354,10 @@ def slopes(
     c_im: tl.tensor,
     SYSTEM: tl.constexpr,
 ) -> Any:
-    """`E` and `M`, in which the derivatives of `discretise` are `dLambda_bar / dLambda = Delta E`,
-    `dLambda_bar / dDelta = Lambda E`, `dinput_scale / dLambda = M`, `dinput_scale / dDelta = E` (0 for dirac).
+    """The factors `E` and `M` of the derivatives of `discretize`.
+
+    `dLambda_bar / dLambda = Delta E`, `dLambda_bar / dDelta = Lambda E`, `dinput_scale / dLambda = M` and
+    `dinput_scale / dDelta = E` (0 for dirac).
     """
     Delta = rows[4] * dt
     z_re, z_im = rows[0] * Delta, rows[1] * Delta
@@ -367,7 +370,7 @@ def slopes(
         if SYSTEM == DIRAC:
             m_re, m_im = tl.zeros_like(Delta), tl.zeros_like(Delta)
         else:
-            # (Delta exp(z) - input_scale) / Lambda, where z is small as Delta^2 (1/2 + z/3 + z^2/8 + ...)
+            # (Delta exp(z) - input_scale) / Lambda; for small z as Delta^2 (1/2 + z/3 + z^2/8 + ...)
             m_re, m_im = multiply(Delta * a_re - c_re, Delta * a_im - c_im, rows[2], rows[3])
             twice, norm = z_re + z_re, z_re * z_re + z_im * z_im
             high, low = SLOPE[1] + SLOPE[0] * twice, SLOPE[2] - SLOPE[0] * norm

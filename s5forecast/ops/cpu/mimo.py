@@ -1,21 +1,22 @@
-"""A whole layer on the CPU: the products with B, C and D, and the scan between them, tile by tile.
+"""A whole layer on the CPU: the products with B, C and D and the scan between them, tile by tile.
 
-A tile, some rows, is projected, run through the kernels of cpu_ssm.py and read out before the next one is
-touched; see cpu_linear.py for `part`. The inputs of the states are not kept, but projected again by the adjoint.
+A tile is a small number of rows (time steps). Each tile is projected, scanned by the kernels of kernels.py and read
+out before the next one, so that it stays in the cache; see kernels.py for `part`. The projected inputs are not kept:
+the adjoint computes them again.
 
-Everything has two dimensions here, so that what is compiled once serves all products.
+All arrays have two dimensions, so that one compiled product serves all of them.
 """
 
 import torch
 from torch import Tensor
 
-from s5forecast.ops import cpu
-from s5forecast.ops.cpu_products import add_product, clear
-from s5forecast.ops.cpu_rows import GROUPS, Array, Part, kernel, row
-from s5forecast.ops.cpu_ssm import ssm_backward, ssm_forward
+from s5forecast.ops.cpu.kernels import ssm_backward, ssm_forward
+from s5forecast.ops.cpu.launch import METHODS, Totals, array, as_rows, inverse, share, start, steps
+from s5forecast.ops.cpu.products import add_product, clear
+from s5forecast.ops.cpu.rows import GROUPS, Array, Part, kernel, row
 
 TILE = 64  # rows
-FLUSH_TILES = 8  # summed in the dtype of the input before they are added to the float64 sums
+FLUSH_TILES = 8  # tiles summed in the dtype of the input before they are added to the float64 sums
 DIRECT, DDIRECT, INPUTS, OUTPUTS, DINPUTS = range(2 * GROUPS, 2 * GROUPS + 5)
 
 
@@ -40,7 +41,10 @@ def mimo_forward(
     reverse: bool,
     part: Part,
 ) -> None:
-    """`y_t = C x_t + D u_t` with the states of `ssm_forward`; `B [H, 2N]`, `C [2N, H]`, `x` is kept unless empty."""
+    """`y_t = C x_t + D u_t` with the states of `ssm_forward`.
+
+    `B` is `[H, 2N]` and `C` is `[2N, H]`. The states are written to `x` unless it is empty.
+    """
     first, last, start, stop, carry_only = part
     width, planes, one, tile = u.shape[1], scratch.shape[1], u.strides[1] // u.itemsize, scratch.shape[0] // 2
     keep, d, Bu = x.shape[0] > 0, row(D, DIRECT, 0), scratch[:tile]
@@ -100,7 +104,7 @@ def mimo_backward(
     reverse: bool,
     part: Part,
 ) -> None:
-    """The adjoint of `mimo_forward`; `B [2N, H]` and `C [H, 2N]` as they are, `B_T [H, 2N]`, `dD [1, H]`."""
+    """The adjoint of `mimo_forward`; `B` is `[2N, H]`, `B_T` `[H, 2N]`, `C` `[H, 2N]` and `dD` `[1, H]`."""
     first, last, start, stop, carry_only = part
     width, planes, one, tile = u.shape[1], scratch.shape[1], u.strides[1] // u.itemsize, scratch.shape[0] // 3
     Bu, dx, dBu = scratch[:tile], scratch[tile : 2 * tile], scratch[2 * tile :]
@@ -160,12 +164,12 @@ def mimo_scan(
     reverse: bool,
     keep: bool,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """`y_t = C x_t + D u_t` with the states of `ssm_scan` for the inputs `B u_t`.
+    """`y_t = C x_t + D u_t`, where `x` are the states of `ssm_scan` for the inputs `B u_t`.
 
     Args:
         Lambda: `[2, N]`.
         step: `[N]`.
-        dt: `[B, T]`, one everywhere if None.
+        dt: `[B, T]`, 1 at every step if None.
         B: `[2N, H]`.
         C: `[H, 2N]`.
         D: `[H]`.
@@ -173,23 +177,23 @@ def mimo_scan(
         initial_state: `[B, 2, N]`, zero if None.
         method: a key of `METHODS`.
         reverse: whether time runs from the last step to the first.
-        keep: whether to return all states.
+        keep: whether to return the states at all steps.
 
     Returns:
-        `y [B, T, H]`, the last state `[B, 2, N]`, and all states `[B, T, 2, N]`, or none of them.
+        `y [B, T, H]`, the last state `[B, 2, N]`, and the states at all steps `[B, T, 2, N]`, or an empty tensor.
     """
     (batch, length, width), planes = u.shape, B.shape[0]
     shape, y = torch.Size((batch, length, 2, planes // 2)), torch.empty(u.shape, dtype=u.dtype)
     x = torch.empty(shape if keep else (0, 0, 2, planes // 2), dtype=u.dtype)
-    arrays = [cpu.array(v) for v in (Lambda, cpu.inverse(Lambda), step, cpu.steps(dt, u), B.t(), C.t(), D)]
-    arrays += [cpu.rows(v) for v in (cpu.array(u), y.numpy(), x.numpy())]
-    flags, state = (length, cpu.METHODS[method], dt is not None, reverse), cpu.start(initial_state, u, planes // 2)
+    arrays = [array(v) for v in (Lambda, inverse(Lambda), step, steps(dt, u), B.t(), C.t(), D)]
+    arrays += [as_rows(v) for v in (array(u), y.numpy(), x.numpy())]
+    flags, state = (length, METHODS[method], dt is not None, reverse), start(initial_state, u, planes // 2)
 
     def run(state: Array, product: Array, part: Part) -> None:
         scratch = torch.empty(2 * TILE, planes, dtype=u.dtype).numpy()
-        mimo_forward(*arrays, scratch, cpu.rows(state, 1), cpu.rows(product, 1), *flags, part)
+        mimo_forward(*arrays, scratch, as_rows(state, 1), as_rows(product, 1), *flags, part)
 
-    cpu.share(run, state.numpy(), shape, width)
+    share(run, state.numpy(), shape, width)
     return y, state, x
 
 
@@ -211,30 +215,30 @@ def mimo_scan_backward(
     """The adjoint of `mimo_scan`, in one pass.
 
     Args:
-        grad: `[B, T, H]`, the gradient to `y`.
-        grad_last: `[B, 2, N]`, the gradient to the last state.
-        x: `[B, T, 2, N]`, all states. The others are those of `mimo_scan`.
+        grad: `[B, T, H]`, the gradient with respect to `y`.
+        grad_last: `[B, 2, N]`, the gradient with respect to the last state.
+        x: `[B, T, 2, N]`, the states at all steps.
+        Lambda, step, dt, B, C, D, u, initial_state, method, reverse: as in `mimo_scan`.
 
     Returns:
-        The gradients to `Lambda`, `step`, `dt` (empty if that is None), `B`, `C`, `D`, `u` and the initial state.
+        The gradients with respect to `Lambda`, `step`, `dt` (empty if `dt` is None), `B`, `C`, `D`, `u` and the
+        initial state.
     """
     length, width, planes = u.shape[1], u.shape[2], B.shape[0]
     du, ddt = torch.empty(u.shape, dtype=u.dtype), torch.empty((0, 0) if dt is None else dt.shape, dtype=u.dtype)
-    arrays = [
-        cpu.rows(cpu.array(v), axes) for v, axes in ((grad, 2), (x, 2), (cpu.start(initial_state, u, planes // 2), 1))
-    ]
-    arrays += [cpu.array(v) for v in (Lambda, cpu.inverse(Lambda), step, cpu.steps(dt, u), B, B.t(), C, D)]
-    arrays += [cpu.rows(cpu.array(u)), cpu.rows(du.numpy()), ddt.numpy().reshape(-1)]
+    arrays = [as_rows(array(v), axes) for v, axes in ((grad, 2), (x, 2), (start(initial_state, u, planes // 2), 1))]
+    arrays += [array(v) for v in (Lambda, inverse(Lambda), step, steps(dt, u), B, B.t(), C, D)]
+    arrays += [as_rows(array(u)), as_rows(du.numpy()), ddt.numpy().reshape(-1)]
     shapes = (planes, width), (width, planes), (1, width)
-    flags, state = (length, cpu.METHODS[method], dt is not None, reverse), cpu.start(grad_last, u, planes // 2)
-    totals = [cpu.Totals(3, planes // 2), *(cpu.Totals(*shape) for shape in shapes)]
+    flags, state = (length, METHODS[method], dt is not None, reverse), start(grad_last, u, planes // 2)
+    totals = [Totals(3, planes // 2), *(Totals(*shape) for shape in shapes)]
 
     def run(state: Array, product: Array, part: Part) -> None:
         terms = [torch.zeros(shape, dtype=u.dtype).numpy() for shape in shapes]
         scratch = torch.empty(3 * TILE, planes, dtype=u.dtype).numpy()
         sums = [total.part(part) for total in totals]
-        mimo_backward(*arrays, *terms, *sums, scratch, cpu.rows(state, 1), cpu.rows(product, 1), *flags, part)
+        mimo_backward(*arrays, *terms, *sums, scratch, as_rows(state, 1), as_rows(product, 1), *flags, part)
 
-    cpu.share(run, state.numpy(), x.shape, width)
+    share(run, state.numpy(), x.shape, width)
     total, dB, dC, dD = (total.sum(u.dtype) for total in totals)
     return total[:2].clone(), total[2].clone(), ddt, dB, dC, dD[0].clone(), du, state

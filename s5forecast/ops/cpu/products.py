@@ -1,6 +1,6 @@
-"""Products of matrices that stay in the cache.
+"""Products of matrices that fit in the cache.
 
-They come near the peak of a core at the shapes of a layer, and start no threads inside those of cpu_pool.py.
+They run near the peak of a core for the shapes of a layer, and start no threads of their own.
 """
 
 from collections.abc import Callable
@@ -11,9 +11,9 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-from s5forecast.ops.cpu_rows import ANY, INNER, Array, row
+from s5forecast.ops.cpu.rows import ANY, INNER, Array, row
 
-HEIGHT = 6  # rows of a block: as many sums as 16 registers of half a cache line hold, and enough to hide their latency
+HEIGHT = 6  # rows of a block: the sums fit in 16 registers of half a cache line and are enough to hide the latency
 WIDTHS = 64, 16, 4  # bytes of a row of a block
 
 
@@ -36,7 +36,7 @@ def _add_block(
         def place(pointer: Any) -> Any:
             return builder.bitcast(pointer, vector.as_pointer())
 
-        # Below the last row comes the last row again: all of them hold the same sum when they are stored.
+        # Rows beyond the last one repeat the last one, so that all of them store the same sum.
         last = builder.sub(rows, index(1))
         at = [builder.select(builder.icmp_signed("<", index(r), last), index(r), last) for r in range(HEIGHT)]
         outs = [place(builder.gep(out, [builder.mul(r, stride)])) for r in at]
@@ -93,7 +93,7 @@ add_64, add_16, add_4 = map(_panels, WIDTHS)
 def add_product(out: Array, left: Array, right: Array, across: int, down: int) -> None:
     """`out [M, N] += left [M, K] right [K, N]`, all contiguous.
 
-    From one row of `left` to the next it is `across` numbers, `down` along a row: `K` and 1, or 1 and `M` for `left.T`.
+    The strides of `left` are `across` (between rows) and `down` (along a row): `K` and 1, or 1 and `M` for `left.T`.
     """
     if right.shape[0] == 0:
         return
@@ -104,6 +104,7 @@ def add_product(out: Array, left: Array, right: Array, across: int, down: int) -
 
 @numba.njit(**INNER)
 def clear(values: Array) -> None:
+    """Fill a matrix with zeros."""
     for m in range(values.shape[0]):
         for n in range(values.shape[1]):
             values[m, n] = 0

@@ -1,10 +1,10 @@
-"""The scans on a GPU: Triton kernels which move every number through memory once, discretisation included.
+"""Launch of the scan kernels on a GPU. They read and write every number once, including the discretization.
 
-The programs of a kernel work on a batch element and a block of its states each; see triton_steps.py. Where they would
-be too few to fill the card, time is cut into chunks as well. A first pass, which writes next to nothing, finds the map
-from the beginning to the end of each; composed, they tell what every chunk starts from.
+Each program of a kernel works on one batch element and a block of its states; see kernels.py. If there are too few
+programs to fill the GPU, time is cut into chunks as well. A first pass, which writes very little, computes the map from
+the beginning to the end of each chunk; the composition of these maps gives the first state of every chunk.
 
-No kernel adds up in an order that changes from run to run: the gradients are deterministic.
+All sums are made in a fixed order, so the gradients are deterministic.
 """
 
 from functools import lru_cache
@@ -14,23 +14,23 @@ import torch
 import triton
 from torch import Tensor
 
-from s5forecast.ops.triton_rows import BILINEAR, CONSTANT, DIRAC, PER_STEP, ZOH
-from s5forecast.ops.triton_steps import carry_kernel, forward_kernel, linear_backward_kernel, ssm_backward_kernel
+from s5forecast.ops.gpu.kernels import carry_kernel, forward_kernel, linear_backward_kernel, ssm_backward_kernel
+from s5forecast.ops.gpu.rows import BILINEAR, CONSTANT, DIRAC, PER_STEP, ZOH
 
 METHODS = {"zoh": ZOH.value, "bilinear": BILINEAR.value, "dirac": DIRAC.value}
 THREADS = 128
-ROWS, ROWS_BACKWARD = 16, 8  # steps a thread holds; the adjoint has more numbers to each
+ROWS, ROWS_BACKWARD = 16, 8  # steps held by a thread; the adjoint needs more registers per step
 SMALLEST_BLOCK, LARGEST_BLOCK = 8, 32  # states, at least ROWS_BACKWARD; a row of 32 fills a cache line
-PROGRAMS = 4  # on each multiprocessor, enough to keep the memory busy
+PROGRAMS = 4  # programs per multiprocessor that keep the memory busy
 
 
 class _Plan(NamedTuple):
-    """How a kernel is shared out.
+    """Division of the work of a kernel among programs.
 
     Attributes:
-        grid: programs over batch elements and blocks of states, and over chunks of time.
-        chunk: steps in a chunk.
-        options: the tile, `WIDTH` times `ROWS` steps of `BLOCK` states, and how it is compiled.
+        grid: number of programs over batch elements and blocks of states, and over chunks of time.
+        chunk: number of steps in a chunk.
+        options: the tile, `WIDTH` times `ROWS` steps of `BLOCK` states, and compiler options.
     """
 
     grid: tuple[int, int]
@@ -59,14 +59,14 @@ def linear_scan_backward(
     """The adjoint of `linear_scan`.
 
     Args:
-        grad: `[B, T, 2, N]`, the gradient to the states.
+        grad: `[B, T, 2, N]`, the gradient with respect to the states.
         a: `[2, N]` or `[B, T, 2, N]`.
         initial_state: `[B, 2, N]`, zero if None.
         x: `[B, T, 2, N]`, the states.
         reverse: as in `linear_scan`.
 
     Returns:
-        The gradients to `a`, `b` and the initial state.
+        The gradients with respect to `a`, `b` and the initial state.
     """
     batch, length, _, states = x.shape
     if not x.numel():
@@ -106,12 +106,12 @@ def ssm_scan(
     method: str,
     reverse: bool,
 ) -> Tensor:
-    """`x_t = Lambda_bar_t x_{t-1} + input_scale_t Bu_t`, discretised on the way.
+    """`x_t = Lambda_bar_t x_{t-1} + input_scale_t Bu_t`, with the discretization fused into the scan.
 
     Args:
         Lambda: `[2, N]`.
         step: `[N]`.
-        dt: `[B, T]`, one everywhere if None.
+        dt: `[B, T]`, 1 at every step if None.
         Bu: `[B, T, 2, N]`.
         initial_state: `[B, 2, N]`, zero if None.
         method: a key of `METHODS`.
@@ -137,10 +137,10 @@ def ssm_scan_backward(
     """The adjoint of `ssm_scan`.
 
     Args:
-        grad: `[B, T, 2, N]`, the gradient to the states.
+        grad: `[B, T, 2, N]`, the gradient with respect to the states.
         Lambda: `[2, N]`.
         step: `[N]`.
-        dt: `[B, T]`, one everywhere if None.
+        dt: `[B, T]`, 1 at every step if None.
         Bu: `[B, T, 2, N]`.
         initial_state: `[B, 2, N]`, zero if None.
         x: `[B, T, 2, N]`, the states.
@@ -148,7 +148,7 @@ def ssm_scan_backward(
         reverse: as in `ssm_scan`.
 
     Returns:
-        The gradients to `Lambda`, `step`, `dt` (empty if that is None), `Bu` and the initial state.
+        The gradients with respect to `Lambda`, `step`, `dt` (empty if `dt` is None), `Bu` and the initial state.
     """
     batch, length, _, states = x.shape
     if not x.numel():
@@ -220,7 +220,7 @@ def _starts(
     reverse: bool,
     adjoint: bool = False,
 ) -> Tensor | None:
-    """What every chunk starts from, `[B, C, 2, N]`; the first from the initial state."""
+    """The state before each chunk, `[B, C, 2, N]`; for the first chunk, the initial state."""
     programs, chunks = plan.grid
     if chunks == 1:
         return initial_state
@@ -255,10 +255,10 @@ def _plan(b: Tensor, rows: int) -> _Plan:
     wanted = PROGRAMS * _multiprocessors(b.device)
     block = min(LARGEST_BLOCK, max(SMALLEST_BLOCK, triton.next_power_of_2(states)))
     if block == LARGEST_BLOCK and batch * triton.cdiv(states, block) < wanted:
-        block //= 2  # half a cache line is still read without waste
+        block //= 2  # half a cache line is still read efficiently
     programs = batch * triton.cdiv(states, block)
     options = _options(block, rows)
-    # A second look at the input costs half as much again: a card half full is no worse.
+    # Reading the input a second time costs 50% more, so a GPU that is half full is no worse.
     chunks = 1 if 2 * programs >= wanted else triton.cdiv(wanted, programs)
     chunk = triton.cdiv(triton.cdiv(length, chunks), _tile(options)) * _tile(options)
     return _Plan((programs, triton.cdiv(length, chunk)), chunk, options)
@@ -296,5 +296,5 @@ def _empty(like: Tensor, *shape: int) -> Tensor:
 
 
 def _sum(parts: Tensor) -> Tensor:
-    """The sum over the parts that programs have added up, rounded once."""
+    """The sum over the partial sums of the programs, rounded once."""
     return parts.sum(0, dtype=torch.float64).to(parts.dtype)

@@ -1,6 +1,6 @@
-"""A pool of threads for the CPU kernels.
+"""A thread pool for the CPU kernels.
 
-Numba's own parallel loops are not used: they do not survive a fork, nor calls from several threads.
+Numba's parallel loops are not used, because they fail after a fork and when called from several threads.
 """
 
 import os
@@ -10,24 +10,24 @@ from concurrent.futures import ThreadPoolExecutor, wait
 
 import torch
 
-WORTH_A_THREAD = 2**15  # states; handing fewer over takes longer than working on them
+WORTH_A_THREAD = 2**15  # states; for fewer, starting a task takes longer than the work itself
 
 _lock = threading.Lock()
 _pool: ThreadPoolExecutor | None = None
 
 
 def threads_for(states: int) -> int:
-    """How many threads to share the work on so many states among."""
+    """Number of threads among which to share the work on this number of states."""
     return max(1, min(torch.get_num_threads(), states // WORTH_A_THREAD))
 
 
 def in_parallel(tasks: Sequence[Callable[[], None]]) -> None:
-    """Runs the first task here and the others in the pool, and waits for all."""
+    """Run the first task in this thread and the others in the pool, and wait for all of them."""
     futures = [_executor().submit(task) for task in tasks[1:]]
     try:
         tasks[0]()
     finally:
-        wait(futures)  # they write into memory that the caller may give up
+        wait(futures)  # the tasks write to memory that the caller may release
     for future in futures:
         future.result()
 
@@ -41,7 +41,7 @@ def _executor() -> ThreadPoolExecutor:
 
 
 def _after_fork() -> None:
-    """The threads of the parent do not exist in a child, and its lock may be held by one of them."""
+    """Start without a pool in a child process, which has none of the threads that may hold the lock."""
     global _pool, _lock
     _pool, _lock = None, threading.Lock()
 

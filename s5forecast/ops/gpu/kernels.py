@@ -1,10 +1,10 @@
 """Triton kernels of the scans and of their adjoints.
 
 A program works on one batch element and a block of its states, one tile of time after another. In a tile, each thread
-keeps `ROWS` successive steps of one state in registers: it runs them from zero, so that every thread knows how its
-steps map the state; the maps of all threads are composed by an associative scan; then every thread runs its steps
-again, from where they do start. So neighbouring threads read neighbouring states, all of a tile is on its way from
-memory at once, and threads exchange one map per `ROWS` steps, not one per step.
+keeps `ROWS` successive steps of one state in registers. It runs them from zero to find the map of its steps; an
+associative scan composes the maps of all threads; then every thread runs its steps again from their first state. In
+this way neighboring threads read neighboring states, a whole tile is loaded from memory at once, and threads exchange
+one map per `ROWS` steps instead of one per step.
 """
 
 # mypy: disable-error-code=assignment
@@ -14,14 +14,14 @@ from typing import Any
 import triton
 import triton.language as tl
 
-from s5forecast.ops.triton_rows import (
+from s5forecast.ops.gpu.rows import (
     CONSTANT,
     DIRAC,
     PER_STEP,
     affine,
     block_of_states,
     compose,
-    discretise,
+    discretize,
     last,
     load_before,
     load_rows,
@@ -40,13 +40,13 @@ from s5forecast.ops.triton_rows import (
 def factor(
     rows: tl.tensor, v_re: tl.tensor, v_im: tl.tensor, dt: tl.tensor, r: tl.constexpr, SYSTEM: tl.constexpr
 ) -> Any:
-    """The factor of the state, and that of the input, at the `r`-th of the steps loaded."""
+    """The factors of the state and of the input at the `r`-th loaded step."""
     if SYSTEM == CONSTANT:
         a_re, a_im, c_re, c_im = rows[0], rows[1], 1.0, 0.0
     elif SYSTEM == PER_STEP:
         a_re, a_im, c_re, c_im = v_re[r], v_im[r], 1.0, 0.0
     else:
-        a_re, a_im, c_re, c_im = discretise(rows, 1.0 if dt is None else v_re[r], SYSTEM)
+        a_re, a_im, c_re, c_im = discretize(rows, 1.0 if dt is None else v_re[r], SYSTEM)
     return a_re, a_im, c_re, c_im
 
 
@@ -61,7 +61,7 @@ def steps(
     SYSTEM: tl.constexpr,
     ROWS: tl.constexpr,
 ) -> Any:
-    """`a` and `b` of the steps loaded, `x_t = a_t x_{t-1} + b_t`."""
+    """`a` and `b` of the loaded steps, `x_t = a_t x_{t-1} + b_t`."""
     a_re, a_im, b_re, b_im = (), (), (), ()
     for r in tl.static_range(ROWS):
         p_re, p_im, c_re, c_im = factor(rows, v_re, v_im, dt, r, SYSTEM)
@@ -83,7 +83,7 @@ def adjoint_steps(
     SYSTEM: tl.constexpr,
     ROWS: tl.constexpr,
 ) -> Any:
-    """`conj(a)` and `conj(a) dx` of the steps loaded, `h_t = conj(a_t) (dx_t + h_{t+1})`."""
+    """`conj(a)` and `conj(a) dx` of the loaded steps, `h_t = conj(a_t) (dx_t + h_{t+1})`."""
     a_re, a_im, b_re, b_im = (), (), (), ()
     for r in tl.static_range(ROWS):
         p_re, p_im, _c_re, _c_im = factor(rows, v_re, v_im, dt, r, SYSTEM)
@@ -101,7 +101,7 @@ def total(
     ROWS: tl.constexpr,
     GUARDED: tl.constexpr = False,
 ) -> Any:
-    """The map `p x + e` of all the steps together."""
+    """The map `p x + e` of all loaded steps together."""
     p_re, p_im, e_re, e_im = a_re[0], a_im[0], b_re[0], b_im[0]
     for r in tl.static_range(1, ROWS):
         p_re, p_im = multiply(a_re[r], a_im[r], p_re, p_im)
@@ -120,7 +120,7 @@ def beginnings(
     WIDTH: tl.constexpr,
     BLOCK: tl.constexpr,
 ) -> Any:
-    """The states each thread's steps start from, where the first ones start from the carry."""
+    """The state before the steps of each thread; for the first thread, the carry."""
     q_re, q_im, f_re, f_im, _p_re, _p_im, _e_re, _e_im = compose(p_re, p_im, e_re, e_im, WIDTH, BLOCK)
     return affine(q_re, q_im, carry_re, carry_im, f_re, f_im)
 
@@ -144,11 +144,11 @@ def carry_kernel(
     BLOCK: tl.constexpr,
     ROWS: tl.constexpr,
 ) -> None:
-    """The map of every chunk but the last, at the place of the next; at the first, what that starts from."""
+    """Write the map of each chunk but the last at the index of the next chunk, and the initial state at index 0."""
     i, n, inside = block_of_states(states, BLOCK)
     c, chunks = tl.program_id(1), tl.num_programs(1) + 1
     rows = parameters(a, step, n, inside, states, SYSTEM)
-    part = chunk // WIDTH  # each thread has its own
+    part = chunk // WIDTH  # steps of each thread
     first = c * chunk + tl.arange(0, WIDTH)[:, None] * part
     e_re = tl.zeros([WIDTH, BLOCK], b.dtype.element_ty)
     e_im, p_re, p_im = e_re, e_re + 1.0, e_re
@@ -197,7 +197,7 @@ def forward_kernel(
     """`x_t = a_t x_{t-1} + b_t`."""
     i, n, inside = block_of_states(states, BLOCK)
     chunks = tl.num_programs(1)
-    c = chunks - 1 - tl.program_id(1)  # what the pass before read last may still be in the cache
+    c = chunks - 1 - tl.program_id(1)  # begin with the data that the previous pass read last: it may still be cached
     rows = parameters(a, step, n, inside, states, SYSTEM)
     s_re, s_im = load_start(start, i, c, chunks, n, inside, states, b)
     w = tl.arange(0, WIDTH)[:, None]
@@ -257,7 +257,7 @@ def linear_backward_kernel(
         tile_im = tile_re
         for r in tl.static_range(ROWS):
             mask = (k + r < length) & inside
-            # Past the end the maps go on, and may overflow: nothing of them may reach the sums.
+            # Beyond the end the maps continue and may overflow; the mask keeps them out of the sums.
             g_re, g_im = tl.where(mask, dx_re[r] + h_re, 0.0), tl.where(mask, dx_im[r] + h_im, 0.0)
             store_row(db, at + r * stride, mask, states, g_re, g_im)
             da_re, da_im = multiply_conj(y_re[r], y_im[r], g_re, g_im)
@@ -298,7 +298,7 @@ def ssm_backward_kernel(
     BLOCK: tl.constexpr,
     ROWS: tl.constexpr,
 ) -> None:
-    """The adjoint of the forward kernel; `dparameters` receives the gradients to `Lambda` (2 rows) and `step`."""
+    """The adjoint of the forward kernel; `dparameters` receives the gradients of `Lambda` (2 rows) and `step`."""
     i, n, inside = block_of_states(states, BLOCK)
     chunks = tl.num_programs(1)
     c = chunks - 1 - tl.program_id(1)

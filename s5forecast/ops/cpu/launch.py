@@ -1,6 +1,6 @@
-"""The scans on the CPU: Numba kernels at memory speed, on a thread pool of our own.
+"""Launch of the scan kernels on the CPU, shared among the threads of a pool.
 
-The pool works over the batch and, where there are more threads than that, over chunks of time as well.
+Threads share the batch. If there are more threads than batch elements, they share chunks of time as well.
 """
 
 from collections.abc import Callable
@@ -12,17 +12,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from s5forecast.ops.cpu_discretization import BILINEAR, DIRAC, ZOH
-from s5forecast.ops.cpu_linear import scan_backward, scan_forward
-from s5forecast.ops.cpu_pool import in_parallel, threads_for
-from s5forecast.ops.cpu_rows import Array, Part
-from s5forecast.ops.cpu_ssm import ssm_backward, ssm_forward
+from s5forecast.ops.cpu.discretization import BILINEAR, DIRAC, ZOH
+from s5forecast.ops.cpu.kernels import scan_backward, scan_forward, ssm_backward, ssm_forward
+from s5forecast.ops.cpu.pool import in_parallel, threads_for
+from s5forecast.ops.cpu.rows import Array, Part
 
 METHODS = {"zoh": ZOH, "bilinear": BILINEAR, "dirac": DIRAC}
 SHORTEST_CHUNK = 64
-CARRY_COST = 0.5  # of a pass that only carries the state on, relative to a whole one
+CARRY_COST = 0.5  # cost of a pass that only carries the state, relative to a full pass
 
-Run = Callable[[Array, Array, Part], None]  # a kernel with its arrays, run on a part with state and product
+Run = Callable[[Array, Array, Part], None]  # (state, product, part): a kernel with its other arrays bound
 
 
 def linear_scan(a: Tensor, b: Tensor, initial_state: Tensor | None, reverse: bool) -> Tensor:
@@ -53,14 +52,14 @@ def linear_scan_backward(
     """The adjoint of `linear_scan`, in one pass.
 
     Args:
-        grad: `[B, T, 2, N]`, the gradient to the states.
+        grad: `[B, T, 2, N]`, the gradient with respect to the states.
         a: `[2, N]` or `[B, T, 2, N]`.
         initial_state: `[B, 2, N]`, zero if None.
         x: `[B, T, 2, N]`, the states.
         reverse: as in `linear_scan`.
 
     Returns:
-        The gradients to `a`, `b` and the initial state.
+        The gradients with respect to `a`, `b` and the initial state.
     """
     per_step = a.ndim == 4
     db = torch.empty(x.shape, dtype=x.dtype)
@@ -86,12 +85,12 @@ def ssm_scan(
     method: str,
     reverse: bool,
 ) -> Tensor:
-    """`x_t = Lambda_bar_t x_{t-1} + input_scale_t Bu_t`, discretised on the way.
+    """`x_t = Lambda_bar_t x_{t-1} + input_scale_t Bu_t`, with the discretization fused into the scan.
 
     Args:
         Lambda: `[2, N]`.
         step: `[N]`.
-        dt: `[B, T]`, one everywhere if None.
+        dt: `[B, T]`, 1 at every step if None.
         Bu: `[B, T, 2, N]`.
         initial_state: `[B, 2, N]`, zero if None.
         method: a key of `METHODS`.
@@ -101,11 +100,18 @@ def ssm_scan(
         `[B, T, 2, N]`.
     """
     x = torch.empty(Bu.shape, dtype=Bu.dtype)
-    arrays = array(Lambda), array(inverse(Lambda)), array(step), array(steps(dt, Bu)), rows(array(Bu)), rows(x.numpy())
+    arrays = (
+        array(Lambda),
+        array(inverse(Lambda)),
+        array(step),
+        array(steps(dt, Bu)),
+        as_rows(array(Bu)),
+        as_rows(x.numpy()),
+    )
     flags = Bu.shape[1], METHODS[method], dt is not None, reverse
 
     def run(state: Array, product: Array, part: Part) -> None:
-        ssm_forward(*arrays, rows(state, 1), rows(product, 1), *flags, part)
+        ssm_forward(*arrays, as_rows(state, 1), as_rows(product, 1), *flags, part)
 
     share(run, start(initial_state, Bu, Bu.shape[-1]).numpy(), Bu.shape)
     return x
@@ -125,10 +131,10 @@ def ssm_scan_backward(
     """The adjoint of `ssm_scan`, in one pass.
 
     Args:
-        grad: `[B, T, 2, N]`, the gradient to the states.
+        grad: `[B, T, 2, N]`, the gradient with respect to the states.
         Lambda: `[2, N]`.
         step: `[N]`.
-        dt: `[B, T]`, one everywhere if None.
+        dt: `[B, T]`, 1 at every step if None.
         Bu: `[B, T, 2, N]`.
         initial_state: `[B, 2, N]`, zero if None.
         x: `[B, T, 2, N]`, the states.
@@ -136,26 +142,26 @@ def ssm_scan_backward(
         reverse: as in `ssm_scan`.
 
     Returns:
-        The gradients to `Lambda`, `step`, `dt` (empty if that is None), `Bu` and the initial state.
+        The gradients with respect to `Lambda`, `step`, `dt` (empty if `dt` is None), `Bu` and the initial state.
     """
     dBu = torch.empty(x.shape, dtype=x.dtype)
     ddt = torch.empty((0, 0) if dt is None else dt.shape, dtype=x.dtype)
     arrays = (
-        rows(array(grad)),
-        rows(array(x)),
-        rows(start(initial_state, x, x.shape[-1]).numpy(), 1),
+        as_rows(array(grad)),
+        as_rows(array(x)),
+        as_rows(start(initial_state, x, x.shape[-1]).numpy(), 1),
         array(Lambda),
         array(inverse(Lambda)),
         array(step),
         array(steps(dt, x)),
-        rows(array(Bu)),
+        as_rows(array(Bu)),
     )
-    gradients = rows(dBu.numpy()), ddt.numpy().reshape(-1)
+    gradients = as_rows(dBu.numpy()), ddt.numpy().reshape(-1)
     flags = x.shape[1], METHODS[method], dt is not None, reverse
     state, totals = start(None, x, x.shape[-1]).numpy(), Totals(3, x.shape[-1])
 
     def run(state: Array, product: Array, part: Part) -> None:
-        ssm_backward(*arrays, *gradients, totals.part(part), rows(state, 1), rows(product, 1), *flags, part)
+        ssm_backward(*arrays, *gradients, totals.part(part), as_rows(state, 1), as_rows(product, 1), *flags, part)
 
     share(run, state, x.shape)
     total = totals.sum(x.dtype)
@@ -163,35 +169,37 @@ def ssm_scan_backward(
 
 
 def array(tensor: Tensor) -> Array:
+    """The values as a contiguous numpy array."""
     return tensor.detach().contiguous().numpy()
 
 
 def steps(dt: Tensor | None, like: Tensor) -> Tensor:
+    """`dt` as one row of all steps, `[B T]`; `[1]` if None."""
     return like.new_ones(1) if dt is None else dt.flatten()
 
 
 def inverse(Lambda: Tensor) -> Tensor:
-    """`1 / Lambda`, and zero where `Lambda` is."""
+    """`1 / Lambda`, and 0 where `Lambda` is 0."""
     wide = Lambda.detach().double()
     norm = wide.square().sum(0)
     conj = wide * wide.new_tensor([[1.0], [-1.0]])
     return torch.where(norm > 0, conj / norm, 0.0).to(Lambda.dtype)
 
 
-def rows(values: Array, axes: int = 2) -> Array:
-    """One row for each of the numbers along the first `axes` axes."""
+def as_rows(values: Array, axes: int = 2) -> Array:
+    """Flatten to a matrix: the first `axes` axes become the rows."""
     return values.reshape(prod(values.shape[:axes]), prod(values.shape[axes:]))
 
 
 def start(initial_state: Tensor | None, like: Tensor, states: int) -> Tensor:
-    """`[B, 2, N]`, zero for None: a copy, which the kernels may overwrite."""
+    """The initial state `[B, 2, N]`, zero for None, as a copy that the kernels may overwrite."""
     if initial_state is None:
         return like.new_zeros(like.shape[0], 2, states)
     return initial_state.detach().clone(memory_format=torch.contiguous_format)
 
 
 class Totals:
-    """Sums over batch and time, float64, and in the same order on every run."""
+    """Sums over batch and time in float64, added up in the same order on every run."""
 
     def __init__(self, *shape: int) -> None:
         self.shape = shape
@@ -206,9 +214,13 @@ class Totals:
 
 
 def share(run: Run, state: Array, shape: torch.Size, cost: int = 1) -> None:
-    """Runs a kernel over all batch elements and steps, and turns the first `state` into the last.
+    """Run a kernel over all batch elements and steps.
 
-    `cost` is that of a state, relative to a bare scan.
+    Args:
+        run: the kernel with its arrays.
+        state: the first state, overwritten by the last one.
+        shape: `[B, T, 2, N]`.
+        cost: work per state, relative to a plain scan.
     """
     batch, length, _, states = shape
     threads = threads_for(batch * length * states * cost)
@@ -219,7 +231,7 @@ def share(run: Run, state: Array, shape: torch.Size, cost: int = 1) -> None:
         in_parallel([partial(run, state, state, (*rows, 0, length, False)) for rows in ranges])
         return
 
-    # The first chunk, a short one, is done at once, while the others only carry their state on.
+    # The first chunk is shorter and is computed in full, while the other chunks only carry their state.
     cuts = [0, *(round(length * (CARRY_COST + c) / (CARRY_COST + chunks)) for c in range(chunks + 1))]
     times = list(pairwise(cuts))
     carried = np.zeros((chunks + 1, *state.shape), state.dtype)
@@ -236,7 +248,7 @@ def share(run: Run, state: Array, shape: torch.Size, cost: int = 1) -> None:
 
 
 def _multiply(product: Array, state: Array) -> Array:
-    """Complex and planar; a state of zero stays zero, even where a growing product overflows."""
+    """Complex product of planes. A state of 0 stays 0, even where a growing product overflows."""
     u, v = (part[:, 0] + 1j * part[:, 1] for part in (product, state))
     result = np.where(v == 0, 0, u) * v
     return np.stack((result.real, result.imag), 1)

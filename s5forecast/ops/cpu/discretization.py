@@ -1,7 +1,7 @@
-"""The discretisations of discretization.py and their derivatives, for the kernels of cpu_ssm.py.
+"""The discretizations of ops/discretization.py and their derivatives, for the kernels of kernels.py.
 
-The functions of libm do not vectorise: in float32 the exponential has polynomials of its own, those of Cephes
-(Stephen L. Moshier, 1989).
+The functions of libm do not vectorize. In float32 the complex exponential is computed by the polynomials of Cephes
+(Stephen L. Moshier, 1989) instead.
 """
 
 from typing import Any
@@ -11,21 +11,21 @@ import numpy as np
 from numba import types
 from numba.extending import overload
 
-from s5forecast.ops.cpu_rows import INNER, Array, planes, row
+from s5forecast.ops.cpu.rows import INNER, Array, planes, row
 
 ZOH, BILINEAR, DIRAC = 0, 1, 2
 LAMBDA, INVERSE, STEP, BAR, SCALE, OUTER, SLOPES = range(0, 14, 2)  # groups of rows
 INLINED: Any = {**INNER, "forceinline": True}
 
 LOG2E, LN2_HIGH, LN2_LOW = np.float32(1.44269504), np.float32(0.693359375), np.float32(-2.12194440e-4)
-ROUND_32, ROUND_64 = np.float32(1.5 * 2**23), 1.5 * 2**52  # adding this rounds to an integer, in the low bits
+ROUND_32, ROUND_64 = np.float32(1.5 * 2**23), 1.5 * 2**52  # adding it rounds to an integer, held in the low bits
 ONE_BITS, ROUND_BITS = np.int32(0x3F800000), ROUND_32.view(np.int32)
 EXP = 1.9875691500e-4, 1.3981999507e-3, 8.3334519073e-3, 4.1665795894e-2, 1.6666665459e-1, 0.5
 SIN = -1.9515295891e-4, 8.3321608736e-3, -1.6666654611e-1
 COS = 2.443315711809948e-5, -1.388731625493765e-3, 4.166664568298827e-2, -0.5
 EXP_32, SIN_32, COS_32 = (tuple(map(np.float32, coefficients)) for coefficients in (EXP, SIN, COS))
 ONE, LOWEST, HIGHEST, OCTANT = np.float32(1), np.float32(-104), np.float32(89), np.float32(0.7854)
-LARGE = np.float32(64)  # powers of two from which 1 is lost in their rounding
+LARGE = np.float32(64)  # exponent from which subtracting 1 from a power of two has no effect
 
 
 def exponential(z_re: Any, Lambda_im: Any, Delta: Any) -> Any:
@@ -47,11 +47,11 @@ def _exponential_64(z_re: Any, Lambda_im: Any, Delta: Any) -> Any:
 
 def _exponential_32(z_re: Any, Lambda_im: Any, Delta: Any) -> Any:
     x = LOWEST if z_re < LOWEST else z_re
-    x = HIGHEST if x > HIGHEST else x  # in this order a NaN stays
+    x = HIGHEST if x > HIGHEST else x  # in this order NaN propagates
     shifted = x * LOG2E + ROUND_32
     whole = shifted - ROUND_32
     r = x - whole * LN2_HIGH - whole * LN2_LOW
-    # The power of two in two factors, as the product overflows and underflows later than the power does.
+    # The power of two in two factors: the product overflows and underflows later than the power itself.
     exponent = np.float32(shifted).view(np.int32) - ROUND_BITS
     half = exponent >> np.int32(1)
     power_1 = np.int32((half << np.int32(23)) + ONE_BITS).view(np.float32)
@@ -83,8 +83,8 @@ def _exponential_32(z_re: Any, Lambda_im: Any, Delta: Any) -> Any:
 
 
 @numba.njit(**INLINED)
-def discretise(Lambda: Array, inverse: Array, step: Array, dt: float, bar: Array, scale: Array, method: int) -> None:
-    """`Lambda_bar` and `input_scale` at the steps `step dt`, as discretization.py defines them."""
+def discretize(Lambda: Array, inverse: Array, step: Array, dt: float, bar: Array, scale: Array, method: int) -> None:
+    """`Lambda_bar` and `input_scale` for the steps `step dt`, as defined in ops/discretization.py."""
     states = step.size
     l_re, l_im = planes(Lambda, LAMBDA, 0, states)
     v_re, v_im = planes(inverse, INVERSE, 0, states)
@@ -112,7 +112,7 @@ def discretise(Lambda: Array, inverse: Array, step: Array, dt: float, bar: Array
             re, im = l_re[n] * delta, l_im[n] * delta
             e_re, e_im, d_re = exponential(re, l_im[n], delta)
             bar_re[n], bar_im[n] = e_re, e_im
-            # The quotient is accurate down to the smallest numbers, but for zero.
+            # The quotient is accurate for the smallest numbers, but not for 0.
             small = abs(re) + abs(im) < tiny
             q_re, q_im = d_re * v_re[n] - e_im * v_im[n], d_re * v_im[n] + e_im * v_re[n]
             s_re[n] = delta * (one + half * re + sixth * (re * re - im * im)) if small else q_re
@@ -131,7 +131,7 @@ def slopes(
     inner: Array,
     method: int,
 ) -> None:
-    """The derivatives of what `discretise` gives, in two factors.
+    """The derivatives of `Lambda_bar` and `input_scale`, expressed by two factors.
 
     With `outer = E` and `inner = M`: `dLambda_bar / dLambda = Delta E`, `dLambda_bar / dDelta = Lambda E`,
     `dinput_scale / dLambda = M`, and `dinput_scale / dDelta = E` (0 for dirac).
@@ -165,7 +165,7 @@ def slopes(
         for n in range(states):
             delta = unit[n] * dt
             e_re[n], e_im[n] = bar_re[n], bar_im[n]
-            # (Delta exp(z) - input_scale) / Lambda, where z is small as Delta^2 (1/2 + z/3 + z^2/8 + ...)
+            # (Delta exp(z) - input_scale) / Lambda; for small z as Delta^2 (1/2 + z/3 + z^2/8 + ...)
             re, im = l_re[n] * delta, l_im[n] * delta
             twice, norm = re + re, re * re + im * im
             high, low = c5 + c6 * twice, c4 - c6 * norm

@@ -1,8 +1,8 @@
-"""One step of a stack of residual blocks on the CPU, tile by tile: what comes between products stays in the cache.
+"""One step of a stack of residual blocks on the CPU, as one Numba kernel.
 
-A tile holds `TILE` paths side by side, `[features, TILE]`: whatever is done to a feature is done to a whole row at
-once, however few features there are. Everything has two dimensions here, so that what is compiled once serves all
-products.
+The paths are processed in tiles of `TILE` paths, stored as `[features, TILE]`. Intermediate results of a tile stay in
+the cache, and an operation on a feature runs over a whole row, even if there are few features. All arrays have two
+dimensions, so that one compiled product serves all of them.
 """
 
 from functools import partial
@@ -14,13 +14,13 @@ import numpy as np
 import torch.nn.functional as F
 from torch import Tensor
 
-from s5forecast.ops import cpu
-from s5forecast.ops.cpu_pool import in_parallel, threads_for
-from s5forecast.ops.cpu_products import add_product, clear
-from s5forecast.ops.cpu_rows import GROUPS, INNER, Array, kernel, row
+from s5forecast.ops.cpu.launch import array, as_rows
+from s5forecast.ops.cpu.pool import in_parallel, threads_for
+from s5forecast.ops.cpu.products import add_product, clear
+from s5forecast.ops.cpu.rows import GROUPS, INNER, Array, kernel, row
 
 TILE = 64  # paths
-COST = 4  # of a path, in states of a scan for each of its numbers
+COST = 4  # work per number of a path, relative to a state of a scan
 GELU, FULL_GLU, HALF_GLU1, HALF_GLU2 = range(4)
 ACTIVATIONS = {"gelu": GELU, "full_glu": FULL_GLU, "half_glu1": HALF_GLU1, "half_glu2": HALF_GLU2}
 
@@ -28,7 +28,7 @@ DOMAIN = 3 * GROUPS
 REAL, IMAG, SOURCE, TARGET, MEAN, FACTOR, VALUE, GATE = range(DOMAIN, DOMAIN + 8)
 INLINED: Any = {**INNER, "forceinline": True}
 
-# Odd functions as `x P(x^2) / Q(x^2)` up to a limit: least maxima of the error, 6e-8 and 2e-10, before rounding.
+# Minimax approximations of odd functions by `x P(x^2) / Q(x^2)` up to a limit, with errors of 6e-8 and 2e-10.
 NORMAL = (
     (5.84064817e-06, 3.14264344e-04, 5.51873793e-03, 4.95935585e-02, 0.398941917),
     (5.01901786e-07, 1.12741207e-04, 2.70375251e-03, 3.73398854e-02, 0.290973382),
@@ -45,8 +45,9 @@ NORMAL_LIMIT, LOGISTIC_LIMIT, HALF, ONE = (np.float32(x) for x in (5.2, 17, 0.5,
 
 @numba.njit(**INLINED)
 def ratio(x: Any, limit: Any, P: Any, Q: Any) -> Any:
+    """`x P(x^2) / Q(x^2)` for `x` clamped to the limit."""
     x = -limit if x < -limit else x
-    x = limit if x > limit else x  # in this order a NaN stays
+    x = limit if x > limit else x  # in this order NaN propagates
     p4, p3, p2, p1, p0 = P
     q5, q4, q3, q2, q1 = Q
     t = x * x
@@ -66,8 +67,8 @@ def sigmoid(x: Any) -> Any:
 
 
 @numba.njit(**INNER)
-def normalise(source: Array, target: Array, norm: Array, moments: Array, eps: float) -> None:
-    """The layer norm over the features `[H, TILE]`, weight and bias `norm [2, H]`; `moments [2, TILE]` is scratch."""
+def normalize(source: Array, target: Array, norm: Array, moments: Array, eps: float) -> None:
+    """Layer norm over the features `[H, TILE]`; weight and bias in `norm [2, H]`, scratch in `moments [2, TILE]`."""
     width = source.shape[0]
     clear(moments)
     mean, factor = row(moments, MEAN, 0), row(moments, FACTOR, TILE)
@@ -92,7 +93,7 @@ def normalise(source: Array, target: Array, norm: Array, moments: Array, eps: fl
 
 @numba.njit(**INNER)
 def repeat(bias: Array, target: Array) -> None:
-    """Each column of `target [G, TILE]` becomes `bias [1, G]`."""
+    """Set each column of `target [G, TILE]` to `bias [1, G]`."""
     for k in range(target.shape[0]):
         y, value = row(target, TARGET, k * TILE), bias[0, k]
         for r in range(TILE):
@@ -101,7 +102,7 @@ def repeat(bias: Array, target: Array) -> None:
 
 @numba.njit(**INNER)
 def rotate(x: Array, Lambda_bar: Array) -> None:
-    """`x = Lambda_bar x`, complex, of the states `[2N, TILE]`."""
+    """`x = Lambda_bar x`, complex, for the states `[2N, TILE]`."""
     states = Lambda_bar.shape[1]
     for n in range(states):
         a_re, a_im = Lambda_bar[0, n], Lambda_bar[1, n]
@@ -113,9 +114,9 @@ def rotate(x: Array, Lambda_bar: Array) -> None:
 
 @numba.njit(**INNER)
 def begin(u: Array, source: Array, v: Array, A: Array, h: Array, top: int, size: int) -> None:
-    """`h [:, r] = u[source[top + r]] + A v[:, top + r]` of `size` paths, `[H, TILE]`."""
+    """`h[:, r] = u[source[top + r]] + A v[:, top + r]` for `size` paths, `[H, TILE]`."""
     width, paths = h.shape[0], source.shape[0]
-    clear(h)  # beyond them, too: what is computed there is not used, and should not be slow
+    clear(h)  # the unused columns as well, where NaN or denormal numbers would be slow
     for r in range(size):
         given, target = row(u, SOURCE, source[top + r] * width), row(h, TARGET, r)
         for k in range(width):
@@ -178,23 +179,24 @@ def step_tiles(
     first: int,
     last: int,
 ) -> None:
-    """One step of L blocks and of what lies around them, for the tiles `first ... last - 1`; `state` is overwritten.
+    """One step of L blocks, the last norm and the output map, for the tiles `first ... last - 1`.
 
     Args:
-        u, source: `[S, H]` and `[R]`: path `r` starts from `u[source[r]] + A v[:, r]`.
+        u, source: `[S, H]` and `[R]`: the input of path `r` is `u[source[r]] + A v[:, r]`.
         v, A: `[M, R]` and `[H, M]`.
-        y: `[K, R]`.
-        state: of all tiles, `[tiles L 2N, TILE]`.
+        y: `[K, R]`, the outputs.
+        state: the states of all tiles, `[tiles L 2N, TILE]`; overwritten.
         Lambda_bar: `[2L, N]`.
         B: `[L 2N, H]`.
         C: `[L H, 2N]`.
         D: `[L, H]`.
-        norms: weight and bias of each block's norm and of the last one, `[2L + 2, H]`.
-        W, b: what the activation multiplies by and adds, `[L G, H]` and `[L, G]`, or empty where it does not.
-        E, e: `y = E h + e` of the last features, `[K, H]` and `[1, K]`.
+        norms: weight and bias of the norm of each block and of the last norm, `[2L + 2, H]`.
+        W, b: weights and biases of the activations, `[L G, H]` and `[L, G]`; empty for activations without weights.
+        E, e: the output map `y = E h + e`, `[K, H]` and `[1, K]`.
         scratch, scratch_gates, scratch_y: `[3H + 2, TILE]`, `[G, TILE]` and `[K, TILE]`.
-        eps: of the norms.
-        activation: one of `ACTIVATIONS`.
+        eps: epsilon of the norms.
+        activation: a value of `ACTIVATIONS`.
+        first, last: range of the tiles.
     """
     paths, width, layers = source.shape[0], u.shape[1], D.shape[0]
     planes, linear, outputs = 2 * Lambda_bar.shape[1], b.shape[1], E.shape[0]
@@ -207,7 +209,7 @@ def step_tiles(
         for layer in range(layers):
             at = (tile * layers + layer) * planes
             x = state[at : at + planes]
-            normalise(h, z, norms[2 * layer : 2 * layer + 2], moments, eps)
+            normalize(h, z, norms[2 * layer : 2 * layer + 2], moments, eps)
             rotate(x, Lambda_bar[2 * layer : 2 * layer + 2])
             add_product(x, B[layer * planes : (layer + 1) * planes], z, width, 1)
             for k in range(width):
@@ -217,7 +219,7 @@ def step_tiles(
             add_product(z, C[layer * width : (layer + 1) * width], x, planes, 1)
             weight, bias = W[layer * linear : (layer + 1) * linear], b[layer : layer + 1]
             add_activated(h, z, g, scratch_gates, weight, bias, activation)
-        normalise(h, z, norms[2 * layers :], moments, eps)
+        normalize(h, z, norms[2 * layers :], moments, eps)
         repeat(e, scratch_y)
         add_product(scratch_y, E, z, width, 1)
         for k in range(outputs):
@@ -227,7 +229,7 @@ def step_tiles(
 
 
 class Weights(NamedTuple):
-    """What :func:`step_tiles` multiplies by and adds, all contiguous."""
+    """Parameters of :func:`step_tiles`, all contiguous."""
 
     Lambda_bar: Tensor
     B: Tensor
@@ -241,7 +243,7 @@ class Weights(NamedTuple):
 
 
 def tiled(state: Tensor) -> Tensor:
-    """States `[L, R, 2N]` of R paths as :func:`step` takes them, `[tiles, L, 2N, TILE]`, zero beyond the last path."""
+    """Arrange the states `[L, R, 2N]` of R paths in tiles `[tiles, L, 2N, TILE]`, zero beyond the last path."""
     padded = F.pad(state, (0, 0, 0, -state.shape[1] % TILE))
     return padded.unflatten(1, (-1, TILE)).permute(1, 0, 3, 2).contiguous()
 
@@ -249,10 +251,16 @@ def tiled(state: Tensor) -> Tensor:
 def step(
     u: Tensor, source: Tensor, v: Tensor, A: Tensor, state: Tensor, weights: Weights, eps: float, activation: str
 ) -> Tensor:
-    """`y [K, R]`, as :func:`step_tiles` defines it; `state`, :func:`tiled`, is overwritten."""
+    """Advance all paths by one step and return `y [K, R]`; see :func:`step_tiles`.
+
+    Args:
+        state: the states from :func:`tiled`; overwritten.
+        activation: a key of `ACTIVATIONS`.
+        u, source, v, A, weights, eps: as in :func:`step_tiles`.
+    """
     paths, width, tiles = len(source), u.shape[1], len(state)
     y = u.new_empty(len(weights.E), paths)
-    arrays = [*map(cpu.array, (u, source, v, A)), y.numpy(), cpu.rows(state.numpy(), 3)]
+    arrays = [*map(array, (u, source, v, A)), y.numpy(), as_rows(state.numpy(), 3)]
     arrays += [weight.numpy() for weight in weights]
 
     def run(first: int, last: int) -> None:

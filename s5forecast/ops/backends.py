@@ -1,0 +1,68 @@
+"""Implementations of the scans by name. The module of a backend is imported when the backend is first used."""
+
+import os
+from importlib import import_module
+from importlib.util import find_spec
+from types import ModuleType
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+HAS_NUMBA = find_spec("numba") is not None
+HAS_TRITON = find_spec("triton") is not None
+
+
+class Backend(NamedTuple):
+    """Location and abilities of a backend.
+
+    Attributes:
+        module: a module that has `linear_scan(a, b, initial_state, reverse)`.
+        device: the only device type the backend runs on, or None for any device.
+        methods: the discretizations that the backend fuses with the scan. If there are any, the module must also
+            have `linear_scan_backward`, `ssm_scan` and `ssm_scan_backward`.
+    """
+
+    module: str
+    device: str | None = None
+    methods: tuple[str, ...] = ()
+
+
+BACKENDS = {
+    "naive": Backend("s5forecast.ops.naive"),
+    "chunked": Backend("s5forecast.ops.chunked"),
+    "cpu": Backend("s5forecast.ops.cpu", device="cpu", methods=("zoh", "bilinear", "dirac")),
+    "triton": Backend("s5forecast.ops.gpu", device="cuda", methods=("zoh", "bilinear", "dirac")),
+}
+
+
+def choose_backend(backend: str, b: Tensor) -> str:
+    """Return the key in `BACKENDS` of the backend that scans `b`.
+
+    Args:
+        backend: a key of `BACKENDS`, or "auto" for the fastest backend available for the device and dtype of `b`.
+        b: the tensor to scan, in the dtype of the computation.
+
+    Raises:
+        ValueError: if the backend is unknown or does not run on the device of `b`.
+    """
+    if backend == "auto":
+        if b.device.type == "cuda" and b.dtype == torch.float32 and HAS_TRITON:
+            return "triton"
+        return "cpu" if b.device.type == "cpu" and HAS_NUMBA else "chunked"
+    if backend not in BACKENDS:
+        raise ValueError(f"'backend' is {backend!r}, expected one of auto, {', '.join(BACKENDS)}.")
+    device = BACKENDS[backend].device
+    if device not in (None, b.device.type) and not _is_interpreted(backend, b):
+        raise ValueError(f"backend {backend!r} runs on {device}, the tensors are on {b.device.type}.")
+    return backend
+
+
+def load(backend: str) -> ModuleType:
+    """Import the module of a backend."""
+    return import_module(BACKENDS[backend].module)
+
+
+def _is_interpreted(backend: str, b: Tensor) -> bool:
+    """Whether Triton's interpreter runs the kernels on the CPU, which is slow and meant for tests."""
+    return backend == "triton" and b.device.type == "cpu" and os.environ.get("TRITON_INTERPRET") == "1"

@@ -1,0 +1,8 @@
+"""The CPU backend: Numba kernels at memory speed on a thread pool. Importing it imports Numba."""
+
+from s5forecast.ops.cpu.launch import linear_scan as linear_scan
+from s5forecast.ops.cpu.launch import linear_scan_backward as linear_scan_backward
+from s5forecast.ops.cpu.launch import ssm_scan as ssm_scan
+from s5forecast.ops.cpu.launch import ssm_scan_backward as ssm_scan_backward
+from s5forecast.ops.cpu.mimo import mimo_scan as mimo_scan
+from s5forecast.ops.cpu.mimo import mimo_scan_backward as mimo_scan_backward

@@ -1,0 +1,236 @@
+"""The public operators: argument checks, dtypes and the choice of a backend."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd import forward_ad
+
+from s5forecast.ops import autograd, backends
+from s5forecast.ops.discretization import DISCRETIZATIONS
+from s5forecast.ops.naive import multiply
+
+
+def linear_scan(
+    a: Tensor,
+    b: Tensor,
+    initial_state: Tensor | None = None,
+    *,
+    reverse: bool = False,
+    backend: str = "auto",
+) -> Tensor:
+    """Linear recurrence over time, `x_t = a_t x_{t-1} + b_t`, for complex numbers stored as planes.
+
+    The computation runs in float32, or in float64 if any argument is float64. The result is returned in half
+    precision if all arguments are in half precision.
+
+    Args:
+        a: `[2, N]`, or `[B, T, 2, N]` for one factor per step.
+        b: `[B, T, 2, N]`.
+        initial_state: `[B, 2, N]`, the state before the first step (after the last one if `reverse`); zero if None.
+        reverse: whether time runs from the last step to the first, `x_t = a_t x_{t+1} + b_t`.
+        backend: a key of `BACKENDS`, or "auto".
+
+    Returns:
+        The states at all steps, `[B, T, 2, N]`.
+
+    Raises:
+        ValueError: if shapes do not match, or the backend is unknown or does not run on the device of `b`.
+        NotImplementedError: for forward-mode derivatives.
+
+    References:
+        Simplified State Space Layers for Sequence Modeling, Smith, Warrington, Linderman, 2023.
+    """
+    _refuse_forward_mode(a, b, initial_state)
+    _check_scan_inputs("b", b, initial_state)
+    if a.shape != b.shape[2:] and a.shape != b.shape:
+        raise ValueError(f"'a' has shape {_shape(a)}, expected {list(b.shape[2:])} or {_shape(b)} as 'b' has.")
+    (a, b, initial_state), dtype = _promote(a, b, initial_state)
+    backend = backends.choose_backend(backend, b)
+    return autograd.linear_scan(a, b, initial_state, reverse, backend).to(dtype)
+
+
+def ssm_scan(
+    Lambda: Tensor,
+    step: Tensor,
+    dt: Tensor | None,
+    Bu: Tensor,
+    initial_state: Tensor | None = None,
+    *,
+    method: str = "zoh",
+    reverse: bool = False,
+    backend: str = "auto",
+) -> Tensor:
+    """States of a diagonal state-space model over regular or irregular steps.
+
+    `x_t = Lambda_bar_t x_{t-1} + input_scale_t (B u)_t`, where the discretization `method` computes both factors from
+    `Lambda` and the step `step dt_t`. Dtypes follow the rules of `linear_scan`.
+
+    Args:
+        Lambda: `[2, N]`.
+        step: `[N]`, positive: the length of a unit step for each state.
+        dt: `[B, T]`, the time since the previous step in unit steps; 1 at every step if None.
+        Bu: `[B, T, 2, N]`.
+        initial_state: `[B, 2, N]`, the state before the first step (after the last one if `reverse`); zero if None.
+        method: a key of `DISCRETIZATIONS`.
+        reverse: whether time runs from the last step to the first.
+        backend: a key of `BACKENDS`, or "auto".
+
+    Returns:
+        The states at all steps, `[B, T, 2, N]`.
+
+    Raises:
+        ValueError: if shapes do not match, the method is unknown, or the backend is unknown or does not run on
+            the device of `Bu`.
+        NotImplementedError: for forward-mode derivatives.
+
+    References:
+        Simplified State Space Layers for Sequence Modeling, Smith, Warrington, Linderman, 2023.
+    """
+    _refuse_forward_mode(Lambda, step, dt, Bu, initial_state)
+    _check_scan_inputs("Bu", Bu, initial_state)
+    _check_shape("Lambda", Lambda, tuple(Bu.shape[2:]))
+    _check_shape("step", step, (Bu.shape[3],))
+    if dt is not None:
+        _check_shape("dt", dt, tuple(Bu.shape[:2]))
+    _check_method(method)
+    (Lambda, step, dt, Bu, initial_state), dtype = _promote(Lambda, step, dt, Bu, initial_state)
+    backend = backends.choose_backend(backend, Bu)
+    if method in backends.BACKENDS[backend].methods:
+        return autograd.ssm_scan(Lambda, step, dt, Bu, initial_state, method, reverse, backend).to(dtype)
+    Delta = step if dt is None else step * dt.unsqueeze(-1)  # [N] or [B, T, N]
+    Lambda_bar, input_scale = DISCRETIZATIONS[method](Lambda, Delta)
+    return autograd.linear_scan(Lambda_bar, multiply(input_scale, Bu), initial_state, reverse, backend).to(dtype)
+
+
+def mimo_scan(
+    Lambda: Tensor,
+    step: Tensor,
+    dt: Tensor | None,
+    B: Tensor,
+    C: Tensor,
+    D: Tensor,
+    u: Tensor,
+    initial_state: Tensor | None = None,
+    *,
+    method: str = "zoh",
+    reverse: bool = False,
+) -> tuple[Tensor, Tensor]:
+    """Outputs of a whole layer, `y_t = C x_t + D u_t`, where `x` are the states of `ssm_scan` for the inputs `B u_t`.
+
+    One fused operator for tensors that :func:`fuses` accepts. It writes the states to memory only if gradients are
+    needed, and computes the projected inputs `B u_t` again in the backward pass. It can be differentiated once, by
+    autograd; `torch.func.grad` does not support custom operators. `torch.vmap` runs it in a loop.
+
+    Args:
+        Lambda: `[2, N]`.
+        step: `[N]`, positive.
+        dt: `[B, T]`, the time since the previous step in unit steps; 1 at every step if None.
+        B: `[2N, H]`, real parts first.
+        C: `[H, 2N]`, real.
+        D: `[H]`.
+        u: `[B, T, H]`.
+        initial_state: `[B, 2, N]`, the state before the first step (after the last one if `reverse`); zero if None.
+        method: a key of `DISCRETIZATIONS`.
+        reverse: whether time runs from the last step to the first.
+
+    Returns:
+        `y [B, T, H]` and the state after the last step (the first one if `reverse`), `[B, 2, N]`.
+
+    Raises:
+        ValueError: if shapes or dtypes do not match, or the method is unknown.
+        NotImplementedError: for forward-mode derivatives.
+
+    References:
+        Simplified State Space Layers for Sequence Modeling, Smith, Warrington, Linderman, 2023.
+    """
+    arguments = Lambda, step, dt, B, C, D, u, initial_state
+    _refuse_forward_mode(*arguments)
+    _check_mimo_inputs(*arguments)
+    _check_method(method)
+    keep = torch.is_grad_enabled() and any(v is not None and v.requires_grad for v in arguments)
+    y, last, _ = autograd.mimo_scan(*arguments, method, reverse, keep)
+    return y, last
+
+
+def fuses(backend: str, *tensors: Tensor | None) -> bool:
+    """Whether `mimo_scan` accepts these tensors: all float32 or all float64, on the CPU, outside autocast."""
+    given = [tensor for tensor in tensors if tensor is not None]
+    dtype = given[0].dtype
+    return (
+        backends.HAS_NUMBA
+        and backend in ("auto", "cpu")
+        and dtype in (torch.float32, torch.float64)
+        and all(tensor.dtype == dtype and tensor.device.type == "cpu" for tensor in given)
+        and not torch.is_autocast_enabled("cpu")
+    )
+
+
+def _check_scan_inputs(name: str, b: Tensor, initial_state: Tensor | None) -> None:
+    if b.ndim != 4 or b.shape[2] != 2:
+        raise ValueError(f"'{name}' has shape {_shape(b)}, expected [B, T, 2, N].")
+    if initial_state is not None:
+        _check_shape("initial_state", initial_state, (b.shape[0], 2, b.shape[3]))
+
+
+def _check_mimo_inputs(
+    Lambda: Tensor,
+    step: Tensor,
+    dt: Tensor | None,
+    B: Tensor,
+    C: Tensor,
+    D: Tensor,
+    u: Tensor,
+    initial_state: Tensor | None,
+) -> None:
+    """Check all shapes, because the kernels do not check bounds."""
+    N, H = step.numel(), D.numel()
+    if u.ndim != 3 or u.shape[2] != H:
+        raise ValueError(f"'u' has shape {_shape(u)}, expected [B, T, {H}].")
+    _check_shape("Lambda", Lambda, (2, N))
+    _check_shape("step", step, (N,))
+    _check_shape("B", B, (2 * N, H))
+    _check_shape("C", C, (H, 2 * N))
+    _check_shape("D", D, (H,))
+    if dt is not None:
+        _check_shape("dt", dt, tuple(u.shape[:2]))
+    if initial_state is not None:
+        _check_shape("initial_state", initial_state, (u.shape[0], 2, N))
+    if not fuses("cpu", Lambda, step, dt, B, C, D, u, initial_state):
+        raise ValueError(
+            "mimo_scan requires tensors on the CPU, all float32 or all float64, outside autocast; check with fuses"
+        )
+
+
+def _check_shape(name: str, tensor: Tensor, shape: tuple[int, ...]) -> None:
+    if tuple(tensor.shape) != shape:
+        raise ValueError(f"'{name}' has shape {_shape(tensor)}, expected {list(shape)}.")
+
+
+def _check_method(method: str) -> None:
+    if method not in DISCRETIZATIONS:
+        raise ValueError(f"'method' is {method!r}, expected one of {', '.join(DISCRETIZATIONS)}.")
+
+
+def _refuse_forward_mode(*tensors: Tensor | None) -> None:
+    """Raise NotImplementedError for a tensor with a tangent, which a custom operator would silently drop."""
+    if forward_ad._current_level < 0:
+        return
+    if any(v is not None and forward_ad.unpack_dual(v).tangent is not None for v in tensors):
+        raise NotImplementedError("the scans have no forward-mode derivatives; use torch.autograd.grad or backward()")
+
+
+def _shape(tensor: Tensor) -> list[int]:
+    return list(tensor.shape)
+
+
+def _promote(*tensors: Tensor | None) -> tuple[list[Any], torch.dtype]:
+    """Convert the tensors to the dtype of the computation; return them and the dtype of the result."""
+    if any(tensor is not None and tensor.is_complex() for tensor in tensors):
+        raise ValueError(
+            "complex tensors are not supported; pass real planes [..., 2, N], torch.stack([z.real, z.imag], dim=-2)"
+        )
+    dtypes = {tensor.dtype for tensor in tensors if tensor is not None}
+    wide = torch.float64 if torch.float64 in dtypes else torch.float32
+    narrow = dtypes in ({torch.float16}, {torch.bfloat16})
+    return [None if tensor is None else tensor.to(wide) for tensor in tensors], dtypes.pop() if narrow else wide
