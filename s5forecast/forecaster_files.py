@@ -13,7 +13,6 @@ from gluonts.core.serde import dump_json, load_json
 
 from s5forecast.aliases import check_folder
 from s5forecast.data.statics import StaticFeatures
-from s5forecast.estimators.predictor import load_predictor
 from s5forecast.fitted_forecaster import FittedForecaster
 
 FORECASTER_FORMAT = 1
@@ -49,6 +48,8 @@ def load_forecaster(path: Path, device: str | None) -> tuple[dict[str, Any], str
     Raises:
         ValueError: if it was written by a later format, or if :func:`~s5forecast.aliases.check_folder` refuses it.
     """
+    from s5forecast.estimators.predictor import load_predictor
+
     check_folder(path)
     state = load_json((path / STATE_FILE).read_text())
     if state["format_version"] > FORECASTER_FORMAT:
