@@ -49,6 +49,7 @@ def load_forecaster(path: Path, device: str | None) -> tuple[dict[str, Any], str
     Raises:
         ValueError: if it was written by a later format, or if :func:`~s5forecast.aliases.check_folder` refuses it.
     """
+
     check_folder(path)
     state = load_json((path / STATE_FILE).read_text())
     if state["format_version"] > FORECASTER_FORMAT:

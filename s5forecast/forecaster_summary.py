@@ -30,7 +30,7 @@ def _parameters(forecaster: FittedForecaster) -> dict[str, tuple[Any, bool, str]
 def _choices(forecaster: FittedForecaster) -> dict[str, tuple[Any, bool, str]]:
     """The choices that the estimator recorded."""
     recorded = getattr(forecaster.predictor_, "choices", {})
-    return {name: (one["value"], one["given"], one["reason"]) for name, one in recorded.items()}
+    return {name: (one["value"], not one["automatic"], one["reason"]) for name, one in recorded.items()}
 
 
 def _results(forecaster: FittedForecaster) -> dict[str, tuple[Any, bool, str]]:

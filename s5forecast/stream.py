@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from s5forecast.data.frames import FrameSeries, SeriesEnds
@@ -16,7 +15,6 @@ from s5forecast.fitted_forecaster import FittedForecaster
 from s5forecast.levels import check_levels
 
 FRAME_FILE = "frame.json"
-Predict = Callable[[Sequence[float]], tuple[np.ndarray, np.ndarray]]
 
 
 class FrameStream:

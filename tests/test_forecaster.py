@@ -281,11 +281,14 @@ def test_a_summary_lists_every_choice(fitted, tmp_path):
     assert table.loc["num_series", "value"] == 2 and table.loc["output", "value"] == type(fitted.output_).__name__
     count = sum(one.numel() for one in fitted.predictor_.prediction_net.parameters())
     assert table.loc["num_network_parameters", "value"] == count > 0
-    fitted.predictor_.choices = {"patch_length": {"value": 4, "given": False, "reason": "a day in six patches"}}
-    assert fitted.summary().loc["patch_length"].tolist() == [4, False, "a day in six patches"]
-    del fitted.predictor_.choices
     fitted.save(tmp_path)
     pd.testing.assert_frame_equal(S5Forecaster.load(tmp_path).summary(), table)
+
+
+def test_a_summary_shows_automatic_choices_with_their_reasons(fitted, monkeypatch):
+    choice = {"value": 4, "automatic": True, "reason": "a day in six patches"}
+    monkeypatch.setattr(fitted.predictor_, "choices", {"patch_length": choice})
+    assert fitted.summary().loc["patch_length"].tolist() == [4, False, "a day in six patches"]
 
 
 def test_loading_needs_neither_scikit_learn_nor_estimators():
@@ -433,7 +436,7 @@ def test_steps_that_a_model_cannot_forecast(fitted):
     with pytest.raises(ValueError, match="use step_scale with a forecaster that is not calibrated"):
         calibrated.predict(frame(240, freq="15min"), step_scale=0.25)
     joint = forecaster(freq="h", multivariate=True, estimator_kwargs={**SMALL}).fit(frame())
-    with pytest.raises(ValueError, match="another one is forecast by S5Estimator"):
+    with pytest.raises(ValueError, match="use S5Estimator for another one"):
         joint.predict(frame(240, freq="15min"), step_scale=0.25)
 
 

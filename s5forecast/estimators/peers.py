@@ -1,4 +1,4 @@
-"""GluonTS's own neural forecasters by name, for comparison: its defaults, without its noise.
+"""GluonTS's neural forecasters by name, for comparison, with its defaults.
 
 PEERS["deepar"](freq="h", prediction_length=24).train(dataset)
 """
@@ -43,13 +43,13 @@ UPSTREAM = r"(lightning|gluonts|torch|pandas)(\..*)?"
 
 
 class PeerEstimator(Estimator):
-    """An estimator of GluonTS that trains quietly, leaves no files, and raises what goes wrong.
+    """GluonTS estimator that trains without log messages and files, and raises errors of the training.
 
-    Arguments:
+    Args:
         name: a key of `PEERS`.
         freq: offset alias of the series.
         prediction_length: steps to forecast.
-        seed: of training; None takes torch's and numpy's state as they are.
+        seed: of training; with None, torch and NumPy are not seeded.
         verbose: whether a progress bar is shown while training.
         arguments: further arguments of the GluonTS estimator, such as `{"trainer_kwargs": {"max_epochs": 10}}`.
 
@@ -68,13 +68,13 @@ class PeerEstimator(Estimator):
         arguments: dict[str, Any] | None = None,
     ) -> None:
         super().__init__()
-        self.make = choose(ESTIMATORS, name, "peer")
+        self.make = choose(PEER_ESTIMATORS, name, "peer")
         self.name, self.prediction_length, self.seed, self.verbose = name, prediction_length, seed, verbose
         self.freq = Frequency.parse(freq).period_alias
         self.arguments = dict(arguments or {})
 
     def train(self, training_data: Dataset, validation_data: Dataset | None = None, **kwargs: Any) -> "PeerPredictor":
-        """Train, with GluonTS's arguments; the predictor takes targets of any numeric type."""
+        """Train with GluonTS's arguments; the predictor takes targets of any numeric type."""
         data, held_out = _float32(training_data), None if validation_data is None else _float32(validation_data)
         failure = _Failure()
         with tempfile.TemporaryDirectory(prefix="s5forecast-") as folder, _TRAINING, _quiet(), _seeded(self.seed):
@@ -93,7 +93,7 @@ class PeerEstimator(Estimator):
 
 
 class _Failure(pl.Callback):
-    """Keeps the exception that ends a training: GluonTS would go on with the last checkpoint."""
+    """Keeps the exception that ends a training, after which GluonTS would continue with the last checkpoint."""
 
     error: BaseException | None = None
 
@@ -102,10 +102,10 @@ class _Failure(pl.Callback):
 
 
 class PeerPredictor(PyTorchPredictor):
-    """The predictor of a peer: as GluonTS's, for targets of any numeric type, with the same draws at every call.
+    """GluonTS predictor for targets of any numeric type, which draws the same samples at every call.
 
-    Arguments:
-        seed: of the draws; None takes torch's state as it is. The others are GluonTS's.
+    Args:
+        seed: of the samples; with None, torch is not seeded. The other arguments are GluonTS's.
     """
 
     @validated()
@@ -154,13 +154,13 @@ class PeerPredictor(PyTorchPredictor):
 
 
 def _float32(data: Dataset) -> list[dict[str, Any]]:
-    """The entries with targets of the networks' type; some estimators fail on any other."""
+    """Entries with float32 targets; some estimators fail on other types."""
     return [{**entry, "target": np.asarray(entry["target"], dtype=np.float32)} for entry in data]
 
 
 @contextmanager
 def _seeded(seed: int | None) -> Iterator[None]:
-    """Torch and NumPy, from which GluonTS samples windows, seeded inside and as they were outside."""
+    """Seed torch and NumPy, from which GluonTS samples windows, and restore their states afterwards."""
     state = np.random.get_state()
     with seeded(seed):
         if seed is not None:
@@ -174,7 +174,7 @@ def _seeded(seed: int | None) -> Iterator[None]:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Without the announcements and warnings of Lightning and GluonTS."""
+    """Suppress log messages and warnings of Lightning and GluonTS."""
     loggers = [logging.getLogger(name) for name in LOGGERS]
     levels = [logger.level for logger in loggers]
     for logger in loggers:
@@ -210,7 +210,7 @@ def _simple_feedforward(freq: str, prediction_length: int, **arguments: Any) -> 
     return SimpleFeedForwardEstimator(prediction_length, **arguments)
 
 
-ESTIMATORS: dict[str, Callable[..., PyTorchLightningEstimator]] = {
+PEER_ESTIMATORS: dict[str, Callable[..., PyTorchLightningEstimator]] = {
     "deepar": _deepar,
     "tft": _tft,
     "patch_tst": _patch_tst,
@@ -218,5 +218,5 @@ ESTIMATORS: dict[str, Callable[..., PyTorchLightningEstimator]] = {
     "simple_feedforward": _simple_feedforward,
 }
 
-PEERS: dict[str, Callable[..., PeerEstimator]] = {name: partial(PeerEstimator, name) for name in ESTIMATORS}
+PEERS: dict[str, Callable[..., PeerEstimator]] = {name: partial(PeerEstimator, name) for name in PEER_ESTIMATORS}
 """Name -> function of `freq`, `prediction_length` and the other arguments of `PeerEstimator`."""

@@ -6,7 +6,7 @@ import json
 import zlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol, TypeAlias, cast
+from typing import Any, NamedTuple, Protocol, TypeAlias
 
 import numpy as np
 import pandas as pd
@@ -386,7 +386,7 @@ class ContinuousState(NamedTuple):
 
     def _observed(self) -> Observed:
         """What the network advances."""
-        return Observed(self.h, cast(Any, self.layers), self.recent)
+        return Observed(self.h, self.layers, self.recent)
 
     @classmethod
     def _after(cls, history: IrregularHistory, place: Place, observed: Observed) -> ContinuousState:

@@ -1,4 +1,4 @@
-"""What a network must be able to do to be trained and to forecast."""
+"""Contract of the networks that estimators train and predictors run."""
 
 from __future__ import annotations
 
@@ -18,43 +18,57 @@ WindowsT = TypeVar("WindowsT")
 
 
 class ForecastNetwork(nn.Module, ABC, Generic[BatchT, WindowsT]):
-    """Maps windows to distributions; its constructor is ``@validated()`` and takes plain data, so that it is saved."""
+    """Maps windows to forecasts.
+
+    The constructor is ``@validated()`` and takes plain data, with which GluonTS saves the network. A network that
+    :meth:`check_streams` accepts has ``update_state`` and the methods that forecast from a state, see
+    :class:`~s5forecast.networks.autoregressive.AutoregressiveNetwork` for regular series and
+    :class:`~s5forecast.networks.continuous.ContinuousNetwork` for irregular series.
+    """
 
     @abstractmethod
     def forward(self, batch: BatchT, num_samples: int | None = None) -> Prediction | SamplePaths:
-        """The forecast of all steps of the horizon; ``num_samples`` is the number of paths where they are drawn."""
+        """Forecast of the horizon.
+
+        Args:
+            batch: B windows.
+            num_samples: sample paths of each series; ignored by networks that do not sample.
+        """
 
     @abstractmethod
     def loss(self, batch: BatchT) -> Tensor:
-        """What is minimised, a scalar."""
+        """Training loss, a scalar."""
 
     @abstractmethod
     def check_streams(self) -> None:
-        """Raise ValueError, with the reason and the fix, where series cannot be forecast while they are observed."""
+        """Raise ValueError, with the reason and the fix, for a network that cannot be advanced step by step."""
 
     def divided(self, substeps: int) -> ForecastNetwork[BatchT, WindowsT]:
-        """The same network at steps ``substeps`` times as short.
+        """The same network for steps of one k-th of the length.
+
+        Args:
+            substeps: k.
 
         Raises:
-            ValueError: with the reason and the fix, for a network that cannot.
+            ValueError: with the reason and the fix, for a network that cannot be rescaled.
         """
-        raise ValueError(f"{type(self).__name__} has one sampling rate; another one is forecast by S5Estimator")
+        raise ValueError(f"{type(self).__name__} has a fixed sampling rate; use S5Estimator for another one")
 
     @abstractmethod
     def fit_features(self, windows: WindowsT) -> None:
-        """Take from the training data what normalises the features."""
+        """Set location and scale of the input features from training windows."""
 
     @abstractmethod
     def fit_support(self, windows: WindowsT) -> None:
-        """Take from the training data what values there can be.
+        """Set from the training data whether forecasts are counts.
 
         Raises:
-            ValueError: naming the series, if the output does not reach its values.
+            ValueError: naming the series, for a value outside the support of the output.
         """
 
 
 class HasTarget(Protocol):
-    """A series with its values, NaN where not observed."""
+    """A series with a target, NaN where not observed."""
 
     @property
     def item_id(self) -> Any: ...
@@ -73,6 +87,6 @@ def check_support(output: Any, all_series: Sequence[HasTarget]) -> None:
         if outside.any():
             name = position if series.item_id is None else series.item_id
             raise ValueError(
-                f"series {name!r}: {type(output).__name__} cannot give the value {observed[outside][0].item():g} "
-                "of target; choose another distr_output, or 'auto'"
+                f"series {name!r}: target contains {observed[outside][0].item():g}, which is outside the support of "
+                f"{type(output).__name__}; choose another distr_output, or 'auto'"
             )

@@ -51,7 +51,7 @@ class Positions(NamedTuple):
 class ContinuousDecoder(nn.Module):
     """Features of each value asked for, and the convex combination of anchors that its output corrects.
 
-    Arguments:
+    Args:
         width: features of the encoder.
         num_variables: D.
         state_sizes: numbers in the state of each of its layers.
@@ -98,7 +98,7 @@ class ContinuousDecoder(nn.Module):
     ) -> tuple[Tensor, Tensor]:
         """Features ``[N, width]`` of the values asked for, and what their outputs correct, ``[N]``.
 
-        Arguments:
+        Args:
             encoded: what is known of B windows.
             states: of the layers at the times asked for, each ``[B, Q, ...]``.
             features: of these times, ``[B, Q, F]``.

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from s5forecast.distributions import DistributionOutput, Output
+if TYPE_CHECKING:
+    from s5forecast.distributions import DistributionOutput, Output
 
 FAR_BELOW = -1e9
 # Standard deviations of the initial weights of a joint head.

@@ -1,4 +1,4 @@
-"""What is kept of irregular series whose rows are not: enough to show their next rows to the network."""
+"""Summary of each series' past, sufficient to encode its next observations."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ from s5forecast.windows.scaling import masked_mean, normalized
 
 
 class IrregularHistory(NamedTuple):
-    """S series up to their last observations. Exact times are nanoseconds, int64, or numbers, float64."""
+    """Past of S irregular series. Exact times are nanoseconds, int64, or numbers, float64."""
 
-    time: Tensor  # [S] exact, of the last row; anything where there is none
+    time: Tensor  # [S] exact, of the last row; arbitrary if there is none
     aware: Tensor  # [S] bool, whether datetimes have a time zone
     value: Tensor  # [S, D] float64, last of each variable, NaN where never seen
     value_time: Tensor  # [S, D] exact, of these values
     total: Tensor  # [S, D] float64, sum of the values since the window began
-    number: Tensor  # [S, D] int64, how many these are
-    counts: Tensor  # [S, D] bool, whether all are whole numbers, none of them negative
+    number: Tensor  # [S, D] int64, number of these values
+    counts: Tensor  # [S, D] bool, whether all values are whole numbers, none of them negative
     static_real: Tensor  # [S, F] float32
     static_cat: Tensor  # [S, F] int64
 
@@ -59,7 +59,14 @@ class IrregularHistory(NamedTuple):
 
     @classmethod
     def empty(cls, dim: int, static_real: Tensor, static_cat: Tensor, instants: Instants) -> IrregularHistory:
-        """Of series that begin with the next row, at times like the ``instants``."""
+        """Past of series that begin with the next row.
+
+        Args:
+            dim: number of variables, D.
+            static_real: ``[S, F]``.
+            static_cat: ``[S, F]``.
+            instants: times of the kind that the series have.
+        """
         S = len(static_real)
         none = torch.zeros(S, dim, dtype=torch.float64)
         time = torch.zeros(S, dim, dtype=torch.int64 if instants.datetimes else torch.float64)
@@ -81,7 +88,7 @@ class IrregularHistory(NamedTuple):
         return (self.number > 0).any(-1)
 
     def mean(self) -> Tensor:
-        """Of the values since the window began, ``[S, D]``; NaN where there are none."""
+        """Mean of the values since the window began, ``[S, D]``; NaN where there are none."""
         return self.total / self.number
 
     def last_age(self) -> Tensor:
@@ -89,17 +96,17 @@ class IrregularHistory(NamedTuple):
         return since(self.time.unsqueeze(-1), self.value_time).where(~self.value.isnan(), torch.nan)
 
     def followed_by(self, rows: IrregularRows, spec: IrregularSpec) -> tuple[IrregularBatch, IrregularHistory]:
-        """The next rows as windows that ask for nothing, and the history with them.
+        """The next rows as windows without queries, and the past including them.
 
-        Arguments:
+        Args:
             rows: of all S series, after the last row of each.
-            spec: what windows hold.
+            spec: contents of the windows.
         """
         slots = Slots.of(rows.series, len(self.time), right=True)
         there, time = slots.mask(), slots.lay(rows.instants.exact)
         target = slots.lay(rows.target, torch.nan)
         observed, values = ~target.isnan(), target.nan_to_num(0.0)
-        # What came before the first slot stands in a slot of its own.
+        # The values before the first slot have a slot of their own.
         past_time = torch.cat([self.value_time.unsqueeze(1), time.unsqueeze(-1).expand_as(target)], dim=1)
         past_value = torch.cat([self.value.unsqueeze(1), values], dim=1)
         slot = torch.arange(1, time.shape[1] + 1).unsqueeze(-1)
@@ -133,7 +140,7 @@ class IrregularHistory(NamedTuple):
         return batch, after
 
     def _gaps(self, time: Tensor, there: Tensor) -> Tensor:
-        """Time since the row before, ``[S, M]``: 0 where there is no row, NaN at the first of a series."""
+        """Time since the previous row, ``[S, M]``: 0 for padding, NaN for the first row of a series."""
         first = there.long().cumsum(1) == 1
         before = torch.where(first, self.time.unsqueeze(1), time.roll(1, dims=1))
         gaps = since(time, before).where(there, 0.0)
@@ -141,11 +148,14 @@ class IrregularHistory(NamedTuple):
 
 
 class SeriesHistory(NamedTuple):
-    """S series up to their last steps. Location, scale and the like are those of the window a stream began with."""
+    """Past of S regular series.
+
+    Location, scale, level and center are those of the window with which the stream began.
+    """
 
     time: Tensor  # [S] int64, of the last step, base units since 1970, in local time
     past: Tensor  # [S, R] float64, the last R steps, NaN where not observed
-    centre: Tensor  # [S, 1] float32, mean of the window, normalised
+    centre: Tensor  # [S, 1] float32, mean of the window, normalized
     loc: Tensor  # [S, 1] float64
     scale: Tensor  # [S, 1] float64
     level: Tensor  # [S, 1] float64
@@ -185,8 +195,13 @@ class SeriesHistory(NamedTuple):
         )
 
     def next(self, steps: Steps, spec: WindowSpec) -> tuple[Batch, SeriesHistory]:
-        """The next steps as the network sees them, and the history with them."""
-        # What is not there is shifted out of the way, so that lags of the first step reach into the past.
+        """The next steps as input of the network, and the past including them.
+
+        Args:
+            steps: of all S series, after the last step of each.
+            spec: contents of the windows.
+        """
+        # Padding is moved to the beginning, so that lags of the first step refer to the past.
         values = torch.cat([self.past, steps.values], dim=1)
         missing = (~steps.mask).sum(1, keepdim=True)
         width = torch.arange(values.shape[1])
@@ -202,7 +217,13 @@ class SeriesHistory(NamedTuple):
         )
 
     def ahead(self, time: Tensor, covariates: Tensor, spec: WindowSpec) -> Batch:
-        """The horizon as the network sees it, from its local time ``[S, H]`` and covariates ``[S, H, F]``."""
+        """The horizon as input of the network.
+
+        Args:
+            time: local time, ``[S, H]``.
+            covariates: ``[S, H, F]``.
+            spec: contents of the windows.
+        """
         unknown = self.past.new_full(time.shape, torch.nan)
         offsets = lag_offsets(torch.tensor(spec.lags, dtype=torch.long), 0, time.shape[1], recursive=spec.recursive)
         return self._batch(spec, time, torch.cat([self.past, unknown], dim=1), offsets, covariates)

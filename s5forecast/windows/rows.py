@@ -120,7 +120,7 @@ class RegularQueries(NamedTuple):
 
 
 class IrregularQueries(NamedTuple):
-    """Query times of S irregular series, and what their forecasts are to be called."""
+    """Query times of S irregular series, and the identity of their forecasts."""
 
     rows: IrregularRows
     horizons: list[Horizon]

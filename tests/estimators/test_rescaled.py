@@ -165,7 +165,7 @@ def test_networks_that_cannot_are_refused_with_the_fix(make_one, data):
     small = make_one().__init_args__
     small = {name: small[name] for name in ("freq", "prediction_length", "context_length", "width", "max_epochs")}
     autoregressive = S5AutoregressiveEstimator(**small, num_batches_per_epoch=1, device="cpu").train(data)
-    with pytest.raises(ValueError, match="forecast by S5Estimator"):
+    with pytest.raises(ValueError, match="use S5Estimator for another one"):
         autoregressive.rescaled(0.25)
 
 
