@@ -33,12 +33,25 @@ def _loop_rule(operator: Callable[..., Any]) -> Callable[..., Any]:
     return rule
 
 
-@torch.library.custom_op("s5forecast::linear_scan", mutates_args=())
+def _operator(function: Callable[..., Any]) -> Any:
+    """Register a function as the operator ``s5forecast::<name of the function>``.
+
+    The first call of an operator made by ``torch.library.custom_op`` imports TorchDynamo, which takes seconds.
+    """
+    name = f"s5forecast::{function.__name__}"
+    torch.library.define(name, torch.library.infer_schema(function, mutates_args=()))
+    torch.library.impl(name, "CompositeExplicitAutograd", function)
+    operator = getattr(torch.ops.s5forecast, function.__name__).default
+    torch.library.register_vmap(name, _loop_rule(operator))
+    return operator
+
+
+@_operator
 def linear_scan(a: Tensor, b: Tensor, initial_state: Tensor | None, reverse: bool, backend: str) -> Tensor:
     return load(backend).linear_scan(a, b, initial_state, reverse)
 
 
-@linear_scan.register_fake
+@torch.library.register_fake("s5forecast::linear_scan")
 def _(a: Tensor, b: Tensor, initial_state: Tensor | None, reverse: bool, backend: str) -> Tensor:
     return b.new_empty(b.shape)
 
@@ -71,24 +84,26 @@ def _adjoint(
     return (da.sum((0, 1)) if a.ndim == 2 else da), g, dx0
 
 
-linear_scan.register_autograd(_differentiate_linear_scan, setup_context=_save_for_linear_scan)
+torch.library.register_autograd(
+    "s5forecast::linear_scan", _differentiate_linear_scan, setup_context=_save_for_linear_scan
+)
 
 
-@torch.library.custom_op("s5forecast::linear_scan_backward", mutates_args=())
+@_operator
 def linear_scan_backward(
     dx: Tensor, a: Tensor, initial_state: Tensor | None, x: Tensor, reverse: bool, backend: str
 ) -> tuple[Tensor, Tensor, Tensor]:
     return load(backend).linear_scan_backward(dx, a, initial_state, x, reverse)
 
 
-@linear_scan_backward.register_fake
+@torch.library.register_fake("s5forecast::linear_scan_backward")
 def _(
     dx: Tensor, a: Tensor, initial_state: Tensor | None, x: Tensor, reverse: bool, backend: str
 ) -> tuple[Tensor, Tensor, Tensor]:
     return a.new_empty(a.shape), x.new_empty(x.shape), x.new_empty(x.shape[0], 2, x.shape[3])
 
 
-@torch.library.custom_op("s5forecast::ssm_scan", mutates_args=())
+@_operator
 def ssm_scan(
     Lambda: Tensor,
     step: Tensor,
@@ -102,7 +117,7 @@ def ssm_scan(
     return load(backend).ssm_scan(Lambda, step, dt, Bu, initial_state, method, reverse)
 
 
-@ssm_scan.register_fake
+@torch.library.register_fake("s5forecast::ssm_scan")
 def _(
     Lambda: Tensor,
     step: Tensor,
@@ -116,7 +131,7 @@ def _(
     return Bu.new_empty(Bu.shape)
 
 
-@torch.library.custom_op("s5forecast::ssm_scan_backward", mutates_args=())
+@_operator
 def ssm_scan_backward(
     dx: Tensor,
     Lambda: Tensor,
@@ -132,7 +147,7 @@ def ssm_scan_backward(
     return load(backend).ssm_scan_backward(dx, Lambda, step, dt, Bu, initial_state, x, method, reverse)
 
 
-@ssm_scan_backward.register_fake
+@torch.library.register_fake("s5forecast::ssm_scan_backward")
 def _(
     dx: Tensor,
     Lambda: Tensor,
@@ -162,10 +177,10 @@ def _differentiate_ssm_scan(ctx: Any, dx: Tensor) -> tuple[Tensor | None, ...]:
     return dLambda, dstep, ddt, dBu, dx0, None, None, None
 
 
-ssm_scan.register_autograd(_differentiate_ssm_scan, setup_context=_save_for_ssm_scan)
+torch.library.register_autograd("s5forecast::ssm_scan", _differentiate_ssm_scan, setup_context=_save_for_ssm_scan)
 
 
-@torch.library.custom_op("s5forecast::mimo_scan", mutates_args=())
+@_operator
 def mimo_scan(
     Lambda: Tensor,
     step: Tensor,
@@ -182,7 +197,7 @@ def mimo_scan(
     return load("cpu").mimo_scan(Lambda, step, dt, B, C, D, u, initial_state, method, reverse, keep)
 
 
-@mimo_scan.register_fake
+@torch.library.register_fake("s5forecast::mimo_scan")
 def _(
     Lambda: Tensor,
     step: Tensor,
@@ -200,7 +215,7 @@ def _(
     return u.new_empty(u.shape), u.new_empty(u.shape[0], *Lambda.shape), u.new_empty(states)
 
 
-@torch.library.custom_op("s5forecast::mimo_scan_backward", mutates_args=())
+@_operator
 def mimo_scan_backward(
     dy: Tensor,
     dlast: Tensor,
@@ -219,7 +234,7 @@ def mimo_scan_backward(
     return load("cpu").mimo_scan_backward(dy, dlast, Lambda, step, dt, B, C, D, u, initial_state, x, method, reverse)
 
 
-@mimo_scan_backward.register_fake
+@torch.library.register_fake("s5forecast::mimo_scan_backward")
 def _(
     dy: Tensor,
     dlast: Tensor,
@@ -261,7 +276,4 @@ def _differentiate_mimo_scan(
     return *gradients, None, None, None
 
 
-mimo_scan.register_autograd(_differentiate_mimo_scan, setup_context=_save_for_mimo_scan)
-
-for _operator in (linear_scan, linear_scan_backward, ssm_scan, ssm_scan_backward, mimo_scan, mimo_scan_backward):
-    _operator.register_vmap(_loop_rule(_operator))
+torch.library.register_autograd("s5forecast::mimo_scan", _differentiate_mimo_scan, setup_context=_save_for_mimo_scan)
