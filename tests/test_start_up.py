@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -11,5 +12,24 @@ FORBIDDEN = ["gluonts.torch", "lightning", "sklearn", "scipy.stats", "scipy.spec
 @pytest.mark.parametrize("module", ["s5forecast.distributions", "s5forecast.nn", "s5forecast.ssm"])
 def test_import_is_light(module):
     program = f"import sys, {module}; print([name for name in {FORBIDDEN} if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_a_saved_model_forecasts_one_series_without_heavy_imports():
+    program = f"""
+import sys
+from pathlib import Path
+import pandas as pd
+from s5forecast import S5Forecaster
+sys.path.insert(0, {str(Path(__file__).parent)!r})
+from saved_models import FIXTURES, read_input
+folder = FIXTURES / "0.1.0" / "forecaster"
+given = read_input(folder)
+history, future = (given[name][given[name]["item_id"] == "a"] for name in ("history", "future"))
+forecast = S5Forecaster.load(folder / "model").predict(history, future)
+assert len(forecast) > 0
+print([name for name in {[*FORBIDDEN, "torch._dynamo", "sympy", "plotly"]} if name in sys.modules])
+"""
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

@@ -1,6 +1,7 @@
 """Scans of diagonal state-space models: the operators, their discretizations and their backends."""
 
 from s5forecast.ops.backends import BACKENDS as BACKENDS
+from s5forecast.ops.backends import is_short as is_short
 from s5forecast.ops.discretization import DISCRETIZATIONS as DISCRETIZATIONS
 from s5forecast.ops.operators import fuses as fuses
 from s5forecast.ops.operators import linear_scan as linear_scan

@@ -28,6 +28,9 @@ class Backend(NamedTuple):
     methods: tuple[str, ...] = ()
 
 
+# Steps of a sequence that is scanned without loading the kernels.
+SHORT = 512
+
 BACKENDS = {
     "naive": Backend("s5forecast.ops.naive"),
     "chunked": Backend("s5forecast.ops.chunked"),
@@ -49,13 +52,24 @@ def choose_backend(backend: str, b: Tensor) -> str:
     if backend == "auto":
         if b.device.type == "cuda" and b.dtype == torch.float32 and HAS_TRITON:
             return "triton"
-        return "cpu" if b.device.type == "cpu" and HAS_NUMBA else "chunked"
+        return "cpu" if b.device.type == "cpu" and HAS_NUMBA and not is_short(b) else "chunked"
     if backend not in BACKENDS:
         raise ValueError(f"'backend' is {backend!r}, expected one of auto, {', '.join(BACKENDS)}.")
     device = BACKENDS[backend].device
     if device not in (None, b.device.type) and not _is_interpreted(backend, b):
         raise ValueError(f"backend {backend!r} runs on {device}, the tensors are on {b.device.type}.")
     return backend
+
+
+def is_short(u: Tensor) -> bool:
+    """Whether `u [1, T, ...]` is a single short sequence in inference.
+
+    Loading Numba and its kernels takes longer than scanning it in plain PyTorch, a second and 100 MB of memory in a
+    process that forecasts one series (benchmarks/start_up.py).
+    """
+    if torch.is_grad_enabled() or torch.compiler.is_compiling():
+        return False
+    return u.shape[0] == 1 and u.shape[1] <= SHORT
 
 
 def load(backend: str) -> ModuleType:

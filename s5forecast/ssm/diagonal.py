@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from s5forecast.ops import DISCRETIZATIONS, fuses, linear_scan, mimo_scan, ssm_scan
+from s5forecast.ops import DISCRETIZATIONS, fuses, is_short, linear_scan, mimo_scan, ssm_scan
 from s5forecast.ops.naive import multiply
 from s5forecast.ssm.base import StateSpaceLayer, StepMatrices
 
@@ -125,7 +125,8 @@ class DiagonalLayer(StateSpaceLayer):
             Outputs ``[B, T, H]`` and the state after the last step ``[B, 2, N]`` (of the forward scan).
         """
         B, C, C_backward = self.input_matrix(), self.output_matrix(), self.backward_output_matrix()
-        if B.ndim == C.ndim == 3 and fuses(self.backend, u, self.D, state, dt):
+        plain = self.backend == "auto" and is_short(u)
+        if B.ndim == C.ndim == 3 and not plain and fuses(self.backend, u, self.D, state, dt):
             return self._fused(B, C, C_backward, u, state, dt)
         return self._composed(B, C, C_backward, u, state, dt)
 

@@ -5,6 +5,7 @@ import pytest
 import torch
 from scipy.linalg import expm
 
+from s5forecast.ops import is_short
 from s5forecast.ssm import S5
 
 WIDTH, STATES = 6, 8
@@ -111,3 +112,14 @@ def test_clipped_eigenvalues_do_not_grow():
         layer.Lambda[0] = 3.0
     y, state = layer(torch.randn(1, 5000, WIDTH))
     assert torch.isfinite(y).all() and state.abs().max() < 1e6
+
+
+@pytest.mark.parametrize("irregular", [False, True])
+def test_one_short_sequence_is_scanned_as_many_are(irregular):
+    layer = S5(6, 8, bidirectional=True)
+    u, dt = torch.randn(2, 40, 6), torch.rand(2, 40) if irregular else None
+    with torch.no_grad():
+        together, state = layer(u, dt=dt)
+        alone, own = layer(u[:1], dt=None if dt is None else dt[:1])
+        assert is_short(u[:1]) and not is_short(u)
+    assert torch.allclose(alone, together[:1], atol=1e-5) and torch.allclose(own, state[:1], atol=1e-5)
