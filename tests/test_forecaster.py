@@ -286,18 +286,23 @@ def test_a_summary_lists_every_choice(fitted, tmp_path):
 
 
 def test_a_summary_shows_automatic_choices_with_their_reasons(fitted, monkeypatch):
-    choice = {"value": 4, "automatic": True, "reason": "a day in six patches"}
+    choice = {"value": 4, "reason": "a day in six patches", "given": False}
     monkeypatch.setattr(fitted.predictor_, "choices", {"patch_length": choice})
     assert fitted.summary().loc["patch_length"].tolist() == [4, False, "a day in six patches"]
 
 
-def test_loading_needs_neither_scikit_learn_nor_estimators():
-    program = (
-        "import sys, s5forecast.forecaster, s5forecast.forecaster_files, s5forecast.estimators\n"
-        "heavy = {'torch', 'sklearn', 'lightning', 'gluonts.torch', 'plotly', 'scipy', 'statsforecast', 'joblib'}\n"
-        "heavy |= {'s5forecast.estimators.base', 's5forecast.evaluation'}\n"
-        "assert not heavy & set(sys.modules), heavy & set(sys.modules)"
-    )
+HEAVY = {"sklearn", "lightning", "gluonts.torch", "plotly", "scipy", "statsforecast", "joblib"}
+
+
+@pytest.mark.parametrize(
+    ("modules", "heavy"),
+    [
+        ("s5forecast.forecaster", {"torch", *HEAVY}),
+        ("s5forecast.forecaster_files", {"s5forecast.estimators.base", "s5forecast.evaluation", *HEAVY}),
+    ],
+)
+def test_modules_that_import_quickly(modules, heavy):
+    program = f"import sys, {modules}; assert not {heavy} & set(sys.modules), {heavy} & set(sys.modules)"
     run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert run.returncode == 0, run.stderr
 
@@ -429,14 +434,14 @@ def test_a_model_of_hours_forecasts_quarter_hours():
 def test_steps_that_a_model_cannot_forecast(fitted):
     with pytest.raises(ValueError, match="1 / k for a whole number k"):
         fitted.predict(frame(), step_scale=2.0)
-    with pytest.raises(ValueError, match="histories in steps of '15min'"):
+    with pytest.raises(ValueError, match="requires histories in steps of '15min'"):
         fitted.predict(step_scale=0.25)
     calibrated = forecaster(freq="h", estimator_kwargs={**SMALL, "patch_length": 1}).fit(frame())
     calibrated.calibrate(frame(100), windows=10)
     with pytest.raises(ValueError, match="use step_scale with a forecaster that is not calibrated"):
         calibrated.predict(frame(240, freq="15min"), step_scale=0.25)
     joint = forecaster(freq="h", multivariate=True, estimator_kwargs={**SMALL}).fit(frame())
-    with pytest.raises(ValueError, match="use S5Estimator for another one"):
+    with pytest.raises(ValueError, match="use S5Estimator to forecast at another one"):
         joint.predict(frame(240, freq="15min"), step_scale=0.25)
 
 

@@ -85,7 +85,7 @@ def test_new_series_and_those_that_are_saved(fitted, tmp_path):
     df = irregular()
     stream = fitted.stream()
     new = df.assign(item_id=df["item_id"] + "2")
-    with pytest.raises(ValueError, match=r"series 'a2' is new: its static columns \['coast'\]"):
+    with pytest.raises(ValueError, match=r"series 'a2' is new: add its static columns \['coast'\]"):
         stream.update(new.drop(columns="coast"))
     assert stream.update(new).items == ["a", "b", "a2", "b2"]
     stream.save(tmp_path / "stream")
