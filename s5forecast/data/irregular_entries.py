@@ -19,7 +19,7 @@ class IrregularSeries(NamedTuple):
     item_id: Any
     info: Any
     start: pd.Period | None
-    instants: Instants  # of the n rows
+    instants: Instants  # times of the n rows
     time: np.ndarray  # [n] float64, base units since the first row
     target: np.ndarray  # [n, D] float64, NaN where not observed
     covariates: np.ndarray  # [n, F] float32: known over the horizon, then observed only; NaN where missing

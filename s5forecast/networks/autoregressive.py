@@ -67,7 +67,7 @@ class AutoregressiveNetwork(UnivariateNetwork):
         self.head = OutputHead(width, output)
 
     def loss(self, batch: Batch) -> Tensor:
-        """Mean loss over the observed values: of the whole window in training, otherwise of the horizon."""
+        """Mean loss over the observed values, of the whole window in training and of the horizon in validation."""
         mask = batch.mask
         if not self.training:
             mask = torch.cat([torch.zeros_like(batch.past, dtype=mask.dtype), mask[:, batch.past.shape[1] :]], dim=1)
@@ -144,11 +144,11 @@ class AutoregressiveNetwork(UnivariateNetwork):
         lags, lag_mask = (x.permute(1, 2, 0).contiguous() for x in (lags, lag_mask))
         horizon = HorizonInputs(u.transpose(0, 1).contiguous(), lags, lag_mask)
         place = Place(batch.loc, batch.scale, batch.level)
-        sample = partial(walk_paths, partial(self._walk, horizon, states), place, len(horizon.inputs))
+        sample = partial(walk_paths, partial(self._draw_path, horizon, states), place, len(horizon.inputs))
         number = self.num_samples if num_samples is None else num_samples
         return draw_paths(sample, past, number, seed=self.seed, counts=(self.counts & batch.counts)[..., None])
 
-    def _walk(self, horizon: HorizonInputs, state: tuple[Tensor, ...], place: Place, series: Tensor) -> Tensor:
+    def _draw_path(self, horizon: HorizonInputs, state: tuple[Tensor, ...], place: Place, series: Tensor) -> Tensor:
         """One path of each of the R ``series``, float64 ``[H, R]``."""
         outputs = (self.skip.weights, self.head.projection)
         weight, bias = (torch.cat([getattr(layer, name) for layer in outputs]) for name in ("weight", "bias"))

@@ -66,7 +66,7 @@ class ForecastNetwork(nn.Module, ABC, Generic[BatchT, WindowsT]):
         """Set from the training data whether forecasts are counts.
 
         Raises:
-            ValueError: naming the series, for a value outside the support of the output.
+            ValueError: for a value outside the support of the output, naming the series.
         """
 
 

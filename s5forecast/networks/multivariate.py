@@ -30,7 +30,7 @@ class Windows(NamedTuple):
 
     values: Tensor  # [B, T, D], normalized, or normal scores for empirical marginals; 0 where not observed
     mask: Tensor  # [B, T, D]
-    lags: Tensor  # [B, T, D, K], likewise
+    lags: Tensor  # [B, T, D, K], normalized in the same way
     lag_mask: Tensor  # [B, T, D, K]
     shared: Tensor  # [B, T, F] calendar and covariates
     loc: Tensor  # [B, D] float64
@@ -159,10 +159,10 @@ class MultivariateNetwork(FeatureInputs, ForecastNetwork):
         _, state = self.encoder(self._inputs(*(x[:, :L] for x in (windows.lags, windows.lag_mask, windows.shared))))
         B = len(windows.values)
         rows = torch.arange(B, device=steps.device).repeat_interleave(num_samples)
-        paths = [self._walk(windows, state, part) for part in rows.split(max(1, VALUES // self.spec.dim))]
+        paths = [self._draw_path(windows, state, part) for part in rows.split(max(1, VALUES // self.spec.dim))]
         return torch.cat(paths).view(B, num_samples, H, self.spec.dim).cpu().numpy()
 
-    def _walk(self, windows: Windows, state: tuple[State, ...], rows: Tensor) -> Tensor:
+    def _draw_path(self, windows: Windows, state: tuple[State, ...], rows: Tensor) -> Tensor:
         """One path from each of the R windows ``rows``, float64 ``[R, H, D]``."""
         L, H = self.spec.context_length, self.spec.prediction_length
         state = map_state(lambda x: x.index_select(0, rows), state)

@@ -23,7 +23,7 @@ ROWS, VALUES = 32_768, 2**23
 MIN_RANKED = 100
 
 # Maps place and series of R paths to their values, float64 [H, R].
-Walk = Callable[[Place, Tensor], Tensor]
+DrawPath = Callable[[Place, Tensor], Tensor]
 
 
 def draw_paths(
@@ -51,12 +51,12 @@ def draw_paths(
 
 
 def walk_paths(
-    walk: Walk, place: Place, steps: int, num_samples: int, *, marginals: Prediction | None = None
+    draw_path: DrawPath, place: Place, steps: int, num_samples: int, *, marginals: Prediction | None = None
 ) -> np.ndarray:
     """``num_samples`` paths of each of B series, ``[B, S, H]``.
 
     Args:
-        walk: draws one path for each of some series.
+        draw_path: draws one path for each of some series.
         place: location and scale of the series, ``[B, 1]``.
         steps: steps of the horizon, H.
         num_samples: paths of each series, S.
@@ -67,16 +67,16 @@ def walk_paths(
     rows = max(1, min(ROWS, VALUES // steps))
     chunks = torch.arange(len(flat.loc), device=flat.loc.device).split(max(1, rows // number))
     return np.concatenate(
-        [_walk_chunk(walk, flat, chunk, number, rows, marginals)[:, :num_samples] for chunk in chunks]
+        [_sample_chunk(draw_path, flat, chunk, number, rows, marginals)[:, :num_samples] for chunk in chunks]
     )
 
 
-def _walk_chunk(
-    walk: Walk, place: Place, series: Tensor, number: int, rows: int, marginals: Prediction | None
+def _sample_chunk(
+    draw_path: DrawPath, place: Place, series: Tensor, number: int, rows: int, marginals: Prediction | None
 ) -> np.ndarray:
     """``number`` paths of each of C ``series``, ``[C, number, H]``, advancing ``rows`` of them at once."""
     parts = series.repeat_interleave(number).split(rows)
-    paths = torch.cat([walk(Place(*(x.index_select(0, part) for x in place)), part).T for part in parts])
+    paths = torch.cat([draw_path(Place(*(x.index_select(0, part) for x in place)), part).T for part in parts])
     values = paths.unflatten(0, (len(series), number)).cpu().numpy()
     if marginals is None:
         return values

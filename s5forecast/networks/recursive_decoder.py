@@ -131,14 +131,14 @@ class RecursiveDecoderNetwork(ForecastNetwork):
     def _paths(self, batch: Batch, h: Tensor, offset: Tensor, past: Tensor, num_samples: int | None) -> SamplePaths:
         inputs = self.chain_input(h).transpose(0, 1).contiguous()
         projected = self.direct.head.projection(h).permute(1, 2, 0).contiguous()
-        walk = partial(self._walk, inputs, projected, offset.T.contiguous())
+        draw_path = partial(self._draw_path, inputs, projected, offset.T.contiguous())
         place = Place(batch.loc, batch.scale, batch.level)
         marginals = self.direct.prediction(batch, h, offset)
-        sample = partial(walk_paths, walk, place, len(inputs), marginals=marginals)
+        sample = partial(walk_paths, draw_path, place, len(inputs), marginals=marginals)
         number = self.num_samples if num_samples is None else num_samples
         return draw_paths(sample, past, number, seed=self.seed, counts=(self.direct.counts & batch.counts)[..., None])
 
-    def _walk(self, inputs: Tensor, projected: Tensor, offsets: Tensor, place: Place, series: Tensor) -> Tensor:
+    def _draw_path(self, inputs: Tensor, projected: Tensor, offsets: Tensor, place: Place, series: Tensor) -> Tensor:
         """One path of each of the R ``series``, float64 ``[H, R]``.
 
         Args:
