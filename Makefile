@@ -1,4 +1,4 @@
-# Two commands from a fresh clone: `make demo` and `make test`. Both make the environment when it is not there.
+# `make demo` and `make test` run in a fresh clone; both create the environment if it does not exist.
 PYTHON ?= python3
 VENV ?= .venv
 DEVICE ?= cpu

@@ -19,7 +19,7 @@ from s5forecast.evaluation.calibrator import ConformalCalibrator
 from s5forecast.evaluation.conformal import CONFORMAL_METHODS
 
 LEVELS = [0.025, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.975]
-# Steps between windows, windows to calibrate on, windows to judge on; the last window ends with the data.
+# Steps between windows, windows to calibrate on, windows to evaluate on; the last window ends with the data.
 WINDOWS = {
     "nyc_weather_hourly": (24, 84, 28),
     "pjm_hourly": (24, 84, 28),
@@ -28,7 +28,7 @@ WINDOWS = {
 
 
 def forecasts(folder: Path, name: str) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Forecasts of the calibration windows and of the test windows, by a model trained on what comes before."""
+    """Forecasts of the calibration windows and of the test windows, by a model trained on the data before them."""
     data = load_datasets(folder / name, folder / name / "train", folder / name / "test")
     length, (step, calibration, test) = data.metadata.prediction_length, WINDOWS[name]
     series = list({entry["item_id"]: entry for entry in data.test}.values())  # the longest comes last
@@ -79,7 +79,7 @@ def rows(name: str, calibration: pd.DataFrame, test: pd.DataFrame) -> list[dict]
 def interval(frame: pd.DataFrame, lower: float) -> dict[str, float]:
     """Coverage of a central interval, its mean width and interval score in units of each series, its gap by series.
 
-    The gap is the mean over the series of |coverage - nominal|: of all together, one may make up for another.
+    The gap is the mean over the series of |coverage - nominal|, so that errors of different series do not cancel.
     """
     seen = frame[frame["target"].notna()]
     low, high, target = seen[str(lower)], seen[str(round(1 - lower, 10))], seen["target"]
@@ -95,7 +95,7 @@ def interval(frame: pd.DataFrame, lower: float) -> dict[str, float]:
 
 
 def widened(frame: pd.DataFrame, lower: float, coverage: float) -> float:
-    """Mean width of the uncalibrated interval, stretched about the median so that it has this coverage on the test."""
+    """Mean width of the uncalibrated interval, stretched about the median to this coverage of the test windows."""
     seen = frame[frame["target"].notna()]
     median, low, high = (seen[column] for column in ("0.5", str(lower), str(round(1 - lower, 10))))
     away = seen["target"] - median

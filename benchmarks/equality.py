@@ -1,14 +1,14 @@
-"""Does a change leave all forecasts as they were?
+"""Does a change leave all forecasts bit for bit the same?
 
     python equality.py record FILE       # before the change
-    python equality.py compare FILE      # after it
+    python equality.py compare FILE      # after the change
 
-Every estimator and every switch of the forecaster is trained for a few steps, with a fixed seed, on parts of the
-embedded data, on one thread. ``record`` writes all forecasts and tables to an npz, ``compare`` makes them again and
-prints a line for each: ``equal``, bit by bit, or the largest relative difference. It exits with 1 if any differs. Both
+Every estimator and every option of the forecaster is trained for a few steps, with a fixed seed, on parts of the
+embedded data, on one thread. ``record`` writes all forecasts and tables to an npz file. ``compare`` computes them again
+and prints for each ``equal``, if all bits are, or the largest relative difference. It exits with 1 if any differs. Both
 must run on the same machine, with the same versions of torch and NumPy.
 
-    python equality.py compare FILE --only direct stream     # the parts whose names begin so
+    python equality.py compare FILE --only direct stream     # the parts whose names begin with one of these
 """
 
 from __future__ import annotations
@@ -105,7 +105,7 @@ def _last(df: pd.DataFrame, rows: int) -> pd.DataFrame:
 
 
 def entries(name: str = "departures", steps: int | None = None) -> list[dict]:
-    """GluonTS entries; ``steps`` leaves out the last ones."""
+    """GluonTS entries, without the last ``steps`` steps."""
     values = {
         "departures": lambda: departures()["target"],
         "weather": lambda: weather()["target"],
@@ -136,7 +136,7 @@ def with_features(ahead: bool) -> list[dict]:
 
 
 def irregular_entries(df: pd.DataFrame, variables: list[str], cut: int = 0) -> list[dict]:
-    """Entries of a frame of irregular series; ``cut`` leaves out the last observations and asks for their times."""
+    """Entries of a frame of irregular series; the last ``cut`` observations become query times."""
     made = []
     for item, part in df.groupby("item_id"):
         time, target = part["timestamp"].to_numpy(), part[variables].to_numpy(dtype=float).T
@@ -150,7 +150,7 @@ def irregular_entries(df: pd.DataFrame, variables: list[str], cut: int = 0) -> l
 
 
 def quantiles(predictor: object, asked: list[dict]) -> dict[str, np.ndarray]:
-    """Means and quantiles as GluonTS takes them, samples, and by ``predict_quantiles``."""
+    """Means and quantiles from GluonTS forecasts, samples, and ``predict_quantiles``."""
     found = list(predictor.predict(asked))
     arrays = {
         "mean": np.stack([one.mean for one in found]),
@@ -164,7 +164,7 @@ def quantiles(predictor: object, asked: list[dict]) -> dict[str, np.ndarray]:
 
 
 def numbers(table: pd.DataFrame) -> dict[str, np.ndarray]:
-    """Columns of numbers, without times taken."""
+    """Numeric columns, without the seconds of fitting and predicting."""
     columns = table.select_dtypes("number").drop(columns=["predict_seconds", "fit_seconds"], errors="ignore")
     return {str(name): values.to_numpy() for name, values in columns.items()}
 
@@ -377,7 +377,7 @@ def irregular_baselines() -> dict[str, np.ndarray]:
 
 
 def choices() -> dict[str, np.ndarray]:
-    """The output picked for each set, as its place in the list of all."""
+    """The output chosen for each data set, as its position in ``DISTRIBUTIONS``."""
     sets = ("departures", "weather", "growing", "positive", "shares")
     names = [choose_output([one["target"] for one in entries(name)]).name for name in sets]
     return {"outputs": np.array([list(DISTRIBUTIONS).index(name) for name in names])}
@@ -473,7 +473,7 @@ def make(only: list[str] | None, shown: bool) -> dict[str, np.ndarray]:
 
 
 def difference(found: np.ndarray, before: np.ndarray) -> str:
-    """``"equal"``, or how much two arrays differ."""
+    """``"equal"``, or the largest difference of two arrays."""
     if (found.shape, found.dtype) != (before.shape, before.dtype):
         return f"{before.dtype}{list(before.shape)} became {found.dtype}{list(found.shape)}"
     if found.tobytes() == before.tobytes() or np.array_equal(found, before, equal_nan=found.dtype.kind == "f"):
@@ -486,7 +486,7 @@ def difference(found: np.ndarray, before: np.ndarray) -> str:
 
 
 def check(found: dict[str, np.ndarray], before: dict[str, np.ndarray]) -> int:
-    """Print a line for each name; how many differ."""
+    """Print a line for each name; return how many differ."""
     lines = {name: "is new" for name in found if name not in before}
     lines |= {name: difference(found[name], was) if name in found else "is gone" for name, was in before.items()}
     for name, line in lines.items():

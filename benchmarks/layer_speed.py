@@ -140,7 +140,7 @@ def lengths(device: str) -> None:
 
 
 def stepping() -> None:
-    """Observations a second, one at a time, through four layers on the CPU: of the median step, and of all."""
+    """Observations per second, one at a time, through four layers on the CPU: by median step and by total time."""
     encoder = Encoder(H, 4, layer_kwargs={"state_size": P}).eval()
     layers = [S5(H, P).eval() for _ in range(4)]
     rows = []

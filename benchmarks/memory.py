@@ -1,9 +1,9 @@
-"""How much memory does training a layer take? Peak resident bytes per step, above what the process held before.
+"""How much memory does training a layer take? Peak resident bytes per step, in addition to those of the process before.
 
     python benchmarks/memory.py
 
-Every case runs in a process of its own, which needs no other command: what one leaves allocated must not hide what
-the next one needs. Memory that is flat per step is linear in the length.
+Every case runs in its own process, so that memory which one case leaves allocated does not hide what the next one
+needs. Constant memory per step means that memory is linear in the length.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def train(name: str, batch: int, steps: int) -> None:
 
 
 def peak(name: str, batch: int, steps: int) -> float:
-    """Bytes per step, of a process that trains once."""
+    """Bytes per step in a process that trains once."""
     command = [sys.executable, __file__, name, str(batch), str(steps)]
     out = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     return float(out) / (batch * steps)

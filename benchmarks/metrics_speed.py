@@ -1,4 +1,4 @@
-"""How long does it take to compute every metric there is, from sample paths?
+"""How long does it take to compute all metrics from sample paths?
 
 1,000 series of 48 steps with 100 samples each: quantiles at all levels that metrics need, then every name in METRICS.
 """

@@ -1,12 +1,12 @@
-"""Are gaps better skipped, as longer steps, or shown as missing values?
+"""Is it better to skip missing steps, with a longer step after them, or to show them as missing values?
 
     python missing.py
 
-Of embedded hourly series 40 % of the values are removed in runs, of 3 or of 24 hours on average, from histories and
-contexts alike, and the week that follows the training part is forecast in seven days. ``skip`` and ``impute`` are the
-same network, seed and training but for ``missing=``; ``impute, patches`` takes four steps as one, as is the default
-there. Each series is divided by its standard deviation. The mean over seeds of the WQL goes to results/missing.csv, and
-of its ratio to that of ``impute`` of the same seed, which draws the holes too.
+40 % of the values of embedded hourly series are removed in runs of 3 or 24 hours on average, from histories and
+contexts alike. The week after the training part is forecast in seven windows of a day. ``skip`` and ``impute`` are the
+same network, seed and training, apart from ``missing=``; ``impute, patches`` takes four steps as one, the default
+there. Each series is divided by its standard deviation. results/missing.csv has the mean WQL over seeds, and the mean
+ratio to the WQL of ``impute`` with the same seed, which also draws the gaps.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ SETTINGS = dict(
 
 
 def gaps(shape: tuple[int, int], run: int, rng: np.random.Generator) -> np.ndarray:
-    """Where a chain of two states is in that of gaps, which last ``run`` steps on average and take their share."""
+    """Mask of the missing steps, drawn from a two-state chain with gaps of mean length ``run``."""
     leave = 1 / run
     enter = leave * SHARE / (1 - SHARE)
     state = rng.random(shape[0]) < SHARE
@@ -49,7 +49,7 @@ def gaps(shape: tuple[int, int], run: int, rng: np.random.Generator) -> np.ndarr
 
 
 def wql(values: np.ndarray, holed: np.ndarray, start: pd.Period, seed: int, **arm: object) -> float:
-    """Of the last windows of ``values [S, T]``, forecast from ``holed``."""
+    """WQL of the last windows of ``values [S, T]``, forecast from ``holed``."""
 
     def entries(end: int) -> list[dict]:
         return [{"item_id": str(i), "start": start, "target": row[:end]} for i, row in enumerate(holed)]

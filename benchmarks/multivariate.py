@@ -1,9 +1,9 @@
-"""How well is the sum of eight exchange rates forecast by joint samples, beside what a random walk knows?
+"""How well do joint samples forecast the sum of eight exchange rates, compared with a random walk?
 
-Protocol of the literature on multivariate forecasts: exchange_rate_nips of GluonTS, 30 business days, trained once on
-the training part, five windows that follow each other; CRPS-sum. A folder with the data set as GluonTS saves it is
-given by ``--data``. ``--validation`` trains on what comes before the last windows of the training part and reports on
-these: there the settings below were chosen. The windows of the test part choose nothing.
+Protocol of the literature on multivariate forecasts: exchange_rate_nips of GluonTS, 30 business days, one training on
+the training part, five consecutive windows, CRPS-sum. ``--data`` is a folder with the data set as GluonTS saves it.
+``--validation`` trains on the data before the last windows of the training part and reports on these windows, on which
+the settings below were chosen. Nothing is chosen on the windows of the test part.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ from s5forecast import S5MultivariateEstimator
 from s5forecast.evaluation.metrics import evaluate
 
 SEASON, VALIDATION_WINDOWS, SAMPLES = 5, 10, 1000
-METRICS = ("CRPS_sum", "energy_score_series")  # of values near one, so that both are read in hundredths
-# Random walks whose steps are drawn together, at the size of the last context; strongly regularised.
+METRICS = ("CRPS_sum", "energy_score_series")  # the values are near one, so both are shown in hundredths
+# Random walks whose steps are drawn together, at the size of the last context; strongly regularized.
 SETTINGS = dict(
     lags_seq=[1], scaling="increments", context_length=60, rank=4, width=32, num_layers=2, state_size=32,
     dropout=0.2, weight_decay=1.0, max_epochs=4,
@@ -33,13 +33,13 @@ Forecaster = Callable[[np.ndarray], np.ndarray]  # history [D, T] -> samples [N,
 
 
 def random_walk(train: np.ndarray, length: int, seed: int) -> Forecaster:
-    """Normal steps of the covariance of all steps in training."""
+    """Random walk with normal steps, which have the covariance of all steps in training."""
     root, rng = np.linalg.cholesky(np.cov(np.diff(train))), np.random.default_rng(seed)
     return lambda past: past[:, -1] + (rng.normal(size=(SAMPLES, length, len(past))) @ root.T).cumsum(axis=1)
 
 
 def seasonal_naive(train: np.ndarray, length: int, seed: int) -> Forecaster:
-    """The last week again and again."""
+    """The last week, repeated."""
     return lambda past: past[:, -SEASON:].T[np.arange(length) % SEASON][None]
 
 

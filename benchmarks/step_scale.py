@@ -1,16 +1,16 @@
-"""How well does a model of hours forecast quarter-hours?
+"""How well does a model trained on hours forecast quarter-hours?
 
     python step_scale.py --data FOLDER
 
 FOLDER holds ett_small_1h and ett_small_15min as GluonTS saves them: the same signals, of which the hourly values are
-every fourth. Trained are networks on hours and, for comparison, on quarter-hours, on what lies before the last
-windows of the training part; forecast are the quarter-hours of days that follow each other there, all from histories
-in quarter-hours but for those that say otherwise. The test part is not read. Each series is divided by its standard
-deviation. WQL, mean and range over seeds, to results/step_scale.csv.
+every fourth. Networks are trained on hours and, for comparison, on quarter-hours, on the data before the last windows
+of the training part. They forecast the quarter-hours of these windows, consecutive days, from histories in
+quarter-hours unless stated otherwise. The test part is not read. Each series is divided by its standard deviation. WQL,
+mean and range over seeds, in results/step_scale.csv.
 
 - ``step_scale``: the hourly network with ``predictor.rescaled(0.25)``.
 - ``each phase``: the hourly network on every fourth value, four times, each a quarter of an hour later.
-- ``hours repeated``: its forecast of the hours from hours, each for four quarter-hours.
+- ``hours repeated``: the hourly forecast from hourly histories, each value repeated for four quarter-hours.
 - ``trained on quarter-hours``: the same settings on quarter-hours, context and lags over the same span of time.
 - ``seasonal naive``: the last day.
 """
@@ -51,7 +51,7 @@ def estimator(freq: str, k: int, seed: int) -> S5Estimator:
 
 
 def forecasts(quarters: np.ndarray, cut: int, seed: int) -> Iterator[tuple[str, Callable[[np.ndarray], np.ndarray]]]:
-    """By name what maps histories ``[S, T]`` in quarter-hours to quantiles ``[S, K H, Q]``; trained before ``cut``."""
+    """Functions by name, trained before ``cut``: quarter-hourly histories ``[S, T]`` to quantiles ``[S, K H, Q]``."""
     hourly = estimator("h", 1, seed).train(entries(quarters[:, :cut:K], "h"))
     rescaled = hourly.rescaled(1 / K)
     fine = estimator("15min", K, seed).train(entries(quarters[:, :cut], "15min"))

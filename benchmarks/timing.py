@@ -1,4 +1,4 @@
-"""Timing that holds on a noisy machine: all candidates in turn, round after round, medians and their ratios."""
+"""Timing that is robust on a noisy machine: candidates take turns, round after round; medians and their ratios."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ RESULTS = Path(__file__).parent / "results"
 
 
 def medians(candidates: dict[str, Callable[[], object]], *, seconds: float = 3.0, rounds: int = 5) -> dict[str, float]:
-    """Median milliseconds of each candidate; they take turns for about ``seconds``, ``rounds`` times at least."""
+    """Median milliseconds of each candidate; they take turns for about ``seconds``, at least ``rounds`` times."""
     for run in candidates.values():
         run()
         run()

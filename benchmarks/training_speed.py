@@ -1,9 +1,9 @@
-"""How fast do forecasters train and predict, beside GluonTS's? m4_hourly, context 336, batches of 32, width 64.
+"""How fast do forecasters train and predict, compared with GluonTS's? m4_hourly, context 336, batch size 32, width 64.
 
     python training_speed.py --data FOLDER
 
-Milliseconds from one training step to the next, drawing of the batch included; seconds to forecast all series; then
-how long PatchTST and S5Estimator train with their own defaults, and the accuracy they reach.
+Milliseconds from one training step to the next, including the drawing of the batch; seconds to forecast all series;
+then the training time of PatchTST and S5Estimator with their own defaults, and the accuracy they reach.
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ def main() -> None:
 
 
 def speeds(task: Task) -> list[dict]:
-    """Step and prediction times of each model, which take turns."""
+    """Step and prediction times of each model; the models take turns."""
     steps: dict[str, list[float]] = {name: [] for name in MODELS}
     predictions: dict[str, list[float]] = {name: [] for name in MODELS}
     for _ in range(ROUNDS):

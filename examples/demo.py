@@ -1,9 +1,9 @@
-"""Forecast a day of departures from New York's airports, and show how good the forecasts of last week were.
+"""Forecast a day of departures from New York's airports, and evaluate the forecasts of the last week.
 
     python examples/demo.py [folder]
 
-fits on all but the last seven days of the embedded data, backtests these days against seasonal naive, and writes a
-page (report.html) and the forecast of the day after the last (forecast.csv) to the folder, ``demo`` by default.
+The model is trained on all but the last seven days of the embedded data and compared with seasonal naive on these days.
+The folder, ``demo`` by default, then holds a report page (report.html) and the forecast of the next day (forecast.csv).
 """
 
 import sys
@@ -56,11 +56,11 @@ def main(folder: Path) -> pd.DataFrame:
         "Data: US Bureau of Transportation Statistics, 2013, 20 pairs of airport and carrier.",
     )
     shown = table.rename(columns=HEADINGS).rename_axis(None)
-    print(f"\nThe last {WINDOWS} days, each forecast from all hours before it:\n")
+    print(f"\nForecasts of the last {WINDOWS} days, each from all hours before it:\n")
     print(shown.to_string(float_format="{:.3f}".format, na_rep="-"))
     gain = 1 - table["WQL"].iloc[0] / table["WQL"].iloc[1]
     print(f"\n{s5.name} has a {gain:.0%} lower WQL than {naive.name}.")
-    print(f"The page to look at: {page}\nThe forecast of the day after: {folder / 'forecast.csv'}")
+    print(f"Report: {page}\nForecast of the next day: {folder / 'forecast.csv'}")
     return table
 
 

@@ -30,13 +30,13 @@ def test_energy_of_an_undisturbed_pendulum_never_grows_and_stays_without_frictio
     assert np.ptp(without, axis=1).max() < 1e-2 * GRAVITY
 
 
-def test_rod_is_drawn_from_the_centre_in_the_direction_of_its_angle():
-    from pendulum_data import CENTRE, ROD, SIZE, draw
+def test_rod_is_drawn_from_the_center_in_the_direction_of_its_angle():
+    from pendulum_data import CENTER, ROD, SIZE, draw
 
     angles = np.linspace(-np.pi, np.pi, 37)
     images = draw(angles).astype(float)
     assert images.shape == (37, SIZE, SIZE)
-    rows, columns = np.mgrid[:SIZE, :SIZE] + 0.5 - CENTRE * SIZE / 128
+    rows, columns = np.mgrid[:SIZE, :SIZE] + 0.5 - CENTER * SIZE / 128
     # The mass of the image lies half-way along the rod.
     middle = np.stack([(images * columns).sum((1, 2)), (images * rows).sum((1, 2))], 1) / images.sum((1, 2))[:, None]
     expected = ROD / 2 * SIZE / 128 * np.stack([np.sin(angles), np.cos(angles)], 1)

@@ -1,4 +1,4 @@
-"""Models by name, as a user would build them: a function of the task and a seed, giving an estimator or a predictor."""
+"""Models by name: functions of a task and a seed that build an estimator or a predictor as a user would."""
 
 from __future__ import annotations
 
@@ -17,14 +17,15 @@ from s5forecast.estimators.ensemble import EnsembleEstimator
 from s5forecast.estimators.peers import PEERS
 from s5forecast.evaluation.baselines import BASELINES, SeasonalNaivePredictor
 
-# Values of all series below which AutoARIMA, and AutoETS, helps and is fitted in a minute or so: to whole series of few
-# values in all and short seasons, else to the RECENT of each; AutoARIMA if all are shorter than SHORT. On validation
-# windows AutoETS helps m4_weekly, of 82,000 recent values, and harms tourism_monthly, of 85,000: SOME lies between.
+# AutoARIMA is used for fewer than FEW values in all series, and AutoETS for fewer than SOME: they improve the forecasts
+# and are fitted in about a minute. They are fitted to whole series if there are few values and seasons are short, and
+# otherwise to the RECENT values of each; AutoARIMA only if all series are shorter than SHORT. On validation windows
+# AutoETS helps m4_weekly (82,000 recent values) and harms tourism_monthly (85,000): SOME lies between.
 FEW, SOME, SHORT, RECENT, SHORT_SEASON = 10_000, 85_000, 1_000, 260, 24
-# Of more seasons in a series, networks learn more than AutoETS knows.
+# With more seasons in a series, networks forecast better than AutoETS.
 SEASONS = 50
-# Over longer horizons, and where many steps make a season, what is drawn step by step goes astray. Where values are
-# fewest it may stand beside the others all the same: there each earns its weight.
+# Longest horizon of an autoregressive member with fixed weight: errors of drawn values accumulate over longer horizons
+# and seasons. For the fewest values it is always a member, because members are weighted by their errors.
 FAR = 96
 LEVELS = [0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95]
 
@@ -34,10 +35,10 @@ def s5_direct(task: Task, seed: int) -> S5Estimator:
 
 
 def s5_combined(task: Task, seed: int) -> CombinedEstimator | EnsembleEstimator:
-    """Networks of different contexts, and beside them what errs in another way.
+    """Networks with different contexts, combined with forecasters that make different errors.
 
-    Statistical models where values are few; where they are fewest, with one network of each kind. Where there are no
-    statistical models the autoregressive network, but for far horizons and long seasons.
+    Few values in all: statistical models; fewest: with one network of each kind. Without statistical models, the
+    autoregressive network is added, except for long horizons and seasons.
     """
     network, horizon = s5_direct(task, seed), task.prediction_length
     autoregressive = s5_recursive_encoder(task, seed)
@@ -53,7 +54,7 @@ def s5_combined(task: Task, seed: int) -> CombinedEstimator | EnsembleEstimator:
 
 
 def statistical_models(lengths: list[int], horizon: int, season: int) -> list[Predictor]:
-    """Those that help networks with series of such lengths, and are fitted to all in a minute or so."""
+    """The statistical models that improve networks for series of such lengths and fit all series in about a minute."""
     few, longest = sum(lengths) < FEW, max(lengths)
     history = SHORT if few and season <= SHORT_SEASON else RECENT
     some = sum(min(length, history) for length in lengths) < SOME
@@ -67,12 +68,12 @@ def s5_autoregressive(task: Task, seed: int) -> S5AutoregressiveEstimator:
 
 
 def s5_recursive_encoder(task: Task, seed: int) -> S5AutoregressiveEstimator:
-    """Which errs in another way than the direct network, more so than a recursive decoder."""
+    """Its errors differ from those of the direct network more than those of a recursive decoder do."""
     return S5AutoregressiveEstimator(task.freq, task.prediction_length, recursion="encoder", seed=seed, device="cpu")
 
 
 def seasonal_naive(task: Task, seed: int) -> Any:
-    """As the protocol of the task takes it."""
+    """Seasonal naive forecast with the season of the task's protocol."""
     if task.baseline == "point":
         return PointSeasonalNaive(prediction_length=task.prediction_length, season_length=task.season)
     return SeasonalNaivePredictor(task.prediction_length, task.season)

@@ -94,7 +94,7 @@ def to_markdown(table: pd.DataFrame) -> str:
 
 
 def to_seconds(measured: pd.DataFrame) -> str:
-    """Processor seconds of what was run here."""
+    """Processor seconds of the models run here."""
     columns = ["WQL", "spread", "MASE", "coverage_80", "coverage_90", "train_seconds", "predict_seconds", "parameters"]
     table = measured.set_index(["model", "task"])[columns].round(4).reset_index()
     note = "Seconds are those of the processor; spread is the standard deviation of WQL over seeds."
@@ -102,7 +102,7 @@ def to_seconds(measured: pd.DataFrame) -> str:
 
 
 def page(tables: dict[str, pd.DataFrame]) -> go.Figure:
-    """Both means of every model, ours and the peers run here in colour; one suite at a time."""
+    """Both means of every model, with ours and the peers run here in color; one suite at a time."""
     figure = make_subplots(1, len(METRICS), shared_yaxes=True, horizontal_spacing=0.03, subplot_titles=METRICS)
     shown = [suite for suite, table in tables.items() if len(table)]
     for suite in shown:

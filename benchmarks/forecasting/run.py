@@ -1,8 +1,8 @@
-"""How accurate are the forecasts? Trains and judges models on tasks; one row per task and seed in results/<model>.csv.
+"""How accurate are the forecasts? Trains and evaluates models; one row per task and seed in results/<model>.csv.
 
     python run.py --data FOLDER --suite gift --model s5_direct --seeds 0 1 2
 
-Rows that are there are not computed again, so an interrupted run resumes.
+Existing rows are not computed again, so an interrupted run resumes.
 """
 
 from __future__ import annotations
@@ -63,15 +63,15 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def run(model: str, task: Task, seed: int) -> dict[str, Any]:
-    """Train on what comes before the windows, forecast them, and judge: a row of the results.
+    """Train on the data before the windows, forecast and evaluate them; returns a row of the results.
 
-    Seconds are those of the processor, all threads together.
+    Seconds are processor time of all threads.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of other libraries, for business days and short series
         built = MODELS[model](task, seed)
         began = process_time()
-        # What GluonTS derives from a whole series is computed once, not for every window: the same training, sooner.
+        # Features of whole series are computed once by GluonTS, not for every window; the result is the same.
         cached = {"cache_data": True} if isinstance(built, PeerEstimator) else {}
         predictor = built.train(task.train, **cached) if isinstance(built, Estimator) else built
         trained = process_time()
@@ -91,7 +91,7 @@ def run(model: str, task: Task, seed: int) -> dict[str, Any]:
 
 
 def check_protocol(task: Task) -> None:
-    """Raise ValueError unless seasonal naive comes out as published."""
+    """Raise ValueError unless seasonal naive has its published value."""
     if task.seasonal_naive is None:
         return
     result = backtest(

@@ -1,4 +1,4 @@
-"""Forecasting tasks: series cut so that nothing of a test window is seen before it is judged."""
+"""Forecasting tasks: series cut so that models see nothing of a test window before it is evaluated."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ FOLDER = Path(__file__).parent
 class Task:
     """One line of tasks.yaml; `root` holds the data sets in GluonTS's format.
 
-    `held_out` steps at the end of every series are left away: a validation task ends where the test part begins.
+    The last `held_out` steps of every series are omitted: a validation task ends where the test part begins.
     """
 
     root: Path
@@ -52,11 +52,11 @@ class Task:
 
     @cached_property
     def train(self) -> list[dict]:
-        """What comes before the first test window."""
+        """The data before the first test window."""
         return [{**entry, "target": entry["target"][: -self.test_steps]} for entry in self.series]
 
     def validation(self, windows: int = 4) -> Task:
-        """The same task on windows that end where the test part begins; fewer where the series are short."""
+        """The same task on windows that end where the test part begins; fewer windows if the series are short."""
         shortest = min(len(entry["target"]) for entry in self.train)
         possible = max(1, shortest // (3 * self.prediction_length))
         return replace(self, held_out=self.test_steps, windows=min(windows, possible), seasonal_naive=None)

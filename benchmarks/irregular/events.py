@@ -1,16 +1,16 @@
-"""What are true times worth on events, where no figures are published: flights, storms, the light of variable stars?
+"""How much do true times improve forecasts of events without published figures: flights, storms, variable stars?
 
     python events.py --data FOLDER --set nyc_flight_delays --model s5 s5_no_dt constant hour_of_day last_value deepar
 
-FOLDER holds nyc_flight_delays.csv.gz, atlantic_storms.csv.gz and macho_lightcurves.csv.gz. A model learns from what
-lies before a date and forecasts, from moments after it, what is observed within the horizon, at its true time.
-``s5_no_dt`` moves the states by one step for each observation and is shown no gaps; how far ahead the time asked for
-lies it knows. DeepAR, with GluonTS's defaults, has the observations as means on a grid, and its forecast of a step is
-that of all times in it. The constant is the distribution of all values learnt from, ``hour_of_day`` that of the series
-and the hour asked for, of all series where the series has none.
+FOLDER holds nyc_flight_delays.csv.gz, atlantic_storms.csv.gz and macho_lightcurves.csv.gz. Models are trained on the
+data before a date. From moments after it they forecast the observations within the horizon, at their true times.
+``s5_no_dt`` advances the states by one step for each observation and is shown no gaps, but knows how far ahead a query
+time is. DeepAR, with GluonTS's defaults, is given means of the observations on a grid; its forecast of a step is used
+for all times in the step. The constant is the distribution of all training values, ``hour_of_day`` that of the series
+and hour, or of all series if the series has none.
 
 The CRPS is twice the mean quantile loss at the nine deciles, for all models; the absolute error is that of the median.
-One row per set, variable, model and seed in results/events.csv. Rows that are there are not computed again.
+One row per set, variable, model and seed in results/events.csv. Existing rows are not computed again.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class Events(NamedTuple):
     """A set and its task."""
 
     variables: list[str]
-    since: str  # from this moment on forecasts are judged
+    since: str  # forecasts are evaluated from this moment on
     horizon: str
     every: str  # between the moments at which a series is forecast
     freq: str  # of the grid for DeepAR
@@ -48,7 +48,7 @@ class Events(NamedTuple):
 
 
 class Window(NamedTuple):
-    """A series up to a moment, and what is observed within the horizon after it."""
+    """The history of a series up to a moment, and the observations within the horizon after it."""
 
     item_id: str
     moment: pd.Timestamp
@@ -77,7 +77,7 @@ SETS = {
 
 
 def series_of(frame: pd.DataFrame, events: Events) -> Iterator[tuple[str, pd.DatetimeIndex, np.ndarray]]:
-    """Rows with a value, those of one time as their mean."""
+    """Rows with a value; rows at the same time are averaged."""
     known = frame.dropna(subset=events.variables, how="all")
     merged = known.groupby(["item_id", "timestamp"], as_index=False)[events.variables].mean()
     for item, part in merged.groupby("item_id"):
@@ -85,7 +85,7 @@ def series_of(frame: pd.DataFrame, events: Events) -> Iterator[tuple[str, pd.Dat
 
 
 def split(frame: pd.DataFrame, events: Events) -> tuple[list[Window], list[Window]]:
-    """Histories to learn from, with nothing asked, and the windows to forecast."""
+    """Histories for training, without query times, and the windows to forecast."""
     since, horizon, every = pd.Timestamp(events.since), pd.Timedelta(events.horizon), pd.Timedelta(events.every)
     past, ahead = [], []
     for item, time, values in series_of(frame, events):
@@ -124,18 +124,18 @@ def without_dt(past: list[Window], ahead: list[Window], events: Events, seed: in
 
 
 def constant(past: list[Window], ahead: list[Window], events: Events, seed: int) -> Any:
-    learnt = np.concatenate([window.values for window in past])
+    learned = np.concatenate([window.values for window in past])
     rows = sum(len(window.query_time) for window in ahead)
-    quantiles = np.nanquantile(learnt, list(DECILES), axis=0).T
-    return np.tile(np.nanmean(learnt, axis=0), (rows, 1)), np.tile(quantiles, (rows, 1, 1))
+    quantiles = np.nanquantile(learned, list(DECILES), axis=0).T
+    return np.tile(np.nanmean(learned, axis=0), (rows, 1)), np.tile(quantiles, (rows, 1, 1))
 
 
 def hour_of_day(past: list[Window], ahead: list[Window], events: Events, seed: int) -> Any:
     frames = [pd.DataFrame(w.values, columns=events.variables).assign(item=w.item_id, hour=w.time.hour) for w in past]
     asked = pd.concat([pd.DataFrame({"item": w.item_id, "hour": w.query_time.hour}) for w in ahead])
-    learnt, found = pd.concat(frames), []
+    learned, found = pd.concat(frames), []
     for variable in events.variables:
-        own, all_series = (by_group(learnt.groupby(keys)[variable]) for keys in (["item", "hour"], "hour"))
+        own, all_series = (by_group(learned.groupby(keys)[variable]) for keys in (["item", "hour"], "hour"))
         values = own.reindex(pd.MultiIndex.from_frame(asked)).to_numpy()
         found.append(np.where(np.isnan(values), all_series.reindex(asked["hour"]).to_numpy(), values))
     both = np.stack(found, axis=1)
@@ -143,7 +143,7 @@ def hour_of_day(past: list[Window], ahead: list[Window], events: Events, seed: i
 
 
 def by_group(groups: Any) -> pd.DataFrame:
-    """Mean and deciles of each."""
+    """Mean and deciles of each group."""
     return pd.concat([groups.mean(), groups.quantile(list(DECILES)).unstack()], axis=1)
 
 
@@ -158,13 +158,13 @@ def deepar(past: list[Window], ahead: list[Window], events: Events, seed: int) -
     """A model for each variable, on a grid whose last step of history ends at the moment of the forecast."""
     width = pd.Timedelta(events.freq)
     steps = int(np.ceil(pd.Timedelta(events.horizon) / width))
-    # What is over is not to be followed by years without values.
-    learnt = [w._replace(moment=min(w.moment, w.time[-1].floor(width) + width)) for w in past]
+    # A series that has ended must not be followed by years of missing values.
+    learned = [w._replace(moment=min(w.moment, w.time[-1].floor(width) + width)) for w in past]
     means, quantiles = [], []
     for d in range(len(events.variables)):
         arguments = {"trainer_kwargs": {"accelerator": "cpu"}}
         estimator = PEERS["deepar"](freq=events.freq, prediction_length=steps, seed=seed, arguments=arguments)
-        predictor = estimator.train([on_grid(window, d, events.freq) for window in learnt])
+        predictor = estimator.train([on_grid(window, d, events.freq) for window in learned])
         forecasts = predictor.predict([on_grid(window, d, events.freq) for window in ahead])
         parts = []
         for window, forecast in zip(ahead, forecasts, strict=True):
@@ -203,7 +203,7 @@ MODELS: dict[str, Callable[..., tuple[np.ndarray, np.ndarray]]] = {
 
 
 def judged(means: np.ndarray, quantiles: np.ndarray, values: np.ndarray) -> dict[str, float]:
-    """Of one variable: ``means`` and ``values [R]``, ``quantiles [R, 9]``."""
+    """Scores of one variable, from ``means`` and ``values [R]`` and ``quantiles [R, 9]``."""
     seen = ~np.isnan(values)
     error = values[seen, None] - quantiles[seen]
     levels = np.asarray(DECILES)

@@ -1,13 +1,13 @@
-"""How well is a pendulum followed from noisy images at irregular times, with and without the time between them?
+"""How well is a pendulum tracked from noisy images at irregular times, with and without the time between them?
 
     python pendulum.py --ablation dt append drop --seeds 0 1 2
 
 The model and its training are those of "Simplified State Space Layers for Sequence Modeling" (Smith, Warrington,
-Linderman, 2023, appendix F.3): S5's error is 3.41e-3 with per-step discretisation (``dt``), 4.13e-3 with the time as an
+Linderman, 2023, appendix F.3): S5's error is 3.41e-3 with per-step discretization (``dt``), 4.13e-3 with the time as an
 input (``append``), 6.68e-3 without it (``drop``); means of 20 seeds. As there, the epoch is chosen by the error on the
-validation set, and the test set is looked at once.
+validation set, and the test set is used once.
 
-One row per ablation and seed in results/pendulum.csv. Rows that are there are not computed again.
+One row per ablation and seed in results/pendulum.csv. Existing rows are not computed again.
 """
 
 from __future__ import annotations
@@ -60,8 +60,8 @@ class ImageEncoder(nn.Module):
 class PendulumNetwork(nn.Module):
     """Mean and variance ``[B, T, 2]`` of sine and cosine from images ``[B, T, 24, 24]`` and the time between them.
 
-    Arguments:
-        ablation: of ``ABLATIONS``.
+    Args:
+        ablation: a key of ``ABLATIONS``.
         layer, layer_kwargs: see :class:`~s5forecast.nn.Encoder`.
     """
 
@@ -97,7 +97,7 @@ def loss(mean: Tensor, variance: Tensor, targets: Tensor) -> Tensor:
 
 
 def fit(model: PendulumNetwork, sets: dict[str, Sequences], epochs: int, seed: int) -> int:
-    """Train, leave the model as it was after its best epoch on the validation set, and return that epoch."""
+    """Train, restore the parameters of the best epoch on the validation set, and return this epoch."""
     torch.manual_seed(seed)
     optimizer = torch.optim.Adam(parameter_groups(model))
     steps = len(sets["train"].images) // BATCH
@@ -125,7 +125,7 @@ def parameter_groups(model: PendulumNetwork) -> list[dict[str, Any]]:
 
 
 def rate(step: int, steps: int, epochs: int) -> float:
-    """Linear for an epoch, then a cosine that reaches 0 an epoch before the end: the original's schedule."""
+    """Linear warm-up for an epoch, then a cosine that reaches 0 an epoch before the end: the original's schedule."""
     if step < steps:
         return (step + 1) / steps
     end = max(steps * (epochs - 1), 1)
@@ -133,7 +133,7 @@ def rate(step: int, steps: int, epochs: int) -> float:
 
 
 def batches(data: Sequences, *, shuffle: bool = False) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-    """Images, time since the previous one (1 for the first) and targets; training leaves out what fills no batch."""
+    """Images, time since the previous one (1 for the first) and targets; training omits an incomplete last batch."""
     images, times, targets = map(torch.from_numpy, data)
     dt = torch.diff(times, dim=1, prepend=times[:, :1] - 1).float()
     order = torch.randperm(len(images)) if shuffle else torch.arange(len(images))
@@ -149,7 +149,7 @@ def mean_squared_error(model: PendulumNetwork, data: Sequences) -> float:
 
 
 def run(ablation: str, seed: int, sets: dict[str, Sequences], epochs: int) -> dict[str, Any]:
-    """A row of the results; ``mse`` in 1e-3, seconds are those of the processor, all threads together."""
+    """A row of the results; ``mse`` in 1e-3, seconds are processor time of all threads."""
     torch.manual_seed(seed)
     model = PendulumNetwork(ablation)
     began = process_time()

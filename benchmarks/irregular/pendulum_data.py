@@ -17,7 +17,7 @@ STEPS, OBSERVED, CLEAR = 100, 50, 5
 INTERVAL, SUBSTEP = 0.01, 1e-4
 GRAVITY, LENGTH, MASS, FRICTION = 9.81, 1.0, 1.0, 0.1
 VELOCITY_NOISE, OBSERVATION_NOISE = 0.1, 1e-5
-CANVAS, SIZE, CENTRE, ROD, WIDTH = 128, 24, 64, 55, 8
+CANVAS, SIZE, CENTER, ROD, WIDTH = 128, 24, 64, 55, 8
 SETS = {"train": 2000, "validation": 1000, "test": 1000}
 
 
@@ -30,7 +30,7 @@ class Sequences(NamedTuple):
 
 
 def pendulum_sets(sizes: dict[str, int] = SETS) -> dict[str, Sequences]:
-    """The sets by name, always the same: seeds of a run belong to the model."""
+    """The sets by name, always the same; the seeds of a run apply to the model only."""
     return {name: sequences(count, np.random.default_rng([0, k])) for k, (name, count) in enumerate(sizes.items())}
 
 
@@ -80,7 +80,7 @@ def draw(angles: np.ndarray) -> np.ndarray:
 
     As the end of a rod is on a whole pixel, there are a few hundred different images, each drawn once.
     """
-    ends = CENTRE + ROD * np.stack([np.sin(angles), np.cos(angles)], axis=-1)
+    ends = CENTER + ROD * np.stack([np.sin(angles), np.cos(angles)], axis=-1)
     pixels, which = np.unique(ends.astype(int).reshape(-1, 2), axis=0, return_inverse=True)
     resize = lanczos(CANVAS, SIZE)
     small = np.stack([resize @ rod(x, y) @ resize.T for x, y in pixels])
@@ -88,9 +88,9 @@ def draw(angles: np.ndarray) -> np.ndarray:
 
 
 def rod(x: int, y: int) -> np.ndarray:
-    """Canvas ``[128, 128]``, rows y: 1 where a pixel's centre is within half a width of the line to ``(x, y)``."""
-    rows, columns = np.mgrid[:CANVAS, :CANVAS] - CENTRE
-    dx, dy = x - CENTRE, y - CENTRE
+    """Canvas ``[128, 128]``, rows y: 1 if the center of a pixel is within half a width of the line to ``(x, y)``."""
+    rows, columns = np.mgrid[:CANVAS, :CANVAS] - CENTER
+    dx, dy = x - CENTER, y - CENTER
     length = np.hypot(dx, dy)
     along, across = (columns * dx + rows * dy) / length, (columns * dy - rows * dx) / length
     inside = (along >= 0) & (along <= length) & (across >= -WIDTH / 2) & (across < WIDTH / 2)
@@ -100,8 +100,8 @@ def rod(x: int, y: int) -> np.ndarray:
 def lanczos(before: int, after: int, lobes: int = 3) -> np.ndarray:
     """Matrix ``[after, before]`` that reduces one dimension by a Lanczos window, its rows summing to one."""
     scale = before / after
-    centres = (np.arange(after) + 0.5) * scale
-    distance = (np.arange(before) + 0.5 - centres[:, None]) / scale
+    centers = (np.arange(after) + 0.5) * scale
+    distance = (np.arange(before) + 0.5 - centers[:, None]) / scale
     weights = np.where(np.abs(distance) < lobes, np.sinc(distance) * np.sinc(distance / lobes), 0.0)
     return weights / weights.sum(axis=1, keepdims=True)
 

@@ -53,7 +53,7 @@ def load_physionet(root: Path) -> pd.DataFrame:
 def next_three_steps(frame: pd.DataFrame, fold: int = 0) -> Tasks:
     """36 hours are observed, the next three rows asked for: the task of GraFITi, ProFITi and those they compare.
 
-    Rows are :func:`hourly`. Values are standardised over all patients, test included, and those of five standard
+    Rows are :func:`hourly`. Values are standardized over all patients, test included, and those of five standard
     deviations or more left out, as published. The row of hour 36, whose values are of 36:00 to 36:59, is observed.
     A row without values counts among the three. Errors are averaged over all values asked for.
 
@@ -126,7 +126,7 @@ def next_day(frame: pd.DataFrame) -> Tasks:
 def _tasks(
     items: np.ndarray, time: np.ndarray, values: np.ndarray, observed: np.ndarray, asked: int | None = None
 ) -> dict[int, Task]:
-    """Of rows sorted by item and time; ``asked`` is the number of rows after those ``observed``, all when None."""
+    """Tasks of rows sorted by item and time; ``asked`` is the number of rows after those ``observed``, None for all."""
     ids, starts = np.unique(items, return_index=True)
     tasks = {}
     for item, first, end in zip(ids.tolist(), starts, np.append(starts[1:], len(items)), strict=True):

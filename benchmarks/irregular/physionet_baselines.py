@@ -2,9 +2,9 @@
 
     python physionet_baselines.py --data FOLDER
 
-FOLDER holds physionet2012_a.csv.gz, _b and _c. The constant is the mean, or all values as a distribution, of what was
-asked for in training, by variable; the last value is that of the variable, or the constant where there is none.
-One row per model and fold in results/physionet36.csv and results/physionet24.csv.
+FOLDER holds physionet2012_a.csv.gz, _b and _c. The constant is, for each variable, the mean or the distribution of all
+training values at query times. The last value is that of the variable, or the constant if it has none. One row per
+model and fold in results/physionet36.csv and results/physionet24.csv.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def last_value(task: Task, otherwise: np.ndarray) -> np.ndarray:
 
 
 def empirical_crps(sample: np.ndarray, values: np.ndarray) -> np.ndarray:
-    """``E|X - y| - E|X - X'| / 2`` of the empirical distribution of ``sample``, at each value; NaN are passed over."""
+    """``E|X - y| - E|X - X'| / 2`` of the empirical distribution of ``sample``, at each value; NaN is ignored."""
     x = np.sort(sample[~np.isnan(sample)])
     if not len(x):
         return np.abs(values)

@@ -6,18 +6,18 @@
     python physionet_s5.py --data FOLDER --protocol 36h --no-dt
 
 FOLDER holds physionet2012_a.csv.gz, _b and _c; the protocols are in physionet.py. Each patient of the training set is
-there twice: cut where the protocol does, and at a random observation of what the protocol shows of the patient. The
-validation set decides which epoch is kept; the test set is looked at once. ``--no-dt`` moves the states by one step for
-each observation instead of by the time gone by, and shows the network no gaps. For 24h variables weigh alike in the
-loss, as they do in the error.
+used twice: cut as in the protocol, and at a random observation of the history in the protocol. The epoch is chosen on
+the validation set; the test set is used once. ``--no-dt`` advances the states by one step for each observation instead
+of by the elapsed time, and hides the gaps from the network. For 24h, variables have equal weight in the loss, as in the
+error.
 
 The forecast is of quantiles at ``LEVELS``. The MSE is of the mean, which is the integral of the quantile function; the
 CRPS is twice the mean quantile loss over the middles of K equal parts of (0, 1), at which quantiles are interpolated;
 K is 100 for 36h, where the CRPS is compared, and 20 for 24h.
-Of ``--members``, networks from consecutive seeds, means and quantiles are averaged.
-A patient without history is forecast by the distribution of all values asked for in training.
+Means and quantiles of ``--members`` networks with consecutive seeds are averaged. The forecast of a patient without
+history is the distribution of all training values at query times.
 
-One row per protocol, fold, seed and ablation in results/physionet_s5.csv. Rows that are there are not computed again.
+One row per protocol, fold, seed and ablation in results/physionet_s5.csv. Existing rows are not computed again.
 """
 
 from __future__ import annotations
@@ -86,19 +86,19 @@ def train(tasks: Tasks, protocol: str, seed: int, *, use_dt: bool = True, **furt
 
 
 def balance(tasks: list[Task]) -> list[float]:
-    """Weights by which variables count alike, as they do in the error of 24h, however often they are asked for."""
+    """Weights that give variables the same total weight, as in the error of 24h, however often they are queried."""
     count = sum((~np.isnan(task.query_values)).sum(0) for task in tasks)
     weights = 1 / np.maximum(count, RAREST)
     return (weights / weights.mean()).tolist()
 
 
 def is_usable(task: Task) -> bool:
-    """Whether something is observed and something asked for."""
+    """Whether there is an observation and a query."""
     return bool((~np.isnan(task.values)).any() and (~np.isnan(task.query_values)).any())
 
 
 def known(task: Task, *, cut: bool = False) -> dict[str, Any]:
-    """An entry to learn from, cut where the protocol does or anywhere."""
+    """An entry for training, cut as in the protocol or at a random observation."""
     entry = {
         "item_id": task.item_id,
         "time": np.concatenate([task.time, task.query_time]),
@@ -111,8 +111,8 @@ def judge(predictors: list[Any], tasks: list[Task], trained: list[Task], protoco
     """MSE, MAE and CRPS of the forecasts of patients, averaged over predictors."""
     levels = (np.arange(PARTS[protocol]) + 0.5) / PARTS[protocol]
     asked = [task for task in tasks if len(task.query_time)]
-    learnt = np.concatenate([task.query_values for task in trained])
-    constant = np.nan_to_num(np.nanmean(learnt, axis=0)), np.nan_to_num(np.nanquantile(learnt, levels, axis=0)).T
+    learned = np.concatenate([task.query_values for task in trained])
+    constant = np.nan_to_num(np.nanmean(learned, axis=0)), np.nan_to_num(np.nanquantile(learned, levels, axis=0)).T
     parts = []
     for start in range(0, len(asked), CHUNK):
         chunk = asked[start : start + CHUNK]
@@ -128,7 +128,7 @@ def judge(predictors: list[Any], tasks: list[Task], trained: list[Task], protoco
 def forecast(
     predictor: Any, tasks: list[Task], levels: np.ndarray, mean: np.ndarray, otherwise: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Means ``[R, D]`` and quantiles ``[R, D, K]``; those given, of each variable, for a patient without history."""
+    """Means ``[R, D]`` and quantiles ``[R, D, K]``; the given ones of each variable for a patient without history."""
     seen = [bool((~np.isnan(task.values)).any()) for task in tasks]
     entries = [
         {"item_id": task.item_id, "time": task.time, "target": task.values.T, "query_time": task.query_time}

@@ -1,13 +1,13 @@
-"""How long is an epoch of training on irregular steps, beside ``s5-pytorch`` in the same network?
+"""How long does an epoch of training on irregular steps take, compared with ``s5-pytorch`` in the same network?
 
     python speed.py
 
 Two networks, once with the layers of this package and once with those of ``s5-pytorch`` and its ``step_scale``, in
-which every step has its own length. That of ``pendulum.py``: 4 layers of width 30 with 8 kept states, 32 sequences of
-50 steps; ``pendulum, network`` is the whole training step, in which both share image encoder and optimiser, ``pendulum,
-blocks`` is forward and backward of the residual blocks alone. ``physionet, blocks`` are those of ``physionet_s5.py``:
-2 layers of width 128 with 32 kept states, 64 patients of 64 rows. Both take turns round after round; medians of the
-steps, in seconds of the processor, times the steps of an epoch, in results/speed.csv.
+which every step has its own length. The network of ``pendulum.py`` has 4 layers of width 30 with 8 kept states and is
+trained on 32 sequences of 50 steps: ``pendulum, network`` is the whole training step, including the image encoder and
+the optimizer, which both share; ``pendulum, blocks`` is forward and backward of the residual blocks alone. ``physionet,
+blocks`` are those of ``physionet_s5.py``: 2 layers of width 128 with 32 kept states, 64 patients of 64 rows. Both take
+turns, round after round. results/speed.csv has medians of the steps, in processor seconds, times the steps of an epoch.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class Peer(nn.Module):
         return self.layer(u, step_scale=dt), None
 
     def check_dt(self, dt: Tensor | None) -> None:
-        """Any ``dt`` is supported."""
+        """Accept any ``dt``."""
 
     def dynamics_parameters(self) -> list[nn.Parameter]:
         system = self.layer.seq
@@ -77,7 +77,7 @@ def blocks_step(encoder: Encoder, width: int, dt: Tensor) -> Callable[[], None]:
 
 
 def candidates() -> Iterator[tuple[str, int, dict[str, Callable[[], None]]]]:
-    """What is measured: its name, the steps of an epoch, a training step of each."""
+    """Name, steps per epoch and a training step of each candidate."""
     batch, count = next(batches(pendulum_sets({"train": BATCH})["train"])), SETS["train"] // BATCH
     networks = pendulum_networks()
     yield "pendulum, network", count, {name: network_step(model, batch) for name, model in networks.items()}
@@ -100,7 +100,7 @@ def candidates() -> Iterator[tuple[str, int, dict[str, Callable[[], None]]]]:
 
 
 def seconds(candidates: dict[str, Callable[[], None]], rounds: int) -> dict[str, float]:
-    """Median of each candidate; they take turns."""
+    """Median seconds of each candidate; the candidates take turns."""
     times: dict[str, list[float]] = {name: [] for name in candidates}
     for turn in range(rounds + 2):  # the first two warm up
         for name, step in candidates.items():

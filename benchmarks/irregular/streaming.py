@@ -1,11 +1,11 @@
-"""What does one more observation cost: moving the states on, or predicting anew from the history?
+"""What does one more observation cost: updating the states, or forecasting from the whole history again?
 
     python streaming.py
 
-Series of numbers at random times, an untrained network of the default size (what is computed does not depend on the
-parameters). ``update`` takes in one row of each series, ``forecast`` asks for one time of each after it, ``anew`` is
-that forecast from a history of ``--history`` rows, all of which are the context. All start from entries in memory, and
-take turns round after round; medians, in seconds of the processor, in results/streaming.csv.
+Series of numbers at random times, and an untrained network of the default size (the computation does not depend on the
+parameters). ``update`` adds one row to each series, ``forecast`` forecasts one time of each after it, ``anew`` makes
+the same forecast from a history of ``--history`` rows, all of them in the context. All start from entries in memory and
+take turns, round after round. results/streaming.csv has medians in processor seconds.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def asking(one: dict) -> dict:
 
 
 def measure(series: int, history: int, rounds: int) -> dict[str, float]:
-    """Seconds of each, for all series."""
+    """Seconds of each operation, for all series."""
     data = entries(series, history + rounds + 1)
     estimator = S5ContinuousEstimator(
         prediction_horizon=10.0, context_length=history + rounds + 1, predict_batch_size=series, device="cpu",
