@@ -34,12 +34,14 @@ def _loop_rule(operator: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _operator(function: Callable[..., Any]) -> Any:
-    """Register a function as the operator ``s5forecast::<name of the function>``.
+    """Register a function as the operator `s5forecast::<name of the function>`.
 
-    The first call of an operator made by ``torch.library.custom_op`` imports TorchDynamo, which takes seconds.
+    `torch.library.custom_op` is not used, because the first call of its operators imports TorchDynamo, which takes
+    seconds.
     """
     name = f"s5forecast::{function.__name__}"
-    torch.library.define(name, torch.library.infer_schema(function, mutates_args=()))
+    schema = torch.library.infer_schema(function, mutates_args=())
+    torch.library.define(name, schema, tags=torch.Tag.pt2_compliant_tag)
     torch.library.impl(name, "CompositeExplicitAutograd", function)
     operator = getattr(torch.ops.s5forecast, function.__name__).default
     torch.library.register_vmap(name, _loop_rule(operator))
@@ -277,3 +279,18 @@ def _differentiate_mimo_scan(
 
 
 torch.library.register_autograd("s5forecast::mimo_scan", _differentiate_mimo_scan, setup_context=_save_for_mimo_scan)
+
+
+def _refuse_second_derivatives(operator: str) -> None:
+    """Raise an error instead of PyTorch's default for operators without a rule: a warning and missing gradients."""
+
+    def refuse(ctx: Any, *gradients: Tensor | None) -> Any:
+        raise RuntimeError(
+            f"{operator} has no derivatives; use backend='chunked' to compute second derivatives of a scan or a layer"
+        )
+
+    torch.library.register_autograd(f"s5forecast::{operator}", refuse)
+
+
+for _name in ("linear_scan_backward", "ssm_scan_backward", "mimo_scan_backward"):
+    _refuse_second_derivatives(_name)

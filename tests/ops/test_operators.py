@@ -23,7 +23,7 @@ def inputs():
 
 
 class Model(torch.nn.Module):
-    """Both operators, one after the other and in both directions, slicing the last state."""
+    """Both operators in sequence and in both directions, with slices of their states."""
 
     def __init__(self, backend):
         super().__init__()
@@ -80,6 +80,23 @@ def test_vmap(backend, inputs):
     mapped = torch.func.vmap(scans, (0, None, 0, None))(many[0], dt, many[1], x0)
     for k in range(2):
         torch.testing.assert_close(mapped[k], scans(many[0][k], dt, many[1][k], x0))
+
+
+@pytest.mark.parametrize("scan", ["linear_scan", "ssm_scan"])
+def test_second_derivatives(scan, inputs):
+    """The chunked backend has them; the kernels raise an error instead of dropping them."""
+    Lambda, step, dt, Bu, x0 = (v.double().requires_grad_() for v in inputs)
+
+    def gradient(Bu, backend):
+        if scan == "linear_scan":
+            x = linear_scan(0.1 * Lambda, Bu, x0, backend=backend)
+        else:
+            x = ssm_scan(Lambda, step, dt, Bu, x0, backend=backend)
+        return torch.autograd.grad(x.square().sum(), Bu, create_graph=True)[0]
+
+    assert torch.autograd.gradcheck(lambda Bu: gradient(Bu, "chunked"), Bu)
+    with pytest.raises(RuntimeError, match=f"{scan}_backward has no derivatives; use backend='chunked'"):
+        gradient(Bu, "cpu").sum().backward()
 
 
 def test_auto_is_the_kernels_on_the_cpu(inputs):
@@ -186,7 +203,7 @@ def test_no_writable_cache(monkeypatch):
     assert rows.kernel(lambda x: x + 1)(1) == 2
 
 
-def test_a_cache_that_cannot_be_written_any_more(monkeypatch):
+def test_a_cache_that_becomes_unwritable(monkeypatch):
     from s5forecast.ops.cpu import rows
 
     def full(*arguments):
@@ -238,3 +255,12 @@ def test_importing_layers_is_light():
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     heavy = {"numba", "triton", "scipy.stats", "sklearn", "gluonts", "lightning", "pandas"}
     assert not heavy & set(done.stdout.split())
+
+
+def test_calling_an_operator_does_not_import_dynamo():
+    program = (
+        "import sys, torch, s5forecast.ops as ops; a = torch.ones(2, 1, requires_grad=True)\n"
+        "ops.linear_scan(a, torch.ones(1, 3, 2, 1)).sum().backward(); print(*sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert "numba" in done.stdout.split() and "torch._dynamo" not in done.stdout.split()
