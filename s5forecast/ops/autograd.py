@@ -8,6 +8,7 @@ is a scan in the opposite direction, and `db_t = g_t`, `da_t = g_t conj(x_{t-1})
 See docs/derivations/scan.md.
 """
 
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -33,6 +34,24 @@ def _loop_rule(operator: Callable[..., Any]) -> Callable[..., Any]:
     return rule
 
 
+def _outside_dynamo(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Run a function without TorchDynamo, if it is loaded.
+
+    TorchDynamo would compile the implementation of an operator that is called from an uncompiled part of a program.
+    """
+    disabled: Callable[..., Any] | None = None
+
+    def run(*arguments: Any) -> Any:
+        nonlocal disabled
+        if "torch._dynamo" not in sys.modules:
+            return function(*arguments)
+        if disabled is None:
+            disabled = torch.compiler.disable(function)  # would import TorchDynamo
+        return disabled(*arguments)
+
+    return run
+
+
 def _operator(function: Callable[..., Any]) -> Any:
     """Register a function as the operator `s5forecast::<name of the function>`.
 
@@ -42,7 +61,7 @@ def _operator(function: Callable[..., Any]) -> Any:
     name = f"s5forecast::{function.__name__}"
     schema = torch.library.infer_schema(function, mutates_args=())
     torch.library.define(name, schema, tags=torch.Tag.pt2_compliant_tag)
-    torch.library.impl(name, "CompositeExplicitAutograd", function)
+    torch.library.impl(name, "CompositeExplicitAutograd", _outside_dynamo(function))
     operator = getattr(torch.ops.s5forecast, function.__name__).default
     torch.library.register_vmap(name, _loop_rule(operator))
     return operator

@@ -61,6 +61,22 @@ def test_compile_without_graph_breaks(backend, inputs):
         torch.testing.assert_close(u, v, rtol=1e-4, atol=1e-4)
 
 
+def test_implementations_are_not_compiled(inputs):
+    """As in a part of a compiled program that falls back to eager execution."""
+    from torch._dynamo import utils
+
+    @torch._dynamo.disable(recursive=False)
+    def eager(a, b):
+        return torch.ops.s5forecast.linear_scan(a, b, None, False, "cpu")
+
+    Lambda, _, _, Bu, _ = inputs
+    torch._dynamo.reset()
+    utils.counters.clear()
+    result = torch.compile(lambda a, b: eager(a, b) * 2, backend="eager")(Lambda, Bu)
+    assert torch.equal(result, 2 * linear_scan(Lambda, Bu, backend="cpu"))
+    assert utils.counters["stats"]["calls_captured"] == 1
+
+
 @pytest.mark.parametrize("backend", ("auto", "chunked"))
 def test_export(backend, inputs):
     program = torch.export.export(Model(backend), tuple(inputs))
@@ -85,7 +101,8 @@ def test_vmap(backend, inputs):
 @pytest.mark.parametrize("scan", ["linear_scan", "ssm_scan"])
 def test_second_derivatives(scan, inputs):
     """The chunked backend has them; the kernels raise an error instead of dropping them."""
-    Lambda, step, dt, Bu, x0 = (v.double().requires_grad_() for v in inputs)
+    Lambda, step, dt, Bu, x0 = (v.double() for v in inputs)
+    dt, Bu, x0 = dt[:1, :3], Bu[:1, :3].requires_grad_(), x0[:1]
 
     def gradient(Bu, backend):
         if scan == "linear_scan":
