@@ -1,4 +1,4 @@
-"""Choices by name: a plain dict of what there is, and the error that lists it."""
+"""Lookup of named options in plain dicts."""
 
 from __future__ import annotations
 
@@ -9,10 +9,15 @@ T = TypeVar("T")
 
 
 def choose(choices: Mapping[str, T], choice: str | T, what: str) -> T:
-    """The entry named ``choice``, or ``choice`` itself where it is an object rather than a name.
+    """Look up an option by its name.
+
+    Args:
+        choices: the options by name.
+        choice: a key of ``choices``, or an object that is not a string, which is returned unchanged.
+        what: name of the argument, for the error.
 
     Raises:
-        ValueError: for an unknown name; the message lists the known ones.
+        ValueError: for an unknown name; the message lists the known names.
     """
     if not isinstance(choice, str):
         return choice

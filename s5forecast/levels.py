@@ -1,4 +1,4 @@
-"""Quantile levels: defaults, validation, and the columns of frames that they name."""
+"""Quantile levels: defaults, validation, and the columns of frames that are named after them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Random generators seeded inside a block, with torch's own state restored after it."""
+"""Seeding of random numbers for a limited block of code."""
 
 from __future__ import annotations
 
@@ -10,7 +10,14 @@ import torch
 
 @contextmanager
 def seeded(seed: int | None) -> Iterator[torch.Generator]:
-    """A generator from ``seed``, with torch's own state seeded alike inside and as it was outside."""
+    """Seed torch's global random state inside the block and restore it afterwards.
+
+    Args:
+        seed: the seed. If None, the global state is neither seeded nor restored.
+
+    Yields:
+        A generator seeded with ``seed``; if it is None, with a number drawn from the global state.
+    """
     if seed is None:
         yield torch.Generator().manual_seed(int(torch.empty((), dtype=torch.int64).random_()))
         return

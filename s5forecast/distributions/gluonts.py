@@ -13,7 +13,7 @@ class _Delegate:
     """Delegates to an output of this package.
 
     Args:
-        output: the output.
+        output: an output of :mod:`s5forecast.distributions`.
     """
 
     @validated()

@@ -36,9 +36,8 @@ class TruncatedNormal(ForecastDistribution):
         super().__init__(torch.broadcast_shapes(self.loc.shape, self.scale.shape), validate_args=False)
         low, high = self._standard_bound(lower), self._standard_bound(upper)
         self._side = torch.where(low + high > 0, -1.0, 1.0).to(self.loc.dtype)
-        self._a, self._b = torch.minimum(self._side * low, self._side * high), torch.maximum(
-            self._side * low, self._side * high
-        )  # fmt: skip
+        ends = self._side * low, self._side * high
+        self._a, self._b = torch.minimum(*ends), torch.maximum(*ends)
         self._low, self._high = low, high
         self._mass = ndtr(self._b) - ndtr(self._a)
 

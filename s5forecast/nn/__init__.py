@@ -1,4 +1,4 @@
-"""Modules of networks: blocks, encoder, input features, heads."""
+"""Neural network modules: blocks, encoder, input features and heads."""
 
 from s5forecast.nn.block import ACTIVATIONS, Block
 from s5forecast.nn.encoder import Encoder

@@ -11,10 +11,10 @@ from s5forecast.choices import choose
 from s5forecast.nn.block import NORMS, Block
 from s5forecast.ssm import LAYERS, State
 
-# What a model may need of an encoder -> what an encoder without it is told.
+# Property of an encoder that a model requires -> end of the error for a layer that lacks it.
 ABILITIES = {
     "supports_step": "has no step mode; choose a causal one",
-    "supports_dt": "has steps of one length only; choose one that supports irregular steps, such as 's5'",
+    "supports_dt": "does not support irregular steps; choose one that does, such as 's5'",
     "supports_advance": "cannot be advanced to arbitrary times; choose one that can, such as 's5'",
 }
 

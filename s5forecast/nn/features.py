@@ -1,4 +1,4 @@
-"""Input features of a network: covariates of each step, static features and categories of each series."""
+"""Input features of networks: covariates of each step, static features and categories of each series."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-LIMIT = 10.0
+LARGEST_SCORE = 10.0  # standard deviations
 
 
 class FeatureInputs(nn.Module):
     """Covariates, static features and categories as network inputs; the base of networks that take them.
 
     The constructor of a network calls :meth:`add_features`, creates its projection of the steps and, if it takes static
-    features, calls :meth:`add_static_inputs`. Parameters are saved under the names of the attributes below and in this
-    order, which is part of the fingerprint that saved streams hold.
+    features, calls :meth:`add_static_inputs`. The names of the attributes below and their order are part
+    of the format of saved models and streams.
     """
 
     covariates: Standardization
@@ -31,7 +31,7 @@ class FeatureInputs(nn.Module):
             num_statics: static features that are standardized; ``None`` if the network takes none.
 
         Returns:
-            The number of input features of each step that the covariates give.
+            The number of input features that the covariates add to each step.
         """
         self.covariates = Standardization(num_covariates)
         if num_statics is not None:
@@ -56,18 +56,18 @@ class FeatureInputs(nn.Module):
         self.statics.fit(static_real)
 
     def step_inputs(self, features: Sequence[Tensor], calendar: Tensor, covariates: Tensor) -> Tensor:
-        """All features of each step: those of the network, ``[..., F]`` each, calendar and covariates."""
+        """Concatenate the network's own features, each ``[..., F]``, the calendar and the standardized covariates."""
         return torch.cat([*features, calendar, self.covariates(covariates)], dim=-1)
 
     def static_inputs(self, static_real: Tensor, static_cat: Tensor, others: Tensor | None = None) -> Tensor:
-        """``[B, width]``, the same for all steps of a series."""
+        """Project static features and categories to ``[B, width]``, to be added to all steps of a series."""
         features = self.statics(static_real)
         inputs = self.static_input(features if others is None else torch.cat([features, others], dim=-1))
         return inputs if self.categories is None else inputs + self.categories(static_cat)
 
 
 class Standardization(nn.Module):
-    """``clamp((x - mean) / std)`` of each feature and whether it is observed, ``[..., F] -> [..., 2 F]``.
+    """``clamp((x - mean) / std)`` of each feature and an indicator of observed values, ``[..., F] -> [..., 2 F]``.
 
     :meth:`fit` sets mean and standard deviation. A missing value, NaN, becomes 0. Values more than ten standard
     deviations from the mean are clipped.
@@ -92,14 +92,15 @@ class Standardization(nn.Module):
         self.std.copy_(torch.where(std > 0, std, 1.0))
 
     def forward(self, x: Tensor) -> Tensor:
-        z = ((x - self.mean) / self.std).clamp(-LIMIT, LIMIT)
+        z = ((x - self.mean) / self.std).clamp(-LARGEST_SCORE, LARGEST_SCORE)
         return torch.cat([z.nan_to_num(0.0), (~x.isnan()).to(z.dtype)], dim=-1)
 
 
 class CategoryEmbedding(nn.Module):
-    """Sum of one embedding per categorical feature; a category that was not seen in training is embedded as zero.
+    """Sum of one embedding per categorical feature; unknown categories are embedded as zero.
 
-    In training, a category is hidden with probability ``hidden``, so that the network learns to forecast without it.
+    In training, each category is replaced by the unknown one with probability ``hidden``, so that the network learns
+    to forecast without it.
 
     Args:
         cardinality: number of categories of each feature.
@@ -114,7 +115,7 @@ class CategoryEmbedding(nn.Module):
         self.tables = nn.ModuleList(nn.Embedding(count + 1, width, padding_idx=count) for count in cardinality)
 
     def forward(self, categories: Tensor) -> Tensor:
-        """``categories [B, F]`` to ``[B, width]``; codes outside of ``0 … cardinality - 1`` are unknown."""
+        """``categories [B, F]`` to ``[B, width]``; codes outside ``0 ... cardinality - 1`` are unknown."""
         columns = []
         for count, table, code in zip(self.cardinality, self.tables, categories.unbind(-1), strict=True):
             unknown = (code < 0) | (code >= count)

@@ -1,4 +1,4 @@
-"""Heads: from the features of a step to the parameters of an output, around a seasonal forecast."""
+"""Output heads: projections of the features of a step to the arguments of an output."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ SMALLEST_OFFSET = 1e-4
 
 
 class SeasonalSkip(nn.Module):
-    """A convex combination of the lagged values of each step, which the network then corrects.
+    """A convex combination of the lagged values of each step, which serves as the offset of an output.
 
-    ``offset = sum_k w_k lag_k`` with weights ``w = softmax(W h + b)`` over the observed lags; 0, the location of the
-    window, if none is observed.
+    ``offset = sum_k w_k lag_k`` with weights ``w = softmax(W h + b)`` over the observed lags. It is 0, the
+    location of the window, if none is observed.
     """
 
     def __init__(self, width: int, num_lags: int) -> None:
@@ -37,13 +37,13 @@ class SeasonalSkip(nn.Module):
         return (torch.softmax(logits, dim=-1) * lag_mask * lags).sum(-1)
 
     def mix(self, logits: Tensor, lags: Tensor, lag_mask: Tensor) -> Tensor:
-        """The same from ``W h + b``, all ``[K, R]``, to ``[R]``; this layout takes a tenth of the time."""
+        """Compute the offsets ``[R]`` from ``W h + b``, all ``[K, R]``; this layout takes a tenth of the time."""
         weights = torch.softmax(logits.add(1 - lag_mask, alpha=FAR_BELOW), dim=0)
         return (weights * lag_mask * lags).sum(0)
 
 
 class OutputHead(nn.Module):
-    """Parameters of a GluonTS output from features, moved by an offset.
+    """Projection of features to the arguments of an output, shifted by an offset.
 
     An output on the whole real line is shifted as a distribution when it is evaluated. For an output with bounded
     support the offset is added to the arguments named in its ``offsets``, each through one of ``LINKS``; an output
@@ -65,7 +65,7 @@ class OutputHead(nn.Module):
         return self.arguments(self.projection(h), offset)
 
     def arguments(self, projected: Tensor, offset: Tensor | None = None) -> tuple[Tensor, ...]:
-        """The same from ``projection(h)``."""
+        """Compute the arguments from ``projection(h)``."""
         raw: Sequence[Tensor] = projected.split(self.sizes, dim=-1)
         if offset is not None:
             raw = [
@@ -75,17 +75,17 @@ class OutputHead(nn.Module):
 
 
 class JointHead(nn.Module):
-    r"""Arguments of a joint output, around a convex combination of the lagged values of each series.
+    r"""Arguments of a joint output, and weights of a convex combination of the lagged values of each series.
 
-    All series share one projection, modulated by an embedding of each series, so that the number of parameters grows
-    with D only as the embeddings do:
+    All series share one projection, which an embedding of each series modulates. Only the embeddings and biases grow
+    with D:
 
     .. math:: a_d = P \, ((1 + e_d) \odot h) + b_d
 
     Args:
         width: features per step.
         num_lags: lagged values of each series, K.
-        output: a joint output with D times a number of values in each argument.
+        output: a joint output; the size of each of its arguments is a multiple of D.
     """
 
     def __init__(self, width: int, num_lags: int, output: DistributionOutput) -> None:
@@ -96,10 +96,10 @@ class JointHead(nn.Module):
         count = sum(self.sizes)
         self.projection = nn.Parameter(SMALL * torch.randn(count, width))
         self.embedding = nn.Parameter(SPREAD * torch.randn(self.dim, width))
-        # Zero correlations are a saddle point without a gradient.
+        # The factor starts at random, because zero correlations are a saddle point without a gradient.
         bias = torch.zeros(self.dim, count)
         bias[:, -self.sizes[-1] :] = SPREAD * torch.randn(self.dim, self.sizes[-1])
-        self.bias = nn.Parameter(bias.flatten())  # flat, since weight decay spares parameters of one dimension
+        self.bias = nn.Parameter(bias.flatten())  # flat, because weight decay excludes one-dimensional parameters
 
     def forward(self, h: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
         """``h [..., width]`` to the logits of the lags ``[..., D, K]`` and the output's arguments."""

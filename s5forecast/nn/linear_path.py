@@ -1,4 +1,4 @@
-"""A linear map from the context to the horizon, beside the encoder."""
+"""A linear map from the context to the horizon, in parallel with the encoder."""
 
 from __future__ import annotations
 
@@ -8,17 +8,19 @@ RANK = 16
 
 
 class LinearPath(nn.Module):
-    """``U V x``: each step of the horizon as a weighted sum of all steps of the context, of low rank.
+    """Low-rank linear map ``U V x`` from all steps of the context to all steps of the horizon.
 
-    What is linear in the last values, such as a trend that goes on, reaches the forecast without passing through
-    patches and states. It is zero before training. A linear path beside a network was proposed in "Modeling long- and
-    short-term temporal patterns with deep neural networks" (Lai, Chang, Yang, Liu, 2018).
+    It lets linear dependencies on recent values, such as a continuing trend, bypass patches and states. Its output is
+    zero before training. If steps are k times as short as in training, each of k phases of the context is mapped to the
+    same phase of the horizon.
 
-    Where the steps are k times as short, each of k phases of the context is mapped to the same phase of the horizon.
+    Args:
+        context_length, prediction_length: numbers of steps, L and H.
+        rank: rank of the map, R.
 
-    Arguments:
-        context_length, prediction_length: steps, L and H.
-        rank: of the map, R.
+    References:
+        "Modeling Long- and Short-Term Temporal Patterns with Deep Neural Networks" (Lai, Chang, Yang, Liu, 2018), for
+        a linear component in parallel with a network
     """
 
     def __init__(self, context_length: int, prediction_length: int, rank: int = RANK) -> None:
@@ -28,6 +30,6 @@ class LinearPath(nn.Module):
         nn.init.zeros_(self.horizon.weight)
 
     def forward(self, values: Tensor) -> Tensor:
-        """``[B, k L]``, 0 where not observed, to ``[B, k H]``."""
+        """Map ``[B, k L]``, with 0 for missing values, to ``[B, k H]``."""
         phases = values.unflatten(1, (self.context.in_features, -1))  # [B, L, k]
         return self.horizon(self.context(phases.mT)).mT.flatten(1)

@@ -1,4 +1,4 @@
-"""Several steps as one: shorter sequences for the encoder."""
+"""Patches of several steps, which shorten the sequences of the encoder."""
 
 from __future__ import annotations
 
@@ -7,15 +7,16 @@ from torch import Tensor, nn
 
 
 class Patching(nn.Module):
-    """Groups of ``length`` neighbouring steps enter the encoder as one, and leave it as steps again.
+    """Groups ``length`` successive steps into one patch for the encoder, and splits its outputs into steps again.
 
-    Patches were introduced to forecasting in "A time series is worth 64 words: long-term forecasting with
-    transformers" (Nie, Nguyen, Sinthong, Kalagnanam, 2023).
+    Args:
+        num_features: number of features of each step, F.
+        width: number of features of a patch and of the steps after :meth:`split`, H.
+        length: number of steps in a patch, P. With 1, :meth:`group` is a projection and :meth:`split` the identity.
 
-    Arguments:
-        num_features: of each step.
-        width: features of a patch, and of the steps that leave.
-        length: steps of a patch, P; 1 makes the input a projection and the output what the encoder gave.
+    References:
+        "A Time Series is Worth 64 Words: Long-term Forecasting with Transformers" (Nie, Nguyen, Sinthong,
+        Kalagnanam, 2023)
     """
 
     def __init__(self, num_features: int, width: int, length: int) -> None:
@@ -25,11 +26,11 @@ class Patching(nn.Module):
         self.output = nn.Identity() if length == 1 else nn.Linear(width, length * width)
 
     def count(self, steps: int) -> int:
-        """Patches of a number of steps."""
+        """Number of patches for a number of steps."""
         return -(-steps // self.length)
 
     def group(self, steps: Tensor) -> Tensor:
-        """``[B, T, F]`` to ``[B, ceil(T / P), H]``; zeros complete the last patch."""
+        """``[B, T, F]`` to ``[B, ceil(T / P), H]``; the last patch is padded with zeros."""
         padded = F.pad(steps, (0, 0, 0, -steps.shape[1] % self.length))
         return self.input(padded.unflatten(1, (-1, self.length)).flatten(2))
 

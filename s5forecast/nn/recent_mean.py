@@ -1,4 +1,4 @@
-"""Means of the recent past of variables observed at uneven times."""
+"""Exponentially weighted means of variables observed at irregular times."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ SMALLEST_VARIANCE = 1e-6
 
 
 class Recent(NamedTuple):
-    """Weighted values of D variables with M memories each, as of the last value of each variable."""
+    """Weighted statistics of D variables with M time constants each, at the time of the last value of each variable."""
 
-    age: Tensor  # [B, D] float64, from that value to the last observation
-    weight: Tensor  # [B, D, M] sum of the weights, at least 1; 0 where there is no value
+    age: Tensor  # [B, D] float64, time from that value to the last observation
+    weight: Tensor  # [B, D, M] sum of the weights, at least 1; 0 for a variable without a value
     mean: Tensor  # [B, D, M]
     squares: Tensor  # [B, D, M] weighted sum of squared distances to the mean
 
 
 class RecentMean(nn.Module):
-    r"""Means of the values of each variable whose weights decay with the time since, at rates that are learnt.
+    r"""Means and variances of each variable with weights that decay exponentially at learned rates.
 
     .. math:: w_n = e^{-(t - t_n) / \tau}, \qquad m = \frac{\sum_n w_n y_n}{\sum_n w_n}, \qquad
               s^2 = \frac{\sum_n w_n (y_n - m)^2}{\sum_n w_n}
 
-    Arguments:
-        num_variables: D.
-        memories: where the M time constants of each variable begin, in the units of time.
+    Args:
+        num_variables: number of variables, D.
+        memories: initial values of the M time constants of each variable, in units of ``dt``.
     """
 
     def __init__(self, num_variables: int, memories: Sequence[float]) -> None:
@@ -38,29 +38,29 @@ class RecentMean(nn.Module):
 
     @property
     def num_features(self) -> int:
-        """What is known of the means of a variable: the spread about each, and the logarithm of its weights' sum."""
+        """Number of features of each variable besides the means: spreads and logarithms of the sums of weights."""
         return 2 * self.log_memory.shape[1]
 
     def initial_state(self, batch_size: int) -> Recent:
-        """Before the first value."""
+        """The state before the first value."""
         none = self.log_memory.new_zeros(batch_size, *self.log_memory.shape)
         return Recent(none[..., 0].double(), none, none, none)
 
     def forward(self, values: Tensor, last: Tensor, mask: Tensor, dt: Tensor, before: Recent) -> Recent:
-        """The state after further observations.
+        """Update the state by further observations.
 
-        Arguments:
-            values, mask: ``[B, L, D]``; where ``mask`` is 0 nothing was observed.
-            last: ``[B, D]``, the last value of each variable, about which sums are taken.
-            dt: ``[B, L]``, since the observation before; 0 where padded.
-            before: the state before them.
+        Args:
+            values, mask: ``[B, L, D]``; a ``mask`` of 0 marks missing values.
+            last: ``[B, D]``, the last value of each variable, relative to which sums are computed.
+            dt: ``[B, L]``, the time since the previous observation; 0 for padding.
+            before: the state before the observations.
         """
         B, D = last.shape
         gaps = dt.double()
-        age = before.age + gaps.sum(1, keepdim=True)  # from what came before to the last observation
+        age = before.age + gaps.sum(1, keepdim=True)  # from the last value of `before` to the last observation
         window, at, variable = mask.nonzero(as_tuple=True)
         series = window * D + variable
-        since = (gaps.flip(1).cumsum(1).flip(1) - gaps)[window, at]  # from each value likewise
+        since = (gaps.flip(1).cumsum(1).flip(1) - gaps)[window, at]  # from each value to the last observation
         latest = age.flatten().scatter_reduce(0, series, since, "amin")
         memory = self.log_memory.exp()
         weights = torch.exp((latest[series] - since).to(memory).unsqueeze(-1) / memory[variable])
@@ -72,17 +72,17 @@ class RecentMean(nn.Module):
         latest = latest.view(B, D)
         kept = torch.exp((latest - age).to(memory).unsqueeze(-1) / memory)
         decayed = before._replace(weight=kept * before.weight, squares=kept * before.squares)
-        return _joined(decayed, Recent(latest, weight, last.unsqueeze(-1) + mean, squares))
+        return _merge(decayed, Recent(latest, weight, last.unsqueeze(-1) + mean, squares))
 
     def describe(self, state: Recent, last: Tensor) -> tuple[Tensor, Tensor]:
-        """Means ``[B, D, M]``, ``last [B, D]`` where there is no value, and what is known of them ``[B, D, 2 M]``."""
+        """Means ``[B, D, M]``, or ``last [B, D]`` for variables without a value, and features ``[B, D, 2 M]``."""
         mean = torch.where(state.weight > 0, state.mean, last.unsqueeze(-1))
         spread = (state.squares / state.weight.clamp(min=1.0) + SMALLEST_VARIANCE).sqrt()
         return mean, torch.cat([spread.clamp(max=LARGEST_SPREAD), torch.log1p(state.weight)], dim=-1)
 
 
-def _joined(before: Recent, after: Recent) -> Recent:
-    """Of both, whose weights are as of the same time (Chan, Golub and LeVeque, Updating Formulae, 1979)."""
+def _merge(before: Recent, after: Recent) -> Recent:
+    """Merge statistics with weights at the same time (Chan, Golub, LeVeque, "Updating Formulae", 1979)."""
     weight = before.weight + after.weight
     share = after.weight / weight.clamp(min=1.0)
     distance = after.mean - before.mean

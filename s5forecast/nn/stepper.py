@@ -1,4 +1,4 @@
-"""Many paths through an encoder from a few states, advanced together one step at a time."""
+"""Advance many sample paths through an encoder together, one step at a time."""
 
 from __future__ import annotations
 
@@ -84,7 +84,10 @@ def make_stepper(
 
 
 def can_fuse(encoder: Encoder) -> bool:
-    """Whether all blocks are in evaluation mode, start with a layer norm, share one activation and give matrices."""
+    """Whether :class:`FusedStepper` supports the encoder.
+
+    All blocks must be in evaluation mode, start with a layer norm, share one activation and have step matrices.
+    """
     blocks = cast(list[Block], list(encoder.blocks))
     return len({type(block.activation) for block in blocks}) == 1 and all(
         type(block) is Block

@@ -22,7 +22,7 @@ from s5forecast.ops.cpu.rows import GROUPS, INNER, Array, kernel, row
 TILE = 64  # paths
 COST = 4  # work per number of a path, relative to a state of a scan
 GELU, FULL_GLU, HALF_GLU1, HALF_GLU2 = range(4)
-ACTIVATIONS = {"gelu": GELU, "full_glu": FULL_GLU, "half_glu1": HALF_GLU1, "half_glu2": HALF_GLU2}
+ACTIVATION_CODES = {"gelu": GELU, "full_glu": FULL_GLU, "half_glu1": HALF_GLU1, "half_glu2": HALF_GLU2}
 
 DOMAIN = 3 * GROUPS
 REAL, IMAG, SOURCE, TARGET, MEAN, FACTOR, VALUE, GATE = range(DOMAIN, DOMAIN + 8)
@@ -195,7 +195,7 @@ def step_tiles(
         E, e: the output map `y = E h + e`, `[K, H]` and `[1, K]`.
         scratch, scratch_gates, scratch_y: `[3H + 2, TILE]`, `[G, TILE]` and `[K, TILE]`.
         eps: epsilon of the norms.
-        activation: a value of `ACTIVATIONS`.
+        activation: a value of `ACTIVATION_CODES`.
         first, last: range of the tiles.
     """
     paths, width, layers = source.shape[0], u.shape[1], D.shape[0]
@@ -255,7 +255,7 @@ def step(
 
     Args:
         state: the states from :func:`tiled`; overwritten.
-        activation: a key of `ACTIVATIONS`.
+        activation: a key of `ACTIVATION_CODES`.
         u, source, v, A, weights, eps: as in :func:`step_tiles`.
     """
     paths, width, tiles = len(source), u.shape[1], len(state)
@@ -265,7 +265,7 @@ def step(
 
     def run(first: int, last: int) -> None:
         scratch = [u.new_empty(features, TILE).numpy() for features in (3 * width + 2, weights.b.shape[1], len(y))]
-        step_tiles(*arrays, *scratch, eps, ACTIVATIONS[activation], first, last)
+        step_tiles(*arrays, *scratch, eps, ACTIVATION_CODES[activation], first, last)
 
     shares = min(tiles, threads_for(paths * width * state.shape[1] * COST))
     in_parallel([partial(run, *bounds) for bounds in pairwise(tiles * i // shares for i in range(shares + 1))])

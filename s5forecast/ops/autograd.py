@@ -8,6 +8,7 @@ is a scan in the opposite direction, and `db_t = g_t`, `da_t = g_t conj(x_{t-1})
 See docs/derivations/scan.md.
 """
 
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -33,14 +34,34 @@ def _loop_rule(operator: Callable[..., Any]) -> Callable[..., Any]:
     return rule
 
 
-def _operator(function: Callable[..., Any]) -> Any:
-    """Register a function as the operator ``s5forecast::<name of the function>``.
+def _outside_dynamo(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Run a function without TorchDynamo, if it is loaded.
 
-    The first call of an operator made by ``torch.library.custom_op`` imports TorchDynamo, which takes seconds.
+    TorchDynamo would compile the implementation of an operator that is called from an uncompiled part of a program.
+    """
+    disabled: Callable[..., Any] | None = None
+
+    def run(*arguments: Any) -> Any:
+        nonlocal disabled
+        if "torch._dynamo" not in sys.modules:
+            return function(*arguments)
+        if disabled is None:
+            disabled = torch.compiler.disable(function)  # would import TorchDynamo
+        return disabled(*arguments)
+
+    return run
+
+
+def _operator(function: Callable[..., Any]) -> Any:
+    """Register a function as the operator `s5forecast::<name of the function>`.
+
+    `torch.library.custom_op` is not used, because the first call of its operators imports TorchDynamo, which takes
+    seconds.
     """
     name = f"s5forecast::{function.__name__}"
-    torch.library.define(name, torch.library.infer_schema(function, mutates_args=()))
-    torch.library.impl(name, "CompositeExplicitAutograd", function)
+    schema = torch.library.infer_schema(function, mutates_args=())
+    torch.library.define(name, schema, tags=torch.Tag.pt2_compliant_tag)
+    torch.library.impl(name, "CompositeExplicitAutograd", _outside_dynamo(function))
     operator = getattr(torch.ops.s5forecast, function.__name__).default
     torch.library.register_vmap(name, _loop_rule(operator))
     return operator
@@ -277,3 +298,18 @@ def _differentiate_mimo_scan(
 
 
 torch.library.register_autograd("s5forecast::mimo_scan", _differentiate_mimo_scan, setup_context=_save_for_mimo_scan)
+
+
+def _refuse_second_derivatives(operator: str) -> None:
+    """Raise an error instead of PyTorch's default for operators without a rule: a warning and missing gradients."""
+
+    def refuse(ctx: Any, *gradients: Tensor | None) -> Any:
+        raise RuntimeError(
+            f"{operator} has no derivatives; use backend='chunked' to compute second derivatives of a scan or a layer"
+        )
+
+    torch.library.register_autograd(f"s5forecast::{operator}", refuse)
+
+
+for _name in ("linear_scan_backward", "ssm_scan_backward", "mimo_scan_backward"):
+    _refuse_second_derivatives(_name)

@@ -1,4 +1,4 @@
-"""The output that the data suggest."""
+"""Automatic choice of an output by the training data."""
 
 import numpy as np
 import pytest
@@ -20,7 +20,7 @@ DATA = {
 
 
 @pytest.mark.parametrize("name", DATA)
-def test_the_data_decide(name):
+def test_choice_by_the_data(name):
     targets = [DATA[name]() for _ in range(5)]
     targets[0][[3, 7]] = np.nan
     choice = choose_output(targets)
@@ -37,7 +37,7 @@ def test_the_data_decide(name):
         ([np.array([2.0, np.nan, 3.0]), np.full(40, -2.5)], "normal"),
     ],
 )
-def test_odd_data(targets, name):
+def test_edge_cases(targets, name):
     assert choose_output(targets).name == name
 
 
@@ -53,5 +53,5 @@ def test_odd_data(targets, name):
         ([np.full(9, np.nan)], False),
     ],
 )
-def test_a_value_that_comes_again_and_again_is_an_atom(targets, atoms):
+def test_a_frequently_repeated_value_is_an_atom(targets, atoms):
     assert has_atoms(targets) is atoms

@@ -1,4 +1,4 @@
-"""Every output by name on the direct head: trained, saved, loaded, its forecasts in the support."""
+"""Train, save and load a model with each output; its forecasts lie in the support."""
 
 import logging
 
@@ -72,7 +72,7 @@ def test_trained_by_a_loss(output, loss, tmp_path):
 @pytest.mark.parametrize(
     ("kind", "name"), [("counts", "negative_binomial"), ("positive", "log_normal"), ("shares", "beta")]
 )
-def test_the_data_pick_the_output(kind, name, caplog, capsys):
+def test_automatic_output(kind, name, caplog, capsys):
     model, data = estimator(distr_output="auto"), entries(kind)
     with caplog.at_level(logging.INFO, logger="s5forecast"):
         predictor = model.train(data)
@@ -83,7 +83,7 @@ def test_the_data_pick_the_output(kind, name, caplog, capsys):
     assert type(again.output) is type(predictor.output)
 
 
-def test_a_loss_that_does_not_suit_the_output_picked():
+def test_a_loss_that_the_automatic_output_does_not_support():
     with pytest.raises(ValueError, match="NegativeBinomialOutput cannot be trained with loss='quantile'"):
         estimator(distr_output="auto", loss="quantile").train(entries("counts"))
 
@@ -100,7 +100,7 @@ def test_an_output_of_gluonts_is_replaced():
     assert estimator(distr_output=PoissonOutput()).train(entries("counts")).output.smooth_quantiles is False
 
 
-def test_the_forecaster_says_what_was_picked():
+def test_the_forecaster_reports_the_automatic_output():
     from s5forecast import S5Forecaster
 
     frame = pd.DataFrame(

@@ -1,4 +1,4 @@
-"""Losses by name: what they are, what they are minimal at, and who has which."""
+"""Training losses: their values, their minima, and the losses that each output supports."""
 
 import pytest
 import torch
@@ -19,7 +19,7 @@ LEVELS = [0.1, 0.5, 0.9]
 
 
 @pytest.mark.parametrize("loss", LOSSES)
-def test_every_loss_is_least_at_the_truth(loss):
+def test_every_loss_is_minimal_at_the_true_distribution(loss):
     torch.manual_seed(0)
     target = 1 + 2 * torch.randn(20_000, dtype=torch.float64)
 
@@ -48,7 +48,7 @@ def test_the_quantile_loss_of_a_distribution_is_that_of_its_quantiles():
     assert torch.allclose(LOSSES["quantile"](NormalOutput(), target, args, None, LEVELS), expected)
 
 
-def test_defaults_and_refusals():
+def test_defaults_and_errors():
     assert check_loss(None, QuantileOutput(LEVELS)) == "quantile" and check_loss(None, NormalOutput()) == "nll"
     assert losses_of(HurdleLogNormalOutput()) == list(LOSSES) and losses_of(PoissonOutput()) == ["nll", "crps"]
     assert losses_of(ISQFOutput(5, [0.1, 0.9])) == ["nll"]

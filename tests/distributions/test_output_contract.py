@@ -1,4 +1,4 @@
-"""Every output goes through one contract: density, quantiles, moments, CRPS, scaling, extremes, saving."""
+"""The contract of all outputs: density, quantiles, moments, CRPS, scaling, extremes and saving."""
 
 import numpy as np
 import pytest
@@ -28,7 +28,7 @@ from s5forecast.distributions import (
 )
 from s5forecast.distributions.special import log_beta_half
 
-# A new distribution joins the list. Each entry has an output and the arguments of six distributions.
+# Add new outputs here. Each entry has an output and the arguments of six distributions.
 MEMBERS = {
     "normal": NormalOutput(),
     "laplace": LaplaceOutput(),
@@ -75,10 +75,10 @@ def parts(output):
 
 def raw_arguments(output, spread=1.0, count=COUNT, dtype=torch.float64, seed=0):
     generator = torch.Generator().manual_seed(seed)
-    # tails light enough for a variance to be seen in samples, shares away from the ends
-    centres = {"df": 10.0, **({"mean": -1.0, "concentration": 3.0} if isinstance(output, BetaOutput) else {})}
+    # light tails, so that samples estimate the variance, and shares away from 0 and 1
+    centers = {"df": 10.0, **({"mean": -1.0, "concentration": 3.0} if isinstance(output, BetaOutput) else {})}
     return [
-        spread * torch.randn(count, size, generator=generator, dtype=dtype) + centres.get(name.split("_")[0], 0.5)
+        spread * torch.randn(count, size, generator=generator, dtype=dtype) + centers.get(name.split("_")[0], 0.5)
         for name, size in output.args_dim.items()
     ]
 
@@ -92,7 +92,7 @@ def number(x):
 
 
 def integral(distribution, function, k, lower, upper, *kinks):
-    """Of ``function(density, cdf, x)`` of the k-th distribution between two bounds, in pieces between quantiles."""
+    """Integrate ``function(density, cdf, x)`` of the k-th distribution from ``lower`` to ``upper``, piecewise."""
     levels = torch.logspace(-8, -1, 8, dtype=torch.float64)
     levels = torch.cat([levels, torch.tensor([0.3, 0.5, 0.7], dtype=torch.float64), 1 - levels])
     knots = np.unique([*number(distribution.icdf(levels[:, None]))[:, k], lower, upper, 0.0, *kinks])
@@ -113,7 +113,7 @@ def bounds(distribution, k):
 
 
 @pytest.mark.parametrize("k", [0, 3])
-def test_the_density_adds_up_to_one(output, k):
+def test_the_density_integrates_to_one(output, k):
     distribution = distribution_of(output)
     if are_counts(output):
         values = torch.arange(0, bounds(distribution, k)[1] + 1, dtype=torch.float64)[:, None]
@@ -150,7 +150,7 @@ def test_moments_and_crps_match_samples(output):
     error = samples.std(0) / len(samples) ** 0.5
     assert ((samples.mean(0) - distribution.mean).abs() < 5 * error).all()
     squares = (samples - samples.mean(0)) ** 2
-    heavy = squares.mean(0) > 0.1 * squares.std(0)  # the variance of the others cannot be seen in samples
+    heavy = squares.mean(0) > 0.1 * squares.std(0)  # samples do not estimate the variance of the others
     near = (squares.mean(0) - distribution.variance).abs() < 6 * squares.std(0) / len(samples) ** 0.5
     assert (near | ~heavy).all()
     halves = samples.view(2, -1, COUNT)
@@ -235,7 +235,7 @@ def test_values_stay_in_the_support_when_scaled(output, scale):
     assert (distribution.crps(samples[0]) >= -1e-6 * distribution.gini_mean_difference).all()
 
 
-def test_a_location_is_refused_where_the_support_is_limited(output):
+def test_a_location_is_refused_for_a_limited_support(output):
     loc = torch.zeros(COUNT, dtype=torch.float64)
     if output.takes_loc:
         assert torch.allclose(distribution_of(output, loc=loc).mean, distribution_of(output).mean)
@@ -363,7 +363,7 @@ def test_gradients_are_finite_outside_the_support(name, dtype):
         assert all(torch.isfinite(x).all() for x in gradients if x is not None)
 
 
-def test_no_value_gives_no_score(output):
+def test_a_missing_value_has_no_score(output):
     distribution, nothing = distribution_of(output), torch.full((COUNT,), torch.nan, dtype=torch.float64)
     for function in (distribution.log_prob, distribution.cdf, distribution.crps):
         assert function(nothing).isnan().all()
@@ -378,7 +378,7 @@ def test_a_bound_is_reached_in_single_precision(upper):
     assert torch.isfinite(loss).all()
 
 
-def test_draws_are_independent_where_arguments_are_shared(output):
+def test_draws_are_independent_if_arguments_are_shared(output):
     torch.manual_seed(3)
     raw = [x.unsqueeze(1) for x in raw_arguments(output, count=3)]
     scale = torch.tensor([1.0, 1.5, 2.0, 4.0], dtype=torch.float64)

@@ -1,4 +1,4 @@
-"""Outputs: domains, moments, and quantiles that cannot cross."""
+"""Outputs: domains, moments and quantiles that do not cross."""
 
 import numpy as np
 import pytest
@@ -108,7 +108,7 @@ def test_mean_of_a_quantile_function():
     assert weights @ stats.uniform(2, 5).ppf(levels) == pytest.approx(4.5)
     assert weights @ stats.norm(3, 2).ppf(levels) == pytest.approx(3, abs=1e-9)
     assert weights @ stats.gamma(4).ppf(levels) == pytest.approx(4, rel=0.01)
-    # close neighbours do not blow up, and without a slope a tail is flat
+    # close levels keep the weights bounded, and without a slope a tail is flat
     near = QuantileOutput([0.1, 0.11, 0.5, 0.9]).mean_weights()
     assert near.abs().max() < 1 and near.sum().item() == pytest.approx(1)
     assert QuantileOutput([0.9]).mean_weights().tolist() == [1.0]

@@ -1,4 +1,4 @@
-"""Blocks, encoder, embeddings and heads."""
+"""Blocks, encoder, input features, patches and heads."""
 
 import pytest
 import torch
@@ -131,7 +131,7 @@ def test_standardization():
     assert layer(torch.full((1, 3), 1e9))[0, 0] == 10
 
 
-def test_the_linear_path_begins_at_zero_and_can_be_any_map_of_its_rank():
+def test_linear_path_is_zero_at_first_and_has_its_rank():
     torch.manual_seed(0)
     values, path = torch.randn(5, 20), LinearPath(20, 7, rank=3)
     assert (path(values) == 0).all()
@@ -141,7 +141,7 @@ def test_the_linear_path_begins_at_zero_and_can_be_any_map_of_its_rank():
     assert torch.allclose(path(values), values @ matrix.T, atol=1e-5)
 
 
-def test_the_linear_path_maps_each_phase_of_shorter_steps_to_the_same_phase():
+def test_linear_path_maps_each_phase_of_shorter_steps_to_the_same_phase():
     torch.manual_seed(0)
     values, path = torch.randn(5, 3 * 20), LinearPath(20, 7)
     torch.nn.init.normal_(path.horizon.weight)
@@ -151,7 +151,7 @@ def test_the_linear_path_maps_each_phase_of_shorter_steps_to_the_same_phase():
         assert torch.allclose(found[:, phase::3], path(values[:, phase::3]), atol=1e-5)
 
 
-def test_seasonal_skip_is_a_convex_combination_of_what_is_observed():
+def test_seasonal_skip_is_a_convex_combination_of_observed_lags():
     torch.manual_seed(0)
     skip = SeasonalSkip(WIDTH, 4)
     lags = torch.randn(2, 5, 4)
@@ -179,13 +179,13 @@ def test_inverse_softplus():
     assert torch.allclose(softplus(inverse_softplus(y)), y, rtol=1e-8)
 
 
-def test_head_gives_the_arguments_of_its_output():
+def test_head_returns_the_arguments_of_its_output():
     (quantiles,) = OutputHead(WIDTH, QuantileOutput([0.1, 0.5, 0.9]))(torch.randn(2, 3, WIDTH))
     assert quantiles.shape == (2, 3, 3) and (quantiles.diff(dim=-1) > 0).all()
 
 
 @pytest.mark.parametrize("length", [1, 4])
-def test_a_patch_depends_on_its_own_steps_alone(length):
+def test_a_patch_depends_only_on_its_own_steps(length):
     patching = Patching(3, 8, length)
     steps = torch.randn(2, 10, 3)
     patches = patching.group(steps)
@@ -198,8 +198,8 @@ def test_a_patch_depends_on_its_own_steps_alone(length):
     assert int(different.sum()) == 2
 
 
-class OneLength(S5):
-    """A layer whose steps all have one length, and whose state has no closed form over time."""
+class RegularOnly(S5):
+    """A layer that supports neither irregular steps nor :meth:`advance`."""
 
     supports_dt = False
     supports_advance = False
@@ -209,11 +209,11 @@ class OneLength(S5):
     ("layer", "ability", "message"),
     [
         (S5, "supports_step", "S5 layer has no step mode; choose a causal one"),
-        (OneLength, "supports_dt", "OneLength layer has steps of one length only"),
-        (OneLength, "supports_advance", "OneLength layer cannot be advanced"),
+        (RegularOnly, "supports_dt", "RegularOnly layer does not support irregular steps; choose one that does"),
+        (RegularOnly, "supports_advance", "RegularOnly layer cannot be advanced"),
     ],
 )
-def test_an_encoder_says_what_its_layer_lacks(layer, ability, message):
+def test_require_names_the_layer_and_the_missing_ability(layer, ability, message):
     encoder = Encoder(4, 1, layer=layer, layer_kwargs={"state_size": 4, "bidirectional": ability == "supports_step"})
     with pytest.raises(ValueError, match=message):
         encoder.require(ability)

@@ -1,4 +1,4 @@
-"""Gaps as longer steps: an encoder sees of a series what it would of its observed rows with their true distances."""
+"""Skipped gaps: the encoder gives the same outputs as for the observed rows alone with their true time steps."""
 
 import pytest
 import torch
@@ -17,7 +17,7 @@ def steps():
 
 @pytest.fixture
 def observed():
-    """Rows without gaps, with few values, with gaps at either end, with one value and with none; one at random."""
+    """Series without gaps, with few values, with gaps at the start, inside and at the end, with one value and none."""
     torch.manual_seed(1)
     observed = torch.ones(B, T, dtype=torch.float64)
     observed[1] = (torch.rand(T) < 0.3).double()
@@ -35,9 +35,9 @@ def encoder(**kwargs):
 
 
 def rows(steps, observed):
-    """The observed rows of each series, ``[1, n, F]``, and the distances between them, ``[1, n]``."""
-    for one, there in zip(steps, observed, strict=True):
-        position = there.nonzero().squeeze(1)
+    """The observed rows of each series, ``[1, n, F]``, and the time steps between them, ``[1, n]``."""
+    for one, present in zip(steps, observed, strict=True):
+        position = present.nonzero().squeeze(1)
         dt = torch.ones(len(position), dtype=torch.float64)
         dt[1:] = position.diff().double()
         yield one[None, position], dt[None]
@@ -45,23 +45,23 @@ def rows(steps, observed):
 
 @pytest.mark.parametrize("discretization", ["zoh", "bilinear", "dirac"])
 @pytest.mark.parametrize("bidirectional", [False, True])
-def test_the_encoder_sees_the_observed_rows_at_their_distances(steps, observed, discretization, bidirectional):
+def test_skipped_gaps_equal_the_observed_rows_alone(steps, observed, discretization, bidirectional):
     network = encoder(discretization=discretization, bidirectional=bidirectional)
-    shown = skip_gaps(steps, observed)
-    found, states = network(shown.steps, dt=shown.dt, mask=shown.mask)
+    inputs = skip_gaps(steps, observed)
+    found, states = network(inputs.steps, dt=inputs.dt, mask=inputs.mask)
     for row, (alone, dt) in enumerate(rows(steps, observed)):
         n = alone.shape[1]
-        assert shown.mask[row].tolist() == [0.0] * (shown.mask.shape[1] - n) + [1.0] * n
+        assert inputs.mask[row].tolist() == [0.0] * (inputs.mask.shape[1] - n) + [1.0] * n
         if n:
             expected, last = network(alone, dt=dt)
             assert torch.allclose(found[row, -n:], expected[0], atol=1e-12)
             assert all(torch.allclose(a[row], b[0], atol=1e-12) for a, b in zip(states, last, strict=True))
 
 
-def test_a_causal_encoder_advances_by_one_step_as_long_as_the_gap(steps, observed):
+def test_skipped_gaps_equal_single_longer_steps(steps, observed):
     network = encoder()
-    shown = skip_gaps(steps, observed)
-    found, _ = network(shown.steps, dt=shown.dt, mask=shown.mask)
+    inputs = skip_gaps(steps, observed)
+    found, _ = network(inputs.steps, dt=inputs.dt, mask=inputs.mask)
     for row, (alone, dt) in enumerate(rows(steps, observed)):
         state = network.initial_state(1)
         for step in range(alone.shape[1]):
@@ -70,14 +70,14 @@ def test_a_causal_encoder_advances_by_one_step_as_long_as_the_gap(steps, observe
 
 
 def test_without_gaps_nothing_changes(steps):
-    shown = skip_gaps(steps, torch.ones(B, T, dtype=torch.float64))
-    assert torch.equal(shown.steps, steps) and (shown.dt == 1).all() and (shown.mask == 1).all()
+    inputs = skip_gaps(steps, torch.ones(B, T, dtype=torch.float64))
+    assert torch.equal(inputs.steps, steps) and (inputs.dt == 1).all() and (inputs.mask == 1).all()
 
 
-def test_gradients_reach_what_was_observed_alone(steps, observed):
+def test_gradients_reach_only_observed_steps(steps, observed):
     steps.requires_grad_()
-    shown = skip_gaps(steps, observed)
-    y, _ = encoder(bidirectional=True)(shown.steps, dt=shown.dt, mask=shown.mask)
-    (y * shown.mask.unsqueeze(-1)).square().sum().backward()
+    inputs = skip_gaps(steps, observed)
+    y, _ = encoder(bidirectional=True)(inputs.steps, dt=inputs.dt, mask=inputs.mask)
+    (y * inputs.mask.unsqueeze(-1)).square().sum().backward()
     assert torch.isfinite(steps.grad).all()
     assert (steps.grad[observed == 0] == 0).all() and (steps.grad[observed > 0] != 0).any(-1).all()

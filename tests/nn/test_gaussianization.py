@@ -1,4 +1,4 @@
-"""Normal scores by the empirical distribution, and back."""
+"""Normal scores by the empirical distribution, and their inverse."""
 
 import numpy as np
 import torch
@@ -14,7 +14,7 @@ def fitted(values):
     return scores
 
 
-def test_scores_are_normal_and_come_back():
+def test_scores_are_normal_and_inverted():
     rng = np.random.default_rng(0)
     values = np.stack([rng.exponential(size=5000), 1e9 * rng.standard_t(3, size=5000)], axis=-1)
     scores = fitted(values)
@@ -25,7 +25,7 @@ def test_scores_are_normal_and_come_back():
     assert scores(torch.from_numpy(values).float()).dtype == torch.float32
 
 
-def test_beyond_the_data_it_goes_on_and_comes_back():
+def test_values_beyond_the_data_are_extrapolated_and_inverted():
     scores = fitted(np.random.default_rng(0).normal(size=(1000, 1)))
     far = torch.tensor([[-1e6], [-8.0], [8.0], [1e6]], dtype=torch.float64)
     z = scores(far)

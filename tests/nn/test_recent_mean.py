@@ -1,4 +1,4 @@
-"""Means of the recent past: their definition, however the observations come."""
+"""Exponentially weighted means equal their definition for any split of the observations into blocks."""
 
 import itertools
 
@@ -28,8 +28,8 @@ def last_values(values, mask):
     return last
 
 
-def moved(module, values, mask, dt, bounds):
-    """Like a stream, in which the last value may lie before a block."""
+def run_blocks(module, values, mask, dt, bounds):
+    """Process the observations block by block, as a stream does; the last value may lie before a block."""
     state = module.initial_state(B)
     for begin, end in itertools.pairwise(bounds):
         last = last_values(values[:, :end], mask[:, :end])
@@ -39,10 +39,10 @@ def moved(module, values, mask, dt, bounds):
 
 @pytest.mark.parametrize("level", [0.0, 100.0])
 @pytest.mark.parametrize("bounds", [[0, L], [0, 1, 2, 30, 31, L], list(range(L + 1))])
-def test_blocks_of_any_lengths_give_the_definition(bounds, level):
+def test_blocks_of_any_length_equal_the_definition(bounds, level):
     values, mask, dt = observations(level)
     with torch.no_grad():
-        mean, known = moved(RecentMean(D, MEMORIES), values, mask, dt, bounds)
+        mean, known = run_blocks(RecentMean(D, MEMORIES), values, mask, dt, bounds)
     spread, weight = known.split(len(MEMORIES), dim=-1)
     time = dt.double().cumsum(1)
     for b, d, m in np.ndindex(B, D, len(MEMORIES)):
@@ -58,7 +58,7 @@ def test_blocks_of_any_lengths_give_the_definition(bounds, level):
         assert np.isclose(weight[b, d, m], torch.log1p(w.sum()), atol=1e-5)
 
 
-def test_gradients_are_those_of_differences():
+def test_gradients_match_finite_differences():
     values, mask, dt = (x[:, 25:33] for x in observations(dtype=torch.float64))
     module = RecentMean(D, MEMORIES).double()
     with torch.no_grad():

@@ -1,4 +1,4 @@
-"""Paths advanced together are those that the encoder steps through one by one."""
+"""Paths advanced together equal single steps of the encoder."""
 
 import copy
 
@@ -28,8 +28,8 @@ def states_of(stepper, paths):
     return torch.stack(stepper.state).flatten(2)
 
 
-def walk(encoder, paths, steps=4, states=3, outputs=5, differ=2):
-    """What comes out at each step, and the states at last, in the type of the encoder, from states carried so far."""
+def advance_paths(encoder, paths, steps=4, states=3, outputs=5, differ=2):
+    """Advance paths from the states of a random past; return the stepper, all outputs and the last states."""
     torch.manual_seed(1)
     width, dtype = encoder.blocks[0].layer.width, encoder.blocks[0].layer.D.dtype
     source = torch.arange(paths) % states
@@ -46,8 +46,8 @@ def walk(encoder, paths, steps=4, states=3, outputs=5, differ=2):
 
 
 def check(encoder, paths):
-    fused, y, state = walk(encoder, paths)
-    plain, expected, expected_state = walk(copy.deepcopy(encoder).double(), paths)
+    fused, y, state = advance_paths(encoder, paths)
+    plain, expected, expected_state = advance_paths(copy.deepcopy(encoder).double(), paths)
     assert isinstance(fused, FusedStepper) and isinstance(plain, Stepper)
     assert y.dtype == torch.float32 and y.shape == (4, 5, paths)
     for found, truth in ((y, expected), (state, expected_state)):
@@ -72,7 +72,7 @@ def test_layers(discretization, conj_sym):
     check(drawn_encoder(7, 6, 2, discretization=discretization, conj_sym=conj_sym, step_scale=0.5), 20)
 
 
-def test_memory_that_was_not_written_is_not_read(monkeypatch):
+def test_uninitialized_memory_is_not_read(monkeypatch):
     new_empty = torch.Tensor.new_empty
 
     def poisoned(self, *shape, **kwargs):
@@ -96,14 +96,14 @@ def test_the_number_of_threads_changes_nothing(monkeypatch):
     encoder, results = drawn_encoder(20, 16, 2), []
     for threads in (1, 3):
         monkeypatch.setattr(torch, "get_num_threads", lambda threads=threads: threads)
-        results.append(walk(encoder, 500)[1:])
+        results.append(advance_paths(encoder, 500)[1:])
     for one, many in zip(*results, strict=True):
         assert torch.equal(one, many)
 
 
 def test_a_path_does_not_depend_on_its_neighbors():
-    _, many, _ = walk(drawn_encoder(20, 16, 2), 100, differ=0)
-    _, one, _ = walk(drawn_encoder(20, 16, 2), 1, differ=0)
+    _, many, _ = advance_paths(drawn_encoder(20, 16, 2), 100, differ=0)
+    _, one, _ = advance_paths(drawn_encoder(20, 16, 2), 1, differ=0)
     assert torch.equal(many[:, :, :1], one)
 
 
@@ -119,7 +119,7 @@ def test_a_nan_stays_with_its_path():
     assert y[:, 7].isnan().all() and y.isnan().sum() == 3
 
 
-def test_what_is_not_fused():
+def test_unsupported_encoders_are_not_fused():
     source, E = torch.zeros(2, dtype=torch.int64), torch.zeros(3, 4)
 
     def made(encoder, dtype=torch.float32):
@@ -129,7 +129,7 @@ def test_what_is_not_fused():
     def encoder(**arguments):
         return Encoder(4, 1, layer_kwargs={"state_size": 2, **arguments.pop("layer_kwargs", {})}, **arguments).eval()
 
-    assert made(encoder()) is Stepper  # gradients are wanted
+    assert made(encoder()) is Stepper  # gradients are enabled
     with torch.no_grad():
         assert made(encoder()) is FusedStepper
         assert made(encoder().train()) is Stepper
@@ -143,7 +143,7 @@ def test_what_is_not_fused():
             make_stepper(both, both.initial_state(1), source, E, E[:, 0])(E[:1], E[:1, :2], E[:1].T)
 
 
-def test_the_plain_one_can_be_differentiated():
+def test_the_plain_stepper_can_be_differentiated():
     encoder, E = drawn_encoder(6, 4, 2), torch.randn(2, 6, requires_grad=True)
     stepper = make_stepper(encoder, encoder.initial_state(1), torch.zeros(3, dtype=torch.int64), E, E[:, 0])
     stepper(torch.randn(1, 6), torch.randn(2, 3), torch.randn(6, 2)).sum().backward()
@@ -153,7 +153,7 @@ def test_the_plain_one_can_be_differentiated():
 @pytest.mark.parametrize("layer", (CausalConvolution, ChannelStates))
 @pytest.mark.parametrize("dtype", (torch.float32, torch.float64), ids=str)
 def test_layers_without_step_matrices(layer, dtype):
-    """Their states are copied for each path, also where a state consists of several tensors."""
+    """Their states are copied for each path, including states of several tensors."""
     torch.manual_seed(0)
     encoder = Encoder(6, 2, layer=layer).to(dtype).eval()
     source = torch.tensor([2, 0, 2, 1])

@@ -1,4 +1,4 @@
-"""Discretisations against matrix exponentials, their formulas, and their limits."""
+"""Discretizations against matrix exponentials, their formulas and their limits."""
 
 import numpy as np
 import pytest
@@ -106,7 +106,7 @@ def test_fused_gradients_at_every_scale_of_Lambda(method, scale):
 
 
 def test_float32_exponential():
-    """Two units in the last place for any angle: `Im z` is not rounded on the way."""
+    """Two units in the last place for any angle, because `Im z` is not rounded."""
     decay = -torch.cat((torch.zeros(1), torch.logspace(-8, 1.9, 200)))
     angle = torch.cat((torch.zeros(1), torch.logspace(-8, 4, 400)))
     Lambda = torch.stack([v.flatten() for v in torch.meshgrid(decay, angle, indexing="ij")])
@@ -127,7 +127,7 @@ def test_float32_exponential():
 
 
 def test_zoh_derivatives_at_large_steps():
-    """At steps over which a state decays away, the derivatives are those of -1 / Lambda."""
+    """For steps much longer than the decay, the derivatives are those of -1 / Lambda."""
     Lambda = torch.tensor([[-1e-3], [1.0]]).requires_grad_()
     _, scale = DISCRETIZATIONS["zoh"](Lambda, torch.tensor([1e20]))
     exact = torch.view_as_complex(Lambda.detach().double().T.contiguous()).requires_grad_()

@@ -1,4 +1,4 @@
-"""The fused system of a layer is its composition of products and a scan, in value and in every gradient."""
+"""The fused system of a layer equals the composition of products and a scan, in value and in every gradient."""
 
 from functools import partial
 from itertools import product
@@ -53,7 +53,7 @@ def test_fused_is_the_composition(shape, method, dtype, monkeypatch):
         assert torch.equal(y, found[0]) and torch.equal(last, found[1])
 
 
-def test_nothing_in_nothing_out():
+def test_empty_inputs():
     for shape in ((0, 3), (2, 0)):
         found = with_gradients(mimo_scan, inputs(*shape, 3, 4, True))
         assert found[0].shape == (*shape, 4) and not any(v.any() for v in found[3:8])
@@ -128,7 +128,7 @@ def test_forward_mode_is_refused():
         torch.func.jvp(lambda u: mimo_scan(*given[:6], u, given[7])[0], (given[6],), (given[6],))
 
 
-def test_what_is_fused():
+def test_fuses():
     u = torch.ones(2)
     assert fuses("auto", u, None) and fuses("cpu", u.double())
     assert not (
@@ -139,7 +139,7 @@ def test_what_is_fused():
 
 
 def test_gradients_of_states_that_were_not_kept():
-    """As where a graph was traced without gradients, and is used with them."""
+    """As in a graph that is traced with gradients disabled and used with gradients enabled."""
     given = inputs(2, 9, 3, 4, True)
     results = [
         with_gradients(lambda *a, keep=keep: autograd.mimo_scan(*a, "zoh", False, keep)[:2], given)

@@ -23,14 +23,14 @@ def seed():
 
 @pytest.fixture
 def poison(monkeypatch):
-    """Memory that is read before it is written shows as NaN."""
+    """Fill new memory with NaN, to detect reads of uninitialized memory."""
     for name in ("empty", "empty_like"):
         allocate = getattr(torch, name)
         monkeypatch.setattr(torch, name, lambda *a, _f=allocate, **k: _f(*a, **k).fill_(float("nan")))
 
 
 def assert_close(result, expected, tolerance):
-    """Relative to the largest number of the expected tensor."""
+    """Compare with a tolerance relative to the largest number of the expected tensor."""
     for u, v in zip(result, expected, strict=True):
         assert u.shape == v.shape and u.dtype == v.dtype
         scale = v.abs().max() if v.numel() else 0.0
@@ -38,7 +38,7 @@ def assert_close(result, expected, tolerance):
 
 
 def with_gradients(function, *inputs):
-    """The result, and the gradients of a random combination of it to all inputs but None."""
+    """The result, and the gradients of a random combination of it with respect to all inputs except None."""
     inputs = [v if v is None else v.clone().requires_grad_() for v in inputs]
     x = function(*inputs)
     weights = torch.randn(x.shape, generator=torch.Generator().manual_seed(1)).to(x.dtype)
@@ -124,7 +124,7 @@ def test_threads_over_batch_and_time(batch, threads, monkeypatch, poison):
 
 @pytest.mark.parametrize("backend", [name for name in BACKENDS if name != "triton"])
 @pytest.mark.parametrize("shape", ((0, 3), (2, 0)))
-def test_nothing_in_nothing_out(backend, shape):
+def test_empty_inputs(backend, shape):
     b, x0, dt = torch.randn(*shape, 2, N), torch.randn(shape[0], 2, N), torch.ones(shape)
     Lambda, step = torch.randn(2, N), torch.ones(N)
     x, *gradients = with_empty(linear_scan, Lambda, b, x0, backend=backend)
@@ -182,7 +182,7 @@ def test_extreme_factors(backend):
 
 
 @pytest.mark.parametrize("backend", [name for name in BACKENDS if name != "triton"])
-def test_nan_comes_through(backend):
+def test_nan_propagates(backend):
     Lambda, step, dt, Bu, _ = ssm_inputs(8, True, False, torch.float32)
     dt[:, 3] = float("nan")
     x = ssm_scan(Lambda, step, dt, Bu, backend=backend)
@@ -208,8 +208,8 @@ def test_long_float32_sums_are_accurate():
 
 
 @pytest.mark.parametrize("method", DISCRETIZATIONS)
-def test_growth_ends_where_the_exponential_does(method):
-    """From the smallest number to infinity; and what is finite in the loop is finite here, gradients too."""
+def test_overflow_only_where_the_exponential_overflows(method):
+    """From the smallest number to infinity; values and gradients that are finite in the loop are finite here."""
     for dt in (-200.0, -104.0, -100.0, -88.0, -86.0, 80.0, 88.0, 88.5, 88.7, 89.0, 100.0, 200.0):
         inputs = [
             torch.tensor([[1.0, 1.0, -1.0], [1.0, 1e-3, 4.0]]), torch.ones(3), torch.tensor([[1.0, dt, 0.5]]),

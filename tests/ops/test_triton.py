@@ -1,4 +1,4 @@
-"""The GPU kernels agree with the loop: in Triton's interpreter on the CPU, and as they are where there is a GPU."""
+"""The GPU kernels agree with the loop; without a GPU, they run in Triton's interpreter."""
 
 import os
 import subprocess
@@ -33,9 +33,9 @@ def ready(request):
     torch.manual_seed(0)
 
 
-@pytest.mark.skipif(READY, reason="the tests run as they are")
+@pytest.mark.skipif(READY, reason="the tests run in this process")
 def test_in_the_interpreter():
-    """In another process: triton chooses its interpreter when first imported, and other packages import it, too."""
+    """In another process, because Triton chooses its interpreter at its first import, and other packages import it."""
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", __file__]
     environment = {**os.environ, "TRITON_INTERPRET": "1"}
     root = Path(__file__).parents[2]
@@ -45,14 +45,14 @@ def test_in_the_interpreter():
 
 @pytest.fixture(autouse=True)
 def poison(monkeypatch):
-    """Memory that is read before it is written shows as NaN."""
+    """Fill new memory with NaN, to detect reads of uninitialized memory."""
     allocate = torch.empty
     monkeypatch.setattr(torch, "empty", lambda *a, **k: allocate(*a, **k).fill_(float("nan")))
 
 
 @pytest.fixture(autouse=True)
 def small_tiles(monkeypatch):
-    """In the interpreter, tiles of 16 steps and 4 states, or 32 and 2: several of both, and none of them full."""
+    """In the interpreter, tiles of 16 steps and 4 states, or of 32 and 2: there are several, and none is full."""
     if DEVICE == "cpu":
         sizes = {"THREADS": 32, "ROWS": 2, "ROWS_BACKWARD": 2, "SMALLEST_BLOCK": 2, "LARGEST_BLOCK": 4}
         for name, value in sizes.items():
@@ -61,12 +61,12 @@ def small_tiles(monkeypatch):
 
 @pytest.fixture
 def chunked(monkeypatch):
-    """As on a card so large that time is cut as well."""
+    """As on a GPU so large that time is cut into chunks."""
     monkeypatch.setattr(launch, "PROGRAMS", 1000)
 
 
 def assert_close(result, expected, tolerance):
-    """Relative to the largest number of the expected tensor."""
+    """Compare with a tolerance relative to the largest number of the expected tensor."""
     for u, v in zip(result, expected, strict=True):
         assert u.shape == v.shape
         scale = v.abs().max() if v.numel() else 0.0
@@ -74,7 +74,7 @@ def assert_close(result, expected, tolerance):
 
 
 def with_gradients(function, *inputs):
-    """The result, and the gradients of a random combination of it to all inputs but None."""
+    """The result, and the gradients of a random combination of it with respect to all inputs except None."""
     inputs = [v if v is None else v.clone().requires_grad_() for v in inputs]
     x = function(*inputs)
     weights = torch.randn(x.shape, generator=torch.Generator().manual_seed(1)).to(x)
@@ -124,7 +124,7 @@ def to_device(inputs, dtype):
 
 
 def cases(length):
-    """All of them; in the interpreter, some for each length, each of them for some length."""
+    """All cases on a GPU; in the interpreter, a part of them for each length, which together cover all cases."""
     every = list(product((False, True), repeat=3))
     some = {1: (1, 2, 4, 7), 2: (0, 3, 5, 6), 63: (2, 5), 100: (1, 6)}
     return every if DEVICE == "cuda" else [every[k] for k in some[length]]
@@ -171,7 +171,7 @@ def test_the_result_is_the_same_every_time(chunked):
 
 
 @pytest.mark.parametrize("shape", ((0, 3), (2, 0)))
-def test_nothing_in_nothing_out(shape):
+def test_empty_inputs(shape):
     b, x0, dt = torch.randn(*shape, 2, N), torch.randn(shape[0], 2, N), torch.ones(shape)
     a, step, b, x0, dt = to_device((torch.randn(2, N), torch.ones(N), b, x0, dt), torch.float32)
     for scan, *inputs in ((linear_scan, a, b, x0), (ssm_scan, a, step, None, b, x0), (ssm_scan, a, step, dt, b, x0)):
@@ -203,7 +203,7 @@ def test_extreme_steps(dt):
         torch.testing.assert_close(multiply(inputs[0], x)[..., 0], -inputs[3][..., 0], rtol=0, atol=1e-5)
 
 
-def test_nan_comes_through_and_goes_forward_only(chunked):
+def test_nan_propagates_forward_only(chunked):
     Lambda, step, dt, Bu, _ = to_device(ssm_inputs(40, True, False), torch.float32)
     dt[:, 20] = float("nan")
     x = ssm_scan(Lambda, step, dt, Bu, backend="triton")
@@ -212,7 +212,7 @@ def test_nan_comes_through_and_goes_forward_only(chunked):
 
 @overflow_is_fine
 @pytest.mark.parametrize("method", ("zoh", "dirac"))
-def test_growth_ends_where_the_exponential_does(method):
+def test_overflow_only_where_the_exponential_overflows(method):
     for dt in (-100.0, -88.0, 88.0, 88.5, 89.0, 200.0):
         inputs = [
             torch.tensor([[1.0, -1.0], [1.0, 4.0]]), torch.ones(2), torch.tensor([[1.0, dt, 0.5]]),
@@ -227,7 +227,7 @@ def test_growth_ends_where_the_exponential_does(method):
 
 @overflow_is_fine
 def test_a_state_of_zero_stays_zero(chunked):
-    """Where the products of growing factors overflow, as after a long padding."""
+    """Even if the products of growing factors overflow, as after a long padding."""
     a, b = torch.tensor([[1e4], [0.0]]), torch.zeros(1, 80, 2, 1)
     b[:, -2:] = 1
     a, b = to_device((a, b), torch.float32)
@@ -260,7 +260,7 @@ def test_opcheck(initial):
 
 @overflow_is_fine
 def test_growing_states_end_finite():
-    """Steps past the end of a short sequence do not reach the gradients."""
+    """Steps beyond the end of a short sequence do not affect the gradients."""
     a = torch.full((2, N), 1e4, device=DEVICE).requires_grad_()
     b = torch.ones(1, 5, 2, N, device=DEVICE)
     (found,) = torch.autograd.grad(linear_scan(a, b, backend="triton")[:, :3].sum(), a)

@@ -46,7 +46,7 @@ def test_blocks_repeat_and_keep_one_of_each_conjugate_pair():
 
 
 @pytest.mark.parametrize(("state_size", "blocks", "conj_sym"), [(10, 3, True), (6, 2, True), (7, 2, False)])
-def test_states_that_do_not_divide_are_refused(state_size, blocks, conj_sym):
+def test_indivisible_state_sizes_are_refused(state_size, blocks, conj_sym):
     with pytest.raises(ValueError, match=f"state_size={state_size}"):
         hippo(state_size, blocks, conj_sym)
 

@@ -71,7 +71,7 @@ def u():
 
 def gaps(layer, irregular):
     if irregular and not layer.supports_dt:
-        pytest.skip("the layer has steps of one length only")
+        pytest.skip("the layer does not support irregular steps")
     return torch.rand(BATCH, LENGTH, dtype=torch.float64) * 2 + 0.01 if irregular else None
 
 
@@ -157,13 +157,13 @@ def test_outputs_depend_on_later_inputs_only_if_the_layer_is_not_causal(layer, u
 
 def test_dt_of_one_is_a_regular_step(layer, u):
     if not layer.supports_dt:
-        pytest.skip("the layer has steps of one length only")
+        pytest.skip("the layer does not support irregular steps")
     assert_same(layer(u, dt=torch.ones(BATCH, LENGTH, dtype=torch.float64)), layer(u), atol=1e-10)
 
 
 def test_a_step_without_length_and_input_leaves_the_state(causal):
     if not causal.supports_dt:
-        pytest.skip("the layer has steps of one length only")
+        pytest.skip("the layer does not support irregular steps")
     state = carried(causal)
     zeros = torch.zeros(BATCH, 4, WIDTH, dtype=torch.float64)
     assert_same(causal(zeros, state, zeros[..., 0])[1], state)
@@ -184,7 +184,7 @@ def test_dt_is_refused_by_layers_without_it(layer, u):
 
 
 def test_advance(causal):
-    """It equals steps without input, where the discretization is exact, and composes."""
+    """It composes, and equals steps without input if the discretization is exact."""
     state, elapsed = carried(causal), torch.tensor([[0.0, 0.5, 3.0]] * BATCH, dtype=torch.float64)
     if not causal.supports_advance:
         with pytest.raises(NotImplementedError, match=type(causal).__name__):
@@ -234,7 +234,7 @@ def test_dynamics_parameters_belong_to_the_layer(layer):
 
 
 def test_step_matrices(causal, u):
-    """Where a layer gives them, they are one step."""
+    """If a layer returns matrices, they compute one step."""
     matrices = causal.step_matrices()
     if matrices is None:
         assert not isinstance(causal, S5) or causal.backend == "chunked"

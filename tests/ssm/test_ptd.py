@@ -78,7 +78,7 @@ def test_the_diagonalization_is_backward_stable(size, perturbation):
     assert norm(rebuilt(Lambda, V) - exact) < 1e-13 * norm(exact)
 
 
-def test_without_a_perturbation_it_is_not():
+def test_the_unperturbed_diagonalization_is_unstable():
     A, _ = hippo_legs(32)
     Lambda, V = torch.linalg.eig(A)
     assert norm(rebuilt(Lambda, V) - A) > norm(A)
@@ -92,7 +92,7 @@ def test_eigenvectors_are_well_conditioned_for_any_number_of_states(size, pertur
     assert torch.allclose(V.norm(dim=0), torch.ones(size, dtype=torch.float64))
 
 
-def test_those_of_hippo_are_exponentially_ill_conditioned():
+def test_eigenvectors_of_hippo_are_exponentially_ill_conditioned():
     for size in (8, 12, 16):
         assert torch.linalg.cond(torch.linalg.eig(hippo_legs(size)[0])[1]) > 4**size
 
@@ -107,7 +107,7 @@ def test_eigenvalues_are_stable_and_exactly_conjugate(size, perturbation):
     assert (Lambda.imag.diff() > 0).all()
 
 
-def test_by_default_no_eigenvalue_is_real_from_four_states_on():
+def test_the_default_perturbation_has_no_real_eigenvalue_for_four_or_more_states():
     assert all(hippo_ptd(size)[0].imag.max() < 0 for size in range(4, 66, 2))
 
 
@@ -133,12 +133,12 @@ def test_the_transfer_function_is_uniformly_close_to_that_of_hippo(perturbation)
 
 
 @pytest.mark.parametrize("size", SIZES)
-def test_that_of_the_normal_part_is_not(size):
+def test_the_transfer_function_of_the_normal_part_is_not_uniformly_close(size):
     assert relative_error(size, 1.0) == pytest.approx(2 * size**2 / math.pi**2, rel=0.05)
 
 
 @pytest.mark.parametrize("size", SIZES)
-def test_at_a_fixed_frequency_that_of_the_normal_part_converges(size):
+def test_the_transfer_function_of_the_normal_part_converges_at_a_fixed_frequency(size):
     s = 1j * torch.tensor([0.1, 1.0, 3.0], dtype=torch.float64)
     exact, theta = hippo_response(size, s)
     assert torch.allclose(theta.abs(), s.imag / torch.sqrt(s.imag**2 + size**2))
@@ -159,7 +159,7 @@ def test_systems_with_many_inputs_and_outputs_are_uniformly_close_too(perturbati
         assert 0.2 * bound < ptd < bound
 
 
-def test_those_of_the_normal_part_stay_apart():
+def test_systems_of_the_normal_part_are_not_uniformly_close():
     assert all(resolvent_error(size, rebuilt(*hippo_normal(size))) > 1 for size in (8, 16, 32))
 
 
@@ -198,12 +198,12 @@ def test_the_input_matrix_is_taken_through_the_left_eigenvectors(conj_sym):
     assert torch.allclose((V @ B_tilde).real * (1 + conj_sym), B, atol=1e-13)
 
 
-def test_a_layer_takes_another_perturbation():
+def test_a_layer_with_another_perturbation():
     layer = S5(4, 16, initialization=partial(hippo_ptd, perturbation=0.3)).double()
     assert torch.allclose(layer.Lambda, torch.view_as_real(hippo_ptd(16, perturbation=0.3)[0]).T.double(), rtol=1e-6)
 
 
-def test_what_cannot_be_done_is_refused():
+def test_invalid_arguments_are_refused():
     with pytest.raises(ValueError, match="perturbation=0 must be greater than 0"):
         s4_ptd(8, 0)
     with pytest.raises(ValueError, match=r"perturbation=0.001 gives real eigenvalues in blocks of 8"):

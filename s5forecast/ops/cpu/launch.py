@@ -17,7 +17,7 @@ from s5forecast.ops.cpu.kernels import scan_backward, scan_forward, ssm_backward
 from s5forecast.ops.cpu.pool import in_parallel, threads_for
 from s5forecast.ops.cpu.rows import Array, Part
 
-METHODS = {"zoh": ZOH, "bilinear": BILINEAR, "dirac": DIRAC}
+METHOD_CODES = {"zoh": ZOH, "bilinear": BILINEAR, "dirac": DIRAC}
 SHORTEST_CHUNK = 64
 CARRY_COST = 0.5  # cost of a pass that only carries the state, relative to a full pass
 
@@ -93,7 +93,7 @@ def ssm_scan(
         dt: `[B, T]`, 1 at every step if None.
         Bu: `[B, T, 2, N]`.
         initial_state: `[B, 2, N]`, zero if None.
-        method: a key of `METHODS`.
+        method: a key of `METHOD_CODES`.
         reverse: whether time runs from the last step to the first.
 
     Returns:
@@ -108,7 +108,7 @@ def ssm_scan(
         as_rows(array(Bu)),
         as_rows(x.numpy()),
     )
-    flags = Bu.shape[1], METHODS[method], dt is not None, reverse
+    flags = Bu.shape[1], METHOD_CODES[method], dt is not None, reverse
 
     def run(state: Array, product: Array, part: Part) -> None:
         ssm_forward(*arrays, as_rows(state, 1), as_rows(product, 1), *flags, part)
@@ -157,7 +157,7 @@ def ssm_scan_backward(
         as_rows(array(Bu)),
     )
     gradients = as_rows(dBu.numpy()), ddt.numpy().reshape(-1)
-    flags = x.shape[1], METHODS[method], dt is not None, reverse
+    flags = x.shape[1], METHOD_CODES[method], dt is not None, reverse
     state, totals = start(None, x, x.shape[-1]).numpy(), Totals(3, x.shape[-1])
 
     def run(state: Array, product: Array, part: Part) -> None:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from s5forecast.ops.cpu.kernels import ssm_backward, ssm_forward
-from s5forecast.ops.cpu.launch import METHODS, Totals, array, as_rows, inverse, share, start, steps
+from s5forecast.ops.cpu.launch import METHOD_CODES, Totals, array, as_rows, inverse, share, start, steps
 from s5forecast.ops.cpu.products import add_product, clear
 from s5forecast.ops.cpu.rows import GROUPS, Array, Part, kernel, row
 
@@ -175,7 +175,7 @@ def mimo_scan(
         D: `[H]`.
         u: `[B, T, H]`.
         initial_state: `[B, 2, N]`, zero if None.
-        method: a key of `METHODS`.
+        method: a key of `METHOD_CODES`.
         reverse: whether time runs from the last step to the first.
         keep: whether to return the states at all steps.
 
@@ -187,7 +187,7 @@ def mimo_scan(
     x = torch.empty(shape if keep else (0, 0, 2, planes // 2), dtype=u.dtype)
     arrays = [array(v) for v in (Lambda, inverse(Lambda), step, steps(dt, u), B.t(), C.t(), D)]
     arrays += [as_rows(v) for v in (array(u), y.numpy(), x.numpy())]
-    flags, state = (length, METHODS[method], dt is not None, reverse), start(initial_state, u, planes // 2)
+    flags, state = (length, METHOD_CODES[method], dt is not None, reverse), start(initial_state, u, planes // 2)
 
     def run(state: Array, product: Array, part: Part) -> None:
         scratch = torch.empty(2 * TILE, planes, dtype=u.dtype).numpy()
@@ -230,7 +230,7 @@ def mimo_scan_backward(
     arrays += [array(v) for v in (Lambda, inverse(Lambda), step, steps(dt, u), B, B.t(), C, D)]
     arrays += [as_rows(array(u)), as_rows(du.numpy()), ddt.numpy().reshape(-1)]
     shapes = (planes, width), (width, planes), (1, width)
-    flags, state = (length, METHODS[method], dt is not None, reverse), start(grad_last, u, planes // 2)
+    flags, state = (length, METHOD_CODES[method], dt is not None, reverse), start(grad_last, u, planes // 2)
     totals = [Totals(3, planes // 2), *(Totals(*shape) for shape in shapes)]
 
     def run(state: Array, product: Array, part: Part) -> None:

@@ -17,7 +17,7 @@ from torch import Tensor
 from s5forecast.ops.gpu.kernels import carry_kernel, forward_kernel, linear_backward_kernel, ssm_backward_kernel
 from s5forecast.ops.gpu.rows import BILINEAR, CONSTANT, DIRAC, PER_STEP, ZOH
 
-METHODS = {"zoh": ZOH.value, "bilinear": BILINEAR.value, "dirac": DIRAC.value}
+METHOD_CODES = {"zoh": ZOH.value, "bilinear": BILINEAR.value, "dirac": DIRAC.value}
 THREADS = 128
 ROWS, ROWS_BACKWARD = 16, 8  # steps held by a thread; the adjoint needs more registers per step
 SMALLEST_BLOCK, LARGEST_BLOCK = 8, 32  # states, at least ROWS_BACKWARD; a row of 32 fills a cache line
@@ -114,13 +114,13 @@ def ssm_scan(
         dt: `[B, T]`, 1 at every step if None.
         Bu: `[B, T, 2, N]`.
         initial_state: `[B, 2, N]`, zero if None.
-        method: a key of `METHODS`.
+        method: a key of `METHOD_CODES`.
         reverse: whether time runs from the last step to the first.
 
     Returns:
         `[B, T, 2, N]`.
     """
-    return _forward(METHODS[method], Lambda, step, dt, Bu, initial_state, reverse)
+    return _forward(METHOD_CODES[method], Lambda, step, dt, Bu, initial_state, reverse)
 
 
 def ssm_scan_backward(
@@ -155,7 +155,7 @@ def ssm_scan_backward(
         ddt = x.new_empty(0, 0) if dt is None else torch.zeros_like(dt)
         return torch.zeros_like(Lambda), torch.zeros_like(step), ddt, torch.zeros_like(x), x.new_zeros(batch, 2, states)
     grad, Lambda, step, dt, Bu, initial_state, x = _contiguous(grad, Lambda, step, dt, Bu, initial_state, x)
-    system, plan = METHODS[method], _plan(x, ROWS_BACKWARD)
+    system, plan = METHOD_CODES[method], _plan(x, ROWS_BACKWARD)
     blocks = plan.grid[0] // batch
     ddt = _empty(x, 1, 0, 0) if dt is None else _empty(x, blocks, batch, length)
     dBu, dx0 = _empty(x, *x.shape), _empty(x, batch, 2, states)
