@@ -12,9 +12,10 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
+from inspect import signature
 from pathlib import Path
 from pydoc import locate
 from types import ModuleType
@@ -193,6 +194,25 @@ def check_folder(path: str | Path) -> None:
         for file in sorted(folder.iterdir()):
             if file.suffix.lower() == ".json":
                 _check_file(file)
+
+
+def load(path: str | Path, device: Any = None, classes: Mapping[str, type] | None = None) -> Any:
+    """Read the folder of a predictor, after :func:`check_folder`.
+
+    Args:
+        path: folder that ``serialize`` wrote.
+        device: of a predictor whose ``deserialize`` takes one; ``None`` for the saved one.
+        classes: classes to read with in place of those that the folder names, by import path.
+
+    Raises:
+        ValueError: if :func:`check_folder` refuses the folder.
+    """
+    path = Path(path)
+    check_folder(path)
+    name = json.loads((path / "gluonts-config.json").read_text())["type"]
+    kind: Any = (classes or {}).get(name) or resolve(name)
+    takes_device = device is not None and "device" in signature(kind.deserialize).parameters
+    return kind.deserialize(path, device=device) if takes_device else kind.deserialize(path)
 
 
 def serve_old_modules() -> None:

@@ -13,11 +13,12 @@ from gluonts.model.predictor import Predictor
 from saved_models import FIXTURES
 
 from s5forecast import S5Forecaster
-from s5forecast.aliases import CURRENT, GLUONTS, MOVED, PLAIN, REFERENCES, _allowed, allow, check_folder, resolve
+from s5forecast.aliases import CURRENT, GLUONTS, MOVED, PLAIN, REFERENCES, _allowed, allow, check_folder, load, resolve
 from s5forecast.estimators import CombinedPredictor, EnsemblePredictor, S5Predictor
 from s5forecast.estimators.items import ItemsPredictor
 from s5forecast.estimators.peers import PeerPredictor
 from s5forecast.estimators.states import SeriesStates
+from s5forecast.evaluation import BASELINES, CalibratedPredictor
 
 VERSION = FIXTURES / "0.1.0"
 READERS = {
@@ -26,6 +27,8 @@ READERS = {
     "combined": CombinedPredictor.deserialize,
     "items": ItemsPredictor.deserialize,
     "peer": PeerPredictor.deserialize,
+    "calibrated": CalibratedPredictor.deserialize,
+    "baseline_seasonal_naive": BASELINES["seasonal_naive"].deserialize,
     "forecaster": S5Forecaster.load,
     "forecaster_ensemble": S5Forecaster.load,
 }
@@ -108,6 +111,12 @@ def test_unknown_class_is_refused(name, kind, copy, sentinel):
         edit(file, lambda content: content["kwargs"].update(batch_size=[encoded(sentinel, kind)]))
     with pytest.raises(ValueError, match=r"predictor.json: .*'sentinel.Predictor'"):
         READERS[name](model)
+
+
+@pytest.mark.parametrize("name", ["calibrated", "baseline_naive"])
+def test_load_passes_the_device_to_predictors_that_take_one(name):
+    predictor = load(VERSION / name / "model", "cpu")
+    assert getattr(getattr(predictor, "predictor", None), "device", None) == ("cpu" if name == "calibrated" else None)
 
 
 @pytest.mark.parametrize(("name", "file"), [("items", "items.json"), ("forecaster", "forecaster.json")])
