@@ -10,16 +10,23 @@ import numpy as np
 import torch
 from gluonts.model.forecast import Forecast
 
-from s5forecast.estimators.states import STATES, Describe, NetworkRunner, SeriesStates, fingerprint
+from s5forecast.data.spec import IrregularSpec, WindowSpec
+from s5forecast.estimators.irregular_state import IrregularState
+from s5forecast.estimators.regular_state import RegularState
+from s5forecast.estimators.states import Describe, NetworkRunner, SeriesStates, fingerprint
 from s5forecast.networks.prediction import Predictions, collect_quantiles
 from s5forecast.windows.batches import read_store
+
+# Class of the states, by the class that describes the windows.
+STATES: dict[type, Any] = {WindowSpec: RegularState, IrregularSpec: IrregularState}
 
 
 class ForecastStream:
     """Forecasts series while new observations arrive, at a cost that does not depend on the length of their past.
 
     It keeps the state of the network after the last observation of each series instead of the history; see
-    :class:`~s5forecast.estimators.states.RegularState` and :class:`~s5forecast.estimators.states.ContinuousState`.
+    :class:`~s5forecast.estimators.regular_state.RegularState` and
+    :class:`~s5forecast.estimators.irregular_state.IrregularState`.
 
     Args:
         predictor: with the network.
