@@ -39,8 +39,13 @@ class ItemsPredictor(Predictor):
 
     @property
     def output(self) -> Any:
-        """What the predictor of all items forecasts."""
+        """Output of the network."""
         return self.predictor.output
+
+    @property
+    def choices(self) -> dict[str, Any]:
+        """Record of the choices of the predictor of all items."""
+        return self.predictor.choices
 
     def stream(self, dataset: Dataset) -> Any:
         """As :meth:`S5Predictor.stream`."""

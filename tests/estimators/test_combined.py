@@ -82,10 +82,25 @@ def test_series_too_short_to_weigh_have_no_say():
     assert CombinedEstimator(6, members).train([series(72), series(17), late]).weights == alone
 
 
-def test_without_anything_to_weigh_by_all_count_the_same(caplog):
+def test_weights_are_equal_if_no_series_is_long_enough(caplog):
     caplog.set_level("INFO", logger="s5forecast")
-    assert CombinedEstimator(12, [NaivePredictor(12)] * 2).train([series(30)]).weights == [0.5, 0.5]
-    assert "count the same" in caplog.text
+    together = CombinedEstimator(12, [NaivePredictor(12)] * 2).train([series(30)])
+    assert together.weights == together.choices["weights"]["value"] == [0.5, 0.5]
+    assert "weights=[0.5, 0.5] (equal, because no series is long enough" in caplog.text
+
+
+def test_choices_of_members_and_weights_are_saved(make_one, data, tmp_path):
+    short, long = (make_one(prediction_length=4, context_length=length) for length in (8, 12))
+    together = CombinedEstimator(4, [short, long], windows=1).train(data)
+    choices = together.choices
+    assert choices["weights"]["value"] == together.weights and not choices["weights"]["given"]
+    assert [choices[f"members.{number}.context_length"]["value"] for number in (0, 1)] == [8, 12]
+    assert choices["loss"]["value"] == "quantile" and "members.0.loss" not in choices
+    together.serialize(tmp_path)
+    assert Predictor.deserialize(tmp_path).choices == choices
+    assert CombinedEstimator(4, [NaivePredictor(4)] * 2, weights=[0.3, 0.7]).train(data).choices == {
+        "weights": {"value": [0.3, 0.7], "reason": "given", "given": True}
+    }
 
 
 def test_gaps_in_the_windows_are_left_out():

@@ -22,6 +22,7 @@ from s5forecast.estimators.defaults import (
     growth_error,
 )
 from s5forecast.estimators.multivariate import S5MultivariateEstimator
+from s5forecast.levels import DECILES
 
 LENGTH, HORIZON = 200, 10
 RNG = np.random.default_rng(0)
@@ -59,18 +60,18 @@ def test_the_error_is_that_of_a_loop_over_what_was_observed(monkeypatch):
     torch.manual_seed(0)
     B, L, H, season = 5, 12, 8, 3
     past, target = torch.randn(B, L, dtype=torch.float64), torch.randn(B, H, dtype=torch.float64)
-    known, asked = torch.ones(B, L), (torch.rand(B, H) < 0.7).float()
-    known[1, -1] = known[2, -1 - season] = known[3, -2] = 0
+    past_mask, target_mask = torch.ones(B, L), (torch.rand(B, H) < 0.7).float()
+    past_mask[1, -1] = past_mask[2, -1 - season] = past_mask[3, -2] = 0
     growing = last = repeated = 0.0
-    for b in (0, 3, 4):  # what the slope is made of is missing in the others
+    for b in (0, 3, 4):  # in the other windows a value that determines the slope is missing
         for h in range(H):
-            if not known[b, L - season + h % season]:
+            if not past_mask[b, L - season + h % season]:
                 continue
             slope = (past[b, -1] - past[b, -1 - season]) / season
-            growing += asked[b, h] * abs(target[b, h] - past[b, -1] - (h + 1) * slope)
-            last += asked[b, h] * abs(target[b, h] - past[b, -1])
-            repeated += asked[b, h] * abs(target[b, h] - past[b, L - season + h % season])
-    error = growth_error(past, target, known, asked, season)
+            growing += target_mask[b, h] * abs(target[b, h] - past[b, -1] - (h + 1) * slope)
+            last += target_mask[b, h] * abs(target[b, h] - past[b, -1])
+            repeated += target_mask[b, h] * abs(target[b, h] - past[b, L - season + h % season])
+    error = growth_error(past, target, past_mask, target_mask, season)
     assert error == pytest.approx(float(growing / min(last, repeated)))
 
 
@@ -161,7 +162,7 @@ def test_choices_are_recorded_logged_and_handed_to_the_predictor(caplog):
     assert {name: choice["value"] for name, choice in found.items()} == {
         "context_length": 32, "lags_seq": [1, 7], "patch_length": 1, "scaling": "increments",
         "distr_output": model.auto_output.name, "synthetic_share": pytest.approx(20_000 / 20_200),
-        "max_epochs": 60,
+        "max_epochs": 60, "quantile_levels": list(DECILES), "loss": "nll",
     }  # fmt: skip
     assert not found["scaling"]["given"]
     (line,) = [record.getMessage() for record in caplog.records if record.name == "s5forecast.estimators.base"]

@@ -32,6 +32,10 @@ def test_members_have_contexts_of_different_lengths(make_one, data):
     together = EnsembleEstimator(one, 4).train(data)
     contexts = [member.network.spec.context_length for member in together.members]
     assert contexts == [12, 6, 12, 12]  # three steps would be less than the horizon of four
+    assert together.choices["members.1.context_length"] == {
+        "value": 6, "reason": "6 of 12 steps, by context_shares", "given": False,
+    }  # fmt: skip
+    assert "lags_seq" in together.choices and "context_length" not in together.choices
     _, shorter = make_one(context_length=6, seed=one.seed + 1).train(data).predict_quantiles(data, LEVELS)
     np.testing.assert_array_equal(together.members[1].predict_quantiles(data, LEVELS)[1], shorter)
     first, *_, last = (member.predict_quantiles(data, LEVELS)[1] for member in together.members)
