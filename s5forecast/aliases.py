@@ -190,7 +190,7 @@ def check_folder(path: str | Path) -> None:
     """
     for folder in _folders(Path(path)):
         if (folder / "type.txt").exists():
-            raise ValueError(f"{folder / 'type.txt'}: this format of early GluonTS versions is not read")
+            raise ValueError(f"{folder / 'type.txt'}: this format of early GluonTS versions is not supported")
         for file in sorted(folder.iterdir()):
             if file.suffix.lower() == ".json":
                 _check_file(file)
@@ -222,7 +222,7 @@ def serve_old_modules() -> None:
 
 
 class _OldModules(MetaPathFinder, Loader):
-    """Modules that hold nothing but the classes of ``MOVED``, imported when they are used."""
+    """Former modules with the classes of ``MOVED``, which are imported when they are used."""
 
     names = frozenset(path.rpartition(".")[0] for path in MOVED)
 
@@ -246,7 +246,7 @@ def _folders(path: Path) -> Iterator[Path]:
     for child in sorted(path.iterdir()):
         if child.is_dir():
             if child.is_symlink():
-                raise ValueError(f"{child} is a link to another folder; a saved model holds all its files itself")
+                raise ValueError(f"{child} is a link to another folder; copy the linked files into the saved model")
             yield from _folders(child)
 
 
@@ -254,7 +254,7 @@ def _check_file(file: Path) -> None:
     try:
         content = json.loads(file.read_text())
     except (ValueError, RecursionError) as error:
-        raise ValueError(f"{file} is no valid JSON: {error}") from error
+        raise ValueError(f"{file} is not valid JSON: {error}") from error
     if file.name == "gluonts-config.json":
         named = content.get("type") if isinstance(content, dict) else None
         if not _is_allowed(named):
@@ -268,18 +268,18 @@ def _check_file(file: Path) -> None:
 
 def _nodes(content: Any) -> Iterator[dict[str, Any]]:
     """All dicts of decoded JSON, at any depth."""
-    rest = [content]
-    while rest:
-        node = rest.pop()
+    remaining = [content]
+    while remaining:
+        node = remaining.pop()
         if isinstance(node, dict):
             yield node
-            rest.extend(node.values())
+            remaining.extend(node.values())
         elif isinstance(node, list):
-            rest.extend(node)
+            remaining.extend(node)
 
 
 def _check_node(file: Path, node: dict[str, Any]) -> None:
-    """Check an object that is encoded as GluonTS does."""
+    """Check an object in GluonTS's encoding."""
     kind, named = node["__kind__"], node.get("class")
     if not isinstance(named, str) or kind not in tuple(BY_KIND) or named not in BY_KIND[kind] | _allowed:
         raise ValueError(f"{file}: {_refusal(named)}")

@@ -1,4 +1,4 @@
-"""Saved models of earlier versions name classes that load, and crafted ones import and run nothing."""
+"""Class paths of earlier versions load, and manipulated folders are refused before anything is imported."""
 
 import json
 import pickle
@@ -150,7 +150,7 @@ def test_format_of_early_gluonts_versions_is_refused(copy, sentinel):
         CombinedPredictor.deserialize(model)
 
 
-def test_own_class_can_be_allowed(copy, tmp_path, monkeypatch):
+def test_user_class_can_be_allowed(copy, tmp_path, monkeypatch):
     (tmp_path / "own_outputs.py").write_text(
         "from s5forecast.distributions import NormalOutput\nclass OwnOutput(NormalOutput):\n    pass\n"
     )
@@ -243,7 +243,7 @@ def test_positional_windows_are_refused(copy):
 def test_broken_json_names_the_file(copy):
     model = copy("direct_features")
     (model / "predictor.json").write_text("[" * 100_000)
-    with pytest.raises(ValueError, match=r"predictor.json is no valid JSON"):
+    with pytest.raises(ValueError, match=r"predictor.json is not valid JSON"):
         S5Predictor.deserialize(model)
 
 
@@ -254,7 +254,7 @@ def test_streams_are_checked(tmp_path, sentinel):
         SeriesStates.load(stream, "")
 
 
-def test_gluonts_calls_our_check(copy, sentinel):
+def test_gluonts_deserialize_checks_the_folder(copy, sentinel):
     model = copy("direct_features")
     edit(model / "predictor.json", lambda content: content["kwargs"].update(batch_size=[encoded(sentinel)]))
     with pytest.raises(ValueError, match=r"sentinel"):

@@ -44,18 +44,18 @@ class CombinedEstimator(Estimator):
     .. math:: w_m = \frac{L_m^{-2}}{\sum_j L_j^{-2}}
 
     with :math:`L_m` the quantile loss of member m at the deciles over the last horizons of the training data, after
-    training on what comes before. It is a sum over all series without scaling, so that large values count most.
-    Networks and statistical models make different errors, most of all on short records. The weights follow the inverse
-    squared errors of "The combination of forecasts" (Bates, Granger, 1969).
+    training on the values before them. It is a sum over all series without scaling, so that large values count most.
+    Networks and statistical models make different errors, particularly on short records. The weights follow the
+    inverse squared errors of "The combination of forecasts" (Bates, Granger, 1969).
 
     Args:
         prediction_length: steps to forecast, H.
         members: estimators, and predictors that need no training, such as ``evaluation.BASELINES["auto_ets"](12)``. A
-            predictor that was trained on the data has seen the horizons that weigh it.
-        windows: horizons at the end of the series that weigh the members; fewer if no series is three times as long.
-            Shorter series are not used. If no series is long enough, the weights are equal, which is logged.
-        quantile_levels: of the forecasts; 0.05, the deciles and 0.95 by default.
-        weights: of the members, summing to one. If given, members are trained once and not compared.
+            predictor that was trained on the data gets too large a weight, because it has seen the last horizons.
+        windows: number of last horizons that the weights are computed from; fewer if no series is three times as long.
+            Shorter series are not used. If no series is long enough, the weights are equal.
+        quantile_levels: levels of the forecasts; 0.05, the deciles and 0.95 by default.
+        weights: weights of the members, summing to one. If given, members are trained once and not compared.
 
     Raises:
         ValueError: for less than two members, members of another kind, different horizons, no windows, invalid levels
@@ -149,8 +149,8 @@ class CombinedPredictor(Predictor):
 
     Args:
         members: predictors of the same horizon.
-        weights: of the members, summing to one.
-        quantile_levels: of the forecasts.
+        weights: weights of the members, summing to one.
+        quantile_levels: levels of the forecasts.
 
     Attributes:
         own_choices: record of the choices of the combination itself.

@@ -53,12 +53,12 @@ class S5ContinuousEstimator(ForecastEstimator):
     Args:
         prediction_horizon: how far ahead to forecast: a duration such as ``"12h"`` if times are datetimes, a number if
             times are numbers.
-        prediction_length: number of next observations to learn to forecast, instead of a horizon or within it.
+        prediction_length: number of next observations to train on, instead of a horizon or within it.
         target_dim: variables of each entry, D.
         context_length: observations of history that the network sees.
         time_unit: unit of the steps of the network, a duration or number; the median gap between observations if not
             given.
-        max_queries: maximum number of query times of each training window; a larger number is thinned out evenly.
+        max_queries: maximum number of query times of each training window; larger sets are thinned evenly.
         use_dt: whether the state moves by the true gaps; otherwise by one step for each observation, for comparison.
         dt_as_feature: whether the network sees the gaps, and the time since each variable was observed, as numbers.
         cycles: calendar cycles that the network sees, of ``"hour"``, ``"day"``, ``"week"``, ``"year"``, in local time.

@@ -72,7 +72,7 @@ class IrregularState(NamedTuple):
 
     @staticmethod
     def read_rows(entries: Sequence[dict[str, Any]], spec: IrregularSpec, states: SeriesStates) -> IrregularRows:
-        """Observations of entries.
+        """Read the observations of entries.
 
         Raises:
             ValueError: for an entry that does not fit, naming the series, the field and the fix.
@@ -92,8 +92,8 @@ class IrregularState(NamedTuple):
 
         Args:
             rows: new observations.
-            states: of the stream; they are left as they are.
-            predictor: of the stream.
+            states: states of the stream, which are not changed.
+            predictor: predictor of the stream.
             describe: gives the static features of a new series.
 
         Raises:
@@ -154,12 +154,12 @@ class IrregularState(NamedTuple):
         return network.decode(encoded, *times), queries.horizons
 
     def _observed(self) -> Observed:
-        """What the network advances."""
+        """The part of the state that the network updates."""
         return Observed(self.h, self.layers, self.recent)
 
     @classmethod
     def _after(cls, history: IrregularHistory, place: Place, observed: Observed) -> IrregularState:
-        """State from what the network has advanced, on the CPU."""
+        """State after an update of the network, on the CPU."""
         return to_device(cls(history, place, observed.h, observed.layers, observed.recent), "cpu")
 
     @classmethod
@@ -203,9 +203,9 @@ def _check_after(rows: IrregularRows, states: SeriesStates) -> None:
         row = int(early.argmax())
         series = rows.series[row]
         at, until = (shown_time(exact, rows.instants) for exact in (rows.instants.exact[row], last[series]))
-        asks = not rows.target.shape[1]
+        is_query = not rows.target.shape[1]
         raise ValueError(
             f"{names[series]}: {rows.column} {at} is not after the last observation, at {until}; "
-            + ("ask for later times" if asks else "leave out rows that the stream has seen, or begin a new one to "
+            + ("give later times" if is_query else "leave out rows that the stream has seen, or begin a new one to "
                "correct them")
         )  # fmt: skip

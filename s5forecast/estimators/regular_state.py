@@ -55,7 +55,7 @@ class RegularState(NamedTuple):
 
     @staticmethod
     def read_rows(entries: Sequence[dict[str, Any]], spec: WindowSpec, states: SeriesStates) -> RegularRows:
-        """Steps of entries, which follow the last ones.
+        """Read the steps of entries, which follow the last steps of the stream.
 
         Raises:
             ValueError: for a series that is not in the stream, or an entry that does not fit, naming the series, the
@@ -106,7 +106,7 @@ class RegularState(NamedTuple):
 
     @staticmethod
     def check_queries(queries: RegularQueries, states: SeriesStates) -> None:
-        """Accept: horizons follow the last steps."""
+        """Accept all queries: the horizons follow the last steps."""
 
     @torch.no_grad()
     def predict(
@@ -135,7 +135,7 @@ class RegularState(NamedTuple):
         layers: tuple[State, ...] | None,
         mask: Tensor | None,
     ) -> RegularState:
-        """State after further steps, on the CPU."""
+        """State after the network has processed further steps, on the CPU."""
         batch = Batch(*(x.to(predictor.device) for x in steps))
         mask = None if mask is None else mask.to(predictor.device)
         after = predictor.network.update_state(batch, history, layers, mask)

@@ -36,7 +36,7 @@ class SeriesStates:
 
     Args:
         items: names of the series.
-        tensors: by name.
+        tensors: states by name.
 
     Raises:
         ValueError: if two series have the same name.
@@ -79,7 +79,7 @@ class SeriesStates:
             tensor[index] = rows[name].to(tensor)
 
     def extended(self, items: Sequence[Any], rows: Mapping[str, Tensor]) -> SeriesStates:
-        """The same series, followed by further ones."""
+        """States of these series, followed by those of further series."""
         tensors = {name: torch.cat([tensor, rows[name].to(tensor)]) for name, tensor in self.tensors.items()}
         return SeriesStates([*self.items, *items], tensors)
 
@@ -87,7 +87,7 @@ class SeriesStates:
         """Write JSON and arrays to a folder, without pickle.
 
         Args:
-            path: the folder; it is made if it does not exist.
+            path: the folder, which is created if it does not exist.
             model: fingerprint of the network that computed the states.
 
         Raises:

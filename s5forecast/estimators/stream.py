@@ -29,8 +29,8 @@ class ForecastStream:
     :class:`~s5forecast.estimators.irregular_state.IrregularState`.
 
     Args:
-        predictor: with the network.
-        states: of the series.
+        predictor: predictor with the network.
+        states: states of the series.
     """
 
     def __init__(self, predictor: NetworkRunner, states: SeriesStates) -> None:
@@ -72,9 +72,9 @@ class ForecastStream:
         """Add the next observations of some series; if one does not fit, no state changes.
 
         Args:
-            entries: with ``item_id`` and covariates. Regular series have ``start`` and ``target``; steps between the
-                last one and the ``start`` are missing. Irregular series have ``time`` and ``target``; a row without an
-                observed value changes nothing, and a new series begins here, which needs its static features.
+            entries: entries with ``item_id`` and covariates. Regular series have ``start`` and ``target``; steps
+                between the last one and the ``start`` are missing. Irregular series have ``time`` and ``target``; rows
+                without an observed value are ignored. A new irregular series needs its static features.
 
         Raises:
             ValueError: for observations that are not after the last one of their series, an unknown regular series, or
@@ -92,9 +92,9 @@ class ForecastStream:
         """Add the rows of a frame.
 
         Args:
-            rows: as the sampling reads them: entries of regular series, whose first steps follow their last ones, or
-                ``IrregularRows``.
-            describe: gives an entry with the static features of a new irregular series.
+            rows: rows as read by the sampling: entries of regular series, whose first steps follow the last ones of
+                the stream, or ``IrregularRows``.
+            describe: function of an item_id that returns an entry with the static features of a new irregular series.
 
         Raises:
             ValueError: as :meth:`update`.
@@ -116,8 +116,8 @@ class ForecastStream:
         """One forecast for each entry, in order; no state changes.
 
         Args:
-            entries: with ``item_id``. Regular series have ``feat_dynamic_real [F, H]`` over the horizon if there are
-                such covariates; irregular series have ``query_time`` and ``query_feat_dynamic_real``.
+            entries: entries with ``item_id``. Regular series with known covariates have ``feat_dynamic_real [F, H]``
+                over the horizon; irregular series have ``query_time`` and ``query_feat_dynamic_real``.
             num_samples: sample paths of each series; ignored by networks that do not sample.
 
         Raises:
@@ -141,7 +141,7 @@ class ForecastStream:
         """Means and quantiles for the queries of a frame.
 
         Args:
-            queries: as the sampling gives them: entries of the horizons of regular series, or ``IrregularRows``.
+            queries: queries of the sampling: entries of the horizons of regular series, or ``IrregularRows``.
             levels: Q quantile levels.
 
         Raises:

@@ -1,4 +1,4 @@
-"""Simple forecasters to compare models with; statistical models are in `statistical.py`."""
+"""Simple forecasters to compare models with; statistical models are in ``statistical.py``."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class SeasonalNaivePredictor(BaselinePredictor):
 
     A missing value of the last season is replaced by the latest observed value at the same phase, or else by the
     last observed value. Differences are taken over observed pairs. A history that is not longer than a season, or
-    has no observed seasonal pair, is forecast as by `NaivePredictor`. Raises ValueError for a series
+    has no observed seasonal pair, is forecast as by ``NaivePredictor``. Raises ValueError for a series
     without any observed value.
 
     Args:
@@ -140,7 +140,7 @@ BASELINES: dict[str, Any] = {
     "auto_arima": AutoARIMAPredictor,
     "theta": ThetaPredictor,
 }
-"""Name -> predictor class; each takes `prediction_length`. The last three require the extra `statsforecast`."""
+"""Name -> predictor class; each takes ``prediction_length``. The last three require the extra ``statsforecast``."""
 
 IRREGULAR_BASELINES: dict[str, Any] = {
     "constant": ConstantBaseline,

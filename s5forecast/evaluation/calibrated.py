@@ -25,7 +25,7 @@ CHUNK = 256
 class CalibratedPredictor(Predictor):
     """Forecasts of a predictor, corrected by a calibrator, at the levels of the calibrator.
 
-    Series without item_id are named by their position, as in `backtest`.
+    Series without item_id are named by their position, as in ``backtest``.
 
     Args:
         predictor: any GluonTS predictor. To load a saved one whose class is not part of s5forecast, first pass the
@@ -57,7 +57,7 @@ class CalibratedPredictor(Predictor):
 
     @classmethod
     def deserialize(cls, path: Path, device: Any = None) -> CalibratedPredictor:
-        """Read what `serialize` wrote; `device` is that of a predictor with a network.
+        """Read what ``serialize`` wrote; ``device`` is that of a predictor with a network.
 
         Raises:
             ValueError: :func:`~s5forecast.aliases.check_folder` refuses the folder.
@@ -96,16 +96,16 @@ def calibrate(
 
     Args:
         predictor: any GluonTS predictor.
-        data: GluonTS entries, `target` `[T]`.
+        data: GluonTS entries, ``target`` ``[T]``.
         prediction_length: steps H of a window.
         windows: number of windows at the end of each series; level tau requires n >= tau / (1 - tau) scores.
-        step: steps from one window to the next, `prediction_length` by default.
+        step: steps from one window to the next, ``prediction_length`` by default.
         quantile_levels: levels to calibrate, in (0, 1).
-        method: a key of `CONFORMAL_METHODS`: "adaptive", "adaptive_cqr", "cqr", "cqr_symmetric" or "split".
-        options: further arguments of `ConformalCalibrator`: scale, per_item, per_step, learning_rate, item_share.
+        method: a key of ``CONFORMAL_METHODS``: "adaptive", "adaptive_cqr", "cqr", "cqr_symmetric" or "split".
+        options: further arguments of ``ConformalCalibrator``: scale, per_item, per_step, learning_rate, item_share.
 
     Raises:
-        ValueError: as `backtest` and `ConformalCalibrator`; if there are too few windows, with the number required.
+        ValueError: as ``backtest`` and ``ConformalCalibrator``; if there are too few windows, with the number required.
     """
     calibrator = ConformalCalibrator(method, **options)
     past = backtest(

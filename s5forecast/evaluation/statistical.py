@@ -27,7 +27,7 @@ class StatisticalPredictor(BaselinePredictor):
     """A model of statsforecast, fitted to the history of each series at prediction time.
 
     Gaps are interpolated linearly, since these models do not support missing values. If a model cannot be fitted, as on
-    a constant or very short history, the forecast is that of `SeasonalNaivePredictor`.
+    a constant or very short history, the forecast is that of ``SeasonalNaivePredictor``.
 
     Args:
         prediction_length: steps to forecast.
@@ -65,7 +65,7 @@ class StatisticalPredictor(BaselinePredictor):
         return QuantileForecast(values, start, keys, item_id=item.get("item_id"), info=item.get("info"))
 
     def _fitted(self, history: np.ndarray, season: int) -> np.ndarray | None:
-        """Mean and quantiles `[1 + Q, H]`; None if the model cannot be fitted."""
+        """Mean and quantiles ``[1 + Q, H]``; None if the model cannot be fitted."""
         if np.ptp(history) == 0:
             return None
         model = getattr(_models(self.model), self.model)(season_length=season, **self.arguments)
