@@ -1,4 +1,4 @@
-"""Fitted state of S5Forecaster, and the path from frames to its predictor and back."""
+"""Fitted state of S5Forecaster, and the conversion between frames and the data of its predictor."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from s5forecast.data.frequency import Frequency
 from s5forecast.data.sampling import Sampling
 from s5forecast.data.statics import StaticFeatures
 from s5forecast.forecaster_parameters import ForecasterParameters
-from s5forecast.levels import level_name
+from s5forecast.levels import check_levels, level_name
 
 if TYPE_CHECKING:
     from s5forecast.evaluation.calibrator import ConformalCalibrator
@@ -23,15 +23,15 @@ class FittedForecaster(ForecasterParameters):
     """The fitted attributes of :class:`~s5forecast.S5Forecaster`.
 
     Attributes:
-        sampling_: How frames are read and forecasts are returned.
+        sampling_: Conversion of frames to entries, and of forecasts to frames.
         statics_: Encoding of the static columns.
         predictor_: The trained GluonTS predictor.
         history_: The training series; absent from a loaded model.
         num_series_: Number of training series.
-        trained_until_: The last moment seen in training or validation.
+        trained_until_: Last time of the training and validation data.
         fit_seconds_: Training time.
         calibrator_: Corrects the quantiles of every forecast; absent before calibration.
-        calibrated_until_: The last moment seen in calibration.
+        calibrated_until_: Last time of the calibration data.
     """
 
     sampling_: Sampling
@@ -46,7 +46,7 @@ class FittedForecaster(ForecasterParameters):
 
     @property
     def output_(self) -> Any:
-        """The output distribution of the forecasts; the one chosen, if that was left to the data."""
+        """The output distribution of the forecasts; with ``"auto"``, the one chosen in training."""
         self._check_fitted()
         return self.predictor_.output
 
@@ -56,33 +56,49 @@ class FittedForecaster(ForecasterParameters):
         self._check_fitted()
         return self.sampling_.frequency
 
+    def forecast_levels(self, quantile_levels: Sequence[float] | None) -> list[float]:
+        """The quantile levels of a forecast, by default those of the constructor.
+
+        Raises:
+            ValueError: for a level outside of (0, 1).
+        """
+        levels = list(self.quantile_levels if quantile_levels is None else quantile_levels)
+        check_levels(levels)
+        return levels
+
     def forecast_frame(
         self,
         query: Queries,
         predict: Callable[[Sequence[float]], tuple[np.ndarray, np.ndarray]],
         levels: list[float],
     ) -> pd.DataFrame:
-        """Long frame of means and quantiles, calibrated if the forecaster is.
+        """Long frame of means and quantiles, calibrated if the forecaster is calibrated.
 
         Args:
             query: The times to forecast.
-            predict: Gives means and quantiles, sorted by series, at some levels.
+            predict: Returns means and quantiles at the given levels, sorted by series.
             levels: Quantile levels of the frame.
+
+        Raises:
+            ValueError: for a level that is not one of the calibration.
         """
         known = self.calibrator_.levels_ if hasattr(self, "calibrator_") else levels
         if not set(levels) <= set(known):
-            raise ValueError(f"the forecaster is calibrated at the levels {known} alone, not at {levels}")
+            raise ValueError(
+                f"the forecaster is calibrated at the levels {known} only, not at {levels}; use these levels, or fit "
+                "with other quantile_levels"
+            )
         frame = self.sampling_.frame(query, *predict(known), known)
         self.sampling_.warn_of_far(query)
         return self._calibrated(frame, levels) if hasattr(self, "calibrator_") else frame
 
     def _calibrated(self, frame: pd.DataFrame, levels: list[float]) -> pd.DataFrame:
-        """A forecast at all levels of the calibrator, corrected and reduced to the given levels."""
+        """Correct a forecast at all levels of the calibrator, and select the given levels."""
         names = {self.item_id: "item_id", self.timestamp: "timestamp"}
         values = self.calibrator_.transform(frame.rename(columns=names))
-        asked = [level_name(level) for level in levels]
+        columns = [level_name(level) for level in levels]
         keys = frame.columns[: -len(self.calibrator_.levels_)].tolist()
-        return frame.assign(**values[asked])[[*keys, *asked]]
+        return frame.assign(**values[columns])[[*keys, *columns]]
 
     def _forget_calibration(self) -> None:
         for name in ("calibrator_", "calibrated_until_"):
@@ -95,7 +111,7 @@ class FittedForecaster(ForecasterParameters):
 
             raise NotFittedError(f"this {type(self).__name__} is not fitted yet; call fit(df) first")
 
-    def _ask(
+    def _queries(
         self,
         df: pd.DataFrame | None,
         future: pd.DataFrame | None,
@@ -103,7 +119,7 @@ class FittedForecaster(ForecasterParameters):
         horizon: Any = None,
         every: Any = None,
     ) -> tuple[Queries, list[dict[str, Any]]]:
-        """The times to forecast, and the GluonTS entries that ask for them."""
+        """The times to forecast, and the GluonTS entries to forecast at these times."""
         series = self._histories(df)
         query = self.sampling_.query(self.sampling_.ends(series), future, times, horizon, every)
         return query, self.sampling_.entries(series, self.statics_, query)
@@ -112,5 +128,5 @@ class FittedForecaster(ForecasterParameters):
         if df is not None:
             return self.sampling_.read(df)
         if not hasattr(self, "history_"):
-            raise ValueError("a loaded model has no data to continue; give the histories: predict(df)")
+            raise ValueError("a loaded model has no data to continue; pass the histories as predict(df)")
         return self.history_

@@ -1,4 +1,4 @@
-"""S5Forecaster: pandas in, pandas out."""
+"""S5Forecaster: probabilistic forecasts of the series of a long DataFrame, returned as a DataFrame."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ import pandas as pd
 from s5forecast.choices import choose
 from s5forecast.data.statics import StaticFeatures
 from s5forecast.fitted_forecaster import FittedForecaster
-from s5forecast.levels import check_levels
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -29,7 +28,7 @@ class S5Forecaster(FittedForecaster):
     Args:
         prediction_length: Steps to forecast. For irregular series, how many of the next observations to train on.
         freq: Offset alias of the timestamps, such as ``"h"``, ``"15min"``, ``"MS"``; ``"infer"`` detects it. ``None``
-            means irregular series, with timestamps or numbers as times, which
+            means irregular series, whose times are timestamps or numbers and which
             :class:`~s5forecast.S5ContinuousEstimator` forecasts at any later times.
         horizon: How far ahead to forecast irregular series, such as ``"12h"``, or a number if times are numbers.
         target, item_id, timestamp: Column names. A frame without the column ``item_id`` is one series. Irregular
@@ -53,7 +52,7 @@ class S5Forecaster(FittedForecaster):
 
     Attributes:
         predictor_: The trained GluonTS predictor.
-        output_: The output distribution of the forecasts; the one chosen, if that was left to the data.
+        output_: The output distribution of the forecasts; with ``"auto"``, the one chosen in training.
         frequency_: Frequency of the training frame; ``None`` for irregular series.
         fit_seconds_: Training time.
         calibrator_: Corrects the quantiles of every forecast, after :meth:`calibrate`.
@@ -64,10 +63,10 @@ class S5Forecaster(FittedForecaster):
 
         Args:
             df: One row for each series and timestamp.
-            validation: Frame like ``df``, whose last horizon decides when to stop; it may begin with ``df``.
+            validation: Frame like ``df`` for early stopping on its last horizon; it may include the rows of ``df``.
 
         Raises:
-            ValueError: For bad arguments or data, naming the series, the column and the fix.
+            ValueError: For invalid arguments or data, naming the series, the column and the fix.
         """
         from s5forecast.forecaster_training import train
 
@@ -98,7 +97,7 @@ class S5Forecaster(FittedForecaster):
         """Forecast the steps that follow each regular series, or irregular series at the requested times.
 
         Args:
-            df: Histories to continue, of series seen in training or not; the training frame by default.
+            df: Histories to continue, also of series that are not in the training frame, which is the default.
             future: The ``known`` columns over the horizon, a row for each series and timestamp.
             quantile_levels: Levels of the forecasts; those of the constructor by default.
             times: For irregular series, a frame with the item_id and timestamp of each forecast and the ``known``
@@ -106,7 +105,7 @@ class S5Forecaster(FittedForecaster):
             horizon, every: Instead of ``times``, a grid after the last observation of each series; the horizon is
                 that of the constructor by default.
             step_scale: Length of the steps of ``df`` relative to those of the training, 1 / k for a whole number k.
-                With 0.25 a model trained on hours forecasts quarter-hours, over the same span of time. It requires
+                With 0.25 a model trained on hours forecasts quarter-hours over the same span of time. This requires
                 ``estimator="direct"`` with ``patch_length=1``, and no calibration.
 
         Returns:
@@ -115,15 +114,14 @@ class S5Forecaster(FittedForecaster):
             ``<target>_0.1`` ….
 
         Raises:
-            ValueError: For data that do not fit, naming the series, the column and the fix.
+            ValueError: For invalid data, naming the series, the column and the fix.
         """
         self._check_fitted()
-        levels = list(self.quantile_levels if quantile_levels is None else quantile_levels)
-        check_levels(levels)
+        levels = self.forecast_levels(quantile_levels)
         if step_scale != 1:
             rescaled = self._rescaled(step_scale, df)
             return rescaled.predict(df, future, levels, times=times, horizon=horizon, every=every)
-        query, entries = self._ask(df, future, times, horizon, every)
+        query, entries = self._queries(df, future, times, horizon, every)
         return self.forecast_frame(query, lambda known: self.predictor_.predict_quantiles(entries, known), levels)
 
     def calibrate(
@@ -143,7 +141,7 @@ class S5Forecaster(FittedForecaster):
                 learning_rate, item_share.
 
         Raises:
-            ValueError: For bad data, or too few windows for a level, naming how many are needed.
+            ValueError: For invalid data, or if a level needs more windows, with their number.
         """
         from s5forecast.evaluation.calibrator import ConformalCalibrator
 
@@ -157,25 +155,25 @@ class S5Forecaster(FittedForecaster):
         return self
 
     def stream(self, df: pd.DataFrame | None = None, *, saved: str | Path | None = None) -> FrameStream:
-        """Forecast series while they are observed, at a cost that does not depend on the length of their past.
+        """Forecast series while new rows arrive, at a cost that does not depend on the length of their history.
 
         Args:
             df: The histories so far; the training frame by default.
-            saved: Instead of ``df``, the folder to which a stream of this forecaster was saved.
+            saved: Folder of a saved stream of this forecaster, instead of ``df``.
 
         Returns:
-            A stream: ``stream.update(new_rows)`` takes in the next rows of some series, ``stream.predict()``
-            forecasts (irregular series with ``times=``), ``stream.save(folder)`` saves it. Location and scale of each
-            series stay as they are now.
+            A stream: ``stream.update(new_rows)`` adds the next rows of some series, ``stream.predict()`` forecasts
+            (irregular series with ``times=``), ``stream.save(folder)`` saves the stream. Location and scale of each
+            series do not change after the start.
 
         Raises:
-            ValueError: For data that do not fit, or a model that cannot stream, with the reason and the fix.
+            ValueError: For invalid data, or a model that cannot stream, with the reason and the fix.
         """
         from s5forecast.stream import FrameStream
 
         self._check_fitted()
         if df is not None and saved is not None:
-            raise ValueError("give either the histories or saved=, not both")
+            raise ValueError("pass either df= or saved=, not both")
         if saved is not None:
             return FrameStream.load(saved, self)
         return FrameStream.start(self, self._histories(df))
@@ -194,17 +192,17 @@ class S5Forecaster(FittedForecaster):
             ``multivariate=True`` a column is one draw of all series together.
 
         Raises:
-            ValueError: As :meth:`predict`; for an estimator that does not draw paths.
+            ValueError: As for :meth:`predict`, and for an estimator that does not draw paths.
         """
         from gluonts.model.forecast import SampleForecast
 
         self._check_fitted()
         self.sampling_.require_regular("predict_samples()", "use predict(times=)")
-        query, entries = self._ask(df, future)
+        query, entries = self._queries(df, future)
         forecasts = list(self.predictor_.predict(entries, num_samples=num_samples))
         if not isinstance(forecasts[0], SampleForecast):
             raise ValueError(
-                f"estimator={self.estimator!r} forecasts each step on its own and draws no paths; use "
+                f"estimator={self.estimator!r} forecasts each step separately and draws no paths; use "
                 "estimator='autoregressive', or multivariate=True for paths of all series together"
             )
         return self.sampling_.samples_frame(query, np.stack([forecast.samples.T for forecast in forecasts]))
@@ -227,12 +225,12 @@ class S5Forecaster(FittedForecaster):
     ) -> Backtest:
         """Forecast the last windows of every series of ``df``, each from the data before it.
 
-        An irregular series is cut after a time, or after each of several, before its last ``count`` observations, or
-        after a fraction of them, and the observations within the horizon are forecast at their own times.
+        Irregular series are cut after a time or each of several times, before their last ``count`` observations, or
+        after a fraction of them. The observations within the horizon after a cut are forecast at their own times.
 
-        The model must not have been trained on the windows. If this one was fitted on data that end before them it is
-        used as it is, including its calibration; otherwise a copy with the same parameters is fitted on the data before
-        the first window. Data used for calibration count as seen; the copy is not calibrated.
+        A backtest never uses a model that was trained or calibrated on the windows. If the data of this forecaster end
+        before the first window, it is used unchanged, including its calibration. Otherwise a copy with the same
+        parameters is fitted on the data before the first window; the copy is not calibrated.
 
         Args:
             df: Histories, including the windows.
@@ -240,10 +238,11 @@ class S5Forecaster(FittedForecaster):
             step: Steps from one window to the next, ``prediction_length`` by default.
             metrics: Names in ``evaluation.METRICS``; a selection for the kind of series by default.
             season: Steps of the differences that scale MASE; that of GluonTS for the frequency by default.
-            refit: True fits a copy anew at every window, a number k at every k-th.
+            refit: True fits a new copy at every window, a number k at every k-th window.
             directory, n_jobs, progress: As for :func:`~s5forecast.backtest`.
-            since, count, fraction: Where to cut irregular series; one of them, instead of ``windows`` and ``step``.
-                ``since`` may be a list of times.
+            since, count, fraction: Exactly one of these for irregular series, instead of ``windows`` and ``step``:
+                the time of the cut or a list of times, the number of observations after it, or the fraction of
+                observations before it.
         """
         from s5forecast.forecaster_backtest import backtest_forecaster
 
@@ -255,21 +254,27 @@ class S5Forecaster(FittedForecaster):
         )  # fmt: skip
 
     def to_gluonts(self, df: pd.DataFrame, future: pd.DataFrame | None = None) -> list[dict[str, Any]]:
-        """The series of a frame as GluonTS entries, for :attr:`predictor_` and any other predictor.
+        """Convert the series of a frame to GluonTS entries, for :attr:`predictor_` or another predictor.
 
         Args:
             df: Long frame.
-            future: The ``known`` columns over the horizon; without them the entries end with the history.
+            future: The ``known`` columns over the horizon; by default the entries end with the history.
         """
         self._check_fitted()
         if future is not None:
-            return self._ask(df, future)[1]
+            return self._queries(df, future)[1]
         return self.sampling_.entries(self._histories(df), self.statics_)
 
     def plot(
         self, forecast: pd.DataFrame, history: pd.DataFrame | None = None, *, target: str | None = None, **kwargs: Any
     ) -> go.Figure:
-        """Fan chart of a forecast after its history, the training frame by default; the first target by default.
+        """Plot a forecast and its history as a fan chart.
+
+        Args:
+            forecast: Frame that :meth:`predict` returned.
+            history: Long frame; the training frame by default.
+            target: Target to plot, the first one by default.
+            kwargs: Arguments of :func:`~s5forecast.plotting.plot_forecast`.
 
         Raises:
             ValueError: For a target that is not one of the forecaster.
@@ -286,10 +291,10 @@ class S5Forecaster(FittedForecaster):
         return plot_forecast(history, forecast, **names, **kwargs)
 
     def summary(self) -> pd.DataFrame:
-        """Every parameter, automatic choice and result of the training.
+        """List every parameter, automatic choice and result of the training.
 
         Returns:
-            Frame indexed by name: its value, whether it was given, and for automatic choices the reason.
+            Frame indexed by name with the columns value, given (whether the user set it), and reason of the choice.
         """
         from s5forecast.forecaster_summary import summarize
 
@@ -297,7 +302,7 @@ class S5Forecaster(FittedForecaster):
         return summarize(self)
 
     def save(self, path: str | Path) -> None:
-        """Write the fitted model to a folder: JSON and tensors, no pickle, none of the training data."""
+        """Write the fitted model to a folder, as JSON and tensors without pickle and without the training data."""
         from s5forecast.forecaster_files import save_forecaster
 
         self._check_fitted()
@@ -305,10 +310,10 @@ class S5Forecaster(FittedForecaster):
 
     @classmethod
     def load(cls, path: str | Path, device: str | None = None) -> S5Forecaster:
-        """Read what :meth:`save` wrote, from any device.
+        """Load a forecaster from a folder that :meth:`save` wrote, on any device.
 
         Raises:
-            ValueError: If it was written by a later version.
+            ValueError: If a later version of the package wrote the folder.
         """
         from s5forecast.forecaster_files import load_forecaster
 
@@ -325,7 +330,9 @@ class S5Forecaster(FittedForecaster):
         sampling = self.sampling_.divided(count_substeps(step_scale))
         alias, trained = sampling.alias, self.sampling_.alias
         if df is None:
-            raise ValueError(f"give the histories in steps of {alias!r} to step_scale={step_scale}: predict(df)")
+            raise ValueError(
+                f"step_scale={step_scale} requires histories in steps of {alias!r}; pass them as predict(df)"
+            )
         if hasattr(self, "calibrator_"):
             raise ValueError(
                 f"the calibration is for steps of {trained!r} and does not apply to {alias!r}; use "

@@ -1,4 +1,4 @@
-"""Backtests of an S5Forecaster, of each kind of sampling."""
+"""Backtests of an S5Forecaster, for each kind of sampling."""
 
 from __future__ import annotations
 
@@ -20,21 +20,21 @@ CUTS = ("since", "count", "fraction")
 def backtest_forecaster(
     forecaster: FittedForecaster, sampling: Sampling, df: pd.DataFrame, **arguments: Any
 ) -> Backtest:
-    """As :meth:`S5Forecaster.backtest`, by the function for the kind of sampling."""
+    """Run :meth:`S5Forecaster.backtest` with the function for the kind of sampling."""
     levels = list(forecaster.quantile_levels)
     return BACKTESTS[sampling.kind](forecaster, sampling, df, quantile_levels=levels, **arguments)
 
 
 def _backtest_regular(forecaster: FittedForecaster, sampling: Sampling, df: pd.DataFrame, **arguments: Any) -> Backtest:
     if any(arguments[name] is not None for name in CUTS):
-        raise ValueError("since=, count= and fraction= require irregular series; give windows= for regular ones")
+        raise ValueError("since=, count= and fraction= require irregular series; pass windows= for regular ones")
     return backtest(forecaster, df, forecaster.prediction_length, freq=forecaster.freq, **arguments)
 
 
 def _backtest_irregular(
     forecaster: FittedForecaster, sampling: Sampling, df: pd.DataFrame, **arguments: Any
 ) -> Backtest:
-    """The forecaster is used as it is if it was trained on data that end before the first cut."""
+    """Use the forecaster unchanged if its training data end before the first cut, otherwise fit a new estimator."""
     from s5forecast.forecaster_training import make_estimator
 
     if (arguments["refit"], arguments["directory"]) != (False, None):

@@ -1,4 +1,4 @@
-"""Files of a fitted S5Forecaster: JSON and tensors, no pickled code and none of the training data."""
+"""Files of a fitted S5Forecaster: JSON and tensors, without pickled code and training data."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from s5forecast.fitted_forecaster import FittedForecaster
 
 FORECASTER_FORMAT = 1
 STATE_FILE, PREDICTOR_FOLDER = "forecaster.json", "predictor"
-# Arguments of the trainer that are objects of a training, not settings.
+# Arguments of the trainer that cannot be saved as JSON.
 NOT_SAVED = ("callbacks", "logger")
 
 
@@ -41,15 +41,14 @@ def save_forecaster(forecaster: FittedForecaster, path: Path) -> None:
 
 
 def load_forecaster(path: Path, device: str | None) -> tuple[dict[str, Any], str | None, dict[str, Any]]:
-    """Read what :func:`save_forecaster` wrote, from any device.
+    """Read a folder that :func:`save_forecaster` wrote, on any device.
 
     Returns:
         Constructor arguments, the alias of the frequency, and the fitted attributes.
 
     Raises:
-        ValueError: if it was written by a later format, or if :func:`~s5forecast.aliases.check_folder` refuses it.
+        ValueError: if a later version wrote the folder, or if :func:`~s5forecast.aliases.check_folder` refuses it.
     """
-
     check_folder(path)
     state = load_json((path / STATE_FILE).read_text())
     if state["format_version"] > FORECASTER_FORMAT:

@@ -18,19 +18,19 @@ if TYPE_CHECKING:
     from sklearn.utils import Tags
     from typing_extensions import Self
 
-# Names in s5forecast.estimators, by kind of sampling and estimator=; a class may take the place of its name.
+# Names in s5forecast.estimators, or classes, by kind of sampling and by estimator=.
 ESTIMATORS: dict[str, dict[str, Any]] = {
     "regular": {"direct": "S5Estimator", "autoregressive": "S5AutoregressiveEstimator"},
     "irregular": {"direct": "S5ContinuousEstimator"},
 }
-# The same for multivariate=True.
+# Names or classes for multivariate=True, by kind of sampling.
 JOINT_ESTIMATORS: dict[str, Any] = {"regular": "S5MultivariateEstimator"}
 
 
 class ForecasterParameters:
-    """The parameters of :class:`~s5forecast.S5Forecaster`, which documents them, under scikit-learn's conventions.
+    """Parameters of :class:`~s5forecast.S5Forecaster`, which documents them, with scikit-learn's conventions.
 
-    scikit-learn itself is imported only by the methods that need it, so that loading a model stays quick.
+    Only the methods that need scikit-learn import it, so that loading a model is fast.
     """
 
     def __init__(
@@ -116,12 +116,13 @@ class ForecasterParameters:
         check_levels(list(self.quantile_levels))
         if self.multivariate and self.static:
             raise ValueError(
-                f"multivariate=True learns what distinguishes the series by itself; leave out static={self.static}"
+                f"multivariate=True has parameters for each series and takes no static features; leave out "
+                f"static={self.static}"
             )
         self._check_columns(self._columns)
 
     def _check_estimator(self, kind: str) -> None:
-        """Raise ValueError unless estimator, multivariate and num_members fit together and the sampling."""
+        """Raise ValueError for estimator, multivariate and num_members that do not fit each other or the sampling."""
         choose(ESTIMATORS["regular"], self.estimator, "estimator")
         single = ESTIMATORS[kind]["direct"]
         if self.multivariate and kind not in JOINT_ESTIMATORS:
@@ -133,30 +134,30 @@ class ForecasterParameters:
         if self.num_members != 1 and (kind, self.estimator, self.multivariate) != ("regular", "direct", False):
             raise ValueError(
                 f"num_members={self.num_members!r} requires estimator='direct' and regular series, whose quantiles it "
-                "averages; leave it at 1"
+                "averages; use num_members=1"
             )
 
     def _check_columns(self, columns: Columns) -> None:
-        """Raise ValueError for a column with several roles, or one named like a column of the forecasts."""
+        """Raise ValueError for a column with several roles, or with the name of a column of forecasts."""
         roles = [*columns.targets, columns.item_id, columns.timestamp, *columns.known, *columns.static]
         if twice := sorted({name for name in roles if roles.count(name) > 1}):
-            raise ValueError(f"each column must have one role; {twice} have several")
+            raise ValueError(f"each column must have one role, but {twice} have several; leave out all but one")
         results = {"mean", *map(level_name, self.quantile_levels)}
         if taken := sorted(results & {columns.item_id, columns.timestamp}):
-            raise ValueError(f"item_id and timestamp cannot be named {taken}, as columns of forecasts are; rename them")
+            raise ValueError(f"item_id and timestamp cannot be {taken}, which are columns of forecasts; rename them")
 
     def _make_sampling(self, freq: str | None) -> Sampling:
-        """The sampling of a frequency, ``None`` for irregular series.
+        """The sampling for a frequency; ``None`` means irregular series.
 
         Raises:
-            ValueError: for parameters that do not fit it.
+            ValueError: for parameters of the other kind of sampling.
         """
         if freq is None:
             return IrregularSampling(self._columns, self.horizon, self.prediction_length, self.aggregate)
         if self._columns.other_targets or not (self.horizon is self.aggregate is None):
             raise ValueError(
                 f"target={self.target!r}, horizon={self.horizon!r}, aggregate={self.aggregate!r}: several targets, a "
-                "horizon and an aggregation require irregular series (freq=None); give one target and prediction_length"
+                "horizon and an aggregation require irregular series (freq=None); pass one target and prediction_length"
             )
         frequency = None if freq == "infer" else Frequency.parse(freq)
         return RegularSampling(self._columns, self.prediction_length, frequency)  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""Every choice of a fitted S5Forecaster in one table."""
+"""Table of the parameters, automatic choices and training results of a fitted S5Forecaster."""
 
 from __future__ import annotations
 
@@ -15,7 +15,9 @@ FIELDS = ["value", "given", "reason"]
 
 def summarize(forecaster: FittedForecaster) -> pd.DataFrame:
     """A row for each parameter, automatic choice and result of the training: value, whether given, and reason."""
-    rows = {**_parameters(forecaster), **_choices(forecaster), **_results(forecaster)}
+    parameters = _parameters(forecaster)
+    chosen = {name: row for name, row in _choices(forecaster.predictor_).items() if name not in parameters}
+    rows = {**parameters, **chosen, **_results(forecaster)}
     table = pd.DataFrame.from_dict(rows, orient="index", columns=FIELDS, dtype=object)
     return table.rename_axis("name")
 
@@ -27,10 +29,13 @@ def _parameters(forecaster: FittedForecaster) -> dict[str, tuple[Any, bool, str]
     }
 
 
-def _choices(forecaster: FittedForecaster) -> dict[str, tuple[Any, bool, str]]:
-    """The choices that the estimator recorded."""
-    recorded = getattr(forecaster.predictor_, "choices", {})
-    return {name: (one["value"], not one["automatic"], one["reason"]) for name, one in recorded.items()}
+def _choices(predictor: Any) -> dict[str, tuple[Any, bool, str]]:
+    """The choices recorded by the estimator; for an ensemble those that all members share."""
+    if parts := _parts(predictor):
+        first, *others = map(_choices, parts)
+        return {name: row for name, row in first.items() if all(other.get(name) == row for other in others)}
+    recorded = getattr(predictor, "choices", {})
+    return {name: (one["value"], one["given"], one["reason"]) for name, one in recorded.items()}
 
 
 def _results(forecaster: FittedForecaster) -> dict[str, tuple[Any, bool, str]]:
@@ -48,11 +53,16 @@ def _results(forecaster: FittedForecaster) -> dict[str, tuple[Any, bool, str]]:
 
 
 def _networks(predictor: Any) -> Iterator[Any]:
-    """The networks of a predictor or of the predictors that it is made of."""
+    """The networks of a predictor and of its parts."""
     if hasattr(predictor, "prediction_net"):
         yield predictor.prediction_net
-    for part in [*getattr(predictor, "members", []), *filter(None, [getattr(predictor, "predictor", None)])]:
+    for part in _parts(predictor):
         yield from _networks(part)
+
+
+def _parts(predictor: Any) -> list[Any]:
+    """The members of an ensemble, or the predictor of all items together."""
+    return [*getattr(predictor, "members", []), *filter(None, [getattr(predictor, "predictor", None)])]
 
 
 def _count_parameters(network: Any) -> int:

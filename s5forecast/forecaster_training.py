@@ -1,4 +1,4 @@
-"""The estimator that an S5Forecaster trains, made from its parameters and its series."""
+"""Training of an S5Forecaster: its estimator, and the arguments that follow from the series."""
 
 from __future__ import annotations
 
@@ -35,10 +35,10 @@ def train(
     """The predictor trained on all series.
 
     Args:
-        parameters: of the forecaster.
-        sampling: of the series.
-        series: to train on.
-        statics: static features of the series.
+        parameters: parameters of the forecaster.
+        sampling: sampling of the series.
+        series: training series.
+        statics: encoding of the static columns.
         validation: series whose last horizon decides when to stop.
 
     Raises:
@@ -61,18 +61,18 @@ def make_estimator(
     check_estimator_kwargs(make, given)
     arguments = {
         **sampling.estimator_arguments(series),
-        "cycles": default_cycles(series),
         "quantile_levels": list(parameters.quantile_levels),
         "num_feat_static_real": len(statics.real),
         "num_feat_static_cat": len(statics.categorical),
         "cardinality": statics.cardinality,
         "seed": parameters.seed,
     }
-    if sampling.kind == "irregular":
+    accepted = signature(make).parameters
+    if "cycles" in accepted:
         arguments["cycles"] = default_cycles(series)
     if parameters.multivariate:
         arguments["num_feat_dynamic_real"] *= len(series)
-    taken = {name: value for name, value in arguments.items() if name in signature(make).parameters}
+    taken = {name: value for name, value in arguments.items() if name in accepted}
     trainer_kwargs = {"enable_progress_bar": parameters.verbose, **given.pop("trainer_kwargs", {})}
     estimator = make(**{**taken, **given}, trainer_kwargs=trainer_kwargs)
     if "cycles" in taken and "cycles" not in given:

@@ -1,4 +1,4 @@
-"""Stream of the series of long frames: new rows in, forecasts out."""
+"""Stream of the series of long frames, which are forecast while new rows arrive."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ import pandas as pd
 from s5forecast.data.frames import FrameSeries, SeriesEnds
 from s5forecast.estimators.stream import ForecastStream
 from s5forecast.fitted_forecaster import FittedForecaster
-from s5forecast.levels import check_levels
 
 FRAME_FILE = "frame.json"
 
@@ -24,7 +23,7 @@ class FrameStream:
 
     Args:
         forecaster: fitted forecaster.
-        states: of the series.
+        states: states of the network for all series.
         ends: time of the last observation of each series.
     """
 
@@ -33,13 +32,15 @@ class FrameStream:
 
     @classmethod
     def start(cls, forecaster: FittedForecaster, series: Sequence[FrameSeries]) -> FrameStream:
-        """Stream of some series.
+        """Start a stream from the histories of some series.
 
         Raises:
             ValueError: for a model that cannot stream, with the reason and the fix.
         """
         if not hasattr(forecaster.predictor_, "stream"):
-            raise ValueError(f"{type(forecaster.predictor_).__name__} cannot stream; use num_members=1")
+            raise ValueError(
+                f"{type(forecaster.predictor_).__name__} cannot stream; fit S5Forecaster with num_members=1"
+            )
         states = forecaster.predictor_.stream(forecaster.sampling_.entries(series, forecaster.statics_))
         return cls(forecaster, states, forecaster.sampling_.ends(series))
 
@@ -52,13 +53,13 @@ class FrameStream:
         """Add the next rows of some series, in any order.
 
         Args:
-            df: long frame as in training, or one without rows. Rows may also begin new irregular series, which then
-                need their static columns; missing rows of regular series become missing values.
+            df: long frame as in training; a frame without rows is ignored. Absent rows of regular series become missing
+                values. A new irregular series starts with its first row and then needs its static columns.
 
         Raises:
             ValueError: for a row that is not after the last observation of its series, a regular series that is not in
-                the stream, or other data that do not fit, naming the series, the column and the fix. No state has
-                changed then.
+                the stream, or other invalid data, naming the series, the column and the fix. The stream is unchanged
+                then.
         """
         if isinstance(df, pd.DataFrame) and df.empty:
             return self
@@ -81,10 +82,10 @@ class FrameStream:
         Arguments and result are those of :meth:`s5forecast.S5Forecaster.predict`.
 
         Raises:
-            ValueError: naming the series, the column and the fix; for a time that is not after the last observation.
+            ValueError: for invalid data or a time that is not after the last observation, naming the series, the column
+                and the fix.
         """
-        levels = list(self.forecaster.quantile_levels if quantile_levels is None else quantile_levels)
-        check_levels(levels)
+        levels = self.forecaster.forecast_levels(quantile_levels)
         query = self.forecaster.sampling_.query(self.ends, future, times, horizon, every)
         queries = self.forecaster.sampling_.stream_queries(query)
         return self.forecaster.forecast_frame(query, lambda known: self.states.quantiles(queries, known), levels)
@@ -102,15 +103,15 @@ class FrameStream:
 
     @classmethod
     def load(cls, path: str | Path, forecaster: FittedForecaster) -> FrameStream:
-        """Read what :meth:`save` wrote, for a stream of the same forecaster.
+        """Load a stream of the same forecaster from a folder that :meth:`save` wrote.
 
         Raises:
-            ValueError: if a later version wrote it, or if it belongs to another model.
+            ValueError: if a later version of the package wrote the folder, or if it belongs to another model.
         """
         states = ForecastStream.load(path, forecaster.predictor_)
         stored = json.loads((Path(path) / FRAME_FILE).read_text())
         zone = stored["time_zone"]
-        # Streams of irregular series did not store their ends at first; their states have them, too.
+        # Earlier versions did not store the ends of irregular series, which their states also have.
         last, items = stored.get("last", list(states.last_times())), stored.get("items", states.items)
         if not isinstance(last[0], float):
             stamps = pd.to_datetime(last, format="ISO8601" if "last" in stored else None, utc=zone is not None)

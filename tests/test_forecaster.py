@@ -1,4 +1,4 @@
-"""S5Forecaster: the notebook path, scikit-learn's conventions, backtests without leakage."""
+"""S5Forecaster of regular series: forecasts, files, scikit-learn's conventions, and backtests without leakage."""
 
 import os
 import subprocess
@@ -127,7 +127,7 @@ def test_known_covariates(fitted):
     assert len(backtest.forecasts) == 2 * 2 * H
 
 
-def test_a_backtest_uses_a_model_that_has_not_seen_the_windows():
+def test_a_backtest_uses_a_model_not_trained_on_the_windows():
     df = frame(80)
     before = df[df["timestamp"] < df["timestamp"].iloc[80 - 2 * H]]
     model = forecaster().fit(before)
@@ -140,7 +140,7 @@ def test_a_backtest_uses_a_model_that_has_not_seen_the_windows():
     assert isinstance(plot_backtest(result), go.Figure)
 
 
-def test_a_backtest_fits_anew_on_what_comes_before_when_the_model_has_seen_the_windows():
+def test_a_backtest_refits_a_model_trained_on_the_windows():
     df = frame(80)
     model = forecaster().fit(df)
     seen = model.predict()
@@ -160,7 +160,7 @@ def test_a_backtest_fits_anew_on_what_comes_before_when_the_model_has_seen_the_w
 
 @pytest.mark.parametrize("freq", ["B", "MS", "QE-NOV", "W-TUE"])
 @pytest.mark.parametrize("tz", [None, "America/New_York"])
-def test_calendars_and_time_zones_survive(freq, tz):
+def test_calendars_and_time_zones(freq, tz):
     df = frame(40, freq=freq, tz=tz).drop(columns=["price", "shop"])
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -175,7 +175,7 @@ def test_calendars_and_time_zones_survive(freq, tz):
     assert np.array_equal(window["target"], df["target"].iloc[-H:])
 
 
-def test_a_single_series_with_names_of_its_own():
+def test_a_single_series_with_other_column_names():
     df = frame(items=["x"])[["timestamp", "target"]].rename(columns={"timestamp": "ds", "target": "y"})
     model = forecaster(target="y", timestamp="ds").fit(df)
     forecast = model.predict()
@@ -201,7 +201,7 @@ def test_validation_data_stop_the_training():
     assert np.isfinite(model.predict()["mean"]).all()
 
 
-def test_a_model_whose_weights_were_chosen_on_the_windows_is_fitted_anew():
+def test_a_backtest_refits_a_model_validated_on_the_windows():
     df = frame(90)
     early = df[df["timestamp"] < df["timestamp"].iloc[86]]
     chosen = forecaster().fit(early, validation=df)
@@ -212,7 +212,7 @@ def test_a_model_whose_weights_were_chosen_on_the_windows_is_fitted_anew():
     assert chosen.predictor_ is before
 
 
-def test_mistakes_in_a_backtest_are_told_before_any_training(monkeypatch):
+def test_backtest_errors_are_raised_before_training(monkeypatch):
     model, df = forecaster(known=["price"]), frame(60)
     monkeypatch.setattr(S5Forecaster, "fit", None)
     for arguments, message in (
@@ -228,7 +228,7 @@ def test_mistakes_in_a_backtest_are_told_before_any_training(monkeypatch):
         model.backtest(df)
 
 
-def test_what_cannot_be_saved_is_left_out(tmp_path):
+def test_callbacks_are_not_saved(tmp_path):
     callback = Callback()
     kwargs = {**SMALL, "trainer_kwargs": {"callbacks": [callback], "max_epochs": 1}}
     model = forecaster(estimator_kwargs=kwargs, static=pd.Index(["shop"])).fit(frame())
@@ -260,7 +260,7 @@ def test_scikit_learn_conventions(fitted):
         copy.set_params(estimator_kwargs__lr=0.1)
 
 
-def test_an_estimator_of_scikit_learn_utilities(fitted):
+def test_scikit_learn_utilities(fitted):
     assert is_regressor(fitted) is False and get_tags(fitted).target_tags.required is False
     pipeline = Pipeline([("forecaster", forecaster(seed=3))]).set_params(forecaster__seed=4)
     assert pipeline.get_params()["forecaster__seed"] == 4 and pipeline.named_steps["forecaster"].seed == 4
@@ -268,7 +268,7 @@ def test_an_estimator_of_scikit_learn_utilities(fitted):
     assert [clone(fitted).set_params(**one).get_params()["seed"] for one in grid] == [1, 2]
 
 
-def test_the_representation_shows_what_was_given():
+def test_repr_shows_changed_parameters():
     assert repr(S5Forecaster()) == "S5Forecaster()"
     assert repr(S5Forecaster(3, freq=None, known=["x"])) == "S5Forecaster(prediction_length=3, freq=None, known=['x'])"
 
@@ -286,18 +286,31 @@ def test_a_summary_lists_every_choice(fitted, tmp_path):
 
 
 def test_a_summary_shows_automatic_choices_with_their_reasons(fitted, monkeypatch):
-    choice = {"value": 4, "automatic": True, "reason": "a day in six patches"}
+    choice = {"value": 4, "reason": "a day in six patches", "given": False}
     monkeypatch.setattr(fitted.predictor_, "choices", {"patch_length": choice})
     assert fitted.summary().loc["patch_length"].tolist() == [4, False, "a day in six patches"]
 
 
-def test_loading_needs_neither_scikit_learn_nor_estimators():
-    program = (
-        "import sys, s5forecast.forecaster, s5forecast.forecaster_files, s5forecast.estimators\n"
-        "heavy = {'torch', 'sklearn', 'lightning', 'gluonts.torch', 'plotly', 'scipy', 'statsforecast', 'joblib'}\n"
-        "heavy |= {'s5forecast.estimators.base', 's5forecast.evaluation'}\n"
-        "assert not heavy & set(sys.modules), heavy & set(sys.modules)"
-    )
+def test_a_summary_shows_the_choices_of_ensembles_and_joint_models():
+    ensemble = forecaster(num_members=2, seed=3).fit(frame()).summary()
+    assert not ensemble.loc["patch_length", "given"] and ensemble.loc["patch_length", "reason"]
+    assert ensemble.loc["lags_seq", "value"] == SMALL["lags_seq"] and ensemble.loc["lags_seq", "given"]
+    joint = forecaster(multivariate=True).fit(frame()).summary()
+    assert joint.loc["context_length", "value"] == SMALL["context_length"]
+
+
+HEAVY = {"sklearn", "lightning", "gluonts.torch", "plotly", "scipy", "statsforecast", "joblib"}
+
+
+@pytest.mark.parametrize(
+    ("modules", "heavy"),
+    [
+        ("s5forecast.forecaster", {"torch", *HEAVY}),
+        ("s5forecast.forecaster_files", {"s5forecast.estimators.base", "s5forecast.evaluation", *HEAVY}),
+    ],
+)
+def test_modules_that_import_quickly(modules, heavy):
+    program = f"import sys, {modules}; assert not {heavy} & set(sys.modules), {heavy} & set(sys.modules)"
     run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert run.returncode == 0, run.stderr
 
@@ -316,7 +329,7 @@ def test_frames_are_not_changed(fitted):
     pd.testing.assert_frame_equal(df, kept)
 
 
-def test_quiet_and_without_files(tmp_path, monkeypatch, capfd):
+def test_no_output_and_no_files(tmp_path, monkeypatch, capfd):
     monkeypatch.chdir(tmp_path)
     model = forecaster().fit(frame())
     model.predict()
@@ -360,7 +373,7 @@ def test_another_frequency_at_prediction(fitted):
         fitted.predict(frame(30, freq="17min"))
 
 
-def test_the_embedded_data_go_straight_in():
+def test_an_embedded_data_set():
     df = load_dataset("nyc_weather_hourly")
     df = df[df["item_id"].isin(df["item_id"].unique()[:2])]
     with warnings.catch_warnings():
@@ -396,7 +409,7 @@ def test_calibration_changes_later_forecasts_and_is_saved(tmp_path):
     assert not hasattr(model.fit(history), "calibrator_")
 
 
-def test_a_backtest_that_was_interrupted_goes_on_and_refits(tmp_path, monkeypatch):
+def test_an_interrupted_backtest_resumes_and_refits(tmp_path, monkeypatch):
     model, df = forecaster(), frame(80)
     result = model.backtest(df, windows=3, refit=True, directory=tmp_path)
     assert len(list(tmp_path.glob("origin_*"))) == 3
@@ -410,7 +423,7 @@ def test_a_backtest_that_was_interrupted_goes_on_and_refits(tmp_path, monkeypatc
     pd.testing.assert_frame_equal(again.forecasts, result.forecasts)
 
 
-def test_a_model_of_hours_forecasts_quarter_hours():
+def test_step_scale_forecasts_quarter_hours():
     hourly = forecaster(known=["price"], static=["shop"], estimator_kwargs={**SMALL, "patch_length": 1}).fit(frame())
     quarters = frame(240, freq="15min", tz="Europe/Berlin", start="2024-03-30")
     before, after = (part for _, part in quarters.groupby(quarters["timestamp"] >= "2024-03-31 02:00+01:00"))
@@ -426,17 +439,17 @@ def test_a_model_of_hours_forecasts_quarter_hours():
     assert len(same) == 2 * H
 
 
-def test_steps_that_a_model_cannot_forecast(fitted):
+def test_step_scale_errors(fitted):
     with pytest.raises(ValueError, match="1 / k for a whole number k"):
         fitted.predict(frame(), step_scale=2.0)
-    with pytest.raises(ValueError, match="histories in steps of '15min'"):
+    with pytest.raises(ValueError, match="requires histories in steps of '15min'"):
         fitted.predict(step_scale=0.25)
     calibrated = forecaster(freq="h", estimator_kwargs={**SMALL, "patch_length": 1}).fit(frame())
     calibrated.calibrate(frame(100), windows=10)
     with pytest.raises(ValueError, match="use step_scale with a forecaster that is not calibrated"):
         calibrated.predict(frame(240, freq="15min"), step_scale=0.25)
     joint = forecaster(freq="h", multivariate=True, estimator_kwargs={**SMALL}).fit(frame())
-    with pytest.raises(ValueError, match="use S5Estimator for another one"):
+    with pytest.raises(ValueError, match="use S5Estimator to forecast at another one"):
         joint.predict(frame(240, freq="15min"), step_scale=0.25)
 
 

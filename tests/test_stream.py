@@ -1,4 +1,4 @@
-"""S5Forecaster.stream: frames of new rows in, forecasts out."""
+"""FrameStream: streams of the series of long frames."""
 
 import numpy as np
 import pandas as pd
@@ -32,7 +32,7 @@ def split(df):
     return df[number < BEGUN], df[number >= BEGUN]
 
 
-def asked(df):
+def queries(df):
     last = df.groupby("item_id")["timestamp"].max()
     a, b = last.index
     rows = [(b, "2h"), (a, "90min"), (b, "10min")]
@@ -52,17 +52,17 @@ def fitted():
 
 
 @pytest.mark.parametrize("tz", [None, "Europe/Paris"])
-def test_rows_as_they_come_equal_the_whole_history(fitted, tz):
-    """Scaled by the training data a stream needs nothing that is frozen; a change to summer time lies within."""
+def test_a_stream_equals_a_forecast_from_the_whole_history(fitted, tz):
+    """With scaling="global" a stream keeps no scale of its start; the rows span a change to summer time."""
     df = irregular(tz)
     forecaster = fitted if tz is None else fit(df)
     early, later = split(df)
     stream = forecaster.stream(early)
     for _, rows in later.sample(frac=1, random_state=0).groupby(later["timestamp"].dt.floor("2h"), sort=True):
         stream.update(rows.drop(columns="coast"))
-    found = stream.predict(times=asked(df))
-    pd.testing.assert_frame_equal(found, forecaster.predict(df, times=asked(df)), atol=1e-5)
-    assert stream.predict(times=asked(df), quantile_levels=[0.5]).columns.tolist()[-4:] == [
+    found = stream.predict(times=queries(df))
+    pd.testing.assert_frame_equal(found, forecaster.predict(df, times=queries(df)), atol=1e-5)
+    assert stream.predict(times=queries(df), quantile_levels=[0.5]).columns.tolist()[-4:] == [
         "wind_mean",
         "wind_0.5",
         "pressure_mean",
@@ -78,20 +78,20 @@ def test_a_grid_and_times_beyond_the_horizon():
     with pytest.warns(UserWarning, match=r"series 'a': .* is 2 times as far"):
         stream.predict(horizon="12h", every="12h")
     with pytest.raises(ValueError, match="not both"):
-        stream.predict(times=asked(df), every="1h")
+        stream.predict(times=queries(df), every="1h")
 
 
-def test_new_series_and_those_that_are_saved(fitted, tmp_path):
+def test_new_series_and_saved_streams(fitted, tmp_path):
     df = irregular()
     stream = fitted.stream()
     new = df.assign(item_id=df["item_id"] + "2")
-    with pytest.raises(ValueError, match=r"series 'a2' is new: its static columns \['coast'\]"):
+    with pytest.raises(ValueError, match=r"series 'a2' is new: add its static columns \['coast'\]"):
         stream.update(new.drop(columns="coast"))
     assert stream.update(new).items == ["a", "b", "a2", "b2"]
     stream.save(tmp_path / "stream")
     fitted.save(tmp_path / "model")
     again = S5Forecaster.load(tmp_path / "model").stream(saved=tmp_path / "stream")
-    times = asked(new)
+    times = queries(new)
     pd.testing.assert_frame_equal(again.predict(times=times), stream.predict(times=times))
     with pytest.raises(ValueError, match="not both"):
         fitted.stream(df, saved=tmp_path / "stream")
@@ -115,17 +115,17 @@ def test_new_series_and_those_that_are_saved(fitted, tmp_path):
         ),
     ],
 )
-def test_rows_that_do_not_fit_change_nothing(fitted, change, message):
+def test_invalid_rows_leave_the_stream_unchanged(fitted, change, message):
     df = irregular()
     stream = fitted.stream(df)
-    before = stream.predict(times=asked(df))
+    before = stream.predict(times=queries(df))
     with pytest.raises(ValueError, match=message):
         stream.update(change(df))
     stream.update(df.iloc[:0])
-    pd.testing.assert_frame_equal(stream.predict(times=asked(df)), before)
+    pd.testing.assert_frame_equal(stream.predict(times=queries(df)), before)
 
 
-def test_one_series_without_a_name_at_times_that_are_numbers():
+def test_one_series_with_numeric_times():
     df = irregular().query("item_id == 'a'").drop(columns=["item_id", "coast", "holiday"])
     df["timestamp"] = (df["timestamp"] - df["timestamp"].min()) / pd.Timedelta("1h")
     estimator = {**SMALL, "scaling": "global"}
@@ -153,8 +153,8 @@ def autoregressive(df, **kwargs):
 
 
 @pytest.mark.parametrize("tz", [None, "Europe/Paris"])
-def test_regular_series_go_on(tz, tmp_path):
-    """Across the change to summer time: what the states are does not depend on how the rows come."""
+def test_regular_series_in_updates_of_any_size(tz, tmp_path):
+    """The states do not depend on the size of the updates; the rows span a change to summer time."""
     df = regular(tz)
     forecaster = autoregressive(df)
     number = df.groupby("item_id").cumcount()
@@ -188,7 +188,7 @@ def test_regular_series_go_on(tz, tmp_path):
     pd.testing.assert_frame_equal(stream.predict(future), again.predict(future))
 
 
-def test_what_cannot_be_streamed_says_why():
+def test_models_that_cannot_stream():
     df = regular().drop(columns="holiday")
     for kwargs, reason in (
         ({"estimator": "direct", "estimator_kwargs": SMALL}, "from both sides.*'bidirectional': False.*patch_length=1"),

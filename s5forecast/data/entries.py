@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class Series(NamedTuple):
-    """One checked entry of a dataset of T steps, with H steps to forecast."""
+    """One checked entry with T steps, and H steps to forecast."""
 
     item_id: str | None
     info: Any
@@ -39,13 +39,13 @@ def read_series(
     """Check the entries of a GluonTS dataset.
 
     Args:
-        entries: with ``start``, ``target`` and the features in ``spec``.
-        spec: of the windows.
+        entries: GluonTS entries with ``start``, ``target`` and the features in ``spec``.
+        spec: contents of the windows.
         forecast: whether known covariates must cover the horizon after the target.
         observed: whether each target must have an observed value.
 
     Raises:
-        ValueError: naming the series, the field and the fix.
+        ValueError: for an invalid entry, naming the series, the field and the fix.
     """
     return [_read(entry, f"series {entry.get('item_id', position)!r}", spec, forecast, observed)
             for position, entry in enumerate(entries)]  # fmt: skip
@@ -78,10 +78,10 @@ def _read(entry: dict[str, Any], name: str, spec: WindowSpec, forecast: bool, ob
 def _target(entry: dict[str, Any], name: str, observed: bool) -> np.ndarray:
     target = np.asarray(read_field(entry, "target", name))
     if target.ndim != 1:
-        raise ValueError(f"{name}: target must have one dimension, got shape {target.shape}; use an entry per series")
+        raise ValueError(f"{name}: target must have one dimension, got shape {target.shape}; use one entry per series")
     target = read_numbers(target, "target", name)
     if not len(target) or (observed and np.isnan(target).all()):
-        raise ValueError(f"{name}: target has no observed value; leave the series out or give its history")
+        raise ValueError(f"{name}: target has no observed value; remove the series or add its history")
     return target
 
 
@@ -126,7 +126,7 @@ def _dynamic(entry: dict[str, Any], field: str, count: int, name: str, length: i
 
 
 def read_static(entry: dict[str, Any], field: str, count: int, name: str, dtype: type) -> np.ndarray:
-    """The ``count`` static features in a field; raise ValueError, naming the series, if they do not fit."""
+    """The ``count`` static features in a field; raise ValueError, naming the series, for another shape or type."""
     if not count:
         return np.empty(0, dtype=dtype)
     values = read_numbers(np.atleast_1d(np.asarray(read_field(entry, field, name))), field, name)

@@ -15,20 +15,20 @@ import pandas as pd
 
 from s5forecast.choices import choose
 
-# Names of pandas reductions that merge rows of the same time; missing values are left out.
+# Names of pandas reductions that merge rows of one time; they skip missing values.
 AGGREGATES = {"mean": "mean", "last": "last"}
 
 
 @dataclass(frozen=True)
 class Columns:
-    """Which column of a long frame plays which role."""
+    """Roles of the columns of a long frame."""
 
     target: str = "target"
     item_id: str = "item_id"
     timestamp: str = "timestamp"
     known: tuple[str, ...] = ()
     static: tuple[str, ...] = ()
-    other_targets: tuple[str, ...] = ()  # of irregular series, observed at the same or other times
+    other_targets: tuple[str, ...] = ()  # for irregular series; targets may be observed at different times
 
     @property
     def targets(self) -> tuple[str, ...]:
@@ -37,7 +37,7 @@ class Columns:
 
 
 class FrameSeries(NamedTuple):
-    """One series of a frame, with T rows in order of time."""
+    """One series of a frame, with T rows sorted by time."""
 
     item_id: Any  # as in the frame; None if the frame has no such column
     timestamps: pd.Index  # [T] datetimes, or numbers if the series is irregular
@@ -51,9 +51,9 @@ class FrameSeries(NamedTuple):
 
 
 class SeriesEnds(NamedTuple):
-    """Where the histories of S series end."""
+    """Ends of the histories of S series."""
 
-    positions: Mapping[Any, int]  # position of each item_id; the only one is None if the frame has no such column
+    positions: Mapping[Any, int]  # position by item_id; the key is None if the frame has no such column
     last: list[Any] | pd.Index  # [S] time of the last observation
 
     @property
@@ -70,10 +70,9 @@ class NextRows(NamedTuple):
     """New rows of the series of a stream.
 
     Args:
-        rows: entries of regular series, whose first steps follow their last ones; ``IrregularRows`` of irregular
-            series.
-        ends: of all series of the stream, after these rows.
-        describe: gives the static features of a new irregular series.
+        rows: for regular series, entries that begin with the next step; for irregular series, ``IrregularRows``.
+        ends: ends of all series of the stream, including these rows.
+        describe: returns the static features of a new irregular series.
     """
 
     rows: Any
@@ -84,10 +83,10 @@ class NextRows(NamedTuple):
 class Queries(NamedTuple):
     """Times to forecast: M rows of k series."""
 
-    keys: pd.DataFrame  # [M] item_id, if the series have one, and timestamp
-    items: list[Any]  # [k] in order of first appearance
-    codes: np.ndarray  # [M] position in items
-    known: np.ndarray  # [M, F] float32, the known covariates at these times
+    keys: pd.DataFrame  # [M] timestamp, and item_id if the series have one
+    items: list[Any]  # [k] item_id of each series, in order of first appearance
+    codes: np.ndarray  # [M] position of the series of each row in items
+    known: np.ndarray  # [M, F] float32, known covariates at these times
     last: list[Any] | pd.Index  # [k] time of the last observation of each item
 
     @property
@@ -100,23 +99,23 @@ class Queries(NamedTuple):
         return np.split(self.order, np.cumsum(np.bincount(self.codes))[:-1])
 
     def in_order(self, values: np.ndarray) -> np.ndarray:
-        """Values sorted by series, put back into the order of the rows."""
+        """Reorder values that are sorted by series to the order of the rows."""
         ordered = np.empty_like(values)
         ordered[self.order] = values
         return ordered
 
 
 def series_name(item: Any) -> str:
-    """What error messages call a series."""
+    """Name of a series in error messages."""
     return "the series" if item is None else f"series {item!r}"
 
 
-def read_rows(
+def read_frame_series(
     frame: pd.DataFrame, columns: Columns, *, numeric_time: bool = False, aggregate: str | None = None
 ) -> list[FrameSeries]:
     """Check a long frame and split it into series with targets ``[D, T]``, in order of first appearance.
 
-    The frame is not changed. Arguments and errors are those of :func:`tidy_frame`.
+    The frame is not changed. See :func:`tidy_frame` for arguments and errors.
     """
     numeric = [*columns.targets, *columns.known]
     parts = split_frame(frame, columns, numeric, columns.static, numeric_time=numeric_time, aggregate=aggregate)
@@ -153,9 +152,9 @@ def split_frame(
     numeric_time: bool = False,
     aggregate: str | None = None,
 ) -> list[tuple[Any, pd.DataFrame]]:
-    """The item and the checked rows of each series, in order of time.
+    """Split a long frame into the item and the checked rows of each series, sorted by time.
 
-    Arguments and errors are those of :func:`tidy_frame`.
+    See :func:`tidy_frame` for arguments and errors.
     """
     tidy, codes, items = tidy_frame(frame, columns, numeric, static, numeric_time=numeric_time, aggregate=aggregate)
     bounds = np.flatnonzero(np.diff(codes, prepend=-1, append=codes[-1] + 1))
@@ -175,17 +174,17 @@ def tidy_frame(
 
     Args:
         frame: long frame.
-        columns: roles of the columns; only item_id and timestamp are read.
-        numeric, static: columns of numbers, and columns that are constant in each series.
+        columns: roles of the columns, of which item_id and timestamp are used.
+        numeric, static: names of numeric columns, and of columns that are constant in each series.
         numeric_time: whether times may be numbers.
-        aggregate: a key of ``AGGREGATES``, by which rows of one series and time are merged; an error by default.
+        aggregate: a key of ``AGGREGATES``, which merges rows of one series and time; by default they raise an error.
 
     Returns:
         The sorted rows, the position of the series of each row, and the items of the series in order of first
         appearance, ``[None]`` if the frame has no item_id column.
 
     Raises:
-        ValueError: naming the series, the column and the fix.
+        ValueError: for invalid data, naming the series, the column and the fix.
     """
     frame = _with_time_column(frame, columns)
     if frame.empty:
@@ -194,7 +193,7 @@ def tidy_frame(
         raise ValueError(
             f"several columns have the same name: {list(frame.columns[frame.columns.duplicated()])}; rename them"
         )
-    # Without the default item column a frame is one series; a column named by the user is required.
+    # A frame without the default item column is one series; a column with another name must exist.
     named = columns.item_id in frame or columns.item_id != Columns.item_id
     keys = [columns.item_id] if named else []
     needed = list(dict.fromkeys([*keys, columns.timestamp, *numeric, *static]))
@@ -204,7 +203,7 @@ def tidy_frame(
     if items.isna().any():
         raise ValueError(f"column {columns.item_id!r} has missing values; every row needs the item_id of its series")
     found = items.unique().tolist() if keys else [None]
-    names = [f"series {item!r}" if keys else "the series" for item in found]
+    names = [series_name(item) for item in found]
     codes = pd.factorize(items)[0]
     tidy = frame[needed].assign(
         **{columns.timestamp: _timestamps(frame[columns.timestamp], codes, names, numeric_time)}
@@ -255,17 +254,21 @@ def _timestamps(values: pd.Series, codes: np.ndarray, names: list[str], numeric_
                 f"column {values.name!r} must hold timestamps, got {values.dtype}; "
                 "convert it with .dt.to_timestamp() or pd.to_datetime"
             )
-        try:
-            values = pd.to_datetime(values, format="ISO8601")
-        except (TypeError, ValueError) as error:
-            raise ValueError(
-                f"column {values.name!r} cannot be read as ISO 8601 timestamps; convert it with pd.to_datetime "
-                f"and its format ({error})"
-            ) from error
+        values = to_timestamps(values, f"column {values.name!r}")
     if values.isna().any():
         name = names[codes[int(values.isna().to_numpy().argmax())]]
         raise ValueError(f"{name}: column {values.name!r} has missing timestamps (NaT); drop these rows")
     return values
+
+
+def to_timestamps(values: pd.Series, name: str) -> pd.Series:
+    """Convert ISO 8601 text to timestamps; raise ValueError, with the ``name`` of the column, for other values."""
+    try:
+        return pd.to_datetime(values, format="ISO8601")
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            f"{name} cannot be read as ISO 8601 timestamps; convert it with pd.to_datetime and its format ({error})"
+        ) from error
 
 
 def _exact(times: pd.Series) -> np.ndarray:
@@ -286,12 +289,12 @@ def _aggregated(
 
 
 def column_numbers(values: pd.Series, times: pd.Series, codes: np.ndarray, names: Sequence[str]) -> pd.Series:
-    """A column as floats, NaN where missing.
+    """Convert a column to floats, NaN where missing.
 
     Args:
         values, times: value and time of each row.
         codes: position in ``names`` of the series of each row.
-        names: of the series.
+        names: names of the series.
 
     Raises:
         ValueError: for text or an infinite value, naming the series and the column.
@@ -325,29 +328,3 @@ def _refuse_duplicates(times: pd.Series, codes: np.ndarray, names: list[str], co
         raise ValueError(
             f"{names[codes[row]]}: column {columns.timestamp!r} has {times.iloc[row]} more than once; {fix}"
         )
-
-
-def known_at(
-    times: pd.DataFrame, keys: pd.DataFrame, columns: Columns, codes: np.ndarray, names: Sequence[str]
-) -> np.ndarray:
-    """The known columns at the times to forecast, ``[M, F]`` float32.
-
-    Args:
-        times, keys: the frame, and the item_id and timestamp of its rows.
-        columns: roles of the columns.
-        codes: position in ``names`` of the series of each row.
-        names: of the series.
-
-    Raises:
-        ValueError: for a missing or infinite value, naming the series, the column and the time.
-    """
-    stamps, known = keys[columns.timestamp], np.empty((len(keys), len(columns.known)), dtype=np.float32)
-    for number, column in enumerate(columns.known):
-        known[:, number] = column_numbers(times[column], stamps, codes, names)
-        missing = np.isnan(known[:, number])
-        if missing.any():
-            row = int(missing.argmax())
-            raise ValueError(
-                f"{names[codes[row]]}: column {column!r} is missing at {stamps.iloc[row]}, a time to forecast; fill it"
-            )
-    return known

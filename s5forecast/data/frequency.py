@@ -1,7 +1,7 @@
-"""Frequencies: a closed table from pandas offset aliases to steps, Periods, nominal seconds and seasons.
+"""Frequencies of regular series: a table of pandas offset aliases with their Periods, lengths and seasons.
 
-A ``Frequency`` numbers the timestamps of a series, generates the following ones, and converts to the ``pd.Period``
-that GluonTS entries have as their start. Frequencies that cannot be counted exactly raise an error.
+A ``Frequency`` numbers the timestamps of a series, generates the next ones, and converts timestamps to the
+``pd.Period`` that is the start of GluonTS entries. Frequencies that cannot be counted exactly raise an error.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ MONTHS = ("JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", 
 
 
 class Stem(NamedTuple):
-    """Meaning of an alias without its multiple."""
+    """Properties of an alias without its multiple."""
 
     unit: str
     seconds: float  # nominal length
     seasons: tuple[int, ...]  # in steps, ascending; the first is the dominant one
-    anchor: str = ""  # by default
+    anchor: str = ""  # default anchor
 
 
 STEMS = {
@@ -48,7 +48,7 @@ STEMS = {
     "YS": Stem("Y", YEAR, (), "JAN"),
     "YE": Stem("Y", YEAR, (), "DEC"),
 }
-# Period aliases and those of pandas before 2.2, where a bare M, Q, Y or A is stamped at its end.
+# Period aliases, and those of pandas before 2.2, where M, Q, Y and A are stamped at the end of the period.
 SYNONYMS = {"H": "h", "T": "min", "S": "s", "L": "ms", "M": "ME", "Q": "QE", "Y": "YE", "A": "YE", "AS": "YS"}
 CONSTANT_UNITS = ("ms", "s", "min", "h", "D")  # units of constant length, ascending
 TICKS = {"ms": 10**6, "s": 10**9, "min": 60 * 10**9, "h": 3_600 * 10**9}  # nanoseconds
@@ -95,7 +95,7 @@ class Frequency:
 
         Args:
             timestamps: in any order, possibly with gaps.
-            name: of the series in error messages.
+            name: name of the series in error messages.
 
         Raises:
             ValueError: unless more than half of the gaps are one step.
@@ -149,7 +149,7 @@ class Frequency:
         return tuple(cycle // multiple for cycle in cycles if cycle % multiple == 0 and cycle > multiple)
 
     def divided(self, count: int) -> Frequency:
-        """The frequency with ``count`` steps in each step of this one: ``"15min"`` for ``"h"`` and 4.
+        """The frequency with ``count`` steps in each step of this one, such as ``"15min"`` for ``"h"`` and 4.
 
         Raises:
             ValueError: for units of varying length or anchored to a weekday, and for steps below 1 ms.
@@ -204,11 +204,11 @@ class Frequency:
         """The Period of a timestamp, whose time zone is dropped.
 
         Args:
-            timestamp: a moment within the Period.
-            exact: whether it must be the timestamp that the offset gives the Period.
+            timestamp: a time within the Period.
+            exact: whether the timestamp must be the one of the Period, see :meth:`timestamp`.
 
         Raises:
-            ValueError: if it must be and is not, such as half past for hours.
+            ValueError: with ``exact``, for a timestamp between two steps, such as 10:30 for hours.
         """
         wall = timestamp.tz_localize(None)
         with quiet_periods():
@@ -230,7 +230,7 @@ class Frequency:
             raise ValueError(
                 f"freq='{self.alias}' needs Periods of freq '{self.period_alias}', not '{period.freqstr}'."
             )
-        # A Period of several units ends after the last of them, but is stamped by the first.
+        # A Period of several units ends after the last one, but its timestamp is that of the first.
         at_end = self.unit == "W" or _split(self.alias)[1].endswith("E")
         with quiet_periods():
             single = pd.Period(ordinal=period.ordinal, freq=self._period_alias(1))

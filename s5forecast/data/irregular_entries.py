@@ -14,42 +14,42 @@ from s5forecast.data.times import Instants, check_kind, check_zone, read_instant
 
 
 class IrregularSeries(NamedTuple):
-    """One checked entry: n rows with an observed value, in order of time, and Q times to forecast."""
+    """One checked entry: n rows with an observed value, sorted by time, and Q query times."""
 
     item_id: Any
     info: Any
     start: pd.Period | None
-    instants: Instants  # of the n rows
+    instants: Instants  # times of the n rows
     time: np.ndarray  # [n] float64, base units since the first row
     target: np.ndarray  # [n, D] float64, NaN where not observed
     covariates: np.ndarray  # [n, F] float32: known over the horizon, then observed only; NaN where missing
     static_real: np.ndarray  # [F] float32
     static_cat: np.ndarray  # [F] int64
-    query: np.ndarray  # [Q] float64, base units since the last row
+    query: np.ndarray  # [Q] float64, query times in base units since the last row
     query_clock: np.ndarray  # [Q] float64 seconds
     query_covariates: np.ndarray  # [Q, F] float32
-    asked: Any  # the times to forecast, as given
+    query_time: Any  # query times in their original form
     cut: int | None  # number of rows up to the cut_time of a training entry
-    univariate: bool  # whether the target was given as [n]
+    univariate: bool  # whether the target of the entry has shape [n]
 
 
 def read_irregular(entries: Iterable[dict[str, Any]], spec: IrregularSpec, *, forecast: bool) -> list[IrregularSeries]:
     """Check irregular entries; rows without any observed value are dropped.
 
     Args:
-        entries: with ``time [n]`` and ``target``, ``[n]`` or ``[D, n]``, the features in ``spec`` at the same
-            times, and for a forecast ``query_time [Q]`` and ``query_feat_dynamic_real [F, Q]``. In training, an
-            optional ``cut_time`` fixes where the history of an entry ends.
-        spec: of the windows.
-        forecast: whether the entries are to be forecast.
+        entries: entries with ``time [n]``, ``target``, ``[n]`` or ``[D, n]``, and the features in ``spec`` at the same
+            times; for a forecast also ``query_time [Q]`` and ``query_feat_dynamic_real [F, Q]``. In training, an
+            optional ``cut_time`` sets the end of the history.
+        spec: contents of the windows.
+        forecast: whether the entries have query times.
 
     Raises:
-        ValueError: naming the series, the field and the fix.
+        ValueError: for an invalid entry, naming the series, the field and the fix.
     """
     series = [_read(entry, f"series {entry.get('item_id', position)!r}", spec, forecast)
               for position, entry in enumerate(entries)]  # fmt: skip
     if not series:
-        raise ValueError("the dataset is empty; give at least one series")
+        raise ValueError("the dataset is empty; pass at least one series")
     for position, one in enumerate(series[1:], start=1):
         name = f"series {position if one.item_id is None else one.item_id!r}"
         check_kind(one.instants, series[0].instants.datetimes, "time", name)
@@ -58,10 +58,10 @@ def read_irregular(entries: Iterable[dict[str, Any]], spec: IrregularSpec, *, fo
 
 
 def _read(entry: dict[str, Any], name: str, spec: IrregularSpec, forecast: bool) -> IrregularSeries:
-    instants, target, covariates = read_rows(entry, name, spec)
+    instants, target, covariates = read_observations(entry, name, spec)
     kept: np.ndarray = np.any(~np.isnan(target), axis=1)
     if not kept.any():
-        raise ValueError(f"{name}: target has no observed value; leave the series out or give its history")
+        raise ValueError(f"{name}: target has no observed value; remove the series or add its history")
     exact = instants.exact[kept]
     time = instants.since(exact[0])[kept]
     query, known = _queries(entry, instants, name, spec) if forecast else (_none(instants), _no_rows(spec))
@@ -78,17 +78,17 @@ def _read(entry: dict[str, Any], name: str, spec: IrregularSpec, forecast: bool)
         query=_after(query.since(exact[-1]), entry, kept, name) if forecast else query.since(exact[-1]),
         query_clock=query.clock,
         query_covariates=known.astype(np.float32),
-        asked=entry.get("query_time", ()),
+        query_time=entry.get("query_time", ()),
         cut=None if forecast else _cut(entry, instants, exact[0], time, name),
         univariate=np.ndim(entry["target"]) == 1,
     )
 
 
-def read_rows(entry: dict[str, Any], name: str, spec: IrregularSpec) -> tuple[Instants, np.ndarray, np.ndarray]:
-    """Times, target ``[n, D]`` float64 and covariates ``[n, F]`` float32 of all rows of an entry, in order of time.
+def read_observations(entry: dict[str, Any], name: str, spec: IrregularSpec) -> tuple[Instants, np.ndarray, np.ndarray]:
+    """Times, target ``[n, D]`` float64 and covariates ``[n, F]`` float32 of all rows of an entry.
 
     Raises:
-        ValueError: naming the series, the field and the fix.
+        ValueError: for invalid or unsorted rows, naming the series, the field and the fix.
     """
     instants = read_instants(read_field(entry, "time", name), "time", name)
     check_kind(instants, spec.datetimes, "time", name)
@@ -108,7 +108,7 @@ def _check_order(instants: Instants, given: Any, name: str) -> None:
         if gaps[row - 1] == 0:
             raise ValueError(
                 f"{name}: time has {when} more than once, in rows {row - 1} and {row}; keep one of them or aggregate "
-                "them, for frames with aggregate='mean' or 'last'"
+                "them (S5Forecaster has aggregate='mean' and 'last')"
             )
         raise ValueError(f"{name}: time goes back to {when} in row {row}; sort the rows by time")
 
@@ -121,33 +121,31 @@ def _queries(entry: dict[str, Any], instants: Instants, name: str, spec: Irregul
 
 
 def read_query(entry: dict[str, Any], name: str, spec: IrregularSpec) -> tuple[Instants, np.ndarray]:
-    """The times to forecast of an entry and the covariates at these times, ``[Q, F]``, NaN if not known ahead.
+    """The query times of an entry and the covariates at these times, ``[Q, F]``, NaN where not known in advance.
 
     Raises:
-        ValueError: naming the series, the field and the fix.
+        ValueError: for invalid query times or covariates, naming the series, the field and the fix.
     """
     query = read_instants(read_field(entry, "query_time", name), "query_time", name)
     if not len(query.exact):
-        raise ValueError(f"{name}: query_time is empty; give at least one time")
+        raise ValueError(f"{name}: query_time is empty; pass at least one time")
     known = _rows(entry, "query_feat_dynamic_real", spec.features.num_feat_dynamic_real, name, len(query.exact))
     missing = np.isnan(known).any(axis=0)
     if missing.any():
-        raise ValueError(
-            f"{name}: query_feat_dynamic_real row {missing.argmax()} is missing at a time to forecast; fill it"
-        )
+        raise ValueError(f"{name}: query_feat_dynamic_real row {missing.argmax()} is missing at a query time; fill it")
     unknown = np.full((len(known), spec.features.num_past_feat_dynamic_real), np.nan)
     return query, np.concatenate([known, unknown], axis=1)
 
 
 def _after(query: np.ndarray, entry: dict[str, Any], kept: np.ndarray, name: str) -> np.ndarray:
-    """The times to forecast; raise ValueError for one that is not after the last observation."""
+    """The query times; raise ValueError for a time that is not after the last observation."""
     early = query <= 0
     if early.any():
-        asked = pd.Series(entry["query_time"]).iloc[int(early.argmax())]
+        first = pd.Series(entry["query_time"]).iloc[int(early.argmax())]
         until = pd.Series(entry["time"])[kept].iloc[-1]
         raise ValueError(
-            f"{name}: query_time {asked} is not after the last observation, at {until}; give later times, or a "
-            "history that ends before it"
+            f"{name}: query_time {first} is not after the last observation, at {until}; pass later times, or a "
+            "history that ends earlier"
         )
     return query
 

@@ -1,4 +1,4 @@
-"""Long frames of irregular series: reading, the times to forecast, and new rows of a stream."""
+"""Long frames of irregular series: rows, times to forecast, and new rows of a stream."""
 
 from __future__ import annotations
 
@@ -16,10 +16,11 @@ from s5forecast.data.frames import (
     NextRows,
     Queries,
     SeriesEnds,
-    known_at,
-    read_rows,
+    column_numbers,
+    read_frame_series,
     series_name,
     tidy_frame,
+    to_timestamps,
 )
 from s5forecast.data.sampling import Sampling, check_prediction_length
 from s5forecast.data.statics import StaticFeatures
@@ -27,8 +28,8 @@ from s5forecast.data.times import IrregularRows, is_duration, read_instants
 from s5forecast.notices import warn_user
 
 
-class _Described(NamedTuple):
-    """A series with the values of its static columns."""
+class _NewSeries(NamedTuple):
+    """Name and static columns of a series that is new to a stream."""
 
     name: str
     static: dict[str, Any]
@@ -36,13 +37,16 @@ class _Described(NamedTuple):
 
 @dataclass(frozen=True)
 class IrregularSampling(Sampling):
-    """Series observed at any times, each forecast at any requested times.
+    """Series observed at any times and forecast at any later times.
 
     Args:
-        columns: roles of the columns; a target that is missing in a row was not observed then.
+        columns: roles of the columns; a missing target in a row was not observed at that time.
         horizon: how far ahead the model is trained to forecast, a duration or, if times are numbers, a number.
         prediction_length: how many of the next observations the model is trained to forecast.
-        aggregate: a key of ``AGGREGATES``, by which rows of one series and time are merged; an error by default.
+        aggregate: a key of ``AGGREGATES``, which merges rows of one series and time; by default they raise an error.
+
+    Raises:
+        ValueError: for a prediction length that is not a positive whole number.
     """
 
     columns: Columns
@@ -61,7 +65,7 @@ class IrregularSampling(Sampling):
         return self, self.read(df)
 
     def read(self, df: pd.DataFrame) -> list[FrameSeries]:
-        series = read_rows(df, self.columns, numeric_time=True, aggregate=self.aggregate)
+        series = read_frame_series(df, self.columns, numeric_time=True, aggregate=self.aggregate)
         return [one._replace(target=one.target.astype(np.float64, copy=False)) for one in series]
 
     def read_next(self, df: pd.DataFrame, ends: SeriesEnds, statics: StaticFeatures) -> NextRows:
@@ -89,13 +93,13 @@ class IrregularSampling(Sampling):
         """Static features of a series that is new to a stream.
 
         Raises:
-            ValueError: naming a static column that the frame lacks.
+            ValueError: for static columns that the frame lacks.
         """
         missing = [column for column in self.columns.static if column not in first_rows]
         if missing:
-            raise ValueError(f"series {item!r} is new: its static columns {missing} are needed with its first rows")
+            raise ValueError(f"series {item!r} is new: add its static columns {missing} to its first rows")
         values = {column: first_rows[column].iloc[row] for column in self.columns.static}
-        return statics.encode(_Described(f"series {item!r}", values))
+        return statics.encode(_NewSeries(f"series {item!r}", values))
 
     def query(
         self,
@@ -106,11 +110,11 @@ class IrregularSampling(Sampling):
         every: Any = None,
     ) -> Queries:
         if future is not None:
-            raise ValueError("future= requires regular series; for irregular series, give the known columns in times=")
+            raise ValueError("future= requires regular series; for irregular series, pass the known columns in times=")
         if times is None:
             times = self._grid(ends, horizon, every)
         elif not (horizon is every is None):
-            raise ValueError("give either times=, or horizon= and every=, not both")
+            raise ValueError("pass either times=, or horizon= and every=, not both")
         keys = self._keys(times, ends)
         codes, items = np.zeros(len(keys), dtype=np.int64), [None]
         if ends.named:
@@ -118,8 +122,8 @@ class IrregularSampling(Sampling):
             items = list(found)
         for item in items:
             if item not in ends.positions:
-                raise ValueError(f"times= contains series {item!r}, which has no history; give its history first")
-        known = known_at(times, keys, self.columns, codes, [series_name(item) for item in items])
+                raise ValueError(f"times= contains series {item!r}, which has no history; add its history first")
+        known = self._known_at(times, keys, codes, [series_name(item) for item in items])
         return Queries(keys, items, codes, known, [ends.last[ends.positions[item]] for item in items])
 
     def entries(
@@ -186,22 +190,22 @@ class IrregularSampling(Sampling):
         far = int(ahead.argmax())
         if ahead[far] > limit * (1 + 1e-9):
             warn_user(
-                f"{series_name(query.items[query.codes[far]])}: a time in the forecast is {ahead[far] / limit:.3g} "
-                f"times as far ahead as horizon={self.horizon!r}, that of the training; fit with a longer one"
+                f"{series_name(query.items[query.codes[far]])}: a forecast time is {ahead[far] / limit:.3g} times as "
+                f"far ahead as horizon={self.horizon!r} of the training; fit with a longer horizon"
             )
 
     def _grid(self, ends: SeriesEnds, horizon: Any, every: Any) -> pd.DataFrame:
-        """Times from one step of ``every`` after the end of each series up to the ``horizon``."""
+        """Times after the end of each series, in steps of ``every`` up to the ``horizon``."""
         horizon = self.horizon if horizon is None else horizon
         if every is None or horizon is None:
             raise ValueError(
-                "give the times to forecast: times=, a frame with a row for each, or horizon= and every=, as in "
-                "predict(horizon='12h', every='30min')"
+                "pass the times to forecast, either as a frame times= with a row for each time, or as horizon= and "
+                "every=, as in predict(horizon='12h', every='30min')"
             )
         if self.columns.known:
             raise ValueError(
-                f"the known columns {list(self.columns.known)} are needed at each time to forecast: pass a frame with "
-                "them as times="
+                f"the known columns {list(self.columns.known)} are required at each time to forecast; pass a frame "
+                "with them as times="
             )
         steps, last = pd.Index(grid_steps(horizon, every, datetimes=_datetimes(ends))), pd.Index(ends.last)
         keys = {}
@@ -211,7 +215,7 @@ class IrregularSampling(Sampling):
         return pd.DataFrame({**keys, self.columns.timestamp: times}).infer_objects()
 
     def _keys(self, times: pd.DataFrame, ends: SeriesEnds) -> pd.DataFrame:
-        """The item_id, if the series have one, and timestamp of each row of a frame of times to forecast."""
+        """Timestamp, and item_id if the series have one, of each row of a frame of times to forecast."""
         if not isinstance(times, pd.DataFrame) or times.empty:
             raise ValueError("times= must be a frame with a row for each time to forecast")
         column, names = self.columns.timestamp, [self.columns.item_id] if ends.named else []
@@ -221,25 +225,44 @@ class IrregularSampling(Sampling):
         keys = times[[*names, column]]
         if not _datetimes(ends) or is_numeric_dtype(keys[column]) or is_datetime64_any_dtype(keys[column]):
             return keys
-        try:
-            return keys.assign(**{column: pd.to_datetime(keys[column], format="ISO8601")})
-        except (TypeError, ValueError) as error:
-            raise ValueError(
-                f"column {column!r} of times= cannot be read as ISO 8601 timestamps; convert it with pd.to_datetime "
-                f"and its format ({error})"
-            ) from error
+        return keys.assign(**{column: to_timestamps(keys[column], f"column {column!r} of times=")})
+
+    def _known_at(self, times: pd.DataFrame, keys: pd.DataFrame, codes: np.ndarray, names: Sequence[str]) -> np.ndarray:
+        """The known columns at the times to forecast, ``[M, F]`` float32.
+
+        Args:
+            times: frame of times to forecast.
+            keys: item_id and timestamp of its rows.
+            codes: position in ``names`` of the series of each row.
+            names: names of the series.
+
+        Raises:
+            ValueError: for a missing or infinite value, naming the series, the column and the time.
+        """
+        columns = self.columns
+        stamps, known = keys[columns.timestamp], np.empty((len(keys), len(columns.known)), dtype=np.float32)
+        for number, column in enumerate(columns.known):
+            known[:, number] = column_numbers(times[column], stamps, codes, names)
+            missing = np.isnan(known[:, number])
+            if missing.any():
+                row = int(missing.argmax())
+                raise ValueError(
+                    f"{names[codes[row]]}: column {column!r} is missing at {stamps.iloc[row]}, a time to forecast; "
+                    "fill it"
+                )
+        return known
 
 
 def grid_steps(horizon: Any, every: Any, *, datetimes: bool) -> list[Any]:
-    """Durations from one step of ``every`` up to the ``horizon``.
+    """Multiples of ``every`` up to the ``horizon``.
 
     Raises:
-        ValueError: for a step that is not positive or longer than the horizon, or a duration where times are numbers,
-            or the reverse.
+        ValueError: for a step that is not positive or longer than the horizon, a duration if times are numbers, or a
+            number if times are datetimes.
     """
     for name, duration in (("horizon", horizon), ("every", every)):
         if is_duration(duration) != datetimes:
-            fix = "a duration such as '30min', since times are datetimes" if datetimes else "a number, as times are"
+            fix = "a duration such as '30min', because times are datetimes" if datetimes else "a number, as times are"
             raise ValueError(f"{name}={duration!r} must be {fix}")
     if datetimes:
         horizon, every = pd.Timedelta(horizon), pd.Timedelta(every)
@@ -249,7 +272,7 @@ def grid_steps(horizon: Any, every: Any, *, datetimes: bool) -> list[Any]:
 
 
 def _later_ends(ends: SeriesEnds, rows: IrregularRows, times: pd.Series) -> SeriesEnds:
-    """Ends of all series after new rows, of which those without an observed value change nothing."""
+    """Ends of all series after new rows; rows without an observed value change nothing."""
     positions, last = dict(ends.positions), list(ends.last)
     observed = np.flatnonzero(~np.isnan(rows.target).all(axis=1))
     zone = getattr(last[0], "tz", None)

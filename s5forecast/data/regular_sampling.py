@@ -15,7 +15,7 @@ from s5forecast.data.frames import (
     NextRows,
     Queries,
     SeriesEnds,
-    read_rows,
+    read_frame_series,
     series_name,
     split_frame,
 )
@@ -24,18 +24,18 @@ from s5forecast.data.sampling import Sampling, check_prediction_length
 from s5forecast.data.statics import StaticFeatures
 from s5forecast.notices import warn_user
 
-# A grid longer than both is taken for the result of a wrong timestamp.
+# A grid longer than both is attributed to a wrong timestamp.
 MAX_STEPS, MAX_STEPS_PER_ROW = 10_000_000, 100
 
 
 @dataclass(frozen=True)
 class RegularSampling(Sampling):
-    """Series on a grid of timestamps, of which the steps after the last one are forecast.
+    """Series on a regular grid of timestamps; the steps after the last one are forecast.
 
     Args:
         columns: roles of the columns.
         prediction_length: steps to forecast, H.
-        frequency: of the grid; inferred by :meth:`learn` if not given.
+        frequency: frequency of the grid; inferred by :meth:`learn` if not given.
 
     Raises:
         ValueError: for a prediction length that is not a positive whole number.
@@ -58,13 +58,13 @@ class RegularSampling(Sampling):
         return self.learn(df)[1]
 
     def read_next(self, df: pd.DataFrame, ends: SeriesEnds, statics: StaticFeatures) -> NextRows:
-        """The steps that follow the last one of some series; missing rows become missing values.
+        """Read the steps after the end of some series; absent rows become missing values.
 
-        Static columns are not read.
+        Static columns are ignored.
 
         Raises:
-            ValueError: for a series that is not among ``ends``, a row that is not after its end, or other data that do
-                not fit, naming the series, the column and the fix.
+            ValueError: for a series that is not in ``ends``, a row that is not after the end of its series, or other
+                invalid data, naming the series, the column and the fix.
         """
         columns = self.columns
         parts = split_frame(df, columns, [columns.target, *columns.known], ())
@@ -103,7 +103,7 @@ class RegularSampling(Sampling):
         return to_entries(series, self._fixed_frequency, statics, future)
 
     def stream_queries(self, query: Queries) -> list[dict[str, Any]]:
-        """GluonTS entries of the horizon alone: no target, and the known covariates ``[F, H]``."""
+        """GluonTS entries of the horizon only, without a target and with known covariates ``[F, H]``."""
         stamps = pd.DatetimeIndex(query.keys[self.columns.timestamp])
         return [
             {
@@ -124,7 +124,6 @@ class RegularSampling(Sampling):
         }
 
     def divided(self, substeps: int) -> RegularSampling:
-        """The same span of time in steps ``substeps`` times as short."""
         frequency = self._fixed_frequency.divided(substeps)
         return replace(self, frequency=frequency, prediction_length=substeps * self.prediction_length)
 
@@ -132,13 +131,13 @@ class RegularSampling(Sampling):
         return one.timestamps[-1]
 
     def last(self, one: FrameSeries) -> pd.Timestamp:
-        """The last timestamp, in UTC without its time zone, so that it compares with any other."""
+        """The last timestamp as a naive timestamp in UTC, so that series with different time zones compare."""
         last = one.timestamps[-1]
         return last if last.tz is None else last.tz_convert(None)
 
     @property
     def _fixed_frequency(self) -> Frequency:
-        assert self.frequency is not None, "learned from the training frame"
+        assert self.frequency is not None, "learn() sets the frequency"
         return self.frequency
 
     def _known_ahead(
@@ -149,21 +148,21 @@ class RegularSampling(Sampling):
         if not known:
             return [np.empty((len(each), 0), dtype=np.float32) for each in stamps]
         if future is None:
-            raise ValueError(f"the known columns {known} are needed over the horizon; pass them as future=")
+            raise ValueError(f"the known columns {known} are required over the horizon; pass them as future=")
         parts = dict(split_frame(future, self.columns, known, ()))
         return [self._known_of(item, parts.get(item), each) for item, each in zip(items, stamps, strict=True)]
 
     def _known_of(self, item: Any, part: pd.DataFrame | None, stamps: pd.DatetimeIndex) -> np.ndarray:
         name, known = series_name(item), list(self.columns.known)
         if part is None:
-            raise ValueError(f"{name}: future= has no rows for it; {known} are needed from {stamps[0]} to {stamps[-1]}")
+            raise ValueError(f"{name}: future= has no rows for it; add {known} from {stamps[0]} to {stamps[-1]}")
         values = part.set_index(self.columns.timestamp)[known].reindex(stamps)
         missing = values.isna()
         if missing.to_numpy().any():
             column = missing.any().idxmax()
             raise ValueError(
                 f"{name}: column {column!r} of future= has no value at {missing[column].idxmax()}; "
-                f"it is needed for all {len(stamps)} steps from {stamps[0]} to {stamps[-1]}"
+                f"give a value for each of the {len(stamps)} steps from {stamps[0]} to {stamps[-1]}"
             )
         return values.to_numpy(dtype=np.float32)
 
@@ -178,7 +177,7 @@ class RegularSampling(Sampling):
         if stamps[0] <= last:
             raise ValueError(
                 f"{name}: {columns.timestamp} {stamps[0]} is not after the last observation, at {last}; remove rows "
-                "that the stream has seen, or start a new stream to correct them"
+                "that the stream already has, or start a new stream to correct them"
             )
         known = part[list(columns.known)].to_numpy(dtype=np.float32).T
         from_last = FrameSeries(
@@ -197,12 +196,12 @@ def read_frame(
 ) -> tuple[list[FrameSeries], Frequency]:
     """Check a long frame and split it into regular series with targets ``[T]``, in order of first appearance.
 
-    The frame is not changed. Rows are sorted by time. Gaps become missing values, which one warning reports.
+    The frame is not changed. Rows are sorted by time. Gaps become missing values, which are reported in one warning.
 
     Raises:
-        ValueError: naming the series, the column and the fix.
+        ValueError: for invalid data, naming the series, the column and the fix.
     """
-    series = [one._replace(target=one.target[0]) for one in read_rows(frame, columns)]
+    series = [one._replace(target=one.target[0]) for one in read_frame_series(frame, columns)]
     frequency = _infer(series) if isinstance(freq, str) and freq == "infer" else Frequency.parse(freq)
     regular = [fill_gaps(one, frequency) for one in series]
     _report_gaps(series, regular, frequency)
@@ -215,7 +214,14 @@ def to_entries(
     statics: StaticFeatures,
     future: Sequence[np.ndarray] | None = None,
 ) -> list[dict[str, Any]]:
-    """GluonTS entries; ``future`` continues the known covariates over the horizon."""
+    """GluonTS entries of the series.
+
+    Args:
+        series: series with targets ``[T]``.
+        frequency: frequency of all series.
+        statics: encoding of the static columns.
+        future: known covariates over the horizon, ``[F, H]`` for each series, which are appended to those of the past.
+    """
     entries = []
     for position, one in enumerate(series):
         known = one.known if future is None else np.concatenate([one.known, future[position]], axis=1)
@@ -233,7 +239,7 @@ def to_entries(
 
 
 def fill_gaps(one: FrameSeries, frequency: Frequency) -> FrameSeries:
-    """The series with a step for each point of the grid between its first and last timestamp.
+    """Insert a step with missing values for each point of the grid that the series lacks.
 
     Raises:
         ValueError: for a timestamp that is not on the grid, or a grid that is much longer than the series.
@@ -258,14 +264,14 @@ def fill_gaps(one: FrameSeries, frequency: Frequency) -> FrameSeries:
 
 
 def _infer(series: Sequence[FrameSeries]) -> Frequency:
-    """The frequency common to all series; a series of a single row has that of the others."""
+    """The frequency that all series with more than one row have in common."""
     found: dict[Frequency, str] = {}
     for one in series:
         if len(one.timestamps) > 1 or len(series) == 1:
             found.setdefault(Frequency.infer(pd.DatetimeIndex(one.timestamps), one.name), one.name)
     if len(found) != 1:
         seen = ", ".join(f"{frequency.alias!r} in {name}" for frequency, name in found.items())
-        raise ValueError(f"the frequency is not the same in all series ({seen or 'one row each'}); give freq=")
+        raise ValueError(f"the series do not have one common frequency ({seen or 'one row each'}); pass freq=")
     return next(iter(found))
 
 
@@ -284,7 +290,7 @@ def _in_zone(stamps: pd.DatetimeIndex, last: pd.Timestamp, name: str) -> pd.Date
     """New timestamps in the time zone of the history; raise ValueError if only one of the two has a time zone."""
     if (stamps.tz is None) != (last.tz is None):
         raise ValueError(
-            f"{name} has {'no' if stamps.tz is None else 'a'} time zone, unlike the history; give both alike, with "
-            "tz_localize or tz_convert"
+            f"{name} has {'no' if stamps.tz is None else 'a'} time zone, unlike the history; make them "
+            "consistent with tz_localize or tz_convert"
         )
     return stamps if stamps.tz is None else stamps.tz_convert(last.tz)

@@ -13,11 +13,11 @@ from s5forecast.data.frequency import Frequency
 
 
 class Regularized(NamedTuple):
-    """A frame on a regular grid, and how many rows of each series were added and merged."""
+    """A frame on a regular grid, and the number of rows of each series that were added and merged."""
 
     frame: pd.DataFrame
-    added: pd.Series  # steps without an observation, missing in the frame
-    merged: pd.Series  # observations merged into another of the same step
+    added: pd.Series  # steps without an observation, which have NaN
+    merged: pd.Series  # observations merged with others of the same step
 
 
 def regularize(
@@ -29,20 +29,20 @@ def regularize(
     timestamp: str = "timestamp",
     aggregate: str = "mean",
 ) -> Regularized:
-    """Resample each series to the grid of a frequency; each observation counts for the step it lies in.
+    """Resample each series to a regular grid; each observation belongs to the step that contains it.
 
     Args:
         frame: long frame with irregular timestamps.
         freq: offset alias of the grid, such as ``"h"``.
         target: numeric columns to keep.
-        item_id, timestamp: names of columns.
+        item_id, timestamp: names of the columns.
         aggregate: ``"mean"`` or ``"last"``, how to merge the observations within a step.
 
     Returns:
         The frame, with NaN at steps without an observation, and the number of rows added and merged in each series.
 
     Raises:
-        ValueError: naming the series, the column and the fix.
+        ValueError: for invalid data, naming the series, the column and the fix.
     """
     targets = [target] if isinstance(target, str) else list(target)
     alias = Frequency.parse(freq).alias

@@ -1,4 +1,4 @@
-"""Data sets by name: embedded ones as long frames, and those of GluonTS."""
+"""Load data sets by name: embedded ones as long frames, and those of GluonTS."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ LISTED = ["name", "title", "domain", "freq", "series", "observations", "horizon"
 
 
 def list_datasets() -> pd.DataFrame:
-    """The embedded data sets, one per row, with their title, size, recommended horizon and licence.
+    """List the embedded data sets, one per row, with their title, size, recommended horizon and license.
 
     ``freq``, ``horizon`` and ``season`` are missing for irregular series.
     """
@@ -38,7 +38,7 @@ def load_dataset(name: str, *, path: str | os.PathLike[str] | None = None) -> pd
     ``item_id, timestamp`` and their variables. Rows are sorted by item and time; values not observed are NaN.
 
     Args:
-        name: of an embedded data set, or of one of GluonTS, which downloads it if it is not on disk.
+        name: name of an embedded data set, or of one of GluonTS, which downloads it if it is not on disk.
         path: folder with a data set ``<path>/<name>`` in GluonTS's format (``metadata.json``, ``train/`` and
             optionally ``test/``).
 
@@ -67,7 +67,7 @@ def _load_embedded(folder: Path) -> pd.DataFrame:
     digest = hashlib.sha256(content).hexdigest()
     if digest != meta["sha256"]:
         raise ValueError(
-            f"{folder / 'data.csv.gz'} is damaged or was changed: its sha256 is {digest}, meta.json says "
+            f"{folder / 'data.csv.gz'} is damaged or was changed: its sha256 is {digest}, but meta.json has "
             f"{meta['sha256']}. Install the package again, or restore the file."
         )
     frame = pd.read_csv(io.BytesIO(content), compression="gzip", parse_dates=["timestamp"])
@@ -77,7 +77,7 @@ def _load_embedded(folder: Path) -> pd.DataFrame:
 
 
 def _melt(wide: pd.DataFrame, static_columns: list[str]) -> pd.DataFrame:
-    """From a column per series to the columns item_id, timestamp, target and the named parts of item_id."""
+    """Convert a column per series to the columns item_id, timestamp, target and the named parts of item_id."""
     long = wide.melt(id_vars="timestamp", var_name="item_id", value_name="target")
     long = long[["item_id", "timestamp", "target"]].astype({"target": "float64"})
     items = long["item_id"].unique()
@@ -116,7 +116,7 @@ def _download(name: str, folder: Path, path: Path | None) -> None:
 def _unknown(name: str, path: Path | None, gluonts_names: list[str]) -> Exception:
     embedded = sorted(_embedded())
     if name in embedded:
-        return FileNotFoundError(f"There is no '{name}' in {path}. Omit path= to load the embedded data set.")
+        return FileNotFoundError(f"{path} has no folder '{name}'. Omit path= to load the embedded data set.")
     where = "" if path is None else f", and not in {path}"
     return ValueError(
         f"Unknown data set {name!r}{where}. Choose an embedded one, {embedded}, or one of GluonTS's, "

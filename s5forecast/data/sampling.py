@@ -1,4 +1,4 @@
-"""The contract between long frames and models, which regular and irregular series implement."""
+"""Contract between long frames and models, implemented for regular and irregular series."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from s5forecast.levels import level_name
 
 
 class Sampling(ABC):
-    """How the rows of long frames become GluonTS entries, and forecasts become rows again.
+    """Converts the rows of long frames to GluonTS entries, and forecasts back to rows.
 
     Attributes:
-        kind: name of the kind of sampling.
+        kind: name of the kind of sampling, a key of the dictionaries of estimators and backtests.
         columns: roles of the columns.
-        frequency: of regular series.
+        frequency: frequency of regular series; ``None`` for irregular ones.
     """
 
     kind: ClassVar[str]
@@ -31,15 +31,18 @@ class Sampling(ABC):
 
     @property
     def alias(self) -> str | None:
-        """Offset alias of the frequency."""
+        """Offset alias of the frequency; ``None`` for irregular series."""
         return None if self.frequency is None else self.frequency.alias
 
     @abstractmethod
     def learn(self, df: pd.DataFrame) -> tuple[Sampling, list[FrameSeries]]:
-        """Read the training frame; the sampling returned has what was learned from it, such as the frequency.
+        """Read the training frame.
+
+        Returns:
+            This sampling with what was inferred from the frame, such as the frequency, and the series.
 
         Raises:
-            ValueError: for a frame that does not fit, naming the series, the column and the fix.
+            ValueError: for invalid data, naming the series, the column and the fix.
         """
 
     @abstractmethod
@@ -47,7 +50,7 @@ class Sampling(ABC):
         """Check a long frame and split it into series, in order of first appearance; the frame is not changed.
 
         Raises:
-            ValueError: as :meth:`learn`.
+            ValueError: as for :meth:`learn`.
         """
 
     @abstractmethod
@@ -62,18 +65,18 @@ class Sampling(ABC):
         """The times to forecast after the end of each series.
 
         Args:
-            ends: of the series.
+            ends: ends of the series.
             future, times, horizon, every: as for :meth:`s5forecast.S5Forecaster.predict`.
 
         Raises:
-            ValueError: for arguments of the other kind of sampling, or times or known columns that do not fit.
+            ValueError: for arguments of the other kind of sampling, and for invalid times or known columns.
         """
 
     @abstractmethod
     def entries(
         self, series: Sequence[FrameSeries], statics: StaticFeatures, query: Queries | None = None
     ) -> list[dict[str, Any]]:
-        """GluonTS entries of the series; with ``query``, of the series it contains and with what it asks for."""
+        """GluonTS entries of the series; with ``query``, those of its series, with its times and known covariates."""
 
     @abstractmethod
     def read_next(self, df: pd.DataFrame, ends: SeriesEnds, statics: StaticFeatures) -> NextRows:
@@ -81,39 +84,39 @@ class Sampling(ABC):
 
         Args:
             df: long frame as in training.
-            ends: of the series of a stream.
-            statics: encodes the static columns of new irregular series.
+            ends: ends of the series of a stream.
+            statics: encoding of the static columns, for new irregular series.
 
         Raises:
-            ValueError: for rows that do not fit, naming the series, the column and the fix.
+            ValueError: for invalid rows, naming the series, the column and the fix.
         """
 
     @abstractmethod
     def stream_queries(self, query: Queries) -> Any:
-        """The query as a stream takes it: entries of the horizons of regular series, ``IrregularRows`` of others."""
+        """The query in the form that streams take: entries for regular series, ``IrregularRows`` for irregular ones."""
 
     @abstractmethod
     def estimator_arguments(self, series: Sequence[FrameSeries]) -> dict[str, Any]:
-        """Estimator arguments that follow from the sampling of the training series."""
+        """Arguments of the estimator that the sampling determines."""
 
     @abstractmethod
     def last_observed(self, one: FrameSeries) -> Any:
-        """Time of the last observation of a series."""
+        """Time of the last step of a regular series, or of the last observed value of an irregular one."""
 
     @abstractmethod
     def divided(self, substeps: int) -> Sampling:
-        """The same span of time in steps ``substeps`` times as short.
+        """The sampling of the same span of time in steps ``substeps`` times as short.
 
         Raises:
             ValueError: for irregular series.
         """
 
     def last(self, one: FrameSeries) -> Any:
-        """The moment after which nothing of a series was seen, comparable between series."""
+        """End of a series, comparable between series with different time zones."""
         return self.last_observed(one)
 
     def ends(self, series: Sequence[FrameSeries]) -> SeriesEnds:
-        """Where the series end."""
+        """Ends of the series."""
         positions = {one.item_id: position for position, one in enumerate(series)}
         return SeriesEnds(positions, [self.last_observed(one) for one in series])
 
@@ -122,13 +125,13 @@ class Sampling(ABC):
 
         Args:
             query: M times of one or more series.
-            mean: ``[S, H]`` or ``[M, D]``, sorted by series.
-            quantiles: the same with a last dimension Q.
+            mean: means sorted by series, ``[S, H]`` or ``[M, D]``.
+            quantiles: quantiles in the same order, with an additional last dimension Q.
             levels: Q quantile levels.
 
         Returns:
-            The keys of the query, ``mean`` and ``"0.1"`` …; ``<target>_mean`` and ``<target>_0.1`` … for several
-            targets.
+            A frame with the keys of the query and the columns ``mean``, ``"0.1"`` …, or ``<target>_mean``,
+            ``<target>_0.1`` … for several targets.
         """
         M, D = len(query.keys), len(self.columns.targets)
         mean, quantiles = query.in_order(mean.reshape(M, D)), query.in_order(quantiles.reshape(M, D, -1))
@@ -140,7 +143,7 @@ class Sampling(ABC):
         return pd.concat([query.keys, pd.DataFrame(values, index=query.keys.index)], axis=1)
 
     def samples_frame(self, query: Queries, samples: np.ndarray) -> pd.DataFrame:
-        """Long frame of ``samples [S, H, N]``, in columns sample_0, sample_1 ..."""
+        """Long frame of ``samples [S, H, N]``, with columns ``sample_0``, ``sample_1`` …"""
         names = [f"sample_{number}" for number in range(samples.shape[-1])]
         return pd.concat([query.keys, pd.DataFrame(samples.reshape(len(query.keys), -1), columns=names)], axis=1)
 
@@ -154,10 +157,10 @@ class Sampling(ABC):
         return pd.concat(frames, ignore_index=True)
 
     def require_regular(self, name: str, fix: str) -> None:  # noqa: B027, regular series pass
-        """Raise ValueError, with the fix, if the series are irregular."""
+        """Raise ValueError for irregular series: ``name`` requires regular ones. The message ends with the ``fix``."""
 
     def warn_of_far(self, query: Queries) -> None:  # noqa: B027, the horizon of regular series is fixed
-        """Warn if a time lies beyond the horizon that the model was trained for."""
+        """Warn if a query time is beyond the horizon of the training."""
 
 
 def check_prediction_length(length: Any) -> None:

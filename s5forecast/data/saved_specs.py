@@ -2,7 +2,7 @@
 
 GluonTS imports the class that a saved predictor names and calls it with the saved fields. It accepts subclasses of
 tuple with ``_fields`` and ``_make``, such as named tuples. Each class below has the fields of an earlier layout and
-returns today's specification.
+returns the current specification.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class FlatIrregularSpec(tuple):
 
 
 def _grouped(names: tuple[str, ...], args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
-    """The fields of an earlier layout with the numbers of features gathered in one."""
+    """The fields of an earlier layout, with the numbers of features combined into a ``FeatureSpec``."""
     fields = {**dict(zip(names, args, strict=False)), **kwargs}
     features = {name: fields.pop(name) for name in FeatureSpec._fields if name in fields}
     return {**fields, "features": FeatureSpec(**features)}

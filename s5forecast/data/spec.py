@@ -1,4 +1,4 @@
-"""Contents of the windows that networks see, as plain data saved with a predictor."""
+"""Specification of the windows that are the input of networks: plain data, saved with a predictor."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ class FeatureSpec(NamedTuple):
 
     Args:
         num_feat_dynamic_real: covariates known over the horizon.
-        num_past_feat_dynamic_real: covariates known up to the forecast only.
-        num_feat_static_real: static numbers.
-        num_feat_static_cat: static categories.
+        num_past_feat_dynamic_real: covariates known in the past only.
+        num_feat_static_real: static numeric features.
+        num_feat_static_cat: static categorical features.
     """
 
     num_feat_dynamic_real: int = 0
@@ -24,32 +24,32 @@ class FeatureSpec(NamedTuple):
 
     @property
     def num_covariates(self) -> int:
-        """Covariates of each step: those known over the horizon, then the others."""
+        """Number of covariates of each step; those known over the horizon come first."""
         return self.num_feat_dynamic_real + self.num_past_feat_dynamic_real
 
     def without_covariates(self) -> FeatureSpec:
-        """The static features alone."""
+        """The specification without covariates."""
         return self._replace(num_feat_dynamic_real=0, num_past_feat_dynamic_real=0)
 
     def without_statics(self) -> FeatureSpec:
-        """The covariates alone."""
+        """The specification without static features."""
         return self._replace(num_feat_static_real=0, num_feat_static_cat=0)
 
 
 class WindowSpec(NamedTuple):
-    """Contents of a window of a regular series: plain data, saved with a predictor.
+    """Contents of a window of a regular series.
 
     Args:
         freq: offset alias of the steps.
         context_length: steps before the forecast, L.
         prediction_length: steps to forecast, H.
-        lags: distances of the earlier values shown at each step, K of them.
+        lags: distances to the K earlier values that are inputs of each step.
         scaling: a key of ``windows.scaling.SCALINGS``.
         features: number of features of each kind.
-        recursive: whether lags over the horizon may refer to values within it, as when values are sampled one after
-            another; otherwise such a lag is multiplied until it reaches back into the context.
+        recursive: whether lags over the horizon may refer to values within it, for values that are sampled one after
+            another; otherwise such a lag is replaced by its smallest multiple that reaches the context.
         target_dim: number of series observed together in each entry, D; ``None`` if an entry is one series.
-        substeps: number of steps that replace one step of the training, k; lengths and lags count the shorter steps.
+        substeps: number of steps that replace one step of the training; lengths and lags count the shorter steps.
     """
 
     freq: str
@@ -64,6 +64,7 @@ class WindowSpec(NamedTuple):
 
     @property
     def dim(self) -> int:
+        """Number of series in each entry, D."""
         return self.target_dim or 1
 
     @property
@@ -72,16 +73,16 @@ class WindowSpec(NamedTuple):
 
     @property
     def forecast_shape(self) -> tuple[int, ...]:
-        """Shape of the values of a forecast of one entry."""
+        """Shape of the forecast values of one entry."""
         steps = (self.prediction_length,)
         return steps if self.target_dim is None else (*steps, self.target_dim)
 
     def in_patches(self, patch_length: int) -> WindowSpec:
-        """The same window with the context rounded up to whole patches."""
+        """The window with its context rounded up to whole patches."""
         return self._replace(context_length=-(-self.context_length // patch_length) * patch_length)
 
     def divided(self, substeps: int) -> WindowSpec:
-        """The same span of time in ``substeps`` shorter steps for each step.
+        """The window over the same span of time, with ``substeps`` shorter steps for each step.
 
         Raises:
             ValueError: if the frequency or the scaling cannot be divided.
@@ -101,19 +102,19 @@ class WindowSpec(NamedTuple):
 
 
 class IrregularSpec(NamedTuple):
-    """Contents of a window of an irregular series: plain data, saved with a predictor.
+    """Contents of a window of an irregular series.
 
-    Times and durations are in base units: seconds if times are datetimes, otherwise the unit of the numbers given.
+    Times and durations are in base units: seconds if times are datetimes, the unit of the data if they are numbers.
 
     Args:
         target_dim: variables of each series, D.
         context_length: maximum number of observations before the forecast, L.
-        horizon: duration after the last observation that training covers; ``None`` for no limit.
-        prediction_length: number of next observations that training covers; ``None`` for all within the ``horizon``.
-        max_queries: maximum number of query times of a training window; a larger number is thinned out evenly.
+        horizon: maximum duration after the last observation in training; ``None`` for no limit.
+        prediction_length: maximum number of next observations in training; ``None`` for all within the ``horizon``.
+        max_queries: maximum number of query times of a training window; more are thinned out evenly.
         datetimes: whether times are datetimes rather than numbers; ``None`` accepts either.
-        cycles: calendar cycles shown to the network, keys of ``windows.calendar.CYCLES``.
-        features: number of features of each kind; the covariates are those known at the query times, then the others.
+        cycles: calendar cycles that are input features, keys of ``windows.calendar.CYCLES``.
+        features: number of features of each kind.
     """
 
     target_dim: int
@@ -127,5 +128,5 @@ class IrregularSpec(NamedTuple):
 
     @property
     def forecast_shape(self) -> tuple[int, ...]:
-        """Shape of the values of a forecast at one query time."""
+        """Shape of the forecast values at one query time."""
         return (self.target_dim,)

@@ -1,4 +1,4 @@
-"""Static columns of a frame, encoded as numbers and category codes that are learned in training."""
+"""Encoding of the static columns of a frame as numbers and category codes."""
 
 from __future__ import annotations
 
@@ -26,7 +26,13 @@ class HasStatic(Protocol):
 
 @dataclass(frozen=True)
 class StaticFeatures:
-    """Encoding of static columns: numeric columns, and the others with their categories."""
+    """Encoding of static columns, learned from the training series.
+
+    Args:
+        real: numeric columns.
+        categorical: the other columns.
+        categories: known categories of each categorical column.
+    """
 
     real: Sequence[str] = ()
     categorical: Sequence[str] = ()
@@ -34,7 +40,7 @@ class StaticFeatures:
 
     @classmethod
     def learn(cls, series: Sequence[HasStatic], columns: Columns) -> StaticFeatures:
-        """The encoding of the static columns of the training series."""
+        """Learn the encoding of the static columns of the training series."""
         values = {column: pd.Series([one.static[column] for one in series]) for column in columns.static}
         real = [column for column, found in values.items() if _is_number(found)]
         categorical = [column for column in values if column not in real]
@@ -50,7 +56,7 @@ class StaticFeatures:
         """The entry fields ``feat_static_real`` and ``feat_static_cat``; an unknown category is -1.
 
         Raises:
-            ValueError: if a column that was numeric in training has another value.
+            ValueError: if a column that was numeric in training has a value that is not a number.
         """
         codes = [
             names.index(str(one.static[column])) if str(one.static[column]) in names else UNKNOWN

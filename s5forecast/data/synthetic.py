@@ -1,4 +1,4 @@
-"""Random series of level, slope, seasons and noise, a prior that reduces overfitting on small data sets."""
+"""Random series of level, slope, seasons and noise, which reduce overfitting on small data sets."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ def synthetic_series(count: int, length: int, seasons: Sequence[int], rng: np.ra
     "ForecastPFN: synthetically-trained zero-shot forecasting" (Dooley, Khurana, Mohapatra, Naidu, White, 2023).
 
     Args:
-        count, length: number and steps of the series.
-        seasons: steps of each season that a series may have.
+        count, length: number of series and of their steps.
+        seasons: lengths in steps of the seasons that a series may have.
         rng: random number generator.
     """
     series = _level(count, length, rng) + _autoregression(count, length, rng)

@@ -1,4 +1,4 @@
-"""Times of irregular series: exact numbers, kinds of times, and rows of several series."""
+"""Times and rows of irregular series: exact times, their kind and time zone, and rows of several series."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ NANOSECONDS = 10**9
 
 
 class Instants(NamedTuple):
-    """Times of one series: exact, and local wall time."""
+    """Times of one series, exact and as local wall time."""
 
     exact: np.ndarray  # [n] int64 nanoseconds since 1970 in UTC, or float64 as given
-    clock: np.ndarray  # [n] float64, seconds since 1970 in local wall time; 0 for numbers
+    clock: np.ndarray  # [n] float64, seconds since 1970 in local wall time; 0 if times are numbers
     aware: bool  # whether datetimes have a time zone
 
     @property
@@ -22,11 +22,11 @@ class Instants(NamedTuple):
         return self.exact.dtype == np.int64
 
     def since(self, origin: np.ndarray) -> np.ndarray:
-        """Time since the origin in base units, float64."""
+        """Time since the origin in base units (seconds for datetimes), float64."""
         return self._in_base_units(self.exact - origin)
 
     def gaps(self) -> np.ndarray:
-        """Time since the previous one in base units, float64 ``[n]``; NaN for the first."""
+        """Time since the previous time in base units, float64 ``[n]``; NaN for the first."""
         return np.concatenate([[np.nan], self._in_base_units(np.diff(self.exact))])
 
     def _in_base_units(self, elapsed: np.ndarray) -> np.ndarray:
@@ -34,7 +34,11 @@ class Instants(NamedTuple):
 
 
 def read_instants(values: Any, field: str, name: str) -> Instants:
-    """Read datetimes, with or without a time zone, or numbers.
+    """Convert datetimes, with or without a time zone, or numbers.
+
+    Args:
+        values: one-dimensional times.
+        field, name: names of the field and of the series in error messages.
 
     Raises:
         ValueError: for missing times, numbers that are not finite, or values that are not times.
@@ -67,7 +71,7 @@ def is_duration(value: Any) -> bool:
 
 
 def check_kind(instants: Instants, datetimes: bool | None, field: str, name: str) -> None:
-    """Raise ValueError, naming the series, for datetimes where times are numbers, or the reverse."""
+    """Raise ValueError, naming the series, unless the times are datetimes or numbers as expected."""
     if datetimes is not None and instants.datetimes != datetimes:
         found, fix = ("datetimes", "a duration such as '12h'") if instants.datetimes else ("numbers", "a number")
         raise ValueError(
@@ -77,7 +81,7 @@ def check_kind(instants: Instants, datetimes: bool | None, field: str, name: str
 
 
 def check_zone(instants: Instants, aware: bool, field: str, name: str) -> None:
-    """Raise ValueError, naming the series, for times with a time zone where others have none, or the reverse."""
+    """Raise ValueError, naming the series, unless the times have or lack a time zone as expected."""
     if instants.aware != aware:
         zones = ("no time zone", "a time zone")
         raise ValueError(
@@ -87,17 +91,17 @@ def check_zone(instants: Instants, aware: bool, field: str, name: str) -> None:
 
 
 class IrregularRows(NamedTuple):
-    """R rows of k series, sorted by series and time, each with an observed value.
+    """R rows of k series, sorted by series and time.
 
-    Times to forecast are also such rows, with a target without columns.
+    Query times are represented in the same way, with a target of D = 0 columns.
     """
 
-    items: list[Any]  # [k] names of the series
+    items: list[Any]  # [k] item_id of each series
     series: np.ndarray  # [R] int64, position in items, ascending
-    instants: Instants  # of the R rows
+    instants: Instants  # times of the R rows
     target: np.ndarray  # [R, D] float64, NaN where not observed
     covariates: np.ndarray  # [R, F] float32
-    column: str  # name of the times in error messages
+    column: str  # name of the time column in error messages
 
     def only(self, kept: Any) -> IrregularRows:
         """The rows selected by a mask or a slice."""

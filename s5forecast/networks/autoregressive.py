@@ -9,37 +9,32 @@ from torch import Tensor, nn
 
 from s5forecast.data.spec import WindowSpec
 from s5forecast.distributions import Output
-from s5forecast.networks.base import ForecastNetwork, check_support
+from s5forecast.networks.base import UnivariateNetwork
 from s5forecast.networks.paths import draw_paths, draw_values, walk_paths
 from s5forecast.networks.prediction import Place, Prediction, SamplePaths
-from s5forecast.nn import Encoder, FeatureInputs, OutputHead, SeasonalSkip
+from s5forecast.nn import Encoder, OutputHead, SeasonalSkip
 from s5forecast.nn.stepper import make_stepper
-from s5forecast.windows.batches import TrainingWindows
 from s5forecast.windows.calendar import num_calendar_features
 from s5forecast.windows.history import SeriesHistory
 from s5forecast.windows.regular import WINDOW_STATICS, Batch
 from s5forecast.windows.scaling import masked_mean
 
-FITTING_WINDOWS = 512
 
-
-class Horizon(NamedTuple):
+class HorizonInputs(NamedTuple):
     """Inputs over the horizon that are known before sampling."""
 
-    inputs: Tensor  # [H, B, width], without the values drawn
+    inputs: Tensor  # [H, B, width], without the sampled values
     lags: Tensor  # [H, K, B]
     lag_mask: Tensor  # [H, K, B]
 
 
-class AutoregressiveNetwork(FeatureInputs, ForecastNetwork):
+class AutoregressiveNetwork(UnivariateNetwork):
     """Causal encoder that sees the steps before each step and gives the distribution of its value.
 
     The inputs of each step are the normalized values at the lags, whether they were observed, the calendar and
-    covariates; static features, the scale among them, are added to all steps. A missing value is replaced by the mean
-    of the context. The head corrects a convex combination of the lagged values.
+    covariates. Static features, which include the scale, are added to all steps. A missing value is replaced by the
+    mean of the context. The head corrects a convex combination of the lagged values.
     """
-
-    counts: Tensor
 
     @validated()
     def __init__(
@@ -71,20 +66,8 @@ class AutoregressiveNetwork(FeatureInputs, ForecastNetwork):
         self.skip = SeasonalSkip(width, len(spec.lags))
         self.head = OutputHead(width, output)
 
-    @torch.no_grad()
-    def fit_features(self, windows: TrainingWindows) -> None:
-        """Take location and scale of covariates and static features from training windows."""
-        batch = windows.draw(FITTING_WINDOWS)
-        self.fit_standardization(batch.covariates, batch.static_real)
-
-    @torch.no_grad()
-    def fit_support(self, windows: TrainingWindows) -> None:
-        """Check the values, and record whether all series are counts."""
-        check_support(self.output, windows.store.series)
-        self.counts.fill_(bool(windows.store.counts.all()))
-
     def loss(self, batch: Batch) -> Tensor:
-        """Mean loss over the observed values: of the whole window in training, otherwise of the horizon."""
+        """Mean loss over the observed values, of the whole window in training and of the horizon in validation."""
         mask = batch.mask
         if not self.training:
             mask = torch.cat([torch.zeros_like(batch.past, dtype=mask.dtype), mask[:, batch.past.shape[1] :]], dim=1)
@@ -102,7 +85,7 @@ class AutoregressiveNetwork(FeatureInputs, ForecastNetwork):
 
     @torch.inference_mode()
     def forward(self, batch: Batch, num_samples: int | None = None) -> SamplePaths:
-        """Sample paths over the horizon; the seed of the estimator and the values of the batch determine them."""
+        """Sample paths over the horizon, determined by the seed of the estimator and the values of the batch."""
         L = self.spec.context_length
         center = masked_mean(batch.values[:, :L], batch.mask[:, :L])
         lags, lag_mask = self._without_drawn(batch, L)
@@ -111,7 +94,7 @@ class AutoregressiveNetwork(FeatureInputs, ForecastNetwork):
         return self._paths(batch, u[:, L:], lags[:, L:], lag_mask[:, L:], states, batch.past, num_samples)
 
     def check_streams(self) -> None:
-        """Accept: the encoder is causal."""
+        """Accept any configuration, because the encoder is causal."""
 
     def update_state(
         self,
@@ -124,8 +107,8 @@ class AutoregressiveNetwork(FeatureInputs, ForecastNetwork):
 
         Args:
             steps: ``[B, T]`` steps.
-            history: of the series, on any device; its ``center`` replaces missing values.
-            state: before the first step; zero by default.
+            history: past of the series, on any device; its ``center`` replaces missing values.
+            state: state before the first step; zero by default.
             step_mask: ``[B, T]``, 0 for padding, which leaves the state unchanged.
         """
         u = self._inputs(steps, steps.lags, steps.lag_mask, history.center.to(steps.values.device))
@@ -135,7 +118,7 @@ class AutoregressiveNetwork(FeatureInputs, ForecastNetwork):
     def predict_from_state(
         self, horizon: Batch, history: SeriesHistory, state: tuple[Tensor, ...], num_samples: int | None = None
     ) -> SamplePaths:
-        """Paths over the ``horizon [B, H]`` from the state before it."""
+        """Sample paths over the ``horizon [B, H]`` from the state before it."""
         lags, lag_mask = self._without_drawn(horizon, 0)
         u = self._inputs(horizon, lags, lag_mask, history.center.to(horizon.values.device))
         recent = history.past[:, -self.spec.context_length :].nan_to_num(0.0)
@@ -159,13 +142,13 @@ class AutoregressiveNetwork(FeatureInputs, ForecastNetwork):
     ) -> SamplePaths:
         """Paths ``[B, S, H]`` from the states before the horizon, with a seed that depends on the past values."""
         lags, lag_mask = (x.permute(1, 2, 0).contiguous() for x in (lags, lag_mask))
-        horizon = Horizon(u.transpose(0, 1).contiguous(), lags, lag_mask)
+        horizon = HorizonInputs(u.transpose(0, 1).contiguous(), lags, lag_mask)
         place = Place(batch.loc, batch.scale, batch.level)
-        sample = partial(walk_paths, partial(self._walk, horizon, states), place, len(horizon.inputs))
+        sample = partial(walk_paths, partial(self._draw_path, horizon, states), place, len(horizon.inputs))
         number = self.num_samples if num_samples is None else num_samples
         return draw_paths(sample, past, number, seed=self.seed, counts=(self.counts & batch.counts)[..., None])
 
-    def _walk(self, horizon: Horizon, state: tuple[Tensor, ...], place: Place, series: Tensor) -> Tensor:
+    def _draw_path(self, horizon: HorizonInputs, state: tuple[Tensor, ...], place: Place, series: Tensor) -> Tensor:
         """One path of each of the R ``series``, float64 ``[H, R]``."""
         outputs = (self.skip.weights, self.head.projection)
         weight, bias = (torch.cat([getattr(layer, name) for layer in outputs]) for name in ("weight", "bias"))

@@ -12,6 +12,12 @@ from torch import Tensor, nn
 
 from s5forecast.distributions import is_real, support
 from s5forecast.networks.prediction import Prediction, SamplePaths
+from s5forecast.nn import FeatureInputs
+from s5forecast.windows.batches import TrainingWindows
+from s5forecast.windows.regular import Batch
+
+# Windows from which location and scale of the input features are taken.
+FITTING_WINDOWS = 512
 
 BatchT = TypeVar("BatchT")
 WindowsT = TypeVar("WindowsT")
@@ -32,7 +38,7 @@ class ForecastNetwork(nn.Module, ABC, Generic[BatchT, WindowsT]):
 
         Args:
             batch: B windows.
-            num_samples: sample paths of each series; ignored by networks that do not sample.
+            num_samples: sample paths per series; ignored by networks that do not sample.
         """
 
     @abstractmethod
@@ -44,15 +50,12 @@ class ForecastNetwork(nn.Module, ABC, Generic[BatchT, WindowsT]):
         """Raise ValueError, with the reason and the fix, for a network that cannot be advanced step by step."""
 
     def divided(self, substeps: int) -> ForecastNetwork[BatchT, WindowsT]:
-        """The same network for steps of one k-th of the length.
-
-        Args:
-            substeps: k.
+        """A copy of this network for steps ``substeps`` times as short.
 
         Raises:
-            ValueError: with the reason and the fix, for a network that cannot be rescaled.
+            ValueError: for a network that cannot be rescaled, with the reason and the fix.
         """
-        raise ValueError(f"{type(self).__name__} has a fixed sampling rate; use S5Estimator for another one")
+        raise ValueError(f"{type(self).__name__} has a fixed sampling rate; use S5Estimator to forecast at another one")
 
     @abstractmethod
     def fit_features(self, windows: WindowsT) -> None:
@@ -63,8 +66,27 @@ class ForecastNetwork(nn.Module, ABC, Generic[BatchT, WindowsT]):
         """Set from the training data whether forecasts are counts.
 
         Raises:
-            ValueError: naming the series, for a value outside the support of the output.
+            ValueError: for a value outside the support of the output, naming the series.
         """
+
+
+class UnivariateNetwork(FeatureInputs, ForecastNetwork[Batch, TrainingWindows]):
+    """Base of networks that forecast one regular series from its own window."""
+
+    output: Any
+    counts: Tensor
+
+    @torch.no_grad()
+    def fit_features(self, windows: TrainingWindows) -> None:
+        """Take location and scale of covariates and static features from training windows."""
+        batch = windows.draw(FITTING_WINDOWS)
+        self.fit_standardization(batch.covariates, batch.static_real)
+
+    @torch.no_grad()
+    def fit_support(self, windows: TrainingWindows) -> None:
+        """Check the values, and record whether all series are counts."""
+        check_support(self.output, windows.store.series)
+        self.counts.fill_(bool(windows.store.counts.all()))
 
 
 class HasTarget(Protocol):

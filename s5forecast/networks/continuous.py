@@ -1,4 +1,4 @@
-"""Network of the continuous-time estimator: an encoder with a step for each gap, and a decoder for any later time."""
+"""Network of the continuous-time estimator: an encoder with a step for each gap, and a decoder for any query time."""
 
 from typing import Any, NamedTuple, cast
 
@@ -9,17 +9,16 @@ from torch import Tensor, nn
 from s5forecast.data.spec import IrregularSpec
 from s5forecast.distributions import Output, check_loss
 from s5forecast.levels import DECILES
-from s5forecast.networks.base import ForecastNetwork, check_support
-from s5forecast.networks.continuous_decoder import ContinuousDecoder, Encoded, Positions, limited
+from s5forecast.networks.base import FITTING_WINDOWS, ForecastNetwork, check_support
+from s5forecast.networks.continuous_decoder import ContinuousDecoder, Encoded, Positions, clipped
 from s5forecast.networks.prediction import Place, Prediction
 from s5forecast.nn import Encoder, FeatureInputs, OutputHead, Recent, RecentMean
 from s5forecast.ssm import State, flatten_state
 from s5forecast.windows.batches import TrainingWindows
 from s5forecast.windows.calendar import num_clock_features
 from s5forecast.windows.irregular import IrregularBatch, IrregularStore
-from s5forecast.windows.scaling import ROUNDING, masked_mean, normalized
+from s5forecast.windows.scaling import ROUNDING, masked_mean, normalized, positive
 
-FITTING_WINDOWS = 512
 # Maximum number of query times that are decoded at once, which bounds the memory.
 QUERIES = 4096
 SCALINGS = ("standard", "last", "global")
@@ -31,15 +30,15 @@ LAST = 2
 
 
 class Observed(NamedTuple):
-    """The state of B series at their last observations, updated by the next ones."""
+    """The state of B series at their last observations, which the next observations update."""
 
-    h: Tensor  # [B, width] features there
+    h: Tensor  # [B, width] features at the last observations
     layers: tuple[State, ...]  # states of the layers
-    recent: Recent  # of the normalized values
+    recent: Recent  # recent means of the normalized values
 
 
 class ContinuousNetwork(FeatureInputs, ForecastNetwork):
-    r"""Encoder over the observations, each after its own gap, whose states are advanced to the query times.
+    r"""Encoder with a step for each gap between observations, whose states are advanced to the query times.
 
     .. math:: x(t_n + \tau) = \exp(\Lambda \Delta \tau)\, x(t_n)
 
@@ -111,20 +110,20 @@ class ContinuousNetwork(FeatureInputs, ForecastNetwork):
 
     @torch.no_grad()
     def fit_features(self, windows: TrainingWindows) -> None:
-        """Take the unit of time and the statistics of variables and features from the training data."""
+        """Set the unit of time and the statistics of variables and features from the training data."""
         store = cast(IrregularStore, windows.store)
         self.time_unit.fill_(self.given_time_unit or store.median_gap())
         values, mask = store.values, store.mask.double()
         self.location.copy_(masked_mean(values, mask, dim=0)[0])
-        self.spread.copy_(_positive(_deviation(values, mask, dim=0)[0]))
-        self.level.copy_(_positive(masked_mean(values.abs(), mask, dim=0)[0]))
+        self.spread.copy_(positive(_deviation(values, mask, dim=0)[0]))
+        self.level.copy_(positive(masked_mean(values.abs(), mask, dim=0)[0]))
         batch = windows.draw(FITTING_WINDOWS)
         self.window_spread.copy_(_typical_spread(batch, self.spread))
         self.fit_standardization(batch.covariates, batch.static_real)
 
     @torch.no_grad()
     def fit_support(self, windows: TrainingWindows) -> None:
-        """See which variables are counts; one that was never observed is not known to be."""
+        """Record which variables are counts; a variable without any value is not."""
         check_support(self.output, windows.store.series)
         store = cast(IrregularStore, windows.store)
         self.counts.copy_(store.counts.all(0) & store.mask.any(0))
@@ -134,18 +133,18 @@ class ContinuousNetwork(FeatureInputs, ForecastNetwork):
         return self.decode(self.encode(batch), *_times(batch), batch.counts)
 
     def check_streams(self) -> None:
-        """Accept: the encoder is causal."""
+        """Accept any configuration, because the encoder is causal."""
 
     def decode(
         self, encoded: Encoded, elapsed: Tensor, calendar: Tensor, covariates: Tensor, counts: Tensor
     ) -> Prediction:
-        """Distributions at any later times.
+        """Distributions at any times after the last observation.
 
         Args:
             encoded: B encoded windows.
-            elapsed: ``[B, Q]`` from their last observations, in base units.
-            calendar: ``[B, Q, C]`` at these times.
-            covariates: ``[B, Q, F]`` at these times.
+            elapsed: time from the last observations to the query times, ``[B, Q]`` in base units.
+            calendar: calendar features at the query times, ``[B, Q, C]``.
+            covariates: covariates at the query times, ``[B, Q, F]``.
             counts: ``[B, 1, D]``, whether the values are non-negative integers.
         """
         features = self._query_features(elapsed, calendar, covariates)
@@ -158,16 +157,16 @@ class ContinuousNetwork(FeatureInputs, ForecastNetwork):
 
     def loss(self, batch: IrregularBatch) -> Tensor:
         """Mean loss over the values observed at the query times, weighted by variable."""
-        asked = Positions.of(batch.mask[:, batch.context_length :] > 0)
+        positions = Positions.of(batch.mask[:, batch.context_length :] > 0)
         encoded = self.encode(batch)
-        h, offset = self._decode(encoded, self._query_features(*_times(batch)), batch.elapsed, asked)
-        place = Place(*(x[asked.window, 0, asked.variable] for x in encoded.place))
-        target = batch.target[asked.window, asked.query, asked.variable]
+        h, offset = self._decode(encoded, self._query_features(*_times(batch)), batch.elapsed, positions)
+        place = Place(*(x[positions.window, 0, positions.variable] for x in encoded.place))
+        target = batch.target[positions.window, positions.query, positions.variable]
         values = ((target - place.loc) / place.scale).float()
         counts = torch.zeros_like(target, dtype=torch.bool)
         prediction = self._predict(h, offset, place, counts)
         loss = prediction.loss(values, target, self.training_loss, self.quantile_levels)
-        weights = self.weights[asked.variable]
+        weights = self.weights[positions.variable]
         return (loss * weights).sum() / weights.sum().clamp(min=self.weights.min())
 
     def encode(self, batch: IrregularBatch, place: Place | None = None) -> Encoded:
@@ -205,9 +204,9 @@ class ContinuousNetwork(FeatureInputs, ForecastNetwork):
 
         Args:
             observed: the state at the last observations.
-            center: ``[B, D]``, mean of each variable in the window, NaN if it has no value.
-            last: ``[B, D]``, last value of each variable, NaN if there is none.
-            last_age: ``[B, D]``, time since that value.
+            center: mean of each variable in the window, ``[B, D]``, NaN if it has no value.
+            last: last value of each variable, ``[B, D]``, NaN if it has no value.
+            last_age: time since the last value, ``[B, D]``.
             place: location and scale of the windows.
         """
         anchors = torch.stack([self.location.expand_as(last), center, last], dim=-1)
@@ -222,12 +221,13 @@ class ContinuousNetwork(FeatureInputs, ForecastNetwork):
     def place(self, batch: IrregularBatch) -> Place:
         """Location, scale and level of each variable in each window.
 
-        The scale includes one additional value at the typical distance in the training data, so that it does not vanish
-        for a few equal values. A variable without a value in the window has the location of the training data.
+        The scale counts one additional value at the typical distance from the location in the training data, so that
+        it does not vanish for a few equal values. A variable without a value in the window has the location of the
+        training data.
         """
         values, mask = batch.values, batch.mask[:, : batch.context_length].double()
         count = mask.sum(1, keepdim=True)
-        level = torch.where(count > 0, _positive(masked_mean(values.abs(), mask)), self.level)
+        level = torch.where(count > 0, positive(masked_mean(values.abs(), mask)), self.level)
         if self.scaling == "global":
             return Place(self.location.expand_as(level), self.spread.expand_as(level), level)
         loc = masked_mean(values, mask) if self.scaling == "standard" else batch.last.unsqueeze(1).nan_to_num(0.0)
@@ -251,7 +251,7 @@ class ContinuousNetwork(FeatureInputs, ForecastNetwork):
         """Static features, and location and scale of the window relative to the training data."""
         loc = ((place.loc - self.location) / self.spread)[:, 0]
         scale = (place.scale / self.spread).log()[:, 0]
-        return self.static_inputs(batch.static_real, batch.static_cat, limited(torch.cat([loc, scale], dim=-1)))
+        return self.static_inputs(batch.static_real, batch.static_cat, clipped(torch.cat([loc, scale], dim=-1)))
 
     def _query_features(self, elapsed: Tensor, calendar: Tensor, covariates: Tensor) -> Tensor:
         """Input features of each query time, ``[B, Q, F]``."""
@@ -260,7 +260,7 @@ class ContinuousNetwork(FeatureInputs, ForecastNetwork):
         return self.step_inputs([times], calendar, covariates)
 
     def _predict(self, h: Tensor, offset: Tensor, place: Place, counts: Tensor) -> Prediction:
-        """Prediction from the features of values and the offsets that their outputs correct, of any shape."""
+        """Prediction from features and offsets of any shape."""
         return Prediction.at(self.output, self.head, self.head.projection(h), offset, place, counts)
 
     def _all_variables(self, encoded: Encoded, features: Tensor, elapsed: Tensor) -> tuple[Tensor, Tensor]:
@@ -269,21 +269,23 @@ class ContinuousNetwork(FeatureInputs, ForecastNetwork):
         h, offset = self._decode(encoded, features, elapsed, Positions.of(elapsed.new_ones(B, Q, D, dtype=torch.bool)))
         return h.view(D, B, Q, -1).permute(1, 2, 0, 3), offset.view(D, B, Q).permute(1, 2, 0)
 
-    def _decode(self, encoded: Encoded, features: Tensor, elapsed: Tensor, asked: Positions) -> tuple[Tensor, Tensor]:
-        """Features ``[N, w]`` and offsets ``[N]`` of the queried values."""
+    def _decode(
+        self, encoded: Encoded, features: Tensor, elapsed: Tensor, positions: Positions
+    ) -> tuple[Tensor, Tensor]:
+        """Features ``[N, w]`` and offsets ``[N]`` of the values at some ``positions``."""
         elapsed = self._in_units(elapsed)
         states = self.encoder.advance(encoded.states, elapsed if self.use_dt else torch.ones_like(elapsed))
-        return self.decoder(encoded, states, features, elapsed, asked)
+        return self.decoder(encoded, states, features, elapsed, positions)
 
 
 def _times(batch: IrregularBatch) -> tuple[Tensor, Tensor, Tensor]:
-    """The queries: time since the last observation, calendar and covariates."""
+    """Time since the last observation, calendar and covariates of the query times."""
     ahead = slice(batch.context_length, None)
     return batch.elapsed, batch.calendar[:, ahead], batch.covariates[:, ahead]
 
 
 def _typical_spread(batch: IrregularBatch, spread: Tensor) -> Tensor:
-    """Geometric mean over windows of each variable's standard deviation, ``[D]``; ``spread`` if there is none."""
+    """Geometric mean over windows of each variable's standard deviation, ``[D]``; ``spread`` if it never varies."""
     values, mask = batch.values, batch.mask[:, : batch.context_length].double()
     own = _deviation(values, mask)[:, 0]
     varies = own > 0
@@ -295,7 +297,3 @@ def _deviation(values: Tensor, mask: Tensor, dim: int = 1) -> Tensor:
     """Standard deviation over time; 0 if it is within the rounding error of equal values."""
     own = masked_mean((values - masked_mean(values, mask, dim)) ** 2, mask, dim).sqrt()
     return torch.where(own > ROUNDING * masked_mean(values.abs(), mask, dim), own, 0.0)
-
-
-def _positive(scale: Tensor) -> Tensor:
-    return torch.where(scale > 0, scale, 1.0)

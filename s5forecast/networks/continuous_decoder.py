@@ -1,4 +1,4 @@
-"""Any number of later times from what is known at the last observation, each on its own."""
+"""Decoder of the continuous-time network: the features of any number of query times, each computed independently."""
 
 from __future__ import annotations
 
@@ -10,55 +10,55 @@ from torch import Tensor, nn
 from s5forecast.networks.prediction import Place
 from s5forecast.nn import SeasonalSkip
 from s5forecast.nn.block import SharedDropout
+from s5forecast.nn.features import LIMIT
 from s5forecast.ssm import State, flatten_state
 
-LIMIT = 10.0
 SMALLEST_WIDTH = 8
 
 
 class Encoded(NamedTuple):
-    """What is known of B windows at their last observations."""
+    """B encoded windows, at their last observations."""
 
     h: Tensor  # [B, width]
-    states: tuple[State, ...]  # of the layers
-    anchors: Tensor  # [B, D, A] normalised, 0 where not known
-    anchor_mask: Tensor  # [B, D, A]
-    recent: Tensor  # [B, D, 2 M] spread about the recent means, and how many observations they rest on
-    last_age: Tensor  # [B, D] in time units; NaN where a variable was never seen
-    place: Place  # of the windows, [B, 1, D]
+    states: tuple[State, ...]  # states of the layers
+    anchors: Tensor  # [B, D, A] normalized, 0 where unknown
+    anchor_mask: Tensor  # [B, D, A] 1 where the anchor is known
+    recent: Tensor  # [B, D, 2 M] spread around the recent means, and their number of observations
+    last_age: Tensor  # [B, D] time since the last value, in time units; NaN if a variable has no value
+    place: Place  # location and scale of the windows, [B, 1, D]
 
 
 class Positions(NamedTuple):
-    """Where N values are among those asked for, ``[B, Q, D]``, in the order of the variables."""
+    """Indices of N values to decode out of ``[B, Q, D]``, sorted by variable."""
 
     window: Tensor  # [N]
     query: Tensor  # [N]
     variable: Tensor  # [N]
-    counts: list[int]  # of each variable
+    counts: list[int]  # number of values of each variable
 
     @property
     def series(self) -> Tensor:
-        """``[N]``, among the D variables of all B windows."""
+        """Index among the D variables of all B windows, ``[N]``."""
         return self.window * len(self.counts) + self.variable
 
     @classmethod
-    def of(cls, asked: Tensor) -> Positions:
-        """Where ``asked [B, Q, D]``, bool, is true."""
-        variable, window, query = asked.permute(2, 0, 1).nonzero(as_tuple=True)
-        return cls(window, query, variable, asked.sum((0, 1)).tolist())
+    def of(cls, mask: Tensor) -> Positions:
+        """The positions where a bool ``mask [B, Q, D]`` is true."""
+        variable, window, query = mask.permute(2, 0, 1).nonzero(as_tuple=True)
+        return cls(window, query, variable, mask.sum((0, 1)).tolist())
 
 
 class ContinuousDecoder(nn.Module):
-    """Features of each value asked for, and the convex combination of anchors that its output corrects.
+    """Features of each value to forecast, and the convex combination of anchors that its output corrects.
 
     Args:
         width: features of the encoder.
-        num_variables: D.
-        state_sizes: numbers in the state of each of its layers.
-        num_query_features: what is known of a time asked for.
-        num_anchors: values a forecast is a correction of, A.
-        num_recent: what is known of the recent means of a variable.
-        dropout: of its residual maps.
+        num_variables: variables of each series, D.
+        state_sizes: numbers in the state of each layer of the encoder.
+        num_query_features: input features of each query time.
+        num_anchors: anchors of each variable, A: values that a forecast corrects.
+        num_recent: features of the recent means of each variable.
+        dropout: dropout probability in the residual branches.
     """
 
     def __init__(
@@ -94,41 +94,41 @@ class ContinuousDecoder(nn.Module):
         self.skip = SeasonalSkip(self.width, num_anchors)
 
     def forward(
-        self, encoded: Encoded, states: tuple[State, ...], features: Tensor, elapsed: Tensor, asked: Positions
+        self, encoded: Encoded, states: tuple[State, ...], features: Tensor, elapsed: Tensor, positions: Positions
     ) -> tuple[Tensor, Tensor]:
-        """Features ``[N, width]`` of the values asked for, and what their outputs correct, ``[N]``.
+        """Features ``[N, width]`` of the values to decode, and the offsets that their outputs correct, ``[N]``.
 
         Args:
-            encoded: what is known of B windows.
-            states: of the layers at the times asked for, each ``[B, Q, ...]``.
-            features: of these times, ``[B, Q, F]``.
-            elapsed: ``[B, Q]``, from the last observations to them, in time units.
-            asked: the values.
+            encoded: B encoded windows.
+            states: states of the layers at the query times, each ``[B, Q, ...]``.
+            features: input features of the query times, ``[B, Q, F]``.
+            elapsed: time from the last observations to the query times, ``[B, Q]`` in time units.
+            positions: positions of the N values.
         """
         h = encoded.h.unsqueeze(1) + self.query_input(features)
         for readout, state in zip(self.readouts, states, strict=True):
             h = h + readout(torch.cat([x.flatten(2) for x in flatten_state(state)], dim=-1))
         h = h + self.mixer(h)
         anchors, mask, recent, last_age = (
-            x.flatten(0, 1).index_select(0, asked.series)
+            x.flatten(0, 1).index_select(0, positions.series)
             for x in (encoded.anchors, encoded.anchor_mask, encoded.recent, encoded.last_age)
         )
-        at = asked.window * elapsed.shape[1] + asked.query
+        at = positions.window * elapsed.shape[1] + positions.query
         age = torch.log1p(last_age + elapsed.flatten()[at]).nan_to_num(0.0)
         since = torch.stack([age, torch.exp(-age)], dim=-1)
-        known = self.variable_input(torch.cat([limited(anchors), mask, recent, since], dim=-1))
-        each = nn.functional.gelu(self._each_variable(h.flatten(0, 1).index_select(0, at), asked.counts) + known)
+        known = self.variable_input(torch.cat([clipped(anchors), mask, recent, since], dim=-1))
+        each = nn.functional.gelu(self._each_variable(h.flatten(0, 1).index_select(0, at), positions.counts) + known)
         each = each + self.variable_mixer(each)
         return each, self.skip(each, anchors, mask)
 
     def _each_variable(self, h: Tensor, counts: list[int]) -> Tensor:
-        """A projection for each variable, to rows of ``h [N, width]`` in the order of the variables."""
+        """Project each row of ``h [N, width]``, sorted by variable, with the weights of its variable."""
         weights = self.variables.weight.unflatten(0, (-1, self.width))
         biases = self.variables.bias.unflatten(0, (-1, self.width))
         parts = zip(h.split(counts), weights, biases, strict=True)
         return torch.cat([nn.functional.linear(*part) for part in parts])
 
 
-def limited(x: Tensor) -> Tensor:
-    """Without the far ends, which nothing is learnt from."""
+def clipped(x: Tensor) -> Tensor:
+    """Input features as float32, clipped to ±``LIMIT``."""
     return x.float().clamp(-LIMIT, LIMIT)

@@ -9,12 +9,11 @@ from torch import Tensor
 from s5forecast.data.spec import WindowSpec
 from s5forecast.distributions import Output, check_loss
 from s5forecast.levels import DECILES
-from s5forecast.networks.base import ForecastNetwork, check_support
+from s5forecast.networks.base import UnivariateNetwork
 from s5forecast.networks.prediction import Place, Prediction
 from s5forecast.nn import (
     MISSING,
     Encoder,
-    FeatureInputs,
     LinearPath,
     OutputHead,
     Patching,
@@ -22,25 +21,20 @@ from s5forecast.nn import (
 )
 from s5forecast.seeding import seeded
 from s5forecast.ssm import layer_arguments
-from s5forecast.windows.batches import TrainingWindows
 from s5forecast.windows.calendar import num_calendar_features
 from s5forecast.windows.history import SeriesHistory
 from s5forecast.windows.regular import WINDOW_STATICS, Batch
 from s5forecast.windows.scaling import normalized
 
-FITTING_WINDOWS = 512
 
-
-class DirectNetwork(FeatureInputs, ForecastNetwork):
+class DirectNetwork(UnivariateNetwork):
     """Encoder over context and horizon together; the values over the horizon are hidden.
 
     The inputs of each step are the normalized value, whether it was observed, the values at the lags, the calendar,
-    covariates and the position within the horizon; static features are added to all steps. With ``missing="skip"``,
-    steps of the context without a value are left out, and the next step is as long as the gap. The head corrects the
+    covariates and the position within the horizon. Static features are added to all steps. With ``missing="skip"``,
+    steps of the context without a value are omitted, and the next step is as long as the gap. The head corrects the
     sum of a convex combination of the lagged values and a linear map of the context.
     """
-
-    counts: Tensor
 
     @validated()
     def __init__(
@@ -82,18 +76,6 @@ class DirectNetwork(FeatureInputs, ForecastNetwork):
         self.linear = LinearPath(spec.context_length // spec.substeps, spec.prediction_length // spec.substeps)
         self.head = OutputHead(width, output)
 
-    @torch.no_grad()
-    def fit_features(self, windows: TrainingWindows) -> None:
-        """Take location and scale of covariates and static features from training windows."""
-        batch = windows.draw(FITTING_WINDOWS)
-        self.fit_standardization(batch.covariates, batch.static_real)
-
-    @torch.no_grad()
-    def fit_support(self, windows: TrainingWindows) -> None:
-        """Check the values, and record whether all series are counts."""
-        check_support(self.output, windows.store.series)
-        self.counts.fill_(bool(windows.store.counts.all()))
-
     def forward(self, batch: Batch, num_samples: int | None = None) -> Prediction:
         """Distributions of the horizon; no samples are drawn."""
         return self.prediction(batch, *self.decode(batch))
@@ -117,8 +99,8 @@ class DirectNetwork(FeatureInputs, ForecastNetwork):
         """
         if self.patching.length > 1:
             raise ValueError(
-                f"the network takes {self.patching.length} steps as one, which cover another span at another sampling "
-                "rate; train S5Estimator with patch_length=1"
+                f"the network takes {self.patching.length} steps as one, which would cover another span of time at "
+                "another sampling rate; train S5Estimator with patch_length=1"
             )
         arguments = cast(dict[str, Any], self.__init_args__)
         with seeded(0):  # the initial weights are replaced

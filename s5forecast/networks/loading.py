@@ -1,4 +1,4 @@
-"""Protection against saved models that ask for networks of absurd size."""
+"""Size limit for the networks of saved models, which protects against damaged or malicious files."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,14 +15,14 @@ from torch.nn.modules.module import (
 def limit_to_weights(path: Path) -> Iterator[None]:
     """Limit the networks built in this context to the size of a weights file.
 
-    Parameters count when a module registers them, which is before it initializes them: their memory is reserved, but
-    not used yet.
+    Parameters are counted when a module registers them. They are not initialized yet then, so that their memory is
+    reserved but not used.
 
     Args:
-        path: ``prediction-net-state.pt``.
+        path: the weights file, ``prediction-net-state.pt``.
 
     Raises:
-        ValueError: as soon as the parameters and buffers have more bytes than the file.
+        ValueError: as soon as the parameters and buffers exceed the size of the file.
     """
     size, registered = path.stat().st_size, {}
 
@@ -33,7 +33,7 @@ def limit_to_weights(path: Path) -> Iterator[None]:
         if sum(registered.values()) > size:
             raise ValueError(
                 f"{path.parent / 'predictor.json'} describes a network larger than its weights, {path.name} of "
-                f"{size:,} bytes; the model is damaged, or not to be trusted"
+                f"{size:,} bytes; the files are damaged or malicious; save the model again"
             )
 
     hooks = (register_module_parameter_registration_hook(count), register_module_buffer_registration_hook(count))

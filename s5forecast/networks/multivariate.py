@@ -26,11 +26,11 @@ VALUES = 2**18
 
 
 class Windows(NamedTuple):
-    """B windows of D series, over T = L + H steps."""
+    """B windows of D series over T = L + H steps."""
 
     values: Tensor  # [B, T, D], normalized, or normal scores for empirical marginals; 0 where not observed
     mask: Tensor  # [B, T, D]
-    lags: Tensor  # [B, T, D, K], likewise
+    lags: Tensor  # [B, T, D, K], normalized in the same way
     lag_mask: Tensor  # [B, T, D, K]
     shared: Tensor  # [B, T, F] calendar and covariates
     loc: Tensor  # [B, D] float64
@@ -41,7 +41,7 @@ class OneStep(NamedTuple):
     """The joint distribution of the D values of each step, given the steps before it."""
 
     offset: Tensor  # [..., D], added to the values of the output
-    args: tuple[Tensor, ...]
+    args: tuple[Tensor, ...]  # arguments of the output
 
 
 class MultivariateNetwork(FeatureInputs, ForecastNetwork):
@@ -51,7 +51,7 @@ class MultivariateNetwork(FeatureInputs, ForecastNetwork):
     calendar and covariates. The head corrects, for each series, a convex combination of its lagged values. With
     ``empirical`` marginals, values are replaced by their normal scores.
 
-    The likelihood covers the horizon only, since location and scale of a window depend on the values of its context.
+    The training loss covers the horizon only, because location and scale of a window depend on its context.
     """
 
     counts: Tensor
@@ -88,10 +88,11 @@ class MultivariateNetwork(FeatureInputs, ForecastNetwork):
         self.head = JointHead(width, len(spec.lags), output)
 
     def check_streams(self) -> None:
-        """Raise ValueError: series with one common state would have to be observed together."""
+        """Raise ValueError, because the series share one state and would have to be observed together."""
         raise ValueError(
             "series that are forecast jointly have one common state, which a step of one series cannot update; use "
-            "S5AutoregressiveEstimator, or estimator='autoregressive', with recursion='encoder', for a state of each"
+            "S5AutoregressiveEstimator or estimator='autoregressive' with recursion='encoder', which keep a state for "
+            "each series"
         )
 
     @torch.no_grad()
@@ -108,7 +109,7 @@ class MultivariateNetwork(FeatureInputs, ForecastNetwork):
         self.counts.copy_(windows.store.counts.view(-1, self.spec.dim).all(0))
 
     def loss(self, batch: Batch) -> Tensor:
-        """Mean over the observed values of the horizon, given the true values before them."""
+        """Mean loss over the observed values of the horizon, given the true values before them."""
         windows = self.windows(batch)
         horizon = slice(self.spec.context_length, None)
         values, mask = windows.values[:, horizon], windows.mask[:, horizon]
@@ -123,7 +124,7 @@ class MultivariateNetwork(FeatureInputs, ForecastNetwork):
 
     @torch.inference_mode()
     def forward(self, batch: Batch, num_samples: int | None = None) -> SamplePaths:
-        """Paths over the horizon, drawn anew for each batch: their seed is that of the estimator and its values."""
+        """Sample paths over the horizon, determined by the seed of the estimator and the values of the batch."""
         number = self.num_samples if num_samples is None else num_samples
         counts = (self.counts & batch.counts.view(-1, self.spec.dim))[:, None, None]
         sample = partial(self._sample, self.windows(batch))
@@ -158,10 +159,10 @@ class MultivariateNetwork(FeatureInputs, ForecastNetwork):
         _, state = self.encoder(self._inputs(*(x[:, :L] for x in (windows.lags, windows.lag_mask, windows.shared))))
         B = len(windows.values)
         rows = torch.arange(B, device=steps.device).repeat_interleave(num_samples)
-        paths = [self._walk(windows, state, part) for part in rows.split(max(1, VALUES // self.spec.dim))]
+        paths = [self._draw_path(windows, state, part) for part in rows.split(max(1, VALUES // self.spec.dim))]
         return torch.cat(paths).view(B, num_samples, H, self.spec.dim).cpu().numpy()
 
-    def _walk(self, windows: Windows, state: tuple[State, ...], rows: Tensor) -> Tensor:
+    def _draw_path(self, windows: Windows, state: tuple[State, ...], rows: Tensor) -> Tensor:
         """One path from each of the R windows ``rows``, float64 ``[R, H, D]``."""
         L, H = self.spec.context_length, self.spec.prediction_length
         state = map_state(lambda x: x.index_select(0, rows), state)

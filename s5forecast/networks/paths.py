@@ -1,4 +1,4 @@
-"""Sample paths of many series, drawn side by side one step at a time."""
+"""Sample paths of many series, drawn in parallel one step at a time."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from s5forecast.networks.prediction import Place, Prediction, SamplePaths
 from s5forecast.nn import OutputHead
 from s5forecast.seeding import seeded
 
-# Paths advanced at once, so that the cost of starting an operation is small beside that of its work; fewer over a long
-# horizon, because several copies of VALUES values are held.
+# Maximum number of paths advanced at once, which is large enough to hide the overhead of launching operations, and
+# maximum number of their values over the horizon, of which memory holds several copies.
 ROWS, VALUES = 32_768, 2**23
-# Paths from which the ranks at a step are taken, at least.
+# Minimum number of paths from which the ranks at a step are computed.
 MIN_RANKED = 100
 
-# Place and series of R paths to their values, float64 [H, R].
-Walk = Callable[[Place, Tensor], Tensor]
+# Maps place and series of R paths to their values, float64 [H, R].
+DrawPath = Callable[[Place, Tensor], Tensor]
 
 
 def draw_paths(
@@ -35,12 +35,12 @@ def draw_paths(
         sample: draws the given number of paths, ``[B, S, H]`` or ``[B, S, H, D]``.
         past: values before the horizon.
         num_samples: paths of each series, S.
-        seed: of the network; ``None`` draws from torch's own state.
-        counts: whether the values are whole numbers, none of them negative; they are then rounded. Of a shape that
-            broadcasts with the paths.
+        seed: seed of the network; ``None`` draws from torch's global state.
+        counts: whether the values are non-negative integers, to which paths are then rounded; its shape broadcasts
+            with the paths.
 
     Raises:
-        ValueError: for less than one path.
+        ValueError: for ``num_samples`` below 1.
     """
     if num_samples < 1:
         raise ValueError(f"num_samples must be at least 1, got {num_samples}")
@@ -51,32 +51,32 @@ def draw_paths(
 
 
 def walk_paths(
-    walk: Walk, place: Place, steps: int, num_samples: int, *, marginals: Prediction | None = None
+    draw_path: DrawPath, place: Place, steps: int, num_samples: int, *, marginals: Prediction | None = None
 ) -> np.ndarray:
     """``num_samples`` paths of each of B series, ``[B, S, H]``.
 
     Args:
-        walk: draws one path for each of some series.
-        place: of the series, ``[B, 1]``.
-        steps: of the horizon.
+        draw_path: draws one path for each of some series.
+        place: location and scale of the series, ``[B, 1]``.
+        steps: steps of the horizon, H.
         num_samples: paths of each series, S.
-        marginals: forecast that gives the values of the paths at each step, in the order of the drawn values.
+        marginals: forecast that replaces the values at each step, in the rank order of the drawn paths.
     """
     number = num_samples if marginals is None else max(num_samples, MIN_RANKED)
     flat = Place(*(x.squeeze(-1) for x in place))
     rows = max(1, min(ROWS, VALUES // steps))
     chunks = torch.arange(len(flat.loc), device=flat.loc.device).split(max(1, rows // number))
     return np.concatenate(
-        [_walk_chunk(walk, flat, chunk, number, rows, marginals)[:, :num_samples] for chunk in chunks]
+        [_sample_chunk(draw_path, flat, chunk, number, rows, marginals)[:, :num_samples] for chunk in chunks]
     )
 
 
-def _walk_chunk(
-    walk: Walk, place: Place, series: Tensor, number: int, rows: int, marginals: Prediction | None
+def _sample_chunk(
+    draw_path: DrawPath, place: Place, series: Tensor, number: int, rows: int, marginals: Prediction | None
 ) -> np.ndarray:
     """``number`` paths of each of C ``series``, ``[C, number, H]``, advancing ``rows`` of them at once."""
     parts = series.repeat_interleave(number).split(rows)
-    paths = torch.cat([walk(Place(*(x.index_select(0, part) for x in place)), part).T for part in parts])
+    paths = torch.cat([draw_path(Place(*(x.index_select(0, part) for x in place)), part).T for part in parts])
     values = paths.unflatten(0, (len(series), number)).cpu().numpy()
     if marginals is None:
         return values
@@ -101,7 +101,7 @@ def reorder_by_rank(ascending: np.ndarray, paths: np.ndarray) -> np.ndarray:
         (Schefzik, Thorarinsdottir, Gneiting, 2013)
     """
     paths = paths.swapaxes(1, 2)
-    # Sorting keeps some of the order of equal values, so that the order before it must be random.
+    # Sorting partly keeps the order of equal values, so this order is made random first.
     shuffled = torch.rand(paths.shape).numpy().argsort(axis=-1)
     ranked = np.take_along_axis(paths, shuffled, axis=-1).argsort(axis=-1)
     values = np.empty_like(ascending)
@@ -112,14 +112,14 @@ def reorder_by_rank(ascending: np.ndarray, paths: np.ndarray) -> np.ndarray:
 def draw_values(
     output: Any, head: OutputHead, projected: Tensor, offset: Tensor, place: Place
 ) -> tuple[Tensor, Tensor]:
-    """One value for each of R rows, normalized and not.
+    """Draw one value for each of R rows; returns it normalized and in the units of the data, ``[R]`` each.
 
     Args:
-        output: of the network.
-        head: from which its arguments come.
-        projected: ``[K, R]``, what the head projects.
-        offset: ``[R]``, normalized forecast that the output corrects.
-        place: of the rows, ``[R]``.
+        output: output of the network.
+        head: maps projected features to the arguments of the output.
+        projected: projected features, ``[K, R]``.
+        offset: normalized forecast that the output corrects, ``[R]``.
+        place: location and scale of the rows, ``[R]``.
     """
     if isinstance(output, QuantileOutput):
         drawn = offset + output.sample(projected.T)

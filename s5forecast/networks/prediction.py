@@ -27,7 +27,7 @@ class Place(NamedTuple):
 
     loc: Tensor
     scale: Tensor
-    level: Tensor  # mean absolute value, the scale of outputs with bounded support
+    level: Tensor  # mean absolute value, which scales outputs with bounded support
 
     def share(self, offset: Tensor, dtype: torch.dtype) -> Tensor:
         """Values at a normalized ``offset``, divided by the level."""
@@ -38,9 +38,9 @@ class Place(NamedTuple):
 class Prediction:
     """Arguments of an output for B series and H steps, and the location and scale of its values.
 
-    The forecast value is ``loc + scale * (offset + z)``, with z from the output. An output of bounded support has
-    neither ``loc`` nor ``offset``: it takes the scale itself. Irregular series have a third dimension, ``[B, Q, D]``
-    for Q query times of D variables.
+    The forecast value is ``loc + scale * (offset + z)``, with z from the output. An output with bounded support has
+    neither ``loc`` nor ``offset``, and applies the scale itself. Irregular series have a third dimension, ``[B, Q, D]``
+    for Q query times and D variables.
     """
 
     output: Any  # an Output
@@ -48,22 +48,22 @@ class Prediction:
     loc: Tensor | None  # [B, 1] float64
     scale: Tensor  # [B, 1] float64
     offset: Tensor | None  # [B, H]
-    counts: Tensor  # [B, 1] bool, whether the values are whole numbers, none of them negative
+    counts: Tensor  # [B, 1] bool, whether the values are non-negative integers
     _quantile: dict[float, np.ndarray] = field(default_factory=dict, repr=False)  # level -> [B, H]
 
     @classmethod
     def at(
         cls, output: Any, head: OutputHead, projected: Tensor, offset: Tensor, place: Place, counts: Tensor
     ) -> Prediction:
-        """The output's distributions around an offset.
+        """Distributions of the output around an offset.
 
         Args:
-            output: of the network.
-            head: from which its arguments come.
-            projected: ``[B, H, K]``, what the head projects.
-            offset: ``[B, H]``, normalized forecast that the output corrects.
-            place: of the windows, ``[B, 1]``.
-            counts: ``[B, 1]``.
+            output: output of the network.
+            head: maps projected features to the arguments of the output.
+            projected: projected features, ``[B, H, K]``.
+            offset: normalized forecast that the output corrects, ``[B, H]``.
+            place: location and scale of the windows, ``[B, 1]``.
+            counts: whether the values are non-negative integers, ``[B, 1]``.
         """
         if is_real(output):
             return cls(output, head.arguments(projected), place.loc, place.scale, offset, counts)
@@ -76,10 +76,10 @@ class Prediction:
         """Loss ``[B, H]`` of each value.
 
         Args:
-            values: ``[B, H]``, normalized, for an output on the whole real line.
-            target: ``[B, H]``, not normalized, for an output of bounded support.
-            loss: key of ``LOSSES``; the output's own for ``None``.
-            levels: of the quantile loss.
+            values: normalized values ``[B, H]``, used for an output on the whole real line.
+            target: values in the units of the data ``[B, H]``, used for an output with bounded support.
+            loss: a key of ``LOSSES``; by default the loss of the output.
+            levels: levels of the quantile loss.
         """
         evaluate = LOSSES[check_loss(loss, self.output)]
         if self.offset is None:
@@ -87,7 +87,7 @@ class Prediction:
         return evaluate(self.output, values - self.offset, self.args, None, levels)
 
     def mean(self) -> np.ndarray:
-        """``[B, H]``."""
+        """Mean of the values, ``[B, H]``."""
         if isinstance(self.output, QuantileOutput):
             weights = self.output.mean_weights().to(self.args[0].device)
             mean = _numpy(self._quantiles() @ weights)
@@ -95,7 +95,7 @@ class Prediction:
         return _numpy(self.distribution().mean)
 
     def quantiles(self, levels: Sequence[float]) -> np.ndarray:
-        """``[B, H, Q]``, in the order of the levels."""
+        """Quantiles of the values, ``[B, H, Q]``, in the order of the levels."""
         if isinstance(self.output, QuantileOutput):
             quantiles = _numpy(self._quantiles())
             if list(levels) != self.output.quantiles:
@@ -140,7 +140,7 @@ class Prediction:
         """One GluonTS forecast for each series.
 
         Args:
-            horizons: of the B series.
+            horizons: horizon of each of the B series.
         """
         if horizons[0].times is not None:
             yield from (ContinuousForecast(self[row : row + 1], one) for row, one in enumerate(horizons))
@@ -171,14 +171,14 @@ class Prediction:
 
 
 class RowForecast(Forecast):
-    """Distribution of one regular series of a batch.
+    """Distributions of one regular series of a batch.
 
-    Quantiles are computed for the whole batch at once and kept.
+    Quantiles are computed and cached for the whole batch at once.
 
     Args:
         batch: forecast of all series.
-        row: of this one.
-        horizon: of the series.
+        row: position of this series in the batch.
+        horizon: horizon of this series.
     """
 
     def __init__(self, batch: Prediction, row: int, horizon: Horizon) -> None:
@@ -190,7 +190,7 @@ class RowForecast(Forecast):
 
     @property
     def mean(self) -> np.ndarray:
-        """``[H]``."""
+        """Mean of each step, ``[H]``."""
         return _numpy(self.distribution.mean)
 
     @property
@@ -199,7 +199,7 @@ class RowForecast(Forecast):
         return pd.Series(self.mean, index=self.index)
 
     def quantile(self, level: float | str) -> np.ndarray:
-        """``[H]``."""
+        """Quantile of each step, ``[H]``."""
         return self._batch.quantile(Quantile.parse(level).value)[self._row].astype(self._dtype)
 
     def to_sample_forecast(self, num_samples: int = 200) -> SampleForecast:
@@ -214,11 +214,11 @@ class RowForecast(Forecast):
 
 
 class ContinuousForecast(Forecast):
-    """Distributions of one irregular series at its Q query times, which are the ``index`` as they were given.
+    """Distributions of one irregular series at its Q query times, which are the ``index``.
 
     Args:
-        prediction: of this series, a batch of one.
-        horizon: of the series.
+        prediction: forecast of this series, a batch of size 1.
+        horizon: horizon of this series.
     """
 
     def __init__(self, prediction: Prediction, horizon: Horizon) -> None:
@@ -235,11 +235,11 @@ class ContinuousForecast(Forecast):
 
     @property
     def mean(self) -> np.ndarray:
-        """``[Q]``, for several variables ``[Q, D]``."""
+        """Mean at each query time, ``[Q]``, for several variables ``[Q, D]``."""
         return self._shaped(self._prediction.mean())
 
     def quantile(self, q: float | str) -> np.ndarray:
-        """``[Q]``, for several variables ``[Q, D]``."""
+        """Quantile at each query time, ``[Q]``, for several variables ``[Q, D]``."""
         return self._shaped(self._prediction.quantiles([Quantile.parse(q).value])[..., 0])
 
     def dim(self) -> int:
@@ -251,12 +251,12 @@ class ContinuousForecast(Forecast):
         return values[:, 0] if self.univariate else values
 
     def __getstate__(self) -> dict[str, Any]:
-        """Pickle without the quantiles computed so far."""
+        """Pickle without the cached quantiles."""
         return {**self.__dict__, "_prediction": self._prediction[:]}
 
 
 def _first_period(horizon: Horizon) -> pd.Period | None:
-    """The first query time as a period of the frequency of the entry's start, else of one second."""
+    """The first query time as a Period with the frequency of the entry's ``start``, by default of seconds."""
     first = pd.Index(horizon.times).min()
     if not isinstance(first, pd.Timestamp):
         return horizon.start
@@ -282,11 +282,11 @@ class SamplePaths:
     samples: np.ndarray  # [B, S, H] or [B, S, H, D] float64
 
     def mean(self) -> np.ndarray:
-        """``[B, H]`` or ``[B, H, D]``."""
+        """Mean of the paths, ``[B, H]`` or ``[B, H, D]``."""
         return self.samples.mean(axis=1)
 
     def quantiles(self, levels: Sequence[float]) -> np.ndarray:
-        """``[B, H, Q]`` or ``[B, H, D, Q]``: the order statistics that GluonTS's ``SampleForecast`` takes."""
+        """The order statistics that GluonTS's ``SampleForecast`` uses, ``[B, H, Q]`` or ``[B, H, D, Q]``."""
         last = self.samples.shape[1] - 1
         ranks = [round(last * level) for level in levels]
         return np.moveaxis(self._sorted[:, ranks], 1, -1)
@@ -295,7 +295,7 @@ class SamplePaths:
         """One GluonTS forecast for each series.
 
         Args:
-            horizons: of the B series.
+            horizons: horizon of each of the B series.
         """
         for samples, one in zip(self.samples, horizons, strict=True):
             yield SampleForecast(samples.astype(one.dtype), start_date=one.start, item_id=one.item_id, info=one.info)
@@ -309,7 +309,7 @@ Predictions: TypeAlias = Iterator[tuple[Prediction | SamplePaths, list[Horizon]]
 
 
 def collect_quantiles(predictions: Predictions, levels: Sequence[float], spec: Any) -> tuple[np.ndarray, np.ndarray]:
-    """Means and quantiles of all batches, as ``predict_quantiles`` of predictors and streams returns them."""
+    """Concatenated means and quantiles of all batches, for ``predict_quantiles`` of predictors and streams."""
     shape = (0, *spec.forecast_shape)
     means, quantiles = [np.empty(shape)], [np.empty((*shape, len(levels)))]
     for found, horizons in predictions:

@@ -22,11 +22,11 @@ BatchT_co = TypeVar("BatchT_co", bound=tuple, covariant=True)
 
 
 class WindowStore(Protocol[BatchT_co]):
-    """Entries from which windows are gathered: regular series, aligned series or irregular series."""
+    """Regular, aligned or irregular series, from which windows are gathered."""
 
     spec: Any
     length: Tensor  # [S] steps or observations of each entry
-    counts: Tensor  # whether each series consists of whole numbers, none of them negative
+    counts: Tensor  # whether each series consists of non-negative integers
 
     @property
     def series(self) -> Sequence[Any]:
@@ -35,10 +35,10 @@ class WindowStore(Protocol[BatchT_co]):
     def __len__(self) -> int: ...
 
     def trainable(self) -> Tensor:
-        """Indices of the entries that have something to learn from; raises ValueError if there are none."""
+        """Indices of the entries that have a training window; raises ValueError if there are none."""
 
     def training_cuts(self, index: Tensor, share: Tensor) -> Tensor:
-        """Cuts ``[B]`` of entries ``index [B]`` at a ``share [B]``, in [0, 1), of their cuts for training."""
+        """Training cuts ``[B]`` of entries ``index [B]``, at a fraction ``share [B]`` in [0, 1) of all their cuts."""
 
     def last_cuts(self) -> tuple[Tensor, Tensor]:
         """Entries with a known last horizon, and the cut before it, ``[B]`` each."""
@@ -54,18 +54,18 @@ class WindowStore(Protocol[BatchT_co]):
 
 
 class TrainingWindows(Generic[BatchT]):
-    """Random batches of windows: a series is drawn uniformly, then a cut of it uniformly.
+    """Random batches of windows; series and cut are drawn uniformly.
 
     Args:
-        store: the series.
+        store: the training series.
         batch_size: windows per batch.
         num_batches: batches per epoch.
-        generator: source of randomness.
-        prior: store of further series, from which ``prior_share`` of the windows are drawn. :meth:`draw` leaves them
-            out.
+        generator: random number generator.
+        prior: store of synthetic series, from which a fraction ``prior_share`` of the windows is drawn. :meth:`draw`
+            does not use them.
 
     Raises:
-        ValueError: if no series has something to learn from.
+        ValueError: if no series has a training window.
     """
 
     def __init__(
@@ -90,7 +90,7 @@ class TrainingWindows(Generic[BatchT]):
             yield self._mixed(self.batch_size)
 
     def draw(self, count: int) -> BatchT:
-        """``count`` windows of the store alone."""
+        """Draw ``count`` windows of the training series."""
         return self._drawn(self.store, self.usable, count)
 
     def _mixed(self, count: int) -> BatchT:
@@ -116,7 +116,7 @@ class LastWindows(Generic[BatchT]):
     Args:
         store: the series.
         batch_size: windows per batch.
-        known: whether the horizon is the last known one; else it is the one to be forecast.
+        known: whether the horizon is the last known one, for validation; otherwise it is the one to forecast.
     """
 
     def __init__(self, store: WindowStore[BatchT], *, batch_size: int, known: bool) -> None:
@@ -137,27 +137,27 @@ class LastWindows(Generic[BatchT]):
 
 
 def read_store(entries: Iterable[dict[str, Any]], spec: Any, *, forecast: bool) -> WindowStore[Any]:
-    """Checked entries, from which the windows that a ``spec`` describes are gathered.
+    """Check entries and store them, to gather the windows that ``spec`` describes.
 
     Args:
-        entries: GluonTS entries. With a ``target_dim`` each holds as many series.
+        entries: GluonTS entries, each with ``target_dim`` series if the spec has a ``target_dim``.
         spec: contents of the windows, a ``WindowSpec`` or an ``IrregularSpec``.
-        forecast: whether the entries hold what a forecast needs over the horizon.
+        forecast: whether the entries have the known covariates or query times of the horizon.
 
     Raises:
-        ValueError: for an entry that does not fit, naming the series, the field and the fix; for no entry.
+        ValueError: for an invalid entry, naming the series, the field and the fix; for an empty dataset.
     """
     if isinstance(spec, IrregularSpec):
         return IrregularStore(read_irregular(entries, spec, forecast=forecast), spec)
     rows = entries if spec.target_dim is None else _rows(entries, spec.target_dim)
     series = read_series(rows, spec, forecast=forecast)
     if not series:
-        raise ValueError("the dataset is empty; give at least one series")
+        raise ValueError("the dataset is empty; pass at least one series")
     return SeriesStore(series, spec) if spec.target_dim is None else JointStore(series, spec)
 
 
 def _rows(entries: Iterable[dict[str, Any]], dim: int) -> Iterator[dict[str, Any]]:
-    """An entry for each series of each entry; an error names the dimension of the series."""
+    """Split each entry into one entry per series; errors name the dimension of the series."""
     for position, entry in enumerate(entries):
         target = np.asarray(entry.get("target", ()))
         if target.ndim != 2 or len(target) != dim:
@@ -170,6 +170,6 @@ def _rows(entries: Iterable[dict[str, Any]], dim: int) -> Iterator[dict[str, Any
             if unseen:
                 raise ValueError(
                     f"series {entry.get('item_id', position)!r}: dimension {number} of target has no observed value; "
-                    "leave it out or give its history"
+                    "remove it or add its history"
                 )
             yield {**entry, "target": values}

@@ -1,7 +1,7 @@
-"""Calendar features and lags, from integer time.
+"""Calendar features and lags, computed from integer time.
 
-Time is counted in base units since 1970 (``pd.Period.ordinal``), so that the features of many windows take a few array
-operations and need not be stored.
+Time is counted in base units since 1970 (``pd.Period.ordinal``), so that a few array operations compute the features of
+many windows and they need not be stored.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ HARMONICS = 2
 
 
 def calendar_features(frequency: Frequency, time: Tensor, substeps: int = 1) -> Tensor:
-    """Sines and cosines of the position in each hour, day, week and year, of the cycles longer than two steps.
+    """Sines and cosines of the position in each hour, day, week and year; only of cycles longer than two steps.
 
     Args:
-        frequency: of the steps.
+        frequency: frequency of the steps.
         time: base units since 1970, int64 ``[...]``.
         substeps: steps that count as one in the selection of cycles.
 
@@ -47,7 +47,7 @@ def clock_features(cycles: Sequence[str], seconds: Tensor) -> Tensor:
 
     Args:
         cycles: keys of ``CYCLES``.
-        seconds: since 1970 in local time, float64 ``[...]``.
+        seconds: seconds since 1970 in local time, float64 ``[...]``.
 
     Returns:
         float32 ``[..., F]`` in [-1, 1].
@@ -56,10 +56,12 @@ def clock_features(cycles: Sequence[str], seconds: Tensor) -> Tensor:
 
 
 def num_clock_features(cycles: Sequence[str]) -> int:
+    """Number of features that :func:`clock_features` returns."""
     return 2 * HARMONICS * len(cycles)
 
 
 def num_calendar_features(frequency: Frequency, substeps: int = 1) -> int:
+    """Number of features that :func:`calendar_features` returns."""
     return calendar_features(frequency, torch.zeros(1, dtype=torch.int64), substeps).shape[-1]
 
 

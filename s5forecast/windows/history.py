@@ -22,15 +22,15 @@ from s5forecast.windows.scaling import masked_mean, normalized
 
 
 class IrregularHistory(NamedTuple):
-    """Past of S irregular series. Exact times are nanoseconds, int64, or numbers, float64."""
+    """Past of S irregular series. Exact times are int64 nanoseconds for datetimes and float64 for numbers."""
 
-    time: Tensor  # [S] exact, of the last row; arbitrary if there is none
+    time: Tensor  # [S] exact time of the last row; arbitrary for a series without rows
     aware: Tensor  # [S] bool, whether datetimes have a time zone
-    value: Tensor  # [S, D] float64, last of each variable, NaN where never seen
-    value_time: Tensor  # [S, D] exact, of these values
-    total: Tensor  # [S, D] float64, sum of the values since the window began
-    number: Tensor  # [S, D] int64, number of these values
-    counts: Tensor  # [S, D] bool, whether all values are whole numbers, none of them negative
+    value: Tensor  # [S, D] float64, last value of each variable, NaN if it has none
+    value_time: Tensor  # [S, D] exact times of these values
+    total: Tensor  # [S, D] float64, sum of the values since the beginning of the window
+    number: Tensor  # [S, D] int64, number of the values since the beginning of the window
+    counts: Tensor  # [S, D] bool, whether all values are non-negative integers
     static_real: Tensor  # [S, F] float32
     static_cat: Tensor  # [S, F] int64
 
@@ -39,8 +39,8 @@ class IrregularHistory(NamedTuple):
         """History of S series.
 
         Args:
-            series: with all their observations.
-            window: their last windows, from whose beginning on values are summed and counted.
+            series: series with all their observations.
+            window: their last windows; values are summed and counted from the beginning of the window.
         """
         exact = [torch.from_numpy(one.instants.exact) for one in series]
         rows = [np.arange(len(one.time))[:, None] for one in series]
@@ -59,13 +59,13 @@ class IrregularHistory(NamedTuple):
 
     @classmethod
     def empty(cls, dim: int, static_real: Tensor, static_cat: Tensor, instants: Instants) -> IrregularHistory:
-        """Past of series that begin with the next row.
+        """History of S series without rows.
 
         Args:
             dim: number of variables, D.
-            static_real: ``[S, F]``.
-            static_cat: ``[S, F]``.
-            instants: times of the kind that the series have.
+            static_real: static numeric features, ``[S, F]``.
+            static_cat: static categorical features, ``[S, F]``.
+            instants: times of the same kind as those of the series.
         """
         S = len(static_real)
         none = torch.zeros(S, dim, dtype=torch.float64)
@@ -84,35 +84,35 @@ class IrregularHistory(NamedTuple):
 
     @property
     def begun(self) -> Tensor:
-        """Whether there is a row, ``[S]``."""
+        """Whether each series has a row, ``[S]``."""
         return (self.number > 0).any(-1)
 
     def mean(self) -> Tensor:
-        """Mean of the values since the window began, ``[S, D]``; NaN where there are none."""
+        """Mean of the values since the beginning of the window, ``[S, D]``; NaN without values."""
         return self.total / self.number
 
     def last_age(self) -> Tensor:
-        """Time from the last value of each variable to the last row, ``[S, D]`` in base units; NaN where never seen."""
+        """Time from the last value of each variable to the last row, ``[S, D]`` in base units; NaN without a value."""
         return since(self.time.unsqueeze(-1), self.value_time).where(~self.value.isnan(), torch.nan)
 
     def followed_by(self, rows: IrregularRows, spec: IrregularSpec) -> tuple[IrregularBatch, IrregularHistory]:
-        """The next rows as windows without queries, and the past including them.
+        """The next rows as windows without queries, and the history including them.
 
         Args:
-            rows: of all S series, after the last row of each.
+            rows: next rows of all S series.
             spec: contents of the windows.
         """
         slots = Slots.of(rows.series, len(self.time), right=True)
-        there, time = slots.mask(), slots.lay(rows.instants.exact)
+        present, time = slots.mask(), slots.lay(rows.instants.exact)
         target = slots.lay(rows.target, torch.nan)
         observed, values = ~target.isnan(), target.nan_to_num(0.0)
-        # The values before the first slot have a slot of their own.
+        # Slot 0 holds the values before the first row.
         past_time = torch.cat([self.value_time.unsqueeze(1), time.unsqueeze(-1).expand_as(target)], dim=1)
         past_value = torch.cat([self.value.unsqueeze(1), values], dim=1)
         slot = torch.arange(1, time.shape[1] + 1).unsqueeze(-1)
         seen = torch.where(observed, slot, 0).cummax(1).values
         before = torch.cat([torch.zeros_like(seen[:, :1]), seen[:, :-1]], dim=1)
-        ever = there.unsqueeze(-1) & ~past_value.gather(1, before).isnan()
+        known = present.unsqueeze(-1) & ~past_value.gather(1, before).isnan()
         after = self._replace(
             time=time[:, -1],
             value=past_value.gather(1, seen[:, -1:])[:, 0],
@@ -125,8 +125,8 @@ class IrregularHistory(NamedTuple):
         batch = IrregularBatch(
             values=values,
             mask=observed.float(),
-            dt=self._gaps(time, there),
-            age=since(time.unsqueeze(-1), past_time.gather(1, before)).where(ever, torch.nan),
+            dt=self._gaps(time, present),
+            age=since(time.unsqueeze(-1), past_time.gather(1, before)).where(known, torch.nan),
             last=after.value,
             last_age=after.last_age(),
             elapsed=none[..., 0],
@@ -139,23 +139,23 @@ class IrregularHistory(NamedTuple):
         )
         return batch, after
 
-    def _gaps(self, time: Tensor, there: Tensor) -> Tensor:
+    def _gaps(self, time: Tensor, present: Tensor) -> Tensor:
         """Time since the previous row, ``[S, M]``: 0 for padding, NaN for the first row of a series."""
-        first = there.long().cumsum(1) == 1
+        first = present.long().cumsum(1) == 1
         before = torch.where(first, self.time.unsqueeze(1), time.roll(1, dims=1))
-        gaps = since(time, before).where(there, 0.0)
+        gaps = since(time, before).where(present, 0.0)
         return gaps.masked_fill(first & ~self.begun.unsqueeze(1), torch.nan)
 
 
 class SeriesHistory(NamedTuple):
     """Past of S regular series.
 
-    Location, scale, level and center are those of the window with which the stream began.
+    Location, scale, level and center are those of the window at the start of the stream.
     """
 
-    time: Tensor  # [S] int64, of the last step, base units since 1970, in local time
+    time: Tensor  # [S] int64, last step in base units since 1970, in local time
     past: Tensor  # [S, R] float64, the last R steps, NaN where not observed
-    centre: Tensor  # [S, 1] float32, mean of the window, normalized
+    centre: Tensor  # [S, 1] float32, see center; saved streams have this name
     loc: Tensor  # [S, 1] float64
     scale: Tensor  # [S, 1] float64
     level: Tensor  # [S, 1] float64
@@ -173,7 +173,7 @@ class SeriesHistory(NamedTuple):
         """History of S series, with the location and scale of their last windows.
 
         Args:
-            series: with all their steps.
+            series: series with all their steps.
             window: their last windows.
             spec: contents of the windows.
         """
@@ -195,13 +195,13 @@ class SeriesHistory(NamedTuple):
         )
 
     def next(self, steps: Steps, spec: WindowSpec) -> tuple[Batch, SeriesHistory]:
-        """The next steps as input of the network, and the past including them.
+        """The next steps as input of the network, and the history including them.
 
         Args:
-            steps: of all S series, after the last step of each.
+            steps: next steps of all S series.
             spec: contents of the windows.
         """
-        # Padding is moved to the beginning, so that lags of the first step refer to the past.
+        # Move the padding to the beginning, so that the lags of the first step refer to the past.
         values = torch.cat([self.past, steps.values], dim=1)
         missing = (~steps.mask).sum(1, keepdim=True)
         width = torch.arange(values.shape[1])
@@ -220,8 +220,8 @@ class SeriesHistory(NamedTuple):
         """The horizon as input of the network.
 
         Args:
-            time: local time, ``[S, H]``.
-            covariates: ``[S, H, F]``.
+            time: local time of the steps, ``[S, H]``.
+            covariates: covariates over the horizon, ``[S, H, F]``.
             spec: contents of the windows.
         """
         unknown = self.past.new_full(time.shape, torch.nan)

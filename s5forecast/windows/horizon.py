@@ -1,4 +1,4 @@
-"""Identity of a forecast: the series, and the steps or times it is for."""
+"""Identity of a forecast: its series, and its steps or times."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ import pandas as pd
 
 
 class Horizon(NamedTuple):
-    """The steps or times for which one series is forecast.
+    """The steps or times at which one series is forecast.
 
     Args:
         item_id: name of the series.
-        info: further information from its entry.
-        start: first step of the horizon of a regular series; ``start`` of the entry of an irregular one.
-        dtype: of the target of a regular series, which is that of its forecast.
-        times: query times of an irregular series as they were given; ``None`` for a regular series.
+        info: the ``info`` of its entry.
+        start: first step of the horizon of a regular series; ``start`` of the entry of an irregular series.
+        dtype: type of the target of a regular series, and of its forecast.
+        times: query times of an irregular series in their original form; ``None`` for a regular series.
         univariate: whether the target of an irregular series has one dimension.
     """
 
@@ -30,14 +30,15 @@ class Horizon(NamedTuple):
 
 
 def at_queries(values: np.ndarray, horizons: Sequence[Horizon]) -> np.ndarray:
-    """Values at the query times of all series, the first series first.
+    """Values at the query times of all series, without padding.
 
     Args:
-        values: ``[B, Q, ...]``, with padding behind the last query of each series.
-        horizons: of the B series.
+        values: values ``[B, Q, ...]``, with padding after the last query of each series.
+        horizons: horizon of each of the B series.
 
     Returns:
-        ``[M, ...]`` for M queries. Regular series are not padded, so that their values are returned unchanged.
+        ``[M, ...]`` for M queries, sorted by series. Regular series have no padding; their values are returned
+        unchanged.
     """
     if horizons[0].times is None:
         return values

@@ -1,4 +1,4 @@
-"""Windows of irregular series, gathered by index: a number of observations, and query times within a duration."""
+"""Windows of irregular series, gathered by index: a number of observations, and the query times that follow."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from s5forecast.windows.horizon import Horizon
 
 
 class IrregularBatch(NamedTuple):
-    """B windows of up to L observations, padded on the left, and Q query times. Times are in base units."""
+    """B windows of up to L observations, padded on the left, and Q query times; times are in base units."""
 
     values: Tensor  # [B, L, D] float64, not normalized, 0 where not observed
-    mask: Tensor  # [B, L + Q, D] float32, 1 where observed; that of the target at the query times
-    dt: Tensor  # [B, L] float64, since the previous observation; 0 where padded, NaN at the first of a series
-    age: Tensor  # [B, L, D] float64, since the previous value of each variable; NaN if there is none
+    mask: Tensor  # [B, L + Q, D] float32, 1 where observed; at the query times the mask of the target
+    dt: Tensor  # [B, L] float64, time since the previous observation; 0 for padding, NaN at the first of a series
+    age: Tensor  # [B, L, D] float64, time since the previous value of each variable; NaN if there is none
     last: Tensor  # [B, D] float64, last observed value of each variable; NaN if there is none
-    last_age: Tensor  # [B, D] float64, time from that value to the last observation; NaN likewise
-    elapsed: Tensor  # [B, Q] float64, from the last observation to the query times
+    last_age: Tensor  # [B, D] float64, time from that value to the last observation; NaN if there is none
+    elapsed: Tensor  # [B, Q] float64, time from the last observation to the query times
     covariates: Tensor  # [B, L + Q, F] float32, not normalized, NaN where missing
     calendar: Tensor  # [B, L + Q, C] float32
     static_real: Tensor  # [B, F] float32
@@ -35,6 +35,7 @@ class IrregularBatch(NamedTuple):
 
     @property
     def context_length(self) -> int:
+        """Number of observations before the query times, L."""
         return self.values.shape[1]
 
 
@@ -50,16 +51,16 @@ class IrregularStore:
         self.spec, self.series = spec, series
         self.length = torch.tensor([len(one.time) for one in series])
         self.begin = torch.cumsum(self.length, 0) - self.length
-        self.time = _joined([one.time for one in series])
-        self.clock = _joined([one.instants.clock for one in series])
-        values = _joined([one.target for one in series])
+        self.time = _concatenated([one.time for one in series])
+        self.clock = _concatenated([one.instants.clock for one in series])
+        values = _concatenated([one.target for one in series])
         self.mask = ~values.isnan()
         self.values = values.nan_to_num(0.0)
-        self.covariates = _joined([one.covariates for one in series])
+        self.covariates = _concatenated([one.covariates for one in series])
         self.static_real = torch.stack([torch.from_numpy(one.static_real) for one in series])
         self.static_cat = torch.stack([torch.from_numpy(one.static_cat) for one in series])
         self.counts = torch.stack([are_counts(torch.from_numpy(one.target)) for one in series])
-        self.gap = _joined([one.instants.gaps() for one in series])
+        self.gap = _concatenated([one.instants.gaps() for one in series])
         self._first = self.begin.repeat_interleave(self.length)  # first row of the series of each row
         self._seen = self._last_seen()
         self._reach = self._rows_within_reach()
@@ -73,7 +74,7 @@ class IrregularStore:
         return len(self.series)
 
     def median_gap(self) -> float:
-        """Median time between neighboring observations, over all series; 1 if none has two."""
+        """Median time between neighboring observations over all series; 1 if no series has two observations."""
         gaps = self.gap[~self.gap.isnan()]
         return float(gaps.median()) if len(gaps) else 1.0
 
@@ -86,17 +87,17 @@ class IrregularStore:
         index = torch.nonzero(self._cut_count).squeeze(-1)
         if not len(index):
             raise ValueError(
-                "no series has an observation within the horizon after another, to learn from; give a longer horizon "
-                "or history"
+                "no series has an observation within the horizon after another one, so there is no training window; "
+                "give a longer horizon or history"
             )
         return index
 
     def training_cuts(self, index: Tensor, share: Tensor) -> Tensor:
-        """Cuts ``[B]`` of series ``index [B]`` at a ``share [B]``, in [0, 1), of their cuts for training."""
+        """Training cuts ``[B]`` of series ``index [B]``, at a fraction ``share [B]`` in [0, 1) of all their cuts."""
         return self._cuts[self._cut_begin[index] + (share * self._cut_count[index]).long()]
 
     def gather_ahead(self, index: Tensor) -> IrregularBatch:
-        """The whole history of series ``index [B]`` as context, and the query times of their entries."""
+        """Windows of series ``index [B]`` at the end of their history, with the query times of their entries."""
         chosen = [self.series[i] for i in index]
         query = _padded([one.query for one in chosen])
         none = torch.zeros(*query.shape, self.spec.target_dim)
@@ -113,22 +114,22 @@ class IrregularStore:
     def horizons(self) -> list[Horizon]:
         """The query times of each series."""
         return [
-            Horizon(one.item_id, one.info, one.start, one.target.dtype, one.asked, one.univariate)
+            Horizon(one.item_id, one.info, one.start, one.target.dtype, one.query_time, one.univariate)
             for one in self.series
         ]
 
     def last_cuts(self) -> tuple[Tensor, Tensor]:
-        """Series and their cut before the last horizon, if observations lie on both sides of it."""
+        """Series with observations on both sides of the cut before the last horizon, and this cut, ``[B]`` each."""
         cut = torch.where(self._fixed > 0, self._fixed, self._last_cut)
         series = torch.nonzero(cut > 0).squeeze(-1)
         series = series[self._ahead(series, cut[series]) > 0]
         return series, cut[series]
 
     def gather(self, index: Tensor, cut: Tensor, generator: torch.Generator | None = None) -> IrregularBatch:
-        """Windows of series ``index [B]``, cut after ``cut [B]`` rows, and the observations that follow as queries.
+        """Windows of series ``index [B]`` that end after ``cut [B]`` rows; the next observations are the queries.
 
-        Where more than ``max_queries`` observations follow within the horizon, they are divided into as many stretches,
-        and one is taken from each: at random with a ``generator``, else in the middle.
+        If more than ``max_queries`` observations follow within the horizon, they are divided into ``max_queries``
+        stretches and one is taken from each: at random with a ``generator``, otherwise in the middle.
         """
         shares = None if generator is None else torch.rand(len(index), self.spec.max_queries, generator=generator)
         ahead = self._ahead(index, cut)
@@ -137,14 +138,14 @@ class IrregularStore:
         share = 0.5 if shares is None else shares[:, : len(slots)]
         stretch = (ahead / count.clamp(min=1)).unsqueeze(-1)
         position = ((slots + share) * stretch).long().clamp(max=(ahead - 1).clamp(min=0).unsqueeze(-1))
-        asked = slots < count.unsqueeze(-1)
-        row = torch.where(asked, (self.begin[index] + cut).unsqueeze(-1) + position, self.begin[index].unsqueeze(-1))
+        queried = slots < count.unsqueeze(-1)
+        row = torch.where(queried, (self.begin[index] + cut).unsqueeze(-1) + position, self.begin[index].unsqueeze(-1))
         last = (self.begin[index] + cut - 1).unsqueeze(-1)
-        mask = self.mask[row] & asked.unsqueeze(-1)
+        mask = self.mask[row] & queried.unsqueeze(-1)
         return self._batch(
             index,
             cut,
-            elapsed=torch.where(asked, self.time[row] - self.time[last], 0.0),
+            elapsed=torch.where(queried, self.time[row] - self.time[last], 0.0),
             covariates=self._known_ahead(self.covariates[row]),
             clock=self.clock[row],
             target=self.values[row] * mask,
@@ -162,23 +163,23 @@ class IrregularStore:
         target: Tensor,
         mask: Tensor,
     ) -> IrregularBatch:
-        # Padding has no effect, so that it need not exceed the longest history.
+        # Windows need not be longer than the longest history, because padding has no effect.
         L = min(self.spec.context_length, int(cut.max()))
         position = cut.unsqueeze(-1) + torch.arange(-L, 0)
-        there = position >= 0
+        present = position >= 0
         row = self.begin[index].unsqueeze(-1) + position.clamp(min=0)
-        observed = self.mask[row] & there.unsqueeze(-1)
+        observed = self.mask[row] & present.unsqueeze(-1)
         seen = self._seen[row[:, -1]]
         last, last_age = self.values.gather(0, seen.clamp(min=0)), self.time[row[:, -1:]] - self.time[seen]
         return IrregularBatch(
             values=self.values[row] * observed,
             mask=torch.cat([observed, mask], dim=1).float(),
-            dt=torch.where(there, self.gap[row], 0.0),
-            age=torch.where(there.unsqueeze(-1), self._age(row), torch.nan),
+            dt=torch.where(present, self.gap[row], 0.0),
+            age=torch.where(present.unsqueeze(-1), self._age(row), torch.nan),
             last=last.where(seen >= 0, torch.nan),
             last_age=last_age.where(seen >= 0, torch.nan),
             elapsed=elapsed,
-            covariates=torch.cat([self.covariates[row].where(there.unsqueeze(-1), torch.nan), covariates], dim=1),
+            covariates=torch.cat([self.covariates[row].where(present.unsqueeze(-1), torch.nan), covariates], dim=1),
             calendar=clock_features(self.spec.cycles, torch.cat([self.clock[row], clock], dim=1)),
             static_real=self.static_real[index],
             static_cat=self.static_cat[index],
@@ -187,7 +188,7 @@ class IrregularStore:
         )
 
     def _training_cuts(self) -> tuple[Tensor, Tensor]:
-        """Series and position of each cut with something to forecast, after half of the history or a full context."""
+        """Series and position of each cut that has queries, after at least half of the history or a full context."""
         series = torch.arange(len(self)).repeat_interleave(self.length)
         cut = torch.arange(1, len(self.time) + 1) - self.begin[series]
         lowest = (self._last_cut // 2).clamp(1, self.spec.context_length)
@@ -216,7 +217,7 @@ class IrregularStore:
                 np.searchsorted(one.time, one.time + self.spec.horizon, side="right") - np.arange(len(one.time)) - 1
                 for one in self.series
             ]
-        reach = _joined(ahead)
+        reach = _concatenated(ahead)
         return reach if self.spec.prediction_length is None else reach.clamp(max=self.spec.prediction_length)
 
     def _ahead(self, index: Tensor, cut: Tensor) -> Tensor:
@@ -228,7 +229,7 @@ class IrregularStore:
 
 
 def _last_cut(time: np.ndarray, spec: IrregularSpec) -> int:
-    """Number of rows before the last full horizon, or before a shorter one; at least one, but not all rows."""
+    """Number of rows before the last horizon, at least 1 and less than all; a short series has a shorter horizon."""
     cut = len(time) - 1
     if spec.horizon is not None:
         cut = int(np.searchsorted(time, time[-1] - spec.horizon, side="right"))
@@ -237,11 +238,11 @@ def _last_cut(time: np.ndarray, spec: IrregularSpec) -> int:
     return min(max(cut, 1), len(time) - 1)
 
 
-def _joined(arrays: Sequence[np.ndarray]) -> Tensor:
+def _concatenated(arrays: Sequence[np.ndarray]) -> Tensor:
     return torch.from_numpy(np.concatenate(arrays))
 
 
 def _padded(arrays: Sequence[np.ndarray]) -> Tensor:
-    """Rows of several series side by side, ``[B, Q, ...]``, NaN behind the shorter ones."""
+    """Stack the rows of several series, ``[B, Q, ...]``, padded with NaN at the end."""
     tensors = [torch.from_numpy(array) for array in arrays]
     return torch.nn.utils.rnn.pad_sequence(tensors, batch_first=True, padding_value=torch.nan)

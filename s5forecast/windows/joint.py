@@ -14,11 +14,11 @@ from s5forecast.windows.regular import Batch, SeriesStore
 class JointStore:
     """Entries with a target ``[D, T]``, from which windows of all D series are gathered together.
 
-    A batch has one row for each series of each window, the series of a window next to each other: ``[B * D, ...]``.
-    Calendar and covariates, which the series share, have one row for each window: ``[B, ...]``.
+    A batch has one row for each series of each window, ``[B * D, ...]``, and the series of a window are adjacent.
+    Calendar and covariates, which the series share, have one row for each window, ``[B, ...]``.
 
     Args:
-        series: D for each entry, the first one with the covariates of all.
+        series: D series for each entry; the first one has the covariates of all.
         spec: contents of the windows, with a ``target_dim``.
     """
 
@@ -34,15 +34,15 @@ class JointStore:
         return len(self.series)
 
     def trainable(self) -> Tensor:
-        """As :meth:`SeriesStore.trainable`, of entries."""
+        """As :meth:`SeriesStore.trainable`, for entries."""
         return self._shared.trainable()
 
     def training_cuts(self, index: Tensor, share: Tensor) -> Tensor:
-        """As :meth:`SeriesStore.training_cuts`, of entries."""
+        """As :meth:`SeriesStore.training_cuts`, for entries."""
         return self._shared.training_cuts(index, share)
 
     def last_cuts(self) -> tuple[Tensor, Tensor]:
-        """As :meth:`SeriesStore.last_cuts`, of entries."""
+        """As :meth:`SeriesStore.last_cuts`, for entries."""
         return self._shared.last_cuts()
 
     def gather_ahead(self, index: Tensor) -> Batch:
@@ -54,7 +54,7 @@ class JointStore:
         return self._shared.horizons()
 
     def gather(self, index: Tensor, cut: Tensor, generator: torch.Generator | None = None) -> Batch:
-        """Windows of entries ``index [B]`` whose horizon begins at position ``cut [B]``; nothing is drawn for them."""
+        """Windows of entries ``index [B]`` whose horizon begins at position ``cut [B]``; ``generator`` is unused."""
         D = self.spec.dim
         rows = (index[:, None] * D + torch.arange(D)).flatten()
         shared = self._shared.gather(index, cut)

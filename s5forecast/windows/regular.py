@@ -12,14 +12,14 @@ from s5forecast.data.spec import WindowSpec
 from s5forecast.windows.calendar import lag_offsets, window_calendar
 from s5forecast.windows.counts import are_counts
 from s5forecast.windows.horizon import Horizon
-from s5forecast.windows.scaling import SCALINGS, masked_mean
+from s5forecast.windows.scaling import SCALINGS, masked_mean, positive
 
 # Static features that describe the window: log(scale) and loc / scale.
 WINDOW_STATICS = 2
 
 
 class Batch(NamedTuple):
-    """Normalized windows of L + H steps. Over the horizon, values and mask are the target, not an input."""
+    """Normalized windows of L + H steps; over the horizon, values and mask are the target, not an input."""
 
     values: Tensor  # [B, L + H] float32, 0 where not observed
     mask: Tensor  # [B, L + H] float32, 1 where observed
@@ -32,7 +32,7 @@ class Batch(NamedTuple):
     loc: Tensor  # [B, 1] float64: values = loc + scale * normalized values
     scale: Tensor  # [B, 1] float64
     past: Tensor  # [B, L] float64, not normalized, 0 where not observed
-    target: Tensor  # [B, H] float64, likewise
+    target: Tensor  # [B, H] float64, not normalized, 0 where not observed
     level: Tensor  # [B, 1] float64, mean absolute value, 1 if it is 0
     counts: Tensor  # [B, 1] bool, whether the history consists of non-negative integers
 
@@ -73,15 +73,18 @@ class SeriesStore:
         return len(self.series)
 
     def trainable(self) -> Tensor:
-        """Indices of the series that have a step to learn from after another.
+        """Indices of the series with at least two steps.
 
         Raises:
             ValueError: if there are none.
         """
-        return trainable(self.length)
+        index = torch.nonzero(self.length > 1).squeeze(-1)
+        if not len(index):
+            raise ValueError("every series has a single step; training needs at least two, so give a longer history")
+        return index
 
     def training_cuts(self, index: Tensor, share: Tensor) -> Tensor:
-        """Cuts ``[B]`` of series ``index [B]`` at a ``share [B]``, in [0, 1), of the range of cuts for training."""
+        """Training cuts ``[B]`` of series ``index [B]``, at a fraction ``share [B]`` in [0, 1) of their range."""
         lowest, highest = cut_range(self.length[index], self.spec)
         return lowest + (share * (highest - lowest + 1)).long()
 
@@ -99,7 +102,7 @@ class SeriesStore:
         return [Horizon(one.item_id, one.info, one.forecast_start, one.target.dtype) for one in self.series]
 
     def gather(self, index: Tensor, cut: Tensor, generator: torch.Generator | None = None) -> Batch:
-        """Windows of series ``index [B]`` whose horizon begins at position ``cut [B]``; nothing is drawn for them."""
+        """Windows of series ``index [B]`` whose horizon begins at position ``cut [B]``; ``generator`` is unused."""
         spec, L = self.spec, self.spec.context_length
         position = cut[:, None] + self._steps  # [B, L + H]
         values, mask = self._at(index, position)
@@ -121,12 +124,12 @@ class SeriesStore:
             scale=scale,
             past=values[:, :L],
             target=values[:, L:],
-            level=torch.where(level > 0, level, 1.0),
+            level=positive(level),
             counts=self.counts[index, None],
         )
 
     def _covariates(self, rows: Tensor, position: Tensor) -> Tensor:
-        """NaN before the series, and over the horizon for covariates that are not known there."""
+        """Covariates; NaN before the series, and over the horizon for covariates that are not known in advance."""
         covariates = self.covariates[rows].where((position >= 0)[..., None], torch.nan)
         covariates[:, self.spec.context_length :, self.spec.features.num_feat_dynamic_real :] = torch.nan
         return covariates
@@ -143,23 +146,11 @@ class SeriesStore:
         return self.values[rows].double() * mask, mask.double()
 
 
-def trainable(length: Tensor) -> Tensor:
-    """Indices of the series of more than one step.
-
-    Raises:
-        ValueError: if there are none.
-    """
-    index = torch.nonzero(length > 1).squeeze(-1)
-    if not len(index):
-        raise ValueError("no series has two values, one to forecast from and one to learn from; give a longer history")
-    return index
-
-
 def cut_range(length: Tensor, spec: WindowSpec) -> tuple[Tensor, Tensor]:
     """Lowest and highest cut of a training window, ``[B]`` each, for series of ``length [B]`` steps.
 
-    At least half of the usable history, or a full context, comes before a cut. A full horizon comes after it where
-    the series is long enough.
+    At least half of the usable history, or a full context, precedes a cut. A full horizon follows it if the series is
+    long enough.
     """
     highest = torch.maximum(length - spec.prediction_length, torch.ones_like(length))
     highest = torch.where(length > spec.prediction_length, highest, length - 1)

@@ -1,4 +1,4 @@
-"""New rows and queries of streams, read from entries and padded to one length."""
+"""New rows and queries of streams, read from entries and padded to equal length."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from torch import Tensor
 
 from s5forecast.data.entries import Series, read_field, read_numbers, read_series
 from s5forecast.data.frequency import quiet_periods
-from s5forecast.data.irregular_entries import read_query, read_rows
+from s5forecast.data.irregular_entries import read_observations, read_query
 from s5forecast.data.spec import IrregularSpec, WindowSpec
 from s5forecast.data.times import NANOSECONDS, Instants, IrregularRows, check_kind, check_zone
 from s5forecast.windows.horizon import Horizon
 
-# Steps of padded series encoded at once.
+# Maximum number of steps encoded at once, including padding.
 PADDED_STEPS = 2**16
-# Local time [m], values [m] and covariates [m, F].
+# Local time [m], values [m] and covariates [m, F] of the steps of one series.
 StepArrays = tuple[np.ndarray, np.ndarray, np.ndarray]
 
 
 class Steps(NamedTuple):
-    """M steps of each of S series, with padding on the left."""
+    """M steps of each of S series, padded on the left."""
 
     time: Tensor  # [S, M] int64, base units since 1970, in local time
     values: Tensor  # [S, M] float64, NaN where not observed
@@ -33,7 +33,7 @@ class Steps(NamedTuple):
 
     @classmethod
     def of(cls, parts: Sequence[StepArrays]) -> Steps:
-        """The steps of each series, padded to the longest."""
+        """Pad the steps of each series to the longest."""
         longest = max(len(time) for time, _, _ in parts)
 
         def padded(arrays: list[np.ndarray], empty: float) -> Tensor:
@@ -51,22 +51,22 @@ class Steps(NamedTuple):
 
 
 class RegularRows(NamedTuple):
-    """Steps that follow the last one of each of S series."""
+    """The next steps of S series."""
 
     items: list[Any]
     steps: list[StepArrays]
 
     @classmethod
     def read(cls, entries: Sequence[dict[str, Any]], spec: WindowSpec, last: Sequence[int]) -> RegularRows:
-        """The steps of GluonTS entries; steps between the last one and their ``start`` are missing.
+        """Read the steps of GluonTS entries; steps between the last one and the ``start`` of an entry are missing.
 
         Args:
-            entries: one for each series.
+            entries: one entry for each series.
             spec: contents of the windows.
-            last: time of the last step of each series, in base units since 1970.
+            last: last step of each series, in base units since 1970.
 
         Raises:
-            ValueError: for an entry that does not fit, naming the series, the field and the fix.
+            ValueError: for an invalid entry, naming the series, the field and the fix.
         """
         series = _read_steps(entries, spec)
         steps = [_following(one, time, spec) for one, time in zip(series, last, strict=True)]
@@ -74,7 +74,7 @@ class RegularRows(NamedTuple):
 
     @classmethod
     def of(cls, entries: Sequence[dict[str, Any]], spec: WindowSpec) -> RegularRows:
-        """The steps of entries whose first steps follow the last ones of their series."""
+        """Read entries that begin with the next step of their series."""
         series = _read_steps(entries, spec)
         lengths = [len(one.target) for one in series]
         steps = [(one.time[:m], one.target, one.covariates[:m]) for one, m in zip(series, lengths, strict=True)]
@@ -93,15 +93,15 @@ class RegularQueries(NamedTuple):
 
     items: list[Any]
     infos: list[Any]
-    times: list[np.ndarray | None]  # local time [H] of each series; None follows from its last step
-    covariates: Tensor  # [S, H, F] float32, NaN where not known
+    times: list[np.ndarray | None]  # local time [H] of each series; None to continue from its last step
+    covariates: Tensor  # [S, H, F] float32, NaN where unknown
 
     @classmethod
     def read(cls, entries: Sequence[dict[str, Any]], spec: WindowSpec) -> RegularQueries:
-        """The horizons that entries ask for, with ``feat_dynamic_real [F, H]`` where there are such covariates.
+        """Read the horizons of entries, with ``feat_dynamic_real [F, H]`` if the spec has known covariates.
 
         Raises:
-            ValueError: naming the series, the field and the fix.
+            ValueError: for invalid covariates, naming the series, the field and the fix.
         """
         known, H = spec.features.num_feat_dynamic_real, spec.prediction_length
         covariates = np.full((len(entries), H, spec.features.num_covariates), np.nan, dtype=np.float32)
@@ -131,27 +131,27 @@ class IrregularQueries(NamedTuple):
 
     @classmethod
     def read(cls, entries: Sequence[dict[str, Any]], spec: IrregularSpec) -> IrregularQueries:
-        """The ``query_time`` of entries, with ``query_feat_dynamic_real [F, Q]`` where there are such covariates.
+        """Read the ``query_time`` of entries, with ``query_feat_dynamic_real [F, Q]`` if the spec has known covariates.
 
         Raises:
-            ValueError: naming the series, the field and the fix.
+            ValueError: for an invalid entry, naming the series, the field and the fix.
         """
         read = [read_query(entry, _name(entry), spec) for entry in entries]
         none = [np.empty((len(times.exact), 0)) for times, _ in read]
-        rows = _joined(entries, [times for times, _ in read], none, [known for _, known in read], "query_time")
+        rows = _merged_rows(entries, [times for times, _ in read], none, [known for _, known in read], "query_time")
         univariate = spec.target_dim == 1
         return cls(rows, [_horizon(entry, univariate) for entry in entries])
 
     @classmethod
     def of(cls, rows: IrregularRows) -> IrregularQueries:
-        """Queries that were read already."""
+        """Queries from rows that are already read."""
         lengths = np.bincount(rows.series, minlength=len(rows.items))
         parts = np.split(rows.instants.exact, np.cumsum(lengths)[:-1])
         horizons = [Horizon(item, None, None, times=times) for item, times in zip(rows.items, parts, strict=True)]
         return cls(rows, horizons)
 
     def pieces(self, size: int) -> Iterator[tuple[list[int], IrregularQueries]]:
-        """Positions and queries of some series at a time; how many depends on the number of their query times."""
+        """Positions and queries of some series at a time, see :func:`pieces`; ``size`` is unused."""
         for positions, piece in pieces(self.rows):
             yield positions, IrregularQueries(piece, [self.horizons[position] for position in positions])
 
@@ -168,9 +168,9 @@ class Slots(NamedTuple):
         """Slots of R rows.
 
         Args:
-            series: ``[R]``, increasing.
+            series: position of the series of each row, ``[R]``, ascending.
             count: number of series, k.
-            right: whether rows are aligned on the right, with padding on the left.
+            right: whether to align rows on the right, with padding on the left.
         """
         lengths = np.bincount(series, minlength=count)
         longest = int(lengths.max())
@@ -180,41 +180,41 @@ class Slots(NamedTuple):
         return cls(torch.from_numpy(series), torch.from_numpy(slot), (count, longest))
 
     def lay(self, rows: np.ndarray, empty: float = 0) -> Tensor:
-        """``[R, ...]`` to ``[k, M, ...]``, with ``empty`` as padding."""
+        """Arrange rows ``[R, ...]`` as ``[k, M, ...]``, with ``empty`` as padding."""
         values = torch.from_numpy(np.ascontiguousarray(rows))
         laid = torch.full((*self.shape, *values.shape[1:]), empty, dtype=values.dtype)
         laid[self.series, self.slot] = values
         return laid
 
     def mask(self) -> Tensor:
-        """Where there is a row, bool ``[k, M]``."""
+        """Whether each slot holds a row, bool ``[k, M]``."""
         return self.lay(np.ones(len(self.series), dtype=bool))
 
 
 def look_back(spec: WindowSpec) -> int:
-    """Number of past steps that a window shows: the context, or the longest lag."""
+    """Number of past steps that a window depends on: the context, or the longest lag."""
     return max(spec.context_length, *spec.lags, 1)
 
 
 def since(time: Tensor, origin: Tensor) -> Tensor:
-    """Time since the origin in base units, float64, of exact times."""
+    """Time from one exact time to another in base units, float64."""
     elapsed = time - origin
     return elapsed.double() / NANOSECONDS if elapsed.dtype == torch.int64 else elapsed
 
 
 def read_irregular_rows(entries: Sequence[dict[str, Any]], spec: IrregularSpec) -> IrregularRows:
-    """Observations of irregular entries, one entry for each series.
+    """Read the observations of irregular entries, one entry for each series.
 
     Raises:
-        ValueError: naming the series, the field and the fix.
+        ValueError: for an invalid entry, naming the series, the field and the fix.
     """
-    read = [read_rows(entry, _name(entry), spec) for entry in entries]
+    read = [read_observations(entry, _name(entry), spec) for entry in entries]
     instants, targets, covariates = zip(*read, strict=True)
-    return _joined(entries, instants, targets, covariates, "time")
+    return _merged_rows(entries, instants, targets, covariates, "time")
 
 
 def pieces(rows: IrregularRows) -> Iterator[tuple[list[int], IrregularRows]]:
-    """Positions and rows of some series at a time, few enough to be padded; series without rows are left out."""
+    """Positions and rows of some series at a time, of at most ``PADDED_STEPS`` padded steps; skips empty series."""
     lengths = np.bincount(rows.series)
     present = np.flatnonzero(lengths)
     if not len(present):
@@ -227,37 +227,40 @@ def pieces(rows: IrregularRows) -> Iterator[tuple[list[int], IrregularRows]]:
 
 
 def with_rows(rows: IrregularRows) -> IrregularRows:
-    """The same rows, without the series that have none."""
+    """Remove the series without rows from ``items``."""
     present, series = np.unique(rows.series, return_inverse=True)
     return rows._replace(items=[rows.items[position] for position in present], series=series)
 
 
 def shown_time(exact: Any, instants: Instants) -> Any:
-    """An exact time in readable form."""
+    """An exact time in readable form, for error messages."""
     if not instants.datetimes:
         return float(exact)
     return pd.Timestamp(int(exact), unit="ns", tz="UTC" if instants.aware else None)
 
 
 def _read_steps(entries: Sequence[dict[str, Any]], spec: WindowSpec) -> list[Series]:
-    """Entries of further steps, which have no static features."""
+    """Check entries of new steps, which have no static features."""
     bare = spec._replace(features=spec.features.without_statics())
     return read_series(entries, bare, forecast=False, observed=False)
 
 
 def _following(one: Series, last: int, spec: WindowSpec) -> StepArrays:
-    """The steps of a series after its ``last``, those before its start missing."""
+    """The steps of a series after its ``last`` one; steps before the start of the entry are missing."""
     multiple, m = spec.frequency.multiple, len(one.target)
     gap, off_grid = divmod(int(one.time[0]) - last - multiple, multiple)
     with quiet_periods():
         shown = pd.Period(ordinal=last, freq=spec.frequency.period_alias)
     if gap < 0:
         raise ValueError(
-            f"series {one.item_id!r}: start {one.start} is not after the last observation, at {shown}; leave out "
-            "steps that the stream has seen, or begin a new one to correct them"
+            f"series {one.item_id!r}: start {one.start} is not after the last observation, at {shown}; remove "
+            "steps that the stream already has, or start a new stream to correct them"
         )
     if off_grid:
-        raise ValueError(f"series {one.item_id!r}: start {one.start} is not a whole number of steps after {shown}")
+        raise ValueError(
+            f"series {one.item_id!r}: start {one.start} is not a whole number of steps after {shown}; shift it to the "
+            "grid of the series"
+        )
     time = last + multiple * np.arange(1, gap + 1)
     missing = np.full((gap, one.covariates.shape[1]), np.nan, dtype=np.float32)
     return (
@@ -274,8 +277,8 @@ def _known(entry: dict[str, Any], count: int, length: int) -> np.ndarray:
     values = read_numbers(field, "feat_dynamic_real", name)
     if values.shape != (count, length):
         raise ValueError(
-            f"{name}: feat_dynamic_real has shape {values.shape}, expected ({count}, {length}): the values over the "
-            "horizon alone"
+            f"{name}: feat_dynamic_real has shape {values.shape}, expected ({count}, {length}); pass only the "
+            "values over the horizon"
         )
     missing = np.isnan(values).any(axis=1)
     if missing.any():
@@ -283,7 +286,7 @@ def _known(entry: dict[str, Any], count: int, length: int) -> np.ndarray:
     return values
 
 
-def _joined(
+def _merged_rows(
     entries: Sequence[dict[str, Any]],
     instants: Sequence[Instants],
     targets: Sequence[np.ndarray],
@@ -291,7 +294,7 @@ def _joined(
     column: str,
 ) -> IrregularRows:
     if not entries:
-        raise ValueError("give at least one entry")
+        raise ValueError("pass at least one entry")
     first = instants[0]
     for entry, times in zip(entries, instants, strict=True):
         check_kind(times, first.datetimes, column, _name(entry))

@@ -1,4 +1,4 @@
-"""Location and scale of a window, by which the input of a network is normalized."""
+"""Location and scale of a window, which normalize the input of a network."""
 
 from __future__ import annotations
 
@@ -7,22 +7,22 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-# A window whose spread is below this share of its level counts as constant: its spread is rounding error.
+# A window is constant if its spread is below this fraction of its level, which is the size of rounding errors.
 ROUNDING = 1e-12
-# The scale of a constant window, as a share of its level.
+# Scale of a constant window, as a fraction of its level.
 CONSTANT_SCALE = 1e-2
-# Largest normalized value; squares of larger ones overflow float32.
-FARTHEST = 1e9
+# Largest normalized value; the squares of much larger ones overflow float32.
+MAX_NORMALIZED = 1e9
 
 
 def masked_mean(values: Tensor, mask: Tensor, dim: int = 1) -> Tensor:
-    """Mean of the observed values over time, ``[B, T, ...] -> [B, 1, ...]``; 0 if there is none."""
+    """Mean of the observed values over time, ``[B, T, ...] -> [B, 1, ...]``; 0 if none is observed."""
     return (values * mask).sum(dim, keepdim=True) / mask.sum(dim, keepdim=True).clamp(min=1)
 
 
 def normalized(values: Tensor, loc: Tensor, scale: Tensor) -> Tensor:
-    """``(values - loc) / scale`` in float32, 0 for NaN, clipped to ±``FARTHEST``."""
-    return ((values - loc) / scale).nan_to_num(0.0).clamp(-FARTHEST, FARTHEST).float()
+    """``(values - loc) / scale`` in float32, 0 for NaN, clipped to ±``MAX_NORMALIZED``."""
+    return ((values - loc) / scale).nan_to_num(0.0).clamp(-MAX_NORMALIZED, MAX_NORMALIZED).float()
 
 
 def standard(values: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
@@ -32,7 +32,7 @@ def standard(values: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def last(values: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-    """Last observed value, and root mean square distance from it."""
+    """Last observed value, and root mean square distance from this value."""
     steps = torch.arange(1, values.shape[1] + 1, device=values.device)
     position = (mask * steps).argmax(1, keepdim=True)
     loc = (values * mask).gather(1, position)
@@ -49,7 +49,7 @@ def increments(values: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
 def mean(values: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
     """No location, mean absolute value as scale, as in DeepAR."""
     scale = masked_mean(values.abs(), mask)
-    return torch.zeros_like(scale), _positive(scale)
+    return torch.zeros_like(scale), positive(scale)
 
 
 def none(values: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
@@ -59,10 +59,11 @@ def none(values: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
 
 def _floored(spread: Tensor, values: Tensor, mask: Tensor) -> Tensor:
     level = masked_mean(values.abs(), mask)
-    return _positive(torch.where(spread > ROUNDING * level, spread, CONSTANT_SCALE * level))
+    return positive(torch.where(spread > ROUNDING * level, spread, CONSTANT_SCALE * level))
 
 
-def _positive(scale: Tensor) -> Tensor:
+def positive(scale: Tensor) -> Tensor:
+    """The scale where it is positive, 1 elsewhere."""
     return torch.where(scale > 0, scale, 1.0)
 
 

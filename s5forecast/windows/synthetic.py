@@ -9,22 +9,22 @@ from s5forecast.data.synthetic import synthetic_series
 from s5forecast.windows.batches import WindowStore
 from s5forecast.windows.regular import SeriesStore
 
-COUNT = 500
+NUM_SERIES = 500
 
 
 def synthetic_store(store: WindowStore, rng: np.random.Generator) -> SeriesStore:
-    """Synthetic series, each with the time and scale of a random series of the ``store``, without known features."""
+    """Synthetic series, each with the time and scale of a random series of the ``store``; features are missing."""
     spec = store.spec
     window = spec.context_length + spec.prediction_length
     enough = 4 * window + 2 * max(spec.lags, default=0)
     length = min(max(3 * window, int(store.length.max())), enough)
-    models = [store.series[i] for i in rng.integers(len(store), size=COUNT)]
-    values = synthetic_series(COUNT, length, spec.frequency.seasons, rng)
+    models = [store.series[i] for i in rng.integers(len(store), size=NUM_SERIES)]
+    values = synthetic_series(NUM_SERIES, length, spec.frequency.seasons, rng)
     return SeriesStore([_like(model, row, store) for model, row in zip(models, values, strict=True)], spec)
 
 
 def _like(model: Series, values: np.ndarray, store: WindowStore) -> Series:
-    """The values with mean, standard deviation and time of the ``model``."""
+    """A series of ``values`` with the mean, standard deviation and time of the ``model``."""
     steps = len(values) + store.spec.prediction_length
     target = model.target.astype(np.float64)
     values = (values - values.mean()) / max(float(values.std()), 1e-6)

@@ -1,4 +1,4 @@
-"""Every alias counts, lays out, translates and is recognised; what cannot be counted is refused."""
+"""Frequencies: numbering, ranges, Periods and inference of every alias, and errors."""
 
 import pickle
 from itertools import product
@@ -53,7 +53,7 @@ def test_range_ordinal_period_and_inference_agree(alias):
     assert list(Frequency.infer(stamps).range(stamps[0], 50)) == list(stamps)
 
 
-def test_inference_spells_as_the_table_does():
+def test_inferred_aliases():
     quarters = ["QS-JAN", "QS-FEB", "QS-MAR", "QE-OCT", "QE-NOV", "QE-DEC"]
     for alias in [
         *TICKS,
@@ -94,7 +94,7 @@ def test_parse_takes_old_period_and_offset_spellings(given, alias):
 @pytest.mark.parametrize(
     "given", [*REFUSED, "", "0h", "-1h", "1.5h", "1h30min", "D-TUE", "W-JAN", "QS-TUE", "x", None, 3]
 )
-def test_parse_refuses_what_it_cannot_count_and_lists_the_choices(given):
+def test_parse_refuses_unknown_frequencies_and_lists_the_choices(given):
     with pytest.raises(ValueError, match=r"Unknown frequency .* Choose from ms, s, min, h, D, B, W-MON"):
         Frequency.parse(given)
 
@@ -165,7 +165,7 @@ def test_period_drops_the_time_zone():
     assert Frequency.parse("h").period(stamp) == pd.Period("2020-07-01 09:00", "h")
 
 
-def test_period_refuses_what_it_could_not_give_back():
+def test_period_refuses_timestamps_between_steps():
     for alias, stamp in [
         ("h", "2020-01-01 00:30"),
         ("D", "2020-01-01 12:00"),
@@ -314,7 +314,7 @@ def test_infer_needs_two_stamps(stamps):
         pd.DatetimeIndex([f"2020-{month:02}-15" for month in range(1, 13)]),
     ],
 )
-def test_infer_refuses_uneven_stamps_and_says_what_it_saw(stamps):
+def test_infer_refuses_uneven_stamps_and_describes_them(stamps):
     with pytest.raises(ValueError, match=r"item 'a' has no regular frequency: its gaps range from .* Pass freq="):
         Frequency.infer(stamps, name="item 'a'")
 

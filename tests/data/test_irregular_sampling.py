@@ -65,6 +65,6 @@ def test_times_beyond_the_horizon_are_reported_once():
     ends = SeriesEnds({"a": 0, "b": 1}, [1.0, 2.0])
     near = pd.DataFrame({"item_id": ["a", "b"], "timestamp": [3.0, 4.0]})
     sampling.warn_of_far(sampling.query(ends, times=near))
-    with pytest.warns(UserWarning, match="series 'b': a time in the forecast is 3 times as far") as caught:
+    with pytest.warns(UserWarning, match="series 'b': a forecast time is 3 times as far") as caught:
         sampling.warn_of_far(sampling.query(ends, times=near.assign(timestamp=[4.0, 8.0])))
     assert len(caught) == 1 and caught[0].filename == __file__

@@ -1,4 +1,4 @@
-"""Frames of regular series: roles, order, gaps, categories, time zones, and every kind of bad frame."""
+"""Frames of regular series: roles, order, gaps, categories, time zones, and invalid frames."""
 
 import warnings
 from dataclasses import replace
@@ -112,7 +112,7 @@ def test_other_names_of_columns():
 
 @pytest.mark.parametrize("tz", [None, "UTC", "America/New_York"])
 @pytest.mark.parametrize("freq", ["h", "D", "15min", "MS", "ME", "QS-FEB", "W-TUE", "B", "YE", "2h"])
-def test_output_continues_the_index_as_it_came(freq, tz):
+def test_forecasts_continue_the_timestamps(freq, tz):
     stamps = pd.date_range("2024-02-01", periods=40, freq=freq, tz=tz)
     df = pd.DataFrame({"timestamp": stamps[:30], "target": np.arange(30.0)})
     with warnings.catch_warnings():

@@ -5,7 +5,7 @@ from test_irregular_sampling import frame
 from s5forecast import regularize
 
 
-def test_regularize_says_what_it_did():
+def test_regularize_counts_added_and_merged_rows():
     found = regularize(frame(), "D", "y")
     assert found.added.to_dict() == {"b": 0, "a": 1} and found.merged.to_dict() == {"b": 1, "a": 1}
     a = found.frame[found.frame["item_id"] == "a"]["y"]

@@ -1,4 +1,4 @@
-"""Embedded data sets load as documented; GluonTS's load from a folder; what is missing is said."""
+"""Embedded data sets and folders of GluonTS load as documented, and errors name what is missing."""
 
 import gzip
 import hashlib
@@ -203,7 +203,7 @@ def test_shared_gluonts_folders(name, series):
 
 
 def load_elsewhere(package_parent: Path, folder: Path) -> str:
-    """What a fresh interpreter, started in another folder, loads from a copy of the package."""
+    """Load a data set in a new interpreter, started in another folder, from a copy of the package."""
     code = (
         "import sys; sys.path.insert(0, sys.argv[1]); from s5forecast.data import repository as r; "
         "print(r.__file__, r.load_dataset('nyc_flight_delays_q1').shape)"

@@ -1,4 +1,4 @@
-"""Specifications that earlier layouts saved are read as today's."""
+"""Specifications saved in earlier layouts are read as current ones."""
 
 import json
 

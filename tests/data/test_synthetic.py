@@ -1,4 +1,4 @@
-"""Synthetic series: the prior of small data sets."""
+"""Synthetic series for training on small data sets."""
 
 import numpy as np
 import pytest
@@ -10,7 +10,7 @@ def draw(seasons=(24,), seed=0, count=200, length=480):
     return synthetic_series(count, length, seasons, np.random.default_rng(seed))
 
 
-def test_the_same_source_gives_the_same_series():
+def test_the_same_seed_gives_the_same_series():
     np.testing.assert_array_equal(draw(seed=1), draw(seed=1))
     assert not np.array_equal(draw(seed=1), draw(seed=2))
 

@@ -1,4 +1,4 @@
-"""Windows: what a batch holds equals what a loop over the series would put there, and never the future."""
+"""Windows of regular series: equal to those of a loop over the steps, and independent of the future."""
 
 import numpy as np
 import pandas as pd
@@ -6,12 +6,9 @@ import pytest
 import torch
 
 from s5forecast.data.entries import read_series
-from s5forecast.data.frequency import Frequency
 from s5forecast.data.spec import FeatureSpec, WindowSpec
 from s5forecast.windows.batches import LastWindows, TrainingWindows
-from s5forecast.windows.calendar import calendar_features, lag_offsets, num_calendar_features
 from s5forecast.windows.regular import SeriesStore, cut_range
-from s5forecast.windows.scaling import SCALINGS
 
 SPEC = WindowSpec("h", context_length=6, prediction_length=3, lags=[1, 2, 4], features=FeatureSpec(1, 1, 1, 1))
 
@@ -57,7 +54,7 @@ def naive_window(one, cut):
 
 
 @pytest.mark.parametrize(("index", "cut"), [(0, 20), (0, 10), (0, 2), (1, 4), (2, 1), (3, 8)])
-def test_a_window_is_what_a_loop_would_gather(entries, store, index, cut):
+def test_a_window_equals_a_loop_over_the_steps(entries, store, index, cut):
     batch = store.gather(torch.tensor([index]), torch.tensor([cut]))
     values, lags, covariates = naive_window(entries[index], cut)
     loc, scale = batch.loc.item(), batch.scale.item()
@@ -74,7 +71,7 @@ def test_a_window_is_what_a_loop_would_gather(entries, store, index, cut):
     assert batch.static_real[0, 0].item() == pytest.approx(index / 10)
 
 
-def test_what_an_input_holds_does_not_depend_on_the_future(entries, store):
+def test_inputs_do_not_depend_on_the_future(entries, store):
     changed = [dict(one) for one in entries]
     changed[0]["target"] = changed[0]["target"].copy()
     changed[0]["target"][12:] = 1e6
@@ -106,29 +103,10 @@ def test_the_last_windows(store):
     (ahead,) = LastWindows(store, batch_size=10, known=False)
     assert (ahead.mask[:, 6:] == 0).all() and len(ahead.values) == 4
     known = list(LastWindows(store, batch_size=2, known=True))
-    assert sum(len(batch.values) for batch in known) == 3  # a series of one value has nothing to compare with
+    assert sum(len(batch.values) for batch in known) == 3  # a series of one value has no known horizon
 
 
-def test_lags_over_the_horizon_reach_back_to_what_is_known():
-    offsets = lag_offsets(torch.tensor([1, 3]), context_length=2, prediction_length=7)
-    assert offsets[:2].tolist() == [[-1, -3], [-1, -3]]
-    assert offsets[2:, 0].tolist() == [-1, -2, -3, -4, -5, -6, -7]
-    assert offsets[2:, 1].tolist() == [-3, -3, -3, -6, -6, -6, -9]
-
-
-@pytest.mark.parametrize("alias", ["ms", "s", "min", "15min", "h", "D", "B", "W-TUE", "MS", "QS-FEB", "YS", "2h"])
-def test_calendar_features_follow_the_calendar(alias):
-    frequency = Frequency.parse(alias)
-    start = frequency.period(pd.Timestamp("2023-11-01"), exact=False)
-    steps = torch.arange(400)
-    features = calendar_features(frequency, start.ordinal + frequency.multiple * steps)
-    assert features.shape == (400, num_calendar_features(frequency)) and (features.abs() <= 1).all()
-    for season in frequency.seasons:
-        if season < 200 and alias != "W-TUE":  # a year is no whole number of weeks
-            assert any(torch.allclose(column[season:], column[:-season], atol=1e-4) for column in features.T)
-
-
-def test_a_window_in_shorter_steps_holds_that_of_the_training_at_each_of_its_steps():
+def test_a_window_in_shorter_steps_contains_that_of_the_training():
     values = np.random.default_rng(0).normal(size=4 * 60)
     spec = WindowSpec("h", context_length=12, prediction_length=5, lags=[1, 3, 24], scaling="none")
     finer = spec.divided(4)
@@ -145,55 +123,12 @@ def test_a_window_in_shorter_steps_holds_that_of_the_training_at_each_of_its_ste
         assert torch.equal(getattr(found, name)[:, ::4], getattr(expected, name)), name
 
 
-def test_differences_of_a_step_are_not_those_of_shorter_ones():
+def test_scaling_by_increments_cannot_be_divided():
     with pytest.raises(ValueError, match="train with scaling='last'"):
         WindowSpec("h", 6, 3, [1], scaling="increments").divided(2)
 
 
-def test_the_week_begins_on_monday():
-    frequency = Frequency.parse("D")
-    monday = torch.tensor([pd.Period("2024-01-01", "D").ordinal])
-    week = calendar_features(frequency, monday)
-    assert week[0, 0].item() == pytest.approx(0.0, abs=1e-6)  # sine of the week's phase
-
-
-@pytest.mark.parametrize("scaling", SCALINGS)
-@pytest.mark.parametrize("factor", [1e-9, 1.0, 1e12])
-def test_scalings_are_equivariant(scaling, factor):
-    torch.manual_seed(0)
-    values, mask = torch.randn(5, 9).double() + 3, (torch.rand(5, 9) > 0.3).double()
-    mask[0] = 0
-    mask[1, 1:] = 0
-    loc, scale = SCALINGS[scaling](values, mask)
-    scaled_loc, scaled_scale = SCALINGS[scaling](values * factor, mask)
-    assert torch.isfinite(loc).all() and (scale > 0).all()
-    if scaling != "none":
-        observed = mask.sum(1) > 0
-        assert torch.allclose(scaled_scale[observed], scale[observed] * factor, rtol=1e-9)
-        assert torch.allclose(scaled_loc[observed], loc[observed] * factor, rtol=1e-9)
-
-
-def test_standard_scaling_is_mean_and_deviation_of_what_is_observed():
-    values, mask = (
-        torch.tensor([[1.0, 3.0, 100.0, 5.0]]).double(),
-        torch.tensor([[1.0, 1.0, 0.0, 1.0]]).double(),
-    )
-    loc, scale = SCALINGS["standard"](values, mask)
-    assert loc.item() == 3 and scale.item() == pytest.approx(np.std([1, 3, 5]))
-    assert SCALINGS["last"](values, mask)[0].item() == 5
-    assert SCALINGS["mean"](values, mask)[1].item() == 3
-
-
-@pytest.mark.parametrize(("level", "noise"), [(1e9, 10.0), (1e9, 0.0), (-3.0, 0.0), (0.0, 0.0)])
-def test_nearly_constant_windows_keep_their_spread(level, noise):
-    values = level + noise * torch.randn(1, 50, dtype=torch.float64)
-    loc, scale = SCALINGS["standard"](values, torch.ones_like(values))
-    assert loc.item() == pytest.approx(level, rel=1e-8)
-    expected = values.std(correction=0).item() if noise else 0.01 * abs(level) or 1.0
-    assert scale.item() == pytest.approx(expected, rel=1e-5)
-
-
-def test_counts_are_told_by_the_history():
+def test_counts_are_detected():
     histories = {True: [[0, 3, np.nan, 2.0], [0, 0]], False: [[0.5, 1], [-1, 2]]}
     for expected, targets in histories.items():
         for target in targets:
@@ -204,7 +139,7 @@ def test_counts_are_told_by_the_history():
             assert batch.counts.tolist() == [[expected]]
 
 
-def test_the_calendar_is_that_of_the_wall_across_a_change_of_clocks():
+def test_time_is_local_time():
     stamps = pd.date_range("2024-03-09", periods=60, freq="h", tz="America/New_York")
     spec = WindowSpec("h", 30, 24, [1])
     one = {"start": pd.Period("2024-03-09", "h"), "target": np.ones(60), "timestamps": stamps}

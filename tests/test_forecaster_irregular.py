@@ -1,4 +1,4 @@
-"""S5Forecaster(freq=None): uneven frames in, forecasts at exactly the rows asked for out."""
+"""S5Forecaster(freq=None): forecasts of irregular series at requested times."""
 
 import numpy as np
 import pandas as pd
@@ -39,7 +39,7 @@ def fitted():
 
 
 @pytest.mark.parametrize("tz", [None, "Europe/Paris"])
-def test_rows_come_back_as_they_are_asked(tz):
+def test_forecasts_keep_the_order_of_the_times(tz):
     df = frame(tz)
     given = df.copy()
     forecaster = S5Forecaster(freq=None, horizon="6h", target="pressure", estimator_kwargs=SMALL, verbose=False)
@@ -53,7 +53,7 @@ def test_rows_come_back_as_they_are_asked(tz):
     assert np.allclose(alone["0.5"], found.loc[8, "0.5"], atol=1e-5)
 
 
-def test_a_grid_ahead(fitted):
+def test_a_grid_of_times(fitted):
     found = fitted.predict(horizon="6h", every="90min")
     last = frame().groupby("item_id")["timestamp"].max()
     assert found["timestamp"].tolist() == [last[i] + pd.Timedelta("90min") * k for i in "ab" for k in (1, 2, 3, 4)]
@@ -66,15 +66,15 @@ def test_a_grid_ahead(fitted):
             fitted.predict(**wrong)
 
 
-def test_another_zone_asks_for_the_same_moment():
+def test_times_in_another_time_zone():
     df = frame("Europe/Paris")
     forecaster = S5Forecaster(
         freq=None, horizon="6h", target="pressure", estimator_kwargs={**SMALL, "cycles": []}, verbose=False
     ).fit(df)
-    there = queries(df)
-    elsewhere = there.assign(timestamp=there["timestamp"].dt.tz_convert("Asia/Tokyo"))
+    local = queries(df)
+    elsewhere = local.assign(timestamp=local["timestamp"].dt.tz_convert("Asia/Tokyo"))
     columns = ["mean", "0.5"]
-    one, other = forecaster.predict(times=there), forecaster.predict(times=elsewhere)
+    one, other = forecaster.predict(times=local), forecaster.predict(times=elsewhere)
     pd.testing.assert_frame_equal(one[columns], other[columns])
     assert str(other["timestamp"].dt.tz) == "Asia/Tokyo"
 
@@ -86,8 +86,8 @@ def test_several_targets_statics_and_known_columns(tmp_path):
         estimator_kwargs=SMALL, verbose=False,
     )  # fmt: skip
     forecaster.fit(df, df)
-    asked = queries(df).assign(holiday=1.0)
-    found = forecaster.predict(times=asked)
+    times = queries(df).assign(holiday=1.0)
+    found = forecaster.predict(times=times)
     assert list(found)[:4] == ["item_id", "timestamp", "wind_mean", "wind_0.1"] and "pressure_0.9" in found
     assert found.notna().all().all()
     with pytest.raises(ValueError, match="'holiday'"):
@@ -95,15 +95,15 @@ def test_several_targets_statics_and_known_columns(tmp_path):
     with pytest.raises(ValueError, match="known columns"):
         forecaster.predict(every="1h")
     for value, fault in ((np.nan, "missing at 2024"), (np.inf, "infinite at 2024"), ("x", "must hold numbers")):
-        wrong = asked.assign(holiday=[1.0, value, 1.0])
+        wrong = times.assign(holiday=[1.0, value, 1.0])
         for ask in (forecaster, forecaster.stream()):
             with pytest.raises(ValueError, match=rf"series 'b'.*'holiday'.*{fault}"):
                 ask.predict(times=wrong)
     forecaster.save(tmp_path)
     again = S5Forecaster.load(tmp_path)
-    pd.testing.assert_frame_equal(again.predict(df, times=asked), found)
+    pd.testing.assert_frame_equal(again.predict(df, times=times), found)
     with pytest.raises(ValueError, match="no data to continue"):
-        again.predict(times=asked)
+        again.predict(times=times)
     assert len(again.to_gluonts(df)) == 2 and clone(again).get_params()["target"] == ["wind", "pressure"]
 
 
@@ -129,7 +129,7 @@ def test_duplicates_are_refused_or_aggregated():
     pd.testing.assert_frame_equal(found, S5Forecaster(**kwargs).fit(frame()).predict(times=queries(df)))
 
 
-def test_what_cannot_be_answered_is_refused(fitted):
+def test_invalid_times(fitted):
     early = queries(frame()).assign(timestamp=frame()["timestamp"].min())
     with pytest.raises(ValueError, match=r"series 'b'.*not after the last observation|series 'a'.*not after"):
         fitted.predict(times=early)
@@ -150,9 +150,9 @@ def test_what_cannot_be_answered_is_refused(fitted):
         S5Forecaster(3, "h", verbose=False, estimator_kwargs={**SMALL}).fit(regular()).predict(every="1h")
 
 
-def test_what_requires_the_other_kind_of_series_says_so(fitted):
+def test_arguments_of_the_other_kind_of_sampling(fitted):
     df = regular()
-    of_regular = S5Forecaster(3, "h", verbose=False, estimator_kwargs=SMALL).fit(df)
+    regular_forecaster = S5Forecaster(3, "h", verbose=False, estimator_kwargs=SMALL).fit(df)
     for ask, message in (
         (lambda: fitted.predict(future=queries(frame())), "future= requires regular series.*times="),
         (lambda: fitted.to_gluonts(frame(), queries(frame())), "future= requires regular series"),
@@ -161,8 +161,8 @@ def test_what_requires_the_other_kind_of_series_says_so(fitted):
         (lambda: fitted.predict_samples(), "requires regular series.*times="),
         (lambda: fitted.calibrate(frame(), 2), "requires regular series"),
         (lambda: fitted.backtest(frame(), windows=2, count=2), "require regular series.*since="),
-        (lambda: of_regular.predict(times=df), "times=.*require irregular series.*next 3 steps"),
-        (lambda: of_regular.backtest(df, since=df["timestamp"].iloc[20]), "require irregular series.*windows="),
+        (lambda: regular_forecaster.predict(times=df), "times=.*require irregular series.*next 3 steps"),
+        (lambda: regular_forecaster.backtest(df, since=df["timestamp"].iloc[20]), "require irregular series.*windows="),
     ):
         with pytest.raises(ValueError, match=message):
             ask()
@@ -233,11 +233,11 @@ def test_backtest_at_the_true_times(target):
     assert np.array_equal(
         rows.query(f"item_id == '{names[0]}'")["target"], truth[np.atleast_1d(target)[0]], equal_nan=True
     )
-    asked = rows[rows["item_id"] == names[-1]]
-    same = forecaster.predict(df[df["timestamp"] <= cut], times=asked.assign(item_id="b")[["item_id", "timestamp"]])
+    last = rows[rows["item_id"] == names[-1]]
+    same = forecaster.predict(df[df["timestamp"] <= cut], times=last.assign(item_id="b")[["item_id", "timestamp"]])
     column = "mean" if target == "pressure" else "pressure_mean"
-    assert np.allclose(same[column], asked["mean"], rtol=1e-5)
-    # it has seen what count=3 cuts off, so that a copy is fitted
+    assert np.allclose(same[column], last["mean"], rtol=1e-5)
+    # The forecaster was trained on the last three observations, so a copy is fitted.
     assert S5Forecaster(**given).fit(df).backtest(df, count=3).fit_seconds > 0
     assert len(S5Forecaster(**given).backtest(df, fraction=0.5).forecasts) > 2
     for wrong in (
@@ -252,7 +252,7 @@ def test_backtest_at_the_true_times(target):
             forecaster.backtest(df, **wrong)
 
 
-def test_what_was_trained_on_counts_as_seen_whatever_the_validation_is():
+def test_trained_until_includes_training_and_validation():
     df = frame()
     early = df[df["timestamp"] <= df["timestamp"].min() + pd.Timedelta("8h")]
     forecaster = S5Forecaster(freq=None, horizon="6h", target="pressure", estimator_kwargs=SMALL, verbose=False)
@@ -280,7 +280,7 @@ def test_a_backtest_leaves_out_series_without_a_value_before_the_cut():
     assert set(S5Forecaster(**given).backtest(df, count=12).forecasts["item_id"]) == {"b"}
 
 
-def test_a_backtest_asks_for_as_many_as_it_learns_to_forecast():
+def test_windows_of_a_backtest_have_prediction_length():
     given = dict(freq=None, prediction_length=2, target="pressure", estimator_kwargs=SMALL, verbose=False)
     result = S5Forecaster(**given).backtest(frame(), fraction=0.5)
     assert result.forecasts.groupby("item_id").size().tolist() == [2, 2]

@@ -1,4 +1,4 @@
-"""S5Forecaster(multivariate=True): the items of a frame, forecast together."""
+"""S5Forecaster(multivariate=True): joint forecasts of all series of a frame."""
 
 import numpy as np
 import pandas as pd
@@ -26,7 +26,7 @@ def permuted(df, items):
     return pd.concat([df[df["item_id"] == item] for item in items], ignore_index=True)
 
 
-def test_a_frame_like_that_of_other_forecasters(fitted):
+def test_columns_and_rows_of_a_forecast(fitted):
     forecast = fitted.predict()
     assert list(forecast.columns) == ["item_id", "timestamp", "mean", *LEVELS]
     assert forecast["item_id"].tolist() == [item for item in ITEMS for _ in range(H)]
@@ -43,7 +43,7 @@ def test_the_order_of_series_permutes_the_result(fitted):
     pd.testing.assert_frame_equal(forecaster(freq="h").fit(df).predict(), expected)
 
 
-def test_samples_are_those_of_the_forecast(fitted):
+def test_the_mean_of_the_samples_is_that_of_the_forecast(fitted):
     paths = fitted.predict_samples(num_samples=100)
     columns = sample_columns(paths)
     assert list(paths.columns) == ["item_id", "timestamp", *columns] and len(columns) == 100
@@ -97,7 +97,7 @@ def test_one_series():
     assert len(forecaster().fit(frame(items=("a",)).drop(columns="item_id")).predict()) == H
 
 
-def test_series_that_differ_are_named():
+def test_unaligned_and_unknown_series():
     df = frame(items=("a", "b", "c", "d"))
     late = df[(df["item_id"] != "c") | (df["timestamp"] > df["timestamp"].min())]
     with pytest.raises(ValueError, match=r"same timestamps: most have 60 steps .* 'c' not, the first 59 from"):
