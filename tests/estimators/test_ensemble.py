@@ -84,8 +84,13 @@ def test_forecaster_trains_members_and_refuses_estimators_without_averaging(tmp_
     small = dict(context_length=12, width=8, num_layers=1, state_size=4, max_epochs=1, num_batches_per_epoch=2)
     forecaster = S5Forecaster(4, "h", num_members=2, verbose=False, estimator_kwargs=small).fit(df)
     assert len(forecaster.predictor_.members) == 2
+    summary = forecaster.summary()
+    assert summary.loc["members.1.context_length"].tolist() == [6, False, "6 of 12 steps, by context_shares"]
+    assert summary.loc["lags_seq", "reason"] and summary.loc["loss", "value"] == "quantile"
     forecaster.save(tmp_path)
-    pd.testing.assert_frame_equal(S5Forecaster.load(tmp_path).predict(df), forecaster.predict())
+    loaded = S5Forecaster.load(tmp_path)
+    pd.testing.assert_frame_equal(loaded.predict(df), forecaster.predict())
+    pd.testing.assert_frame_equal(loaded.summary(), summary)
     for bad in (dict(estimator="autoregressive"), dict(multivariate=True)):
         with pytest.raises(ValueError, match="num_members"):
             S5Forecaster(4, "h", num_members=2, **bad).fit(df)
