@@ -12,9 +12,10 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
+from inspect import signature
 from pathlib import Path
 from pydoc import locate
 from types import ModuleType
@@ -189,10 +190,29 @@ def check_folder(path: str | Path) -> None:
     """
     for folder in _folders(Path(path)):
         if (folder / "type.txt").exists():
-            raise ValueError(f"{folder / 'type.txt'}: this format of early GluonTS versions is not read")
+            raise ValueError(f"{folder / 'type.txt'}: this format of early GluonTS versions is not supported")
         for file in sorted(folder.iterdir()):
             if file.suffix.lower() == ".json":
                 _check_file(file)
+
+
+def load(path: str | Path, device: Any = None, classes: Mapping[str, type] | None = None) -> Any:
+    """Read the folder of a predictor, after :func:`check_folder`.
+
+    Args:
+        path: folder that ``serialize`` wrote.
+        device: of a predictor whose ``deserialize`` takes one; ``None`` for the saved one.
+        classes: classes to read with in place of those that the folder names, by import path.
+
+    Raises:
+        ValueError: if :func:`check_folder` refuses the folder.
+    """
+    path = Path(path)
+    check_folder(path)
+    name = json.loads((path / "gluonts-config.json").read_text())["type"]
+    kind: Any = (classes or {}).get(name) or resolve(name)
+    takes_device = device is not None and "device" in signature(kind.deserialize).parameters
+    return kind.deserialize(path, device=device) if takes_device else kind.deserialize(path)
 
 
 def serve_old_modules() -> None:
@@ -202,7 +222,7 @@ def serve_old_modules() -> None:
 
 
 class _OldModules(MetaPathFinder, Loader):
-    """Modules that hold nothing but the classes of ``MOVED``, imported when they are used."""
+    """Former modules with the classes of ``MOVED``, which are imported when they are used."""
 
     names = frozenset(path.rpartition(".")[0] for path in MOVED)
 
@@ -226,7 +246,7 @@ def _folders(path: Path) -> Iterator[Path]:
     for child in sorted(path.iterdir()):
         if child.is_dir():
             if child.is_symlink():
-                raise ValueError(f"{child} is a link to another folder; a saved model holds all its files itself")
+                raise ValueError(f"{child} is a link to another folder; copy the linked files into the saved model")
             yield from _folders(child)
 
 
@@ -234,7 +254,7 @@ def _check_file(file: Path) -> None:
     try:
         content = json.loads(file.read_text())
     except (ValueError, RecursionError) as error:
-        raise ValueError(f"{file} is no valid JSON: {error}") from error
+        raise ValueError(f"{file} is not valid JSON: {error}") from error
     if file.name == "gluonts-config.json":
         named = content.get("type") if isinstance(content, dict) else None
         if not _is_allowed(named):
@@ -248,18 +268,18 @@ def _check_file(file: Path) -> None:
 
 def _nodes(content: Any) -> Iterator[dict[str, Any]]:
     """All dicts of decoded JSON, at any depth."""
-    rest = [content]
-    while rest:
-        node = rest.pop()
+    remaining = [content]
+    while remaining:
+        node = remaining.pop()
         if isinstance(node, dict):
             yield node
-            rest.extend(node.values())
+            remaining.extend(node.values())
         elif isinstance(node, list):
-            rest.extend(node)
+            remaining.extend(node)
 
 
 def _check_node(file: Path, node: dict[str, Any]) -> None:
-    """Check an object that is encoded as GluonTS does."""
+    """Check an object in GluonTS's encoding."""
     kind, named = node["__kind__"], node.get("class")
     if not isinstance(named, str) or kind not in tuple(BY_KIND) or named not in BY_KIND[kind] | _allowed:
         raise ValueError(f"{file}: {_refusal(named)}")

@@ -30,10 +30,7 @@ def _parameters(forecaster: FittedForecaster) -> dict[str, tuple[Any, bool, str]
 
 
 def _choices(predictor: Any) -> dict[str, tuple[Any, bool, str]]:
-    """The choices recorded by the estimator; for an ensemble those that all members share."""
-    if parts := _parts(predictor):
-        first, *others = map(_choices, parts)
-        return {name: row for name, row in first.items() if all(other.get(name) == row for other in others)}
+    """The choices recorded by the estimator, for an ensemble also those of single members."""
     recorded = getattr(predictor, "choices", {})
     return {name: (one["value"], one["given"], one["reason"]) for name, one in recorded.items()}
 

@@ -1,4 +1,4 @@
-"""Read the saved models under ``fixtures`` with their input, and make their forecasts again."""
+"""Read the saved models under ``fixtures`` with their inputs, and repeat their forecasts."""
 
 import json
 from pathlib import Path
@@ -16,7 +16,7 @@ NUM_SAMPLES = 5
 
 
 def read_input(folder):
-    """The content of ``input.json``, with entries and frames as they are given to a model."""
+    """The content of ``input.json``, as entries and frames."""
     given = json.loads((folder / "input.json").read_text())
     entries = {name: [_entry(one) for one in part] for name, part in given["entries"].items()}
     frames = {name: _frame(columns) for name, columns in given["frames"].items()}
@@ -34,13 +34,13 @@ def write_input(folder, kind, entries=None, frames=None):
 
 
 def load(folder):
-    """What was saved in a folder, and its input."""
+    """The saved object of a folder, and its input."""
     given = read_input(folder)
     return LOADERS[given["kind"]](folder, given), given
 
 
 def forecasts(model, given):
-    """Arrays by name: all that a model forecasts of its input."""
+    """All forecasts of a model for its input, as arrays by name."""
     return FORECASTS[given["kind"]](model, given)
 
 

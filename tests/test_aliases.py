@@ -1,4 +1,4 @@
-"""Saved models of earlier versions name classes that load, and crafted ones import and run nothing."""
+"""Class paths of earlier versions load, and manipulated folders are refused before anything is imported."""
 
 import json
 import pickle
@@ -13,11 +13,12 @@ from gluonts.model.predictor import Predictor
 from saved_models import FIXTURES
 
 from s5forecast import S5Forecaster
-from s5forecast.aliases import CURRENT, GLUONTS, MOVED, PLAIN, REFERENCES, _allowed, allow, check_folder, resolve
+from s5forecast.aliases import CURRENT, GLUONTS, MOVED, PLAIN, REFERENCES, _allowed, allow, check_folder, load, resolve
 from s5forecast.estimators import CombinedPredictor, EnsemblePredictor, S5Predictor
 from s5forecast.estimators.items import ItemsPredictor
 from s5forecast.estimators.peers import PeerPredictor
 from s5forecast.estimators.states import SeriesStates
+from s5forecast.evaluation import BASELINES, CalibratedPredictor
 
 VERSION = FIXTURES / "0.1.0"
 READERS = {
@@ -26,6 +27,8 @@ READERS = {
     "combined": CombinedPredictor.deserialize,
     "items": ItemsPredictor.deserialize,
     "peer": PeerPredictor.deserialize,
+    "calibrated": CalibratedPredictor.deserialize,
+    "baseline_seasonal_naive": BASELINES["seasonal_naive"].deserialize,
     "forecaster": S5Forecaster.load,
     "forecaster_ensemble": S5Forecaster.load,
 }
@@ -110,6 +113,12 @@ def test_unknown_class_is_refused(name, kind, copy, sentinel):
         READERS[name](model)
 
 
+@pytest.mark.parametrize("name", ["calibrated", "baseline_naive"])
+def test_load_passes_the_device_to_predictors_that_take_one(name):
+    predictor = load(VERSION / name / "model", "cpu")
+    assert getattr(getattr(predictor, "predictor", None), "device", None) == ("cpu" if name == "calibrated" else None)
+
+
 @pytest.mark.parametrize(("name", "file"), [("items", "items.json"), ("forecaster", "forecaster.json")])
 def test_unknown_class_beside_the_predictor_is_refused(name, file, copy, sentinel):
     model = copy(name)
@@ -141,7 +150,7 @@ def test_format_of_early_gluonts_versions_is_refused(copy, sentinel):
         CombinedPredictor.deserialize(model)
 
 
-def test_own_class_can_be_allowed(copy, tmp_path, monkeypatch):
+def test_user_class_can_be_allowed(copy, tmp_path, monkeypatch):
     (tmp_path / "own_outputs.py").write_text(
         "from s5forecast.distributions import NormalOutput\nclass OwnOutput(NormalOutput):\n    pass\n"
     )
@@ -234,7 +243,7 @@ def test_positional_windows_are_refused(copy):
 def test_broken_json_names_the_file(copy):
     model = copy("direct_features")
     (model / "predictor.json").write_text("[" * 100_000)
-    with pytest.raises(ValueError, match=r"predictor.json is no valid JSON"):
+    with pytest.raises(ValueError, match=r"predictor.json is not valid JSON"):
         S5Predictor.deserialize(model)
 
 
@@ -245,7 +254,7 @@ def test_streams_are_checked(tmp_path, sentinel):
         SeriesStates.load(stream, "")
 
 
-def test_gluonts_calls_our_check(copy, sentinel):
+def test_gluonts_deserialize_checks_the_folder(copy, sentinel):
     model = copy("direct_features")
     edit(model / "predictor.json", lambda content: content["kwargs"].update(batch_size=[encoded(sentinel)]))
     with pytest.raises(ValueError, match=r"sentinel"):

@@ -87,7 +87,7 @@ def circles(graph):
     return found
 
 
-def test_every_subpackage_has_its_rule():
+def test_every_subpackage_has_a_rule():
     assert {path.parent.name for path in ROOT.glob("*/__init__.py")} == set(ALLOWED)
 
 
@@ -105,16 +105,16 @@ def test_files_form_no_circle():
     assert circles(import_graph()) == []
 
 
-def test_a_circle_is_found():
+def test_circles_finds_a_circle():
     assert circles({ROOT / "a.py": {ROOT / "b.py"}, ROOT / "b.py": {ROOT / "a.py"}}) == [["a.py", "b.py"]]
 
 
-def test_only_the_choice_of_the_sampling_asks_whether_there_is_a_frequency():
+def test_only_the_choice_of_the_sampling_tests_freq_for_none():
     asking = {str(path.relative_to(ROOT)) for path in FILES if re.search(r"freq is (not )?None", path.read_text())}
     assert asking <= {"forecaster_parameters.py"}
 
 
-def test_datasets_is_no_package():
+def test_datasets_is_not_a_package():
     assert not (ROOT.parent / "datasets" / "__init__.py").exists()
 
 

@@ -1,4 +1,4 @@
-"""Models saved by earlier versions load, and forecast what they did then."""
+"""Models saved by earlier versions load and make the same forecasts."""
 
 import numpy as np
 import pytest
@@ -7,10 +7,8 @@ from saved_models import FIXTURES, forecasts, load
 FOLDERS = sorted(path.parent for path in FIXTURES.glob("*/*/input.json"))
 
 
-def test_there_are_saved_models():
-    assert FOLDERS, (
-        f"{FIXTURES} holds no models; git has them, and tests/fixtures/make.py writes those of a new version"
-    )
+def test_saved_models_exist():
+    assert FOLDERS, f"{FIXTURES} holds no models; restore them from git, or write new ones with tests/fixtures/make.py"
 
 
 @pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: str(folder.relative_to(FIXTURES)))

@@ -17,7 +17,7 @@ from s5forecast.ssm import layer_arguments
 
 
 class NetworkArguments(NamedTuple):
-    """Size and layers of the network."""
+    """Arguments for the size and the layers of the network."""
 
     width: int = 64
     num_layers: int = 2
@@ -51,7 +51,7 @@ class NetworkArguments(NamedTuple):
 
 
 class FeatureArguments(NamedTuple):
-    """Number of features of each kind, and of categories of each categorical one."""
+    """Arguments for the number of features of each kind, and of categories of each categorical feature."""
 
     num_feat_dynamic_real: int = 0
     num_past_feat_dynamic_real: int = 0
@@ -78,7 +78,7 @@ class FeatureArguments(NamedTuple):
 
 
 class TrainingArguments(NamedTuple):
-    """Optimization, batches and device."""
+    """Arguments for optimization, batches and device."""
 
     lr: float = 3e-3
     ssm_lr: float = 1e-3
@@ -118,7 +118,7 @@ class TrainingArguments(NamedTuple):
 NETWORK = NetworkArguments()
 FEATURES = FeatureArguments()
 TRAINING = TrainingArguments()
-# Entries of several series or variables: fewer at once, and the training does not depend on the data.
+# For entries of several series or variables: smaller batches in prediction, and a fixed number of epochs.
 TRAINING_OF_LARGE_ENTRIES = TrainingArguments(max_epochs=20, predict_batch_size=64)
 GROUPS = (NetworkArguments, FeatureArguments, TrainingArguments)
 

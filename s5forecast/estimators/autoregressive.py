@@ -39,13 +39,13 @@ RECURSIONS: dict[str, type[AutoregressiveNetwork] | type[RecursiveDecoderNetwork
 
 
 class S5AutoregressiveEstimator(ForecastEstimator):
-    r"""Forecasts by sample paths, drawn one step at a time by S5 layers that see the values drawn before.
+    r"""Forecasts by sample paths, drawn one step at a time by S5 layers that see the values of earlier steps.
 
     .. math:: p(y_{1:H} \mid y_{\le 0}) = \prod_{t=1}^{H} p(y_t \mid y_{<t}, y_{\le 0})
 
     Training minimizes the loss of every step given the true values before it. All paths advance together, one step at
     a time, and a value drawn at one step affects the next, so that paths are joint over the horizon. A recursive
-    decoder also forecasts each step on its own, and the values of these forecasts are put in the order of the paths.
+    decoder also makes a direct forecast of each step, whose quantiles are reordered by the ranks of the paths.
 
     Args:
         freq: offset or Period alias of the data.
@@ -136,7 +136,7 @@ class S5AutoregressiveEstimator(ForecastEstimator):
         }
 
     def set_path_output(self, distr_output: Any) -> None:
-        """The output by name or as an object; by default the one that suits the recursion.
+        """Set the output, by name or as an object; the default depends on the recursion.
 
         Raises:
             ValueError: if the output cannot be sampled.

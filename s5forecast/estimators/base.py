@@ -18,7 +18,7 @@ from gluonts.transform import Identity, Transformation
 
 from s5forecast.choices import choose
 from s5forecast.data.spec import WindowSpec
-from s5forecast.distributions import AUTO, Output, OutputChoice, choose_output, is_real, make_output
+from s5forecast.distributions import AUTO, Output, OutputChoice, check_loss, choose_output, is_real, make_output
 from s5forecast.estimators.arguments import TRAINING, TrainingArguments, spread_arguments
 from s5forecast.estimators.defaults import (
     REASONS,
@@ -30,6 +30,7 @@ from s5forecast.estimators.defaults import (
 )
 from s5forecast.estimators.gluonts_predictor import S5Predictor
 from s5forecast.estimators.training import ForecastModule, fit
+from s5forecast.levels import DECILES
 from s5forecast.networks.base import ForecastNetwork, check_support
 from s5forecast.seeding import seeded
 from s5forecast.windows.batches import LastWindows, TrainingWindows, WindowStore, read_store
@@ -49,8 +50,9 @@ class ForecastEstimator(PyTorchLightningEstimator):
     ``loss(batch)``, ``fit_features(windows)`` and ``fit_support(windows)``.
 
     Attributes:
-        choices: settings with an automatic default, with their values and reasons; complete once training starts.
+        choices: settings with an automatic default, with their values and reasons; complete when training starts.
         output: the output of the network; if it is ``automatic``, it is chosen when training starts.
+        loss: the training loss as given, for estimators that take one; ``None`` for the default of the output.
         auto_output: what ``distr_output="auto"`` chose, and why.
         synthetic_share: fraction of synthetic training windows as given; ``None`` for the default.
         least_synthetic_share: a default below this share becomes 0.
@@ -61,6 +63,7 @@ class ForecastEstimator(PyTorchLightningEstimator):
     spec: Any
     automatic: bool = False
     auto_output: OutputChoice | None = None
+    loss: str | None = None
     synthetic_share: float | None = 0.0
     least_synthetic_share: float = 0.0
     automatic_scaling: bool = False
@@ -88,27 +91,40 @@ class ForecastEstimator(PyTorchLightningEstimator):
         """The untrained network."""
 
     def set_scaling(self, scaling: str | None, *, causal: bool) -> str:
-        """The scaling to start from: as given, ``"standard"``, or until the training data choose.
+        """Record the scaling and return it; ``"standard"`` until the training data are known.
 
         Args:
-            scaling: as given.
-            causal: whether series can be streamed, which keeps the scale of their first window.
+            scaling: the argument; ``None`` for the default.
+            causal: whether the encoder is causal, so that series can be streamed with the scale of their first window.
 
         Raises:
             ValueError: for an unknown name.
         """
         self.automatic_scaling = scaling is None and not causal
-        reason = "a stream of a causal encoder keeps its scale" if causal else "until the training data choose"
+        reason = "a stream of a causal encoder keeps its scale" if causal else "provisional until training starts"
         scaling = self.choices.resolve("scaling", scaling, "standard", reason)
         choose(SCALINGS, scaling, "scaling")
         return scaling
 
     def set_output(self, distr_output: Any, quantile_levels: list[float]) -> None:
-        """The output by name or as an object; a provisional one for ``"auto"``."""
+        """Set the output, by name or as an object; a provisional one for ``"auto"``."""
         self.automatic = distr_output == AUTO
         self.output = make_output("normal" if self.automatic else distr_output, quantile_levels)
         name = distr_output if isinstance(distr_output, str) else type(distr_output).__name__
         self.choices["distr_output"] = Choice(name)
+
+    def set_loss(self, loss: str | None) -> None:
+        """Set and record the loss; ``None`` for the default of the output.
+
+        Raises:
+            ValueError: for an unknown loss, or one that the output does not support.
+        """
+        self.loss = loss
+        self.choices.resolve("loss", loss, check_loss(loss, self.output))
+
+    def set_quantile_levels(self, quantile_levels: list[float] | None) -> None:
+        """Set and record the levels; ``None`` for the deciles."""
+        self.quantile_levels = self.choices.resolve("quantile_levels", quantile_levels, list(DECILES))
 
     def synthetic_windows(self, store: WindowStore) -> Choice:
         """Fraction of training windows drawn from synthetic series; zero for outputs with bounded support."""
@@ -128,11 +144,12 @@ class ForecastEstimator(PyTorchLightningEstimator):
         """Resolve the choices that depend on the training data, or on the predictor that training starts from."""
         self.fit_scaling(store, from_predictor)
         self.fit_output(store, from_predictor)
+        self.fit_loss()
         self.choices["synthetic_share"] = self.synthetic_windows(store)
         self.fit_epochs(store)
 
     def fit_scaling(self, store: WindowStore, from_predictor: PyTorchPredictor | None) -> None:
-        """Choose the scaling: that of the predictor to start from, or the one that suits the training data."""
+        """Choose the scaling by the training data, or take that of the predictor to start from."""
         if not self.automatic_scaling:
             return
         if from_predictor is None:
@@ -142,7 +159,7 @@ class ForecastEstimator(PyTorchLightningEstimator):
         self.spec = store.spec = self.spec._replace(scaling=self.choices["scaling"].value)
 
     def fit_output(self, store: Any, from_predictor: PyTorchPredictor | None) -> None:
-        """Choose the output for ``"auto"``: that of the predictor to start from, or one that suits the data."""
+        """Choose the output for ``"auto"`` by the training data, or take that of the predictor to start from."""
         if not self.automatic:
             return
         if from_predictor is not None:
@@ -153,9 +170,14 @@ class ForecastEstimator(PyTorchLightningEstimator):
         self.choices.choose("distr_output", *self.auto_output)
 
     def take_output(self, predictor: PyTorchPredictor) -> None:
-        """Forecast by the output of a predictor."""
+        """Take the output of a predictor."""
         self.output = predictor.network.output
         self.choices.choose("distr_output", type(self.output).__name__, REASONS["from_predictor"])
+
+    def fit_loss(self) -> None:
+        """Choose the loss again, for the output that was chosen by the training data."""
+        if "loss" in self.choices:
+            self.set_loss(self.loss)
 
     def fit_epochs(self, store: Any) -> None:
         """Choose the number of epochs, unless it is given."""
@@ -194,7 +216,7 @@ class ForecastEstimator(PyTorchLightningEstimator):
         return windows
 
     def create_predictor(self, transformation: Transformation, module: ForecastModule) -> S5Predictor:
-        return self._placed(S5Predictor(module.network, module.network.spec, batch_size=self.predict_batch_size))
+        return self._with_choices(S5Predictor(module.network, module.network.spec, batch_size=self.predict_batch_size))
 
     def train_model(
         self,
@@ -213,7 +235,7 @@ class ForecastEstimator(PyTorchLightningEstimator):
             validation_data: the last horizon of each series decides when to stop and which weights are kept.
             from_predictor: a predictor whose weights training starts from.
             ckpt_path: a checkpoint written by a callback, from which training resumes with the state of the optimizer.
-                Automatic choices are made again; give their values if the data have changed.
+                Automatic choices are made again; pass them as arguments if the data have changed.
 
         Raises:
             ValueError: if the data do not fit, before training starts.
@@ -251,7 +273,7 @@ class ForecastEstimator(PyTorchLightningEstimator):
         """Train and return the predictor; arguments as of :meth:`train_model`."""
         return self.train_model(training_data, validation_data, **kwargs).predictor
 
-    def _placed(self, predictor: S5Predictor) -> S5Predictor:
+    def _with_choices(self, predictor: S5Predictor) -> S5Predictor:
         """The predictor on the device, with the choices; saved with ``device="auto"``, it loads on any machine."""
         predictor.choices = self.choices.plain()
         return predictor.to(self.device)

@@ -21,7 +21,14 @@ from gluonts.model.predictor import Predictor
 from s5forecast.aliases import check_folder
 from s5forecast.data.frequency import quiet_periods
 from s5forecast.estimators.arguments import check_positive
-from s5forecast.estimators.defaults import COMBINED_LEVELS, HISTORIES_PER_WINDOW, WEIGHING_WINDOWS
+from s5forecast.estimators.defaults import (
+    COMBINED_LEVELS,
+    HISTORIES_PER_WINDOW,
+    WEIGHING_WINDOWS,
+    Choice,
+    Choices,
+    merge_choices,
+)
 from s5forecast.estimators.predictor import load_predictor
 from s5forecast.levels import DECILES, check_levels
 
@@ -37,18 +44,18 @@ class CombinedEstimator(Estimator):
     .. math:: w_m = \frac{L_m^{-2}}{\sum_j L_j^{-2}}
 
     with :math:`L_m` the quantile loss of member m at the deciles over the last horizons of the training data, after
-    training on what comes before. It is a sum over all series without scaling, so that large values count most.
-    Networks and statistical models make different errors, most of all on short records. The weights follow the inverse
-    squared errors of "The combination of forecasts" (Bates, Granger, 1969).
+    training on the values before them. It is a sum over all series without scaling, so that large values count most.
+    Networks and statistical models make different errors, particularly on short records. The weights follow the
+    inverse squared errors of "The combination of forecasts" (Bates, Granger, 1969).
 
     Args:
         prediction_length: steps to forecast, H.
         members: estimators, and predictors that need no training, such as ``evaluation.BASELINES["auto_ets"](12)``. A
-            predictor that was trained on the data has seen the horizons that weigh it.
-        windows: horizons at the end of the series that weigh the members; fewer if no series is three times as long.
-            Shorter series are not used. If no series is long enough, the weights are equal, which is logged.
-        quantile_levels: of the forecasts; 0.05, the deciles and 0.95 by default.
-        weights: of the members, summing to one. If given, nothing is weighed, and members are trained once.
+            predictor that was trained on the data gets too large a weight, because it has seen the last horizons.
+        windows: number of last horizons that the weights are computed from; fewer if no series is three times as long.
+            Shorter series are not used. If no series is long enough, the weights are equal.
+        quantile_levels: levels of the forecasts; 0.05, the deciles and 0.95 by default.
+        weights: weights of the members, summing to one. If given, members are trained once and not compared.
 
     Raises:
         ValueError: for less than two members, members of another kind, different horizons, no windows, invalid levels
@@ -80,10 +87,10 @@ class CombinedEstimator(Estimator):
     def train(
         self, training_data: Dataset, validation_data: Dataset | None = None, **kwargs: Any
     ) -> "CombinedPredictor":
-        """Train the members on all data, and copies of them, which give the weights, on all but the last horizons.
+        """Train the members on all data.
 
-        Without given weights, copies are trained on the training data alone. Arguments are those of the members that
-        are estimators.
+        Without given weights, copies of the members are also trained on all but the last horizons, to choose the
+        weights. Further arguments are passed to the members that are estimators.
 
         Raises:
             ValueError: as the members; for a member whose forecasts are not finite.
@@ -96,8 +103,12 @@ class CombinedEstimator(Estimator):
         validation_data = None if validation_data is None else list(validation_data)
         trained = _trained(self.members, data, validation_data, **kwargs)
         self._check_horizons(trained)
-        weights = self._weights(copies, data) if self.weights is None else self.weights
-        return CombinedPredictor(trained, weights, self.quantile_levels)
+        choices = Choices()
+        choices["weights"] = self._weights(copies, data) if self.weights is None else Choice(self.weights)
+        logger.info("combining %s with %s", ", ".join(type(member).__name__ for member in trained), choices)
+        predictor = CombinedPredictor(trained, choices["weights"].value, self.quantile_levels)
+        predictor.own_choices = choices.plain()
+        return predictor
 
     def _check_horizons(self, predictors: Sequence[Predictor]) -> None:
         for predictor in predictors:
@@ -107,13 +118,14 @@ class CombinedEstimator(Estimator):
                     f"prediction_length={self.prediction_length}"
                 )
 
-    def _weights(self, members: list[Any], data: list[dict[str, Any]]) -> list[float]:
+    def _weights(self, members: list[Any], data: list[dict[str, Any]]) -> Choice:
         losses = self._losses(members, data)
         if not losses.any():
-            logger.info("no series holds three horizons with errors to weigh by: all members count the same")
-            return [1 / len(members)] * len(members)
+            reason = "equal, because no series is long enough to compare the members, or all are perfect"
+            return Choice([1 / len(members)] * len(members), reason, given=False)
         share = (losses / losses.max()).clip(min=SMALLEST_LOSS) ** -2.0
-        return (share / share.sum()).tolist()
+        reason = "by the inverse squared losses on the last horizons of the training data"
+        return Choice((share / share.sum()).tolist(), reason, given=False)
 
     def _losses(self, members: list[Any], data: list[dict[str, Any]]) -> np.ndarray:
         windows = max(map(self._windows, data))
@@ -133,12 +145,15 @@ class CombinedEstimator(Estimator):
 class CombinedPredictor(Predictor):
     r"""Means and quantiles that are weighted averages of those of M predictors, :math:`\sum_m w_m q_{m, \tau}`.
 
-    Of members that forecast samples, the quantiles are averaged. Averages of whole numbers need not be whole.
+    Quantiles of members that forecast samples are those of the samples. Averages of whole numbers need not be whole.
 
     Args:
         members: predictors of the same horizon.
-        weights: of the members, summing to one.
-        quantile_levels: of the forecasts.
+        weights: weights of the members, summing to one.
+        quantile_levels: levels of the forecasts.
+
+    Attributes:
+        own_choices: record of the choices of the combination itself.
 
     Raises:
         ValueError: without members, for different horizons, invalid weights or levels.
@@ -155,6 +170,15 @@ class CombinedPredictor(Predictor):
         super().__init__(prediction_length=horizons[0])
         self.members, self.quantile_levels = list(members), sorted(quantile_levels)
         self.weights = [float(weight) for weight in weights]
+        self.own_choices: dict[str, Any] = {}
+
+    @property
+    def choices(self) -> dict[str, Any]:
+        """Record of the choices of the members and of the combination.
+
+        Names are those of :func:`~s5forecast.estimators.defaults.merge_choices`.
+        """
+        return {**merge_choices([getattr(member, "choices", {}) for member in self.members]), **self.own_choices}
 
     def predict(self, dataset: Dataset, num_samples: int | None = None) -> Iterator[QuantileForecast]:
         """One forecast for each entry, in order; ``num_samples`` is ignored, because no paths are drawn.
@@ -195,6 +219,8 @@ class CombinedPredictor(Predictor):
         """Write to an existing folder, each member to a folder of its own."""
         super().serialize(path)
         (path / "members.json").write_text(json.dumps(self._described()))
+        if self.own_choices:
+            (path / "choices.json").write_text(json.dumps(self.own_choices))
         for number, member in enumerate(self.members):
             folder = path / str(number)
             folder.mkdir(exist_ok=True)
@@ -209,7 +235,10 @@ class CombinedPredictor(Predictor):
         """Read what :meth:`serialize` wrote; ``device`` is that of members with a network."""
         check_folder(path)
         stored = json.loads((path / "members.json").read_text())
-        return cls(load_members(path, len(stored["weights"]), device), stored["weights"], stored["levels"])
+        predictor = cls(load_members(path, len(stored["weights"]), device), stored["weights"], stored["levels"])
+        if (path / "choices.json").exists():
+            predictor.own_choices = json.loads((path / "choices.json").read_text())
+        return predictor
 
 
 def load_members(path: Path, count: int, device: str | None) -> list[Predictor]:

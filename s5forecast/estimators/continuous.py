@@ -13,7 +13,6 @@ from gluonts.torch.model.predictor import PyTorchPredictor
 from s5forecast.choices import choose
 from s5forecast.data.spec import IrregularSpec
 from s5forecast.data.times import is_duration
-from s5forecast.distributions import check_loss
 from s5forecast.estimators.arguments import (
     FEATURES,
     NETWORK,
@@ -25,7 +24,7 @@ from s5forecast.estimators.arguments import (
     spread_arguments,
 )
 from s5forecast.estimators.base import ForecastEstimator
-from s5forecast.estimators.defaults import EPOCHS, REASONS, Choice, resolve_timescales
+from s5forecast.estimators.defaults import EPOCHS, REASONS, resolve_timescales
 from s5forecast.estimators.training import ForecastModule
 from s5forecast.levels import DECILES
 from s5forecast.networks.base import check_support
@@ -54,12 +53,12 @@ class S5ContinuousEstimator(ForecastEstimator):
     Args:
         prediction_horizon: how far ahead to forecast: a duration such as ``"12h"`` if times are datetimes, a number if
             times are numbers.
-        prediction_length: number of next observations to learn to forecast, instead of a horizon or within it.
+        prediction_length: number of next observations to train on, instead of a horizon or within it.
         target_dim: variables of each entry, D.
         context_length: observations of history that the network sees.
         time_unit: unit of the steps of the network, a duration or number; the median gap between observations if not
             given.
-        max_queries: maximum number of query times of each training window; a larger number is thinned out evenly.
+        max_queries: maximum number of query times of each training window; larger sets are thinned evenly.
         use_dt: whether the state moves by the true gaps; otherwise by one step for each observation, for comparison.
         dt_as_feature: whether the network sees the gaps, and the time since each variable was observed, as numbers.
         cycles: calendar cycles that the network sees, of ``"hour"``, ``"day"``, ``"week"``, ``"year"``, in local time.
@@ -122,10 +121,10 @@ class S5ContinuousEstimator(ForecastEstimator):
             cycles=cycles or [],
             features=features.spec(),
         )
-        self.choices["cycles"] = Choice(self.spec.cycles)
-        self.quantile_levels = list(DECILES) if quantile_levels is None else quantile_levels
+        self.choices.resolve("cycles", cycles, [], "S5Forecaster chooses cycles by the data, the estimator does not")
+        self.set_quantile_levels(quantile_levels)
         self.set_output(distr_output, self.quantile_levels)
-        check_loss(loss, self.output)
+        self.set_loss(loss)
         self.cardinality = features.categories()
         dt_range = resolve_timescales(self.choices, context_length, network.layer_kwargs or {})
         self.network_kwargs = {
@@ -162,11 +161,12 @@ class S5ContinuousEstimator(ForecastEstimator):
     def fit_choices(self, store: Any, from_predictor: PyTorchPredictor | None) -> None:
         """Resolve the output and the unit of time."""
         self.fit_output(store, from_predictor)
+        self.fit_loss()
         self.fit_epochs(store)
         if from_predictor is None:
             self.choices.resolve("time_unit", self.time_unit, store.median_gap())
         else:
-            self.choices.choose("time_unit", None, REASONS["from_predictor"])
+            self.choices.choose("time_unit", float(from_predictor.network.time_unit), REASONS["from_predictor"])
 
     @classmethod
     def derive_auto_fields(cls, train_iter: Iterable) -> dict[str, Any]:
@@ -185,7 +185,7 @@ class S5ContinuousEstimator(ForecastEstimator):
 
 
 def _datetimes(prediction_horizon: Any, time_unit: Any, cycles: list[str] | None) -> bool | None:
-    """Whether times are datetimes, by the durations given; ``None`` if that is open.
+    """Whether times are datetimes, by the type of the durations; ``None`` if the arguments do not tell.
 
     Raises:
         ValueError: for an unknown cycle, or cycles if times are numbers.

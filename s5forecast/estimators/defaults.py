@@ -1,7 +1,8 @@
 """Automatic choices of all estimators: every setting that is derived when it is not given.
 
 Constructors resolve the choices that need no data, ``train_model`` the others. All are recorded with their reason in
-``estimator.choices``, logged when training starts, and handed to the predictor.
+``estimator.choices``, logged when training starts, and handed to the predictor, which saves them in ``choices.json``.
+An ensemble or combination has the choices of its members, see :func:`merge_choices`.
 
 =====================  =====================================================================  =========================
 choice                 rule                                                                   source
@@ -14,8 +15,11 @@ lags_seq               1, two of each season, four of the longest; for days also
 patch_length           the largest power of two up to 8 that leaves 40 patches in the         patches: [1] helped;
                        context; 1 if steps are skipped or the encoder is recursive            8 and 40: none
 scaling                "increments" if continuing the last slope has less than 0.8 of the     increments: [1] helped;
-                       error of the better naive forecast; "standard" otherwise, and          0.8: [1] defaults
-                       always for causal encoders, as a stream keeps its scale
+                       error of the better naive forecast in up to 512 windows; "standard"    0.8: [1] defaults;
+                       otherwise, if fewer than 50 windows are complete, and always for       512 and 50: none
+                       causal encoders, as a stream keeps its scale
+loss                   the quantile loss for quantiles, the negative log-likelihood           none
+                       for other outputs
 distr_output           "auto": the rules of ``distributions.choose_output``;                  auto: none; Student's t
                        autoregressive: quantiles, except Student's t for recursive encoders   and quantiles: [1] helped
                        unless a typical series has a quarter of equal values
@@ -32,8 +36,8 @@ cycles                 longer than two median gaps, seen twice over all series  
 members of ensembles   3                                                                      [1] helped
 quantile_levels        the deciles; paths also 0.02, 0.05, 0.95 and 0.98; combinations 0.05    none
                        and 0.95
-windows of             the last three horizons, if they are at most a third of the series     3: [1]; a third: none
-combinations
+windows and weights    weights by the inverse squared losses of the last three horizons, if   3: [1]; others: none
+of combinations        they are at most a third of the series; equal weights otherwise
 =====================  =====================================================================  =========================
 
 Sources: [1] docs/benchmarks.md, "The defaults, and how they were chosen", with what helped and what did not help on
@@ -43,7 +47,7 @@ validation windows; [2] docs/irregular.md; "none": chosen without a recorded mea
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -59,40 +63,41 @@ from s5forecast.levels import DECILES
 from s5forecast.windows.batches import TrainingWindows, WindowStore
 from s5forecast.windows.calendar import CYCLES
 
-SHORTEST_CONTEXT, LONGEST_CONTEXT = 32, 512
-# Steps of a year of days, by date and in whole weeks.
+SHORTEST_CONTEXT, LONGEST_CONTEXT = 32, 512  # [1]: other limits did not help
+# Steps of a year of days, by date and in whole weeks; [1].
 YEARS = {"D": (365, 364), "B": (261, 260)}
-LONGEST_PATCH, PATCHES = 8, 40
+LONGEST_PATCH, PATCHES = 8, 40  # not measured
 
-# Relative error of continuing the last slope below which series count as trending.
+# Relative error of continuing the last slope below which series are trending; [1].
 TRENDING = 0.8
-# Training windows that are examined, and the number of complete ones that is enough to judge.
+# Number of training windows that are examined, and minimum number of complete ones; not measured.
 GROWTH_WINDOWS, ENOUGH_WINDOWS = 512, 50
 
-# Effective sample size at which half of the windows are synthetic.
+# Effective sample size at which half of the windows are synthetic; [1].
 STEPS_FOR_HALF_SYNTHETIC = 20_000
-# Longer series, in horizons, count for more than their steps.
+# Mean length of the series, in horizons, above which they count for more than their steps; [1].
 REFERENCE_HORIZONS = 40
-# Recursive encoders forecast better without synthetic windows than with a smaller share of them.
+# Recursive encoders forecast better without synthetic windows than with a smaller share of them; [1].
 LEAST_SHARE = 0.2
 
-EPOCHS, MANY_EPOCHS = 20, 60
-# Steps of all series below which, and effective sample size above which, training takes many epochs.
+EPOCHS, MANY_EPOCHS = 20, 60  # [1]
+# Steps of all series below which, and effective sample size above which, training takes many epochs; [1].
 SHORT_RECORD, LONG_RECORD = 10_000, 10_000_000
 
-# The slowest state starts with a real part of -1/2 and keeps exp(-6 / 2), 5 %, of its value after a context.
+# The slowest state starts with a real part of -1/2 and keeps exp(-6 / 2), 5 %, of its value after a context; [2].
 FORGOTTEN = 6.0
-FASTEST_STEP = 0.1
-FASTEST_TO_SLOWEST = 10
+FASTEST_STEP, FASTEST_TO_SLOWEST = 0.1, 10  # not measured
 
-MEMBERS = 3
-# Shares of the context that the members of an ensemble see, in turn.
+MEMBERS = 3  # [1]
+# Fractions of the context that the members of an ensemble see, in turn; [1].
 CONTEXT_SHARES = (1.0, 0.5, 0.25)
-# Horizons that weigh the members of a combination, and how many times as many a series must hold.
-WEIGHING_WINDOWS, HISTORIES_PER_WINDOW = 3, 3
+# Number of last horizons that weigh the members of a combination; [1].
+WEIGHING_WINDOWS = 3
+# Minimum length of a series that weighs the members, as a multiple of these horizons; not measured.
+HISTORIES_PER_WINDOW = 3
 
-PATH_TAILS = (0.02, 0.05, 0.95, 0.98)
-COMBINED_LEVELS = (0.05, *DECILES, 0.95)
+PATH_TAILS = (0.02, 0.05, 0.95, 0.98)  # not measured
+COMBINED_LEVELS = (0.05, *DECILES, 0.95)  # not measured
 
 REASONS = {
     "context_length": "two horizons, two of the longest season and four of the dominant one, from 32 to 512 steps",
@@ -101,6 +106,8 @@ REASONS = {
     "recursion": "decoder if a day has several steps, encoder otherwise",
     "timescales": "the slowest state keeps 5 % of its value after a context",
     "cycles": "longer than two median gaps, and seen twice over all series",
+    "loss": "quantile loss for quantiles, negative log-likelihood for other outputs",
+    "quantile_levels": "the deciles",
     "time_unit": "median gap between observations",
     "synthetic_share": "by the effective sample size of the training data",
     "max_epochs": "by the number and length of the series",
@@ -109,7 +116,7 @@ REASONS = {
 
 
 class Choice(NamedTuple):
-    """The value of a setting, why it has this value, and whether it was given or chosen by a rule."""
+    """The value of a setting, the reason for it, and whether it is that of an argument instead of a rule."""
 
     value: Any
     reason: str = "given"
@@ -139,6 +146,22 @@ class Choices(dict[str, Choice]):
         return ", ".join(f"{name}={choice.value!r} ({choice.reason})" for name, choice in self.items())
 
 
+def merge_choices(records: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Choices of several predictors in one record.
+
+    A choice that all predictors share has its own name. Others are named after the predictor, as in
+    ``"members.0.context_length"``.
+    """
+    shared = {name: one for name, one in records[0].items() if all(other.get(name) == one for other in records)}
+    others = {
+        f"members.{number}.{name}": one
+        for number, record in enumerate(records)
+        for name, one in record.items()
+        if name not in shared
+    }
+    return {**shared, **others}
+
+
 def resolve_window(
     choices: Choices,
     freq: str,
@@ -166,7 +189,7 @@ def resolve_patches(
     Args:
         choices: the record.
         spec: the window.
-        patch_length: as given.
+        patch_length: the argument; ``None`` for the default.
         single: why a patch must be a single step by default; ``None`` if it need not be.
     """
     default = default_patch_length(spec.context_length) if single is None else 1
@@ -268,7 +291,7 @@ def choose_synthetic_share(
     """The fraction of synthetic training windows.
 
     Args:
-        given: as given; ``None`` takes the default.
+        given: the argument; ``None`` for the default.
         lengths: steps of each series.
         prediction_length: steps of the horizon.
         bounded: whether the output has bounded support, which synthetic series do not respect.
@@ -306,7 +329,7 @@ def choose_scaling(store: WindowStore) -> Choice:
     One choice for all series, in which large series count for more.
     """
     error = relative_growth_error(store)
-    reason = "no trend can be judged in the training windows"
+    reason = "too few complete training windows to detect a trend"
     if math.isfinite(error):
         reason = f"continuing the last slope has {error:.2f} of the error of the better naive forecast"
     return Choice("increments" if error < TRENDING else "standard", reason, given=False)
@@ -320,11 +343,11 @@ def relative_growth_error(store: WindowStore) -> float:
         return math.inf
     generator = torch.Generator().manual_seed(0)
     drawn = TrainingWindows(store, batch_size=1, num_batches=1, generator=generator).draw(GROWTH_WINDOWS)
-    known, asked = drawn.mask.split([spec.context_length, spec.prediction_length], dim=1)
-    return growth_error(drawn.past, drawn.target, known, asked, season)
+    past_mask, target_mask = drawn.mask.split([spec.context_length, spec.prediction_length], dim=1)
+    return growth_error(drawn.past, drawn.target, past_mask, target_mask, season)
 
 
-def growth_error(past: Tensor, target: Tensor, known: Tensor, asked: Tensor, season: int) -> float:
+def growth_error(past: Tensor, target: Tensor, past_mask: Tensor, target_mask: Tensor, season: int) -> float:
     """Absolute error of continuing the slope of the last season, relative to the better of two naive forecasts.
 
     The naive forecasts repeat the last value and the last season. Errors are summed without normalization, so that
@@ -333,8 +356,8 @@ def growth_error(past: Tensor, target: Tensor, known: Tensor, asked: Tensor, sea
     Args:
         past: values of the context, ``[B, L]``.
         target: values of the horizon, ``[B, H]``.
-        known: whether the values of the context were observed, ``[B, L]``.
-        asked: whether the values of the horizon were observed, ``[B, H]``.
+        past_mask: whether the values of the context were observed, ``[B, L]``.
+        target_mask: whether the values of the horizon were observed, ``[B, H]``.
         season: steps of a season, below L.
 
     Returns:
@@ -343,11 +366,12 @@ def growth_error(past: Tensor, target: Tensor, known: Tensor, asked: Tensor, sea
     ahead = torch.arange(1, target.shape[1] + 1, dtype=past.dtype)
     before, last = past[:, -season - 1 : -season], past[:, -1:]
     # Steps at which all three forecasts can be made.
-    judged = asked * _last_season(known, season, len(ahead)) * known[:, -1:] * known[:, -season - 1 : -season]
-    if int(judged.any(1).sum()) < ENOUGH_WINDOWS:
+    both = past_mask[:, -1:] * past_mask[:, -season - 1 : -season]
+    compared = target_mask * _last_season(past_mask, season, len(ahead)) * both
+    if int(compared.any(1).sum()) < ENOUGH_WINDOWS:
         return math.inf
     forecasts = (last + ahead * (last - before) / season, last, _last_season(past, season, len(ahead)))
-    growing, *naive = [((target - forecast).abs() * judged).sum().item() for forecast in forecasts]
+    growing, *naive = [((target - forecast).abs() * compared).sum().item() for forecast in forecasts]
     return growing / min(naive) if min(naive) > 0 else math.inf
 
 

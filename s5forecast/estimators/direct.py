@@ -3,11 +3,9 @@
 from typing import Any
 
 from gluonts.core.component import validated
-from gluonts.torch.model.predictor import PyTorchPredictor
 
 from s5forecast.choices import choose
 from s5forecast.data.spec import WindowSpec
-from s5forecast.distributions import check_loss
 from s5forecast.estimators.arguments import (
     FEATURES,
     NETWORK,
@@ -22,7 +20,6 @@ from s5forecast.estimators.defaults import resolve_patches, resolve_window
 from s5forecast.levels import DECILES
 from s5forecast.networks.direct import DirectNetwork
 from s5forecast.nn import MISSING
-from s5forecast.windows.batches import WindowStore
 
 
 class S5Estimator(ForecastEstimator):
@@ -105,10 +102,9 @@ class S5Estimator(ForecastEstimator):
             )
         causal = not network_kwargs["layer_kwargs"].get("bidirectional")
         self.spec = spec._replace(scaling=self.set_scaling(scaling, causal=causal), features=features.spec())
-        self.quantile_levels = list(DECILES) if quantile_levels is None else quantile_levels
+        self.set_quantile_levels(quantile_levels)
         self.set_output(distr_output, self.quantile_levels)
-        self.loss = loss
-        check_loss(loss, self.output)
+        self.set_loss(loss)
         check_share(synthetic_share)
         self.synthetic_share = synthetic_share
         self.cardinality = features.categories()
@@ -122,11 +118,6 @@ class S5Estimator(ForecastEstimator):
 
     def window_spec(self) -> WindowSpec:
         return self.spec
-
-    def fit_output(self, store: WindowStore, from_predictor: PyTorchPredictor | None) -> None:
-        """Choose the output, and check that the loss applies to it."""
-        super().fit_output(store, from_predictor)
-        check_loss(self.loss, self.output)
 
     def create_network(self) -> DirectNetwork:
         return DirectNetwork(self.spec, self.output, self.cardinality, **self.network_kwargs)

@@ -80,9 +80,12 @@ class EnsembleEstimator(Estimator):
         arguments = {**self.estimator.__init_args__, "seed": None if seed is None else seed + number}
         context = round(self.context_shares[number % len(self.context_shares)] * spec.context_length)
         # The whole context is passed as it was given: its length in whole patches might select another patch length.
-        if context != spec.context_length and context >= spec.prediction_length:
-            arguments["context_length"] = context
-        return type(self.estimator)(**arguments)
+        if context == spec.context_length or context < spec.prediction_length:
+            return type(self.estimator)(**arguments)
+        member = type(self.estimator)(**{**arguments, "context_length": context})
+        length = member.choices["context_length"].value
+        member.choices.choose("context_length", length, f"{context} of {spec.context_length} steps, by context_shares")
+        return member
 
 
 class EnsemblePredictor(CombinedPredictor):

@@ -29,8 +29,8 @@ class ItemsPredictor(Predictor):
     The n-th samples of all items are one joint sample. A dataset holds all items, in any order, once or several times.
 
     Args:
-        predictor: forecasts entries with a target ``[D, T]``.
-        item_ids: of the D series, in the order of the target.
+        predictor: predictor of entries with a target ``[D, T]``.
+        item_ids: names of the D series, in the order of the target.
     """
 
     def __init__(self, predictor: NetworkPredictor, item_ids: Sequence[Any]) -> None:
@@ -39,8 +39,13 @@ class ItemsPredictor(Predictor):
 
     @property
     def output(self) -> Any:
-        """What the predictor of all items forecasts."""
+        """Output of the network."""
         return self.predictor.output
+
+    @property
+    def choices(self) -> dict[str, Any]:
+        """Record of the choices of the predictor of all items."""
+        return self.predictor.choices
 
     def stream(self, dataset: Dataset) -> Any:
         """As :meth:`S5Predictor.stream`."""
@@ -104,9 +109,9 @@ def train_items(
     """Train an estimator on all items jointly; their order makes no difference.
 
     Args:
-        estimator: of as many series as there are items.
-        entries: one for each item.
-        validation: likewise, to stop training early.
+        estimator: estimator whose ``target_dim`` is the number of items.
+        entries: training data, one entry for each item.
+        validation: validation data, one entry for each item.
 
     Raises:
         ValueError: naming the items that are not aligned, or missing in ``validation``.
@@ -131,7 +136,7 @@ def joint_entry(entries: Sequence[dict[str, Any]], item_ids: Sequence[Any]) -> d
     unknown = [item for item in by_id if item not in item_ids]
     if missing or unknown or len(entries) != len(item_ids):
         raise ValueError(
-            "the series are forecast together, so all of those seen in training are needed, each once: "
+            "joint forecasts need each series of the training data exactly once: "
             f"missing are {_listed(missing)}, not known {_listed(unknown)}"
         )
     _check_aligned(entries)
@@ -152,7 +157,8 @@ def _check_aligned(entries: Sequence[dict[str, Any]]) -> None:
         other, steps = spans[differ[0]]
         raise ValueError(
             f"series that are forecast together need the same timestamps: most have {length} steps from {start}, but "
-            f"{_listed(differ)} not, the first {steps} from {other}; give them the same rows, NaN where none is known"
+            f"{_listed(differ)} differ, the first with {steps} steps from {other}; give all series the same rows, with "
+            "NaN for missing values"
         )
 
 

@@ -46,12 +46,12 @@ class PeerEstimator(Estimator):
     """GluonTS estimator that trains without log messages and files, and raises errors of the training.
 
     Args:
-        name: a key of `PEERS`.
+        name: a key of ``PEERS``.
         freq: offset alias of the series.
         prediction_length: steps to forecast.
         seed: of training; with None, torch and NumPy are not seeded.
         verbose: whether a progress bar is shown while training.
-        arguments: further arguments of the GluonTS estimator, such as `{"trainer_kwargs": {"max_epochs": 10}}`.
+        arguments: further arguments of the GluonTS estimator, such as ``{"trainer_kwargs": {"max_epochs": 10}}``.
 
     Raises:
         ValueError: unknown name, or a frequency outside the table.
@@ -219,4 +219,4 @@ PEER_ESTIMATORS: dict[str, Callable[..., PyTorchLightningEstimator]] = {
 }
 
 PEERS: dict[str, Callable[..., PeerEstimator]] = {name: partial(PeerEstimator, name) for name in PEER_ESTIMATORS}
-"""Name -> function of `freq`, `prediction_length` and the other arguments of `PeerEstimator`."""
+"""Name -> function of ``freq``, ``prediction_length`` and the other arguments of ``PeerEstimator``."""

@@ -6,7 +6,6 @@ a GluonTS ``PyTorchPredictor``, see :mod:`~s5forecast.estimators.gluonts_predict
 
 import json
 from collections.abc import Iterable, Iterator, Sequence
-from inspect import signature
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,7 +19,7 @@ from gluonts.model.forecast import Forecast
 from gluonts.model.predictor import Predictor, RepresentablePredictor
 from torch import nn
 
-from s5forecast.aliases import check_folder, resolve
+from s5forecast.aliases import check_folder, load, resolve
 from s5forecast.distributions import Output
 from s5forecast.networks.loading import limit_to_weights
 from s5forecast.networks.prediction import Predictions, collect_quantiles
@@ -202,12 +201,7 @@ def load_predictor(path: str | Path, device: str | torch.device | None = None) -
     Raises:
         ValueError: if :func:`~s5forecast.aliases.check_folder` refuses the folder, or a later version wrote it.
     """
-    path = Path(path)
-    check_folder(path)
-    name = json.loads((path / "gluonts-config.json").read_text())["type"]
-    kind: Any = NetworkPredictor if name in SAVED_CLASSES else resolve(name)
-    takes_device = device is not None and "device" in signature(kind.deserialize).parameters
-    return kind.deserialize(path, device=device) if takes_device else kind.deserialize(path)
+    return load(path, device, dict.fromkeys(SAVED_CLASSES, NetworkPredictor))
 
 
 def count_substeps(step_scale: float) -> int:

@@ -10,20 +10,27 @@ import numpy as np
 import torch
 from gluonts.model.forecast import Forecast
 
-from s5forecast.estimators.states import STATES, Describe, NetworkRunner, SeriesStates, fingerprint
+from s5forecast.data.spec import IrregularSpec, WindowSpec
+from s5forecast.estimators.irregular_state import IrregularState
+from s5forecast.estimators.regular_state import RegularState
+from s5forecast.estimators.states import Describe, NetworkRunner, SeriesStates, fingerprint
 from s5forecast.networks.prediction import Predictions, collect_quantiles
 from s5forecast.windows.batches import read_store
+
+# Class of the states, by the class that describes the windows.
+STATES: dict[type, Any] = {WindowSpec: RegularState, IrregularSpec: IrregularState}
 
 
 class ForecastStream:
     """Forecasts series while new observations arrive, at a cost that does not depend on the length of their past.
 
     It keeps the state of the network after the last observation of each series instead of the history; see
-    :class:`~s5forecast.estimators.states.RegularState` and :class:`~s5forecast.estimators.states.ContinuousState`.
+    :class:`~s5forecast.estimators.regular_state.RegularState` and
+    :class:`~s5forecast.estimators.irregular_state.IrregularState`.
 
     Args:
-        predictor: with the network.
-        states: of the series.
+        predictor: predictor with the network.
+        states: states of the series.
     """
 
     def __init__(self, predictor: NetworkRunner, states: SeriesStates) -> None:
@@ -65,9 +72,9 @@ class ForecastStream:
         """Add the next observations of some series; if one does not fit, no state changes.
 
         Args:
-            entries: with ``item_id`` and covariates. Regular series have ``start`` and ``target``; steps between the
-                last one and the ``start`` are missing. Irregular series have ``time`` and ``target``; a row without an
-                observed value changes nothing, and a new series begins here, which needs its static features.
+            entries: entries with ``item_id`` and covariates. Regular series have ``start`` and ``target``; steps
+                between the last one and the ``start`` are missing. Irregular series have ``time`` and ``target``; rows
+                without an observed value are ignored. A new irregular series needs its static features.
 
         Raises:
             ValueError: for observations that are not after the last one of their series, an unknown regular series, or
@@ -85,9 +92,9 @@ class ForecastStream:
         """Add the rows of a frame.
 
         Args:
-            rows: as the sampling reads them: entries of regular series, whose first steps follow their last ones, or
-                ``IrregularRows``.
-            describe: gives an entry with the static features of a new irregular series.
+            rows: rows as read by the sampling: entries of regular series, whose first steps follow the last ones of
+                the stream, or ``IrregularRows``.
+            describe: function of an item_id that returns an entry with the static features of a new irregular series.
 
         Raises:
             ValueError: as :meth:`update`.
@@ -109,8 +116,8 @@ class ForecastStream:
         """One forecast for each entry, in order; no state changes.
 
         Args:
-            entries: with ``item_id``. Regular series have ``feat_dynamic_real [F, H]`` over the horizon if there are
-                such covariates; irregular series have ``query_time`` and ``query_feat_dynamic_real``.
+            entries: entries with ``item_id``. Regular series with known covariates have ``feat_dynamic_real [F, H]``
+                over the horizon; irregular series have ``query_time`` and ``query_feat_dynamic_real``.
             num_samples: sample paths of each series; ignored by networks that do not sample.
 
         Raises:
@@ -134,7 +141,7 @@ class ForecastStream:
         """Means and quantiles for the queries of a frame.
 
         Args:
-            queries: as the sampling gives them: entries of the horizons of regular series, or ``IrregularRows``.
+            queries: queries of the sampling: entries of the horizons of regular series, or ``IrregularRows``.
             levels: Q quantile levels.
 
         Raises:

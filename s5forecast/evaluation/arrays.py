@@ -15,7 +15,7 @@ ROUNDING = 1e-9  # tolerance for floating point errors
 
 @dataclass(frozen=True)
 class ForecastArrays:
-    """Quantiles `[M, Q]` of M rows, the target `[M]` (NaN if unknown), and the series, window and step of each row."""
+    """Quantiles ``[M, Q]`` and target ``[M]`` (NaN if unknown) of M rows, with the series, window and step of each."""
 
     levels: np.ndarray
     quantiles: np.ndarray
@@ -66,21 +66,21 @@ class ForecastArrays:
 
     @property
     def median(self) -> np.ndarray:
-        """Quantile of level 0.5, `[M, 1]`; raises ValueError if the frame has none."""
+        """Quantile of level 0.5, ``[M, 1]``; raises ValueError if the frame has none."""
         if 0.5 not in self.levels:
             raise ValueError("the forecasts have no median; add the quantile level 0.5")
         return self.quantiles[:, self.levels == 0.5]
 
     @property
     def width(self) -> np.ndarray:
-        """Width of the outermost interval, `[M, 1]`; raises ValueError if all levels are on one side of 0.5."""
+        """Width of the outermost interval, ``[M, 1]``; raises ValueError if all levels are on one side of 0.5."""
         if not self.levels[0] < 0.5 < self.levels[-1]:
             raise ValueError("the forecasts have no interval; add quantile levels on both sides of 0.5")
         return self.quantiles[:, -1:] - self.quantiles[:, :1]
 
     @property
     def count_windows(self) -> np.ndarray:
-        """Whether all quantiles of the window are non-negative whole numbers, `[M]`."""
+        """Whether all quantiles of the window are non-negative whole numbers, ``[M]``."""
         rows = pd.Series(_whole(self.quantiles).all(axis=1))
         return rows.groupby([self.item, self.cutoff]).transform("all").to_numpy()
 
@@ -92,7 +92,7 @@ class ForecastArrays:
 
     @property
     def seen_fractional(self) -> np.ndarray:
-        """Whether a target known at the cutoff of the row is not a non-negative whole number, `[M]`."""
+        """Whether a target known at the cutoff of the row is not a non-negative whole number, ``[M]``."""
         when = pd.Series(self.timestamp).where(self._fractional)
         return (when.groupby(self.item).transform("min") <= self.cutoff).to_numpy()
 
@@ -102,26 +102,26 @@ class ForecastArrays:
 
     @cached_property
     def opposite(self) -> np.ndarray:
-        """Position of the level 1 - tau for each level tau, `[Q]`; raises ValueError if one is missing."""
+        """Position of the level 1 - tau for each level tau, ``[Q]``; raises ValueError if one is missing."""
         found = [np.flatnonzero(np.isclose(self.levels, 1 - level)) for level in self.levels]
         if not all(map(len, found)):
             raise ValueError(f"the levels {self.levels.tolist()} are not symmetric; add 1 - level for every level")
         return np.concatenate(found)
 
     def within(self, quantiles: np.ndarray, rows: np.ndarray) -> np.ndarray:
-        """Whether the target of m rows is inside or on each of their quantiles `[m, Q]`; 1/2 if on the median."""
+        """Whether the target of m rows is inside or on each of their quantiles ``[m, Q]``; 1/2 if on the median."""
         target = self.target[rows, None]
         inner = np.where(self.levels < 0.5, target > quantiles, target < quantiles)
         return np.where(target == quantiles, np.where(self.levels == 0.5, 0.5, 1.0), inner)
 
     def inside(self, quantiles: np.ndarray, rows: np.ndarray) -> np.ndarray:
-        """Whether the target of m rows is in the central interval bounded by each of their quantiles `[m, Q]`."""
+        """Whether the target of m rows is in the central interval bounded by each of their quantiles ``[m, Q]``."""
         within = self.within(quantiles, rows)
         return np.minimum(within, within[:, self.opposite])
 
 
 def rounded_counts(quantiles: np.ndarray, levels: np.ndarray) -> np.ndarray:
-    """Quantiles `[M, Q]` rounded to non-negative whole numbers, without changing the whole numbers in each interval."""
+    """Quantiles ``[M, Q]`` rounded to non-negative whole numbers; intervals keep the whole numbers in them."""
     up, down = np.ceil(quantiles - ROUNDING), np.floor(quantiles + ROUNDING)
     return np.select([levels < 0.5, levels > 0.5], [up, down], quantiles.round()).clip(min=0)
 

@@ -57,40 +57,40 @@ def backtest(
 ) -> Backtest:
     """Forecast past windows of every series, each from its history alone, and compare with the observed values.
 
-    Regular series are cut by `prediction_length`, `windows` and `step`. Irregular series are cut by one of `since`,
-    `count` and `fraction`, and forecast at the times of the observations that follow. A forecast origin is one window
-    of every series: the first of each, the second, and so on. A model that trains is fitted on the data before the
-    first origin of each series, and again according to `refit`. A forecast is given the history, and the known dynamic
-    features over the window.
+    Regular series are cut by ``prediction_length``, ``windows`` and ``step``. Irregular series are cut by one of
+    ``since``, ``count`` and ``fraction``, and forecast at the times of the observations after the cut. The n-th windows
+    of all series are one forecast origin. A model that trains is fitted on the data before the first origin of each
+    series, and again according to ``refit``. A forecast is made from the history and the known dynamic features over
+    the window.
 
     Args:
-        model: an `S5Forecaster`, a GluonTS estimator or predictor, a frame of forecasts made elsewhere (item_id,
-            timestamp, mean, quantiles, and cutoff if windows overlap), or a name in `BASELINES`. For irregular series
+        model: an ``S5Forecaster``, a GluonTS estimator or predictor, a frame of forecasts made elsewhere (item_id,
+            timestamp, mean, quantiles, and cutoff if windows overlap), or a name in ``BASELINES``. For irregular series
             an estimator such as :class:`~s5forecast.S5ContinuousEstimator`, a predictor with
-            `predict_quantiles(entries, levels)`, a frame, or a name in `IRREGULAR_BASELINES`. A predictor is used
+            ``predict_quantiles(entries, levels)``, a frame, or a name in ``IRREGULAR_BASELINES``. A predictor is used
             unchanged: it must not have seen the windows.
-        data: a long frame, or GluonTS entries with `target` `[T]`; the series may differ in length. An entry may have
-            `timestamps` `[T]`, which are used in the result. Irregular entries have `time` `[n]` and `target`, `[n]` or
-            `[D, n]`.
+        data: a long frame, or GluonTS entries with ``target`` ``[T]``; the series may differ in length. An entry may
+            have ``timestamps`` ``[T]``, which are used in the result. Irregular entries have ``time`` ``[n]`` and
+            ``target``, ``[n]`` or ``[D, n]``.
         prediction_length: steps H of a window; for irregular series the maximum number of observations in a window.
         windows: number of windows at the end of each regular series.
-        step: steps from one window to the next; `prediction_length` by default.
+        step: steps from one window to the next; ``prediction_length`` by default.
         since: time of the cut of irregular series, or a list of times, each of which is an origin.
         count: number of observations to forecast at the end of each irregular series.
         fraction: fraction of the observations of an irregular series in the history.
         horizon: length of a window of irregular series, as a duration or number; by default up to the end.
         refit: True refits the model at every origin, a number k at every k-th, False only before the first.
         quantile_levels: levels to forecast, in (0, 1).
-        metrics: names in `METRICS`, or GluonTS metric definitions; by default WQL, MASE, sMAPE and coverage_80, for
+        metrics: names in ``METRICS``, or GluonTS metric definitions; by default WQL, MASE, sMAPE and coverage_80, for
             irregular series WQL, CRPS, MAE and coverage_80. Irregular series have no metrics scaled by a season.
         season: steps of the differences that scale MASE and RMSSE; by default GluonTS's for the frequency (24 for
             hours, 12 for months, 1 for days and weeks).
         name: name of the model; by default its class.
         freq: offset alias of the timestamps; inferred for a frame. Without it, each period of GluonTS entries is
             stamped by its start.
-        columns: column roles of a frame; by default those of an `S5Forecaster`, otherwise the standard names.
+        columns: column roles of a frame; by default those of an ``S5Forecaster``, otherwise the standard names.
         variables: names of the D variables of irregular entries, or the target columns of an irregular frame. Each of
-            several variables is a separate series of the result, `"<item_id>:<variable>"`.
+            several variables is a separate series of the result, ``"<item_id>:<variable>"``.
         samples: whether to keep sample paths, from which CRPS and PIT are then computed. The energy and variogram
             scores require them.
         directory: folder that keeps finished origins, to resume an interrupted backtest; one folder per backtest.
@@ -112,14 +112,14 @@ def backtest(
     prepare = _irregular if isinstance(splitter, IrregularSplitter) else _regular
     entries, frequency, adapted = prepare(model, data, splitter, columns or roles_of(model), freq, bool(refit))
     origins = splitter.split(entries)
-    asked = adapted.columns(levels)
-    _check_metrics(metrics, asked, samples, splitter)
-    adapted.check(origins, asked)
-    run = Run(adapted, asked, samples, int(refit), n_jobs, progress, name)
+    forecast_columns = adapted.columns(levels)
+    _check_metrics(metrics, forecast_columns, samples, splitter)
+    adapted.check(origins, forecast_columns)
+    run = Run(adapted, forecast_columns, samples, int(refit), n_jobs, progress, name)
     description = describe(run, name_of(model), [*splitter.settings, int(refit)], origins)
     results = run.results(origins, None if directory is None else Store(directory, description))
     cut = [window for origin in origins for window in origin]
-    forecasts = _frame(cut, frequency, np.concatenate([result.values for result in results], axis=1), asked)
+    forecasts = _frame(cut, frequency, np.concatenate([result.values for result in results], axis=1), forecast_columns)
     result = Backtest(
         name,
         _without_duplicates(forecasts),
@@ -132,7 +132,7 @@ def backtest(
 
 
 def roles_of(model: Any) -> Columns:
-    """The column roles of an `S5Forecaster`; the standard names for other models."""
+    """The column roles of an ``S5Forecaster``; the standard names for other models."""
     names = {field: getattr(model, field, None) for field in ("target", "item_id", "timestamp")}
     named = {field: value for field, value in names.items() if isinstance(value, str)}
     if len(named) < 3:
@@ -192,7 +192,7 @@ def _check_metrics(metrics: Sequence[Any], columns: Sequence[str], samples: bool
 
 
 def _frame(windows: list[Window], frequency: Frequency | None, values: np.ndarray, columns: list[str]) -> pd.DataFrame:
-    """Long frame of windows; `values` `[columns, M]`, followed by samples."""
+    """Long frame of windows; ``values`` ``[columns, M]``, followed by samples."""
     frame = _keys(windows, frequency).assign(**dict(zip(columns, values, strict=False)))
     paths = values[len(columns) :]
     names = [f"sample_{number}" for number in range(len(paths))]
@@ -221,7 +221,7 @@ def _appended(parts: list[pd.Index]) -> pd.Index:
 
 
 def _without_duplicates(forecasts: pd.DataFrame) -> pd.DataFrame:
-    """Each window once: two cuts between the same observations give the same window."""
+    """The forecasts without repeated windows, which result from two cuts between the same observations."""
     twice = forecasts.duplicated(KEYS)
     return forecasts[~twice].reset_index(drop=True) if twice.any() else forecasts
 

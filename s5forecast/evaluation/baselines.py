@@ -1,4 +1,4 @@
-"""Simple forecasters to compare models with; statistical models are in `statistical.py`."""
+"""Simple forecasters to compare models with; statistical models are in ``statistical.py``."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ import pandas as pd
 from gluonts.core.component import validated
 from gluonts.dataset.common import DataEntry
 from gluonts.dataset.util import forecast_start
-from gluonts.model.predictor import RepresentablePredictor
 
 from s5forecast.data.frequency import Frequency, quiet_periods
+from s5forecast.evaluation.base import BaselinePredictor, check_season
 from s5forecast.evaluation.gaussian import GaussianForecast, constant, drift, observed_history, seasonal_naive
 from s5forecast.evaluation.statistical import AutoARIMAPredictor, AutoETSPredictor, ThetaPredictor
 
 
-class NaivePredictor(RepresentablePredictor):
+class NaivePredictor(BaselinePredictor):
     """The last observed value, with the uncertainty of a random walk.
 
     Raises ValueError for a series without any observed value.
@@ -32,12 +32,12 @@ class NaivePredictor(RepresentablePredictor):
         return _forecast(item, *seasonal_naive(observed_history(item), 1, self.prediction_length))
 
 
-class SeasonalNaivePredictor(RepresentablePredictor):
+class SeasonalNaivePredictor(BaselinePredictor):
     """The last season repeated, with Gaussian intervals from the seasonal differences of the history.
 
     A missing value of the last season is replaced by the latest observed value at the same phase, or else by the
     last observed value. Differences are taken over observed pairs. A history that is not longer than a season, or
-    has no observed seasonal pair, is forecast as by `NaivePredictor`. Raises ValueError for a series
+    has no observed seasonal pair, is forecast as by ``NaivePredictor``. Raises ValueError for a series
     without any observed value.
 
     Args:
@@ -48,8 +48,7 @@ class SeasonalNaivePredictor(RepresentablePredictor):
     @validated()
     def __init__(self, prediction_length: int, season: int | None = None) -> None:
         super().__init__(prediction_length=prediction_length)
-        if season is not None and season < 1:
-            raise ValueError(f"season={season} must be at least 1")
+        check_season(season)
         self.season = season
 
     def predict_item(self, item: DataEntry) -> GaussianForecast:
@@ -58,7 +57,7 @@ class SeasonalNaivePredictor(RepresentablePredictor):
         return _forecast(item, *seasonal_naive(observed_history(item), season, self.prediction_length))
 
 
-class DriftPredictor(RepresentablePredictor):
+class DriftPredictor(BaselinePredictor):
     """The line through the first and the last observed value, with the uncertainty of a random walk with drift.
 
     Raises ValueError for a series without any observed value.
@@ -73,7 +72,7 @@ class DriftPredictor(RepresentablePredictor):
         return _forecast(item, *drift(observed_history(item), self.prediction_length))
 
 
-class ConstantPredictor(RepresentablePredictor):
+class ConstantPredictor(BaselinePredictor):
     """The mean of the history at every step, with its standard deviation.
 
     Raises ValueError for a series without any observed value.
@@ -141,7 +140,7 @@ BASELINES: dict[str, Any] = {
     "auto_arima": AutoARIMAPredictor,
     "theta": ThetaPredictor,
 }
-"""Name -> predictor class; each takes `prediction_length`. The last three require the extra `statsforecast`."""
+"""Name -> predictor class; each takes ``prediction_length``. The last three require the extra ``statsforecast``."""
 
 IRREGULAR_BASELINES: dict[str, Any] = {
     "constant": ConstantBaseline,

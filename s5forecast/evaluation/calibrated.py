@@ -13,6 +13,7 @@ from gluonts.dataset.common import DataEntry
 from gluonts.model.forecast import Forecast, QuantileForecast
 from gluonts.model.predictor import Predictor
 
+from s5forecast.aliases import check_folder, load
 from s5forecast.evaluation.backtest import backtest
 from s5forecast.evaluation.calibrator import ConformalCalibrator
 from s5forecast.evaluation.windows import columns_of
@@ -24,10 +25,11 @@ CHUNK = 256
 class CalibratedPredictor(Predictor):
     """Forecasts of a predictor, corrected by a calibrator, at the levels of the calibrator.
 
-    Series without item_id are named by their position, as in `backtest`.
+    Series without item_id are named by their position, as in ``backtest``.
 
     Args:
-        predictor: any GluonTS predictor.
+        predictor: any GluonTS predictor. To load a saved one whose class is not part of s5forecast, first pass the
+            import path of the class to :func:`s5forecast.aliases.allow`.
         calibrator: fitted on forecasts of the predictor.
     """
 
@@ -54,10 +56,15 @@ class CalibratedPredictor(Predictor):
         (path / "calibrator.json").write_text(self.calibrator.to_json())
 
     @classmethod
-    def deserialize(cls, path: Path, **kwargs: Any) -> CalibratedPredictor:
-        """Read what `serialize` wrote; further arguments, such as a device, are passed on to the predictor."""
+    def deserialize(cls, path: Path, device: Any = None) -> CalibratedPredictor:
+        """Read what ``serialize`` wrote; ``device`` is that of a predictor with a network.
+
+        Raises:
+            ValueError: :func:`~s5forecast.aliases.check_folder` refuses the folder.
+        """
+        check_folder(path)
         calibrator = ConformalCalibrator.from_json((path / "calibrator.json").read_text())
-        return cls(Predictor.deserialize(path / "predictor", **kwargs), calibrator)
+        return cls(load(path / "predictor", device), calibrator)
 
     def _calibrated(self, numbered: list[tuple[int, Forecast]]) -> Iterator[QuantileForecast]:
         columns = [level_name(level) for level in self.calibrator.levels_]
@@ -89,16 +96,16 @@ def calibrate(
 
     Args:
         predictor: any GluonTS predictor.
-        data: GluonTS entries, `target` `[T]`.
+        data: GluonTS entries, ``target`` ``[T]``.
         prediction_length: steps H of a window.
         windows: number of windows at the end of each series; level tau requires n >= tau / (1 - tau) scores.
-        step: steps from one window to the next, `prediction_length` by default.
+        step: steps from one window to the next, ``prediction_length`` by default.
         quantile_levels: levels to calibrate, in (0, 1).
-        method: a key of `CONFORMAL_METHODS`: "adaptive", "adaptive_cqr", "cqr", "cqr_symmetric" or "split".
-        options: further arguments of `ConformalCalibrator`: scale, per_item, per_step, learning_rate, item_share.
+        method: a key of ``CONFORMAL_METHODS``: "adaptive", "adaptive_cqr", "cqr", "cqr_symmetric" or "split".
+        options: further arguments of ``ConformalCalibrator``: scale, per_item, per_step, learning_rate, item_share.
 
     Raises:
-        ValueError: as `backtest` and `ConformalCalibrator`; if there are too few windows, with the number required.
+        ValueError: as ``backtest`` and ``ConformalCalibrator``; if there are too few windows, with the number required.
     """
     calibrator = ConformalCalibrator(method, **options)
     past = backtest(

@@ -33,20 +33,20 @@ CALIBRATION_FORMAT = 1
 class ConformalCalibrator(TransformerMixin, BaseEstimator):
     """Correct the quantiles of any forecaster by its errors on past windows that it had not seen.
 
-    Frames are long, like `Backtest.forecasts`: item_id, cutoff, timestamp, target and quantile columns such as "0.1".
+    Frames are long, like ``Backtest.forecasts``: item_id, cutoff, timestamp, target and quantile columns such as "0.1".
     A frame without item_id is one series, a frame without cutoff has one window for each series. The mean is unchanged.
-    Counts stay counts: if all quantiles and targets of a series in `fit` are non-negative whole numbers, corrected
+    Counts stay counts: if all quantiles and targets of a series in ``fit`` are non-negative whole numbers, corrected
     quantiles of its windows are rounded, provided that the uncorrected ones are whole numbers. Series that are not in
-    `fit` are rounded if all series in `fit` are counts.
+    ``fit`` are rounded if all series in ``fit`` are counts.
 
     Args:
-        method: a key of `CONFORMAL_METHODS`: "cqr" corrects each level separately, "cqr_symmetric" moves both ends
+        method: a key of ``CONFORMAL_METHODS``: "cqr" corrects each level separately, "cqr_symmetric" moves both ends
             of an interval by the same amount, "split" puts symmetric intervals around the median. "adaptive" and
             "adaptive_cqr" are cqr_symmetric and cqr with corrections that are updated window by window.
         scale: unit of the scores, which makes series comparable: "width" is that of the outermost interval of each
             step, "item" the mean absolute error of the median of each series over the calibration windows. Rows with a
-            scale of 0 are ignored in `fit` and not changed.
-        per_item: whether to learn a correction for each series; series that are not in `fit` then raise an error.
+            scale of 0 are ignored in ``fit`` and not changed.
+        per_item: whether to learn a correction for each series; series that are not in ``fit`` then raise an error.
         per_step: whether to learn a correction for each step of the horizon.
         learning_rate: step size eta in (0, 1] of adaptive methods. A window entirely outside an interval of share p
             widens it by eta p mean absolute deviations of the scores.
@@ -61,7 +61,7 @@ class ConformalCalibrator(TransformerMixin, BaseEstimator):
 
     Raises:
         ValueError: an unknown choice; too few windows for a level (the message has the number required); levels that
-            differ from those in `fit`; a series or step without a correction; a missing median or level 1 - tau that
+            differ from those in ``fit``; a series or step without a correction; a missing median or level 1 - tau that
             the method or the scale requires; a frame without timestamp or quantiles, with a missing item_id, a NaN
             quantile or an infinite target.
     """
@@ -120,7 +120,7 @@ class ConformalCalibrator(TransformerMixin, BaseEstimator):
         """The frame with corrected quantiles, in ascending order.
 
         Adaptive methods use the targets in the frame: the correction of a window depends on the targets known at its
-        cutoff, never on later ones. The updates are not stored; use `partial_fit` to store them.
+        cutoff, never on later ones. The updates are not stored; use ``partial_fit`` to store them.
         """
         check_is_fitted(self, "corrections_")
         method, arrays = CONFORMAL_METHODS[self.method], self._checked_arrays(forecasts)
@@ -141,7 +141,11 @@ class ConformalCalibrator(TransformerMixin, BaseEstimator):
         return found
 
     def to_json(self) -> str:
-        """The fitted calibrator as text for `from_json`; raises ValueError unless every item_id is text or a number."""
+        """The fitted calibrator as text for ``from_json``.
+
+        Raises:
+            ValueError: an item_id is neither text nor a number.
+        """
         check_is_fitted(self, "corrections_")
         odd = [item for item in self.counts_.index if not isinstance(item, str | Real)]
         if odd:
@@ -164,7 +168,7 @@ class ConformalCalibrator(TransformerMixin, BaseEstimator):
 
     @classmethod
     def from_json(cls, text: str) -> ConformalCalibrator:
-        """Read what `to_json` wrote; raises ValueError for other text, or text of a later version."""
+        """Read what ``to_json`` wrote; raises ValueError for other text, or text of a later version."""
         state = json.loads(text)
         if "format_version" not in state:
             raise ValueError("the text is not a calibration: it has no format_version")
@@ -186,7 +190,7 @@ class ConformalCalibrator(TransformerMixin, BaseEstimator):
         return calibrator
 
     def _follow(self, arrays: ForecastArrays) -> tuple[np.ndarray, pd.DataFrame, pd.DataFrame]:
-        """Quantiles `[M, Q]`, each window corrected by the targets known at its cutoff, and the final corrections."""
+        """Quantiles ``[M, Q]``, each window corrected by the targets known at its cutoff, and the final corrections."""
         method, scale = CONFORMAL_METHODS[self.method], self._scale(arrays)
         items = pd.Index(pd.unique(np.concatenate([self.item_corrections_.index, arrays.item])))
         groups, item = self._groups(arrays), items.get_indexer(arrays.item)
@@ -211,13 +215,13 @@ class ConformalCalibrator(TransformerMixin, BaseEstimator):
         return moved, together, pd.DataFrame(state.delta, delta.index, theta.columns)
 
     def _counts(self, arrays: ForecastArrays) -> np.ndarray:
-        """Whether each row belongs to a window of counts, `[M]`."""
+        """Whether each row belongs to a window of counts, ``[M]``."""
         place = self.counts_.index.get_indexer(pd.Index(arrays.item))
         counts = np.append(self.counts_.to_numpy(), self.counts_.all())[place]  # place -1: not in fit
         return counts & arrays.count_windows & ~arrays.seen_fractional
 
     def _scores(self, arrays: ForecastArrays, method: Method) -> np.ndarray:
-        """Distance of the target outside of each quantile, `[M, Q]` in units of the scale; NaN if unknown."""
+        """Distance of the target outside of each quantile, ``[M, Q]`` in units of the scale; NaN if unknown."""
         scale = self._scale(arrays)
         known = np.where(scale > 0, scale, np.nan)
         away = outward(arrays.levels) * (arrays.target[:, None] - self._base(arrays, method))
@@ -227,7 +231,7 @@ class ConformalCalibrator(TransformerMixin, BaseEstimator):
         return np.broadcast_to(arrays.median, arrays.quantiles.shape) if method.around_median else arrays.quantiles
 
     def _scale(self, arrays: ForecastArrays) -> np.ndarray:
-        """Unit of the scores, `[M, 1]`."""
+        """Unit of the scores, ``[M, 1]``."""
         if self.item_scales_ is None:
             return arrays.width
         place = self.item_scales_.index.get_indexer(pd.Index(arrays.item))
@@ -242,7 +246,7 @@ class ConformalCalibrator(TransformerMixin, BaseEstimator):
         return pd.Index(zip(items, steps.tolist(), strict=True), tupleize_cols=False)
 
     def _groups(self, arrays: ForecastArrays) -> np.ndarray:
-        """Position in `corrections_` of each row, `[M]`."""
+        """Position in ``corrections_`` of each row, ``[M]``."""
         keys = self._keys(arrays)
         place = self.corrections_.index.to_flat_index().get_indexer(keys)
         if (place < 0).any():

@@ -56,7 +56,7 @@ class Comparison:
                 )
 
     def leaderboard(self, metric: str | None = None) -> pd.DataFrame:
-        """Metrics, skill and average rank of each model, sorted by `metric`.
+        """Metrics, skill and average rank of each model, sorted by ``metric``.
 
         skill = 1 - metric of the model / metric of the baseline. The rank, starting at 1, is averaged over windows.
 
@@ -128,7 +128,7 @@ class Comparison:
         return self._losses(metric).rank(axis=1)
 
     def _finite(self, metric: str, unit: str) -> pd.DataFrame:
-        """The finite rows of `_table`; a UserWarning counts other rows with observed values."""
+        """The finite rows of ``_table``; a UserWarning counts other rows with observed values."""
         table = self._table(metric, unit)
         finite = np.isfinite(table.to_numpy()).all(axis=1)
         if not finite.all():
@@ -184,18 +184,18 @@ def compare(
     """Backtest models on the same windows.
 
     Args:
-        models: by name, any model that `backtest` accepts, or a finished `Backtest`.
+        models: by name, any model that ``backtest`` accepts, or a finished ``Backtest``.
         data: a long frame, or GluonTS entries.
         prediction_length: steps of a window; optional for irregular series.
         baseline: name of the model that skill is relative to; by default "seasonal_naive", "naive" or "last_value" if
             there is one, otherwise the first.
         seed: seed of the bootstrap.
         directory: folder that keeps finished origins, in a subfolder for each model.
-        arguments: further arguments of `backtest`: windows, step, since, refit, metrics, columns ... Metrics are by
-            default those of the first finished `Backtest`.
+        arguments: further arguments of ``backtest``: windows, step, since, refit, metrics, columns ... Metrics are by
+            default those of the first finished ``Backtest``.
 
     Raises:
-        ValueError: as `backtest`, or if the windows differ.
+        ValueError: as ``backtest``, or if the windows differ.
     """
     if not models:
         raise ValueError("models is empty; give at least one")
@@ -225,7 +225,7 @@ def skill(metrics: pd.DataFrame, baseline: str) -> pd.DataFrame:
 
 
 def diebold_mariano(difference: np.ndarray, horizon: int) -> tuple[float, float]:
-    """Diebold-Mariano test of the hypothesis that loss differences `[n]`, in the order of time, have mean zero.
+    """Diebold-Mariano test of the hypothesis that loss differences ``[n]``, in the order of time, have mean zero.
 
         S = mean d / sqrt((g_0 + 2 sum_{k < h} g_k) / n) sqrt((n + 1 - 2 h + h (h - 1) / n) / n)
 
@@ -233,7 +233,7 @@ def diebold_mariano(difference: np.ndarray, horizon: int) -> tuple[float, float]
     with n - 1 degrees of freedom. A variance that is not positive is replaced by its Bartlett-weighted form.
 
     Args:
-        difference: loss differences d `[n]`.
+        difference: loss differences d ``[n]``.
         horizon: steps h of a forecast.
 
     Returns:
@@ -298,7 +298,7 @@ def _keys(one: Backtest) -> pd.DataFrame:
 
 
 class _Bootstrap:
-    """Bootstrap over the series of windows `[W]`, or over the windows if there is only one series or none."""
+    """Bootstrap over the series of windows ``[W]``, or over the windows if there is only one series or none."""
 
     def __init__(self, windows: pd.Index, resamples: int, seed: int) -> None:
         several = "item_id" in windows.names
@@ -308,5 +308,5 @@ class _Bootstrap:
         self.drawn = np.random.default_rng(seed).multinomial(number, np.full(number, 1 / number), size=resamples)
 
     def means(self, values: np.ndarray) -> np.ndarray:
-        """Mean of values `[W]` in each bootstrap sample."""
+        """Mean of values ``[W]`` in each bootstrap sample."""
         return self.drawn @ np.bincount(self.units, values) / (self.drawn @ np.bincount(self.units))

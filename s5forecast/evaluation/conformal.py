@@ -50,7 +50,7 @@ class Method(NamedTuple):
     follows: bool = False
 
     def shares(self, levels: np.ndarray) -> np.ndarray:
-        """The share of scores that the correction of each level should cover, `[Q]`: of an interval or a tail."""
+        """The share of scores that the correction of each level should cover, ``[Q]``: of an interval or a tail."""
         return abs(2 * levels - 1) if self.symmetric else np.maximum(levels, 1 - levels)
 
 
@@ -61,14 +61,14 @@ CONFORMAL_METHODS: dict[str, Method] = {
     "adaptive_cqr": Method(follows=True),
     "adaptive": Method(symmetric=True, follows=True),
 }
-"""Name -> method of `ConformalCalibrator`."""
+"""Name -> method of ``ConformalCalibrator``."""
 
 
 def conformal_quantile(scores: np.ndarray, share: float) -> float:
     """The ceil((n + 1) share)-th smallest of n scores; another exchangeable score exceeds it with p <= 1 - share.
 
     Raises:
-        ValueError: there are fewer than `needed_scores(share)` scores.
+        ValueError: there are fewer than ``needed_scores(share)`` scores.
     """
     rank = max(1, int(np.ceil((len(scores) + 1) * share - ROUNDING)))
     if rank > len(scores):
@@ -87,7 +87,7 @@ def outward(levels: np.ndarray) -> np.ndarray:
 
 
 def in_order(quantiles: np.ndarray, levels: np.ndarray) -> np.ndarray:
-    """Quantiles `[M, Q]` in ascending order, with nested intervals that contain the median.
+    """Quantiles ``[M, Q]`` in ascending order, with nested intervals that contain the median.
 
     Sorting alone would swap the ends of an interval of negative width, and so widen an interval that should be narrow.
     """
@@ -100,7 +100,7 @@ def in_order(quantiles: np.ndarray, levels: np.ndarray) -> np.ndarray:
 
 
 def corrections(scores: np.ndarray, levels: np.ndarray, method: Method) -> np.ndarray:
-    """Correction of each level, `[Q]`, in the unit of the outward scores `[n, Q]`; 0 at a median that is kept."""
+    """Correction of each level, ``[Q]``, in the unit of the outward scores ``[n, Q]``; 0 at a median that is kept."""
     found = [
         conformal_quantile(column, share) if level != 0.5 else float(np.median(column)) * (not method.symmetric)
         for column, share, level in zip(scores.T, method.shares(levels), levels, strict=True)
@@ -109,16 +109,16 @@ def corrections(scores: np.ndarray, levels: np.ndarray, method: Method) -> np.nd
 
 
 def spreads(scores: np.ndarray, levels: np.ndarray, method: Method) -> np.ndarray:
-    """Mean absolute deviation of the scores `[n, Q]` of each level, `[Q]`; 0 for a median that is not moved."""
+    """Mean absolute deviation of the scores ``[n, Q]`` of each level, ``[Q]``; 0 for a median that is not moved."""
     return abs(scores - np.median(scores, axis=0)).mean(axis=0) * (method.shares(levels) > 0)
 
 
 class Following:
-    """Adaptive corrections: theta of each group `[G, Q]` plus delta of each series `[I, Q]`.
+    """Adaptive corrections: theta of each group ``[G, Q]`` plus delta of each series ``[I, Q]``.
 
     Args:
         theta, delta: initial values, changed in place.
-        unit: step size for each group, `[G, Q]`.
+        unit: step size for each group, ``[G, Q]``.
         item_rate: step size of delta relative to theta.
     """
 
@@ -126,11 +126,11 @@ class Following:
         self.theta, self.delta, self.unit, self.item_rate = theta, delta, unit, item_rate
 
     def correction(self, groups: np.ndarray, items: np.ndarray) -> np.ndarray:
-        """Corrections `[m, Q]` of m rows, given their positions in theta and delta, `[m]` each."""
+        """Corrections ``[m, Q]`` of m rows, given their positions in theta and delta, ``[m]`` each."""
         return self.theta[groups] + self.delta[items]
 
     def observe(self, groups: np.ndarray, items: np.ndarray, gaps: np.ndarray) -> None:
-        """Update the corrections of m rows by the differences `[m, Q]` of nominal and observed share."""
+        """Update the corrections of m rows by the differences ``[m, Q]`` of nominal and observed share."""
         steps = self.unit[groups] * gaps
         _add_means(self.theta, groups, steps)
         _add_means(self.delta, items, self.item_rate * steps)

@@ -1,4 +1,4 @@
-"""Metric definitions that `gluonts.ev` lacks, in its form, and warnings for denominators of zero."""
+"""Metric definitions that ``gluonts.ev`` lacks, in its form, and warnings for denominators of zero."""
 
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -34,13 +34,13 @@ class MeanOf(ev.BaseMetricDefinition):
     stat: Callable[[Arrays], np.ndarray]
 
     def __call__(self, axis: int | None = None) -> ev.DirectMetric:
-        """The GluonTS metric that aggregates over `axis`."""
+        """The GluonTS metric that aggregates over ``axis``."""
         return ev.DirectMetric(self.name, self.stat, Mean(axis=axis))
 
 
 @dataclass
 class Interval:
-    """The central interval with probability `share`, between two quantiles of the forecast."""
+    """The central interval with probability ``share``, between two quantiles of the forecast."""
 
     share: float
 
@@ -90,7 +90,7 @@ def intervals(levels: Sequence[float]) -> list[Interval]:
 
 
 def pinball(level: float) -> MeanOf:
-    """Pinball loss of one quantile, mean (y - y_q) (q - [y < y_q]), as scikit-learn's `mean_pinball_loss`."""
+    """Pinball loss of one quantile, mean (y - y_q) (q - [y < y_q]), as scikit-learn's ``mean_pinball_loss``."""
     return MeanOf(f"pinball_{level_name(level)}", lambda data: quantile_loss(data, level) / 2)
 
 
@@ -174,10 +174,10 @@ def warn_of_zeros(
 
     Args:
         names: names of the metrics.
-        label: labels `[M]`; NaN if not observed.
-        arrays: seasonal errors of the labels, `[M]`, by name.
-        series: series (or row) of each label, `[M]`.
-        unit: plural of what `series` identifies, for the message.
+        label: labels ``[M]``; NaN if not observed.
+        arrays: seasonal errors of the labels, ``[M]``, by name.
+        series: series (or row) of each label, ``[M]``.
+        unit: plural of what ``series`` identifies, for the message.
     """
     found = list(_zeros(tuple(names), label, arrays, series, unit))
     if found:

@@ -43,7 +43,7 @@ def interval_coverage(forecasts: pd.DataFrame, target: str = "target") -> pd.Dat
 def pit_histogram(forecasts: pd.DataFrame, target: str = "target") -> pd.DataFrame:
     """Histogram of the probability integral transform, in columns lower, upper, observed, density.
 
-    The bins are bounded by the quantile levels. `observed` is the share of targets in a bin, and density = observed /
+    The bins are bounded by the quantile levels. ``observed`` is the share of targets in a bin, and density = observed /
     (upper - lower), which is 1 in all bins for calibrated forecasts.
     """
     levels, shares = _shares_below(forecasts, target)
@@ -56,7 +56,7 @@ def pit_histogram(forecasts: pd.DataFrame, target: str = "target") -> pd.DataFra
 
 
 def _shares_below(forecasts: pd.DataFrame, target: str) -> tuple[list[float], np.ndarray]:
-    """Levels `[Q]`, and the share of each observed target below each quantile, `[M, Q]` in [0, 1]."""
+    """Levels ``[Q]``, and the share of each observed target below each quantile, ``[M, Q]`` in [0, 1]."""
     columns = quantile_columns(forecasts)
     label = forecasts[target].to_numpy(dtype=float)
     seen = ~np.isnan(label)

@@ -17,8 +17,8 @@ ADDRESS = re.compile(r" at 0x[0-9a-f]+")
 def fingerprint(value: Any) -> str:
     """Hash of the contents in sixteen hexadecimal digits, equal across processes.
 
-    The contents of an object are its class, its arguments as given by GluonTS's `validated` or scikit-learn's
-    `get_params`, the weights of a network, and the attributes of a GluonTS predictor without `validated`.
+    The contents of an object are its class, its arguments as given by GluonTS's ``validated`` or scikit-learn's
+    ``get_params``, the weights of a network, and the attributes of a GluonTS predictor without ``validated``.
     """
     return sha256(repr(_contents(value)).encode()).hexdigest()[:16]
 

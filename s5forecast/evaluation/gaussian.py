@@ -5,7 +5,7 @@
     constant        mean_h = mean y,  sigma_h^2 = s^2 (1 + 1 / T)
 
 for h = 1 ... H. s^2 is the mean squared error one step ahead, with one degree of freedom less for a slope or a mean.
-A history is an array `[T]` with NaN for gaps.
+A history is an array ``[T]`` with NaN for gaps.
 
 Reference:
     Forecasting: principles and practice, 3rd edition (Hyndman and Athanasopoulos, 2021), sections 5.2, 5.5.
@@ -21,7 +21,7 @@ from scipy.special import ndtri
 
 
 def observed_history(item: DataEntry) -> np.ndarray:
-    """The target `[T]` of an entry, NaN for gaps; raises ValueError unless it is a series with an observed value."""
+    """The target ``[T]`` of an entry, NaN for gaps; raises ValueError unless it is a series with an observed value."""
     history = np.asarray(item["target"], dtype=float)
     if history.ndim != 1 or np.isnan(history).all():
         name = item.get("item_id", "without item_id")
@@ -33,7 +33,7 @@ class GaussianForecast(Forecast):
     """An independent normal distribution per step, so that every quantile is exact.
 
     Args:
-        mean, sigma: mean and standard deviation `[H]`; if sigma is 0, all quantiles equal the mean.
+        mean, sigma: mean and standard deviation ``[H]``; if sigma is 0, all quantiles equal the mean.
         start_date: period of the first step.
         item_id, info: of the entry.
     """
@@ -55,11 +55,11 @@ class GaussianForecast(Forecast):
 
     @property
     def mean(self) -> np.ndarray:
-        """Mean, `[H]`."""
+        """Mean, ``[H]``."""
         return self._mean
 
     def quantile(self, q: float | str) -> np.ndarray:
-        """mean + sigma Phi^-1(q), `[H]`, for a level in (0, 1) such as 0.9, "0.9" or "p90"."""
+        """mean + sigma Phi^-1(q), ``[H]``, for a level in (0, 1) such as 0.9, "0.9" or "p90"."""
         level = Quantile.parse(q).value
         if not 0 < level < 1:
             raise ValueError(f"quantile level {q!r} is not in (0, 1)")
@@ -71,7 +71,7 @@ class GaussianForecast(Forecast):
 
 
 def seasonal_naive(history: np.ndarray, season: int, prediction_length: int) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and sigma `[H]` of the seasonal naive forecast of a history `[T]` with an observed value."""
+    """Mean and sigma ``[H]`` of the seasonal naive forecast of a history ``[T]`` with an observed value."""
     residual = history[season:] - history[:-season]
     if np.isnan(residual).all():
         if season > 1:
@@ -83,7 +83,7 @@ def seasonal_naive(history: np.ndarray, season: int, prediction_length: int) -> 
 
 
 def _last_season(history: np.ndarray, season: int) -> np.ndarray:
-    """The latest observed value at each phase, `[season]`; for a phase without any, the last observed value."""
+    """The latest observed value at each phase, ``[season]``; for a phase without any, the last observed value."""
     padding = np.full(-len(history) % season, np.nan)
     latest_first = np.concatenate([padding, history]).reshape(-1, season)[::-1]
     observed = ~np.isnan(latest_first)
@@ -92,7 +92,7 @@ def _last_season(history: np.ndarray, season: int) -> np.ndarray:
 
 
 def drift(history: np.ndarray, prediction_length: int) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and sigma `[H]` of the line through the first and the last observed value of a history `[T]`."""
+    """Mean and sigma ``[H]`` of the line through the first and the last observed value of a history ``[T]``."""
     (observed,) = np.nonzero(~np.isnan(history))
     first, last = observed[0], observed[-1]
     span = max(last - first, 1)
@@ -103,7 +103,7 @@ def drift(history: np.ndarray, prediction_length: int) -> tuple[np.ndarray, np.n
 
 
 def constant(history: np.ndarray, prediction_length: int) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and sigma `[H]` of the mean of a history `[T]` with an observed value."""
+    """Mean and sigma ``[H]`` of the mean of a history ``[T]`` with an observed value."""
     mean, count = np.nanmean(history), np.sum(~np.isnan(history))
     sigma = _deviation(history - mean) * np.sqrt(1 + 1 / count)
     return np.full(prediction_length, mean), np.full(prediction_length, sigma)

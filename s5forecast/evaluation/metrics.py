@@ -1,4 +1,4 @@
-"""Metrics by name, computed from plain arrays by `gluonts.ev`.
+"""Metrics by name, computed from plain arrays by ``gluonts.ev``.
 
 With y the label, m the median forecast, e the seasonal error of the history, and y_q the forecast of level q:
 
@@ -13,8 +13,9 @@ With y the label, m the median forecast, e the seasonal error of the history, an
     coverage_80   share of y between the levels 0.1 and 0.9; with width_80 and interval_score_80, and other percentages
     pinball_0.9   mean (y - y_q) (q - [y < y_q]) of one level; reliability_0.9: share of y up to the level
 
-`coverage`, `width`, `interval_score`, `pinball`, `reliability` ... without a number stand for all available levels.
-CRPS and PIT are computed from samples if there are any, otherwise from quantiles. See `scores` for the other metrics.
+Names without a number, such as ``coverage``, ``width``, ``interval_score``, ``pinball`` and ``reliability``, stand for
+all available levels.
+CRPS and PIT are computed from samples if there are any, otherwise from quantiles. See ``scores`` for the other metrics.
 
 References:
     Another look at measures of forecast accuracy (Hyndman and Koehler, 2006): MASE.
@@ -57,11 +58,11 @@ class JointScore:
 
     Args:
         name: name of the metric.
-        score: function of labels `[B, D]` and samples `[B, D, N]` that returns `[B]`.
+        score: function of labels ``[B, D]`` and samples ``[B, D, N]`` that returns ``[B]``.
         over: the axis of a vector: HORIZON, the steps of a window, or SERIES, all series at one step. Samples over
             series must be drawn jointly: the n-th samples of all series belong together.
-        weight: function of labels `[B, D]` that returns weights `[B]`; the metric is the sum of the scores divided by
-            the sum of the weights. Weights are 1 by default.
+        weight: function of labels ``[B, D]`` that returns weights ``[B]``; the metric is the sum of the scores divided
+            by the sum of the weights. Weights are 1 by default.
     """
 
     name: str
@@ -70,7 +71,7 @@ class JointScore:
     weight: Callable[[np.ndarray], np.ndarray] = _ones
 
     def values(self, label: np.ndarray, samples: np.ndarray, axis: int | None) -> np.ndarray:
-        """Scores of labels `[S, H]` and samples `[S, H, N]` for each vector, or their mean if axis is None."""
+        """Scores of labels ``[S, H]`` and samples ``[S, H, N]`` for each vector, or their mean if axis is None."""
         if axis not in (None, self.over):
             raise ValueError(f"{self.name} is a score of whole vectors; use axis={self.over} or axis=None")
         if self.over == SERIES:
@@ -168,7 +169,7 @@ FROM_SAMPLES: dict[str, Callable[[Sequence[float]], Any]] = {
 
 
 class _Batch(dict[str, np.ndarray]):
-    """Arrays by name as read by `gluonts.ev`; quantile levels are compared as numbers."""
+    """Arrays by name as read by ``gluonts.ev``; quantile levels are compared as numbers."""
 
     def __missing__(self, name: str) -> np.ndarray:
         if name in ("seasonal_error", "squared_seasonal_error"):
@@ -181,7 +182,7 @@ class _Batch(dict[str, np.ndarray]):
         if name == "naive_2":
             raise ValueError("OWA requires 'naive_2', the point forecast of the Naive 2 method")
         forecasts = sorted(self.keys() - {"label", "seasonal_error", "squared_seasonal_error", "crps", "pit"})
-        fix = "ask for this quantile level" if is_level(name) else "add it"
+        fix = "forecast this quantile level" if is_level(name) else "add it"
         raise ValueError(f"a metric requires the forecast {name!r}, available are {forecasts}; {fix}")
 
 
@@ -196,18 +197,18 @@ def evaluate(
     """Metrics of forecasts against labels.
 
     Args:
-        label: `[S, H]`, S series (or windows) of H steps; NaN is excluded from all metrics.
-        forecasts: `[S, H]` by name: "mean" and quantile levels such as "0.1", "naive_2" for OWA; and "samples"
-            `[S, H, N]`.
-        seasonal_error: `[S]` or `[S, H]`. Rows with 0 or NaN are excluded from metrics that divide by it, and labels of
-            0 from MAPE; a UserWarning counts them.
-        metrics: names in `METRICS`, or GluonTS metric definitions.
+        label: ``[S, H]``, S series (or windows) of H steps; NaN is excluded from all metrics.
+        forecasts: ``[S, H]`` by name: "mean" and quantile levels such as "0.1", "naive_2" for OWA; and "samples"
+            ``[S, H, N]``.
+        seasonal_error: ``[S]`` or ``[S, H]``. Rows with 0 or NaN are excluded from metrics that divide by it, and
+            labels of 0 from MAPE; a UserWarning counts them.
+        metrics: names in ``METRICS``, or GluonTS metric definitions.
         axis: None for one number over all, 0 for one per step, 1 for one per row.
-        squared_seasonal_error: as `seasonal_error`, for RMSSE.
+        squared_seasonal_error: as ``seasonal_error``, for RMSSE.
 
     Returns:
-        Arrays by metric of shape `[]`, `[H]` or `[S]`; NaN if no label is left. Metrics that divide by the sum of the
-        labels are infinite if it is 0.
+        Arrays by metric of shape ``[]``, ``[H]`` or ``[S]``; NaN if no label is left. Metrics that divide by the sum of
+        the labels are infinite if it is 0.
 
     Raises:
         ValueError: unknown metric or axis, missing level, different shapes, NaN in a forecast, or infinite label.
@@ -246,7 +247,7 @@ def evaluate(
 def aggregate(
     label: np.ndarray, arrays: Mapping[str, np.ndarray], found: Mapping[str, Any], axis: int | None
 ) -> dict[str, np.ndarray]:
-    """GluonTS metrics of labels and forecasts `[S, H]`, over an axis or all; joint scores are ignored."""
+    """GluonTS metrics of labels and forecasts ``[S, H]``, over an axis or all; joint scores are ignored."""
     batch = _Batch({name: _aggregated_first(array, axis) for name, array in arrays.items()})
     batch["label"] = np.ma.masked_invalid(_aggregated_first(label, axis))
     pointwise = {name: metric for name, metric in found.items() if not isinstance(metric, JointScore)}

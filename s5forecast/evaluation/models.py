@@ -26,7 +26,7 @@ class Model(ABC):
     """A forecaster of windows.
 
     Attributes:
-        trains: whether `fit` returns a new, trained model.
+        trains: whether ``fit`` returns a new, trained model.
     """
 
     trains: bool = False
@@ -37,7 +37,7 @@ class Model(ABC):
 
     @abstractmethod
     def values(self, windows: Sequence[Any], columns: list[str], samples: bool) -> Iterator[np.ndarray]:
-        """Values `[columns, D * H]` of each window, followed by N sample paths, `[columns + N, D * H]`."""
+        """Values ``[columns, D * H]`` of each window, followed by N sample paths, ``[columns + N, D * H]``."""
 
     def columns(self, quantile_levels: Sequence[float]) -> list[str]:
         """Names of the mean and the quantiles to forecast."""
@@ -60,7 +60,7 @@ class Model(ABC):
 
 
 class PredictorModel(Model):
-    """A predictor with GluonTS's `predict`."""
+    """A predictor with GluonTS's ``predict``."""
 
     def __init__(self, predictor: Any) -> None:
         self.predictor = predictor
@@ -91,9 +91,10 @@ class PredictorModel(Model):
 
 
 class QueryPredictorModel(PredictorModel):
-    """A predictor of irregular series, with `predict_quantiles(entries, levels)`.
+    """A predictor of irregular series, with ``predict_quantiles(entries, levels)``.
 
-    It returns means `[M, D]` and quantiles `[M, D, Q]` at the M times in the `query_time` of all entries, in order.
+    It returns means ``[M, D]`` and quantiles ``[M, D, Q]`` at the M times in the ``query_time`` of all entries, in
+    order.
     """
 
     def values(self, windows: Sequence[Window], columns: list[str], samples: bool) -> Iterator[np.ndarray]:
@@ -115,7 +116,7 @@ class QueryPredictorModel(PredictorModel):
 
 
 class EstimatorModel(Model):
-    """An estimator with GluonTS's `train`.
+    """An estimator with GluonTS's ``train``.
 
     Args:
         estimator: it is not changed.
@@ -139,7 +140,7 @@ class EstimatorModel(Model):
 
 
 class ForecasterModel(Model):
-    """An `S5Forecaster`, or another class with `fit(frame)` and `predict(frame, future, quantile_levels)`.
+    """An ``S5Forecaster``, or another class with ``fit(frame)`` and ``predict(frame, future, quantile_levels)``.
 
     A calibrated forecaster first makes uncalibrated forecasts of all windows. Its calibrator then corrects them in the
     order of time.
@@ -240,7 +241,7 @@ class ForecasterModel(Model):
             yield from found[columns].to_numpy(dtype=float).reshape(len(part), -1, len(columns)).swapaxes(1, 2)
 
     def _frame(self, windows: Sequence[RegularWindow], ahead: int, *, past: bool) -> pd.DataFrame:
-        """The history of windows, or the `ahead` steps after it, as a long frame."""
+        """The history of windows, or the ``ahead`` steps after it, as a long frame."""
         frames = []
         for window in windows:
             one = self.series[window.item_id]
@@ -316,7 +317,7 @@ def regular_model(
     length: int,
     refits: bool = False,
 ) -> Model:
-    """Adapter of a name in `BASELINES`, a predictor, an estimator, a forecaster or a frame of forecasts.
+    """Adapter of a name in ``BASELINES``, a predictor, an estimator, a forecaster or a frame of forecasts.
 
     Args:
         frame: series of the frame to backtest on, None for GluonTS entries.
@@ -345,7 +346,7 @@ def regular_model(
 
 
 def irregular_model(model: Any, columns: Columns) -> Model:
-    """Adapter of a name in `IRREGULAR_BASELINES`, a predictor or estimator of irregular series, or a frame."""
+    """Adapter of a name in ``IRREGULAR_BASELINES``, a predictor or estimator of irregular series, or a frame."""
     if isinstance(model, str):
         return EstimatorModel(choose(IRREGULAR_BASELINES, model, "baseline")(), QueryPredictorModel)
     if isinstance(model, pd.DataFrame):

@@ -33,7 +33,7 @@ CROSSING = 1e-6  # relative; smaller crossings are rounding errors
 
 @dataclass(frozen=True, eq=False)
 class Backtest:
-    """Forecasts of past windows with the observed values, and their metrics. Figures are in `s5forecast.plotting`.
+    """Forecasts of past windows with the observed values, and their metrics. Figures are in ``s5forecast.plotting``.
 
     A UserWarning reports quantiles that cross.
 
@@ -44,10 +44,10 @@ class Backtest:
             and samples "sample_0", "sample_1" ...
         seasonal_error: mean absolute seasonal difference of the history of each window, indexed by
             (item_id, cutoff) or by item_id; required by metrics that are scaled by it.
-        metric_names: names in `METRICS`, or GluonTS metric definitions.
+        metric_names: names in ``METRICS``, or GluonTS metric definitions.
         seconds: time to predict all windows.
         fit_seconds: time to fit the model; if given, part of the metrics.
-        squared_seasonal_error: as `seasonal_error`, the mean squared difference; required by RMSSE.
+        squared_seasonal_error: as ``seasonal_error``, the mean squared difference; required by RMSSE.
 
     Raises:
         ValueError: a column is missing, a forecast is NaN or a target infinite.
@@ -102,8 +102,8 @@ class Backtest:
     ) -> Backtest:
         """Backtest of forecasts made elsewhere, a long frame that includes the observed target.
 
-        Seasonal errors are computed with `evaluation.seasonal_error`, for example by
-        `history.groupby("item_id")["target"].apply(seasonal_error, season=24)`.
+        Seasonal errors are computed with ``evaluation.seasonal_error``, for example by
+        ``history.groupby("item_id")["target"].apply(seasonal_error, season=24)``.
         """
         names = dict(zip((item_id, cutoff, timestamp, target), COLUMNS, strict=True))
         frame = forecasts.rename(columns=names)
@@ -116,7 +116,7 @@ class Backtest:
 
     @cached_property
     def samples(self) -> np.ndarray | None:
-        """Samples of each row, `[M, N]`; None if there are none."""
+        """Samples of each row, ``[M, N]``; None if there are none."""
         columns = sample_columns(self.forecasts)
         return self.forecasts[columns].to_numpy() if columns else None
 
@@ -144,12 +144,12 @@ class Backtest:
         Raises:
             ValueError: a column does not exist, or none is given.
         """
-        asked = [column] if isinstance(column, str) else list(column)
-        names = list(dict.fromkeys(name for one in asked for name in (WINDOW if one == "window" else [one])))
+        given = [column] if isinstance(column, str) else list(column)
+        names = list(dict.fromkeys(name for one in given for name in (WINDOW if one == "window" else [one])))
         unknown = [name for name in names if name != "step" and name not in self.forecasts.columns]
         if unknown or not names:
             known = [name for name in self.forecasts.columns if name not in sample_columns(self.forecasts)]
-            raise ValueError(f"cannot group metrics by {asked}; use 'step', 'window', or columns among {known}")
+            raise ValueError(f"cannot group metrics by {given}; use 'step', 'window', or columns among {known}")
         keys = [self.step if name == "step" else self.forecasts[name] for name in names]
         if len(keys) == 1:
             codes, values = pd.factorize(keys[0], sort=keys[0].dtype != object, use_na_sentinel=False)
@@ -165,7 +165,7 @@ class Backtest:
 
     @cached_property
     def pit(self) -> np.ndarray:
-        """Probability integral transform of each row, `[M]`; NaN if the target is not observed.
+        """Probability integral transform of each row, ``[M]``; NaN if the target is not observed.
 
         It is computed from samples if there are any, otherwise by linear interpolation of the quantiles.
         """
@@ -211,12 +211,12 @@ class Backtest:
 
     @cached_property
     def scales(self) -> dict[str, np.ndarray]:
-        """The available seasonal errors of each row by name, `[M]`."""
+        """The available seasonal errors of each row by name, ``[M]``."""
         scales = {"seasonal_error": self.seasonal_error, "squared_seasonal_error": self.squared_seasonal_error}
         return {name: self._row_errors(errors) for name, errors in scales.items() if errors is not None}
 
     def _joint_score(self, metric: JointScore, codes: np.ndarray, count: int) -> np.ndarray | None:
-        """Mean score of the vectors in each group, `[count]`; None if a vector belongs to several groups."""
+        """Mean score of the vectors in each group, ``[count]``; None if a vector belongs to several groups."""
         assert self.samples is not None
         label = self.forecasts["target"].to_numpy(dtype=float)
         keys = WINDOW if metric.over == HORIZON else ["cutoff", "timestamp"]
@@ -249,7 +249,7 @@ class Backtest:
 
 
 def _by_size(codes: np.ndarray) -> Iterable[tuple[np.ndarray, np.ndarray]]:
-    """Rows with the same code, for all codes with the same number of rows: codes `[G]`, rows `[G, size]`."""
+    """Rows with the same code, for all codes with the same number of rows: codes ``[G]``, rows ``[G, size]``."""
     order = np.argsort(codes, kind="stable")
     sizes = np.bincount(codes)
     starts = np.cumsum(sizes) - sizes

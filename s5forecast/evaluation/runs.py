@@ -25,7 +25,7 @@ STORE_FORMAT = 2  # of the arrays in a folder
 
 
 class Result(NamedTuple):
-    """Values `[columns, M]` of the M rows of some windows, and the seconds spent on them."""
+    """Values ``[columns, M]`` of the M rows of some windows, and the seconds spent on them."""
 
     values: np.ndarray
     seconds: float
@@ -198,7 +198,7 @@ def describe(run: Run, model: str, windows: list[Any], origins: list[list[Window
     Args:
         run: how the windows are forecast.
         model: class of the model.
-        windows: settings of the splitter and of `refit`.
+        windows: settings of the splitter and of ``refit``.
         origins: the windows.
     """
     entries = {window.item_id: window.entry for origin in origins for window in origin}

@@ -28,7 +28,7 @@ SUM_LEVELS = tuple(round(0.05 * k, 2) for k in range(1, 20))
 
 
 def crps(label: np.ndarray, samples: np.ndarray) -> np.ndarray:
-    """CRPS of the empirical distribution of samples `[..., N]`, for labels `[...]`; NaN for labels of NaN."""
+    """CRPS of the empirical distribution of samples ``[..., N]``, for labels ``[...]``; NaN for labels of NaN."""
     samples = np.sort(samples.astype(float), axis=-1)
     count = samples.shape[-1]
     weight = (2 * np.arange(1, count + 1) - count - 1) / count**2
@@ -36,7 +36,7 @@ def crps(label: np.ndarray, samples: np.ndarray) -> np.ndarray:
 
 
 def crps_weights(levels: Sequence[float]) -> np.ndarray:
-    """Length of the part of (0, 1) closest to each of the ascending levels, `[Q]`.
+    """Length of the part of (0, 1) closest to each of the ascending levels, ``[Q]``.
 
     The CRPS is the integral of the quantile loss over all levels; these are the weights of its sum over some levels.
     """
@@ -45,20 +45,20 @@ def crps_weights(levels: Sequence[float]) -> np.ndarray:
 
 
 def interval_score(label: np.ndarray, lower: np.ndarray, upper: np.ndarray, share: float) -> np.ndarray:
-    """Interval (Winkler) score of central intervals with probability `share`; arrays of one shape."""
+    """Interval (Winkler) score of central intervals with probability ``share``; arrays of one shape."""
     outside = np.maximum(lower - label, 0) + np.maximum(label - upper, 0)
     return upper - lower + 2 / (1 - share) * outside
 
 
 def pit(label: np.ndarray, samples: np.ndarray) -> np.ndarray:
-    """Probability integral transform of labels `[...]` from samples `[..., N]`; NaN for labels of NaN."""
+    """Probability integral transform of labels ``[...]`` from samples ``[..., N]``; NaN for labels of NaN."""
     label = label[..., None]
     value = ((samples < label).mean(axis=-1) + (samples <= label).mean(axis=-1)) / 2
     return np.where(np.isnan(label[..., 0]), np.nan, value)
 
 
 def pit_from_quantiles(label: np.ndarray, quantiles: np.ndarray, levels: Sequence[float]) -> np.ndarray:
-    """The transform from quantiles `[..., Q]` of ascending levels, linear between them, midpoints outside."""
+    """The transform from quantiles ``[..., Q]`` of ascending levels, linear between them, midpoints outside."""
     label = label[..., None]
     bounds = np.array([0.0, *levels, 1.0])
     below, upto = (quantiles < label).sum(axis=-1), (quantiles <= label).sum(axis=-1)
@@ -73,20 +73,20 @@ def pit_from_quantiles(label: np.ndarray, quantiles: np.ndarray, levels: Sequenc
 
 
 def energy_score(label: np.ndarray, samples: np.ndarray) -> np.ndarray:
-    """Energy scores `[B]` of vectors `[B, D]` for samples `[B, D, N]`; missing labels are ignored."""
+    """Energy scores ``[B]`` of vectors ``[B, D]`` for samples ``[B, D, N]``; missing labels are ignored."""
     return _of_each(_energy_score, label, samples)
 
 
 def variogram_score(label: np.ndarray, samples: np.ndarray) -> np.ndarray:
-    """Variogram scores `[B]` of vectors `[B, D]` for samples `[B, D, N]`; missing labels are ignored."""
+    """Variogram scores ``[B]`` of vectors ``[B, D]`` for samples ``[B, D, N]``; missing labels are ignored."""
     return _of_each(_variogram_score, label, samples)
 
 
 def sum_quantile_loss(label: np.ndarray, samples: np.ndarray) -> np.ndarray:
-    """Quantile losses `[B]` of the sums of vectors `[B, D]` for samples `[B, D, N]`, averaged over `SUM_LEVELS`.
+    """Quantile losses ``[B]`` of the sums of vectors ``[B, D]`` for samples ``[B, D, N]``.
 
-    NaN if a label is missing. The CRPS-sum is their sum divided by the sum of `sum_size`. Quantiles are the order
-    statistics that GluonTS uses.
+    They are averaged over ``SUM_LEVELS``, and NaN if a label is missing. The CRPS-sum is their sum divided by the
+    sum of ``sum_size``. Quantiles are the order statistics that GluonTS uses.
     """
     total, levels = label.sum(axis=1), np.array(SUM_LEVELS)
     paths = np.sort(samples.astype(float).sum(axis=1), axis=-1)
@@ -96,7 +96,7 @@ def sum_quantile_loss(label: np.ndarray, samples: np.ndarray) -> np.ndarray:
 
 
 def sum_size(label: np.ndarray) -> np.ndarray:
-    """Absolute sums `[B]` of vectors `[B, D]`."""
+    """Absolute sums ``[B]`` of vectors ``[B, D]``."""
     return np.abs(label.sum(axis=1))
 
 

@@ -14,20 +14,20 @@ from gluonts.core.component import validated
 from gluonts.dataset.common import DataEntry
 from gluonts.dataset.util import forecast_start
 from gluonts.model.forecast import QuantileForecast
-from gluonts.model.predictor import RepresentablePredictor
 
 from s5forecast.data.frequency import Frequency, quiet_periods
+from s5forecast.evaluation.base import BaselinePredictor, check_season
 from s5forecast.evaluation.gaussian import GaussianForecast, observed_history, seasonal_naive
 from s5forecast.levels import DECILES, level_name
 
 STATISTICAL_LEVELS = (0.005, 0.01, 0.025, 0.05, *DECILES, 0.95, 0.975, 0.99, 0.995)
 
 
-class StatisticalPredictor(RepresentablePredictor):
+class StatisticalPredictor(BaselinePredictor):
     """A model of statsforecast, fitted to the history of each series at prediction time.
 
     Gaps are interpolated linearly, since these models do not support missing values. If a model cannot be fitted, as on
-    a constant or very short history, the forecast is that of `SeasonalNaivePredictor`.
+    a constant or very short history, the forecast is that of ``SeasonalNaivePredictor``.
 
     Args:
         prediction_length: steps to forecast.
@@ -44,8 +44,7 @@ class StatisticalPredictor(RepresentablePredictor):
     @validated()
     def __init__(self, prediction_length: int, season: int | None = None, max_history: int = 1000) -> None:
         super().__init__(prediction_length=prediction_length)
-        if season is not None and season < 1:
-            raise ValueError(f"season={season} must be at least 1")
+        check_season(season)
         if max_history < 1:
             raise ValueError(f"max_history={max_history} must be at least 1")
         self.season = season
@@ -66,7 +65,7 @@ class StatisticalPredictor(RepresentablePredictor):
         return QuantileForecast(values, start, keys, item_id=item.get("item_id"), info=item.get("info"))
 
     def _fitted(self, history: np.ndarray, season: int) -> np.ndarray | None:
-        """Mean and quantiles `[1 + Q, H]`; None if the model cannot be fitted."""
+        """Mean and quantiles ``[1 + Q, H]``; None if the model cannot be fitted."""
         if np.ptp(history) == 0:
             return None
         model = getattr(_models(self.model), self.model)(season_length=season, **self.arguments)

@@ -1,6 +1,6 @@
 """Windows of series to forecast, and the data that each forecast may use.
 
-A splitter cuts histories into windows: `RegularSplitter` cuts series with a frequency by steps, `IrregularSplitter`
+A splitter cuts histories into windows: ``RegularSplitter`` cuts series with a frequency by steps, ``IrregularSplitter``
 cuts series observed at uneven times by time, count or fraction. Both give the same kind of window to a backtest.
 """
 
@@ -39,7 +39,7 @@ IRREGULAR_FIELDS = ("target", "feat_dynamic_real", "past_feat_dynamic_real")
 
 @dataclass(frozen=True)
 class Window(ABC):
-    """The `length` observations of an entry from position `cut` on, to be forecast from the earlier ones.
+    """The ``length`` observations of an entry from position ``cut`` on, to be forecast from the earlier ones.
 
     Args:
         entry: GluonTS entry with the history and the window.
@@ -72,12 +72,12 @@ class Window(ABC):
 
     @property
     def label(self) -> np.ndarray:
-        """Observed target of the window, `[D * H]`, one variable after the other."""
+        """Observed target of the window, ``[D * H]``, one variable after the other."""
         return np.asarray(self.entry["target"])[..., self.cut : self.cut + self.length].astype(float).ravel()
 
     @abstractmethod
     def timestamps(self, frequency: Frequency | None) -> pd.Index:
-        """Time of the last observation of the history and of each observation in the window, `[1 + H]`."""
+        """Time of the last observation of the history and of each observation in the window, ``[1 + H]``."""
 
 
 @dataclass(frozen=True)
@@ -86,12 +86,12 @@ class RegularWindow(Window):
 
     @property
     def input(self) -> DataEntry:
-        """The past of every field that runs along time; known features also over the window."""
+        """The history of every field along time, and known features over the window as well."""
         return self._until(known=self.cut + self.length)
 
     @property
     def past(self) -> DataEntry:
-        """The past of every field that runs along time."""
+        """The history of every field along time."""
         return self._until(known=self.cut)
 
     def _until(self, known: int) -> DataEntry:
@@ -114,7 +114,7 @@ class RegularWindow(Window):
         return axes[-1] if axes else None
 
     def values(self, forecast: Forecast, columns: list[str], samples: bool = False) -> np.ndarray:
-        """Values `[columns, H]` of a forecast, followed by its N sample paths, `[columns + N, H]`, with `samples`.
+        """Values ``[columns, H]`` of a forecast; with ``samples`` followed by its N paths, ``[columns + N, H]``.
 
         Raises:
             ValueError: the forecast covers other steps, or has no samples.
@@ -149,7 +149,7 @@ class RegularWindow(Window):
         return history, season or default_season(self.entry["start"].freqstr)
 
     def timestamps(self, frequency: Frequency | None) -> pd.DatetimeIndex:
-        """The `timestamps` of the entry if it has them; otherwise computed from `start`."""
+        """The ``timestamps`` of the entry if it has them; otherwise computed from ``start``."""
         if "timestamps" in self.entry:
             return self.entry["timestamps"][self.cut - 1 : self.cut + self.length]
         last = self.period(-1)
@@ -176,7 +176,7 @@ class IrregularWindow(Window):
 
     @property
     def input(self) -> DataEntry:
-        """The history, and the times to forecast as `query_time [H]`, with the features known then."""
+        """The history, and the times to forecast as ``query_time [H]``, with the features known then."""
         entry, ahead = self.entry, np.arange(self.cut, self.cut + self.length)
         known = entry.get("feat_dynamic_real")
         queries = {} if known is None else {"query_feat_dynamic_real": np.atleast_2d(known)[:, ahead]}
@@ -185,12 +185,12 @@ class IrregularWindow(Window):
 
     @property
     def past(self) -> DataEntry:
-        """The rows of the history in every field that runs along time."""
+        """The rows of the history in every field along time."""
         return {**_take(self.entry, np.arange(self.cut)), "item_id": self.item_id}
 
     @property
     def names(self) -> list[Any]:
-        """The series, or `"<item_id>:<variable>"` for each of several variables."""
+        """The series, or ``"<item_id>:<variable>"`` for each of several variables."""
         dim = len(np.atleast_2d(self.entry["target"]))
         return [self.item_id] if dim == 1 else [f"{self.item_id}:{name}" for name in self.variables or range(dim)]
 
@@ -235,7 +235,7 @@ class RegularSplitter(WindowSplitter):
     Args:
         prediction_length: steps H of a window.
         windows: number of windows of each series.
-        step: steps from one window to the next; `prediction_length` by default.
+        step: steps from one window to the next; ``prediction_length`` by default.
 
     Raises:
         ValueError: an argument is not a whole number of at least 1.
@@ -262,7 +262,7 @@ class RegularSplitter(WindowSplitter):
         return [self.prediction_length, self.windows, self.distance]
 
     def split(self, entries: Iterable[DataEntry]) -> list[list[Window]]:
-        """As `WindowSplitter.split`; refuses series that are too short or multivariate."""
+        """As ``WindowSplitter.split``; refuses series that are too short or multivariate."""
         series = _named_series(entries)
         lengths = [self._checked_length(item_id, entry) for item_id, entry in series]
         return [
@@ -303,7 +303,7 @@ class RegularSplitter(WindowSplitter):
 
 @dataclass(frozen=True)
 class IrregularSplitter(WindowSplitter):
-    """Cuts every series at times, before its last `count` observations, or after a fraction of its observations.
+    """Cuts every series at times, before its last ``count`` observations, or after a fraction of its observations.
 
     Rows without any observed value are dropped. An origin leaves out series without observations before or after it.
 
@@ -317,7 +317,7 @@ class IrregularSplitter(WindowSplitter):
         variables: names of the D variables; by default their numbers.
 
     Raises:
-        ValueError: not exactly one of `since`, `count` and `fraction` is given, or one is out of range.
+        ValueError: not exactly one of ``since``, ``count`` and ``fraction`` is given, or one is out of range.
     """
 
     horizon: Any = None
@@ -350,7 +350,7 @@ class IrregularSplitter(WindowSplitter):
         return sorted(self.since) if isinstance(self.since, list | tuple | pd.Index | np.ndarray) else [self.since]
 
     def split(self, entries: Iterable[DataEntry]) -> list[list[Window]]:
-        """As `WindowSplitter.split`, of entries with `time [n]` and `target`, `[n]` or `[D, n]`."""
+        """As ``WindowSplitter.split``, of entries with ``time [n]`` and ``target``, ``[n]`` or ``[D, n]``."""
         series = []
         for item_id, entry in _named_series(entries):
             observed = _observed_rows(entry)
@@ -451,7 +451,7 @@ def split_irregular(
 
 
 def seasonal_error(history: np.ndarray, season: int) -> float:
-    """Mean |y_t - y_{t - season}| over the observed pairs of a history `[T]`, as GluonTS computes it.
+    """Mean |y_t - y_{t - season}| over the observed pairs of a history ``[T]``, as GluonTS computes it.
 
     A history shorter than a season is differenced by one step; NaN if there is no observed pair.
     """
@@ -462,9 +462,9 @@ def seasonal_error(history: np.ndarray, season: int) -> float:
 
 
 def squared_seasonal_error(history: np.ndarray, season: int) -> float:
-    """Mean (y_t - y_{t - season})^2 over the observed pairs of a history `[T]`.
+    """Mean (y_t - y_{t - season})^2 over the observed pairs of a history ``[T]``.
 
-    A short history is treated as in `seasonal_error`.
+    A short history is treated as in ``seasonal_error``.
     """
     values = np.asarray(history, dtype=float)
     values = np.diff(values) if len(values) < season else values[season:] - values[: len(values) - season]
@@ -481,7 +481,7 @@ def default_season(freq: str) -> int:
 
 
 def columns_of(forecast: Forecast, columns: Sequence[str]) -> np.ndarray:
-    """Mean and quantiles `[columns, H]` of a forecast; the median if the mean is not stored.
+    """Mean and quantiles ``[columns, H]`` of a forecast; the median if the mean is not stored.
 
     GluonTS also falls back to the median, but with a message for each forecast.
     """
@@ -491,7 +491,7 @@ def columns_of(forecast: Forecast, columns: Sequence[str]) -> np.ndarray:
 
 
 def check_positive_integer(name: str, value: Any) -> None:
-    """Raise ValueError unless the value of the argument `name` is a whole number of at least 1."""
+    """Raise ValueError unless the value of the argument ``name`` is a whole number of at least 1."""
     if not isinstance(value, Integral) or value < 1:
         raise ValueError(f"{name}={value!r} must be a whole number of at least 1")
 
@@ -523,13 +523,13 @@ def _observed_rows(entry: DataEntry) -> DataEntry:
 
 
 def _take(entry: DataEntry, rows: np.ndarray) -> DataEntry:
-    """Some rows of an irregular entry, in every field that runs along time."""
+    """Some rows of an irregular entry, in every field along time."""
     taken = {field: np.asarray(entry[field])[..., rows] for field in IRREGULAR_FIELDS if field in entry}
     others = {field: value for field, value in entry.items() if field not in (*IRREGULAR_FIELDS, "cut_time")}
     return {**others, **taken, "time": pd.Index(entry["time"])[rows]}
 
 
 def _first_period(time: pd.Index) -> pd.Period:
-    """The `start` that GluonTS requires: the first time as a Period of seconds, a constant for numbers."""
+    """The ``start`` that GluonTS requires: the first time as a Period of seconds, a constant for numbers."""
     first = time[0]
     return pd.Period(first.tz_localize(None) if isinstance(first, pd.Timestamp) else "1970-01-01", "s")

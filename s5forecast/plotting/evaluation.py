@@ -49,7 +49,7 @@ def plot_error_by_horizon(
     """Metrics over the steps of the horizon, one panel per metric.
 
     Args:
-        errors: metrics with one row per step, as returned by `Backtest.by("step")`, by model.
+        errors: metrics with one row per step, as returned by ``Backtest.by("step")``, by model.
         metrics: columns to show.
         title: title of the figure.
 
@@ -66,7 +66,7 @@ def plot_score_over_time(
     """Metrics of the windows over the time of the forecast, one panel per metric.
 
     Args:
-        scores: metrics with one row per cutoff, as returned by `Backtest.by("cutoff")`, by model.
+        scores: metrics with one row per cutoff, as returned by ``Backtest.by("cutoff")``, by model.
         metrics: columns to show.
         title: title of the figure.
 

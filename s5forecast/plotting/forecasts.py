@@ -71,7 +71,7 @@ def plot_backtest(
     """Fan charts of the windows of a backtest with the observed values; of overlapping windows the first is drawn.
 
     Args:
-        backtest: a `Backtest`, or its frame of forecasts (item_id, cutoff, timestamp, target, quantiles).
+        backtest: a ``Backtest``, or its frame of forecasts (item_id, cutoff, timestamp, target, quantiles).
         history: long frame to show before the first window.
         target, item_id, timestamp: names of the columns of the history.
         others: frames of forecasts by other models, by name; only their medians are drawn.

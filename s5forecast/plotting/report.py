@@ -51,9 +51,9 @@ def write_report(
     The page shows the last 14 windows, and at most 30 series: those that the first model forecasts best and worst.
 
     Args:
-        backtests: one backtest, several of the same windows, or a comparison (an object with `backtests`,
-            `leaderboard()` and `pairwise()`), whose best model comes first. The first model is drawn as a fan, the
-            median of the second (of the `baseline` of a comparison) as a line.
+        backtests: one backtest, several of the same windows, or a comparison (an object with ``backtests``,
+            ``leaderboard()`` and ``pairwise()``), whose best model comes first. The first model is drawn as a fan, the
+            median of the second (of the ``baseline`` of a comparison) as a line.
         path: file to write; None returns the page as a string.
         title: heading of the page.
         history: long frame with item_id, timestamp and target that ends before the forecast.

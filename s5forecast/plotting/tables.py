@@ -28,7 +28,7 @@ def leaderboard_table(metrics: pd.DataFrame) -> str:
 
 
 def pairwise_table(pairs: pd.DataFrame, names: Sequence[Any]) -> str:
-    """HTML table of the share of windows won, from `Comparison.pairwise`: models in rows, others in columns."""
+    """HTML table of the share of windows won, from ``Comparison.pairwise``: models in rows, others in columns."""
     head = "".join(f"<th>{escape(str(name))}</th>" for name in names)
     by_pair = dict(pairs.iterrows())
     rows = []

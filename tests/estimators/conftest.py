@@ -1,4 +1,4 @@
-"""Small estimators and data sets on which every contract is run."""
+"""Small estimators and data sets for all tests of estimators."""
 
 import numpy as np
 import pandas as pd
@@ -22,7 +22,7 @@ SMALL = dict(
     trainer_kwargs={"enable_progress_bar": False},
 )
 
-# Every estimator, with every output it offers, and with gaps skipped, goes through the one contract.
+# The estimators that test_contract.py covers.
 OUTPUTS = {
     S5Estimator: ("quantile", "student_t", "normal", "negative_binomial"),
     S5AutoregressiveEstimator: ("quantile", "student_t", "normal", "negative_binomial"),

@@ -1,4 +1,4 @@
-"""Shared arguments appear in the signatures of the estimators as if they were written there."""
+"""Shared arguments are spread into the signatures of the estimators."""
 
 import inspect
 

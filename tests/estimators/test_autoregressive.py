@@ -1,4 +1,4 @@
-"""One step at a time: what step mode draws is what the likelihood was trained on."""
+"""S5AutoregressiveEstimator: paths drawn in step mode have the distribution of the training likelihood."""
 
 from functools import partial
 
@@ -35,7 +35,7 @@ def make(recursion):
 
 
 class NoDistribution(Output):
-    """Points only."""
+    """A distribution with all mass at one point."""
 
     args_dim, value_in_support = {"point": 1}, 0.0
 
@@ -51,28 +51,28 @@ class NoDistribution(Output):
 
 
 def supported(data, output):
-    """The series moved to where the output has its support."""
+    """The series shifted to the support of the output."""
     largest = max(np.nanmax(entry["target"]) for entry in data)
     move = {"log_normal": lambda y: y + 1, "gamma": lambda y: y + 1, "beta": lambda y: (y + 1) / (largest + 2)}
     return [{**entry, "target": move.get(output, np.asarray)(entry["target"])} for entry in data]
 
 
 def known_window(predictor, data):
-    """The last windows of ``data``, their horizons known."""
+    """The last windows of ``data``, with known horizons."""
     series = read_series(data, predictor.spec, forecast=False)
     (batch,) = LastWindows(SeriesStore(series, predictor.spec), batch_size=len(data), known=True)
     return batch
 
 
 def last_window(predictor):
-    """The window from which the forecast of :func:`entry` begins."""
+    """The window that precedes the forecast of :func:`entry`."""
     series = read_series([entry(500)], predictor.spec, forecast=True)
     (batch,) = LastWindows(SeriesStore(series, predictor.spec), batch_size=1, known=False)
     return batch
 
 
 def without_horizon(batch, spec):
-    """The same as it is when forecasting: nothing of the horizon is known."""
+    """The window as in prediction, with unknown values of the horizon."""
     late = spec.recursive & (torch.arange(-L, H).unsqueeze(-1) >= torch.tensor(SMALL["lags_seq"]))
     mask = batch.mask.clone()
     mask[:, L:] = 0
@@ -87,7 +87,7 @@ def without_horizon(batch, spec):
 
 @pytest.fixture
 def as_drawn(monkeypatch):
-    """Paths have the values that were drawn, not those of the direct forecast."""
+    """Keep the drawn values of paths instead of replacing them by the direct forecast."""
 
     def plain(*args, marginals, **kwargs):
         return walk_paths(*args, **kwargs)
@@ -104,14 +104,14 @@ def test_step_mode_equals_teacher_forcing(output, holes, data, make, monkeypatch
     predictor = make(distr_output=output).train(data)
     network, batch = predictor.network.eval(), known_window(predictor, data)
     with torch.no_grad():
-        for parameter in network.parameters():  # also those that are initially zero
+        for parameter in network.parameters():  # including those initialized to zero
             parameter += 0.05 * torch.randn_like(parameter)
         forced = network.one_step(batch)
     offset = None if forced.offset is None else forced.offset[:, -H:]
     seen = []
 
     def follow(output, given, scale=None):
-        """Take the true value in place of one drawn, and keep the arguments."""
+        """Return the true value instead of a sample, and keep the arguments."""
         step = len(seen)
         seen.append(given)
         if scale is None:
@@ -132,7 +132,7 @@ def test_the_first_step_has_the_distribution_that_was_trained(output, data, make
     data = supported(data, output)
     predictor = make(distr_output=output).train(data)
     network, batch = predictor.network.eval(), known_window(predictor, data)
-    getattr(network, "direct", network).counts.fill_(False)  # drawn as they are, not rounded
+    getattr(network, "direct", network).counts.fill_(False)  # so that samples are not rounded
     S = 4000
     with torch.no_grad():
         expected = network.one_step(batch)
@@ -155,7 +155,7 @@ def test_polar_student_t_has_its_distribution():
         assert stats.kstest(drawn, stats.t(df, 1.0, 2.0).cdf).pvalue > 1e-3
 
 
-def test_paths_of_a_random_walk_spread_and_hang_together(make, as_drawn):
+def test_paths_of_a_random_walk_spread_and_are_correlated(make, as_drawn):
     """Increments are independent: the variance grows with h, and cov(y_1, y_h) stays var(y_1)."""
     data = []
     for seed in range(8):
@@ -176,8 +176,8 @@ def test_paths_of_a_random_walk_spread_and_hang_together(make, as_drawn):
     assert abs(correlation - np.eye(8)).max() < 0.15
 
 
-def test_synthetic_windows_stand_beside_few_values(make, recursion):
-    """1 / (1 + n / 20,000) of them for short series, where that is a fifth or more."""
+def test_few_values_are_supplemented_by_synthetic_windows(make, recursion):
+    """The share is 1 / (1 + n / 20,000) for short series, and 0 for recursive encoders if that is below 0.2."""
     one = make(synthetic_share=None)
     assert one.synthetic_windows(one._store([entry(60)])).value == pytest.approx(20_000 / 20_060)
     assert make(max_epochs=None, num_batches_per_epoch=1).train_model([entry(60)]).trainer.max_epochs == 60
@@ -225,7 +225,7 @@ def test_memory_is_bounded_by_chunks(data, make, recursion, monkeypatch):
     assert all(np.isfinite(forecast.samples).all() for forecast in forecasts)
 
 
-def test_of_a_recursive_encoder_the_loss_is_that_of_the_whole_window_in_training(data):
+def test_training_loss_of_a_recursive_encoder_covers_the_whole_window(data):
     predictor = S5AutoregressiveEstimator(**SMALL, recursion="encoder", dropout=0.0).train(data)
     network, batch = predictor.network, known_window(predictor, data)
     with torch.no_grad():
@@ -239,7 +239,7 @@ def test_of_a_recursive_encoder_the_loss_is_that_of_the_whole_window_in_training
     assert float(horizon) == pytest.approx(mean(slice(L, None)), rel=1e-5)
 
 
-def test_of_a_recursive_decoder_the_loss_is_that_of_one_step_and_of_all_together(data):
+def test_loss_of_a_recursive_decoder_sums_direct_and_recursive_losses(data):
     predictor = S5AutoregressiveEstimator(**SMALL, recursion="decoder", dropout=0.0).train(data)
     network, batch = predictor.network, known_window(predictor, data)
     values = batch.values[:, L:]
@@ -250,8 +250,8 @@ def test_of_a_recursive_decoder_the_loss_is_that_of_one_step_and_of_all_together
     assert one_step != pytest.approx(together, rel=1e-3)
 
 
-def test_a_recursive_decoder_can_walk_far(as_drawn):
-    """With errors that go on whole, steps of variance 1 add up: to 400 after 400 of them."""
+def test_recursive_decoder_can_follow_a_random_walk(as_drawn):
+    """If errors are fully correlated, 400 steps of variance 1 add up to a variance of 400."""
     predictor = S5AutoregressiveEstimator(
         **{**SMALL, "prediction_length": 400}, recursion="decoder", distr_output="normal", scaling="none"
     ).train([entry(500)])
@@ -269,7 +269,7 @@ def test_a_recursive_decoder_can_walk_far(as_drawn):
 
 
 @pytest.mark.parametrize("output", ["quantile", "student_t", "negative_binomial"])
-def test_of_a_recursive_decoder_values_are_those_of_the_direct_forecast(output, data):
+def test_values_of_a_recursive_decoder_are_those_of_the_direct_forecast(output, data):
     predictor = S5AutoregressiveEstimator(**SMALL, recursion="decoder", distr_output=output).train(data)
     network, batch, S = predictor.network.eval(), without_horizon(known_window(predictor, data), predictor.spec), 2000
     levels = [0.1, 0.5, 0.9]
@@ -284,8 +284,8 @@ def test_of_a_recursive_decoder_values_are_those_of_the_direct_forecast(output, 
             network(batch, 0)
 
 
-def test_the_data_decide_what_a_recursive_encoder_is_trained_by():
-    """A likelihood has no bound at values that come again and again."""
+def test_output_of_a_recursive_encoder_is_chosen_by_the_data():
+    """The likelihood is unbounded at repeated values."""
     continuous = [entry(60)]
     intermittent = [continuous[0] | {"target": np.where(np.arange(60) % 3, 0.0, continuous[0]["target"])}]
     model = S5AutoregressiveEstimator(**SMALL, recursion="encoder")
@@ -297,7 +297,7 @@ def test_the_data_decide_what_a_recursive_encoder_is_trained_by():
 
 
 @pytest.mark.parametrize("steps", (1, 3))
-def test_values_take_the_order_of_paths(steps):
+def test_values_are_reordered_by_the_ranks_of_paths(steps):
     rng = np.random.default_rng(0)
     paths, ascending = rng.normal(size=(2, 50, steps)).cumsum(axis=2), np.sort(rng.gamma(2, size=(2, steps, 50)))
     before = paths.copy()
@@ -308,8 +308,8 @@ def test_values_take_the_order_of_paths(steps):
     assert (np.diff(np.take_along_axis(found, order, axis=1), axis=1) >= 0).all()
 
 
-def test_equal_values_hang_together_by_chance():
-    """Of counts most are equal; that a path is an early one says nothing of its total."""
+def test_equal_values_are_ranked_at_random():
+    """Most counts are equal; the index of a path must not be correlated with its total."""
     torch.manual_seed(0)
     rng = np.random.default_rng(0)
     paths, S = rng.poisson(0.5, size=(1, 200, 100)), 200
@@ -347,7 +347,7 @@ def test_outputs_that_cannot_be_drawn(make):
         make(distr_output=QuantileOutput([0.2, 0.2, 0.8]))
 
 
-def test_training_goes_on_from_the_same_kind_of_network(data):
+def test_from_predictor_requires_the_same_network_class(data):
     encoder, decoder = (S5AutoregressiveEstimator(**SMALL, recursion=name) for name in RECURSIONS)
     with pytest.raises(ValueError, match=r"AutoregressiveNetwork.*RecursiveDecoderNetwork.*recursion='encoder'"):
         decoder.train_from(encoder.train(data), data)
@@ -358,7 +358,7 @@ def test_training_goes_on_from_the_same_kind_of_network(data):
             model.train(data, from_predictor=foreign)
 
 
-def test_the_data_pick_the_output(data, make):
+def test_auto_output_is_chosen_by_the_data(data, make):
     model = make(distr_output="auto")
     predictor = model.train(data)
     assert model.auto_output.name == "negative_binomial" and isinstance(predictor.output, NegativeBinomialOutput)
@@ -380,13 +380,13 @@ def test_a_layer_must_have_a_step_mode(data):
     ("freq", "recursion", "output"),
     [("h", "decoder", QuantileOutput), ("15min", "decoder", QuantileOutput), ("D", "encoder", StudentTOutput)],
 )
-def test_where_a_day_has_several_steps_the_decoder_is_recursive(freq, recursion, output):
+def test_recursion_is_decoder_for_subdaily_frequencies(freq, recursion, output):
     estimator = S5AutoregressiveEstimator(freq, 24)
     assert estimator.recursion == recursion and type(estimator.output) is output
     assert estimator.spec.recursive == (recursion == "encoder")
 
 
-def test_patches_are_of_recursive_decoders():
+def test_patches_require_a_recursive_decoder():
     assert S5AutoregressiveEstimator("h", 24, context_length=33, patch_length=8).spec.context_length == 40
     with pytest.raises(ValueError, match=r"patch_length=8 takes several as one.*recursion at 'decoder'"):
         S5AutoregressiveEstimator("D", 24, patch_length=8)
@@ -394,8 +394,8 @@ def test_patches_are_of_recursive_decoders():
         S5AutoregressiveEstimator("D", 24, recursion="both")
 
 
-def test_values_between_quantiles_are_drawn_by_their_levels():
-    """Linear between the levels; past the ends exponential, through the two quantiles there."""
+def test_values_between_quantiles_are_interpolated():
+    """Linear between the levels, with exponential tails through the two outer quantiles."""
     torch.manual_seed(0)
     levels, n = [0.05, 0.2, 0.5, 0.9], 200_000
     output, raw = QuantileOutput(levels), torch.tensor([0.3, -1.0, 2.0, 0.5])
@@ -405,6 +405,6 @@ def test_values_between_quantiles_are_drawn_by_their_levels():
         assert (drawn <= value).double().mean() == pytest.approx(level, abs=5 * (level * (1 - level) / n) ** 0.5)
     middle = (drawn <= known[1:3].mean()).double().mean()
     assert middle == pytest.approx(0.35, abs=5e-3)
-    slope = (known[1] - known[0]) / np.log(0.2 / 0.05)  # of the lower tail, P(X <= q_1 - slope x) = 0.05 exp(-x)
+    slope = (known[1] - known[0]) / np.log(0.2 / 0.05)  # lower tail: P(X <= q_1 - slope x) = 0.05 exp(-x)
     assert (drawn <= known[0] - slope).double().mean() == pytest.approx(0.05 / np.e, abs=2e-3)
     assert torch.isfinite(drawn).all()

@@ -1,4 +1,4 @@
-"""Different forecasters, weighted by what they earned on the last windows."""
+"""CombinedEstimator: averages of different forecasters, weighted by their losses on the last windows."""
 
 import numpy as np
 import pandas as pd
@@ -21,7 +21,7 @@ def series(steps, **fields):
 
 
 def loss(predictor, entry, windows, horizon):
-    """By hand: every window from all that comes before it."""
+    """Quantile loss by hand, with each window forecast from all earlier values."""
     total = 0.0
     for window in range(windows):
         cut = len(entry["target"]) - (windows - window) * horizon
@@ -52,7 +52,7 @@ def test_forecasts_are_weighted_averages(make_one, data):
         assert (np.diff([one.quantile(level) for level in DECILES], axis=0) >= 0).all()
 
 
-def test_estimators_are_trained_on_all_of_the_data_in_the_end(make_one, data):
+def test_final_members_are_trained_on_all_data(make_one, data):
     together = CombinedEstimator(4, [make_one(prediction_length=4), NaivePredictor(4)], windows=1).train(iter(data))
     alone = make_one(prediction_length=4).train(data)
     for one, other in zip(together.members[0].predict(data), alone.predict(data), strict=True):
@@ -60,7 +60,7 @@ def test_estimators_are_trained_on_all_of_the_data_in_the_end(make_one, data):
     assert sum(together.weights) == pytest.approx(1)
 
 
-def test_given_weights_are_kept_and_members_trained_once(make_one, data, monkeypatch):
+def test_given_weights_are_used_and_members_trained_once(make_one, data, monkeypatch):
     member = make_one(prediction_length=4)
     trained, train = [], type(member).train
 
@@ -73,7 +73,7 @@ def test_given_weights_are_kept_and_members_trained_once(make_one, data, monkeyp
     assert together.weights == [0.7, 0.3] and trained == [member]
 
 
-def test_series_too_short_to_weigh_have_no_say():
+def test_short_series_do_not_affect_the_weights():
     members = [NaivePredictor(6), ConstantPredictor(6)]
     alone = CombinedEstimator(6, members).train([series(72)]).weights
     assert alone[0] != alone[1]
@@ -82,13 +82,28 @@ def test_series_too_short_to_weigh_have_no_say():
     assert CombinedEstimator(6, members).train([series(72), series(17), late]).weights == alone
 
 
-def test_without_anything_to_weigh_by_all_count_the_same(caplog):
+def test_weights_are_equal_if_no_series_is_long_enough(caplog):
     caplog.set_level("INFO", logger="s5forecast")
-    assert CombinedEstimator(12, [NaivePredictor(12)] * 2).train([series(30)]).weights == [0.5, 0.5]
-    assert "count the same" in caplog.text
+    together = CombinedEstimator(12, [NaivePredictor(12)] * 2).train([series(30)])
+    assert together.weights == together.choices["weights"]["value"] == [0.5, 0.5]
+    assert "weights=[0.5, 0.5] (equal, because no series is long enough" in caplog.text
 
 
-def test_gaps_in_the_windows_are_left_out():
+def test_choices_of_members_and_weights_are_saved(make_one, data, tmp_path):
+    short, long = (make_one(prediction_length=4, context_length=length) for length in (8, 12))
+    together = CombinedEstimator(4, [short, long], windows=1).train(data)
+    choices = together.choices
+    assert choices["weights"]["value"] == together.weights and not choices["weights"]["given"]
+    assert [choices[f"members.{number}.context_length"]["value"] for number in (0, 1)] == [8, 12]
+    assert choices["loss"]["value"] == "quantile" and "members.0.loss" not in choices
+    together.serialize(tmp_path)
+    assert Predictor.deserialize(tmp_path).choices == choices
+    assert CombinedEstimator(4, [NaivePredictor(4)] * 2, weights=[0.3, 0.7]).train(data).choices == {
+        "weights": {"value": [0.3, 0.7], "reason": "given", "given": True}
+    }
+
+
+def test_gaps_in_the_windows_are_ignored():
     members = [SeasonalNaivePredictor(6, season=12), NaivePredictor(6)]
     entry = series(72)
     entry["target"][-6:] = np.nan
@@ -97,7 +112,7 @@ def test_gaps_in_the_windows_are_left_out():
     np.testing.assert_allclose(weights, losses**-2 / (losses**-2).sum(), rtol=1e-5)
 
 
-def test_perfect_members_share_the_weight():
+def test_perfect_members_have_equal_weights():
     flat = {**series(60), "target": np.full(60, 3.0, dtype=np.float32)}
     assert CombinedEstimator(6, [NaivePredictor(6)] * 2).train([flat]).weights == [0.5, 0.5]
 
@@ -120,7 +135,7 @@ def test_a_forecast_that_is_not_finite_is_refused():
         list(together.predict([series(72, item_id="x")]))
 
 
-def test_what_a_network_takes_is_taken(make_one, data):
+def test_inputs_of_networks_are_accepted(make_one, data):
     known = dict(num_feat_dynamic_real=1)
     entries = [{**e, "target": e["target"].tolist(), "feat_dynamic_real": list(range(len(e["target"])))} for e in data]
     members = [make_one(**known), make_one(seed=1, **known), NaivePredictor(4)]
@@ -148,7 +163,7 @@ def test_from_a_file(make_one, data, tmp_path):
         np.testing.assert_array_equal(before.quantile(0.3), after.quantile(0.3))
 
 
-def test_members_must_fit(make_one, data):
+def test_invalid_members_are_refused(make_one, data):
     with pytest.raises(ValueError, match="two or more"):
         CombinedEstimator(4, [NaivePredictor(4)])
     with pytest.raises(ValueError, match="windows"):
@@ -173,7 +188,7 @@ def test_members_must_fit(make_one, data):
 
 
 class Unlearning(RepresentablePredictor):
-    """As GluonTS's networks: without gradients from the first forecast to the last."""
+    """Disables gradients from the first forecast to the last, as GluonTS's networks do."""
 
     def predict(self, dataset, **kwargs):
         with torch.no_grad():
@@ -182,7 +197,7 @@ class Unlearning(RepresentablePredictor):
                 yield forecast
 
 
-def test_members_taken_in_turn_leave_gradients_on():
+def test_interleaved_members_keep_gradients_enabled():
     together = CombinedPredictor([Unlearning(6), Unlearning(6)], [0.5, 0.5])
     for _ in together.predict([series(72), series(60)]):
         assert torch.is_grad_enabled()

@@ -1,4 +1,4 @@
-"""Forecasts of irregular series: what may not change them, and what they must be."""
+"""S5ContinuousEstimator: invariances, accuracy and errors of forecasts of irregular series."""
 
 import pickle
 
@@ -33,7 +33,7 @@ START = pd.Timestamp("2024-03-01 05:00")
 
 
 def entry(n=40, D=1, seed=0, **fields):
-    """Waves of D variables, a third of them not observed, one row of none at all."""
+    """Waves of D variables, with a third of the values and one whole row missing."""
     rng = np.random.default_rng(seed)
     time = np.cumsum(rng.exponential(1.0, n) + 0.01)
     target = np.sin(time / 3 + np.arange(D)[:, None]) + 0.1 * rng.normal(size=(D, n))
@@ -117,7 +117,7 @@ def test_all_kinds_of_features():
 
 @pytest.mark.parametrize("discretization", ["zoh", "dirac", "bilinear"])
 def test_padding_changes_nothing(several, discretization):
-    """A short history forecast beside a long one, which has it padded, and alone."""
+    """A short history is forecast alone, and padded in a batch with a long one."""
     estimator = S5ContinuousEstimator(**SMALL, target_dim=3, layer_kwargs={"discretization": discretization})
     predictor = estimator.train(several)
     short = asking({key: value[..., :6] if key != "item_id" else value for key, value in several[0].items()})
@@ -161,7 +161,7 @@ def test_the_scale_of_time_is_that_of_its_unit(several):
 
 
 def test_the_unit_of_time_is_the_median_gap(predictor, several):
-    # the row that is wholly missing is no observation
+    # a row without any value is not an observation
     times = [one["time"][(~np.isnan(one["target"])).any(0)] for one in several]
     assert float(predictor.network.time_unit) == torch.tensor(np.concatenate([*map(np.diff, times)])).median()
 
@@ -204,7 +204,7 @@ def test_a_gap_at_once_equals_many_small_steps():
 
 @pytest.mark.parametrize("discretization", ["dirac", "zoh"])
 def test_splitting_a_gap_by_a_row_without_input(discretization):
-    """Changes nothing for impulses; what is held over a gap is held over less of it."""
+    """Nothing changes for impulses; with zero-order hold an input is held over the part of the gap before the row."""
     torch.manual_seed(0)
     layer = S5(6, 8, discretization=discretization).double()
     u, dt = torch.randn(2, 5, 6, dtype=torch.float64), torch.rand(2, 5, dtype=torch.float64)
@@ -216,12 +216,12 @@ def test_splitting_a_gap_by_a_row_without_input(discretization):
     assert torch.allclose(kept, y) == torch.allclose(split_last, last) == (discretization == "dirac")
 
 
-def test_true_gaps_can_be_left_out(several):
-    """Without dt in the dynamics and as a feature, only the time to the last observation tells of time."""
+def test_use_dt_false_ignores_gaps(several):
+    """Without dt in the dynamics and as a feature, the network sees only the time since the last observation."""
     estimator = S5ContinuousEstimator(**SMALL, target_dim=3, use_dt=False, dt_as_feature=False)
     predictor = estimator.train(several)
     one = several[0]
-    # all but the last values close together, so that the ages at the end are kept
+    # the gaps before the last values change, so that the final ages stay the same
     time = one["time"].copy()
     time[:30] = time[30] - np.linspace(2, 0.1, 30)
     assert (~np.isnan(one["target"][:, 30:])).any(1).all()
@@ -232,7 +232,7 @@ def test_true_gaps_can_be_left_out(several):
 
 
 @pytest.mark.parametrize("scaling", ["standard", "last", "global"])
-def test_values_in_other_units_give_forecasts_in_these(several, scaling):
+def test_forecasts_are_equivariant_to_the_unit(several, scaling):
     factor = np.array([[4.0], [1024.0], [0.25]])
     found = []
     for by in (1.0, factor):
@@ -242,14 +242,14 @@ def test_values_in_other_units_give_forecasts_in_these(several, scaling):
     assert np.allclose(*found, rtol=1e-3, atol=1e-4)
 
 
-def test_a_variable_that_was_never_seen_has_a_forecast(predictor, several):
+def test_variable_without_observation_has_a_forecast(predictor, several):
     one = several[0] | {"target": np.where(np.arange(3)[:, None] == 1, np.nan, several[0]["target"])}
     assert np.isfinite(quantiles(predictor, [asking(one)])).all()
 
 
 @pytest.mark.parametrize("level", [0.1, 2.5, 1e6 / 3])
 def test_equal_values_have_no_spread(data, level):
-    """Rounding leaves a little where their mean is not quite the value; it must not become the typical scale."""
+    """Rounding errors of the mean of equal values must not become the typical scale."""
     constant = [one | {"target": np.where(np.isnan(one["target"]), np.nan, level)} for one in data]
     network = S5ContinuousEstimator(**SMALL).train([*data, *constant]).prediction_net
     expected = S5ContinuousEstimator(**SMALL).train(data).prediction_net.window_spread
@@ -267,9 +267,9 @@ def test_forecasts_of_entries_keep_the_digits_of_large_values(data):
 
 def test_counts_are_known_from_the_series_that_show_them():
     counts = [one | {"target": np.round(9 + 5 * one["target"])} for one in (entry(D=3, seed=seed) for seed in range(3))]
-    counts[0]["target"][1] = np.nan  # not seen in one series
+    counts[0]["target"][1] = np.nan  # missing in one series
     for one in counts:
-        one["target"][2] = np.nan  # not seen in any
+        one["target"][2] = np.nan  # missing in all series
     estimator = S5ContinuousEstimator(**SMALL, target_dim=3)
     assert estimator.train(counts).network.counts.tolist() == [True, True, False]
 
@@ -317,13 +317,13 @@ def test_wrong_arguments_are_named(kwargs, message, data):
         S5ContinuousEstimator(**{**SMALL, **kwargs}).train(data)
 
 
-def test_an_output_must_reach_the_values(data):
+def test_output_must_support_the_targets(data):
     with pytest.raises(ValueError, match=r"'s0': target contains .* outside the support"):
         S5ContinuousEstimator(**SMALL, distr_output="gamma").train(data)
 
 
-def test_storms_are_forecast_better_than_by_their_last_position():
-    """Real tracks at uneven times: trained on some years, asked for the two days after the middle of other storms."""
+def test_storms_are_forecast_better_than_by_the_last_value():
+    """Storm tracks at irregular times: trained on some years, tested two days ahead on storms of other years."""
     frame = load_dataset("atlantic_storms")
     horizon = pd.Timedelta("48h")
     train, asked, truth = [], [], []
@@ -387,7 +387,7 @@ def test_recent_means_and_spreads_are_their_definition(predictor, several):
         np.testing.assert_allclose(recent[d, : len(memories)], spreads, atol=1e-4)
 
 
-def test_windows_of_a_store_are_what_the_network_sees(several):
+def test_network_input_equals_the_windows_of_the_store(several):
     """The encoding of a cut history is that of the history alone."""
     estimator = S5ContinuousEstimator(**SMALL, target_dim=3)
     network = estimator.train(several).network.eval()
@@ -403,8 +403,8 @@ def test_windows_of_a_store_are_what_the_network_sees(several):
     torch.testing.assert_close(one.states, other.states)
 
 
-def test_delays_are_forecast_better_than_by_the_last_one():
-    """Flights at their true minute: the twelve hours after the end of February, of six series."""
+def test_delays_are_forecast_better_than_by_the_last_value():
+    """Delays at the minute of each flight: the twelve hours after the end of February, for six series."""
     frame = load_dataset("nyc_flight_delays_q1")
     end, horizon = pd.Timestamp("2013-03-01 06:00"), pd.Timedelta("12h")
     train, asked, truth = [], [], []
@@ -434,7 +434,7 @@ def test_the_next_observations_in_place_of_a_horizon(data, unit):
     assert np.isfinite(quantiles(S5ContinuousEstimator(**kwargs).train(data, data), asked)).all()
 
 
-def test_forecasts_taken_in_turn_leave_gradients_on(predictor, several):
+def test_interleaved_forecasts_keep_gradients_enabled(predictor, several):
     asked = [asking(one) for one in several]
     for _ in zip(predictor.predict(asked), predictor.predict(asked), strict=True):
         assert torch.is_grad_enabled()

@@ -1,4 +1,4 @@
-"""What GluonTS and its users expect of an estimator and its predictor; each member of the list passes all of it."""
+"""The contract of GluonTS's estimators and predictors, tested for every estimator in conftest."""
 
 import pickle
 import subprocess
@@ -49,7 +49,7 @@ def test_train_and_predict(make, data, validated):
     found = arrays(forecasts)
     assert np.isfinite(found).all()
     assert (np.diff(found[:, 1:], axis=1) >= 0).all(), "quantiles cross"
-    # the quantiles of counts are whole numbers, their mean is not
+    # quantiles of counts are whole numbers, but their mean is not
     inside = (found[:, 0] >= found[:, 1] - 0.5) & (found[:, 0] <= found[:, -1] + 0.5)
     assert inside.all(), "the mean is outside"
 
@@ -121,7 +121,7 @@ def test_only_tensors_are_unpickled(make_one, data, tmp_path):
     assert all(isinstance(value, torch.Tensor) for value in state.values())
 
 
-def test_training_goes_on_from_a_predictor(make, data):
+def test_training_starts_from_a_predictor(make, data):
     first = make().train(data)
     # Without a step of training the weights are those that were given.
     same = make(lr=0.0, ssm_lr=0.0).train_from(first, data)
@@ -141,7 +141,7 @@ def test_the_same_seed_gives_the_same_forecasts(make, data):
     assert not np.array_equal(first, arrays(make(seed=2).train(data, data).predict(data)))
 
 
-def test_forecasts_taken_in_turn_leave_gradients_on(make, data):
+def test_interleaved_forecasts_keep_gradients_enabled(make, data):
     predictor = make().train(data)
     for _ in zip(predictor.predict(data), predictor.predict(data), strict=True):
         assert torch.is_grad_enabled()
@@ -160,7 +160,7 @@ def test_missing_values_and_short_series(make):
     holes = entry(70)
     holes["target"][[3, 10, 11, 50, 68, 69]] = np.nan
     lost = entry(70, "lost")
-    lost["target"][30:] = np.nan  # nothing within the context
+    lost["target"][30:] = np.nan  # no value in the context
     late = entry(70, "late")
     late["target"][:60] = np.nan
     data = [holes, lost, late, entry(3, "short"), entry(1, "single")]
@@ -196,7 +196,7 @@ def test_counts_have_quantiles_that_are_counts(make_one):
     assert (np.stack([forecast.quantile(level) for level in LEVELS]) % 1 != 0).any()
 
 
-def test_what_is_not_counts_is_left_as_it_is(make_one):
+def test_quantiles_that_are_not_counts_are_not_rounded(make_one):
     predictor = make_one().train([entry()])
     for target in (entry()["target"] / 100, entry()["target"] - 30):
         (forecast,) = predictor.predict([entry() | {"target": target}])
@@ -208,7 +208,7 @@ def test_what_is_not_counts_is_left_as_it_is(make_one):
 
 
 @pytest.mark.parametrize("values", [[1.0, 2.5, 3.0] * 9, [-1.0, 2.0, 3.0] * 9])
-def test_values_an_output_cannot_give_are_refused(make_one, values):
+def test_targets_outside_the_support_are_refused(make_one, values):
     data = [entry(), entry(item_id="odd") | {"target": np.array(values)}]
     for training, validation in ((data, None), (data[:1], data)):
         with pytest.raises(
@@ -217,7 +217,7 @@ def test_values_an_output_cannot_give_are_refused(make_one, values):
             make_one(distr_output="negative_binomial").train(training, validation)
 
 
-def test_past_covariates_do_not_tell_the_future(make_one):
+def test_past_covariates_of_the_horizon_are_not_seen(make_one):
     rng = np.random.default_rng(0)
     data = []
     for name in "abc":
@@ -237,7 +237,7 @@ def test_forecasts_are_pickled_without_their_batch(make, data):
         assert np.array_equal(again.mean, forecast.mean)
 
 
-def test_counts_stay_counts(make_one):
+def test_quantiles_of_counts_are_whole_numbers(make_one):
     data = [entry()]
     predictor = make_one(distr_output="negative_binomial").train(data)
     (forecast,) = predictor.predict(data)
@@ -280,7 +280,7 @@ def test_a_batch_at_a_time_equals_one_by_one(make, data):
 
 
 def assert_drawn_alike(predictor, data):
-    """Samples of a series, drawn in a batch and alone, have one distribution at each step (Kolmogorov, Smirnov)."""
+    """Samples drawn in a batch and alone have the same distribution at each step (Kolmogorov-Smirnov test)."""
     together = predictor.predict(data, num_samples=1000)
     alone = (next(predictor.predict([one], num_samples=1000)) for one in data)
     for a, b in zip(together, alone, strict=True):

@@ -1,4 +1,4 @@
-"""Automatic choices: their rules, and the record of them."""
+"""Automatic choices: rules and record."""
 
 import json
 import logging
@@ -22,6 +22,7 @@ from s5forecast.estimators.defaults import (
     growth_error,
 )
 from s5forecast.estimators.multivariate import S5MultivariateEstimator
+from s5forecast.levels import DECILES
 
 LENGTH, HORIZON = 200, 10
 RNG = np.random.default_rng(0)
@@ -45,36 +46,36 @@ def estimator(kind=S5Estimator, **kwargs):
 
 
 @pytest.mark.parametrize(("target", "scaling"), SERIES.values(), ids=SERIES)
-def test_only_what_grows_on_is_scaled_by_increments(target, scaling):
+def test_only_trending_series_are_scaled_by_increments(target, scaling):
     assert choose_scaling(estimator()._store(dataset(target))).value == scaling
 
 
-def test_a_single_step_of_context_has_no_slope():
+def test_single_step_context_is_not_trending():
     store = estimator(context_length=1)._store(dataset(SERIES["cumulative counts"][0]))
     assert choose_scaling(store).value == "standard"
 
 
-def test_the_error_is_that_of_a_loop_over_what_was_observed(monkeypatch):
+def test_growth_error_equals_a_loop_over_observed_values(monkeypatch):
     monkeypatch.setattr(defaults, "ENOUGH_WINDOWS", 1)
     torch.manual_seed(0)
     B, L, H, season = 5, 12, 8, 3
     past, target = torch.randn(B, L, dtype=torch.float64), torch.randn(B, H, dtype=torch.float64)
-    known, asked = torch.ones(B, L), (torch.rand(B, H) < 0.7).float()
-    known[1, -1] = known[2, -1 - season] = known[3, -2] = 0
+    past_mask, target_mask = torch.ones(B, L), (torch.rand(B, H) < 0.7).float()
+    past_mask[1, -1] = past_mask[2, -1 - season] = past_mask[3, -2] = 0
     growing = last = repeated = 0.0
-    for b in (0, 3, 4):  # what the slope is made of is missing in the others
+    for b in (0, 3, 4):  # in the other windows a value that determines the slope is missing
         for h in range(H):
-            if not known[b, L - season + h % season]:
+            if not past_mask[b, L - season + h % season]:
                 continue
             slope = (past[b, -1] - past[b, -1 - season]) / season
-            growing += asked[b, h] * abs(target[b, h] - past[b, -1] - (h + 1) * slope)
-            last += asked[b, h] * abs(target[b, h] - past[b, -1])
-            repeated += asked[b, h] * abs(target[b, h] - past[b, L - season + h % season])
-    error = growth_error(past, target, known, asked, season)
+            growing += target_mask[b, h] * abs(target[b, h] - past[b, -1] - (h + 1) * slope)
+            last += target_mask[b, h] * abs(target[b, h] - past[b, -1])
+            repeated += target_mask[b, h] * abs(target[b, h] - past[b, L - season + h % season])
+    error = growth_error(past, target, past_mask, target_mask, season)
     assert error == pytest.approx(float(growing / min(last, repeated)))
 
 
-def test_the_predictor_carries_what_was_chosen_and_a_further_fit_chooses_anew():
+def test_scaling_is_chosen_at_each_training_and_kept_by_the_predictor():
     grows, noise = (dataset(SERIES[name][0]) for name in ("cumulative counts", "new counts"))
     model = estimator()
     first = model.train(grows)
@@ -83,19 +84,19 @@ def test_the_predictor_carries_what_was_chosen_and_a_further_fit_chooses_anew():
     assert model.train(noise, from_predictor=first).spec.scaling == "increments"
 
 
-def test_gaps_do_not_hide_growth():
+def test_trend_is_detected_despite_gaps():
     for share in (0.1, 0.3):
         target = SERIES["cumulative counts"][0].copy()
         target[np.random.default_rng(1).random(LENGTH) < share] = np.nan
         assert choose_scaling(estimator()._store(dataset(target))).value == "increments"
 
 
-def test_too_few_windows_choose_nothing():
+def test_growth_error_is_infinite_for_few_windows():
     past, target = torch.arange(20.0).repeat(3, 1).double(), torch.arange(20.0, 25.0).repeat(3, 1).double()
     assert growth_error(past, target, torch.ones_like(past), torch.ones_like(target), 7) == float("inf")
 
 
-def test_the_network_learns_from_windows_scaled_as_was_chosen():
+def test_chosen_scaling_equals_the_same_scaling_as_argument():
     grows = dataset(SERIES["cumulative counts"][0])
     chosen, given = (estimator(**kwargs).train(grows) for kwargs in ({}, {"scaling": "increments"}))
     one, other = (next(iter(predictor.predict(grows))) for predictor in (chosen, given))
@@ -115,14 +116,14 @@ def test_a_causal_encoder_keeps_its_scale_for_streams(kind, kwargs):
     assert model.train(dataset(SERIES["cumulative counts"][0])).spec.scaling == "standard"
 
 
-def test_a_recursive_decoder_chooses_as_the_direct_estimator_does():
+def test_recursive_decoder_chooses_the_same_scaling_as_the_direct_estimator():
     model = estimator(S5AutoregressiveEstimator, recursion="decoder")
     predictor = model.train(dataset(SERIES["cumulative counts"][0]))
     assert predictor.spec.scaling == predictor.network.direct.spec.scaling == "increments"
     assert model.train(dataset(SERIES["new counts"][0])).spec.scaling == "standard"
 
 
-def test_what_is_given_is_kept():
+def test_given_scaling_is_kept():
     assert estimator(scaling="standard").train(dataset(SERIES["cumulative counts"][0])).spec.scaling == "standard"
 
 
@@ -161,7 +162,7 @@ def test_choices_are_recorded_logged_and_handed_to_the_predictor(caplog):
     assert {name: choice["value"] for name, choice in found.items()} == {
         "context_length": 32, "lags_seq": [1, 7], "patch_length": 1, "scaling": "increments",
         "distr_output": model.auto_output.name, "synthetic_share": pytest.approx(20_000 / 20_200),
-        "max_epochs": 60,
+        "max_epochs": 60, "quantile_levels": list(DECILES), "loss": "nll",
     }  # fmt: skip
     assert not found["scaling"]["given"]
     (line,) = [record.getMessage() for record in caplog.records if record.name == "s5forecast.estimators.base"]
@@ -169,7 +170,7 @@ def test_choices_are_recorded_logged_and_handed_to_the_predictor(caplog):
     assert model.auto_output.reason in line
 
 
-def test_a_later_training_does_not_change_the_record_of_an_earlier_one():
+def test_later_training_keeps_the_earlier_record():
     model = estimator()
     first = model.train(dataset(SERIES["cumulative counts"][0]))
     second = model.train(dataset(SERIES["new counts"][0]))

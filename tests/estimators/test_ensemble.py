@@ -1,4 +1,4 @@
-"""Members of an ensemble are trained alone and forecast together."""
+"""EnsembleEstimator: averages of members with different seeds and contexts."""
 
 import numpy as np
 import pandas as pd
@@ -31,7 +31,11 @@ def test_members_have_contexts_of_different_lengths(make_one, data):
     one = make_one(context_length=12)
     together = EnsembleEstimator(one, 4).train(data)
     contexts = [member.network.spec.context_length for member in together.members]
-    assert contexts == [12, 6, 12, 12]  # three steps would be less than the horizon of four
+    assert contexts == [12, 6, 12, 12]  # three steps would be shorter than the horizon of four
+    assert together.choices["members.1.context_length"] == {
+        "value": 6, "reason": "6 of 12 steps, by context_shares", "given": False,
+    }  # fmt: skip
+    assert "lags_seq" in together.choices and "context_length" not in together.choices
     _, shorter = make_one(context_length=6, seed=one.seed + 1).train(data).predict_quantiles(data, LEVELS)
     np.testing.assert_array_equal(together.members[1].predict_quantiles(data, LEVELS)[1], shorter)
     first, *_, last = (member.predict_quantiles(data, LEVELS)[1] for member in together.members)
@@ -41,7 +45,7 @@ def test_members_have_contexts_of_different_lengths(make_one, data):
             EnsembleEstimator(one, context_shares=bad)
 
 
-def test_members_start_from_a_predictor_where_contexts_are_the_same(make_one, data):
+def test_members_of_equal_contexts_start_from_a_predictor(make_one, data):
     one = make_one(context_length=12)
     before = one.train(data)
     with pytest.raises(ValueError, match=r"different contexts .* context_shares=\[1.0\]"):
@@ -51,12 +55,12 @@ def test_members_start_from_a_predictor_where_contexts_are_the_same(make_one, da
     assert len(together.members) == 3
 
 
-def test_counts_stay_counts(make_one, data):
+def test_quantiles_of_counts_are_whole_numbers(make_one, data):
     _, quantiles = EnsembleEstimator(make_one(), num_members=2).train(data).predict_quantiles(data, LEVELS)
     assert (quantiles == np.rint(quantiles)).all() and (np.diff(quantiles) >= 0).all()
 
 
-def test_of_distributions_and_from_a_file(make_one, data, tmp_path):
+def test_ensemble_of_distributions_is_saved_and_loaded(make_one, data, tmp_path):
     together = EnsembleEstimator(make_one(distr_output="student_t"), num_members=2).train(data)
     together.serialize(tmp_path)
     loaded = Predictor.deserialize(tmp_path)
@@ -64,7 +68,7 @@ def test_of_distributions_and_from_a_file(make_one, data, tmp_path):
         np.testing.assert_array_equal(before.quantile(0.3), after.quantile(0.3))
 
 
-def test_members_must_forecast_alike(make_one, data):
+def test_members_need_one_horizon(make_one, data):
     with pytest.raises(ValueError, match=r"one prediction_length, got \[\]"):
         EnsemblePredictor([])
     members = [make_one(prediction_length=horizon).train(data) for horizon in (3, 4)]
@@ -74,14 +78,19 @@ def test_members_must_forecast_alike(make_one, data):
         EnsembleEstimator(make_one(), num_members=0)
 
 
-def test_the_forecaster_trains_several_and_refuses_them_where_they_are_not_averaged(tmp_path):
+def test_forecaster_trains_members_and_refuses_estimators_without_averaging(tmp_path):
     times = pd.date_range("2024-01-01", periods=90, freq="h")
     df = pd.DataFrame({"timestamp": times, "target": np.sin(np.arange(90) * np.pi / 3) + 0.01 * np.arange(90)})
     small = dict(context_length=12, width=8, num_layers=1, state_size=4, max_epochs=1, num_batches_per_epoch=2)
     forecaster = S5Forecaster(4, "h", num_members=2, verbose=False, estimator_kwargs=small).fit(df)
     assert len(forecaster.predictor_.members) == 2
+    summary = forecaster.summary()
+    assert summary.loc["members.1.context_length"].tolist() == [6, False, "6 of 12 steps, by context_shares"]
+    assert summary.loc["lags_seq", "reason"] and summary.loc["loss", "value"] == "quantile"
     forecaster.save(tmp_path)
-    pd.testing.assert_frame_equal(S5Forecaster.load(tmp_path).predict(df), forecaster.predict())
+    loaded = S5Forecaster.load(tmp_path)
+    pd.testing.assert_frame_equal(loaded.predict(df), forecaster.predict())
+    pd.testing.assert_frame_equal(loaded.summary(), summary)
     for bad in (dict(estimator="autoregressive"), dict(multivariate=True)):
         with pytest.raises(ValueError, match="num_members"):
             S5Forecaster(4, "h", num_members=2, **bad).fit(df)

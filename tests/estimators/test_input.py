@@ -1,4 +1,4 @@
-"""Bad entries and bad arguments: a ValueError that names the series, the field and the fix."""
+"""Invalid entries and arguments raise a ValueError that names the series, the field and the fix."""
 
 import numpy as np
 import pandas as pd

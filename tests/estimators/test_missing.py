@@ -1,4 +1,4 @@
-"""missing="skip": steps of the context without a value are not shown, and the next one is as long as the gap."""
+"""missing="skip": context steps without a value are left out, and the next step is as long as the gap."""
 
 import numpy as np
 import pytest
@@ -19,7 +19,7 @@ def network(**kwargs):
 
 
 def window(made, gaps):
-    """The last windows of series whose last steps are missing where ``gaps`` says so, each a list of positions."""
+    """The last windows of series with missing values at ``gaps``, a list of positions for each series."""
     entries = []
     for seed, positions in enumerate(gaps):
         one = entry(40, seed=seed)
@@ -33,7 +33,7 @@ def window(made, gaps):
 GAPS = [[], [0, 1, 2], [10, 11], [3, 4, 5, 8], list(range(L)), [0, 6, 11]]
 
 
-def test_steps_of_the_network_are_those_observed_and_the_horizon():
+def test_network_steps_are_observed_steps_and_the_horizon():
     made = network(missing="skip", layer_kwargs={"bidirectional": False})
     batch, seen = window(made, GAPS), []
     made.encoder.register_forward_hook(lambda module, args, kwargs, output: seen.append(output[0]), with_kwargs=True)
@@ -63,7 +63,7 @@ def test_without_missing_values_it_is_the_same_network(bidirectional):
             assert np.allclose(found, expected, rtol=1e-5, atol=1e-5) == same
 
 
-def test_what_stands_in_a_missing_cell_makes_no_difference():
+def test_values_of_missing_cells_are_ignored():
     made = network(missing="skip")
     batch = window(made, GAPS)
     other = batch._replace(values=torch.where(batch.mask > 0, batch.values, 7.0))
@@ -72,7 +72,7 @@ def test_what_stands_in_a_missing_cell_makes_no_difference():
     assert np.array_equal(found, expected)
 
 
-def test_covariates_of_skipped_steps_are_not_seen():
+def test_covariates_of_skipped_steps_are_ignored():
     made = network(missing="skip", num_past_feat_dynamic_real=1)
     rng = np.random.default_rng(0)
     found = []

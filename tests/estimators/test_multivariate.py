@@ -1,4 +1,4 @@
-"""Series forecast together: joint samples, step mode, missing values, saving, frames."""
+"""S5MultivariateEstimator: joint samples, step mode, missing values, saving, frames."""
 
 import numpy as np
 import pandas as pd
@@ -86,7 +86,7 @@ def test_step_mode_equals_teacher_forcing(output, holes, data, monkeypatch):
         forced = network.one_step(windows)
 
     def follow(args):
-        """Take the true values in place of those drawn, and keep the arguments."""
+        """Return the true values instead of samples, and keep the arguments."""
         step = L + len(seen)
         seen.append(args)
         return windows.values[:, step] - forced.offset[:, step]
@@ -133,12 +133,12 @@ def test_saved_and_loaded(output, data, tmp_path):
 def test_missing_values(output, loss, data):
     data[0]["target"][0, [3, 50, 58, 59]] = np.nan
     data[1]["target"][:, 30:33] = np.nan
-    data[1]["target"][2, 20:] = np.nan  # nothing within the context
+    data[1]["target"][2, 20:] = np.nan  # no value in the context
     predictor = make(distr_output=output, loss=loss).train(data)
     assert np.isfinite(samples(predictor, data)).all()
 
 
-def test_what_is_missing_does_not_enter_the_loss(output, data):
+def test_missing_values_do_not_enter_the_loss(output, data):
     data[0]["target"][1, -2:] = np.nan
     network = make(distr_output=output).train(data).network.eval()
     batch = known_window(make(), data)

@@ -1,3 +1,5 @@
+"""GluonTS's estimators as peers: quiet training, errors, seeds and serialization."""
+
 import logging
 
 import lightning.pytorch as pl
@@ -22,7 +24,7 @@ def entries(freq="h", length=120, dtype=float):
 
 
 @pytest.mark.parametrize("name", PEERS)
-def test_trains_quietly_on_any_numbers_and_serialises(name, tmp_path, monkeypatch, capfd, caplog):
+def test_trains_quietly_on_any_numeric_type_and_serializes(name, tmp_path, monkeypatch, capfd, caplog):
     monkeypatch.chdir(tmp_path)
     data = entries()
     data[1]["target"][5:9] = np.nan
@@ -51,7 +53,7 @@ def test_frequencies_of_frames(name, freq):
     assert len(next(iter(predictor.predict(entries(estimator.freq)))).mean) == 2
 
 
-def test_training_does_not_touch_the_global_state():
+def test_training_restores_the_global_random_state():
     before = np.random.get_state()[1].copy()
     PEERS["simple_feedforward"](freq="h", prediction_length=2, arguments=FEW).train(entries(dtype=int))
     np.testing.assert_array_equal(before, np.random.get_state()[1])
@@ -63,7 +65,7 @@ class Failing(pl.Callback):
             raise RuntimeError("in the second epoch")
 
 
-def test_a_failing_training_is_told():
+def test_training_errors_are_raised():
     bad = {**FEW, "trainer_kwargs": {"max_epochs": 3, "callbacks": [Failing()]}}
     with pytest.raises(RuntimeError, match="in the second epoch"):
         PEERS["simple_feedforward"](freq="h", prediction_length=2, arguments=bad).train(entries())

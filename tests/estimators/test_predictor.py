@@ -1,4 +1,4 @@
-"""The predictor without GluonTS's networks: what it reads, and what it needs."""
+"""NetworkPredictor: loading without Lightning and GluonTS's networks."""
 
 import subprocess
 import sys
@@ -17,7 +17,7 @@ LEVELS = [0.1, 0.5, 0.9]
 HEAVY = ("lightning", "gluonts.torch", "sklearn", "scipy.stats")
 
 
-def test_the_light_predictor_forecasts_as_the_adapter(make_one, data, tmp_path):
+def test_light_predictor_equals_the_adapter(make_one, data, tmp_path):
     predictor = make_one().train(data)
     predictor.choices = {"scaling": "standard"}
     predictor.serialize(tmp_path)

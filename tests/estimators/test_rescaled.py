@@ -1,4 +1,4 @@
-"""A network at another sampling rate than the one it was trained at: step_scale."""
+"""step_scale: forecasts at a finer sampling rate than that of the training data."""
 
 import numpy as np
 import pandas as pd
@@ -34,7 +34,7 @@ def finer(one, k=K, **fields):
     return {**one, "start": start, "target": np.repeat(one["target"], k), **fields}
 
 
-def test_forecasts_have_the_steps_asked_for(single, data):
+def test_rescaled_forecasts_have_finer_steps(single, data):
     rescaled = single.rescaled(1 / K)
     assert rescaled.prediction_length == K * H and rescaled.spec.freq == "15min"
     histories = [finer(one) for one in data]
@@ -46,7 +46,7 @@ def test_forecasts_have_the_steps_asked_for(single, data):
         assert (np.diff(quantiles, axis=0) >= 0).all(), "quantiles cross"
 
 
-def test_in_its_own_steps_it_is_itself(single, data):
+def test_step_scale_of_one_is_the_same_predictor(single, data):
     assert single.rescaled(1.0) is single
     parts = single.rescaled(0.5).rescaled(0.5)
     for found, expected in zip(
@@ -86,7 +86,7 @@ def test_a_wave_learned_in_hours_is_forecast_in_quarter_hours():
     _, quantiles = predictor.predict_quantiles(histories, [0.5])
     error = np.abs(quantiles[..., 0] - future).mean()
     held = np.abs(np.repeat(future[:, ::K], K, axis=1) - future).mean()
-    assert error < 0.2 * held  # of the true value of each hour, repeated
+    assert error < 0.2 * held  # error of repeating the true value of each hour
 
 
 def test_features_are_those_of_the_shorter_steps(make_one):
@@ -141,7 +141,7 @@ def test_saved_and_evaluated_as_any_predictor(single, data, tmp_path):
     assert np.isfinite(metrics.to_numpy()).all()
 
 
-def test_an_ensemble_is_that_of_its_members(make_one, data):
+def test_rescaled_ensemble_rescales_its_members(make_one, data):
     ensemble = EnsembleEstimator(make_one(patch_length=1), 2).train(data)
     histories = [finer(one) for one in data]
     _, found = ensemble.rescaled(0.25).predict_quantiles(histories, [0.5])
@@ -156,7 +156,7 @@ def test_other_scales_are_refused(single, step_scale):
         single.rescaled(step_scale)
 
 
-def test_networks_that_cannot_are_refused_with_the_fix(make_one, data):
+def test_networks_that_cannot_be_rescaled_are_refused_with_the_fix(make_one, data):
     with pytest.raises(ValueError, match=r"takes 4 steps as one.*patch_length=1"):
         make_one(patch_length=4).train(data).rescaled(0.25)
     weeks = [one | {"start": pd.Period(one["start"].start_time, "W-SUN")} for one in data]

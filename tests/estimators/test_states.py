@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from s5forecast.estimators.states import SeriesStates, _layer_tensors, _read_layers
+from s5forecast.estimators.states import SeriesStates, layer_tensors, read_layers
 
 
 @pytest.mark.parametrize(
@@ -16,10 +16,10 @@ from s5forecast.estimators.states import SeriesStates, _layer_tensors, _read_lay
     ],
 )
 def test_layer_states_keep_their_structure_in_a_file(layers, names, tmp_path):
-    tensors = _layer_tensors(layers)
+    tensors = layer_tensors(layers)
     assert list(tensors) == names
     SeriesStates(["a", "b", "c"], tensors).save(tmp_path, "model")
-    again = _read_layers(SeriesStates.load(tmp_path, "model").tensors)
+    again = read_layers(SeriesStates.load(tmp_path, "model").tensors)
     assert len(again) == len(layers)
     for one, other in zip(again, layers, strict=True):
         assert type(one) is type(other)

@@ -1,4 +1,4 @@
-"""Series forecast while they are observed: what a stream must equal, refuse and leave as it was."""
+"""ForecastStream: equality with forecasts from whole histories, and errors that change no state."""
 
 import itertools
 import json
@@ -46,7 +46,7 @@ def asking(one, ahead=AHEAD):
 
 
 def from_history(stream, entries):
-    """The forecast from whole histories, placed as the stream is."""
+    """The forecast from whole histories, with the location and scale of the stream."""
     network, spec = stream.predictor.network.eval(), stream.spec
     store = IrregularStore(read_irregular(entries, spec, forecast=True), spec)
     batch = store.gather_ahead(torch.arange(len(entries)))
@@ -120,7 +120,7 @@ def test_a_stream_equals_the_whole_history(predictor, data, split):
         {"distr_output": "negative_binomial"},
     ],
 )
-def test_so_do_those_of_other_networks(data, kwargs):
+def test_streams_of_other_networks_equal_the_whole_history(data, kwargs):
     if "negative_binomial" in kwargs.values():
         data = [one | {"target": np.round(np.exp(one["target"]))} for one in data]
     predictor = S5ContinuousEstimator(**{**SMALL, **kwargs}, target_dim=2).train(data)
@@ -130,8 +130,8 @@ def test_so_do_those_of_other_networks(data, kwargs):
     assert_as_from_history(stream, data)
 
 
-def test_what_lies_contexts_back_is_forgotten():
-    """So that the states of a stream go no further than training has seen, however long it runs."""
+def test_values_several_contexts_ago_are_forgotten():
+    """The states of a long stream stay in the range of the training windows."""
     settings = SMALL | dict(context_length=20, scaling="global", target_dim=2)
     predictor = S5ContinuousEstimator(**settings).train([entry(seed, n=60) for seed in range(3)])
     whole = entry(0, n=400)
@@ -144,7 +144,7 @@ def test_what_lies_contexts_back_is_forgotten():
 
 
 def test_a_stream_begins_with_the_forecast_of_the_predictor(predictor, data):
-    """Of the context alone, where the history is longer."""
+    """The stream starts from the context alone if the history is longer."""
     short = S5ContinuousEstimator(**{**SMALL, "context_length": 8}, target_dim=2).train(data)
     for one in (predictor, short):
         asked = [asking(given) for given in data]
@@ -154,7 +154,7 @@ def test_a_stream_begins_with_the_forecast_of_the_predictor(predictor, data):
 
 
 def test_with_features_and_datetimes(data):
-    """Of one variable, by the clock of a time zone across the change to summer time."""
+    """One variable, in a time zone across the change to daylight saving time."""
     changed = []
     for seed, one in enumerate(data):
         n = len(one["time"])
@@ -202,8 +202,8 @@ def test_new_series_begin_with_a_value(predictor, data):
 
 
 @pytest.mark.parametrize("value", [1e20, 1e37, 1e300])
-def test_one_wild_value_passes(predictor, data, value):
-    """A code for a missing value that was overlooked."""
+def test_forecasts_are_finite_after_an_outlier(predictor, data, value):
+    """The outlier stands for an undetected code of missing values."""
     stream = predictor.stream(data[:1])
     last = data[0]["time"][-1]
     stream.update([{"item_id": "s0", "time": [last + 1], "target": [[value], [np.nan]]}])
@@ -213,8 +213,8 @@ def test_one_wild_value_passes(predictor, data, value):
     assert np.isfinite(stream.predict_quantiles([asking(calm, [1.0])], LEVELS)[1]).all()
 
 
-def test_new_series_are_placed_by_the_training_data(predictor, data):
-    """Whatever the rows of their first update."""
+def test_new_series_are_normalized_by_the_training_data(predictor, data):
+    """The result does not depend on how the rows are divided into updates."""
     found = []
     for bounds in ([0, 30], [0, 1, 2, 17, 30]):
         stream = predictor.stream(data[:1])
@@ -252,7 +252,7 @@ def test_a_new_series_needs_its_static_features(data):
         (lambda one: {"item_id": "s1", "time": [99.0], "target": [[np.inf], [1.0]]}, "infinite"),
     ],
 )
-def test_what_does_not_fit_changes_no_state(predictor, data, wrong, message):
+def test_invalid_rows_change_no_state(predictor, data, wrong, message):
     stream = predictor.stream(data)
     before = {name: tensor.clone() for name, tensor in stream.states.tensors.items()}
     fits = {"item_id": "s0", "time": [data[0]["time"][-1] + 1], "target": [[1.0], [2.0]]}
@@ -263,7 +263,7 @@ def test_what_does_not_fit_changes_no_state(predictor, data, wrong, message):
         assert all(torch.equal(before[name].nan_to_num(), x.nan_to_num()) for name, x in stream.states.tensors.items())
 
 
-def test_wrong_questions(predictor, data):
+def test_invalid_queries_are_refused(predictor, data):
     stream = predictor.stream(data)
     with pytest.raises(ValueError, match=r"series 's1': query_time .* is not after the last observation.*later times"):
         list(stream.predict([asking(data[1], np.array([1.0, 0.0]))]))
@@ -275,8 +275,8 @@ def test_wrong_questions(predictor, data):
         predictor.stream([data[0], data[0]])
 
 
-def test_saved_and_loaded_it_goes_on(predictor, data, tmp_path):
-    """Thousands of series, some of which began in the stream."""
+def test_loaded_stream_continues(predictor, data, tmp_path):
+    """Thousands of series, some of which are new in the stream."""
     many = [{**rows(data[i % 3], 0, 4), "item_id": i} for i in range(2000)]
     stream = predictor.stream(many[:1500])
     stream.update(many[1500:])
@@ -292,7 +292,7 @@ def test_saved_and_loaded_it_goes_on(predictor, data, tmp_path):
         assert np.array_equal(one, other)
 
 
-def test_states_go_with_the_model_that_made_them(predictor, data, tmp_path):
+def test_saved_states_require_the_same_model(predictor, data, tmp_path):
     predictor.stream(data).save(tmp_path)
     other = S5ContinuousEstimator(**SMALL, target_dim=2, seed=1).train(data)
     with pytest.raises(ValueError, match="of another model"):
@@ -369,7 +369,7 @@ def test_regular_streams_equal_a_context_that_began_where_they_did(make, kwargs)
     ("make", "kwargs"),
     [(S5AutoregressiveEstimator, RECURSIVE), (S5AutoregressiveEstimator, CAUSAL), (S5Estimator, CAUSAL)],
 )
-def test_one_wild_step_passes(make, kwargs):
+def test_forecasts_are_finite_after_an_outlying_step(make, kwargs):
     predictor = make(**{**REGULAR, **kwargs}).train([steps(seed) for seed in range(3)])
     stream = predictor.stream([steps(0, 0, FIRST)])
     stream.update([steps(0, FIRST, FIRST + 1) | {"target": [1e37]}])
@@ -377,7 +377,7 @@ def test_one_wild_step_passes(make, kwargs):
     assert np.isfinite(stream.predict_quantiles([{"item_id": 0}], LEVELS)[1]).all()
 
 
-def test_steps_that_do_not_fit_change_nothing():
+def test_invalid_steps_change_no_state():
     predictor = S5AutoregressiveEstimator(**REGULAR, **RECURSIVE).train([steps(seed) for seed in range(3)])
     stream = predictor.stream([steps(seed, 0, FIRST) for seed in range(3)])
     before = {name: tensor.clone() for name, tensor in stream.states.tensors.items()}
@@ -389,14 +389,14 @@ def test_steps_that_do_not_fit_change_nothing():
         with pytest.raises(ValueError, match=message):
             stream.update([steps(0, 40, 41), wrong])
         assert all(torch.equal(before[name].nan_to_num(), x.nan_to_num()) for name, x in stream.states.tensors.items())
-    # what is left out was missing
+    # the omitted rows are missing
     stream.update([steps(0, 42, 43)])
     explicit = predictor.stream([steps(seed, 0, FIRST) for seed in range(3)])
     explicit.update([steps(0, 40, 43) | {"target": [np.nan, np.nan, steps(0)["target"][42]]}])
     torch.testing.assert_close(stream.states.tensors["layers"], explicit.states.tensors["layers"])
 
 
-def test_estimators_that_look_ahead_refuse():
+def test_bidirectional_estimators_cannot_stream():
     data = [steps(seed) for seed in range(2)]
     for kwargs, reason in (
         ({}, "from both sides.*S5AutoregressiveEstimator with recursion='encoder'"),

@@ -1,4 +1,4 @@
-"""The trainer: what it keeps, raises, resumes and leaves alone."""
+"""Training: callbacks, errors, resuming, random state and schedule."""
 
 import os
 import signal
@@ -65,7 +65,7 @@ def test_a_loss_that_is_not_finite_is_raised(make_one, data):
         estimator.train(data)
 
 
-def test_resuming_equals_not_stopping(make_one, data, tmp_path):
+def test_resumed_training_equals_uninterrupted_training(make_one, data, tmp_path):
     def estimator(callbacks):
         kwargs = {"callbacks": callbacks, "enable_progress_bar": False}
         return make_one(max_epochs=4, dropout=0.0, trainer_kwargs=kwargs)
@@ -113,7 +113,7 @@ def test_state_space_parameters_are_a_group_of_their_own(make_one):
     assert sum(len(group["params"]) for group in groups) == len(names)
 
 
-def test_an_estimator_trains_away_from_its_start(make_one):
+def test_training_reduces_the_loss(make_one):
     data = [entry(200, "a"), entry(200, "b", seed=1)]
     recorder = Recorder()
     make_one(
@@ -134,7 +134,7 @@ def test_unknown_arguments_are_refused(make_one, data):
         make_one().train(data, num_workers=4)
 
 
-def test_an_interrupt_stays_an_interrupt(make_one, data):
+def test_keyboard_interrupt_is_raised(make_one, data):
     class Interrupt(Callback):
         def on_train_epoch_start(self, trainer, module):
             raise KeyboardInterrupt
@@ -172,7 +172,7 @@ def test_the_schedule_needs_an_end(make_one, data):
         make_one(trainer_kwargs={"max_epochs": -1, "max_time": "00:00:00:05", "enable_progress_bar": False}).train(data)
 
 
-def test_few_values_and_long_records_are_trained_on_for_longer(make_one, data):
+def test_short_and_long_records_take_more_epochs(make_one, data):
     few = make_one(max_epochs=None, num_batches_per_epoch=1)
     trainer = few.train_model(data).trainer
     assert trainer.max_epochs == few.epochs(few._store(data)) == 60

@@ -1,3 +1,5 @@
+"""Backtests of regular series: windows, inputs of models, metrics and errors."""
+
 import json
 from pathlib import Path
 
@@ -16,7 +18,7 @@ SHARED = Path(__file__).parents[3] / "shared" / "data" / "gluonts"
 
 
 class Recorder(Predictor):
-    """Forecasts zeros and keeps what it was given."""
+    """Forecasts zeros and records its inputs."""
 
     calls = 0
 
@@ -34,7 +36,7 @@ def entries(*lengths, freq="h", **fields):
     return [{"start": start, "target": np.arange(length, dtype=float), **fields} for length in lengths]
 
 
-def test_a_forecast_sees_its_history_and_nothing_else():
+def test_forecast_input_is_the_history_alone():
     series = entries(20, 23)
     for number, entry in enumerate(series):
         time = np.arange(len(entry["target"]))
@@ -118,7 +120,7 @@ def test_business_days_emit_no_warning():
         assert result.forecasts["timestamp"].dt.weekday.max() <= 4
 
 
-def test_a_frame_from_elsewhere():
+def test_frame_of_forecasts_with_other_column_names():
     result = backtest(SeasonalNaivePredictor(6, 4), entries(40, 50), prediction_length=6, windows=2, name="sn")
     names = {"item_id": "unique_id", "timestamp": "ds", "target": "y"}
     frame = result.forecasts.rename(columns=names)
@@ -144,7 +146,7 @@ def test_samples_and_quantiles_are_forecasts_too():
     assert np.isfinite(result.metrics.to_numpy()).all()
 
 
-def test_a_constant_series_has_no_mase_and_does_not_spoil_it():
+def test_constant_series_is_excluded_from_mase():
     series = entries(30, 30)
     alone = backtest(NaivePredictor(2), series[:1], prediction_length=2)
     series[1]["target"] = np.ones(30)
@@ -154,7 +156,7 @@ def test_a_constant_series_has_no_mase_and_does_not_spoil_it():
     assert np.isnan(both.by("item_id").loc["1", "MASE"])
 
 
-def test_the_time_to_fit_is_reported_when_given():
+def test_fit_seconds_are_reported_if_given():
     result = backtest(NaivePredictor(2), entries(10), prediction_length=2, metrics=("MAE",))
     timed = Backtest(result.name, result.forecasts, metric_names=("MAE",), seconds=1.0, fit_seconds=2.0)
     assert list(timed.metrics.columns) == ["MAE", "fit_seconds", "predict_seconds"]
@@ -211,7 +213,7 @@ def test_a_frame_of_forecasts_is_checked_at_its_own_levels():
         backtest(ahead.replace({"item_id": {"0": "x"}}), data, 4, metrics=())
 
 
-def test_levels_of_float32_and_what_metrics_are_taken_by():
+def test_float32_levels_and_metric_definitions():
     result = backtest(NaivePredictor(2), entries(10), 2, quantile_levels=np.float32([0.1, 0.5]), metrics=("MAE",))
     assert result.quantile_levels == (0.1, 0.5)
     pd.testing.assert_index_equal(result.by(["window", "step"]).index, result.by(["item_id", "cutoff", "step"]).index)
@@ -220,7 +222,7 @@ def test_levels_of_float32_and_what_metrics_are_taken_by():
             result.by(column)
 
 
-def test_crossing_quantiles_and_infinite_targets_do_not_pass():
+def test_crossing_quantiles_warn_and_infinite_targets_raise():
     frame = backtest(NaivePredictor(2), entries(10), 2).forecasts
     with pytest.warns(UserWarning, match="the quantiles by 'x' cross in 2 rows, first in series '0' at 2024"):
         Backtest.from_frame(frame.assign(**{"0.1": 99.0}), name="x")

@@ -1,3 +1,5 @@
+"""Baselines: forecasts by hand, against statsforecast and published figures, and serialization."""
+
 import subprocess
 import sys
 import warnings
@@ -105,7 +107,7 @@ def test_long_fits_of_auto_arima_are_approximate(length, season, approximation):
     result = forecast(BASELINES["auto_arima"](4, season=season), target)
     model = models.AutoARIMA(season_length=season, approximation=approximation)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of convergence, among the orders tried
+        warnings.simplefilter("ignore")  # convergence warnings of rejected orders
         expected = model.forecast(target, h=4)
     np.testing.assert_allclose(result.mean, expected["mean"], rtol=1e-5)
 
@@ -177,7 +179,7 @@ def test_arguments_are_checked():
     [SeasonalNaivePredictor(3, 2), BASELINES["theta"](3, season=1), *(make(3) for make in BASELINES.values())],
     ids=repr,
 )
-def test_serialises(predictor, tmp_path):
+def test_serialization(predictor, tmp_path):
     predictor.serialize(tmp_path)
     copy = Predictor.deserialize(tmp_path)
     assert copy == predictor

@@ -1,3 +1,5 @@
+"""Comparisons of models: leaderboard, pairwise wins and the Diebold-Mariano test."""
+
 from dataclasses import replace
 
 import numpy as np
@@ -13,7 +15,7 @@ MODELS = {"seasonal": "seasonal_naive", "naive": "naive", "constant": "constant"
 
 
 def series(count=5, length=120, seed=0):
-    """Noise around a daily wave: the season beats the mean, the mean beats the last value."""
+    """Noise around a daily wave: seasonal naive beats the mean, the mean beats the last value."""
     rng = np.random.default_rng(seed)
     wave = 5 * np.sin(np.arange(length) * np.pi / 12)
     start = pd.Period("2024-01-01", "h")
@@ -72,7 +74,7 @@ def test_equal_models_tie():
     assert (table["difference"] == 0).all() and (table["p_value"] == 1).all()
 
 
-def test_what_was_not_observed_is_left_out():
+def test_missing_values_are_excluded():
     data = series(3)
     data[0]["target"][-6:] = np.nan
     data[1]["target"][:] = 4.0
@@ -87,7 +89,7 @@ def test_what_was_not_observed_is_left_out():
     assert table.loc["s1"].isna().all() and table.loc["s0", "best"] == "seasonal"
 
 
-def test_windows_of_zeros_are_left_out_of_ratios_and_not_of_errors():
+def test_windows_of_zeros_are_excluded_from_ratios_but_not_from_errors():
     data = series(3)
     for one in data:
         one["target"][-6:] = 0.0
@@ -102,7 +104,7 @@ def test_windows_of_zeros_are_left_out_of_ratios_and_not_of_errors():
 
 
 class Paths(RepresentablePredictor):
-    """Normal paths around a level, whatever came before."""
+    """Draws normal paths around a level, independent of the history."""
 
     def __init__(self, prediction_length, level):
         super().__init__(prediction_length)
@@ -127,7 +129,7 @@ def test_scores_over_series_are_compared_by_cutoff():
         assert np.isfinite(ragged.metrics["CRPS_sum"].item())
 
 
-def test_backtests_that_are_there_take_the_metrics_asked_for():
+def test_finished_backtests_take_the_given_metrics():
     data = series(2)
     ready = backtest("drift", data, 4, windows=2)
     found = compare({"ready": ready, "naive": "naive"}, data, 4, windows=2, metrics=("CRPS", "MAE"))
@@ -148,7 +150,7 @@ def test_backtests_that_are_there_take_the_metrics_asked_for():
             found.pairwise(**arguments)
 
 
-def test_backtests_are_taken_as_they_are(tmp_path):
+def test_finished_backtests_are_not_repeated(tmp_path):
     data = series(2)
     ready = backtest("drift", data, 4, windows=2)
     found = compare({"ready": ready, "naive": "naive"}, data, 4, windows=2, directory=tmp_path)
@@ -204,4 +206,4 @@ def test_diebold_mariano_of_little_or_equal_losses():
     assert np.isnan(diebold_mariano(np.ones(3), 3)).all() and np.isnan(diebold_mariano(np.array([]), 1)).all()
     assert diebold_mariano(np.zeros(9), 2) == (0.0, 1.0)
     assert diebold_mariano(np.full(9, -1.0), 2) == (-np.inf, 0.0)
-    assert diebold_mariano(np.full(20, 0.1), 3) == (np.inf, 0.0)  # whose deviations are dust
+    assert diebold_mariano(np.full(20, 0.1), 3) == (np.inf, 0.0)  # deviations are rounding errors

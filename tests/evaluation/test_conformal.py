@@ -18,7 +18,7 @@ FOLLOWING = [name for name in CONFORMAL_METHODS if CONFORMAL_METHODS[name].follo
 
 
 def frame(windows=60, H=3, items=("a", "b"), spread=1.0, seed=0, start="2024-01-01", noise=None, step=None):
-    """Normal targets, of series b 100 times as large, and forecasts that are `spread` times as wide as they are."""
+    """Normal targets, 100 times as large for series b, and forecasts `spread` times as wide as the targets."""
     rng = np.random.default_rng(seed)
     parts = []
     for window in range(windows):
@@ -40,7 +40,7 @@ def test_split_conformal_has_its_exact_finite_sample_coverage(n, share):
     assert covered == pytest.approx(np.ceil((n + 1) * share - 1e-9) / (n + 1), abs=0.01)
 
 
-def test_the_fewest_scores():
+def test_minimum_number_of_scores():
     assert [needed_scores(share) for share in (0.5, 0.9, 0.95, 0.975)] == [1, 9, 19, 39]
     with pytest.raises(ValueError, match="needs 9 scores, there are 8"):
         conformal_quantile(np.arange(8.0), 0.9)
@@ -67,7 +67,7 @@ def test_quantiles_stay_in_order_where_corrections_cross(method):
     assert (np.diff(corrected[NAMES], axis=1) >= 0).all()
 
 
-def test_in_order_leaves_what_ascends_and_nests_the_rest_around_the_median():
+def test_in_order_keeps_ascending_quantiles_and_nests_others():
     rng = np.random.default_rng(0)
     levels, wild = np.array(LEVELS), rng.standard_cauchy((500, len(LEVELS)))
     found, ascending = in_order(wild, levels), np.sort(wild, axis=1)
@@ -82,7 +82,7 @@ def test_in_order_leaves_what_ascends_and_nests_the_rest_around_the_median():
 
 @pytest.mark.parametrize("scale", ["width", "item"])
 @pytest.mark.parametrize("method", CONFORMAL_METHODS)
-def test_equivariant_to_the_scale_and_the_place_of_each_series(method, scale):
+def test_equivariant_to_scale_and_location_of_each_series(method, scale):
     past, later = frame(30, spread=0.5), frame(10, spread=0.5, seed=1, start="2024-02-01")
 
     def moved(data):
@@ -125,7 +125,7 @@ def test_each_series_comes_to_its_own_coverage(method):
     assert gaps[0.2] < 0.05 < 0.2 < gaps[0.0]
 
 
-def test_what_is_known_late_is_followed_without_swinging():
+def test_delayed_feedback_does_not_cause_oscillation():
     noise = np.concatenate([np.ones(60), np.full(300, 1.5)])
     everything = frame(360, H=24, step=1, items=("a",), noise=noise, seed=3)
     first = everything["cutoff"] < everything["cutoff"].unique()[60]
@@ -138,14 +138,14 @@ def test_what_is_known_late_is_followed_without_swinging():
 
 
 @pytest.mark.parametrize("method", FOLLOWING)
-def test_forecasts_of_no_width_are_widened_in_units_of_the_series(method):
+def test_forecasts_of_zero_width_are_widened(method):
     past, later = frame(60), frame(200, seed=1, start="2024-06-01")
     past[NAMES] = later[NAMES] = 0.3
     found = interval_coverage(ConformalCalibrator(method).fit(past).transform(later))
     np.testing.assert_allclose(found["observed"], found["level"], atol=0.04)
 
 
-def test_a_series_of_mostly_one_value_takes_no_coverage_from_another():
+def test_nearly_constant_series_does_not_affect_the_coverage_of_others():
     rng = np.random.default_rng(0)
     data = frame(400, H=8, spread=0.6)
     dry = data["item_id"] == "b"
@@ -192,7 +192,7 @@ def test_following_windows_one_by_one_equals_following_them_together():
         ConformalCalibrator("cqr").fit(past).partial_fit(later)
 
 
-def test_counts_stay_counts():
+def test_quantiles_of_counts_are_whole_numbers():
     rng = np.random.default_rng(0)
     counts = frame(60)
     counts["target"] = rng.poisson(3.0, len(counts))
@@ -201,7 +201,7 @@ def test_counts_stay_counts():
     assert (corrected == corrected.round()).all() and (corrected >= 0).all() and (corrected[:, -1] > 4).all()
 
 
-def test_what_only_looks_like_counts_is_not_rounded():
+def test_series_with_fractional_targets_are_not_rounded():
     rng = np.random.default_rng(0)
     rain = frame(60)
     rain["target"] = rng.exponential(0.8, len(rain)) * (rng.random(len(rain)) < 0.4)
@@ -215,7 +215,7 @@ def test_what_only_looks_like_counts_is_not_rounded():
         assert (rain["target"] <= found["0.9"])[~dry].mean() >= 0.89 and found.loc[~dry, "0.9"].iloc[0] % 1
 
 
-def test_series_not_seen_before_are_counts_where_all_others_were():
+def test_new_series_are_counts_if_all_fitted_series_are():
     rng = np.random.default_rng(0)
     counts = frame(60)
     counts["target"] = rng.poisson(6.0, len(counts)).astype(float)
@@ -241,7 +241,7 @@ def test_a_frame_without_cutoff_is_one_window(method):
 
 @pytest.mark.parametrize("method", FOLLOWING)
 def test_following_equals_its_definition(method):
-    """A loop over windows, cutoffs that differ between series, feedback that comes late."""
+    """Reference loop over windows, with different cutoffs of the series and delayed feedback."""
     rng = np.random.default_rng(0)
     past = frame(40, step=1)
     later = pd.concat(
@@ -282,7 +282,7 @@ def test_following_equals_its_definition(method):
     np.testing.assert_allclose(fitted.transform(later)[NAMES], in_order(found, levels), rtol=1e-9)
 
 
-def test_columns_may_be_numbers_and_thirds():
+def test_columns_may_be_numbers():
     data = frame(60, spread=0.5).rename(columns={name: float(name) for name in NAMES})
     found = ConformalCalibrator("cqr").fit(data).transform(data)
     assert list(found) == list(data) and (found[0.95] > data[0.95]).all()
@@ -291,7 +291,7 @@ def test_columns_may_be_numbers_and_thirds():
     np.testing.assert_allclose(interval_coverage(thirds)["level"], [2 / 3])
 
 
-def test_no_width_is_left_alone_and_missing_targets_left_out():
+def test_scales_of_zero_are_unchanged_and_missing_targets_ignored():
     flat = frame(30)
     flat.loc[::2, NAMES] = 7.0
     holes = pd.concat([flat, frame(30, seed=5).assign(target=np.nan, item_id="c")])
@@ -305,7 +305,7 @@ def test_float32_in_float32_out():
     assert (ConformalCalibrator().fit(data).transform(data)[NAMES].dtypes == np.float32).all()
 
 
-def test_errors_name_what_is_wrong():
+def test_errors_name_the_cause():
     with pytest.raises(ValueError, match=r"needs 19 calibration scores of series 'a' at step 1.*at least 19 windows"):
         ConformalCalibrator("cqr", per_item=True, per_step=True).fit(frame(12))
     fitted = ConformalCalibrator("cqr", per_item=True).fit(frame(30))

@@ -19,7 +19,7 @@ def frame(distribution, rows=40_000, forecast=None):
 @pytest.mark.parametrize(
     "distribution", [stats.norm(3, 2), stats.gamma(2), stats.uniform()], ids=["normal", "gamma", "uniform"]
 )
-def test_a_right_continuous_forecast_lies_on_the_diagonal(distribution):
+def test_calibrated_continuous_forecast_is_on_the_diagonal(distribution):
     found = reliability(frame(distribution))
     np.testing.assert_allclose(found["observed"], LEVELS, atol=0.01)
     assert (found["count"] == 40_000).all()
@@ -29,14 +29,14 @@ def test_a_right_continuous_forecast_lies_on_the_diagonal(distribution):
 
 
 @pytest.mark.parametrize("mean", [0.0, 0.3, 2.0, 40.0])
-def test_a_right_forecast_of_counts_lies_near_the_diagonal(mean):
+def test_calibrated_forecast_of_counts_is_near_the_diagonal(mean):
     found = reliability(frame(stats.poisson(mean)))
-    # between the levels the forecast does not say where its mass is
+    # the distribution between two levels is unknown
     np.testing.assert_allclose(found["observed"], LEVELS, atol=0.13)
     assert abs(found["observed"] - found["level"]).mean() < 0.06
 
 
-def test_a_constant_known_for_certain_is_calibrated():
+def test_deterministic_forecast_of_a_constant_is_calibrated():
     found = reliability(pd.DataFrame({"target": np.zeros(7), **{str(level): np.zeros(7) for level in LEVELS}}))
     np.testing.assert_allclose(found["observed"], LEVELS)
 
@@ -46,7 +46,7 @@ def test_narrow_intervals_cover_too_little():
     assert (found["observed"] < found["level"] - 0.1).all()
 
 
-def test_what_was_not_observed_is_left_out():
+def test_missing_values_are_excluded():
     full = frame(stats.norm(), 1000)
     holes = pd.concat([full, full.assign(target=np.nan)])
     pd.testing.assert_frame_equal(reliability(holes), reliability(full))

@@ -1,4 +1,4 @@
-"""Backtests of irregular series: what a model is shown, and what is judged."""
+"""Backtests of irregular series: inputs of the model, and evaluated values."""
 
 import numpy as np
 import pandas as pd
@@ -22,7 +22,7 @@ def entries(dim=1, count=3, n=40):
 
 
 class Recorder:
-    """An estimator that keeps what it is shown, and forecasts the last value."""
+    """An estimator that records its inputs and forecasts the last value."""
 
     def __init__(self):
         self.trained, self.shown = [], []
@@ -51,7 +51,7 @@ def test_a_model_is_trained_once_before_the_first_cut_and_shown_each_history():
     assert (result.forecasts["timestamp"] - result.forecasts["cutoff"]).max() <= pd.Timedelta("5h")
 
 
-def test_a_window_that_two_cuts_share_counts_once():
+def test_window_of_two_cuts_is_counted_once():
     data = entries(count=1)
     gap = data[0]["time"][20] + (data[0]["time"][21] - data[0]["time"][20]) * np.array([0.25, 0.75])
     once = backtest("last_value", data, horizon="5h", since=gap[0])
@@ -72,10 +72,10 @@ def test_baselines_are_their_definitions(dim):
             assert (rows[0][["mean", "0.1", "0.9"]] == np.atleast_2d(one["target"])[number, -5]).all(axis=None)
             np.testing.assert_allclose(rows[1]["0.9"], np.nanquantile(past[number], 0.9))
             np.testing.assert_allclose(rows[1]["mean"], np.nanmean(past[number]))
-    assert np.isclose(last.metrics["CRPS"], last.metrics["MAE"]).all()  # as of any forecast without a spread
+    assert np.isclose(last.metrics["CRPS"], last.metrics["MAE"]).all()  # equal for any forecast with zero spread
 
 
-def test_a_last_value_that_was_never_seen_is_the_mean_of_the_training():
+def test_last_value_without_observation_is_the_training_mean():
     data = entries(2)
     data[0]["target"][1, :-4] = np.nan
     found = backtest("last_value", data, count=4).forecasts.query("item_id == 's0:1'")
@@ -119,7 +119,7 @@ def test_an_interrupted_backtest_is_resumed(tmp_path):
 
 
 @pytest.mark.parametrize("dim", [1, 2])
-def test_forecasts_made_elsewhere(dim):
+def test_forecasts_from_other_sources(dim):
     made = backtest("last_value", entries(dim), horizon="5h", count=4, name="model")
     found = backtest(made.forecasts.drop(columns="target"), entries(dim), horizon="5h", count=4, name="model")
     pd.testing.assert_frame_equal(found.forecasts, made.forecasts)

@@ -1,3 +1,5 @@
+"""Metrics against their definitions and GluonTS."""
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -64,7 +66,7 @@ def test_equals_gluonts_evaluate_model(freq):
     np.testing.assert_allclose(result.metrics[list(GLUONTS)], expected, rtol=1e-6)
     by_series = evaluate_model(predictor, test_data=test_data, metrics=list(GLUONTS.values()), axis=1)
     ours = result.by("window").reindex(result.forecasts[["item_id", "cutoff"]].iloc[::4])
-    theirs = by_series.to_numpy().reshape(6, 3, -1).swapaxes(0, 1).reshape(18, -1)  # series first there
+    theirs = by_series.to_numpy().reshape(6, 3, -1).swapaxes(0, 1).reshape(18, -1)  # series first
     seen = ~np.isnan(np.ma.filled(theirs, np.nan)) & np.isfinite(theirs)
     np.testing.assert_allclose(ours[list(GLUONTS)].to_numpy()[seen], theirs[seen], rtol=1e-6)
 
@@ -118,7 +120,7 @@ def test_pinball_is_that_of_scikit_learn():
         assert values == {f"pinball_{level}": pytest.approx(expected, rel=1e-12)}
 
 
-def test_families_stand_for_all_levels_there_are():
+def test_metric_families_cover_all_levels():
     forecasts = {level_name(q): np.full((1, 1), ndtri(q)) for q in LEVELS}
     values = evaluate(np.zeros((1, 1)), forecasts, metrics=["coverage", "width", "interval_score", "reliability"])
     assert list(values)[:6] == [
@@ -204,7 +206,7 @@ def test_weighted_quantile_loss_tends_to_the_crps_of_a_gaussian():
     assert evaluate(np.full((1, 1), y), forecasts, metrics=["WQL"])["WQL"] * y == pytest.approx(crps, rel=1e-3)
 
 
-def test_calibrated_forecasts_cover_as_they_say():
+def test_calibrated_forecasts_reach_the_nominal_coverage():
     label = np.random.default_rng(2).normal(size=(200, 200))
     levels = (0.025, 0.1, 0.25, 0.5, 0.75, 0.9, 0.975)
     forecasts = {level_name(q): np.full(label.shape, ndtri(q)) for q in levels}
@@ -213,7 +215,7 @@ def test_calibrated_forecasts_cover_as_they_say():
     np.testing.assert_allclose([covered[name] for name in names], [0.5, 0.8, 0.95], atol=0.01)
 
 
-def test_what_nothing_was_observed_for_is_nan():
+def test_metrics_without_observed_labels_are_nan():
     values = evaluate(np.full((2, 3), np.nan), {"0.5": np.zeros((2, 3))}, np.ones(2), ["WQL", "MASE", "MAE"])
     assert np.isnan(list(values.values())).all()
 
@@ -235,7 +237,7 @@ def test_what_nothing_was_observed_for_is_nan():
         ({"0.5": [[1.0, 2.0]]}, ["MAE"], r"shape \(1, 2\), but the label has \(1, 1\)"),
     ],
 )
-def test_errors_name_what_is_wrong(forecasts, metrics, message):
+def test_errors_name_the_cause(forecasts, metrics, message):
     with pytest.raises(ValueError, match=message):
         evaluate(np.ones((1, 1)), forecasts, metrics=metrics)
 
@@ -266,7 +268,7 @@ def test_quantile_columns_are_found_by_name():
     assert level_name(0.1 + 0.2) == "0.3"
 
 
-def test_what_has_no_denominator_is_announced_once():
+def test_zero_denominators_emit_one_warning():
     label = np.array([[0.0, 0.0], [0.0, 5.0]])
     ones = np.ones((2, 2))
     names = ("MASE", "MAPE", "ND", "sMAPE", "RMSSE")

@@ -1,4 +1,4 @@
-"""Refitting, resuming, parallel runs, and that no forecast knows what it must not."""
+"""Refitting, resuming and parallel runs of backtests, and tests for leaks of future values."""
 
 import numpy as np
 import pandas as pd
@@ -34,7 +34,7 @@ def frame(*lengths, seed=0):
 
 
 class Greedy(RepresentablePredictor):
-    """Forecasts the mean of all the numbers it can find in an entry, wherever they are."""
+    """Forecasts the mean of all numbers in an entry."""
 
     def predict_item(self, item):
         arrays = [
@@ -45,7 +45,7 @@ class Greedy(RepresentablePredictor):
 
 
 class Counting(Estimator):
-    """Learns the mean of all it is trained on; keeps the lengths it was given, and may fail when trained again."""
+    """Learns the mean of the training data, records the lengths of its inputs, and may fail at a later training."""
 
     def __init__(self, prediction_length, fails_after=99):
         super().__init__()
@@ -72,7 +72,7 @@ class Level(RepresentablePredictor):
 
 
 class Forecaster(BaseEstimator):
-    """Forecasts the mean of what it was fitted to plus the last value, in frames, as scikit-learn would have it."""
+    """A forecaster of frames: the mean of the training data plus the last value."""
 
     def __init__(self, prediction_length, known=()):
         self.prediction_length, self.known, self.static = prediction_length, known, ()
@@ -98,7 +98,7 @@ class Forecaster(BaseEstimator):
 
 
 def changed_after_the_first_cut(data, held_out):
-    """The same entries with everything from the first window on altered, in every field that runs in time."""
+    """The entries with altered values from the first window on, in every field along time."""
     altered = []
     for entry in data:
         cut = len(entry["target"]) - held_out
@@ -110,7 +110,7 @@ def changed_after_the_first_cut(data, held_out):
 
 
 def leaks(model, data, **arguments):
-    """Whether the forecasts of the first origin change with what happened from then on."""
+    """Whether the forecasts of the first origin depend on later values."""
     held_out = 4 * 3
     given = {"prediction_length": 4, "windows": 3, "metrics": (), **arguments}
     found = []
@@ -124,7 +124,7 @@ def leaks(model, data, **arguments):
     ("model", "arguments"),
     [(Greedy(4), {}), (Greedy(4), {"n_jobs": 2}), (Counting(4), {}), (Counting(4), {"refit": 2}), ("drift", {})],
 )
-def test_nothing_leaks_into_a_forecast(model, arguments):
+def test_forecasts_do_not_depend_on_the_future(model, arguments):
     data = entries(30, 40)
     for entry in data:
         entry |= {"past_feat_dynamic_real": np.stack([entry["target"]]), "an_own_field": entry["target"] * 2}
@@ -132,7 +132,7 @@ def test_nothing_leaks_into_a_forecast(model, arguments):
 
 
 @pytest.mark.parametrize("part", ["input", "past"])
-def test_a_planted_leak_is_caught(part, monkeypatch):
+def test_planted_leak_is_detected(part, monkeypatch):
     honest = getattr(RegularWindow, part).fget
 
     def one_step_too_many(window):
@@ -169,7 +169,7 @@ def test_refit(refit, trained):
     np.testing.assert_allclose(result.forecasts["mean"].iloc[[0, -1]], [first, last])
 
 
-def test_a_backtest_goes_on_where_it_was_interrupted(tmp_path):
+def test_interrupted_backtest_continues(tmp_path):
     data = entries(33, 23)
     with pytest.raises(RuntimeError, match="out of power"):
         backtest(Counting(3, fails_after=2), data, 3, windows=5, refit=2, directory=tmp_path / "run")
@@ -189,7 +189,7 @@ def test_a_backtest_goes_on_where_it_was_interrupted(tmp_path):
         backtest(again, data, 3, windows=5, refit=2, directory=tmp_path / "run")
 
 
-def test_a_folder_is_of_one_model_and_one_data_set(tmp_path):
+def test_folder_holds_one_model_and_one_data_set(tmp_path):
     data = frame(40, 30)
     ahead = backtest("naive", data, 3, windows=2).forecasts.drop(columns="target")
     several = [SeasonalNaivePredictor(3, 4), SeasonalNaivePredictor(3, 5), Level(3, 1.0), Level(3, 2.0)]
@@ -256,7 +256,7 @@ def test_nothing_is_written_without_a_directory(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("arguments", [{}, {"refit": True}, {"samples": True}])
 @pytest.mark.parametrize("model", [NaivePredictor(3), Counting(3), Greedy(3)])
-def test_in_parallel_as_in_turn(model, arguments, tmp_path):
+def test_parallel_equals_sequential(model, arguments, tmp_path):
     if arguments.get("samples") and isinstance(model, NaivePredictor):
         pytest.skip("draws no samples")
     data = entries(33, 23, 40)
@@ -314,7 +314,7 @@ def test_a_forecaster_of_frames():
         backtest(Forecaster(3), data, 2)
 
 
-def test_a_forecaster_that_has_not_seen_the_windows_is_used_as_it_is():
+def test_forecaster_fitted_before_the_windows_is_used_unchanged():
     data = frame(30, 30)
     early = Forecaster(3).fit(data[data["timestamp"] < "2024-01-01 12:00"])
     result = backtest(early, data, 3)
@@ -328,7 +328,7 @@ def test_a_forecaster_that_has_not_seen_the_windows_is_used_as_it_is():
     np.testing.assert_allclose(twice["mean"], twice["cutoff"].map(dict(zip(cutoffs, levels, strict=True))) + last)
 
 
-def test_forecasts_made_elsewhere():
+def test_forecasts_from_other_sources():
     data = frame(30, 20)
     made = backtest("seasonal_naive", data, 3, windows=3, step=2)
     elsewhere = made.forecasts.drop(columns="target").sample(frac=1, random_state=0)

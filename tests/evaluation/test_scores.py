@@ -1,3 +1,5 @@
+"""Scores against their definitions."""
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -78,7 +80,7 @@ def test_joint_scores_prefer_the_right_dependence(score):
 
 
 @pytest.mark.parametrize("score", [energy_score, variogram_score])
-def test_missing_labels_are_left_out_of_a_vector(score):
+def test_missing_labels_of_a_vector_are_ignored(score):
     label, samples = RNG.normal(size=(2, 4)), RNG.normal(size=(2, 4, 5))
     label[0, 2], label[1] = np.nan, np.nan
     kept = [0, 1, 3]
@@ -136,7 +138,7 @@ def test_the_crps_of_the_sum_equals_that_of_gluonts():
 def test_the_crps_of_the_sum_in_a_backtest():
     rng = np.random.default_rng(0)
     labels, samples = rng.normal(size=(2, 3, 4)) + 5, rng.normal(size=(2, 3, 4, 20)) + 5  # windows, series, steps
-    labels[1, 2, 3] = np.nan  # leaves out the sum of its step
+    labels[1, 2, 3] = np.nan  # excludes the sum at its step
     frames = [
         pd.DataFrame(
             {

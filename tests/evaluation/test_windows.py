@@ -1,4 +1,4 @@
-"""GluonTS's evaluation of irregular forecasts whose horizons are ragged."""
+"""GluonTS's evaluation of irregular forecasts with horizons of different lengths."""
 
 import numpy as np
 import pandas as pd
@@ -19,7 +19,7 @@ def entries(dim):
 
 
 @pytest.mark.parametrize("dim", [1, 2])
-def test_evaluate_forecasts_leaves_padding_out(dim):
+def test_evaluate_forecasts_ignores_padding(dim):
     data = list(entries(dim))
     split = split_irregular(data, "5h", fraction=0.7)
     estimator = S5ContinuousEstimator(

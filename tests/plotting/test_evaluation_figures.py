@@ -1,3 +1,5 @@
+"""Figures of forecast quality."""
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -18,7 +20,7 @@ def frame(spread=1.0):
     return pd.DataFrame({"target": target, **{f"0.{k}": spread * ndtri(k / 10) * np.ones(20000) for k in range(1, 10)}})
 
 
-def test_calibration_lies_on_the_diagonal_or_below_when_too_narrow():
+def test_calibration_is_on_the_diagonal_or_below_for_narrow_intervals():
     figure = plot_calibration({"good": frame(), "narrow": frame(0.5)}, title="Calibration")
     assert [trace.name for trace in figure.data] == ["calibrated"] * 2 + ["good"] * 2 + ["narrow"] * 2
     good, inside = figure.data[2:4]
@@ -29,7 +31,7 @@ def test_calibration_lies_on_the_diagonal_or_below_when_too_narrow():
     assert sum(trace.showlegend for trace in figure.data) == 3
 
 
-def test_missing_targets_are_left_out():
+def test_missing_targets_are_excluded():
     half = frame()
     half.loc[::2, "target"] = np.nan
     np.testing.assert_allclose(plot_calibration({"half": half}).data[2].y, np.arange(1, 10) / 10, atol=0.02)
@@ -51,7 +53,7 @@ def test_error_by_horizon_has_a_panel_for_each_metric():
         plot_error_by_horizon({"a": errors})
 
 
-def test_pit_is_flat_when_calibrated_and_a_valley_when_too_narrow():
+def test_pit_is_flat_if_calibrated_and_u_shaped_for_narrow_intervals():
     figure = plot_pit({"good": frame(), "narrow": frame(0.5)})
     good, narrow = (np.asarray(trace.y)[1:-1] for trace in figure.data[1:])
     np.testing.assert_allclose(good, 1, atol=0.1)

@@ -1,3 +1,5 @@
+"""Fan charts of forecasts and backtests."""
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -95,7 +97,7 @@ def test_columns_may_have_other_names():
         plot_forecast(past, future, items=["z"], **names)
 
 
-def test_a_column_not_asked_for_may_have_a_standard_name():
+def test_unused_column_may_have_a_standard_name():
     names = {"target": "y", "item_id": "airport"}
     past, future = history("a", "b").rename(columns=names), forecast("a", "b").rename(columns=names)
     figure = plot_forecast(past.assign(item_id="carrier", target=0.0), future, **names)
@@ -104,7 +106,7 @@ def test_a_column_not_asked_for_may_have_a_standard_name():
         np.testing.assert_array_equal(one.y, other.y)
 
 
-def test_irregular_times_are_drawn_as_they_are():
+def test_irregular_times_are_drawn_unchanged():
     stamps = pd.to_datetime(["2024-01-01 00:00", "2024-01-01 00:07", "2024-01-05 13:01", "2024-01-05 13:02"])
     future = forecast("a").assign(timestamp=stamps)
     figure = plot_forecast(None, future)
@@ -125,7 +127,7 @@ def test_events_are_points_and_steps_a_line():
 
 
 @pytest.mark.parametrize("freq", ["h", "MS", "QE", "B", "W-TUE"])
-def test_no_calendar_is_taken_for_events(freq):
+def test_calendar_gaps_are_not_uneven(freq):
     past = history("a", freq=freq).drop(index=[3, 4, 9, 20, 41])
     assert by_name(plot_forecast(past, forecast("a", start="2060-01-01")))["observed"].mode == "lines"
 
@@ -138,7 +140,7 @@ def test_time_zones_show_wall_time():
         np.testing.assert_array_equal(one.x, other.x)
 
 
-def test_lone_observations_and_lone_steps_are_visible():
+def test_isolated_observations_and_steps_are_visible():
     past = history("a", length=5).assign(target=[1.0, np.nan, 2.0, np.nan, np.nan])
     figure = plot_forecast(past, forecast("a", length=1))
     assert by_name(figure)["observed"].mode == by_name(figure)["median"].mode == "lines+markers"
@@ -165,7 +167,7 @@ def test_backtest_windows_have_gaps_between_them():
     assert [button.label for button in figure.layout.updatemenus[0].buttons] == ["a", "b"]
 
 
-def test_of_overlapping_windows_the_first_is_drawn():
+def test_first_of_overlapping_windows_is_drawn():
     figure = plot_backtest(windows("a", steps=(0, 1, 2, 3, 4)))
     assert np.isnan(np.asarray(by_name(figure)["median"].y, dtype=float)).sum() == 1
     assert len(by_name(figure)["observed"].x) == 8

@@ -1,3 +1,5 @@
+"""The report page."""
+
 import re
 from dataclasses import replace
 from html.parser import HTMLParser
@@ -61,7 +63,7 @@ def test_one_page_without_network(text):
     assert "sendChartToCloud" not in re.sub(r"<script>.*?</script>", "", text, count=1, flags=re.DOTALL)
 
 
-def test_all_sections_are_there(text):
+def test_report_has_all_sections(text):
     assert re.findall(r"<h2>(.*?)</h2>", text) == [
         "Leaderboard",
         "Forecast",
@@ -86,7 +88,7 @@ def test_selectors_list_the_best_series_then_the_worst(text):
     assert [attrs["value"] for attrs in page.all("option")] == ["large", "<small>"] * 2
 
 
-def test_the_best_are_marked(text, backtests):
+def test_best_values_are_highlighted(text, backtests):
     rows = re.findall(r"<tr><th>(.*?)</th>(.*?)</tr>", text)
     table = {name: re.findall(r"<td(.*?)>(.*?)</td>", cells) for name, cells in rows}
     assert list(table) == ["model", "first &amp; best", "naive"]
@@ -96,7 +98,7 @@ def test_the_best_are_marked(text, backtests):
     assert list(leaderboard(backwards).columns[-2:]) == ["fit_seconds", "predict_seconds"]
 
 
-def test_is_written_where_asked(backtests, tmp_path):
+def test_page_is_written_to_the_given_path(backtests, tmp_path):
     path = write_report(list(backtests.values())[:1], tmp_path / "report.html")
     assert path == tmp_path / "report.html"
     page = path.read_text(encoding="utf-8")
@@ -109,7 +111,7 @@ def test_a_frame_without_seasonal_errors_is_reported_too(backtests):
     assert "coverage of 80 %" in write_report([other])
 
 
-def test_a_perfect_rival_is_no_measure(backtests):
+def test_perfect_rival_is_omitted_from_the_summary(backtests):
     perfect = backtests["naive"].forecasts.copy()
     for column in ("mean", *(f"0.{level}" for level in range(1, 10))):
         perfect[column] = perfect["target"]
@@ -129,7 +131,7 @@ def test_names_must_differ(backtests):
 
 
 class Comparison:
-    """What a report asks of a comparison."""
+    """The interface of a comparison that a report uses."""
 
     def __init__(self, backtests):
         self.backtests = dict(reversed(backtests.items()))
@@ -145,14 +147,14 @@ class Comparison:
         return pd.DataFrame(shares, pd.MultiIndex.from_tuples(pairs, names=["model", "other"]))
 
 
-def test_a_comparison_adds_who_beats_whom_and_begins_with_the_best(backtests):
+def test_report_of_a_comparison_has_pairwise_wins_and_starts_with_the_best(backtests):
     text = write_report(Comparison(backtests))
     assert re.findall(r"<h2>(.*?)</h2>", text)[:2] == ["Leaderboard", "Pairwise comparison"]
     assert "first &amp; best has a WQL of" in text and "Forecasts of each window by first &amp; best" in text
     assert "<strong>75 % *</strong>" in text and "<th>skill</th>" in text
 
 
-def test_of_a_real_comparison_the_baseline_is_drawn_and_the_best_comes_first(history):
+def test_report_of_a_comparison_starts_with_the_best_and_draws_the_baseline(history):
     models = {name: name for name in ("seasonal_naive", "drift", "constant", "naive")}
     result = compare(models, history, 8, windows=6, baseline="drift", metrics=("WQL", "coverage_80"))
     order = list(result.leaderboard().index)
@@ -162,14 +164,14 @@ def test_of_a_real_comparison_the_baseline_is_drawn_and_the_best_comes_first(his
     assert re.search(r"<th>wins of … over</th>" + "".join(f"<th>{name}</th>" for name in order), text)
 
 
-def test_one_model_has_every_section(backtests):
+def test_report_of_one_model_has_every_section(backtests):
     text = write_report(backtests["naive"])
     for name in ("backtest", "horizon", "time", "calibration", "pit", "width"):
         assert f'<div id="{name}"' in text
     assert "Pairwise comparison" not in text
 
 
-def test_of_many_series_the_ends_are_drawn(backtests):
+def test_best_and_worst_of_many_series_are_drawn(backtests):
     frame = backtests["naive"].forecasts
     one = frame[frame["item_id"] == "large"]
     levels = [f"0.{level}" for level in range(1, 10)]
@@ -179,7 +181,7 @@ def test_of_many_series_the_ends_are_drawn(backtests):
     assert listed == [f"s{k:02d}" for k in [*range(15), *range(39, 24, -1)]]
 
 
-def test_old_windows_are_not_drawn(backtests):
+def test_only_the_last_windows_are_drawn(backtests):
     frame = backtests["naive"].forecasts
     later = [frame.assign(**{c: frame[c] + pd.Timedelta(days=k) for c in ("cutoff", "timestamp")}) for k in range(8)]
     assert "The last 14 windows are drawn" in write_report(Backtest.from_frame(pd.concat(later), metrics=("WQL",)))

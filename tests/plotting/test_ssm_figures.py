@@ -1,3 +1,5 @@
+"""Figures of state-space layers."""
+
 import numpy as np
 import pytest
 
@@ -7,7 +9,7 @@ OMEGA = np.geomspace(0.1, 100, 50)
 RESPONSES = {"first": 1 / (1j * OMEGA + 1), "exact": 1 / (1j * OMEGA + 2), "second": 2 / (1j * OMEGA + 2)}
 
 
-def test_magnitudes_and_relative_errors_stand_side_by_side():
+def test_magnitudes_and_relative_errors_have_a_panel_each():
     figure = plot_transfer_functions(OMEGA, RESPONSES, reference="exact", title="Transfer functions")
     assert [(trace.name, trace.xaxis) for trace in figure.data] == [
         ("exact", "x"),
@@ -24,7 +26,7 @@ def test_magnitudes_and_relative_errors_stand_side_by_side():
     assert figure.layout.yaxis2.title.text == "relative error against exact"
 
 
-def test_lines_differ_in_colour_and_dash():
+def test_lines_differ_in_color_and_dash():
     traces = plot_transfer_functions(OMEGA, RESPONSES, reference="exact").data
     assert len({(trace.line.color, trace.line.dash) for trace in traces}) == 3
 
@@ -38,7 +40,7 @@ def test_transfer_functions_that_cannot_be_compared_are_refused():
         plot_transfer_functions(OMEGA, {**RESPONSES, "short": np.ones(3)}, reference="exact")
 
 
-def test_conjugate_eigenvalues_fall_together_and_real_ones_to_the_foot():
+def test_conjugate_eigenvalues_coincide_and_real_ones_are_at_the_bottom():
     figure = plot_eigenvalues({"pairs": [-0.5 + 3j, -0.5 - 3j], "real": [-1.0, -2.0]})
     pairs, real = figure.data
     np.testing.assert_array_equal(pairs.x, 0.5)
