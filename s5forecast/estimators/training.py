@@ -9,7 +9,7 @@ import tempfile
 import threading
 import warnings
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +22,12 @@ from tqdm.auto import tqdm
 
 from s5forecast.networks.base import ForecastNetwork
 from s5forecast.networks.prediction import Prediction
+from s5forecast.ops.backends import on_compilation
 from s5forecast.ssm import StateSpaceLayer
 from s5forecast.windows.regular import Batch
+
+# Descriptions of the progress bar.
+TRAINING, COMPILING = "training", "compiling kernels (once)"
 
 
 class ForecastModule(pl.LightningModule):
@@ -79,13 +83,17 @@ class ForecastModule(pl.LightningModule):
 
 
 class ProgressBar(Callback):
-    """One progress bar over all training steps."""
+    """One progress bar over all training steps, which says when kernels are compiled."""
 
     def on_train_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
-        self.bar = tqdm(total=int(trainer.estimated_stepping_batches), desc="training", unit="step", mininterval=0.5)
+        self.bar = tqdm(total=int(trainer.estimated_stepping_batches), desc=TRAINING, unit="step", mininterval=0.5)
         self.bar.update(trainer.global_step)
+        self.listening = ExitStack()
+        self.listening.enter_context(on_compilation(lambda: self.bar.set_description(COMPILING)))
 
     def on_train_batch_end(self, trainer: pl.Trainer, *args: Any) -> None:
+        if self.bar.desc.startswith(COMPILING):
+            self.bar.set_description(TRAINING)
         self.bar.update(trainer.global_step - self.bar.n)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
@@ -95,6 +103,7 @@ class ProgressBar(Callback):
 
     def teardown(self, trainer: pl.Trainer, module: pl.LightningModule, stage: str) -> None:
         if hasattr(self, "bar"):
+            self.listening.close()
             self.bar.close()
 
 

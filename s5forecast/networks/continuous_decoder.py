@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from s5forecast.networks.prediction import Place
 from s5forecast.nn import SeasonalSkip
 from s5forecast.nn.block import SharedDropout
-from s5forecast.nn.features import LIMIT
+from s5forecast.nn.features import LARGEST_SCORE
 from s5forecast.ssm import State, flatten_state
 
 SMALLEST_WIDTH = 8
@@ -130,5 +130,5 @@ class ContinuousDecoder(nn.Module):
 
 
 def clipped(x: Tensor) -> Tensor:
-    """Input features as float32, clipped to ±``LIMIT``."""
-    return x.float().clamp(-LIMIT, LIMIT)
+    """Input features as float32, clipped to ±``LARGEST_SCORE``."""
+    return x.float().clamp(-LARGEST_SCORE, LARGEST_SCORE)

@@ -1,10 +1,12 @@
 """Implementations of the scans by name. The module of a backend is imported when the backend is first used."""
 
 import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from importlib import import_module
 from importlib.util import find_spec
 from types import ModuleType
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -70,6 +72,24 @@ def is_short(u: Tensor) -> bool:
     if torch.is_grad_enabled() or torch.compiler.is_compiling():
         return False
     return u.shape[0] == 1 and u.shape[1] <= SHORT
+
+
+@contextmanager
+def on_compilation(notify: Callable[[], None]) -> Iterator[None]:
+    """Call ``notify`` whenever a kernel is compiled because the cache on disk lacks it."""
+    if not HAS_NUMBA:
+        yield
+        return
+    from numba.core import event
+
+    class Listener(event.Listener):
+        def on_start(self, event: Any) -> None:
+            notify()
+
+        def on_end(self, event: Any) -> None: ...
+
+    with event.install_listener("numba:compile", Listener()):
+        yield
 
 
 def load(backend: str) -> ModuleType:
