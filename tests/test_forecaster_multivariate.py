@@ -100,7 +100,7 @@ def test_one_series():
 def test_unaligned_and_unknown_series():
     df = frame(items=("a", "b", "c", "d"))
     late = df[(df["item_id"] != "c") | (df["timestamp"] > df["timestamp"].min())]
-    with pytest.raises(ValueError, match=r"same timestamps: most have 60 steps .* 'c' not, the first 59 from"):
+    with pytest.raises(ValueError, match=r"most have 60 steps .* 'c' differ, the first with 59 steps from"):
         forecaster().fit(late)
     fitted = forecaster().fit(df)
     with pytest.raises(ValueError, match="missing are 'b', not known 'e'"):
