@@ -165,7 +165,7 @@ def test_networks_that_cannot_be_rescaled_are_refused_with_the_fix(make_one, dat
     small = make_one().__init_args__
     small = {name: small[name] for name in ("freq", "prediction_length", "context_length", "width", "max_epochs")}
     autoregressive = S5AutoregressiveEstimator(**small, num_batches_per_epoch=1, device="cpu").train(data)
-    with pytest.raises(ValueError, match="use S5Estimator for another one"):
+    with pytest.raises(ValueError, match="use S5Estimator to forecast at another one"):
         autoregressive.rescaled(0.25)
 
 
