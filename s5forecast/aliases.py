@@ -292,17 +292,18 @@ def _check_spec(file: Path, node: dict[str, Any]) -> None:
     arguments = node.get("kwargs")
     if node.get("args") or not isinstance(arguments, dict):
         raise ValueError(f"{file}: the arguments of {node['class']} must be named")
-    for name in WINDOW_SIZES:
-        size = arguments.get(name) or 0
-        if not isinstance(size, int) or size > LARGEST_WINDOW:
-            raise ValueError(f"{file}: {name}={size!r} must be a whole number of at most {LARGEST_WINDOW:,}")
+    sizes = {name: arguments[name] for name in WINDOW_SIZES if arguments.get(name) is not None}
+    lags = arguments.get("lags") or []
+    for name, size in [*sizes.items(), *(("lags", lag) for lag in lags)]:
+        if type(size) is not int or not 1 <= size <= LARGEST_WINDOW:
+            raise ValueError(f"{file}: {name}={size!r} must be a whole number from 1 to {LARGEST_WINDOW:,}")
 
 
 def _check_members(file: Path, content: Any) -> None:
     """Check that the members are the folders 0, 1, ... beside the file."""
     weights = content.get("weights") if isinstance(content, dict) else None
     count = len(weights) if isinstance(weights, list) else content
-    if not isinstance(count, int):
+    if type(count) is not int:
         raise ValueError(f"{file} has neither a number of members nor their weights")
     found = sum((child.name.isdigit() and child.is_dir()) for child in file.parent.iterdir())
     if not 0 < count <= found:

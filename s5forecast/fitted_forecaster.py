@@ -25,7 +25,7 @@ class FittedForecaster(ForecasterParameters):
     Attributes:
         sampling_: Conversion of frames to entries, and of forecasts to frames.
         statics_: Encoding of the static columns.
-        predictor_: The trained GluonTS predictor.
+        predictor_: The trained predictor; a ``NetworkPredictor`` after loading.
         history_: The training series; absent from a loaded model.
         num_series_: Number of training series.
         trained_until_: Last time of the training and validation data.

@@ -95,7 +95,7 @@ class ForecasterParameters:
     def __repr__(self) -> str:
         defaults = self._defaults()
         changed = [
-            f"{name}={value!r}" for name, value in self.get_params().items() if repr(value) != repr(defaults[name])
+            f"{name}={value!r}" for name, value in self.get_params().items() if _plain(value) != _plain(defaults[name])
         ]
         return f"{type(self).__name__}({', '.join(changed)})"
 
@@ -166,3 +166,8 @@ class ForecasterParameters:
     def _columns(self) -> Columns:
         first, *others = [self.target] if isinstance(self.target, str) else self.target
         return Columns(first, self.item_id, self.timestamp, tuple(self.known), tuple(self.static), tuple(others))
+
+
+def _plain(value: Any) -> str:
+    """Text of a value, the same for a tuple and a list."""
+    return repr(list(value) if isinstance(value, tuple) else value)

@@ -182,7 +182,7 @@ def regular():
 @pytest.mark.parametrize(
     ("kwargs", "message"),
     [
-        ({"horizon": None}, "prediction_horizon"),
+        ({"horizon": None}, "need horizon="),
         ({"estimator": "autoregressive"}, "autoregressive.*S5ContinuousEstimator"),
         ({"multivariate": True}, "multivariate=True.*S5ContinuousEstimator"),
         ({"prediction_length": 0}, "prediction_length"),

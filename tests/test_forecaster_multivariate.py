@@ -103,7 +103,7 @@ def test_unaligned_and_unknown_series():
     with pytest.raises(ValueError, match=r"most have 60 steps .* 'c' differ, the first with 59 steps from"):
         forecaster().fit(late)
     fitted = forecaster().fit(df)
-    with pytest.raises(ValueError, match="missing are 'b', not known 'e'"):
+    with pytest.raises(ValueError, match="missing: 'b'; unknown: 'e'"):
         fitted.predict(df.assign(item_id=df["item_id"].replace("b", "e")))
     with pytest.raises(ValueError, match=r"leave out static=\['shop'\]"):
         forecaster(static=["shop"]).fit(df)

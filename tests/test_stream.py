@@ -102,7 +102,7 @@ def test_new_series_and_saved_streams(fitted, tmp_path):
     [
         (
             lambda df: df.iloc[[3]],
-            r"series 'a': timestamp 2024-\S+ \S+ is not after the last observation, at .*leave out",
+            r"series 'a': timestamp 2024-\S+ \S+ is not after the last observation, at .*remove rows",
         ),
         (lambda df: df.iloc[[3, 3]], r"series 'a': column 'timestamp' has .* more than once"),
         (lambda df: df.assign(wind="x"), r"series 'a': column 'wind' must hold numbers"),
@@ -191,7 +191,10 @@ def test_regular_series_in_updates_of_any_size(tz, tmp_path):
 def test_models_that_cannot_stream():
     df = regular().drop(columns="holiday")
     for kwargs, reason in (
-        ({"estimator": "direct", "estimator_kwargs": SMALL}, "from both sides.*'bidirectional': False.*patch_length=1"),
+        (
+            {"estimator": "direct", "estimator_kwargs": SMALL},
+            "is bidirectional.*'bidirectional': False.*patch_length=1",
+        ),
         (
             {"multivariate": True, "estimator_kwargs": {**SMALL, "context_length": 24}},
             "forecast jointly have one common state",

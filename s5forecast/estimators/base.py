@@ -3,6 +3,7 @@
 import logging
 from abc import abstractmethod
 from collections.abc import Iterable
+from inspect import signature
 from pathlib import Path
 from threading import RLock
 from typing import Any
@@ -29,6 +30,7 @@ from s5forecast.estimators.defaults import (
     default_epochs,
 )
 from s5forecast.estimators.gluonts_predictor import S5Predictor
+from s5forecast.estimators.predictor import NetworkPredictor
 from s5forecast.estimators.training import ForecastModule, fit
 from s5forecast.levels import DECILES
 from s5forecast.networks.base import ForecastNetwork, check_support
@@ -245,6 +247,7 @@ class ForecastEstimator(PyTorchLightningEstimator):
         with _TRAINING, seeded(self.seed):
             store = self._store(training_data)
             self.fit_choices(store, from_predictor)
+            self.choices.mark_defaults(signature(type(self)).parameters)
             logger.info("training %s with %s", type(self).__name__, self.choices)
             module = self.create_lightning_module()
             windows = self._training_windows(store)
@@ -272,6 +275,12 @@ class ForecastEstimator(PyTorchLightningEstimator):
     def train(self, training_data: Dataset, validation_data: Dataset | None = None, **kwargs: Any) -> S5Predictor:
         """Train and return the predictor; arguments as of :meth:`train_model`."""
         return self.train_model(training_data, validation_data, **kwargs).predictor
+
+    def train_from(
+        self, predictor: NetworkPredictor, training_data: Dataset, validation_data: Dataset | None = None, **kwargs: Any
+    ) -> S5Predictor:
+        """Train from the weights of a predictor, also of a loaded forecaster; arguments as of :meth:`train_model`."""
+        return self.train(training_data, validation_data, from_predictor=predictor, **kwargs)
 
     def _with_choices(self, predictor: S5Predictor) -> S5Predictor:
         """The predictor on the device, with the choices; saved with ``device="auto"``, it loads on any machine."""

@@ -219,8 +219,7 @@ class CombinedPredictor(Predictor):
         """Write to an existing folder, each member to a folder of its own."""
         super().serialize(path)
         (path / "members.json").write_text(json.dumps(self._described()))
-        if self.own_choices:
-            (path / "choices.json").write_text(json.dumps(self.own_choices))
+        (path / "choices.json").write_text(json.dumps(self.own_choices))
         for number, member in enumerate(self.members):
             folder = path / str(number)
             folder.mkdir(exist_ok=True)

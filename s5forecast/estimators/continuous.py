@@ -28,7 +28,7 @@ from s5forecast.estimators.defaults import EPOCHS, REASONS, resolve_timescales
 from s5forecast.estimators.training import ForecastModule
 from s5forecast.levels import DECILES
 from s5forecast.networks.base import check_support
-from s5forecast.networks.continuous import SCALINGS, ContinuousNetwork
+from s5forecast.networks.continuous import CONTINUOUS_SCALINGS, ContinuousNetwork
 from s5forecast.seeding import seeded
 from s5forecast.windows.batches import LastWindows, TrainingWindows, WindowStore
 from s5forecast.windows.calendar import CYCLES
@@ -107,7 +107,7 @@ class S5ContinuousEstimator(ForecastEstimator):
     ) -> None:
         super().__init__(**training._asdict())
         check_positive(target_dim=target_dim, context_length=context_length, max_queries=max_queries)
-        choose(dict.fromkeys(SCALINGS), scaling, "scaling")
+        choose(dict.fromkeys(CONTINUOUS_SCALINGS), scaling, "scaling")
         check_weights(variable_weights, target_dim)
         datetimes = _datetimes(prediction_horizon, time_unit, cycles)
         self.time_unit = base_units(time_unit, datetimes, "time_unit")

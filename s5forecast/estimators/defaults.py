@@ -48,6 +48,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from inspect import Parameter
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -116,7 +117,7 @@ REASONS = {
 
 
 class Choice(NamedTuple):
-    """The value of a setting, the reason for it, and whether it is that of an argument instead of a rule."""
+    """The value of a setting, the reason for it, and whether the user gave it."""
 
     value: Any
     reason: str = "given"
@@ -137,6 +138,12 @@ class Choices(dict[str, Choice]):
             return self.choose(name, default, REASONS[name] if reason is None else reason)
         self[name] = Choice(given)
         return given
+
+    def mark_defaults(self, parameters: Mapping[str, Parameter]) -> None:
+        """Record values that equal the default of their argument as not given."""
+        for name, choice in self.items():
+            if choice.given and name in parameters and choice.value == parameters[name].default:
+                self[name] = Choice(choice.value, "default of the argument", given=False)
 
     def plain(self) -> dict[str, dict[str, Any]]:
         """As JSON data: ``{name: {"value": ..., "reason": ..., "given": ...}}``."""
@@ -216,7 +223,7 @@ def default_context_length(frequency: Frequency, prediction_length: int) -> int:
 
 
 def default_lags(frequency: Frequency) -> list[int]:
-    """1, one and two of each season, up to four of the longest, and up to three years of days.
+    """Lag 1, one and two of each season, up to four of the longest, and up to three years of days.
 
     Years of days are counted twice: to the same date, and to the same day of the week.
     """

@@ -206,6 +206,6 @@ def _check_after(rows: IrregularRows, states: SeriesStates) -> None:
         is_query = not rows.target.shape[1]
         raise ValueError(
             f"{names[series]}: {rows.column} {at} is not after the last observation, at {until}; "
-            + ("give later times" if is_query else "leave out rows that the stream has seen, or begin a new one to "
-               "correct them")
+            + ("give later times" if is_query else "remove rows that the stream already has, or start a new stream "
+               "to correct them")
         )  # fmt: skip

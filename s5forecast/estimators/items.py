@@ -48,7 +48,7 @@ class ItemsPredictor(Predictor):
         return self.predictor.choices
 
     def stream(self, dataset: Dataset) -> Any:
-        """As :meth:`S5Predictor.stream`."""
+        """As :meth:`NetworkPredictor.stream`."""
         return self.predictor.stream(dataset)
 
     def predict(self, dataset: Dataset, num_samples: int | None = None) -> Iterator[SampleForecast]:
@@ -137,7 +137,7 @@ def joint_entry(entries: Sequence[dict[str, Any]], item_ids: Sequence[Any]) -> d
     if missing or unknown or len(entries) != len(item_ids):
         raise ValueError(
             "joint forecasts need each series of the training data exactly once: "
-            f"missing are {_listed(missing)}, not known {_listed(unknown)}"
+            f"missing: {_listed(missing)}; unknown: {_listed(unknown)}"
         )
     _check_aligned(entries)
     ordered = [by_id[item] for item in item_ids]

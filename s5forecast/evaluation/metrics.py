@@ -174,8 +174,8 @@ class _Batch(dict[str, np.ndarray]):
     def __missing__(self, name: str) -> np.ndarray:
         if name in ("seasonal_error", "squared_seasonal_error"):
             raise ValueError(
-                f"a metric is scaled by the {name.replace('_', ' ')} of the history: give {name}=...; irregular series "
-                "have none, choose other metrics for them"
+                f"{name}= is required by a metric that is scaled by the {name.replace('_', ' ')} of the history; "
+                "irregular series have none, so choose other metrics for them"
             )
         if is_level(name) and level_name(float(name)) in self:
             return self[level_name(float(name))]

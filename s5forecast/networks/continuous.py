@@ -21,7 +21,7 @@ from s5forecast.windows.scaling import ROUNDING, masked_mean, normalized, positi
 
 # Maximum number of query times that are decoded at once, which bounds the memory.
 QUERIES = 4096
-SCALINGS = ("standard", "last", "global")
+CONTINUOUS_SCALINGS = ("standard", "last", "global")
 # Initial time constants of the recent means: the time in which the weight of a value falls to 1 / e.
 MEMORIES = (2.0, 8.0, 32.0)
 # Anchors that a forecast corrects: location, mean of the window, last value, recent means.

@@ -112,19 +112,20 @@ class DirectNetwork(UnivariateNetwork):
         """Raise ValueError unless the encoder is causal and takes single steps."""
         if self.missing == "skip":
             raise ValueError(
-                "with missing='skip' a step is as long as the gap before it, which the state of a stream lacks; "
-                "build S5Estimator with missing='impute', layer_kwargs={'bidirectional': False} and patch_length=1"
+                "a model with missing='skip' cannot stream, because the state does not hold the length of the current "
+                "gap; train S5Estimator with missing='impute', layer_kwargs={'bidirectional': False} and "
+                "patch_length=1 (estimator_kwargs of S5Forecaster)"
             )
         if self.encoder.supports_step and self.patching.length == 1:
             return
         reasons = [
-            *([] if self.encoder.supports_step else ["sees the context from both sides"]),
+            *([] if self.encoder.supports_step else ["is bidirectional"]),
             *([] if self.patching.length == 1 else [f"takes {self.patching.length} steps as one"]),
         ]
         raise ValueError(
-            f"the encoder {' and '.join(reasons)}, so that one more observation changes all of its outputs; build the "
-            "estimator with layer_kwargs={'bidirectional': False} and patch_length=1, or use "
-            "S5AutoregressiveEstimator with recursion='encoder'"
+            f"this model cannot stream: its encoder {' and '.join(reasons)}, so one more observation changes all of "
+            "its outputs; train S5Estimator with layer_kwargs={'bidirectional': False} and patch_length=1 "
+            "(estimator_kwargs of S5Forecaster), or S5AutoregressiveEstimator with recursion='encoder'"
         )
 
     def update_state(

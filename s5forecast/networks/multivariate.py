@@ -20,7 +20,7 @@ from s5forecast.windows.batches import TrainingWindows
 from s5forecast.windows.calendar import num_calendar_features
 from s5forecast.windows.regular import Batch
 
-FITTING_WINDOWS = 256
+JOINT_FITTING_WINDOWS = 256
 # Maximum number of values that advance together, series times paths.
 VALUES = 2**18
 
@@ -98,7 +98,7 @@ class MultivariateNetwork(FeatureInputs, ForecastNetwork):
     @torch.no_grad()
     def fit_features(self, windows: TrainingWindows) -> None:
         """Take location and scale of covariates, and the empirical marginals, from training windows."""
-        batch = windows.draw(FITTING_WINDOWS)
+        batch = windows.draw(JOINT_FITTING_WINDOWS)
         self.covariates.fit(batch.covariates)
         if self.marginals is not None:
             self.marginals.fit(self._side_by_side(batch.values), self._side_by_side(batch.mask))

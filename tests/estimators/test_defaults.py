@@ -212,3 +212,10 @@ def test_joint_series_have_no_synthetic_windows():
     entry = dataset(np.stack([SERIES["season"][0]] * 2))
     choices = model.train(entry).choices
     assert choices["synthetic_share"]["value"] == 0 and choices["context_length"]["value"] == 32
+
+
+def test_values_that_nobody_gave_are_not_recorded_as_given():
+    one = estimator(scaling="last")
+    one.train(dataset(np.arange(60.0)))
+    assert one.choices["scaling"].given and one.choices["max_epochs"].given
+    assert one.choices["distr_output"] == ("quantile", "default of the argument", False)

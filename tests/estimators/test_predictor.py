@@ -64,3 +64,12 @@ def test_reading_a_predictor_needs_neither_lightning_nor_the_networks_of_gluonts
     )
     run = subprocess.run([sys.executable, "-c", program, str(tmp_path)], capture_output=True, text=True)
     assert run.returncode == 0 and run.stdout.strip() == "[]", run.stdout + run.stderr
+
+
+def test_training_continues_from_a_light_predictor(make_one, data, tmp_path):
+    estimator = make_one()
+    estimator.train(data).serialize(tmp_path)
+    again = estimator.train_from(load_predictor(tmp_path), data)
+    assert isinstance(again, PyTorchPredictor)
+    expected = estimator.train(data, from_predictor=load_predictor(tmp_path))
+    np.testing.assert_array_equal(*(one.predict_quantiles(data, LEVELS)[1] for one in (again, expected)))

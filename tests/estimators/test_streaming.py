@@ -243,7 +243,7 @@ def test_a_new_series_needs_its_static_features(data):
     [
         (
             lambda one: rows(one, 20, 25),
-            r"series 's1': time .* is not after the last observation, at .*; leave out rows",
+            r"series 's1': time .* is not after the last observation, at .*; remove rows",
         ),
         (lambda one: rows(one, 29, 30) | {"target": [[np.nan]] * 2}, r"series 's1': time .* is not after"),
         (lambda one: one | {"time": one["time"][::-1]}, r"series 's1': time goes back"),
@@ -399,7 +399,7 @@ def test_invalid_steps_change_no_state():
 def test_bidirectional_estimators_cannot_stream():
     data = [steps(seed) for seed in range(2)]
     for kwargs, reason in (
-        ({}, "from both sides.*S5AutoregressiveEstimator with recursion='encoder'"),
+        ({}, "is bidirectional.*S5AutoregressiveEstimator with recursion='encoder'"),
         ({**CAUSAL, "patch_length": 4}, "takes 4 steps as one.*patch_length=1"),
     ):
         with pytest.raises(ValueError, match=reason):
