@@ -153,6 +153,11 @@ class ForecasterParameters:
             ValueError: for parameters of the other kind of sampling.
         """
         if freq is None:
+            if self.horizon is None and self.prediction_length is None:
+                raise ValueError(
+                    "irregular series (freq=None) need horizon=, such as '12h', or prediction_length=, the number of "
+                    "next observations to forecast"
+                )
             return IrregularSampling(self._columns, self.horizon, self.prediction_length, self.aggregate)
         if self._columns.other_targets or not (self.horizon is self.aggregate is None):
             raise ValueError(

@@ -60,11 +60,6 @@ class IrregularSampling(Sampling):
     def __post_init__(self) -> None:
         if self.prediction_length is not None:
             check_prediction_length(self.prediction_length)
-        elif self.horizon is None:
-            raise ValueError(
-                "irregular series (freq=None) need horizon=, such as '12h', or prediction_length=, the number of next "
-                "observations to forecast"
-            )
 
     def learn(self, df: pd.DataFrame) -> tuple[IrregularSampling, list[FrameSeries]]:
         return self, self.read(df)
