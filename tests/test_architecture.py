@@ -20,6 +20,7 @@ ALLOWED = {
     "data": set(),
     "windows": {"data"},
     "networks": {"ops", "ssm", "nn", "distributions", "data", "windows"},
+    "pretraining": {"ssm", "networks"},
     "estimators": {"ops", "ssm", "nn", "distributions", "data", "windows", "networks"},
     "evaluation": {"data"},
     "plotting": {"data", "evaluation"},

@@ -1,7 +1,8 @@
-"""The network that is pretrained on synthetic series: an S5 encoder over patches, a decoder of future patches."""
+"""Network that is pretrained on synthetic series: a causal S5 encoder of patches and a decoder of future patches."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
@@ -13,7 +14,7 @@ from s5forecast.nn import Encoder
 PATCH = 8
 LEVELS = (0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98)
 MEDIAN = LEVELS.index(0.5)
-# Steps of the recent mean where a series has no season, and at least.
+# Steps of the recent mean of a series without a season, and the least number of steps.
 RECENT, LEAST_RECENT = 8, 4
 SHORT_LAGS, LONG_LAGS = 4, 2
 STEP_FEATURES, PATCH_FEATURES = 5, 11
@@ -24,15 +25,15 @@ LARGEST = 8.0
 
 
 class Past(NamedTuple):
-    """Causal statistics of B series of T steps, each of what came up to a step."""
+    """B series of T steps and, for each step, statistics of the values up to it."""
 
     values: Tensor  # [B, T] float32, standardized over the whole series, 0 where missing
     mask: Tensor  # [B, T] bool
-    offset: Tensor  # [B, 1] what a raw zero is in these units
+    offset: Tensor  # [B, 1] the value zero in these units
     loc: Tensor  # [B, T] mean of the recent values
     scale: Tensor  # [B, T] mean error of the better of two naive forecasts so far
     features: Tensor  # [B, T, PATCH_FEATURES]
-    seasons: Tensor  # [B, 2] float32, 0 where there is none
+    seasons: Tensor  # [B, 2] float32, 0 for none
 
 
 class Origins(NamedTuple):
@@ -199,14 +200,14 @@ def describe(values: Tensor, seasons: Tensor) -> Past:
         observed.log() / 4,
         torch.log1p(seasons[:, :1]).expand(B, T) / 4,
         torch.log1p(seasons[:, 1:]).expand(B, T) / 4,
-        torch.asinh(((loc + (mean / spread).float()) / scale)) / 4,
+        torch.asinh((loc + (mean / spread).float()) / scale) / 4,
         known.float(),
     ]
     return Past(x, mask, -(mean / spread).float(), loc, scale, torch.stack(stats, dim=-1), seasons)
 
 
 def _window_mean(x: Tensor, mask: Tensor, window: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean of the observed values among the last ``window [B, 1]`` steps; the mean so far where there is none."""
+    """Mean of the observed values in the last ``window [B, 1]`` steps, or of all so far if none is observed."""
     total, count = F.pad(x.double().cumsum(1), (1, 0)), F.pad(mask.cumsum(1), (1, 0))
     begin = (torch.arange(1, x.shape[1] + 1) - window).clamp(min=0)
     within = count[:, 1:] - count.gather(1, begin)
@@ -216,7 +217,7 @@ def _window_mean(x: Tensor, mask: Tensor, window: Tensor) -> tuple[Tensor, Tenso
 
 
 def _running(error: Tensor, mask: Tensor) -> Tensor:
-    """Mean so far of what is known; NaN where nothing is."""
+    """Mean of the known errors so far; NaN before the first one."""
     count = mask.cumsum(1)
     return torch.where(count > 0, (error * mask).double().cumsum(1) / count.clamp(min=1), torch.nan).float()
 
@@ -258,7 +259,7 @@ def _lagged(past: Past, at: Origins, loc: Tensor, scale: Tensor) -> tuple[Tensor
     aligned = torch.where(short > 0, (long / short.clamp(min=1)).round() * short, long)
 
     def back(season: Tensor, extra: int) -> Tensor:
-        """The step so many whole seasons before that the value is known, and ``extra`` ones more."""
+        """The latest step a whole number of seasons earlier with a known value, and ``extra`` seasons before it."""
         turns = torch.ceil(ahead / season.clamp(min=1)) + extra
         return (step - (turns * season).round().long()).long()
 
@@ -281,7 +282,7 @@ def _lagged(past: Past, at: Origins, loc: Tensor, scale: Tensor) -> tuple[Tensor
         """Recent mean up to a step, in units of the origin."""
         return (past.loc[series, index.clamp(min=0)] - loc) / scale
 
-    zero = (past.offset[at.series] - loc) / scale  # [N, 1] what a raw zero is
+    zero = (past.offset[at.series] - loc) / scale  # [N, 1] the value zero
     s = short.round().long()
     last = take((origin - 1).expand_as(step), torch.ones_like(has_short))
     season_ago = level(origin - 1 - s)
@@ -311,8 +312,14 @@ def _lagged(past: Past, at: Origins, loc: Tensor, scale: Tensor) -> tuple[Tensor
     return lags, mask.float(), values * there, there
 
 
-def _unusual(take, index: Tensor, short: Tensor, there: Tensor, value: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
-    """How far a value a long season ago was from those one short season before and after it."""
+def _unusual(
+    take: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]],
+    index: Tensor,
+    short: Tensor,
+    there: Tensor,
+    value: tuple[Tensor, Tensor],
+) -> tuple[Tensor, Tensor]:
+    """Difference of a value a long season ago to the mean of its neighbors one short season away, such as a holiday."""
     lag = short.round().long()
     before, after = take(index - lag, there & (lag > 0)), take(index + lag, there & (lag > 0))
     known = value[1] & before[1] & after[1]
@@ -320,6 +327,6 @@ def _unusual(take, index: Tensor, short: Tensor, there: Tensor, value: tuple[Ten
 
 
 def _ratio(now: Tensor, then: Tensor) -> Tensor:
-    """``now / then`` of two levels of one sign, held within a factor of 3; 1 where they are not."""
+    """``now / then`` of two levels of one sign, clipped to a factor of 3; 1 if their signs differ."""
     same = (now * then) > 0
     return torch.where(same, now / torch.where(same, then, 1.0), 1.0).clamp(1 / 3, 3.0)

@@ -31,16 +31,16 @@ SEASONS: dict[tuple[int, float], float] = {
     (4, 0.0): 2.0,  # quarters
     (1, 0.0): 1.5,  # years, or none
 }
-RANDOM_SEASONS = 0.12
-TOLD_NONE, TOLD_WRONG = 0.10, 0.08
-LATE = 0.25
+# Fractions of series with random seasons, with seasons that the network is not told or told wrong, that begin late.
+RANDOM_SEASONS, TOLD_NONE, TOLD_WRONG, LATE = 0.12, 0.10, 0.08, 0.25
+FEWEST_STEPS = 16
 
 
 class SyntheticBatch(NamedTuple):
     """N synthetic series of T steps."""
 
     values: np.ndarray  # [N, T] float32, NaN where missing
-    seasons: np.ndarray  # [N, 2] float32, short and long season as told to the network, in steps; 0 where there is none
+    seasons: np.ndarray  # [N, 2] float32, short and long season passed to the network, in steps; 0 for none
 
 
 def draw(count: int, length: int, rng: np.random.Generator) -> SyntheticBatch:
@@ -68,9 +68,9 @@ def _draw_seasons(count: int, rng: np.random.Generator) -> np.ndarray:
 
 
 def _begin_late(values: np.ndarray, rng: np.random.Generator) -> None:
-    """Remove the beginning of some series, at least 16 steps of which stay."""
+    """Remove the beginning of some series, except the last ``FEWEST_STEPS`` steps."""
     count, length = values.shape
-    begin = (rng.random(count) * max(length - 16, 0)).astype(int) * (rng.random(count) < LATE)
+    begin = (rng.random(count) * max(length - FEWEST_STEPS, 0)).astype(int) * (rng.random(count) < LATE)
     values[np.arange(length) < begin[:, None]] = np.nan
 
 
@@ -106,7 +106,7 @@ def _fill(out: np.ndarray, short: float, long: float) -> None:
 
 @njit(cache=True)
 def _family(x: np.ndarray, short: float, long: float) -> bool:
-    """Fill ``x`` by a random family; whether its values stand as they are, as those of counts do."""
+    """Fill ``x`` by a random family; whether its values must not be transformed, such as counts."""
     kind = np.random.random()
     if kind < 0.40:
         _structural(x, short, long)
@@ -223,14 +223,14 @@ def _structural(x: np.ndarray, short: float, long: float) -> None:
     """Level, one or two seasons whose sizes and shapes may walk, and noise."""
     length = x.shape[0]
     _level(x)
-    n = max(int(round(short)), 1)
+    n = max(round(short), 1)
     first, second = np.empty(n), np.empty(n)
     _profile(first)
     _profile(second)
     size = _lognormal(0.0, 1.0) if np.random.random() < 0.85 else 0.0
     moves = _lognormal(-4.0, 1.0) if np.random.random() < 0.3 else 0.0
     turns = _lognormal(-4.5, 1.0) if np.random.random() < 0.3 else 0.0
-    ratio = int(round(long / short)) if short > 0 else 0
+    ratio = round(long / short) if short > 0 else 0
     weekly = 2 <= ratio <= 31 and short >= 3
     days = np.zeros(max(ratio, 1))
     shifts = np.zeros(max(ratio, 1))
@@ -261,7 +261,7 @@ def _structural(x: np.ndarray, short: float, long: float) -> None:
 
 @njit(cache=True)
 def _week(days: np.ndarray, size: float) -> None:
-    """Days that differ: work days and weekends, or each by itself."""
+    """Effects of the days of a week: weekends that differ from work days, and single days."""
     if np.random.random() < 0.6:
         begin, rest = np.random.randint(days.shape[0]), 1 + np.random.randint(2)
         low = np.random.normal() * size * 1.5
@@ -330,11 +330,11 @@ def _regimes(x: np.ndarray) -> None:
 
 @njit(cache=True)
 def _calendar(x: np.ndarray, short: float, long: float) -> None:
-    """A week, a smooth year and holidays, on fixed dates or weekdays, where a long season is a year; else structural."""
+    """Daily series with a week, a smooth year and holidays on fixed dates or weekdays; structural for other seasons."""
     if long < 200 or long > 400:
         _structural(x, short, long)
         return
-    length, n = x.shape[0], max(int(round(short)), 1)
+    length, n = x.shape[0], max(round(short), 1)
     _level(x)
     x *= np.random.uniform(0.1, 0.6)
     week, year = np.zeros(n), np.empty(40)
@@ -379,7 +379,7 @@ def _counts(x: np.ndarray, short: float, long: float) -> None:
 
 @njit(cache=True)
 def _intermittent(x: np.ndarray) -> None:
-    """Demand that comes at times, of random size."""
+    """Intermittent demand of random size."""
     rate = np.exp(np.random.uniform(np.log(0.03), np.log(0.7)))
     mean, spread, whole = _lognormal(1.0, 1.0), np.random.uniform(0.2, 1.2), np.random.random() < 0.8
     change = _lognormal(-4.0, 1.0)
@@ -394,7 +394,7 @@ def _intermittent(x: np.ndarray) -> None:
 
 @njit(cache=True)
 def _growth(x: np.ndarray, short: float) -> None:
-    """Waves of logistic growth: as they are, as cumulated counts or their increments."""
+    """Waves of logistic growth, as increments or cumulated, often as counts."""
     length = x.shape[0]
     rates = np.zeros(length)
     for _ in range(np.random.randint(1, 5)):
@@ -404,7 +404,7 @@ def _growth(x: np.ndarray, short: float) -> None:
         for t in range(length):
             z = pace * (t - middle) * (1.0 if t < middle else skew)
             rates[t] += size * pace / (4.0 * np.cosh(0.5 * min(max(z, -60.0), 60.0)) ** 2)
-    n = max(int(round(short)), 1)
+    n = max(round(short), 1)
     week = np.zeros(n)
     if np.random.random() < 0.5 and n > 1:
         _profile(week)
@@ -425,7 +425,7 @@ def _growth(x: np.ndarray, short: float) -> None:
 
 @njit(cache=True)
 def _coarsen(x: np.ndarray, finer: int) -> np.ndarray:
-    """Averages, or every k-th value, of a finer step."""
+    """Average or thin a series of a finer step."""
     if finer == 1:
         return x
     length = x.shape[0] // finer

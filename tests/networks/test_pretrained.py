@@ -1,0 +1,56 @@
+"""PretrainedNetwork: what any forecast of it must fulfill, trained or not."""
+
+import pytest
+import torch
+
+from s5forecast.networks.pretrained import LEVELS, PATCH, PretrainedNetwork, describe
+
+
+@pytest.fixture
+def network():
+    torch.manual_seed(0)
+    return PretrainedNetwork(width=16, num_layers=2, state_size=8, hidden=16).eval()
+
+
+@pytest.fixture
+def values():
+    generator = torch.Generator().manual_seed(1)
+    steps = torch.arange(96)
+    season = 3 * torch.sin(2 * torch.pi * steps / 12)
+    return 20 + season + torch.randn(4, 96, generator=generator, dtype=torch.float64)
+
+
+SEASONS = torch.tensor([[12.0, 0.0], [12.0, 24.0], [0.0, 0.0], [7.0, 30.44]])
+
+
+def test_quantiles_increase_and_follow_the_scale(network, values):
+    forecast = network.forecast(values, SEASONS, 20)
+    assert forecast.shape == (4, 20, len(LEVELS)) and (forecast.diff(dim=-1) > 0).all()
+    torch.testing.assert_close(network.forecast(1000 * values, SEASONS, 20), 1000 * forecast, rtol=1e-4, atol=1e-2)
+
+
+def test_series_do_not_influence_each_other(network, values):
+    together = network.forecast(values, SEASONS, 20)
+    alone = torch.cat([network.forecast(values[i : i + 1], SEASONS[i : i + 1], 20) for i in range(4)])
+    torch.testing.assert_close(alone, together, rtol=1e-4, atol=1e-4)
+
+
+def test_features_of_a_patch_depend_on_its_past_only(network, values):
+    changed = values.clone()
+    changed[:, 48:] += 5 * torch.randn(4, 48, dtype=torch.float64)
+    kept = 48 // PATCH
+    first, second = (network.encode(describe(x, SEASONS))[:, :kept] for x in (values, changed))
+    torch.testing.assert_close(first, second, rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize("case", ["missing", "constant", "zero", "one value"])
+def test_forecasts_of_difficult_series_are_finite(network, values, case):
+    if case == "missing":
+        values[:, 10:60] = torch.nan
+    elif case == "constant":
+        values[:] = 7.0
+    elif case == "zero":
+        values[:] = 0.0
+    else:
+        values[:, :-1] = torch.nan
+    assert network.forecast(values, SEASONS, 30).isfinite().all()

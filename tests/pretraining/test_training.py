@@ -1,0 +1,46 @@
+"""Pretraining: reproducible, resumable, and it learns."""
+
+import numpy as np
+import torch
+
+from s5forecast.networks.pretrained import PretrainedNetwork
+from s5forecast.pretraining.__main__ import main
+from s5forecast.pretraining.training import Pretraining, draw_batch
+
+SIZE = {"width": 16, "num_layers": 1, "state_size": 8, "hidden": 16}
+
+
+def small(folder):
+    torch.manual_seed(0)
+    return Pretraining(folder, 1e9, network=PretrainedNetwork(**SIZE))
+
+
+def test_resumed_training_equals_uninterrupted_training(tmp_path):
+    whole = small(tmp_path / "whole")
+    losses = [whole.advance() for _ in range(4)]
+    first = small(tmp_path / "parts")
+    first.advance(), first.advance()
+    first.save()
+    second = small(tmp_path / "parts")
+    assert second.load() and second.step == 2
+    assert [second.advance(), second.advance()] == losses[2:]
+    for one, other in zip(whole.average.parameters(), second.average.parameters(), strict=True):
+        assert torch.equal(one, other)
+
+
+def test_training_lowers_the_loss(tmp_path):
+    training, batch = small(tmp_path), draw_batch(np.random.default_rng(99))
+    with torch.no_grad():
+        before = training.network.loss(*batch)
+    for _ in range(100):
+        training.advance()
+    with torch.no_grad():
+        assert training.network.loss(*batch) < 0.9 * before
+
+
+def test_command_writes_weights_and_resumes(tmp_path):
+    for _ in range(2):
+        main(["--hours", "0.0003", "--folder", str(tmp_path)])
+    network = PretrainedNetwork()
+    network.load_state_dict(torch.load(tmp_path / "weights.pt", weights_only=True))
+    assert (tmp_path / "log.csv").read_text().startswith("step,seconds,series,loss")
