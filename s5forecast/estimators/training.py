@@ -102,6 +102,12 @@ class ProgressBar(Callback):
         self.bar.set_postfix(metrics, refresh=False)
 
     def teardown(self, trainer: pl.Trainer, module: pl.LightningModule, stage: str) -> None:
+        self._close()
+
+    def on_exception(self, trainer: pl.Trainer, module: pl.LightningModule, exception: BaseException) -> None:
+        self._close()
+
+    def _close(self) -> None:
         if hasattr(self, "bar"):
             self.listening.close()
             self.bar.close()

@@ -48,7 +48,7 @@ class PretrainedNetwork(nn.Module):
     r"""Quantiles of future patches of eight steps, from one causal pass over the past.
 
     Each patch is encoded by its values, centered and scaled by the past up to it, and their differences to the step
-    and the seasons before. From any patch on, the decoder gives a convex combination of twelve simple forecasts and
+    and the seasons before. After any patch, the decoder returns a convex combination of twelve simple forecasts and
     quantiles around it:
 
     .. math:: q_\tau = \sum_i w_i f_i + s \, \sinh(r_\tau)
@@ -145,7 +145,7 @@ def bent(x: Tensor) -> Tensor:
 
 
 def _ascending(raw: Tensor) -> Tensor:
-    """Offsets that increase along the last dimension: the median's, and what is added on both sides."""
+    """Offsets that increase along the last dimension: that of the median, and positive distances on both sides."""
     raw = raw.clamp(-LARGEST, LARGEST)
     median = torch.sinh(raw[..., MEDIAN : MEDIAN + 1])
     gaps = torch.sinh(F.softplus(raw - 1.5))
@@ -183,7 +183,7 @@ def describe(values: Tensor, seasons: Tensor) -> Past:
     step_error = _running((x - previous).abs(), mask & there)
     observed = mask.cumsum(1).clamp(min=1).float()
     deviation = (_running((x - before).square(), mask & known_before)).nan_to_num(0.0).sqrt()
-    best = torch.fmin(level_error, season_error).nan_to_num(nan=torch.nan)
+    best = torch.fmin(level_error, season_error)
     size = (x + mean.float() / spread.float()).abs() * mask
     fallback = size.cumsum(1) / observed
     scale = torch.where(best > 0, best, 0.0)

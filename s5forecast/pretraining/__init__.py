@@ -1,1 +1,1 @@
-"""Pretraining on synthetic series: the prior, the training and its evaluation. Run with ``python -m``."""
+"""Pretraining on synthetic series: the prior and the training. Run ``python -m s5forecast.pretraining``."""
