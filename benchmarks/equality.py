@@ -352,7 +352,7 @@ def comparison() -> dict[str, np.ndarray]:
 def paths() -> dict[str, np.ndarray]:
     """Scores of sample paths."""
     df = departures()
-    model = fitted(df[df.groupby("item_id").cumcount(ascending=False) >= 2 * H], DRAWS["own"], multivariate=True)
+    model = fitted(df[df.groupby("item_id").cumcount(ascending=False) >= 2 * H], DRAWS["own"], model="multivariate")
     result = backtest(model.predictor_, model.to_gluonts(df), H, windows=2, samples=True, metrics=PATH_METRICS)
     return numbers(result.metrics) | _named(numbers(result.forecasts), "forecasts")
 
@@ -435,8 +435,8 @@ PARTS = {
     "forecaster/defaults": forecaster,
     "forecaster/features": forecaster_features,
     "forecaster/autoregressive": lambda: forecaster(samples=True, **DRAWS),
-    "forecaster/multivariate": lambda: forecaster(samples=True, multivariate=True, own=DRAWS["own"]),
-    "forecaster/ensemble": lambda: forecaster(num_members=2),
+    "forecaster/multivariate": lambda: forecaster(samples=True, model="multivariate", own=DRAWS["own"]),
+    "forecaster/ensemble": lambda: forecaster(own={"num_members": 2}),
     "forecaster/calibrated": forecaster_calibrated,
     "forecaster/rescaled": forecaster_rescaled,
     "forecaster/gaps": forecaster_gaps,
@@ -444,7 +444,7 @@ PARTS = {
     "forecaster/storms": lambda: forecaster_irregular(storms(), ["wind", "pressure"]),
     "stream/frame": lambda: frame_stream(own=CAUSAL),
     "stream/frame_autoregressive": lambda: frame_stream(
-        estimator="autoregressive", own=DRAWN | {"context_length": 72, "recursion": "encoder"}
+        model="autoregressive", own=DRAWN | {"context_length": 72, "recursion": "encoder"}
     ),
     "stream/direct": lambda: stream(S5Estimator(**REGULAR, **CAUSAL)),
     "stream/autoregressive": lambda: stream(

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     )
     from s5forecast.evaluation import backtest
     from s5forecast.forecaster import S5Forecaster
+    from s5forecast.presets import make_estimator
 
 __version__ = "0.1.0"
 
@@ -35,6 +36,7 @@ _HOMES = {
     "S5MultivariateEstimator": "s5forecast.estimators",
     "S5Predictor": "s5forecast.estimators",
     "backtest": "s5forecast.evaluation",
+    "make_estimator": "s5forecast.presets",
     "list_datasets": "s5forecast.data.repository",
     "load_dataset": "s5forecast.data.repository",
     "regularize": "s5forecast.data.regularize",
@@ -50,6 +52,7 @@ __all__ = [
     "backtest",
     "list_datasets",
     "load_dataset",
+    "make_estimator",
     "regularize",
 ]
 

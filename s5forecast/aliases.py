@@ -68,6 +68,7 @@ CURRENT = {
         "distributions.zero_inflated.ZeroInflatedPoissonOutput",
         "estimators.combined.CombinedPredictor",
         "estimators.ensemble.EnsemblePredictor",
+        "estimators.ensemble.PooledPredictor",
         "estimators.gluonts_predictor.S5Predictor",
         "estimators.items.ItemsPredictor",
         "estimators.peers.PeerPredictor",

@@ -36,17 +36,22 @@ class S5Forecaster(FittedForecaster):
         known: Numeric columns that are known over the horizon.
         static: Columns that are constant in each series; text is treated as categories.
         quantile_levels: Levels of the forecasts, in (0, 1).
-        estimator: A key of ``ESTIMATORS``: ``"direct"`` forecasts the whole horizon in one pass,
-            ``"autoregressive"`` draws paths that are joint over the horizon.
-        multivariate: Whether to forecast all series, which must have the same timestamps, together with
-            :class:`~s5forecast.S5MultivariateEstimator` instead of ``estimator``; its paths are also joint over series.
+        preset: ``"fast"`` trains for a third of the steps of ``"default"``; ``"best"`` combines several models: networks
+            of different kinds and contexts and, where values are few, statistical models, see
+            :class:`~s5forecast.presets.BestEstimator`. For other models than ``"direct"`` and for irregular series it
+            is an ensemble of three networks.
+        model: ``"direct"`` forecasts the whole horizon in one pass. ``"autoregressive"`` draws sample paths that are
+            joint over the horizon. ``"multivariate"`` forecasts all series together, which must have the same
+            timestamps; its paths are also joint over series.
+        time_limit: Seconds of training. If necessary, fewer networks are trained, then for fewer steps; seasonal naive
+            is used, with a warning, if it is better or no network can be trained, see
+            :class:`~s5forecast.presets.TimeLimitedEstimator`.
         aggregate: How to merge several rows of one irregular series and time: ``"mean"`` or ``"last"``; by default
             they raise an error.
-        estimator_kwargs: Further arguments of the estimator, see :class:`~s5forecast.S5Estimator` and
-            :class:`~s5forecast.S5AutoregressiveEstimator`.
-        num_members: Number of networks whose quantiles are averaged, for ``"direct"``. They have consecutive seeds and
-            see the whole, half and a quarter of the context in turn. Three usually forecast better than one, and take
-            three times as long.
+        estimator_kwargs: Further arguments of the model's estimator, see :class:`~s5forecast.S5Estimator`,
+            :class:`~s5forecast.S5AutoregressiveEstimator`, :class:`~s5forecast.S5MultivariateEstimator` and
+            :class:`~s5forecast.S5ContinuousEstimator`; and ``num_members``, the number of networks with consecutive
+            seeds, which see the whole, half and a quarter of the context in turn.
         seed: The same seed gives the same result on a CPU.
         verbose: Whether to show a progress bar during training.
 
@@ -106,7 +111,7 @@ class S5Forecaster(FittedForecaster):
                 that of the constructor by default.
             step_scale: Length of the steps of ``df`` relative to those of the training, 1 / k for a whole number k.
                 With 0.25 a model trained on hours forecasts quarter-hours over the same span of time. This requires
-                ``estimator="direct"`` with ``patch_length=1``, and no calibration.
+                ``model="direct"`` with ``patch_length=1``, and no calibration.
 
         Returns:
             Long frame with columns item_id, timestamp, mean and one for each level, named ``"0.1"`` …. With ``times``
@@ -189,10 +194,10 @@ class S5Forecaster(FittedForecaster):
 
         Returns:
             Long frame with columns item_id, timestamp and one for each path, ``"sample_0"`` …; with
-            ``multivariate=True`` a column is one draw of all series together.
+            ``model="multivariate"`` a column is one draw of all series together.
 
         Raises:
-            ValueError: As for :meth:`predict`, and for an estimator that does not draw paths.
+            ValueError: As for :meth:`predict`, and for a model that does not draw paths.
         """
         from gluonts.model.forecast import SampleForecast
 
@@ -202,8 +207,8 @@ class S5Forecaster(FittedForecaster):
         forecasts = list(self.predictor_.predict(entries, num_samples=num_samples))
         if not isinstance(forecasts[0], SampleForecast):
             raise ValueError(
-                f"estimator={self.estimator!r} forecasts each step separately and draws no paths; use "
-                "estimator='autoregressive', or multivariate=True for paths of all series together"
+                f"model={self.model!r} forecasts each step separately and draws no paths; use model='autoregressive', "
+                "or model='multivariate' for paths of all series together"
             )
         return self.sampling_.samples_frame(query, np.stack([forecast.samples.T for forecast in forecasts]))
 

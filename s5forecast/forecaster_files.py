@@ -16,7 +16,7 @@ from s5forecast.data.statics import StaticFeatures
 from s5forecast.estimators.predictor import load_predictor
 from s5forecast.fitted_forecaster import FittedForecaster
 
-FORECASTER_FORMAT = 1
+FORECASTER_FORMAT = 2
 STATE_FILE, PREDICTOR_FOLDER = "forecaster.json", "predictor"
 # Arguments of the trainer that cannot be saved as JSON.
 NOT_SAVED = ("callbacks", "logger")
@@ -65,7 +65,18 @@ def load_forecaster(path: Path, device: str | None) -> tuple[dict[str, Any], str
 
         calibrator = ConformalCalibrator.from_json(state["calibrator"])
         fitted |= {"calibrator_": calibrator, "calibrated_until_": state["calibrated_until"]}
-    return state["parameters"], state["frequency"], fitted
+    return _current_parameters(state["parameters"]), state["frequency"], fitted
+
+
+def _current_parameters(saved: dict[str, Any]) -> dict[str, Any]:
+    """Constructor arguments from those of any version of the format; version 1 had other names for the model."""
+    parameters = dict(saved)
+    if "estimator" in parameters:
+        model, joint = parameters.pop("estimator"), parameters.pop("multivariate")
+        parameters["model"] = "multivariate" if joint else model
+        if (members := parameters.pop("num_members")) != 1:
+            parameters["estimator_kwargs"] = {**(parameters["estimator_kwargs"] or {}), "num_members": members}
+    return parameters
 
 
 def plain_parameters(parameters: dict[str, Any]) -> dict[str, Any]:

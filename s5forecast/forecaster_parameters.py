@@ -18,13 +18,16 @@ if TYPE_CHECKING:
     from sklearn.utils import Tags
     from typing_extensions import Self
 
-# Names in s5forecast.estimators, or classes, by kind of sampling and by estimator=.
+# Names in s5forecast.estimators, or classes, by kind of sampling and by model=.
 ESTIMATORS: dict[str, dict[str, Any]] = {
-    "regular": {"direct": "S5Estimator", "autoregressive": "S5AutoregressiveEstimator"},
+    "regular": {
+        "direct": "S5Estimator",
+        "autoregressive": "S5AutoregressiveEstimator",
+        "multivariate": "S5MultivariateEstimator",
+    },
     "irregular": {"direct": "S5ContinuousEstimator"},
 }
-# Names or classes for multivariate=True, by kind of sampling.
-JOINT_ESTIMATORS: dict[str, Any] = {"regular": "S5MultivariateEstimator"}
+PRESETS = ("fast", "default", "best")
 
 
 class ForecasterParameters:
@@ -45,9 +48,9 @@ class ForecasterParameters:
         known: Sequence[str] = (),
         static: Sequence[str] = (),
         quantile_levels: Sequence[float] = DECILES,
-        estimator: str = "direct",
-        multivariate: bool = False,
-        num_members: int = 1,
+        preset: str = "default",
+        model: str = "direct",
+        time_limit: float | None = None,
         aggregate: str | None = None,
         estimator_kwargs: dict[str, Any] | None = None,
         seed: int | None = 0,
@@ -62,9 +65,9 @@ class ForecasterParameters:
         self.known = known
         self.static = static
         self.quantile_levels = quantile_levels
-        self.estimator = estimator
-        self.multivariate = multivariate
-        self.num_members = num_members
+        self.preset = preset
+        self.model = model
+        self.time_limit = time_limit
         self.aggregate = aggregate
         self.estimator_kwargs = estimator_kwargs
         self.seed = seed
@@ -112,30 +115,26 @@ class ForecasterParameters:
     def _check_parameters(self) -> None:
         if not all(isinstance(names, Iterable) and not isinstance(names, str) for names in (self.known, self.static)):
             raise ValueError("known and static must be lists of column names, as in known=['price']")
-        self._check_estimator(self._make_sampling(self.freq).kind)
+        self._check_model(self._make_sampling(self.freq).kind)
         check_levels(list(self.quantile_levels))
-        if self.multivariate and self.static:
+        if self.model == "multivariate" and self.static:
             raise ValueError(
-                f"multivariate=True has parameters for each series and takes no static features; leave out "
+                f"model='multivariate' has parameters for each series and takes no static features; leave out "
                 f"static={self.static}"
             )
         self._check_columns(self._columns)
 
-    def _check_estimator(self, kind: str) -> None:
-        """Raise ValueError for estimator, multivariate and num_members that do not fit each other or the sampling."""
-        choose(ESTIMATORS["regular"], self.estimator, "estimator")
-        single = ESTIMATORS[kind]["direct"]
-        if self.multivariate and kind not in JOINT_ESTIMATORS:
-            raise ValueError(f"multivariate=True is not available for {kind} series, which use {single}; leave it out")
-        if isinstance(self.estimator, str) and self.estimator not in ESTIMATORS[kind]:
+    def _check_model(self, kind: str) -> None:
+        """Raise ValueError for a preset, model or time limit that is unknown or does not fit the sampling."""
+        choose(dict.fromkeys(PRESETS), self.preset, "preset")
+        choose(ESTIMATORS["regular"], self.model, "model")
+        if isinstance(self.model, str) and self.model not in ESTIMATORS[kind]:
             raise ValueError(
-                f"estimator={self.estimator!r} is not available for {kind} series, which use {single}; leave it out"
+                f"model={self.model!r} is not available for {kind} series, which use {ESTIMATORS[kind]['direct']}; "
+                "leave it out"
             )
-        if self.num_members != 1 and (kind, self.estimator, self.multivariate) != ("regular", "direct", False):
-            raise ValueError(
-                f"num_members={self.num_members!r} requires estimator='direct' and regular series, whose quantiles it "
-                "averages; use num_members=1"
-            )
+        if self.time_limit is not None and not self.time_limit > 0:
+            raise ValueError(f"time_limit must be a positive number of seconds, got {self.time_limit}")
 
     def _check_columns(self, columns: Columns) -> None:
         """Raise ValueError for a column with several roles, or with the name of a column of forecasts."""

@@ -14,10 +14,11 @@ from s5forecast.choices import choose
 from s5forecast.data.frames import FrameSeries
 from s5forecast.data.sampling import Sampling
 from s5forecast.data.statics import StaticFeatures
-from s5forecast.estimators import EnsembleEstimator, S5MultivariateEstimator
 from s5forecast.estimators.defaults import REASONS, default_cycles
 from s5forecast.estimators.items import train_items
-from s5forecast.forecaster_parameters import ESTIMATORS, JOINT_ESTIMATORS, ForecasterParameters
+from s5forecast.forecaster_parameters import ESTIMATORS, ForecasterParameters
+from s5forecast.presets.limited import base_network
+from s5forecast.presets.presets import apply_preset
 
 OWN_ARGUMENTS = (
     "freq", "prediction_length", "prediction_horizon", "quantile_levels", "seed", "target_dim", "cardinality",
@@ -47,7 +48,7 @@ def train(
     estimator = make_estimator(parameters, sampling, series, statics)
     entries = sampling.entries(series, statics)
     held_out = None if validation is None else sampling.entries(validation, statics)
-    if isinstance(estimator, S5MultivariateEstimator):
+    if parameters.model == "multivariate":
         return train_items(estimator, entries, held_out)
     return estimator.train(entries, held_out)
 
@@ -56,7 +57,8 @@ def make_estimator(
     parameters: ForecasterParameters, sampling: Sampling, series: Sequence[FrameSeries], statics: StaticFeatures
 ) -> Estimator:
     """The untrained estimator of some series; arguments and errors are those of :func:`train`."""
-    make = _estimator_class(parameters, sampling.kind)
+    found = choose(ESTIMATORS[sampling.kind], parameters.model, "model")
+    make = getattr(estimators, found) if isinstance(found, str) else found
     given = dict(parameters.estimator_kwargs or {})
     check_estimator_kwargs(make, given)
     arguments = {
@@ -70,27 +72,20 @@ def make_estimator(
     accepted = signature(make).parameters
     if "cycles" in accepted:
         arguments["cycles"] = default_cycles(series)
-    if parameters.multivariate:
+    if parameters.model == "multivariate":
         arguments["num_feat_dynamic_real"] *= len(series)
     taken = {name: value for name, value in arguments.items() if name in accepted}
     trainer_kwargs = {"enable_progress_bar": parameters.verbose, **given.pop("trainer_kwargs", {})}
-    estimator = make(**{**taken, **given}, trainer_kwargs=trainer_kwargs)
+    complete = {**taken, **given, "trainer_kwargs": trainer_kwargs}
+    estimator = apply_preset(make, complete, parameters.preset, parameters.time_limit)
     if "cycles" in taken and "cycles" not in given:
-        estimator.choices.choose("cycles", taken["cycles"], REASONS["cycles"])
-    return estimator if parameters.num_members == 1 else EnsembleEstimator(estimator, parameters.num_members)
-
-
-def _estimator_class(parameters: ForecasterParameters, kind: str) -> type[Estimator]:
-    if parameters.multivariate:
-        found = JOINT_ESTIMATORS[kind]
-    else:
-        found = choose(ESTIMATORS[kind], parameters.estimator, "estimator")
-    return getattr(estimators, found) if isinstance(found, str) else found
+        base_network(estimator).choices.choose("cycles", taken["cycles"], REASONS["cycles"])
+    return estimator
 
 
 def check_estimator_kwargs(make: type, given: dict[str, Any]) -> None:
     """Raise ValueError for an argument that the estimator does not have, or that the forecaster sets."""
-    known = [name for name in signature(make).parameters if name not in OWN_ARGUMENTS]
+    known = [*(name for name in signature(make).parameters if name not in OWN_ARGUMENTS), "num_members"]
     for name in given:
         if name in OWN_ARGUMENTS:
             raise ValueError(f"estimator_kwargs has {name!r}, which S5Forecaster sets from its own arguments")

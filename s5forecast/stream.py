@@ -39,7 +39,7 @@ class FrameStream:
         """
         if not hasattr(forecaster.predictor_, "stream"):
             raise ValueError(
-                f"{type(forecaster.predictor_).__name__} cannot stream; fit S5Forecaster with num_members=1 and "
+                f"{type(forecaster.predictor_).__name__} cannot stream; fit S5Forecaster with a single network and "
                 "estimator_kwargs={'layer_kwargs': {'bidirectional': False}, 'patch_length': 1}"
             )
         states = forecaster.predictor_.stream(forecaster.sampling_.entries(series, forecaster.statics_))

@@ -103,7 +103,7 @@ def test_saved_and_loaded_in_another_process(fitted, tmp_path):
 
 def test_the_autoregressive_estimator(tmp_path):
     data, history = frame(60 + H), frame(60)
-    model = forecaster(estimator="autoregressive", known=["price"], static=["shop"]).fit(history)
+    model = forecaster(model="autoregressive", known=["price"], static=["shop"]).fit(history)
     future = data.groupby("item_id").tail(H).drop(columns="target")
     found = model.predict(future=future, quantile_levels=[0.05, 0.5, 0.95])
     assert list(found.columns) == ["item_id", "timestamp", "mean", "0.05", "0.5", "0.95"]
@@ -292,10 +292,10 @@ def test_a_summary_shows_automatic_choices_with_their_reasons(fitted, monkeypatc
 
 
 def test_a_summary_shows_the_choices_of_ensembles_and_joint_models():
-    ensemble = forecaster(num_members=2, seed=3).fit(frame()).summary()
+    ensemble = forecaster(seed=3, estimator_kwargs={**SMALL, "num_members": 2}).fit(frame()).summary()
     assert not ensemble.loc["patch_length", "given"] and ensemble.loc["patch_length", "reason"]
     assert ensemble.loc["lags_seq", "value"] == SMALL["lags_seq"] and ensemble.loc["lags_seq", "given"]
-    joint = forecaster(multivariate=True).fit(frame()).summary()
+    joint = forecaster(model="multivariate").fit(frame()).summary()
     assert joint.loc["context_length", "value"] == SMALL["context_length"]
 
 
@@ -448,7 +448,7 @@ def test_step_scale_errors(fitted):
     calibrated.calibrate(frame(100), windows=10)
     with pytest.raises(ValueError, match="use step_scale with a forecaster that is not calibrated"):
         calibrated.predict(frame(240, freq="15min"), step_scale=0.25)
-    joint = forecaster(freq="h", multivariate=True, estimator_kwargs={**SMALL}).fit(frame())
+    joint = forecaster(freq="h", model="multivariate", estimator_kwargs={**SMALL}).fit(frame())
     with pytest.raises(ValueError, match="use S5Estimator to forecast at another one"):
         joint.predict(frame(240, freq="15min"), step_scale=0.25)
 

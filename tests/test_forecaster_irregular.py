@@ -183,8 +183,8 @@ def regular():
     ("kwargs", "message"),
     [
         ({"horizon": None}, "need horizon="),
-        ({"estimator": "autoregressive"}, "autoregressive.*S5ContinuousEstimator"),
-        ({"multivariate": True}, "multivariate=True.*S5ContinuousEstimator"),
+        ({"model": "autoregressive"}, "autoregressive.*S5ContinuousEstimator"),
+        ({"model": "multivariate"}, "model=.multivariate..*S5ContinuousEstimator"),
         ({"prediction_length": 0}, "prediction_length"),
         ({"estimator_kwargs": {"target_dim": 2}}, "own arguments"),
         ({"estimator_kwargs": {"lags_seq": [1]}}, "lags_seq"),

@@ -1,4 +1,4 @@
-"""S5Forecaster(multivariate=True): joint forecasts of all series of a frame."""
+"""S5Forecaster with model="multivariate": joint forecasts of all series of a frame."""
 
 import numpy as np
 import pandas as pd
@@ -50,9 +50,9 @@ def test_the_mean_of_the_samples_is_that_of_the_forecast(fitted):
     forecast = fitted.predict()
     pd.testing.assert_frame_equal(paths[["item_id", "timestamp"]], forecast[["item_id", "timestamp"]])
     assert np.allclose(paths[columns].mean(axis=1), forecast["mean"])
-    alone = S5Forecaster(H, verbose=False, estimator="autoregressive", estimator_kwargs=SMALL).fit(frame())
+    alone = S5Forecaster(H, verbose=False, model="autoregressive", estimator_kwargs=SMALL).fit(frame())
     assert alone.predict_samples(num_samples=3).shape == (2 * H, 5)
-    with pytest.raises(ValueError, match="multivariate=True"):
+    with pytest.raises(ValueError, match="model=.multivariate."):
         S5Forecaster(H, verbose=False, estimator_kwargs=SMALL).fit(frame()).predict_samples()
 
 

@@ -148,7 +148,7 @@ def regular(tz=None, n=60):
 def autoregressive(df, **kwargs):
     estimator = {**SMALL, "context_length": 24, "lags_seq": [1, 2, 24], "num_parallel_samples": 20, "scaling": "none"}
     estimator["recursion"] = "encoder"
-    given = dict(freq="h", known=["holiday"], estimator="autoregressive", estimator_kwargs=estimator, verbose=False)
+    given = dict(freq="h", known=["holiday"], model="autoregressive", estimator_kwargs=estimator, verbose=False)
     return S5Forecaster(4, **{**given, **kwargs}).fit(df)
 
 
@@ -203,5 +203,5 @@ def test_models_that_cannot_stream():
         with pytest.raises(ValueError, match=reason):
             autoregressive(df, known=[], **kwargs).stream()
     causal = {**SMALL, "layer_kwargs": {"bidirectional": False}, "patch_length": 1}
-    forecaster = autoregressive(df, known=[], estimator="direct", estimator_kwargs=causal)
+    forecaster = autoregressive(df, known=[], model="direct", estimator_kwargs=causal)
     pd.testing.assert_frame_equal(forecaster.stream().predict(), forecaster.predict(), atol=1e-5)

@@ -87,6 +87,8 @@ class S5AutoregressiveEstimator(ForecastEstimator):
         Gasthaus, Januschowski, 2020), for the training and the paths
     """
 
+    draws_paths = True
+
     @validated()
     @spread_arguments
     def __init__(

@@ -59,6 +59,7 @@ class ForecastEstimator(PyTorchLightningEstimator):
         synthetic_share: fraction of synthetic training windows as given; ``None`` for the default.
         least_synthetic_share: a default below this share becomes 0.
         automatic_scaling: whether the scaling of ``spec`` is chosen when training starts.
+        draws_paths: whether forecasts are sample paths.
     """
 
     output: Output
@@ -69,6 +70,7 @@ class ForecastEstimator(PyTorchLightningEstimator):
     synthetic_share: float | None = 0.0
     least_synthetic_share: float = 0.0
     automatic_scaling: bool = False
+    draws_paths: bool = False
 
     @spread_arguments
     def __init__(self, training: TrainingArguments = TRAINING) -> None:
@@ -187,6 +189,10 @@ class ForecastEstimator(PyTorchLightningEstimator):
             self.choices["max_epochs"] = Choice(self.trainer_kwargs["max_epochs"])
         else:
             self.choices.choose("max_epochs", self.epochs(store), REASONS["max_epochs"])
+
+    def trainings(self, training_data: Dataset) -> list[Any]:
+        """Estimators of the networks that :meth:`train` trains, in their order."""
+        return [self]
 
     @classmethod
     def derive_auto_fields(cls, train_iter: Iterable) -> dict[str, Any]:

@@ -29,6 +29,7 @@ from s5forecast.estimators.defaults import (
     Choices,
     merge_choices,
 )
+from s5forecast.estimators.plan import planned
 from s5forecast.estimators.predictor import load_predictor
 from s5forecast.levels import DECILES, check_levels
 
@@ -101,14 +102,22 @@ class CombinedEstimator(Estimator):
         # Copied before training, so that callbacks of the members are not used twice.
         copies = deepcopy(self.members) if self.weights is None else []
         validation_data = None if validation_data is None else list(validation_data)
-        trained = _trained(self.members, data, validation_data, **kwargs)
-        self._check_horizons(trained)
-        choices = Choices()
-        choices["weights"] = self._weights(copies, data) if self.weights is None else Choice(self.weights)
+        with planned([1.0] * len(self.trainings(data))):
+            trained = _trained(self.members, data, validation_data, **kwargs)
+            self._check_horizons(trained)
+            choices = Choices()
+            choices["weights"] = self._weights(copies, data) if self.weights is None else Choice(self.weights)
         logger.info("combining %s with %s", ", ".join(type(member).__name__ for member in trained), choices)
         predictor = CombinedPredictor(trained, choices["weights"].value, self.quantile_levels)
         predictor.own_choices = choices.plain()
         return predictor
+
+    def trainings(self, training_data: Dataset) -> list[Any]:
+        """Estimators of the networks that :meth:`train` trains, in their order: the members, then their copies."""
+        data = list(training_data)
+        found = [one for member in self.members if hasattr(member, "trainings") for one in member.trainings(data)]
+        compared = self.weights is None and bool(self.compared_series(data)[1])
+        return found * 2 if compared else found
 
     def _check_horizons(self, predictors: Sequence[Predictor]) -> None:
         for predictor in predictors:
@@ -128,15 +137,22 @@ class CombinedEstimator(Estimator):
         return Choice((share / share.sum()).tolist(), reason, given=False)
 
     def _losses(self, members: list[Any], data: list[dict[str, Any]]) -> np.ndarray:
-        windows = max(map(self._windows, data))
-        steps = windows * self.prediction_length
-        long = [entry for entry in data if self._windows(entry) == windows and _observed(entry["target"][..., :-steps])]
-        if windows == 0 or not long:
+        windows, long = self.compared_series(data)
+        if not long:
             return np.zeros(len(members))
+        steps = windows * self.prediction_length
         with quiet_periods():
             before, template = split(long, offset=-steps)
             last = template.generate_instances(self.prediction_length, windows=windows)
-            return np.array([_quantile_loss(predictor, last) for predictor in _trained(members, before)])
+            return np.array([quantile_loss(predictor, last) for predictor in _trained(members, before)])
+
+    def compared_series(self, data: list[dict[str, Any]]) -> tuple[int, list[dict[str, Any]]]:
+        """Number of last horizons that the members are compared on, and the series that are long enough."""
+        windows = max(map(self._windows, data))
+        if windows == 0:
+            return 0, []
+        before = slice(None, -windows * self.prediction_length)
+        return windows, [e for e in data if self._windows(e) == windows and _observed(e["target"][..., before])]
 
     def _windows(self, entry: dict[str, Any]) -> int:
         return min(self.windows, np.shape(entry["target"])[-1] // (HISTORIES_PER_WINDOW * self.prediction_length))
@@ -171,6 +187,11 @@ class CombinedPredictor(Predictor):
         self.members, self.quantile_levels = list(members), sorted(quantile_levels)
         self.weights = [float(weight) for weight in weights]
         self.own_choices: dict[str, Any] = {}
+
+    @property
+    def output(self) -> Any:
+        """Output of the first member with a network; ``None`` without one."""
+        return next((member.output for member in self.members if hasattr(member, "output")), None)
 
     @property
     def choices(self) -> dict[str, Any]:
@@ -235,14 +256,18 @@ class CombinedPredictor(Predictor):
         check_folder(path)
         stored = json.loads((path / "members.json").read_text())
         predictor = cls(load_members(path, len(stored["weights"]), device), stored["weights"], stored["levels"])
-        if (path / "choices.json").exists():
-            predictor.own_choices = json.loads((path / "choices.json").read_text())
+        predictor.own_choices = load_choices(path)
         return predictor
 
 
 def load_members(path: Path, count: int, device: str | None) -> list[Predictor]:
     """The members saved in numbered folders."""
     return [load_predictor(path / str(number), device) for number in range(count)]
+
+
+def load_choices(path: Path) -> dict[str, Any]:
+    """The choices saved in a folder; none if an earlier version wrote it."""
+    return json.loads((path / "choices.json").read_text()) if (path / "choices.json").exists() else {}
 
 
 def _member_quantiles(
@@ -253,9 +278,11 @@ def _member_quantiles(
         stacked = np.stack([_arrays(member, one, levels) for one in member.predict(entries)])
         return stacked[:, 0], np.moveaxis(stacked[:, 1:], 1, -1)
     mean, quantiles = member.predict_quantiles(entries, levels)
-    for entry, *arrays in zip(entries, mean, quantiles, strict=True):
+    # Irregular series have a row for each time to forecast.
+    owners = [entry.get("item_id") for entry in entries for _ in entry.get("query_time", [0])]
+    for item_id, *arrays in zip(owners, mean, quantiles, strict=True):
         for values in arrays:
-            _finite(member, entry.get("item_id"), values)
+            _finite(member, item_id, values)
     return mean, quantiles
 
 
@@ -290,7 +317,7 @@ def _observed(target: np.ndarray) -> bool:
     return bool((~np.isnan(target.astype(np.float64))).any())
 
 
-def _quantile_loss(predictor: Predictor, windows: TestData) -> float:
+def quantile_loss(predictor: Predictor, windows: TestData) -> float:
     """Quantile loss at the deciles, summed over all series and all steps with a value."""
     levels = np.array(DECILES)[:, None]
     total = 0.0

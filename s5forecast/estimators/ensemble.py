@@ -1,24 +1,29 @@
-"""Ensembles: members of one estimator with different contexts and seeds, averaged with equal weights."""
+"""Ensembles: members of one estimator with different contexts and seeds, with equal weights."""
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from gluonts.core.component import validated
 from gluonts.dataset.common import Dataset
 from gluonts.model.estimator import Estimator
-from gluonts.model.forecast import Forecast
+from gluonts.model.forecast import Forecast, SampleForecast
 from gluonts.model.predictor import Predictor
 
 from s5forecast.aliases import check_folder
+from s5forecast.data.spec import IrregularSpec
 from s5forecast.distributions import Output
 from s5forecast.estimators.arguments import check_positive
-from s5forecast.estimators.combined import CombinedPredictor, load_members
+from s5forecast.estimators.base import ForecastEstimator
+from s5forecast.estimators.combined import CombinedPredictor, load_choices, load_members
 from s5forecast.estimators.defaults import CONTEXT_SHARES, MEMBERS
+from s5forecast.estimators.plan import planned
 from s5forecast.levels import DECILES
+from s5forecast.networks.prediction import Predictions, SamplePaths, collect_quantiles
 
 
 class EnsembleEstimator(Estimator):
@@ -29,7 +34,9 @@ class EnsembleEstimator(Estimator):
     2020).
 
     Args:
-        estimator: ``S5Estimator`` to train; its seed is that of the first member.
+        estimator: estimator to train; its seed is that of the first member. Quantiles are averaged for ``S5Estimator``
+            and ``S5ContinuousEstimator``; sample paths are pooled for ``S5AutoregressiveEstimator`` and
+            ``S5MultivariateEstimator``.
         num_members: number of members, M.
         context_shares: context lengths of the members in turn, as fractions of that of the estimator, rounded up to
             whole patches. A share shorter than the horizon is replaced by the whole context. ``[1.0]`` gives the whole
@@ -43,11 +50,9 @@ class EnsembleEstimator(Estimator):
     def __init__(
         self, estimator: Estimator, num_members: int = MEMBERS, context_shares: list[float] | None = None
     ) -> None:
-        from s5forecast.estimators.direct import S5Estimator
-
         super().__init__()
-        if not isinstance(estimator, S5Estimator):
-            raise ValueError(f"estimator must be an S5Estimator, got {type(estimator).__name__}")
+        if not isinstance(estimator, ForecastEstimator):
+            raise ValueError(f"estimator must be an estimator of a single network, got {type(estimator).__name__}")
         check_positive(num_members=num_members)
         self.estimator, self.num_members = estimator, num_members
         self.context_shares = list(CONTEXT_SHARES) if context_shares is None else context_shares
@@ -63,7 +68,7 @@ class EnsembleEstimator(Estimator):
             ValueError: as the estimator; for members of different contexts that would start from the same predictor or
                 checkpoint.
         """
-        members = [self._member(number) for number in range(self.num_members)]
+        members = self._members()
         contexts = {member.spec.context_length for member in members}
         given = [name for name in ("from_predictor", "ckpt_path") if kwargs.get(name) is not None]
         if given and len(contexts) > 1:
@@ -73,17 +78,30 @@ class EnsembleEstimator(Estimator):
             )
         training_data = list(training_data)
         validation_data = None if validation_data is None else list(validation_data)
-        return EnsemblePredictor([member.train(training_data, validation_data, **kwargs) for member in members])
+        with planned([1.0] * len(members)):
+            trained = [member.train(training_data, validation_data, **kwargs) for member in members]
+        return PooledPredictor(trained) if self.estimator.draws_paths else EnsemblePredictor(trained)
+
+    def trainings(self, training_data: Dataset) -> list[Any]:
+        """Estimators of the networks that :meth:`train` trains, in their order."""
+        return self._members()
+
+    def _members(self) -> list[Any]:
+        return [self._member(number) for number in range(self.num_members)]
 
     def _member(self, number: int) -> Any:
         seed, spec = self.estimator.seed, self.estimator.spec
         arguments = {**self.estimator.__init_args__, "seed": None if seed is None else seed + number}
         context = round(self.context_shares[number % len(self.context_shares)] * spec.context_length)
         # The whole context is passed as it was given: its length in whole patches might select another patch length.
-        if context == spec.context_length or context < spec.prediction_length:
-            return type(self.estimator)(**arguments)
-        member = type(self.estimator)(**{**arguments, "context_length": context})
-        length = member.choices["context_length"].value
+        whole = context == spec.context_length or context < (spec.prediction_length or 1)
+        member = type(self.estimator)(**arguments if whole else {**arguments, "context_length": context})
+        for name, choice in self.estimator.choices.items():
+            if name in member.choices and choice.value == member.choices[name].value:
+                member.choices[name] = choice
+        if whole:
+            return member
+        length = member.spec.context_length
         member.choices.choose("context_length", length, f"{context} of {spec.context_length} steps, by context_shares")
         return member
 
@@ -113,9 +131,22 @@ class EnsemblePredictor(CombinedPredictor):
         """Output of the members."""
         return self.members[0].output
 
+    def predict(self, dataset: Dataset, num_samples: int | None = None) -> Iterator[Any]:
+        """One forecast for each entry, in order; ``num_samples`` is ignored, because no paths are drawn.
+
+        Raises:
+            ValueError: as the members; for a forecast that is not finite.
+        """
+        if not isinstance(self.members[0].spec, IrregularSpec):
+            yield from super().predict(dataset)
+            return
+        entries = list(dataset)
+        for several in zip(*(member.predict(entries) for member in self.members), strict=True):
+            yield AverageForecast(several)
+
     def rescaled(self, step_scale: float) -> "EnsemblePredictor":
         """As :meth:`~s5forecast.estimators.predictor.NetworkPredictor.rescaled`, for all members."""
-        return EnsemblePredictor([member.rescaled(step_scale) for member in self.members])
+        return type(self)([member.rescaled(step_scale) for member in self.members])
 
     def _combined(self, forecasts: Sequence[Forecast]) -> np.ndarray:
         dtype = forecasts[0].mean.dtype
@@ -133,7 +164,85 @@ class EnsemblePredictor(CombinedPredictor):
     def deserialize(cls, path: Path, device: str | None = None) -> "EnsemblePredictor":
         """Read what :meth:`serialize` wrote; ``device`` is that of the members."""
         check_folder(path)
-        return cls(load_members(path, json.loads((path / "members.json").read_text()), device))
+        predictor = cls(load_members(path, json.loads((path / "members.json").read_text()), device))
+        predictor.own_choices = load_choices(path)
+        return predictor
+
+
+class PooledPredictor(EnsemblePredictor):
+    """Sample paths of several predictors in one sample, whose mean and quantiles are the forecast.
+
+    A path stays joint over the steps, and over the series of an entry. Members draw the same number of paths, up to one.
+
+    Args:
+        members: predictors of the same horizon that draw sample paths.
+
+    Raises:
+        ValueError: without members, or for different horizons.
+    """
+
+    def predict(self, dataset: Dataset, num_samples: int | None = None) -> Iterator[SampleForecast]:
+        """One sample for each entry, in order.
+
+        Args:
+            dataset: GluonTS entries.
+            num_samples: number of paths of all members together; the members' own numbers by default.
+
+        Raises:
+            ValueError: as the members.
+        """
+        for found, horizons in self._pooled(list(dataset), num_samples):
+            yield from found.forecasts(horizons)
+
+    def predict_quantiles(self, dataset: Dataset, levels: Sequence[float]) -> tuple[np.ndarray, np.ndarray]:
+        """Means ``[S, H]`` and quantiles ``[S, H, Q]``, for entries of D series ``[S, H, D]`` and ``[S, H, D, Q]``."""
+        return collect_quantiles(self._pooled(list(dataset)), levels, self.members[0].spec)
+
+    def _pooled(self, entries: list[dict[str, Any]], num_samples: int | None = None) -> Predictions:
+        counts = _equal_parts(num_samples, len(self.members))
+        drawn = [m._predictions(entries, n) for m, n in zip(self.members, counts, strict=True) if n != 0]
+        for batches in zip(*drawn, strict=True):
+            samples = np.concatenate([found.samples for found, _ in batches], axis=1)
+            yield SamplePaths(samples), batches[0][1]
+
+
+class AverageForecast(Forecast):
+    """Average of the forecasts of one irregular series at its query times, which are the ``index``.
+
+    Args:
+        members: forecasts of the same series and times.
+    """
+
+    def __init__(self, members: Sequence[Any]) -> None:
+        first = members[0]
+        self.members = list(members)
+        self.item_id, self.info = first.item_id, first.info
+        self.start_date, self.prediction_length = first.start_date, first.prediction_length
+
+    @property
+    def index(self) -> pd.Index:
+        """The query times, in their order."""
+        return self.members[0].index
+
+    @property
+    def mean(self) -> np.ndarray:
+        """Mean at each query time, ``[Q]``, for several variables ``[Q, D]``."""
+        return np.mean([member.mean for member in self.members], axis=0)
+
+    def quantile(self, q: float | str) -> np.ndarray:
+        """Quantile at each query time, ``[Q]``, for several variables ``[Q, D]``."""
+        return np.mean([member.quantile(q) for member in self.members], axis=0)
+
+    def dim(self) -> int:
+        """Number of variables."""
+        return self.members[0].dim()
+
+
+def _equal_parts(total: int | None, parts: int) -> list[int | None]:
+    """A number in whole parts that differ by one at most."""
+    if total is None:
+        return [None] * parts
+    return [total // parts + (number < total % parts) for number in range(parts)]
 
 
 def _whole_average(members: Sequence[Any]) -> np.ndarray:

@@ -71,6 +71,8 @@ class S5MultivariateEstimator(ForecastEstimator):
         Bohlke-Schneider, Callot, Medico, Gasthaus, 2019), for the output
     """
 
+    draws_paths = True
+
     @validated()
     @spread_arguments
     def __init__(

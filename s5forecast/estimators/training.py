@@ -7,6 +7,7 @@ import math
 import signal
 import tempfile
 import threading
+import time
 import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -18,20 +19,20 @@ import torch
 from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint
 from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor
-from tqdm.auto import tqdm
 
+from s5forecast.estimators.plan import planned
 from s5forecast.networks.base import ForecastNetwork
 from s5forecast.networks.prediction import Prediction
 from s5forecast.ops.backends import on_compilation
 from s5forecast.ssm import StateSpaceLayer
 from s5forecast.windows.regular import Batch
 
-# Descriptions of the progress bar.
-TRAINING, COMPILING = "training", "compiling kernels (once)"
-
 
 class ForecastModule(pl.LightningModule):
     """Trains a network by its ``loss(batch)`` with AdamW, a linear warm-up and a cosine decay to zero.
+
+    With a time limit, ``seconds``, learning rates follow the larger of the fraction of the steps that are done and the
+    fraction of the time that has passed, and training stops at the limit.
 
     Timescales and dynamics of state-space layers have the learning rate ``ssm_lr`` and no weight decay, as in
     "Simplified State Space Layers for Sequence Modeling" (Smith, Warrington, Linderman, 2023).
@@ -41,6 +42,8 @@ class ForecastModule(pl.LightningModule):
         super().__init__()
         self.network = network
         self.lr, self.ssm_lr, self.weight_decay, self.warmup = lr, ssm_lr, weight_decay, warmup
+        self.seconds: float | None = None
+        self.began = time.monotonic()
 
     def forward(self, batch: Batch) -> Prediction:
         return self.network(batch)
@@ -68,8 +71,20 @@ class ForecastModule(pl.LightningModule):
             raise ValueError("the learning rate schedule needs the number of steps: give max_epochs or max_steps")
         steps = max(int(self.trainer.estimated_stepping_batches), 1)
         warmup = max(1, round(self.warmup * steps))
-        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _warmup_cosine(step, warmup, steps))
+        schedule = torch.optim.lr_scheduler.LambdaLR(
+            optimizer, lambda step: _warmup_cosine(self.progress(step, steps), warmup, steps)
+        )
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def on_train_start(self) -> None:
+        self.began = time.monotonic()
+
+    def progress(self, step: int, steps: int) -> float:
+        """Number of steps that are done, or the same fraction of all steps as the time that has passed of the limit."""
+        if self.seconds is None:
+            return step
+        passed = (time.monotonic() - self.began) / self.seconds if self.seconds > 0 else 1.0
+        return max(step, min(passed, 1.0) * steps)
 
     def _parameter_groups(self) -> list[dict[str, Any]]:
         layers = [module for module in self.modules() if isinstance(module, StateSpaceLayer)]
@@ -83,23 +98,27 @@ class ForecastModule(pl.LightningModule):
 
 
 class ProgressBar(Callback):
-    """One progress bar over all training steps, which says when kernels are compiled."""
+    """Shows the training steps on the progress bar of the plan, and when kernels are compiled."""
 
     def on_train_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
-        self.bar = tqdm(total=int(trainer.estimated_stepping_batches), desc=TRAINING, unit="step", mininterval=0.5)
-        self.bar.update(trainer.global_step)
-        self.listening = ExitStack()
-        self.listening.enter_context(on_compilation(lambda: self.bar.set_description(COMPILING)))
+        self.open = ExitStack()
+        self.bar = self.open.enter_context(planned([1.0])).bar
+        self.steps, self.module = int(trainer.estimated_stepping_batches), module
+        self.bar.begin(self.steps)
+        self._update(trainer)
+        self.compiling = False
+        self.open.enter_context(on_compilation(self._compile))
 
     def on_train_batch_end(self, trainer: pl.Trainer, *args: Any) -> None:
-        if self.bar.desc.startswith(COMPILING):
-            self.bar.set_description(TRAINING)
-        self.bar.update(trainer.global_step - self.bar.n)
+        if self.compiling:
+            self.compiling = False
+            self.bar.describe()
+        self._update(trainer)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         names = ("train_loss", "val_loss")
         metrics = {k: f"{trainer.callback_metrics[k].item():.4f}" for k in names if k in trainer.callback_metrics}
-        self.bar.set_postfix(metrics, refresh=False)
+        self.bar.bar.set_postfix(metrics, refresh=False)
 
     def teardown(self, trainer: pl.Trainer, module: pl.LightningModule, stage: str) -> None:
         self._close()
@@ -107,10 +126,25 @@ class ProgressBar(Callback):
     def on_exception(self, trainer: pl.Trainer, module: pl.LightningModule, exception: BaseException) -> None:
         self._close()
 
+    def _compile(self) -> None:
+        self.compiling = True
+        self.bar.describe(compiling=True)
+
+    def _update(self, trainer: pl.Trainer) -> None:
+        done = trainer.global_step
+        self.bar.update(self.module.progress(done, self.steps) if isinstance(self.module, ForecastModule) else done)
+
     def _close(self) -> None:
-        if hasattr(self, "bar"):
-            self.listening.close()
-            self.bar.close()
+        if hasattr(self, "open"):
+            self.open.close()
+
+
+class StopAtLimit(Callback):
+    """Ends the training when the seconds of the module are over."""
+
+    def on_train_batch_end(self, trainer: pl.Trainer, module: ForecastModule, *args: Any) -> None:  # type: ignore[override]
+        steps = int(trainer.estimated_stepping_batches)
+        trainer.should_stop = trainer.should_stop or module.progress(trainer.global_step, steps) >= steps
 
 
 def fit(
@@ -139,9 +173,10 @@ def fit(
     Returns:
         The trainer.
     """
-    with tempfile.TemporaryDirectory(prefix="s5forecast-") as folder, _quiet():
+    with tempfile.TemporaryDirectory(prefix="s5forecast-") as folder, _quiet(), planned([1.0]) as plan:
+        module.seconds = plan.next_seconds()
         best = None if validation is None else ModelCheckpoint(folder, monitor="val_loss", save_weights_only=True)
-        trainer = _trainer(folder, best, device, patience, trainer_kwargs)
+        trainer = _trainer(folder, best, device, patience, trainer_kwargs, limited=module.seconds is not None)
         with _interruptible():
             trainer.fit(module, windows, validation, ckpt_path=ckpt_path)
         if best is not None and best.best_model_path:
@@ -152,13 +187,15 @@ def fit(
 
 
 def _trainer(
-    folder: str, best: ModelCheckpoint | None, device: str, patience: int, given: dict[str, Any]
+    folder: str, best: ModelCheckpoint | None, device: str, patience: int, given: dict[str, Any], *, limited: bool
 ) -> pl.Trainer:
     callbacks = list(given.get("callbacks") or [])
     keeps = any(isinstance(callback, ModelCheckpoint) for callback in callbacks)
     bar = given.get("enable_progress_bar", True)
     if best is not None:
         callbacks += [best, EarlyStopping("val_loss", patience=patience)]
+    if limited:
+        callbacks.append(StopAtLimit())
     if bar:
         callbacks.append(ProgressBar())
     defaults = {
@@ -201,7 +238,7 @@ def _quiet() -> Iterator[None]:
         logger.setLevel(level)
 
 
-def _warmup_cosine(step: int, warmup: int, steps: int) -> float:
+def _warmup_cosine(step: float, warmup: int, steps: int) -> float:
     if step < warmup:
         return (step + 1) / warmup
     return 0.5 * (1 + math.cos(math.pi * min(1.0, (step - warmup) / max(1, steps - warmup))))

@@ -91,7 +91,7 @@ class MultivariateNetwork(FeatureInputs, ForecastNetwork):
         """Raise ValueError, because the series share one state and would have to be observed together."""
         raise ValueError(
             "series that are forecast jointly have one common state, which a step of one series cannot update; use "
-            "S5AutoregressiveEstimator or estimator='autoregressive' with recursion='encoder', which keep a state for "
+            "S5AutoregressiveEstimator or model='autoregressive' with recursion='encoder', which keep a state for "
             "each series"
         )
 

@@ -7,6 +7,7 @@ from gluonts.model.predictor import Predictor
 
 from s5forecast import S5Forecaster
 from s5forecast.estimators import EnsembleEstimator, EnsemblePredictor
+from s5forecast.estimators.items import joint_entry
 
 LEVELS = [0.1, 0.5, 0.9]
 
@@ -78,11 +79,23 @@ def test_members_need_one_horizon(make_one, data):
         EnsembleEstimator(make_one(), num_members=0)
 
 
-def test_forecaster_trains_members_and_refuses_estimators_without_averaging(tmp_path):
-    times = pd.date_range("2024-01-01", periods=90, freq="h")
-    df = pd.DataFrame({"timestamp": times, "target": np.sin(np.arange(90) * np.pi / 3) + 0.01 * np.arange(90)})
-    small = dict(context_length=12, width=8, num_layers=1, state_size=4, max_epochs=1, num_batches_per_epoch=2)
-    forecaster = S5Forecaster(4, "h", num_members=2, verbose=False, estimator_kwargs=small).fit(df)
+SMALL = dict(context_length=12, width=8, num_layers=1, state_size=4, max_epochs=1, num_batches_per_epoch=2)
+
+
+def frame(items=("a",), length=90):
+    times = pd.date_range("2024-01-01", periods=length, freq="h")
+    parts = [
+        pd.DataFrame(
+            {"item_id": item, "timestamp": times, "target": np.sin(np.arange(length) * np.pi / 3) + 0.01 * number}
+        )
+        for number, item in enumerate(items)
+    ]
+    return pd.concat(parts, ignore_index=True)
+
+
+def test_forecaster_trains_members(tmp_path):
+    df = frame().drop(columns="item_id")
+    forecaster = S5Forecaster(4, "h", verbose=False, estimator_kwargs={**SMALL, "num_members": 2}).fit(df)
     assert len(forecaster.predictor_.members) == 2
     summary = forecaster.summary()
     assert summary.loc["members.1.context_length"].tolist() == [6, False, "6 of 12 steps, by context_shares"]
@@ -91,8 +104,45 @@ def test_forecaster_trains_members_and_refuses_estimators_without_averaging(tmp_
     loaded = S5Forecaster.load(tmp_path)
     pd.testing.assert_frame_equal(loaded.predict(df), forecaster.predict())
     pd.testing.assert_frame_equal(loaded.summary(), summary)
-    for bad in (dict(estimator="autoregressive"), dict(multivariate=True)):
-        with pytest.raises(ValueError, match="num_members"):
-            S5Forecaster(4, "h", num_members=2, **bad).fit(df)
     with pytest.raises(ValueError, match="num_members"):
-        S5Forecaster(4, "h", num_members=0).fit(df)
+        S5Forecaster(4, "h", estimator_kwargs={**SMALL, "num_members": 0}).fit(df)
+
+
+@pytest.mark.parametrize(("model", "items"), [("autoregressive", ("a",)), ("multivariate", ("a", "b"))])
+def test_paths_are_pooled(model, items, tmp_path):
+    df, small = frame(items), {**SMALL, "num_parallel_samples": 10, "num_members": 3}
+    forecaster = S5Forecaster(4, "h", model=model, verbose=False, estimator_kwargs=small).fit(df)
+    members = getattr(forecaster.predictor_, "predictor", forecaster.predictor_).members
+    levels = [round(rank / 29, 6) for rank in range(1, 29)]
+    found = forecaster.predict(quantile_levels=levels)
+    entries = forecaster.to_gluonts(df)
+    if model == "multivariate":
+        entries = [joint_entry(entries, items)]
+    drawn = np.concatenate([next(iter(member.predict(entries))).samples for member in members])
+    expected = np.sort(drawn.reshape(30, 4, len(items)), axis=0)[1:-1].transpose(2, 1, 0).reshape(-1, 28)
+    np.testing.assert_allclose(found.iloc[:, 3:], expected, rtol=1e-6)
+    samples = forecaster.predict_samples(num_samples=7).filter(like="sample_")
+    assert samples.shape == (4 * len(items), 7)
+    first = np.concatenate([next(iter(m.predict(entries, n))).samples for m, n in zip(members, (3, 2, 2), strict=True)])
+    np.testing.assert_allclose(samples, first.reshape(7, 4, len(items)).transpose(2, 1, 0).reshape(-1, 7), rtol=1e-6)
+    forecaster.save(tmp_path)
+    pd.testing.assert_frame_equal(S5Forecaster.load(tmp_path).predict(df), forecaster.predict())
+
+
+def test_quantiles_of_irregular_series_are_averaged(tmp_path):
+    df = frame(("a", "b"))
+    df["other"] = df["target"] ** 2
+    given = {"horizon": "6h", "target": ["target", "other"], "verbose": False}
+    small = {name: value for name, value in SMALL.items() if name != "lags_seq"} | {"num_members": 2}
+    forecaster = S5Forecaster(freq=None, **given, estimator_kwargs=small).fit(df)
+    times = pd.DataFrame({"item_id": ["a", "b"], "timestamp": pd.to_datetime(["2024-01-04 20:30", "2024-01-04 22:00"])})
+    found = forecaster.predict(times=times)
+    entries = forecaster._queries(None, None, times)[1]
+    members = [next(iter(member.predict(entries))) for member in forecaster.predictor_.members]
+    average = np.mean([member.quantile(0.3) for member in members], axis=0)[0]
+    np.testing.assert_allclose(found.loc[0, ["target_0.3", "other_0.3"]].astype(float), average, rtol=1e-6)
+    one = next(iter(forecaster.predictor_.predict(entries)))
+    np.testing.assert_allclose(one.quantile(0.3)[0], average, rtol=1e-6)
+    assert one.index.equals(members[0].index) and one.dim() == 2 and one.mean.shape == (1, 2)
+    forecaster.save(tmp_path)
+    pd.testing.assert_frame_equal(S5Forecaster.load(tmp_path).predict(df, times=times), found)

@@ -1,0 +1,92 @@
+"""The trainings of an estimator with several members: one progress bar and one time limit for all of them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any
+
+from tqdm.auto import tqdm
+
+# Descriptions of the progress bar.
+TRAINING, COMPILING = "training", "compiling kernels (once)"
+
+
+class TrainingPlan:
+    """Trainings that follow one another.
+
+    Args:
+        costs: expected durations of the trainings in their order, in any unit.
+        seconds: time limit for all of them; ``None`` for no limit.
+    """
+
+    def __init__(self, costs: Sequence[float], seconds: float | None = None) -> None:
+        self.costs = list(costs)
+        self.deadline = None if seconds is None else time.monotonic() + seconds
+        self.started = 0
+        self.bar = PlanBar(len(self.costs))
+
+    def next_seconds(self) -> float | None:
+        """Time for the next training: its share of the remaining time, by the expected durations."""
+        left = self.costs[self.started :]
+        self.started += 1
+        if self.deadline is None:
+            return None
+        share = left[0] / sum(left) if left else 1.0
+        return max(self.deadline - time.monotonic(), 0.0) * share
+
+
+class PlanBar:
+    """One progress bar over the steps of all trainings of a plan, shown from the first of them on."""
+
+    def __init__(self, trainings: int) -> None:
+        self.trainings, self.number = trainings, 0
+        self.before = self.steps = 0
+        self.bar: Any = None
+
+    def begin(self, steps: int) -> None:
+        """Begin a training of a number of steps; the later ones are expected to take as many."""
+        if self.bar is None:
+            self.bar = tqdm(desc=TRAINING, unit="step", mininterval=0.5)
+        self.number, self.before, self.steps = self.number + 1, self.before + self.steps, steps
+        self.bar.total = self.before + steps * (1 + max(self.trainings - self.number, 0))
+        self.describe()
+
+    def describe(self, compiling: bool = False) -> None:
+        """Say which training this is, or that kernels are compiled."""
+        number = f" {self.number}/{self.trainings}" if self.trainings > 1 else ""
+        self.bar.set_description(COMPILING if compiling else TRAINING + number)
+
+    def update(self, steps: float) -> None:
+        """Show how many steps of the current training are done."""
+        self.bar.update(self.before + steps - self.bar.n)
+
+    def close(self) -> None:
+        """Close the bar."""
+        if self.bar is not None:
+            self.bar.close()
+
+
+_PLAN: ContextVar[TrainingPlan | None] = ContextVar("plan", default=None)
+
+
+@contextmanager
+def planned(costs: Sequence[float], seconds: float | None = None) -> Iterator[TrainingPlan]:
+    """The plan of the trainings inside the block; that of an outer block has priority.
+
+    Args:
+        costs, seconds: as for :class:`TrainingPlan`.
+    """
+    outer = _PLAN.get()
+    if outer is not None:
+        yield outer
+        return
+    plan = TrainingPlan(costs, seconds)
+    token = _PLAN.set(plan)
+    try:
+        yield plan
+    finally:
+        _PLAN.reset(token)
+        plan.bar.close()

@@ -1,0 +1,7 @@
+"""Presets: estimators by their place between training time and accuracy."""
+
+from s5forecast.presets.best import BestEstimator
+from s5forecast.presets.limited import TimeLimitedEstimator
+from s5forecast.presets.presets import PRESETS, make_estimator
+
+__all__ = ["PRESETS", "BestEstimator", "TimeLimitedEstimator", "make_estimator"]

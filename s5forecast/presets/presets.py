@@ -1,0 +1,84 @@
+"""Presets by name, and make_estimator, which applies them to a model."""
+
+from __future__ import annotations
+
+from inspect import signature
+from typing import Any, NamedTuple
+
+from gluonts.model.estimator import Estimator
+
+from s5forecast.choices import choose
+from s5forecast.estimators import EnsembleEstimator, S5AutoregressiveEstimator, S5Estimator, S5MultivariateEstimator
+from s5forecast.estimators.defaults import MEMBERS
+from s5forecast.presets.best import BestEstimator
+from s5forecast.presets.limited import TimeLimitedEstimator
+
+
+class Preset(NamedTuple):
+    """Arguments of a network, unless they are given, and the number of networks."""
+
+    arguments: dict[str, Any]
+    members: int = 1
+
+
+PRESETS = {
+    "fast": Preset({"num_batches_per_epoch": 16}),
+    "default": Preset({}),
+    "best": Preset({}, MEMBERS),
+}
+MODELS: dict[str, Any] = {
+    "direct": S5Estimator,
+    "autoregressive": S5AutoregressiveEstimator,
+    "multivariate": S5MultivariateEstimator,
+}
+
+
+def make_estimator(
+    freq: str,
+    prediction_length: int,
+    preset: str = "default",
+    model: str = "direct",
+    time_limit: float | None = None,
+    **estimator_kwargs: Any,
+) -> Estimator:
+    """Make the GluonTS estimator of a preset, for regular series.
+
+    Args:
+        freq: offset or Period alias of the data.
+        prediction_length: steps to forecast.
+        preset: ``"fast"`` trains for a third of the steps of ``"default"``, a single network. ``"best"`` trains
+            several: :class:`~s5forecast.presets.BestEstimator` for ``"direct"``, and an ensemble of three whose sample
+            paths are pooled for the other models.
+        model: ``"direct"``, ``"autoregressive"`` or ``"multivariate"``: :class:`~s5forecast.S5Estimator`,
+            :class:`~s5forecast.S5AutoregressiveEstimator` or :class:`~s5forecast.S5MultivariateEstimator`.
+        time_limit: seconds of training, see :class:`~s5forecast.presets.TimeLimitedEstimator`.
+        estimator_kwargs: further arguments of the model's estimator, and ``num_members``, the number of networks.
+
+    Raises:
+        ValueError: for an unknown name, with the known ones, or arguments that are refused by the estimator.
+    """
+    arguments = {"freq": freq, "prediction_length": prediction_length, **estimator_kwargs}
+    return apply_preset(choose(MODELS, model, "model"), arguments, preset, time_limit)
+
+
+def apply_preset(make: Any, arguments: dict[str, Any], preset: str, time_limit: float | None = None) -> Estimator:
+    """The estimator of a preset.
+
+    Args:
+        make: class of the estimator of a single network.
+        arguments: arguments of the class, and ``num_members``.
+        preset, time_limit: as for :func:`make_estimator`.
+
+    Raises:
+        ValueError: as :func:`make_estimator`.
+    """
+    chosen = choose(PRESETS, preset, "preset")
+    accepted = signature(make).parameters
+    arguments = {**{name: value for name, value in chosen.arguments.items() if name in accepted}, **arguments}
+    members = arguments.pop("num_members", chosen.members)
+    estimator = make(**arguments)
+    if preset == "best" and isinstance(estimator, S5Estimator):
+        estimator = BestEstimator(estimator, members)
+    elif members != 1:
+        estimator = EnsembleEstimator(estimator, members)
+    return estimator if time_limit is None else TimeLimitedEstimator(estimator, time_limit)

@@ -1,0 +1,282 @@
+"""Presets: what each trains, by the number and length of the series, and within a time limit."""
+
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+from gluonts.model.estimator import Estimator
+from gluonts.model.predictor import Predictor
+
+from s5forecast import (
+    S5AutoregressiveEstimator,
+    S5ContinuousEstimator,
+    S5Estimator,
+    S5Forecaster,
+    S5MultivariateEstimator,
+    make_estimator,
+)
+from s5forecast.estimators import CombinedEstimator, EnsembleEstimator
+from s5forecast.estimators.plan import planned
+from s5forecast.evaluation import BASELINES
+from s5forecast.presets import PRESETS, BestEstimator, TimeLimitedEstimator
+from s5forecast.presets.best import autoregressive_like
+from s5forecast.presets.limited import last_horizon_losses, reductions
+
+H = 4
+SMALL = {"context_length": 12, "width": 8, "num_layers": 1, "state_size": 4, "device": "cpu"}
+SHORT = {**SMALL, "max_epochs": 1, "num_batches_per_epoch": 2}
+QUIET = {"trainer_kwargs": {"enable_progress_bar": False}}
+
+
+def entries(count=3, length=60, freq="h", seed=0, cycle=24):
+    rng = np.random.default_rng(seed)
+    start = pd.Period("2024-01-01 00:00", freq)
+    wave = np.sin(np.arange(length) * 2 * np.pi / cycle)
+    return [
+        {"item_id": str(n), "start": start, "target": 5 + wave + 0.1 * rng.standard_normal(length)}
+        for n in range(count)
+    ]
+
+
+def lengths(count, length):
+    return [{"target": np.zeros(length)} for _ in range(count)]
+
+
+def kinds(estimator):
+    if isinstance(estimator, EnsembleEstimator):
+        return ["ensemble"]
+    return [
+        "ensemble" if isinstance(member, EnsembleEstimator) else type(member).__name__ for member in estimator.members
+    ]
+
+
+DIRECT, RECURSIVE = "S5Estimator", "S5AutoregressiveEstimator"
+ETS, ARIMA = "AutoETSPredictor", "AutoARIMAPredictor"
+
+
+@pytest.mark.parametrize(
+    ("freq", "horizon", "count", "length", "expected"),
+    [
+        ("MS", 12, 10, 240, [DIRECT, RECURSIVE, ETS, ARIMA]),
+        ("MS", 12, 4, 800, [DIRECT, RECURSIVE, ARIMA]),  # more than 50 seasons
+        ("h", 24, 5, 1199, [DIRECT, RECURSIVE, ETS]),  # more than 1,000 values in a series
+        ("h", 24, 20, 1100, ["ensemble", ETS]),  # more than 10,000 values
+        ("h", 24, 400, 1100, ["ensemble", RECURSIVE]),  # more than 85,000 recent values
+        ("h", 24, 20, 1300, ["ensemble", RECURSIVE]),
+        ("h", 97, 20, 1300, ["ensemble"]),
+        ("15min", 24, 1, 40_000, ["ensemble"]),
+    ],
+)
+def test_members_of_best(freq, horizon, count, length, expected):
+    assert kinds(make_estimator(freq, horizon, "best", **SMALL).choose(lengths(count, length))) == expected
+
+
+def test_statistical_models_are_left_out_with_a_warning_if_they_are_not_installed(monkeypatch):
+    monkeypatch.setitem(sys.modules, "statsforecast", None)
+    with pytest.warns(UserWarning, match="leaves out auto_ets and auto_arima.*pip install"):
+        chosen = make_estimator("MS", 12, "best", **SMALL).choose(lengths(10, 240))
+    assert kinds(chosen) == ["ensemble", RECURSIVE]
+
+
+def test_the_autoregressive_member_shares_the_given_arguments():
+    direct = S5Estimator("h", H, lr=0.01, quantile_levels=[0.2], patch_length=4, seed=None)
+    member = autoregressive_like(direct)
+    assert (member.lr, member.seed, member.recursion) == (0.01, None, "encoder")
+    assert member.choices["patch_length"].value == 1
+    causal = S5Estimator("h", H, layer_kwargs={"bidirectional": True, "state_size": 8})
+    assert autoregressive_like(causal).network_kwargs["layer_kwargs"]["state_size"] == 8
+
+
+@pytest.mark.parametrize(
+    ("preset", "model", "single"),
+    [
+        ("default", "direct", S5Estimator),
+        ("fast", "autoregressive", S5AutoregressiveEstimator),
+        ("fast", "multivariate", S5MultivariateEstimator),
+    ],
+)
+def test_presets_of_one_network(preset, model, single):
+    dim = {"target_dim": 2} if model == "multivariate" else {}
+    estimator = make_estimator("h", H, preset, model, **SMALL, **dim)
+    assert type(estimator) is single
+    assert estimator.num_batches_per_epoch == PRESETS[preset].arguments.get("num_batches_per_epoch", 50)
+    several = make_estimator("h", H, preset, model, **SMALL, **dim, num_members=2)
+    assert type(several) is EnsembleEstimator and several.num_members == 2
+    best = make_estimator("h", H, "best", model, **SMALL, **dim)
+    assert type(best) is (BestEstimator if model == "direct" else EnsembleEstimator) and best.num_members == 3
+
+
+def test_given_arguments_have_priority_over_those_of_the_preset():
+    assert make_estimator("h", H, "fast", num_batches_per_epoch=7).num_batches_per_epoch == 7
+
+
+def test_unknown_names():
+    with pytest.raises(ValueError, match=r"unknown preset 'bset'; choose one of 'fast', 'default', 'best'"):
+        make_estimator("h", H, "bset")
+    with pytest.raises(ValueError, match=r"unknown model 'deep'; choose one of 'direct'"):
+        make_estimator("h", H, model="deep")
+    with pytest.raises(ValueError, match="S5Estimator"):
+        BestEstimator(S5AutoregressiveEstimator("h", H))
+    df = pd.DataFrame({"timestamp": pd.date_range("2024", periods=40, freq="h"), "target": np.arange(40.0)})
+    for given, message in [
+        ({"preset": "slow"}, "unknown preset 'slow'"),
+        ({"model": "deep"}, "unknown model 'deep'"),
+        ({"time_limit": 0}, "time_limit must be a positive number of seconds, got 0"),
+        ({"model": "multivariate", "freq": None, "horizon": "2h"}, "not available for irregular series"),
+    ]:
+        with pytest.raises(ValueError, match=message):
+            S5Forecaster(H, **given).fit(df)
+
+
+def test_best_trains_predicts_saves_and_loads(tmp_path):
+    best = make_estimator("h", H, "best", **SHORT, **QUIET)
+    assert [type(one).__name__ for one in best.trainings(entries())] == [DIRECT, RECURSIVE] * 2
+    predictor = best.train(entries())
+    assert predictor.choices["members"]["value"] == [DIRECT, RECURSIVE, ETS, ARIMA]
+    assert np.isclose(sum(predictor.weights), 1) and min(predictor.weights) > 0
+    predictor.serialize(tmp_path)
+    loaded = Predictor.deserialize(tmp_path)
+    for one, other in zip(predictor.predict(entries()), loaded.predict(entries()), strict=True):
+        np.testing.assert_array_equal(one.quantile(0.3), other.quantile(0.3))
+    assert loaded.choices == predictor.choices
+
+
+def test_best_forecaster_summarizes_its_members(tmp_path):
+    df = pd.DataFrame({"timestamp": pd.date_range("2024", periods=60, freq="h"), "target": entries(1)[0]["target"]})
+    forecaster = S5Forecaster(H, "h", preset="best", verbose=False, estimator_kwargs=SHORT).fit(df)
+    summary = forecaster.summary()
+    assert summary.loc["preset", "value"] == "best" and summary.loc["members", "value"][-1] == ARIMA
+    forecaster.save(tmp_path)
+    loaded = S5Forecaster.load(tmp_path)
+    assert loaded.preset == "best"
+    pd.testing.assert_frame_equal(loaded.predict(df), forecaster.predict())
+
+
+def test_best_of_irregular_series_is_an_ensemble():
+    df = pd.DataFrame({"timestamp": pd.date_range("2024", periods=60, freq="h"), "target": entries(1)[0]["target"]})
+    small = {name: value for name, value in SHORT.items() if name != "device"}
+    forecaster = S5Forecaster(freq=None, horizon="4h", preset="best", verbose=False, estimator_kwargs=small).fit(df)
+    members = forecaster.predictor_.members
+    assert [member.spec.context_length for member in members] == [12, 6, 3]
+    assert forecaster.predict(every="2h").shape == (2, 12)
+
+
+def test_one_progress_bar_over_all_trainings(capfd):
+    make_estimator("h", H, "best", **SHORT).train(entries())
+    out, err = capfd.readouterr()
+    assert out == "" and err.count("\n") == 1
+    assert "training 4/4: 100%" in err and "8/8" in err
+
+
+def test_the_bar_counts_the_steps_of_a_training_that_stops_early():
+    with planned([1.0, 1.0]) as plan:
+        plan.bar.begin(10)
+        plan.bar.update(4)
+        plan.bar.begin(10)
+        assert (plan.bar.bar.total, plan.bar.bar.n) == (20, 4)
+        plan.bar.update(1)
+        assert plan.bar.bar.n == 11
+
+
+def test_a_plan_shares_the_time_by_the_expected_durations(monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr("time.monotonic", lambda: now[0])
+    with planned([3.0, 1.0], 8.0) as plan:
+        assert plan.next_seconds() == 6.0
+        now[0] = 4.0
+        assert plan.next_seconds() == 4.0
+        now[0] = 9.0
+        assert plan.next_seconds() == 0.0
+
+
+def test_a_time_limit_reduces_members_and_then_steps():
+    best = make_estimator("h", 24, "best", **SMALL)
+    names = [
+        (type(one).__name__, getattr(one, "num_members", len(getattr(one, "members", [0]))))
+        for one in reductions(best, lengths(10, 240))
+    ]
+    assert names == [
+        ("CombinedEstimator", 4), ("EnsembleEstimator", 3), ("EnsembleEstimator", 2), ("S5Estimator", 1),
+    ]  # fmt: skip
+    assert len(list(reductions(best, lengths(1, 40_000)))) == 4
+    assert [type(one).__name__ for one in reductions(best.autoregressive, [])] == [RECURSIVE]
+
+
+@pytest.mark.slow
+def test_training_ends_within_the_limit_and_learning_rates_fall_to_zero(monkeypatch):
+    given = {**SMALL, "max_epochs": 100_000, "num_batches_per_epoch": 10, **QUIET}
+    estimator = TimeLimitedEstimator(S5Estimator("h", H, **given), 20.0)
+    rates = []
+    monkeypatch.setattr(
+        "s5forecast.estimators.training.StopAtLimit.on_train_batch_end",
+        _recording(rates, sys.modules["s5forecast.estimators.training"].StopAtLimit.on_train_batch_end),
+    )
+    predictor = estimator.train(entries(cycle=11))
+    assert type(predictor).__name__ == "S5Predictor"
+    assert 5 < len(rates) < 100_000 * 10
+    assert 1e-3 < max(rates) <= 3e-3 and rates[-1] < 0.05 * max(rates)
+
+
+def _recording(rates, original):
+    def record(self, trainer, module, *args):
+        rates.append(trainer.optimizers[0].param_groups[0]["lr"])
+        return original(self, trainer, module, *args)
+
+    return record
+
+
+def test_seasonal_naive_replaces_a_network_that_is_worse_or_cannot_be_trained(tmp_path):
+    data = [{**entry, "target": np.tile(np.arange(24.0), 5) + 0.01 * np.arange(120) % 1} for entry in entries()]
+    limited = TimeLimitedEstimator(S5Estimator("h", H, **SHORT, **QUIET), 60.0)
+    with pytest.warns(
+        UserWarning, match=r"time_limit=60.0: seasonal naive is used, because its quantile loss over the"
+    ):
+        predictor = limited.train(data)
+    naive = BASELINES["seasonal_naive"](H)
+    for one, other in zip(predictor.predict(data), naive.predict(data), strict=True):
+        np.testing.assert_allclose(one.quantile(0.9), other.quantile(0.9), rtol=1e-6)
+    predictor.serialize(tmp_path)
+    assert Predictor.deserialize(tmp_path).choices["members"]["value"] == ["seasonal naive"]
+    slow = {**SHORT, "num_batches_per_epoch": 10_000_000}
+    with pytest.warns(UserWarning, match=r"because \d+ s are needed to train one epoch"):
+        TimeLimitedEstimator(S5Estimator("h", H, **slow, **QUIET), 1.0).train(entries())
+
+
+def test_irregular_series_have_no_seasonal_naive():
+    slow = {name: value for name, value in SHORT.items()} | {"num_batches_per_epoch": 10_000_000}
+    times = np.arange(60.0)
+    data = [{"item_id": "a", "time": times, "target": np.sin(times)}]
+    continuous = S5ContinuousEstimator(prediction_horizon=4.0, **slow, **QUIET)
+    with pytest.raises(ValueError, match=r"time_limit=1.0 is too short: \d+ s are needed to train one epoch"):
+        TimeLimitedEstimator(continuous, 1.0).train(data)
+
+
+def test_bad_limits():
+    with pytest.raises(ValueError, match="positive number of seconds, got inf"):
+        TimeLimitedEstimator(S5Estimator("h", H), float("inf"))
+    with pytest.raises(ValueError, match="networks of s5forecast, got CombinedEstimator"):
+        members = [S5Estimator("h", H), BASELINES["naive"](H)]
+        TimeLimitedEstimator(CombinedEstimator(H, members), 60.0)
+
+
+def test_losses_over_the_last_horizon_are_those_of_the_definition():
+    data, naive = entries(2), BASELINES["naive"](H)
+    (found,) = last_horizon_losses([naive], data)
+    levels = np.arange(1, 10) / 10
+    expected = 0.0
+    for entry in data:
+        before = {**entry, "target": entry["target"][:-H]}
+        forecast = next(iter(naive.predict([before])))
+        for level in levels:
+            error = entry["target"][-H:] - forecast.quantile(level)
+            expected += np.maximum(level * error, (level - 1) * error).sum()
+    assert found == pytest.approx(expected)
+    assert last_horizon_losses([naive, naive], entries(1, length=H)) == [0.0, 0.0]
+
+
+def test_estimators_are_gluonts_estimators():
+    best = make_estimator("h", H, "best", time_limit=60.0, **SMALL)
+    assert isinstance(best, Estimator) and isinstance(best, TimeLimitedEstimator)
+    copy = type(best)(**best.__init_args__)
+    assert copy.time_limit == 60.0 and copy.estimator.num_members == 3
