@@ -36,8 +36,8 @@ class S5Forecaster(FittedForecaster):
         known: Numeric columns that are known over the horizon.
         static: Columns that are constant in each series; text is treated as categories.
         quantile_levels: Levels of the forecasts, in (0, 1).
-        preset: ``"fast"`` trains for a third of the steps of ``"default"``; ``"best"`` combines several models: networks
-            of different kinds and contexts and, where values are few, statistical models, see
+        preset: ``"fast"`` trains for a third of the steps of ``"default"``; ``"best"`` combines several models:
+            networks of different kinds and contexts and, where values are few, statistical models, see
             :class:`~s5forecast.presets.BestEstimator`. For other models than ``"direct"`` and for irregular series it
             is an ensemble of three networks.
         model: ``"direct"`` forecasts the whole horizon in one pass. ``"autoregressive"`` draws sample paths that are

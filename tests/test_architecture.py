@@ -24,6 +24,7 @@ ALLOWED = {
     "estimators": {"ops", "ssm", "nn", "distributions", "data", "windows", "networks"},
     "evaluation": {"data"},
     "plotting": {"data", "evaluation"},
+    "presets": {"data", "estimators", "evaluation"},
 }
 # Third-party packages that a subpackage must not import.
 FORBIDDEN = {

@@ -22,20 +22,20 @@ def run(script, *arguments):
 @pytest.mark.skipif(not SHARED.exists(), reason="benchmark data are not here")
 def test_the_smoke_suite_beats_seasonal_naive_and_resumes(tmp_path):
     arguments = ("--data", SHARED, "--suite", "smoke", "--results", tmp_path)
-    run("run.py", *arguments, "--model", "s5_direct", "seasonal_naive")
+    run("run.py", *arguments, "--model", "default", "seasonal_naive")
     wql = {
-        name: pd.read_csv(tmp_path / f"{name}.csv", index_col="task")["WQL"] for name in ("s5_direct", "seasonal_naive")
+        name: pd.read_csv(tmp_path / f"{name}.csv", index_col="task")["WQL"] for name in ("default", "seasonal_naive")
     }
-    assert len(wql["s5_direct"]) == 2
-    assert (wql["s5_direct"] < wql["seasonal_naive"]).all()
-    assert run("run.py", *arguments, "--model", "s5_direct", "seasonal_naive") == ""
+    assert len(wql["default"]) == 2
+    assert (wql["default"] < wql["seasonal_naive"]).all()
+    assert run("run.py", *arguments, "--model", "default", "seasonal_naive") == ""
 
 
 def test_the_report_lists_models_best_first(tmp_path):
     published = pd.read_csv(BENCHMARK / "published.csv").query("model == 'PatchTST'")
     better = published[["task", "WQL", "MASE"]].assign(WQL=published["WQL"] / 2, seed=0, version="0")
     unused = ["sMAPE", "coverage_80", "coverage_90", "train_seconds", "predict_seconds", "parameters"]
-    better.assign(**dict.fromkeys(unused, 1.0)).to_csv(tmp_path / "s5_direct.csv", index=False)
+    better.assign(**dict.fromkeys(unused, 1.0)).to_csv(tmp_path / "default.csv", index=False)
     text = run("report.py", "--results", tmp_path)
     assert text.index("S5Estimator (ours)") < text.index("PatchTST")
     assert (tmp_path / "report.md").read_text().startswith("# Forecast accuracy")

@@ -21,17 +21,16 @@ from s5forecast.plotting.theme import PALETTE, styled
 
 METRICS = ["WQL", "MASE"]
 OURS = {
-    "s5_direct": "S5Estimator (ours)",
-    "s5_combined": "S5, combined (ours)",
+    "fast": "preset fast (ours)",
+    "default": "preset default (ours)",
+    "best": "preset best (ours)",
     "s5_autoregressive": "S5AutoregressiveEstimator (ours)",
     "s5_recursive_encoder": "S5AutoregressiveEstimator, recursive encoder (ours)",
 }
 NOTE = (
     "Ratios to seasonal naive (lower is better), as geometric means over tasks; WQL over the deciles. Ours and models "
     "marked 'run here' were trained by `run.py`, means over seeds; the others are published figures, see "
-    "`published.csv`. Combined are three networks of different contexts, with AutoETS where values are few, and with "
-    "an autoregressive network, a recursive encoder, where they are many, except for far horizons and long seasons; "
-    "where they are fewest, one network, the autoregressive one, AutoETS and AutoARIMA, see `models.py`."
+    "`published.csv`. `s5forecast.presets.BestEstimator` documents what preset best combines."
 )
 NAIVE = "seasonal naive"
 HERE = "(run here)"

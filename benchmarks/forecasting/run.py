@@ -1,6 +1,6 @@
 """How accurate are the forecasts? Trains and evaluates models; one row per task and seed in results/<model>.csv.
 
-    python run.py --data FOLDER --suite gift --model s5_direct --seeds 0 1 2
+    python run.py --data FOLDER --suite gift --model default --seeds 0 1 2
 
 Existing rows are not computed again, so an interrupted run resumes.
 """
@@ -146,7 +146,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--data", type=Path, required=True, help="folder of data sets in GluonTS format, by name")
     parser.add_argument("--suite", choices=["gift", "chronos", "own", "validation", "smoke"], help="all when not given")
     parser.add_argument("--task", nargs="+", help="names in tasks.yaml, instead of a suite")
-    parser.add_argument("--model", nargs="+", choices=MODELS, default=["s5_direct"])
+    parser.add_argument("--model", nargs="+", choices=MODELS, default=["default"])
     parser.add_argument("--seeds", nargs="+", type=int, default=[0])
     parser.add_argument("--validation", action="store_true", help="on the windows before the test part")
     parser.add_argument("--results", type=Path, default=FOLDER / "results")

@@ -172,7 +172,8 @@ class EnsemblePredictor(CombinedPredictor):
 class PooledPredictor(EnsemblePredictor):
     """Sample paths of several predictors in one sample, whose mean and quantiles are the forecast.
 
-    A path stays joint over the steps, and over the series of an entry. Members draw the same number of paths, up to one.
+    A path stays joint over the steps, and over the series of an entry. All members draw the same number of paths; one
+    more for some if the total is not a multiple.
 
     Args:
         members: predictors of the same horizon that draw sample paths.

@@ -97,7 +97,8 @@ class TimeLimitedEstimator(Estimator):
         if ours <= other:
             return predictor
         return self._without_network(
-            f"its quantile loss over the last horizon of the training data is {other:.4g}, that of the network {ours:.4g}"
+            f"its quantile loss over the last horizon of the training data is {other:.4g}, and that of the network is "
+            f"{ours:.4g}"
         )
 
     def _without_network(self, reason: str) -> CombinedPredictor:
