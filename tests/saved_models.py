@@ -82,7 +82,7 @@ def _of_stream(stream, given):
 def _of_forecaster(forecaster, given):
     asked = {name: given[name] for name in ("future", "times") if name in given}
     arrays = _numbers(forecaster.predict(given["history"], quantile_levels=LEVELS, **asked))
-    if forecaster.estimator == "autoregressive" or forecaster.multivariate:
+    if forecaster.model in ("autoregressive", "multivariate"):
         arrays |= _numbers(forecaster.predict_samples(given["history"], given.get("future"), NUM_SAMPLES))
     return arrays
 
