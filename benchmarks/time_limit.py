@@ -2,9 +2,9 @@
 
     python benchmarks/time_limit.py
 
-Wall time of ``S5Forecaster.fit`` with a time limit, after a first training that loads the kernels, on embedded data and on
-generated hourly series. ``ratio`` is that of the wall time and the limit; ``members`` are the networks and other models
-that were trained.
+Wall time of ``S5Forecaster.fit`` with a time limit, after a first training that loads the kernels, on embedded data
+and on generated hourly series. ``ratio`` is the wall time divided by the limit; ``members`` are the networks and other
+models that were trained.
 """
 
 from __future__ import annotations
