@@ -20,6 +20,8 @@ extensions = [
     "myst_nb",
     "sphinx_design",
     "sphinx_copybutton",
+    "_extensions.choices",
+    "_extensions.links",
     "_extensions.mathml",
     "_extensions.notebooks",
 ]
@@ -40,6 +42,9 @@ nb_mime_priority_overrides = [
 
 autosummary_generate = True
 autodoc_typehints = "none"
+autodoc_default_options = {  # methods that scikit-learn adds
+    "exclude-members": "set_fit_request, set_partial_fit_request, set_transform_request"
+}
 autodoc_member_order = "bysource"
 autodoc_class_signature = "mixed"
 napoleon_google_docstring = True

@@ -13,7 +13,7 @@ def copy_notebooks(app: Sphinx, config: Config) -> None:
     folder = Path(app.srcdir) / "examples"
     folder.mkdir(exist_ok=True)
     for notebook in NOTEBOOKS.glob("*.ipynb"):
-        text = notebook.read_text(encoding="utf-8").replace("](../docs/", "](../")
+        text = notebook.read_text(encoding="utf-8")
         copy = folder / notebook.name
         if not copy.exists() or copy.read_text(encoding="utf-8") != text:  # an unchanged page is not built again
             copy.write_text(text, encoding="utf-8")
