@@ -10,7 +10,7 @@ import s5forecast  # noqa: E402
 
 project = "s5forecast"
 author = "the s5forecast authors"
-copyright = author  # noqa: A001
+copyright = author
 version = release = s5forecast.__version__
 
 extensions = [
@@ -59,9 +59,11 @@ html_title = "s5forecast"
 html_static_path = ["_static"]
 html_css_files = ["site.css"]
 html_show_sourcelink = False
+toc_object_entries_show_parents = "hide"
 html_theme_options = {
     "logo": {"text": "s5forecast"},
     "navbar_align": "left",
+    "navbar_persistent": ["search-button"],
     "header_links_before_dropdown": 6,
     "show_prev_next": False,
     "secondary_sidebar_items": {"**": ["page-toc"], "index": []},

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import torch
 from matplotlib.axes import Axes
-from matplotlib.dates import DateFormatter
+from matplotlib.dates import DateFormatter, HourLocator
 
 from s5forecast import S5Forecaster, backtest, load_dataset
 from s5forecast.evaluation import SeasonalNaivePredictor, interval_coverage
@@ -41,12 +41,13 @@ STYLE = {
 def quantiles(forecast: pd.DataFrame) -> None:
     """The forecast of a day as a fan chart, and the quantiles of one hour."""
     day = forecast[forecast["item_id"] == SERIES].reset_index(drop=True)
-    figure, (fan, hour) = plt.subplots(1, 2, figsize=(9, 3.2), width_ratios=[2, 1], layout="constrained")
+    figure, (fan, hour) = plt.subplots(1, 2, figsize=(7.5, 3), width_ratios=[2, 1], layout="constrained")
     for level in (0.1, 0.2, 0.3, 0.4):
         low, high = day[level_name(level)], day[level_name(round(1 - level, 1))]
         fan.fill_between(day["timestamp"], low, high, color=PALETTE[0], alpha=0.18, linewidth=0)
     fan.plot(day["timestamp"], day["0.5"], color=PALETTE[0], label="median")
     fan.axvline(day["timestamp"][HOUR], color=OBSERVED, linestyle="--", linewidth=1)
+    fan.xaxis.set_major_locator(HourLocator(byhour=range(0, 24, 6)))
     fan.xaxis.set_major_formatter(DateFormatter("%H:%M"))
     fan.set(title="median and intervals of 20, 40, 60 and 80 %", ylabel="departures in an hour")
     values = [day[level_name(level)][HOUR] for level in DECILES]
@@ -74,7 +75,7 @@ def impulse_responses() -> None:
     step, Lambda = layer.log_step.exp().detach(), torch.complex(*layer.Lambda.detach())
     chosen = torch.argsort(step * Lambda.imag.abs(), descending=True)[[12, 15, 20, 27]]
     times = torch.arange(301)
-    figure, rows = plt.subplots(2, 2, figsize=(9, 3.6), sharex=True, sharey=True, layout="constrained")
+    figure, rows = plt.subplots(2, 2, figsize=(7.5, 3.4), sharex=True, sharey=True, layout="constrained")
     for axes, state in zip(rows.flat, chosen, strict=True):
         response = torch.exp(Lambda[state] * step[state] * times).real
         axes.plot(times, response, color=PALETTE[0])
@@ -90,7 +91,7 @@ def timescales(trained: list[torch.Tensor]) -> None:
     """Histograms of the timescales of new and trained layers."""
     torch.manual_seed(0)
     new = [timescales_of(S5(width=8, state_size=64)) for _ in range(200)]
-    figure, axes = plt.subplots(figsize=(9, 3), layout="constrained")
+    figure, axes = plt.subplots(figsize=(7.5, 2.8), layout="constrained")
     for number, (name, values) in enumerate({"new": new, "trained on hourly departures": trained}.items()):
         times = torch.cat(values).numpy()
         weights = np.full(len(times), 1 / len(times))

@@ -1,6 +1,6 @@
 """Links between pages in ``docs/`` and other files of the repository, which work on a code host and on the site.
 
-A link that leaves ``docs/`` leads to the page of that file, if it has one. Otherwise the site shows the path of the file.
+A link that leaves ``docs/`` leads to the page of that file. If it has none, the site shows its path.
 """
 
 import os
