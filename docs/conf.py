@@ -2,9 +2,12 @@
 
 import sys
 from pathlib import Path
+from typing import Any
 
 DOCS = Path(__file__).parent
 sys.path.insert(0, str(DOCS))  # for the extensions in docs/_extensions
+
+from sphinx.application import Sphinx  # noqa: E402
 
 import s5forecast  # noqa: E402
 
@@ -42,9 +45,6 @@ nb_mime_priority_overrides = [
 
 autosummary_generate = True
 autodoc_typehints = "none"
-autodoc_default_options = {  # methods that scikit-learn adds
-    "exclude-members": "set_fit_request, set_partial_fit_request, set_transform_request"
-}
 autodoc_member_order = "bysource"
 autodoc_class_signature = "mixed"
 napoleon_google_docstring = True
@@ -74,3 +74,15 @@ html_theme_options = {
 }
 html_sidebars = {"index": [], "getting_started": [], "benchmarks": []}
 html_context = {"default_mode": "auto"}
+
+
+def skip_members_of_other_packages(
+    app: Sphinx, what: str, name: str, member: Any, skip: bool, options: Any
+) -> bool | None:
+    """Leave out what a class inherits from GluonTS, torch or scikit-learn."""
+    module = getattr(getattr(member, "fget", member), "__module__", None) or project
+    return None if module.startswith(project) else True
+
+
+def setup(app: Sphinx) -> None:
+    app.connect("autodoc-skip-member", skip_members_of_other_packages)
