@@ -36,12 +36,6 @@ html_math_renderer = "mathml"
 myst_enable_extensions = ["attrs_block", "colon_fence", "dollarmath"]
 myst_heading_anchors = 3
 nb_execution_mode = "off"
-# Plotly's own format needs a script from a network; the picture beside it does not.
-nb_mime_priority_overrides = [
-    ("html", "image/png", 0),
-    ("html", "application/vnd.plotly.v1+json", None),
-    ("html", "application/vnd.jupyter.widget-view+json", None),
-]
 
 autosummary_generate = True
 autodoc_typehints = "none"

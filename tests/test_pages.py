@@ -9,7 +9,7 @@ import lightning.pytorch as pl
 import pytest
 from pages import DOCS, pages_with_code, run_page
 
-MODULES = ("", ".distributions", ".estimators", ".evaluation", ".nn", ".ops", ".plotting", ".ssm")
+MODULES = ("", ".distributions", ".estimators", ".evaluation", ".nn", ".ops", ".plotting", ".presets", ".ssm")
 TYPES = {"DistributionOutput", "Output", "ParametricOutput", "State", "AUTO"}  # of annotations, and a constant
 
 
