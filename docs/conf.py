@@ -39,6 +39,7 @@ nb_execution_mode = "off"
 
 autosummary_generate = True
 autodoc_typehints = "none"
+autodoc_inherit_docstrings = False
 autodoc_member_order = "bysource"
 autodoc_class_signature = "mixed"
 napoleon_google_docstring = True
