@@ -1,4 +1,4 @@
-"""Writes the table of outputs in distributions.md: `python docs/distributions_table.py`."""
+"""Writes the table of outputs in concepts/distributions.md: `python docs/distributions_table.py`."""
 
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from s5forecast.distributions import (
     support,
 )
 
-PAGE = Path(__file__).with_name("distributions.md")
+PAGE = Path(__file__).parent / "concepts" / "distributions.md"
 BEGIN, END = "<!-- table: begin -->\n", "<!-- table: end -->"
 VALUES = {
     constraints.real: "real",

@@ -117,17 +117,17 @@ class Frequency:
 
     @property
     def unit(self) -> str:
-        """Base unit: one of ms, s, min, h, D, B, W, M, Q, Y."""
+        """Base unit, one of ms, s, min, h, D, B, W, M, Q, Y."""
         return self._stem.unit
 
     @property
     def multiple(self) -> int:
-        """Units per step: 15 for 15min."""
+        """Units per step, such as 15 for 15min."""
         return _split(self.alias)[0]
 
     @property
     def period_alias(self) -> str:
-        """The Period alias that GluonTS uses: M for MS, Q-JAN for QS-FEB, Y-DEC for YE-DEC."""
+        """The Period alias that GluonTS uses, such as M for MS, Q-JAN for QS-FEB, Y-DEC for YE-DEC."""
         return self._period_alias(self.multiple)
 
     @property

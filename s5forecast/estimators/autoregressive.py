@@ -69,14 +69,15 @@ class S5AutoregressiveEstimator(ForecastEstimator):
             Student's t, unless a quarter of the values are equal, such as zero.
         num_parallel_samples: paths of each series, unless ``predict`` is given another number.
         width, num_layers, state_size: features, blocks, and states of each block.
-        layer: a key of ``ssm.LAYERS``, with a step mode for recursive encoders; layer_kwargs: its further arguments.
+        layer: a key of ``ssm.LAYERS``, with a step mode for recursive encoders.
+        layer_kwargs: further arguments of the layer.
         activation, dropout: of each block.
         synthetic_share, max_epochs: as in :class:`~s5forecast.S5Estimator`; a recursive encoder takes no synthetic
             windows if they would be less than a fifth.
         num_feat_dynamic_real, num_past_feat_dynamic_real: number of covariates known over the horizon, and of others.
         num_feat_static_real, num_feat_static_cat, cardinality: number of static features, categories of each.
-        lr, ssm_lr, weight_decay, warmup, patience, batch_size, num_batches_per_epoch, predict_batch_size,
-            trainer_kwargs, device: as in :class:`~s5forecast.S5Estimator`.
+        lr, ssm_lr, weight_decay, warmup, patience: as in :class:`~s5forecast.S5Estimator`.
+        batch_size, num_batches_per_epoch, predict_batch_size, trainer_kwargs, device: as there.
         seed: the same seed gives the same result on a CPU, including the paths; ``None`` draws one.
 
     Raises:

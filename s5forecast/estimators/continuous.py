@@ -67,14 +67,15 @@ class S5ContinuousEstimator(ForecastEstimator):
         variable_weights: weight of each variable in the loss. If not given, all values have the same weight, so that
             variables count by how often they are observed.
         width, num_layers, state_size: features, blocks, and states of each block.
-        layer: a key of ``ssm.LAYERS`` that is causal and has ``advance``; layer_kwargs: its further arguments, such as
+        layer: a key of ``ssm.LAYERS`` that is causal and has ``advance``.
+        layer_kwargs: further arguments of the layer, such as
             ``dt_min`` and ``dt_max``, which are chosen by the context if not given, and
             ``discretization``: ``"zoh"`` holds each input over the gap before it, ``"dirac"`` takes it as an impulse.
         activation, dropout: of each block.
         num_feat_dynamic_real, num_past_feat_dynamic_real: number of covariates known at the query times, and of others.
         num_feat_static_real, num_feat_static_cat, cardinality: number of static features, categories of each.
-        lr, ssm_lr, weight_decay, warmup, patience, batch_size, num_batches_per_epoch, max_epochs,
-            predict_batch_size, trainer_kwargs, seed, device: as in :class:`~s5forecast.S5Estimator`.
+        lr, ssm_lr, weight_decay, warmup, patience: as in :class:`~s5forecast.S5Estimator`.
+        batch_size, num_batches_per_epoch, max_epochs, predict_batch_size, trainer_kwargs, seed, device: as there.
 
     Raises:
         ValueError: for an unknown name, with the known ones, or a number out of range.

@@ -41,7 +41,7 @@ of combinations        they are at most a third of the series; equal weights oth
 =====================  =====================================================================  =========================
 
 Sources: [1] docs/benchmarks.md, "The defaults, and how they were chosen", with what helped and what did not help on
-validation windows; [2] docs/irregular.md; "none": chosen without a recorded measurement.
+validation windows; [2] docs/how_to/streams.md, "Long streams"; "none": chosen without a recorded measurement.
 """
 
 from __future__ import annotations

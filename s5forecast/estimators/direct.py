@@ -47,7 +47,8 @@ class S5Estimator(ForecastEstimator):
         loss: a key of ``distributions.LOSSES``: ``"nll"``, ``"crps"`` or ``"quantile"``. The default is the quantile
             loss for quantiles and the negative log-likelihood for other outputs.
         width, num_layers, state_size: features, blocks, and states of each block.
-        layer: a key of ``ssm.LAYERS``; layer_kwargs: its further arguments.
+        layer: a key of ``ssm.LAYERS``.
+        layer_kwargs: further arguments of the layer.
         activation, dropout: of each block.
         synthetic_share: fraction of training windows drawn from synthetic series, in [0, 1], which keeps the network
             from overfitting small data sets. Chosen by number and length of the series if not given; 0 for outputs

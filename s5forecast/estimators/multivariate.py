@@ -55,12 +55,14 @@ class S5MultivariateEstimator(ForecastEstimator):
         loss: ``"nll"``, the negative log-likelihood, or ``"energy"``, the energy score.
         num_parallel_samples: paths of each entry, unless ``predict`` is given another number.
         width, num_layers, state_size: features, blocks, and states of each block.
-        layer: a key of ``ssm.LAYERS`` that has a step mode; layer_kwargs: its further arguments.
+        layer: a key of ``ssm.LAYERS`` that has a step mode.
+        layer_kwargs: further arguments of the layer.
         activation, dropout: of each block.
         num_feat_dynamic_real, num_past_feat_dynamic_real: number of covariates of an entry known over the horizon, and
             of others.
-        lr, ssm_lr, weight_decay, warmup, patience, batch_size, num_batches_per_epoch, max_epochs,
-            predict_batch_size, trainer_kwargs, device: as in :class:`~s5forecast.S5Estimator`; a batch counts entries.
+        lr, ssm_lr, weight_decay, warmup, patience: as in :class:`~s5forecast.S5Estimator`.
+        batch_size, num_batches_per_epoch, max_epochs, predict_batch_size: as there; a batch counts entries.
+        trainer_kwargs, device: as there.
         seed: the same seed gives the same result on a CPU, including the paths; ``None`` draws one.
 
     Raises:

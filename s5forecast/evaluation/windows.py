@@ -451,7 +451,7 @@ def split_irregular(
 
 
 def seasonal_error(history: np.ndarray, season: int) -> float:
-    """Mean |y_t - y_{t - season}| over the observed pairs of a history ``[T]``, as GluonTS computes it.
+    """Mean ``|y_t - y_{t - season}|`` over the observed pairs of a history ``[T]``, as GluonTS computes it.
 
     A history shorter than a season is differenced by one step; NaN if there is no observed pair.
     """
@@ -462,7 +462,7 @@ def seasonal_error(history: np.ndarray, season: int) -> float:
 
 
 def squared_seasonal_error(history: np.ndarray, season: int) -> float:
-    """Mean (y_t - y_{t - season})^2 over the observed pairs of a history ``[T]``.
+    """Mean ``(y_t - y_{t - season})^2`` over the observed pairs of a history ``[T]``.
 
     A short history is treated as in ``seasonal_error``.
     """

@@ -38,7 +38,7 @@ class RecentMean(nn.Module):
 
     @property
     def num_features(self) -> int:
-        """Number of features of each variable besides the means: spreads and logarithms of the sums of weights."""
+        """Number of features of each variable besides the means, the spreads and logarithms of the sums of weights."""
         return 2 * self.log_memory.shape[1]
 
     def initial_state(self, batch_size: int) -> Recent:
