@@ -144,7 +144,7 @@ def accuracy_against_time(tables: dict[str, pd.DataFrame], measured: pd.DataFram
     figure.update_xaxes(type="log", title_text="processor seconds", range=[1.1, 2.9], tickvals=[20, 50, 100, 200, 500])
     figure.update_yaxes(tickformat=".2f")
     figure.update_yaxes(title_text="WQL / WQL of seasonal naive", col=1)
-    return figure.update_layout(legend={"x": 1, "xanchor": "right", "y": 1.12}, margin_t=110)
+    return figure.update_layout(legend={"x": 1, "xanchor": "right", "y": 1.2}, margin_t=96)
 
 
 def _seconds(measured: pd.DataFrame, tasks: set[str]) -> pd.Series:
