@@ -42,6 +42,16 @@ def plot_forecast(
 
     Raises:
         ValueError: a column or a series is missing.
+
+    Example:
+        >>> import pandas as pd
+        >>> from s5forecast.plotting import plot_forecast
+        >>> days = pd.date_range("2024-01-01", periods=6, freq="D")
+        >>> history = pd.DataFrame({"timestamp": days[:4], "target": [1.0, 2.0, 4.0, 3.0]})
+        >>> forecast = pd.DataFrame({"timestamp": days[4:], "0.1": 2.0, "0.5": 3.0, "0.9": 5.0})
+        >>> figure = plot_forecast(history, forecast)
+        >>> [trace.name for trace in figure.data]
+        ['80 % intervals', 'observed', 'median']
     """
     names = {target: "target", item_id: "item_id", timestamp: "timestamp"}
     fans = _by_item(forecast, names, "forecast")
