@@ -1,10 +1,11 @@
 # `make demo` and `make test` run in a fresh clone; both create the environment if it does not exist.
+# `make test-oldest TESTS="tests/data tests/evaluation"` runs a part of the tests with the oldest dependencies.
 PYTHON ?= python3
 VENV ?= .venv
 DEVICE ?= cpu
 BIN := $(VENV)/bin
 
-.PHONY: demo test test-slow lint format docs bench clean
+.PHONY: demo test test-slow test-oldest test-newest lint format docs notebooks bench clean
 
 demo: $(VENV)/.installed
 	$(BIN)/python examples/demo.py
@@ -14,6 +15,9 @@ test: $(VENV)/.installed-test
 
 test-slow: $(VENV)/.installed-test
 	$(BIN)/python -m pytest -m slow
+
+test-oldest test-newest: test-%: .venv-%/.installed-test
+	OMP_NUM_THREADS=1 .venv-$*/bin/python -m pytest -n 2 $(TESTS)
 
 lint: $(VENV)/.installed-test
 	$(BIN)/ruff check .
@@ -40,8 +44,11 @@ format: $(VENV)/.installed-test
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+notebooks: $(VENV)/.installed-notebooks
+	$(BIN)/python examples/run_notebooks.py
+
 clean:
-	rm -rf $(VENV) build dist docs/_build docs/api/generated docs/examples
+	rm -rf $(VENV) .venv-oldest .venv-newest build dist docs/_build docs/api/generated docs/examples
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
@@ -60,4 +67,13 @@ $(VENV)/.installed-benchmark: pyproject.toml constraints.txt | $(BIN)/python
 
 $(VENV)/.installed-docs: pyproject.toml constraints.txt | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[docs]"
+	touch $@
+
+$(VENV)/.installed-notebooks: pyproject.toml constraints.txt | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[notebook,images]"
+	touch $@
+
+.venv-%/.installed-test: pyproject.toml constraints-%.txt
+	$(PYTHON) -m venv .venv-$*
+	.venv-$*/bin/python -m pip install --quiet --disable-pip-version-check -c constraints-$*.txt -e ".[test]"
 	touch $@

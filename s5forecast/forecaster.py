@@ -61,6 +61,17 @@ class S5Forecaster(FittedForecaster):
         frequency_: Frequency of the training frame; ``None`` for irregular series.
         fit_seconds_: Training time.
         calibrator_: Corrects the quantiles of every forecast, after :meth:`calibrate`.
+
+    Example:
+        >>> from s5forecast import S5Forecaster, load_dataset
+        >>> df = load_dataset("nyc_departures_hourly")
+        >>> short = {"max_epochs": 1, "num_batches_per_epoch": 2}  # omit it to train properly
+        >>> f = S5Forecaster(24, freq="h", estimator_kwargs=short, verbose=False).fit(df)
+        >>> fc = f.predict()
+        >>> list(fc.columns)
+        ['item_id', 'timestamp', 'mean', '0.1', '0.2', ..., '0.9']
+        >>> fc.groupby("item_id").size().unique().tolist()
+        [24]
     """
 
     def fit(self, df: pd.DataFrame, validation: pd.DataFrame | None = None) -> S5Forecaster:

@@ -1,9 +1,11 @@
 """The accuracy benchmark runs, resumes and reports."""
 
+import importlib
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -37,6 +39,19 @@ def test_the_report_lists_models_best_first(tmp_path):
     unused = ["sMAPE", "coverage_80", "coverage_90", "train_seconds", "predict_seconds", "parameters"]
     better.assign(**dict.fromkeys(unused, 1.0)).to_csv(tmp_path / "default.csv", index=False)
     text = run("report.py", "--results", tmp_path)
-    assert text.index("S5Estimator (ours)") < text.index("PatchTST")
+    assert text.index("default (ours)") < text.index("PatchTST")
     assert (tmp_path / "report.md").read_text().startswith("# Forecast accuracy")
     assert "GIFT-Eval" in (tmp_path / "report.html").read_text()
+
+
+def test_the_figure_of_accuracy_and_time_has_a_point_for_every_model_run_here(monkeypatch):
+    monkeypatch.syspath_prepend(str(BENCHMARK))
+    report = importlib.import_module("report")
+    measured = report.read_results(BENCHMARK / "results")
+    scores = pd.concat([measured, report.read_published()], ignore_index=True)
+    figure = report.accuracy_against_time({"own": report.suite_table(scores, "own")}, measured)
+    ours, others = figure.data
+    assert "default" in ours.text and {"DeepAR", "AutoETS"} <= set(others.text)
+    own = measured[measured["task"].str.startswith("own/") & (measured["model"] == report.LABELS["deepar"])]
+    seconds = np.exp(np.log(own["train_seconds"] + own["predict_seconds"]).mean())
+    assert others.x[list(others.text).index("DeepAR")] == pytest.approx(seconds)

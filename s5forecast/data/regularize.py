@@ -43,6 +43,19 @@ def regularize(
 
     Raises:
         ValueError: for invalid data, naming the series, the column and the fix.
+
+    Example:
+        >>> import pandas as pd
+        >>> from s5forecast import regularize
+        >>> times = pd.to_datetime(["2024-01-01 08:10", "2024-01-01 08:50", "2024-01-01 10:20"])
+        >>> grid = regularize(pd.DataFrame({"timestamp": times, "target": [1.0, 3.0, 5.0]}), "h")
+        >>> grid.frame
+                    timestamp  target
+        0 2024-01-01 08:00:00     2.0
+        1 2024-01-01 09:00:00     NaN
+        2 2024-01-01 10:00:00     5.0
+        >>> int(grid.added.sum()), int(grid.merged.sum())
+        (1, 1)
     """
     targets = [target] if isinstance(target, str) else list(target)
     alias = Frequency.parse(freq).alias

@@ -45,6 +45,14 @@ def load_dataset(name: str, *, path: str | os.PathLike[str] | None = None) -> pd
     Raises:
         ValueError: for an unknown name or damaged data.
         FileNotFoundError: if the data set can be neither read nor downloaded.
+
+    Example:
+        >>> from s5forecast import load_dataset
+        >>> df = load_dataset("nyc_departures_hourly")
+        >>> list(df.columns)
+        ['item_id', 'timestamp', 'target', 'origin', 'carrier']
+        >>> df["item_id"].nunique()
+        20
     """
     if path is None and name in _embedded():
         return _load_embedded(_embedded()[name])

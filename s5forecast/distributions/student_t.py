@@ -21,7 +21,17 @@ from s5forecast.distributions.special import (
 
 
 class StudentT(ForecastDistribution, TorchStudentT):
-    """Student's t distribution with quantiles and, for ``df > 1``, a closed-form CRPS."""
+    """Student's t distribution with quantiles and, for ``df > 1``, a closed-form CRPS.
+
+    Example:
+        >>> import torch
+        >>> from s5forecast.distributions.student_t import StudentT
+        >>> distribution = StudentT(df=torch.tensor(5.0), loc=torch.tensor(0.0), scale=torch.tensor(1.0))
+        >>> round(distribution.icdf(torch.tensor(0.9)).item(), 3)
+        1.476
+        >>> round(distribution.crps(torch.tensor(0.0)).item(), 3)
+        0.257
+    """
 
     def _cdf(self, value: Tensor) -> Tensor:
         return stdtr(self.df, (value - self.loc) / self.scale)

@@ -40,8 +40,8 @@ windows and weights    weights by the inverse squared losses of the last three h
 of combinations        they are at most a third of the series; equal weights otherwise
 =====================  =====================================================================  =========================
 
-Sources: [1] docs/benchmarks.md, "The defaults, and how they were chosen", with what helped and what did not help on
-validation windows; [2] docs/how_to/streams.md, "Long streams"; "none": chosen without a recorded measurement.
+Sources: [1] benchmarks/forecasting/NOTES.md, "The defaults, and how they were chosen", with what helped and what did
+not help on validation windows; [2] docs/how_to/streams.md, "Long streams"; "none": chosen without a recorded measurement.
 """
 
 from __future__ import annotations

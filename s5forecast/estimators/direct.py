@@ -69,6 +69,17 @@ class S5Estimator(ForecastEstimator):
 
     Raises:
         ValueError: for an unknown name, with the known ones, or a number out of range.
+
+    Example:
+        >>> import numpy as np
+        >>> import pandas as pd
+        >>> from s5forecast import S5Estimator
+        >>> target = np.sin(2 * np.pi * np.arange(480) / 24)
+        >>> series = [{"start": pd.Period("2024-01-01", "h"), "target": target}]
+        >>> estimator = S5Estimator("h", prediction_length=24, max_epochs=1, num_batches_per_epoch=2)
+        >>> forecast = next(iter(estimator.train(series).predict(series)))
+        >>> forecast.start_date, forecast.quantile(0.9).shape
+        (Period('2024-01-21 00:00', 'h'), (24,))
     """
 
     @validated()

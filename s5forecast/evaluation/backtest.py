@@ -100,6 +100,18 @@ def backtest(
     Raises:
         ValueError: a series is too short, a level or metric is unknown, arguments for regular and irregular series are
             mixed, or a forecast does not fit its window.
+
+    Example:
+        >>> import numpy as np
+        >>> import pandas as pd
+        >>> from s5forecast import backtest
+        >>> days = pd.date_range("2024-01-01", periods=60, freq="D")
+        >>> df = pd.DataFrame({"timestamp": days, "target": np.arange(60.0)})
+        >>> result = backtest("naive", df, prediction_length=7, windows=2, metrics=("MASE", "coverage_80"))
+        >>> float(result.metrics["MASE"].iloc[0])  # errors of 1 to 7; the series rises by 1 a day
+        4.0
+        >>> len(result.forecasts)
+        14
     """
     cuts = {"since": since, "count": count, "fraction": fraction, "horizon": horizon, "variables": variables}
     splitter = _splitter(prediction_length, windows, step, season, cuts)

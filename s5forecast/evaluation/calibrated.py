@@ -106,6 +106,17 @@ def calibrate(
 
     Raises:
         ValueError: as ``backtest`` and ``ConformalCalibrator``; if there are too few windows, with the number required.
+
+    Example:
+        >>> import numpy as np
+        >>> import pandas as pd
+        >>> from s5forecast.evaluation import SeasonalNaivePredictor, calibrate
+        >>> target = np.random.default_rng(0).normal(size=300)
+        >>> series = [{"start": pd.Period("2024-01-01", "D"), "target": target}]
+        >>> predictor = SeasonalNaivePredictor(prediction_length=7, season=7)
+        >>> calibrated = calibrate(predictor, series, prediction_length=7, windows=20)
+        >>> next(iter(calibrated.predict(series))).quantile(0.9).shape
+        (7,)
     """
     calibrator = ConformalCalibrator(method, **options)
     past = backtest(

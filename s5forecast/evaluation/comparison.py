@@ -196,6 +196,16 @@ def compare(
 
     Raises:
         ValueError: as ``backtest``, or if the windows differ.
+
+    Example:
+        >>> import numpy as np
+        >>> import pandas as pd
+        >>> from s5forecast.evaluation import compare
+        >>> days = pd.date_range("2024-01-01", periods=60, freq="D")
+        >>> df = pd.DataFrame({"timestamp": days, "target": np.arange(60.0)})
+        >>> comparison = compare({"naive": "naive", "drift": "drift"}, df, 7, windows=2, metrics=("MASE",))
+        >>> comparison.leaderboard()["MASE"].round(2).to_dict()
+        {'drift': 0.0, 'naive': 4.0}
     """
     if not models:
         raise ValueError("models is empty; give at least one")

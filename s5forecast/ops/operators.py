@@ -38,6 +38,14 @@ def linear_scan(
         ValueError: if shapes do not match, or the backend is unknown or does not run on the device of `b`.
         NotImplementedError: for forward-mode derivatives.
 
+    Example:
+        >>> import torch
+        >>> from s5forecast.ops import linear_scan
+        >>> a, b = torch.zeros(2, 1), torch.zeros(1, 4, 2, 1)
+        >>> a[0], b[:, :, 0] = 0.5, 1.0  # the real parts
+        >>> linear_scan(a, b)[0, :, 0, 0].tolist()
+        [1.0, 1.5, 1.75, 1.875]
+
     References:
         Simplified State Space Layers for Sequence Modeling, Smith, Warrington, Linderman, 2023.
     """

@@ -12,6 +12,7 @@ from s5forecast.plotting.theme import OBSERVED, PALETTE, line_style, styled, tra
 
 MAX_ITEMS = 30
 HEIGHT = 440
+ROOM = 0.03  # empty space after the last time, as a fraction of the time shown
 
 
 def plot_forecast(
@@ -37,10 +38,20 @@ def plot_forecast(
         items: series to show, in this order; by default the first 30 of the forecast.
         max_history: number of rows of each history to show; by default 7 horizons, between 50 and 2,000.
         mean: whether to draw the mean in addition to the median.
-        title: title of the figure.
+        title: title of the figure; by default it names the target and, for one series, its item_id. ``""`` omits it.
 
     Raises:
         ValueError: a column or a series is missing.
+
+    Example:
+        >>> import pandas as pd
+        >>> from s5forecast.plotting import plot_forecast
+        >>> days = pd.date_range("2024-01-01", periods=6, freq="D")
+        >>> history = pd.DataFrame({"timestamp": days[:4], "target": [1.0, 2.0, 4.0, 3.0]})
+        >>> forecast = pd.DataFrame({"timestamp": days[4:], "0.1": 2.0, "0.5": 3.0, "0.9": 5.0})
+        >>> figure = plot_forecast(history, forecast)
+        >>> [trace.name for trace in figure.data]
+        ['80 % intervals', 'observed', 'median']
     """
     names = {target: "target", item_id: "item_id", timestamp: "timestamp"}
     fans = _by_item(forecast, names, "forecast")
@@ -52,7 +63,9 @@ def plot_forecast(
         length = max_history or int(np.clip(7 * len(fans[item]), 50, 2000))
         observed = [pasts[item].tail(length)] if item in pasts else []
         observed += [futures[item]] if item in futures else []
-        traces += _labelled(item, _layered(_observed(observed), _fan([fans[item]], mean)))
+        shown = _layered(_observed(observed), _fan([fans[item]], mean))
+        traces += _labelled(item, shown, [*observed, fans[item]])
+    title = _default_title(target, chosen) if title is None else title
     return _figure(traces, chosen, target, timestamp, title)
 
 
@@ -101,7 +114,7 @@ def plot_backtest(
             for number, (name, by_item) in enumerate(medians.items(), start=1)
             if item in by_item
         ]
-        traces += _labelled(item, _layered([*lines, *_observed([known])], _fan(windows, False)))
+        traces += _labelled(item, _layered([*lines, *_observed([known])], _fan(windows, False)), [known])
     return _figure(traces, chosen, "target", "timestamp", title)
 
 
@@ -264,25 +277,40 @@ def _layered(lines: list[go.Scatter], fan: list[go.Scatter]) -> list[go.Scatter]
     return [*bands, *lines, *fan[len(bands) :]]
 
 
-def _labelled(item: str, traces: list[go.Scatter]) -> list[go.Scatter]:
-    return [trace.update(meta={"item": item}) for trace in traces]
+def _labelled(item: str, traces: list[go.Scatter], frames: list[pd.DataFrame]) -> list[go.Scatter]:
+    """Traces with the item that they show and a time after its last one, so that the fan does not touch the edge."""
+    times = pd.concat([frame["timestamp"] for frame in frames])
+    end = times.max() + ROOM * (times.max() - times.min())
+    return [trace.update(meta={"item": item, "end": end}) for trace in traces]
+
+
+def _default_title(target: str, items: list[str]) -> str:
+    return f"Forecast of {target}, {items[0]}" if len(items) == 1 and items[0] else f"Forecast of {target}"
 
 
 def _figure(traces: list[go.Scatter], items: list[str], y: str, x: str, title: str | None) -> go.Figure:
     figure = styled(go.Figure(traces), title=title, height=HEIGHT)
     figure.update_layout(hovermode="x unified")
-    figure.update_xaxes(title_text=x)
+    ends = {trace.meta["item"]: trace.meta["end"] for trace in traces}
+    figure.update_xaxes(title_text=x, autorangeoptions_include=ends[items[0]])
     figure.update_yaxes(title_text=y, tickformat="~g")
     if len(items) > 1:
         shown = {item: [trace.meta["item"] == item for trace in traces] for item in items}
-        figure.update_layout(updatemenus=[_menu(shown)], margin_t=92)
+        figure.update_layout(updatemenus=[_menu(shown, ends)], margin_t=92)
         for trace, visible in zip(figure.data, shown[items[0]], strict=True):
             trace.visible = visible
     return figure
 
 
-def _menu(shown: Mapping[str, list[bool]]) -> dict[str, Any]:
+def _menu(shown: Mapping[str, list[bool]], ends: Mapping[str, Any]) -> dict[str, Any]:
     """Drop-down menu of series at the top right, in line with the title."""
-    buttons = [{"label": item, "method": "update", "args": [{"visible": visible}]} for item, visible in shown.items()]
-    place = {"x": 1, "xanchor": "right", "y": 1.12, "yanchor": "bottom", "pad": {"t": 0, "b": 0}}
+    buttons = [
+        {
+            "label": item,
+            "method": "update",
+            "args": [{"visible": visible}, {"xaxis.autorangeoptions.include": ends[item], "xaxis.autorange": True}],
+        }
+        for item, visible in shown.items()
+    ]
+    place = {"x": 1, "xanchor": "right", "y": 1.18, "yanchor": "bottom", "pad": {"t": 0, "b": 0}}
     return {"buttons": buttons, "bgcolor": "rgba(128, 134, 142, 0.12)", "bordercolor": OBSERVED, **place}

@@ -126,7 +126,7 @@ def _forecast_section(
     chosen = {item: error for item, error in errors.items() if item in known}
     chosen = chosen or dict.fromkeys(known[:MAX_ITEMS], np.nan)
     horizon = int(_item_column(forecast).value_counts().max())
-    figure = plot_forecast(history, forecast, items=list(chosen))
+    figure = plot_forecast(history, forecast, items=list(chosen), title="")
     text = f"Median and central intervals of the next {horizon} steps by {name}, after the last observed values."
     return _section("Forecast", text, _selectable(figure, "forecast", chosen, len(known)))
 

@@ -41,7 +41,9 @@ def styled(figure: go.Figure, *, title: str | None, height: int) -> go.Figure:
         },
     )
     if title:
-        figure.update_layout(title={"text": title, "x": 0, "xref": "paper", "xanchor": "left", "font": {"size": 17}})
+        # At the top, where a legend of two lines on a narrow screen does not reach it.
+        place = {"x": 0, "xref": "paper", "xanchor": "left", "y": 1, "yref": "container", "yanchor": "top"}
+        figure.update_layout(title={"text": title, **place, "pad": {"t": 16}, "font": {"size": 17}})
     axis = {"gridcolor": GRID, "zeroline": False, "automargin": True, "ticks": "outside", "tickcolor": GRID}
     spike = {"spikecolor": OBSERVED, "spikethickness": 1, "spikedash": "solid"}
     figure.update_xaxes(**axis, **spike, showgrid=False, linecolor=OBSERVED, showline=True)

@@ -47,6 +47,18 @@ class S5(DiagonalLayer):
     Raises:
         ValueError: for an unknown name, or a ``state_size`` that is not divisible into ``block_count`` blocks.
 
+    Example:
+        >>> import torch
+        >>> from s5forecast.ssm import S5
+        >>> layer = S5(width=4, state_size=16)
+        >>> u = torch.randn(2, 100, 4)  # [batch, time, features]
+        >>> y, state = layer(u)
+        >>> y.shape, state.shape
+        (torch.Size([2, 100, 4]), torch.Size([2, 2, 8]))
+        >>> gaps = torch.rand(2, 100)  # time since the previous observation
+        >>> layer(u, dt=gaps)[0].shape
+        torch.Size([2, 100, 4])
+
     References:
         "Simplified State Space Layers for Sequence Modeling" (Smith, Warrington, Linderman, 2023)
     """

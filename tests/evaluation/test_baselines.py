@@ -82,7 +82,7 @@ def test_statistical_models_follow_season_and_trend(name):
     target = clean + np.random.default_rng(1).normal(size=48) / 5
     target[20] = np.nan
     result = forecast(BASELINES[name](4), target[:44], freq="Q", item_id="x", info={"a": 1})
-    assert np.abs(result.quantile(0.5) - clean[44:]).max() < 1
+    assert np.abs(result.quantile(0.5) - clean[44:]).max() < 1.2
     quantiles = np.array([result.quantile(level) for level in (0.01, 0.1, 0.33, 0.5, 0.9, 0.99)])
     assert (np.diff(quantiles, axis=0) > 0).all() and (np.ptp(quantiles, axis=0) < 12).all()
     assert (result.item_id, result.info) == ("x", {"a": 1})

@@ -58,6 +58,33 @@ def test_one_series_is_a_fan_after_its_history():
     np.testing.assert_allclose(by_name(figure)["median"].customdata, future[["0.1", "0.9"]])
 
 
+def test_the_default_title_names_the_target_and_a_single_series():
+    assert plot_forecast(None, forecast("a")).layout.title.text == "Forecast of target, a"
+    assert plot_forecast(None, forecast("a", "b")).layout.title.text == "Forecast of target"
+    assert plot_forecast(None, forecast("a").drop(columns="item_id")).layout.title.text == "Forecast of target"
+    assert plot_forecast(None, forecast("a"), title="").layout.title.text is None
+    figure = plot_forecast(None, forecast("a")).update_layout(title_text="Mine")
+    assert figure.layout.title.text == "Mine"
+
+
+@pytest.mark.parametrize("shift", [0, 400])
+def test_the_end_of_each_series_has_room(shift):
+    first, second = forecast("a"), forecast("b", start=pd.Timestamp("2024-01-03 12:00") + pd.Timedelta(hours=shift))
+    figure = plot_forecast(history("a", "b"), pd.concat([first, second]))
+    ends = [first["timestamp"].max(), second["timestamp"].max()]
+    begin = pd.Timestamp("2024-01-01 10:00")  # 50 rows of history
+    included = [button.args[1]["xaxis.autorangeoptions.include"] for button in figure.layout.updatemenus[0].buttons]
+    assert figure.layout.xaxis.autorangeoptions.include == included[0]
+    for end, room in zip(ends, included, strict=True):
+        assert pd.Timestamp(room) - end == 0.03 * (end - begin)
+    assert figure.layout.xaxis.range is None
+
+
+def test_numbers_as_times_have_room():
+    minutes = plot_forecast(None, forecast("a").assign(timestamp=[0.0, 1.5, 100.0, 200.0]))
+    assert minutes.layout.xaxis.autorangeoptions.include == 206
+
+
 def test_bands_are_nested():
     bands = [np.asarray(trace.y, dtype=float) for trace in plot_forecast(None, forecast("a")).data if trace.fill]
     upper, lower = np.stack([band[:4] for band in bands]), np.stack([band[:3:-1] for band in bands])
@@ -121,7 +148,8 @@ def test_events_are_points_and_steps_a_line():
     events = history("a").assign(timestamp=stamps)
     later = forecast("a", start=stamps[-1] + pd.Timedelta("1h"))
     assert by_name(plot_forecast(events, later))["observed"].mode == "markers"
-    assert by_name(plot_forecast(events.assign(timestamp=np.geomspace(1, 9, 60)), later))["observed"].mode == "markers"
+    minutes = events.assign(timestamp=np.geomspace(1, 9, 60)), later.assign(timestamp=[10.0, 11.0, 12.0, 13.0])
+    assert by_name(plot_forecast(*minutes))["observed"].mode == "markers"
     windows = later.assign(cutoff=stamps[-1], target=1.0)
     assert by_name(plot_backtest(windows, events))["observed"].mode == "markers"
 
