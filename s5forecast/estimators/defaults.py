@@ -41,7 +41,8 @@ of combinations        they are at most a third of the series; equal weights oth
 =====================  =====================================================================  =========================
 
 Sources: [1] benchmarks/forecasting/NOTES.md, "The defaults, and how they were chosen", with what helped and what did
-not help on validation windows; [2] docs/how_to/streams.md, "Long streams"; "none": chosen without a recorded measurement.
+not help on validation windows; [2] docs/how_to/streams.md, "Long streams"; "none": chosen without a recorded
+measurement.
 """
 
 from __future__ import annotations
