@@ -10,6 +10,7 @@ from nbclient import NotebookClient
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 NOTEBOOKS = sorted(EXAMPLES.glob("*.ipynb"))
+PLOTLY = "application/vnd.plotly.v1+json"
 SHORT = '{"max_epochs": 1, "num_batches_per_epoch": 5'
 SHORTER = {
     "S5Forecaster(prediction_length=24,": f"S5Forecaster(estimator_kwargs={SHORT}}}, prediction_length=24,",
@@ -32,8 +33,19 @@ def check(notebook, folder):
     outputs = [output for cell in notebook.cells if cell.cell_type == "code" for output in cell.outputs]
     written = "".join(output.text for output in outputs if output.output_type == "stream")
     assert "Warning" not in written
-    assert sum("application/vnd.plotly.v1+json" in output.get("data", {}) for output in outputs) >= 3
+    assert sum(PLOTLY in output.get("data", {}) for output in outputs) >= 3
     assert list(folder.iterdir()) == []
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_notebooks_are_saved_with_their_outputs_and_images(path):
+    cells = [cell for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "code"]
+    assert [cell.execution_count for cell in cells] == [*range(1, len(cells) + 1)], "run `make notebooks`"
+    outputs = [output for cell in cells for output in cell.outputs]
+    assert all(output.output_type != "error" for output in outputs)
+    assert not any("application/vnd.jupyter.widget-view+json" in output.get("data", {}) for output in outputs)
+    figures = [output.data for output in outputs if PLOTLY in output.get("data", {})]
+    assert len(figures) >= 3 and all("image/png" in figure for figure in figures)
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
