@@ -19,7 +19,7 @@ import pandas as pd
 from gluonts.dataset.common import load_datasets
 from timing import save
 
-from s5forecast import S5MultivariateEstimator
+from s5forecast import make_estimator
 from s5forecast.evaluation.metrics import evaluate
 
 SEASON, VALIDATION_WINDOWS, SAMPLES = 5, 10, 1000
@@ -44,9 +44,9 @@ def seasonal_naive(train: np.ndarray, length: int, seed: int) -> Forecaster:
 
 
 def s5(train: np.ndarray, length: int, seed: int, start: pd.Period, **kwargs: object) -> Forecaster:
-    """The estimator with the settings above."""
+    """The model with the settings above."""
     given = {**SETTINGS, "seed": seed, "trainer_kwargs": {"enable_progress_bar": False}, **kwargs}
-    estimator = S5MultivariateEstimator(freq="B", prediction_length=length, target_dim=len(train), **given)
+    estimator = make_estimator("B", length, model="multivariate", target_dim=len(train), **given)
     predictor = estimator.train([{"start": start, "target": train}])
     return lambda past: next(predictor.predict([{"start": start, "target": past}], num_samples=SAMPLES)).samples
 
@@ -93,6 +93,7 @@ def main() -> None:
         "random walk": lambda seed: random_walk(train, length, seed),
         "seasonal naive": lambda seed: seasonal_naive(train, length, seed),
         "S5 multivariate normal": lambda seed: s5(train, length, seed, start),
+        "S5 multivariate normal, best": lambda seed: s5(train, length, seed, start, preset="best"),
         "S5 Gaussian copula": lambda seed: s5(train, length, seed, start, distr_output="gaussian_copula"),
     }
     rows = []

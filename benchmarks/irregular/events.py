@@ -4,6 +4,7 @@
 
 FOLDER holds nyc_flight_delays.csv.gz, atlantic_storms.csv.gz and macho_lightcurves.csv.gz. Models are trained on the
 data before a date. From moments after it they forecast the observations within the horizon, at their true times.
+``s5_best`` averages three networks with different contexts.
 ``s5_no_dt`` advances the states by one step for each observation and is shown no gaps, but knows how far ahead a query
 time is. DeepAR, with GluonTS's defaults, is given means of the observations on a grid; its forecast of a step is used
 for all times in the step. The constant is the distribution of all training values, ``hour_of_day`` that of the series
@@ -29,6 +30,8 @@ import pandas as pd
 import torch
 
 from s5forecast import S5ContinuousEstimator
+from s5forecast.estimators.defaults import MEMBERS
+from s5forecast.estimators.ensemble import EnsembleEstimator
 from s5forecast.estimators.peers import PEERS
 from s5forecast.levels import DECILES
 
@@ -100,8 +103,10 @@ def split(frame: pd.DataFrame, events: Events) -> tuple[list[Window], list[Windo
     return past, ahead
 
 
-def s5(past: list[Window], ahead: list[Window], events: Events, seed: int, *, use_dt: bool = True) -> Any:
-    estimator = S5ContinuousEstimator(
+def s5(
+    past: list[Window], ahead: list[Window], events: Events, seed: int, *, use_dt: bool = True, members: int = 1
+) -> Any:
+    network = S5ContinuousEstimator(
         prediction_horizon=events.horizon,
         target_dim=len(events.variables),
         use_dt=use_dt,
@@ -110,7 +115,8 @@ def s5(past: list[Window], ahead: list[Window], events: Events, seed: int, *, us
         trainer_kwargs={"enable_progress_bar": False},
         **events.estimator,
     )
-    kept = estimator.spec.context_length
+    kept = network.spec.context_length
+    estimator = network if members == 1 else EnsembleEstimator(network, members)
     predictor = estimator.train([{"item_id": w.item_id, "time": w.time, "target": w.values.T} for w in past])
     asked = [
         {"item_id": w.item_id, "time": w.time[-kept:], "target": w.values[-kept:].T, "query_time": w.query_time}
@@ -121,6 +127,11 @@ def s5(past: list[Window], ahead: list[Window], events: Events, seed: int, *, us
 
 def without_dt(past: list[Window], ahead: list[Window], events: Events, seed: int) -> Any:
     return s5(past, ahead, events, seed, use_dt=False)
+
+
+def best(past: list[Window], ahead: list[Window], events: Events, seed: int) -> Any:
+    """The preset ``"best"`` of irregular series."""
+    return s5(past, ahead, events, seed, members=MEMBERS)
 
 
 def constant(past: list[Window], ahead: list[Window], events: Events, seed: int) -> Any:
@@ -194,6 +205,7 @@ def on_grid(window: Window, variable: int, freq: str) -> dict[str, Any]:
 
 MODELS: dict[str, Callable[..., tuple[np.ndarray, np.ndarray]]] = {
     "s5": s5,
+    "s5_best": best,
     "s5_no_dt": without_dt,
     "deepar": deepar,
     "last_value": last_value,
