@@ -111,6 +111,15 @@ class FittedForecaster(ForecasterParameters):
 
             raise NotFittedError(f"this {type(self).__name__} is not fitted yet; call fit(df) first")
 
+    def _check_trained(self, what: str) -> None:
+        """Raise ValueError if seasonal naive replaced the model."""
+        members = getattr(self.predictor_, "choices", {}).get("members", {})
+        if members.get("value") == ["SeasonalNaivePredictor"]:
+            raise ValueError(
+                f"{what} requires a trained network, but seasonal naive is used, because {members['reason']}; fit with "
+                "a longer time_limit"
+            )
+
     def _queries(
         self,
         df: pd.DataFrame | None,

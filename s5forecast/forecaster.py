@@ -38,14 +38,14 @@ class S5Forecaster(FittedForecaster):
         quantile_levels: Levels of the forecasts, in (0, 1).
         preset: ``"fast"`` trains for a third of the steps of ``"default"``; ``"best"`` combines several models:
             networks of different kinds and contexts and, where values are few, statistical models, see
-            :class:`~s5forecast.presets.BestEstimator`. For other models than ``"direct"`` and for irregular series it
+            :class:`~s5forecast.presets.BestEstimator`. For models other than ``"direct"`` and for irregular series it
             is an ensemble of three networks.
         model: ``"direct"`` forecasts the whole horizon in one pass. ``"autoregressive"`` draws sample paths that are
             joint over the horizon. ``"multivariate"`` forecasts all series together, which must have the same
             timestamps; its paths are also joint over series.
-        time_limit: Seconds of training. If necessary, fewer networks are trained, then for fewer steps; seasonal naive
-            is used, with a warning, if it is better or no network can be trained, see
-            :class:`~s5forecast.presets.TimeLimitedEstimator`.
+        time_limit: Seconds of training. If necessary, fewer networks are trained, then for fewer steps. Seasonal
+            naive is used, with a warning, if it is better or no network can be trained; for multivariate and irregular
+            series an error is raised instead. See :class:`~s5forecast.presets.TimeLimitedEstimator`.
         aggregate: How to merge several rows of one irregular series and time: ``"mean"`` or ``"last"``; by default
             they raise an error.
         estimator_kwargs: Further arguments of the model's estimator, see :class:`~s5forecast.S5Estimator`,
@@ -188,6 +188,7 @@ class S5Forecaster(FittedForecaster):
         from s5forecast.stream import FrameStream
 
         self._check_fitted()
+        self._check_trained("stream()")
         if df is not None and saved is not None:
             raise ValueError("pass either df= or saved=, not both")
         if saved is not None:
@@ -217,6 +218,7 @@ class S5Forecaster(FittedForecaster):
         query, entries = self._queries(df, future)
         forecasts = list(self.predictor_.predict(entries, num_samples=num_samples))
         if not isinstance(forecasts[0], SampleForecast):
+            self._check_trained("predict_samples()")
             raise ValueError(
                 f"model={self.model!r} forecasts each step separately and draws no paths; use model='autoregressive', "
                 "or model='multivariate' for paths of all series together"

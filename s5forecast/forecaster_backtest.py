@@ -35,7 +35,7 @@ def _backtest_irregular(
     forecaster: FittedForecaster, sampling: Sampling, df: pd.DataFrame, **arguments: Any
 ) -> Backtest:
     """Use the forecaster unchanged if its training data end before the first cut, otherwise fit a new estimator."""
-    from s5forecast.forecaster_training import make_estimator
+    from s5forecast.forecaster_training import untrained_estimator
 
     if (arguments["refit"], arguments["directory"]) != (False, None):
         raise ValueError(
@@ -48,7 +48,7 @@ def _backtest_irregular(
     first, *_ = IrregularSplitter(prediction_length=length, **cuts).split(entries)
     seen = until is None or not until < min(window.timestamps(None)[1] for window in first)
     return backtest(
-        make_estimator(forecaster, sampling, series, statics) if seen else forecaster.predictor_,
+        untrained_estimator(forecaster, sampling, series, statics) if seen else forecaster.predictor_,
         entries,
         length,
         horizon=forecaster.horizon,

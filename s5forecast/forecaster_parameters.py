@@ -27,7 +27,6 @@ ESTIMATORS: dict[str, dict[str, Any]] = {
     },
     "irregular": {"direct": "S5ContinuousEstimator"},
 }
-PRESETS = ("fast", "default", "best")
 
 
 class ForecasterParameters:
@@ -125,16 +124,13 @@ class ForecasterParameters:
         self._check_columns(self._columns)
 
     def _check_model(self, kind: str) -> None:
-        """Raise ValueError for a preset, model or time limit that is unknown or does not fit the sampling."""
-        choose(dict.fromkeys(PRESETS), self.preset, "preset")
+        """Raise ValueError for a model that is unknown or does not fit the sampling."""
         choose(ESTIMATORS["regular"], self.model, "model")
         if isinstance(self.model, str) and self.model not in ESTIMATORS[kind]:
             raise ValueError(
                 f"model={self.model!r} is not available for {kind} series, which use {ESTIMATORS[kind]['direct']}; "
                 "leave it out"
             )
-        if self.time_limit is not None and not self.time_limit > 0:
-            raise ValueError(f"time_limit must be a positive number of seconds, got {self.time_limit}")
 
     def _check_columns(self, columns: Columns) -> None:
         """Raise ValueError for a column with several roles, or with the name of a column of forecasts."""

@@ -40,7 +40,7 @@ def _results(forecaster: FittedForecaster) -> dict[str, tuple[Any, bool, str]]:
     values: dict[str, tuple[Any, str]] = {
         "sampling": (sampling.kind, ""),
         "frequency": (sampling.alias, "inferred from the timestamps" if forecaster.freq == "infer" else ""),
-        "output": (type(forecaster.output_).__name__, ""),
+        "output": ("" if forecaster.output_ is None else type(forecaster.output_).__name__, ""),
         "num_series": (forecaster.num_series_, ""),
         "num_network_parameters": (sum(map(_count_parameters, _networks(forecaster.predictor_))), ""),
         "trained_until": (forecaster.trained_until_, ""),

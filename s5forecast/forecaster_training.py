@@ -45,7 +45,7 @@ def train(
     Raises:
         ValueError: for bad ``estimator_kwargs`` or data.
     """
-    estimator = make_estimator(parameters, sampling, series, statics)
+    estimator = untrained_estimator(parameters, sampling, series, statics)
     entries = sampling.entries(series, statics)
     held_out = None if validation is None else sampling.entries(validation, statics)
     if parameters.model == "multivariate":
@@ -53,7 +53,7 @@ def train(
     return estimator.train(entries, held_out)
 
 
-def make_estimator(
+def untrained_estimator(
     parameters: ForecasterParameters, sampling: Sampling, series: Sequence[FrameSeries], statics: StaticFeatures
 ) -> Estimator:
     """The untrained estimator of some series; arguments and errors are those of :func:`train`."""

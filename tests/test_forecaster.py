@@ -19,6 +19,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from s5forecast import S5Forecaster, load_dataset
 from s5forecast.evaluation import compare
+from s5forecast.forecaster_files import FORECASTER_FORMAT
 from s5forecast.plotting import plot_backtest
 
 H = 4
@@ -236,7 +237,9 @@ def test_callbacks_are_not_saved(tmp_path):
     assert model.estimator_kwargs["trainer_kwargs"]["callbacks"] == [callback]
     assert S5Forecaster.load(tmp_path).estimator_kwargs["trainer_kwargs"] == {"max_epochs": 1}
     text = (tmp_path / "forecaster.json").read_text()
-    (tmp_path / "forecaster.json").write_text(text.replace('"format_version": 1', '"format_version": 99'))
+    (tmp_path / "forecaster.json").write_text(
+        text.replace(f'"format_version": {FORECASTER_FORMAT}', '"format_version": 99')
+    )
     with pytest.raises(ValueError, match="later version"):
         S5Forecaster.load(tmp_path)
 

@@ -104,6 +104,7 @@ def local_time(entry: dict[str, Any], spec: WindowSpec, steps: int) -> np.ndarra
     stamps = entry.get("timestamps")
     if stamps is None or stamps.tz is None or spec.frequency.unit not in TICKS:
         return entry["start"].ordinal + spec.frequency.multiple * np.arange(steps)
+    stamps = stamps[:steps]  # GluonTS cuts the target of an entry, not its timestamps
     stamps = stamps.append(spec.frequency.range(stamps[-1], steps - len(stamps) + 1)[1:])
     return stamps.tz_localize(None).as_unit("ns").asi8 // TICKS[spec.frequency.unit]
 

@@ -275,6 +275,9 @@ class ForecastEstimator(PyTorchLightningEstimator):
                 trainer_kwargs={**self.trainer_kwargs, "max_epochs": self.choices["max_epochs"].value},
                 ckpt_path=ckpt_path,
             )
+        if module.seconds is not None:
+            planned = int(trainer.estimated_stepping_batches)
+            self.choices.choose("num_steps", trainer.global_step, f"of {planned} steps, within the time limit")
         transformation = self.create_transformation()
         return TrainOutput(transformation, module, trainer, self.create_predictor(transformation, module))
 

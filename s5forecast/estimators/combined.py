@@ -96,7 +96,7 @@ class CombinedEstimator(Estimator):
         Raises:
             ValueError: as the members; for a member whose forecasts are not finite.
         """
-        data = [_with_arrays(entry) for entry in training_data]
+        data = [with_arrays(entry) for entry in training_data]
         if not data:
             raise ValueError("the dataset is empty; give at least one series")
         # Copied before training, so that callbacks of the members are not used twice.
@@ -114,7 +114,7 @@ class CombinedEstimator(Estimator):
 
     def trainings(self, training_data: Dataset) -> list[Any]:
         """Estimators of the networks that :meth:`train` trains, in their order: the members, then their copies."""
-        data = list(training_data)
+        data = list(map(with_arrays, training_data))
         found = [one for member in self.members if hasattr(member, "trainings") for one in member.trainings(data)]
         compared = self.weights is None and bool(self.compared_series(data)[1])
         return found * 2 if compared else found
@@ -144,7 +144,10 @@ class CombinedEstimator(Estimator):
         with quiet_periods():
             before, template = split(long, offset=-steps)
             last = template.generate_instances(self.prediction_length, windows=windows)
-            return np.array([quantile_loss(predictor, last) for predictor in _trained(members, before)])
+            trained = _trained(members, before)
+            with planned([]) as plan:
+                plan.bar.note("comparing members")
+            return np.array([quantile_loss(predictor, last) for predictor in trained])
 
     def compared_series(self, data: list[dict[str, Any]]) -> tuple[int, list[dict[str, Any]]]:
         """Number of last horizons that the members are compared on, and the series that are long enough."""
@@ -201,13 +204,19 @@ class CombinedPredictor(Predictor):
         """
         return {**merge_choices([getattr(member, "choices", {}) for member in self.members]), **self.own_choices}
 
+    def rescaled(self, step_scale: float) -> "CombinedPredictor":
+        """Raise ValueError: statistical models and different networks have no common sampling rate."""
+        raise ValueError(
+            "step_scale requires a single network, or an ensemble of networks of one kind; use preset='default'"
+        )
+
     def predict(self, dataset: Dataset, num_samples: int | None = None) -> Iterator[QuantileForecast]:
         """One forecast for each entry, in order; ``num_samples`` is ignored, because no paths are drawn.
 
         Raises:
             ValueError: as the members; for a forecast that is not finite.
         """
-        copies = tee(map(_with_arrays, dataset), len(self.members))
+        copies = tee(map(with_arrays, dataset), len(self.members))
         keys = ["mean", *map(str, self.quantile_levels)]
         members = [_without_gradients(iter(m.predict(c))) for m, c in zip(self.members, copies, strict=True)]
         for several in zip(*members, strict=True):
@@ -220,7 +229,7 @@ class CombinedPredictor(Predictor):
         Raises:
             ValueError: as :meth:`predict`.
         """
-        entries = [_with_arrays(entry) for entry in dataset]
+        entries = [with_arrays(entry) for entry in dataset]
         found = [_member_quantiles(member, entries, levels) for member in self.members]
         return self._averaged(*zip(*found, strict=True))
 
@@ -305,7 +314,7 @@ def _check_weights(weights: Sequence[float], count: int) -> None:
         raise ValueError(f"weights must be {count} numbers, none negative, that add up to one, got {list(weights)}")
 
 
-def _with_arrays(entry: dict[str, Any]) -> dict[str, Any]:
+def with_arrays(entry: dict[str, Any]) -> dict[str, Any]:
     """The entry with arrays in place of lists, which GluonTS cannot split."""
     arrays = {name: np.atleast_2d(entry[name]) for name in DYNAMIC if entry.get(name) is not None}
     if FieldName.TARGET in entry:

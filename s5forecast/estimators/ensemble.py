@@ -78,8 +78,11 @@ class EnsembleEstimator(Estimator):
             )
         training_data = list(training_data)
         validation_data = None if validation_data is None else list(validation_data)
-        with planned([1.0] * len(members)):
-            trained = [member.train(training_data, validation_data, **kwargs) for member in members]
+        trained: list[Any] = []
+        with planned([1.0] * len(members)) as plan:
+            for member in members:
+                if not (trained and plan.expired):
+                    trained.append(member.train(training_data, validation_data, **kwargs))
         return PooledPredictor(trained) if self.estimator.draws_paths else EnsemblePredictor(trained)
 
     def trainings(self, training_data: Dataset) -> list[Any]:
@@ -172,8 +175,8 @@ class EnsemblePredictor(CombinedPredictor):
 class PooledPredictor(EnsemblePredictor):
     """Sample paths of several predictors in one sample, whose mean and quantiles are the forecast.
 
-    A path stays joint over the steps, and over the series of an entry. All members draw the same number of paths; one
-    more for some if the total is not a multiple.
+    A path stays joint over the steps, and over the series of an entry. Each member draws the same number of paths; if
+    the total is not a multiple of M, some draw one more.
 
     Args:
         members: predictors of the same horizon that draw sample paths.

@@ -1,4 +1,4 @@
-"""The trainings of an estimator with several members: one progress bar and one time limit for all of them."""
+"""Sequences of trainings with one progress bar and one time limit."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ TRAINING, COMPILING = "training", "compiling kernels (once)"
 
 
 class TrainingPlan:
-    """Trainings that follow one another.
+    """A sequence of trainings with one progress bar and one time limit.
 
     Args:
         costs: expected durations of the trainings in their order, in any unit.
@@ -27,6 +27,11 @@ class TrainingPlan:
         self.deadline = None if seconds is None else time.monotonic() + seconds
         self.started = 0
         self.bar = PlanBar(len(self.costs))
+
+    @property
+    def expired(self) -> bool:
+        """Whether the time limit is over."""
+        return self.deadline is not None and time.monotonic() >= self.deadline
 
     def next_seconds(self) -> float | None:
         """Time for the next training: its share of the remaining time, by the expected durations."""
@@ -49,10 +54,15 @@ class PlanBar:
     def begin(self, steps: int) -> None:
         """Begin a training of a number of steps; the later ones are expected to take as many."""
         if self.bar is None:
-            self.bar = tqdm(desc=TRAINING, unit="step", mininterval=0.5)
+            self.bar = tqdm(total=steps * max(self.trainings, 1), desc=TRAINING, unit="step", mininterval=0.5)
         self.number, self.before, self.steps = self.number + 1, self.before + self.steps, steps
         self.bar.total = self.before + steps * (1 + max(self.trainings - self.number, 0))
         self.describe()
+
+    def note(self, text: str) -> None:
+        """Say what is done between the trainings, if the bar is shown."""
+        if self.bar is not None:
+            self.bar.set_description(text)
 
     def describe(self, compiling: bool = False) -> None:
         """Say which training this is, or that kernels are compiled."""
@@ -61,7 +71,7 @@ class PlanBar:
 
     def update(self, steps: float) -> None:
         """Show how many steps of the current training are done."""
-        self.bar.update(self.before + steps - self.bar.n)
+        self.bar.update(self.before + int(steps) - self.bar.n)
 
     def close(self) -> None:
         """Close the bar."""
@@ -74,19 +84,36 @@ _PLAN: ContextVar[TrainingPlan | None] = ContextVar("plan", default=None)
 
 @contextmanager
 def planned(costs: Sequence[float], seconds: float | None = None) -> Iterator[TrainingPlan]:
-    """The plan of the trainings inside the block; that of an outer block has priority.
+    """The plan of the trainings inside the block; without a time limit, that of an outer block if there is one.
 
     Args:
         costs, seconds: as for :class:`TrainingPlan`.
     """
     outer = _PLAN.get()
-    if outer is not None:
+    if outer is not None and seconds is None:
         yield outer
         return
-    plan = TrainingPlan(costs, seconds)
+    with _active(TrainingPlan(costs, seconds)) as plan:
+        if outer is not None:
+            plan.bar = outer.bar
+        try:
+            yield plan
+        finally:
+            if outer is None:
+                plan.bar.close()
+
+
+@contextmanager
+def without_plan() -> Iterator[None]:
+    """Trainings inside the block do not belong to a plan of an outer block."""
+    with _active(None):
+        yield
+
+
+@contextmanager
+def _active(plan: Any) -> Iterator[Any]:
     token = _PLAN.set(plan)
     try:
         yield plan
     finally:
         _PLAN.reset(token)
-        plan.bar.close()

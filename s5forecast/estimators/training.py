@@ -80,7 +80,7 @@ class ForecastModule(pl.LightningModule):
         self.began = time.monotonic()
 
     def progress(self, step: int, steps: int) -> float:
-        """Number of steps that are done, or the same fraction of all steps as the time that has passed of the limit."""
+        """The number of steps done, or the elapsed fraction of the time limit times ``steps``, whichever is larger."""
         if self.seconds is None:
             return step
         passed = (time.monotonic() - self.began) / self.seconds if self.seconds > 0 else 1.0

@@ -1,4 +1,4 @@
-"""Presets: estimators by their place between training time and accuracy."""
+"""Presets: configurations that trade training time for accuracy."""
 
 from s5forecast.presets.best import BestEstimator
 from s5forecast.presets.limited import TimeLimitedEstimator

@@ -20,42 +20,46 @@ from s5forecast.estimators.ensemble import EnsembleEstimator
 from s5forecast.evaluation.baselines import BASELINES
 from s5forecast.notices import warn_user
 
-# AutoARIMA is used for fewer than FEW values in all series, and AutoETS for fewer than SOME: they improve the forecasts
-# and are fitted in about a minute. They are fitted to whole series if there are few values and seasons are short, and
-# otherwise to the RECENT values of each; AutoARIMA only if all series are shorter than SHORT. On validation windows
-# AutoETS helps m4_weekly (82,000 recent values) and harms tourism_monthly (85,000): SOME lies between.
-FEW, SOME, SHORT, RECENT, SHORT_SEASON = 10_000, 85_000, 1_000, 260, 24
-# With more seasons in a series, networks forecast better than AutoETS.
-SEASONS = 50
-# Longest horizon of an autoregressive member with fixed weight: errors of drawn values accumulate over longer horizons
-# and seasons. For the fewest values it is always a member, because members are weighted by their errors.
-FAR = 96
+# Chosen on validation windows, see benchmarks/forecasting/NOTES.md. AutoARIMA is used for fewer values than this in all
+# series, and if all series are shorter than this.
+MAX_VALUES_FOR_ARIMA, MAX_LENGTH_FOR_ARIMA = 10_000, 1_000
+# AutoETS is used for fewer recent values than this in all series, and for fewer seasons in each: it helps m4_weekly
+# (82,000 values) and harms tourism_monthly (85,000).
+MAX_RECENT_VALUES_FOR_ETS, MAX_SEASONS_FOR_ETS = 85_000, 50
+# Statistical models are fitted to this many recent values of each series, or to the longer history if all series have
+# few values and a season is short, so that all are fitted in about a minute.
+RECENT_LENGTH, LONG_LENGTH, SHORT_SEASON = 260, 1_000, 24
+# Longest horizon of an autoregressive member with a fixed weight: errors of drawn values accumulate over longer
+# horizons and seasons. For the fewest values it is always a member, because members are weighted by their errors.
+MAX_HORIZON_FOR_RECURSION = 96
 # Weights of the ensemble and of the autoregressive network if there are no statistical models.
 FIXED_WEIGHTS = (3 / 4, 1 / 4)
 # Arguments of the direct network that the autoregressive one does not share.
-OWN = ("quantile_levels", "patch_length", "seed")
+NOT_SHARED = ("quantile_levels", "patch_length", "seed")
 
 
 class BestEstimator(Estimator):
-    """Combines networks of different kinds and contexts, and statistical models where values are few.
+    """Combines networks with different architectures and context lengths and, for short records, statistical models.
 
     ==========================================  ================================================================
     training data                               members
     ==========================================  ================================================================
     fewer than 10,000 values in all series      one direct and one autoregressive network, AutoETS and AutoARIMA
-    fewer than 85,000 recent values             an ensemble of direct networks, AutoETS
-    more, horizon up to 96, season up to 24     an ensemble of direct networks, an autoregressive network
-    more, longer horizon or season              an ensemble of direct networks
+    fewer than 85,000 values, counting at most  an ensemble of direct networks, AutoETS
+    the last 260 of each series
+    others, horizon up to 96, season up to 24   an ensemble of direct networks, an autoregressive network
+    others                                      an ensemble of direct networks
     ==========================================  ================================================================
 
-    AutoETS is left out for series of more than 50 seasons, AutoARIMA for series of 1,000 values and more. Members are
-    weighted by their errors at the end of the training data if one of them is statistical. The rule was chosen on
-    validation windows of the forecasting benchmark. Statistical models ignore covariates; they require the extra
-    ``statsforecast``, and are left out with a warning if it is not installed.
+    AutoETS is left out if a series has 50 seasons or more, and AutoARIMA if a series has 1,000 values or more; if no
+    statistical model is left, one of the last two rows applies. Members are weighted by their errors at the end of the
+    training data if one of them is statistical. The rule was chosen on validation windows of the forecasting benchmark.
+    Statistical models ignore covariates; they require the extra ``statsforecast``, and are left out with a warning if
+    it is not installed.
 
     Args:
-        estimator: direct network. Arguments that differ from their defaults are also those of the autoregressive one,
-            which has its own quantile levels and the same seed.
+        estimator: the direct network. The autoregressive network takes its non-default arguments that it also has,
+            except ``quantile_levels`` and ``patch_length``.
         num_members: number of networks in the ensemble.
 
     Raises:
@@ -70,21 +74,20 @@ class BestEstimator(Estimator):
         self.estimator, self.num_members = estimator, num_members
         self.prediction_length = estimator.window_spec().prediction_length
         self.ensemble = EnsembleEstimator(estimator, num_members)
-        self.autoregressive = autoregressive_like(estimator)
 
     def train(self, training_data: Dataset, validation_data: Dataset | None = None, **kwargs: Any) -> CombinedPredictor:
         """Train the members that suit the number and the length of the series.
 
         Raises:
-            ValueError: as the members.
+            ValueError: as the members; for an empty dataset, or weights to start from.
         """
+        given = [name for name in ("from_predictor", "ckpt_path") if kwargs.get(name) is not None]
+        if given:
+            raise ValueError(f"preset='best' trains several networks, which cannot start from {given[0]}; leave it out")
         data = list(training_data)
         chosen = self.choose(data)
         predictor = chosen.train(data, validation_data, **kwargs)
-        choices = Choices()
-        names = [type(member).__name__ for member in getattr(chosen, "members", [chosen])]
-        choices.choose("members", names, "by the number and length of the series")
-        predictor.own_choices |= choices.plain()
+        record_members(predictor, chosen, "by the number and length of the series")
         return predictor
 
     def trainings(self, training_data: Dataset) -> list[Any]:
@@ -95,17 +98,29 @@ class BestEstimator(Estimator):
     def choose(self, training_data: Sequence[dict[str, Any]]) -> CombinedEstimator | EnsembleEstimator:
         """The combination for some training data."""
         horizon, season = self.prediction_length, Frequency.parse(self.estimator.spec.freq).season
+        if not training_data:
+            raise ValueError("the dataset is empty; give at least one series")
         levels = self.estimator.quantile_levels
         lengths = [np.shape(entry["target"])[-1] for entry in training_data]
         statistical = statistical_models(lengths, horizon, season)
         if statistical:
-            few = sum(lengths) < FEW
-            networks = [self.estimator, self.autoregressive] if few else [self.ensemble]
+            few = sum(lengths) < MAX_VALUES_FOR_ARIMA
+            networks = [self.estimator, autoregressive_like(self.estimator)] if few else [self.ensemble]
             return CombinedEstimator(horizon, [*networks, *statistical], quantile_levels=levels)
-        if horizon > FAR or season > SHORT_SEASON:
+        if horizon > MAX_HORIZON_FOR_RECURSION or season > SHORT_SEASON:
             return self.ensemble
-        members = [self.ensemble, self.autoregressive]
+        members = [self.ensemble, autoregressive_like(self.estimator)]
         return CombinedEstimator(horizon, members, quantile_levels=levels, weights=list(FIXED_WEIGHTS))
+
+
+def record_members(predictor: Any, estimator: Any, reason: str) -> None:
+    """Record in the choices of a predictor which members were trained."""
+    choices = Choices()
+    several = isinstance(estimator, EnsembleEstimator)
+    members = [estimator.estimator] * len(predictor.members) if several else getattr(estimator, "members", [estimator])
+    choices.choose("members", [type(member).__name__ for member in members], reason)
+    record = predictor.own_choices if hasattr(predictor, "own_choices") else predictor.choices
+    record |= choices.plain()
 
 
 def autoregressive_like(estimator: S5Estimator) -> S5AutoregressiveEstimator:
@@ -117,7 +132,7 @@ def autoregressive_like(estimator: S5Estimator) -> S5AutoregressiveEstimator:
     given = {
         name: value
         for name, value in estimator.__init_args__.items()
-        if name in accepted and name not in OWN and value != defaults[name].default
+        if name in accepted and name not in NOT_SHARED and value != defaults[name].default
     }
     if given.get("layer_kwargs"):
         given["layer_kwargs"] = {key: one for key, one in given["layer_kwargs"].items() if key != "bidirectional"}
@@ -126,11 +141,11 @@ def autoregressive_like(estimator: S5Estimator) -> S5AutoregressiveEstimator:
 
 def statistical_models(lengths: Sequence[int], horizon: int, season: int) -> list[Predictor]:
     """The statistical models that improve networks for series of such lengths and fit all series in about a minute."""
-    few, longest = sum(lengths) < FEW, max(lengths)
-    history = SHORT if few and season <= SHORT_SEASON else RECENT
-    some = sum(min(length, history) for length in lengths) < SOME
-    names = ["auto_ets"] if some and longest < SEASONS * season else []
-    names += ["auto_arima"] if few and longest < SHORT else []
+    few, longest = sum(lengths) < MAX_VALUES_FOR_ARIMA, max(lengths)
+    history = LONG_LENGTH if few and season <= SHORT_SEASON else RECENT_LENGTH
+    some = sum(min(length, history) for length in lengths) < MAX_RECENT_VALUES_FOR_ETS
+    names = ["auto_ets"] if some and longest < MAX_SEASONS_FOR_ETS * season else []
+    names += ["auto_arima"] if few and longest < MAX_LENGTH_FOR_ARIMA else []
     if names and find_spec("statsforecast") is None:
         warn_user(
             f"preset='best' leaves out {' and '.join(names)}, because statsforecast is not installed; run "

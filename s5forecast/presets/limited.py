@@ -3,8 +3,7 @@
 import math
 import time
 from collections.abc import Iterator, Sequence
-from statistics import median
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from gluonts.core.component import validated
@@ -12,26 +11,22 @@ from gluonts.dataset.common import Dataset
 from gluonts.dataset.split import split
 from gluonts.model.estimator import Estimator
 from gluonts.model.predictor import Predictor
-from lightning.pytorch.callbacks import Callback
 
 from s5forecast.data.frequency import quiet_periods
 from s5forecast.estimators.autoregressive import S5AutoregressiveEstimator
 from s5forecast.estimators.base import ForecastEstimator
-from s5forecast.estimators.combined import CombinedEstimator, CombinedPredictor, quantile_loss
+from s5forecast.estimators.combined import CombinedEstimator, CombinedPredictor, quantile_loss, with_arrays
 from s5forecast.estimators.defaults import Choices
 from s5forecast.estimators.direct import S5Estimator
 from s5forecast.estimators.ensemble import EnsembleEstimator
-from s5forecast.estimators.plan import planned
+from s5forecast.estimators.plan import TrainingPlan, planned
 from s5forecast.evaluation.baselines import SeasonalNaivePredictor
 from s5forecast.levels import DECILES
 from s5forecast.notices import warn_user
-from s5forecast.presets.best import BestEstimator
+from s5forecast.presets.best import BestEstimator, record_members
+from s5forecast.presets.timing import StepTime, statistical_seconds, step_time
 
-# Steps of a network that are timed before the training, after a first one that loads the kernels.
-TIMED_STEPS = 5
-# Forecasts of statistical models that are timed.
-TIMED_SERIES = 3
-# Share of the limit that is kept for the comparison with seasonal naive.
+# Share of the limit that is kept for the comparison with seasonal naive; not measured.
 RESERVE = 0.05
 # Series that are compared with seasonal naive, at most: one batch of a prediction.
 COMPARED_SERIES = 256
@@ -40,12 +35,13 @@ COMPARED_SERIES = 256
 class TimeLimitedEstimator(Estimator):
     """Trains an estimator within a time limit: with fewer members if necessary, then with fewer steps.
 
-    A few steps of each network are timed first. Of an ensemble or combination, the largest part that can be trained in
-    the time is trained; a single network that cannot be trained in full is trained for as many steps as the time
-    allows. Learning rates follow the time, so that the result depends on the speed of the machine.
+    A few steps of each network are timed first. Then the largest part of the ensemble or combination that fits the
+    limit is trained. If a single network does not fit, it is trained for fewer steps. Learning rates follow the elapsed
+    time, so results depend on the speed of the machine.
 
     Univariate regular series are forecast by seasonal naive, with a warning, if the time is too short for an epoch, or
-    if the network has a larger quantile loss over the last horizon of the training data.
+    if the trained model has a larger quantile loss over the last horizon of the validation data. Without validation
+    data, it is compared on the last horizon of the training data, which it has seen.
 
     Args:
         estimator: estimator of a network, ``EnsembleEstimator`` or ``BestEstimator``.
@@ -60,8 +56,8 @@ class TimeLimitedEstimator(Estimator):
         super().__init__()
         if not isinstance(base_network(estimator), ForecastEstimator):
             raise ValueError(f"time_limit applies to the networks of s5forecast, got {type(estimator).__name__}")
-        if not 0 < time_limit < math.inf:
-            raise ValueError(f"time_limit must be a positive number of seconds, got {time_limit}")
+        if not (isinstance(time_limit, int | float) and 0 < time_limit < math.inf):
+            raise ValueError(f"time_limit must be a positive number of seconds, got {time_limit!r}")
         self.estimator, self.time_limit = estimator, time_limit
 
     def train(self, training_data: Dataset, validation_data: Dataset | None = None, **kwargs: Any) -> Predictor:
@@ -71,34 +67,39 @@ class TimeLimitedEstimator(Estimator):
             ValueError: as the estimator; for irregular or multivariate series, if the time is too short for an epoch.
         """
         end = time.monotonic() + (1 - RESERVE) * self.time_limit
-        data = list(training_data)
-        validation_data = None if validation_data is None else list(validation_data)
-        known: dict[type, Any] = {}
-        for chosen in reductions(self.estimator, data):
-            steps = [_step_time(one, data, known) for one in chosen.trainings(data)]
-            left = end - time.monotonic() - _weighing_seconds(chosen, data)
+        data = list(map(with_arrays, training_data))
+        held_out = None if validation_data is None else list(map(with_arrays, validation_data))
+        options, known = list(reductions(self.estimator, data)), dict[type, StepTime]()
+        for chosen in options:
+            steps = [step_time(one, data, known) for one in chosen.trainings(data)]
+            other = statistical_seconds(chosen, data, COMPARED_SERIES)
+            left = end - time.monotonic() - other
             if sum(step.training for step in steps) <= left:
                 break
         if steps[0].epoch > left:
             needed = math.ceil(self.time_limit + steps[0].epoch - left)
             return self._without_network(f"{needed} s are needed to train one epoch")
-        with planned([step.training for step in steps], left):
-            predictor = chosen.train(data, validation_data, **kwargs)
-        return self._better(predictor, data) if _has_naive(self.estimator) else predictor
+        with planned([step.training for step in steps], left) as plan:
+            predictor = chosen.train(data, held_out, **kwargs)
+            reason = "all members fit" if chosen is options[0] else "the largest part that fits"
+            record_members(predictor, chosen, f"{reason} time_limit={self.time_limit}")
+            return self._better(predictor, held_out or data, plan)
 
     def trainings(self, training_data: Dataset) -> list[Any]:
         """Estimators of the networks that are trained if the limit is long enough, in their order."""
         return self.estimator.trainings(training_data)
 
-    def _better(self, predictor: Predictor, data: Sequence[dict[str, Any]]) -> Predictor:
+    def _better(self, predictor: Predictor, data: Sequence[dict[str, Any]], plan: TrainingPlan) -> Predictor:
         """The predictor, or seasonal naive if it has a smaller loss over the last horizon."""
+        if not _has_naive(self.estimator):
+            return predictor
+        plan.bar.note("comparing with seasonal naive")
         naive = SeasonalNaivePredictor(predictor.prediction_length)
         ours, other = last_horizon_losses([predictor, naive], data)
         if ours <= other:
             return predictor
         return self._without_network(
-            f"its quantile loss over the last horizon of the training data is {other:.4g}, and that of the network is "
-            f"{ours:.4g}"
+            f"its quantile loss over the last horizon is {other:.4g}, and that of the trained model is {ours:.4g}"
         )
 
     def _without_network(self, reason: str) -> CombinedPredictor:
@@ -109,29 +110,13 @@ class TimeLimitedEstimator(Estimator):
         naive = SeasonalNaivePredictor(network.window_spec().prediction_length)
         predictor = CombinedPredictor([naive], [1.0], getattr(network, "quantile_levels", DECILES))
         choices = Choices()
-        choices.choose("members", ["seasonal naive"], reason)
+        choices.choose("members", [type(naive).__name__], reason)
         predictor.own_choices = choices.plain()
         return predictor
 
 
-class StepTime(NamedTuple):
-    """Seconds of one training step of a network, and the planned number of epochs and of steps in an epoch."""
-
-    seconds: float
-    epochs: int
-    steps: int
-
-    @property
-    def epoch(self) -> float:
-        return self.seconds * self.steps
-
-    @property
-    def training(self) -> float:
-        return self.epoch * self.epochs
-
-
 def reductions(estimator: Estimator, data: Sequence[dict[str, Any]]) -> Iterator[Any]:
-    """The estimator for some training data, and its ever smaller parts down to one network."""
+    """Yield the estimator for the training data, then ever fewer of its members, down to one network."""
     if isinstance(estimator, BestEstimator):
         chosen = estimator.choose(data)
         if isinstance(chosen, CombinedEstimator):
@@ -153,7 +138,7 @@ def base_network(estimator: Any) -> Any:
 def last_horizon_losses(predictors: Sequence[Predictor], data: Sequence[dict[str, Any]]) -> list[float]:
     """Quantile loss of each predictor over the last horizon of up to 256 series; zero if all are too short."""
     horizon = predictors[0].prediction_length
-    long = [entry for entry in data if np.isfinite(np.asarray(entry["target"][:-horizon], dtype=np.float64)).any()]
+    long = [entry for entry in data if np.isfinite(entry["target"][:-horizon].astype(np.float64)).any()]
     if not long:
         return [0.0 for _ in predictors]
     long = long[:: -(-len(long) // COMPARED_SERIES)]
@@ -161,48 +146,6 @@ def last_horizon_losses(predictors: Sequence[Predictor], data: Sequence[dict[str
         _, template = split(long, offset=-horizon)
         last = template.generate_instances(horizon)
         return [quantile_loss(predictor, last) for predictor in predictors]
-
-
-class StepTimes(Callback):
-    """Records when each training step ends."""
-
-    def __init__(self) -> None:
-        self.ends: list[float] = []
-
-    def on_train_batch_end(self, *args: Any) -> None:
-        self.ends.append(time.monotonic())
-
-
-def _step_time(estimator: ForecastEstimator, data: Sequence[dict[str, Any]], known: dict[type, StepTime]) -> StepTime:
-    """Time of a training step, measured once for each kind of network."""
-    kind = type(estimator)
-    if kind not in known:
-        known[kind] = _timed(estimator, data)
-    return known[kind]
-
-
-def _timed(estimator: ForecastEstimator, data: Sequence[dict[str, Any]]) -> StepTime:
-    times = StepTimes()
-    given = estimator.__init_args__
-    quiet = {"max_steps": 1 + TIMED_STEPS, "enable_progress_bar": False, "callbacks": [times]}
-    trial = type(estimator)(**{**given, "trainer_kwargs": {**(given["trainer_kwargs"] or {}), **quiet}})
-    trial.train(data)
-    return StepTime(median(np.diff(times.ends)), trial.choices["max_epochs"].value, trial.num_batches_per_epoch)
-
-
-def _weighing_seconds(estimator: Any, data: Sequence[dict[str, Any]]) -> float:
-    """Expected seconds in which the statistical members of a combination are weighted."""
-    if not isinstance(estimator, CombinedEstimator) or estimator.weights is not None:
-        return 0.0
-    windows, long = estimator.compared_series(list(data))
-    sample = long[:: -(-len(long) // TIMED_SERIES)] if long else []
-    seconds = 0.0
-    for member in estimator.members:
-        if isinstance(member, Predictor):
-            began = time.monotonic()
-            list(member.predict(sample))
-            seconds += (time.monotonic() - began) * windows * len(long) / max(len(sample), 1)
-    return seconds
 
 
 def _has_naive(estimator: Any) -> bool:

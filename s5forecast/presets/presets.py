@@ -15,7 +15,7 @@ from s5forecast.presets.limited import TimeLimitedEstimator
 
 
 class Preset(NamedTuple):
-    """Arguments of a network, unless they are given, and the number of networks."""
+    """Default arguments of the network and number of networks."""
 
     arguments: dict[str, Any]
     members: int = 1
@@ -52,13 +52,14 @@ def make_estimator(
         model: ``"direct"``, ``"autoregressive"`` or ``"multivariate"``: :class:`~s5forecast.S5Estimator`,
             :class:`~s5forecast.S5AutoregressiveEstimator` or :class:`~s5forecast.S5MultivariateEstimator`.
         time_limit: seconds of training, see :class:`~s5forecast.presets.TimeLimitedEstimator`.
-        estimator_kwargs: further arguments of the model's estimator, and ``num_members``, the number of networks.
+        estimator_kwargs: further arguments of the model's estimator, and ``num_members``, the number of networks in an
+            ensemble.
 
     Raises:
         ValueError: for an unknown name, with the known ones, or arguments that are refused by the estimator.
     """
     arguments = {"freq": freq, "prediction_length": prediction_length, **estimator_kwargs}
-    return apply_preset(choose(MODELS, model, "model"), arguments, preset, time_limit)
+    return apply_preset(choose(MODELS, str(model), "model"), arguments, preset, time_limit)
 
 
 def apply_preset(make: Any, arguments: dict[str, Any], preset: str, time_limit: float | None = None) -> Estimator:
@@ -72,7 +73,7 @@ def apply_preset(make: Any, arguments: dict[str, Any], preset: str, time_limit: 
     Raises:
         ValueError: as :func:`make_estimator`.
     """
-    chosen = choose(PRESETS, preset, "preset")
+    chosen = choose(PRESETS, str(preset), "preset")
     accepted = signature(make).parameters
     arguments = {**{name: value for name, value in chosen.arguments.items() if name in accepted}, **arguments}
     members = arguments.pop("num_members", chosen.members)

@@ -20,9 +20,12 @@ from s5forecast import (
 from s5forecast.estimators import CombinedEstimator, EnsembleEstimator
 from s5forecast.estimators.plan import planned
 from s5forecast.evaluation import BASELINES
+from s5forecast.forecaster_parameters import ESTIMATORS
 from s5forecast.presets import PRESETS, BestEstimator, TimeLimitedEstimator
 from s5forecast.presets.best import autoregressive_like, statistical_models
 from s5forecast.presets.limited import last_horizon_losses, reductions
+from s5forecast.presets.presets import MODELS
+from s5forecast.presets.timing import step_time
 
 H = 4
 SMALL = {"context_length": 12, "width": 8, "num_layers": 1, "state_size": 4, "device": "cpu"}
@@ -30,10 +33,10 @@ SHORT = {**SMALL, "max_epochs": 1, "num_batches_per_epoch": 2}
 QUIET = {"trainer_kwargs": {"enable_progress_bar": False}}
 
 
-def entries(count=3, length=60, freq="h", seed=0):
+def entries(count=3, length=60, freq="h", seed=0, cycle=24):
     rng = np.random.default_rng(seed)
     start = pd.Period("2024-01-01 00:00", freq)
-    wave = np.sin(np.arange(length) * np.pi / 12)
+    wave = np.sin(np.arange(length) * 2 * np.pi / cycle)
     return [
         {"item_id": str(n), "start": start, "target": 5 + wave + 0.1 * rng.standard_normal(length)}
         for n in range(count)
@@ -140,6 +143,10 @@ def test_given_arguments_have_priority_over_those_of_the_preset():
     assert make_estimator("h", H, "fast", num_batches_per_epoch=7).num_batches_per_epoch == 7
 
 
+def test_models_of_frames_and_of_entries_are_the_same():
+    assert {name: make.__name__ for name, make in MODELS.items()} == ESTIMATORS["regular"]
+
+
 def test_unknown_names():
     with pytest.raises(ValueError, match=r"unknown preset 'bset'; choose one of 'fast', 'default', 'best'"):
         make_estimator("h", H, "bset")
@@ -151,6 +158,7 @@ def test_unknown_names():
     for given, message in [
         ({"preset": "slow"}, "unknown preset 'slow'"),
         ({"model": "deep"}, "unknown model 'deep'"),
+        ({"preset": None}, "unknown preset 'None'"),
         ({"time_limit": 0}, "time_limit must be a positive number of seconds, got 0"),
         ({"model": "multivariate", "freq": None, "horizon": "2h"}, "not available for irregular series"),
     ]:
@@ -195,7 +203,7 @@ def test_one_progress_bar_over_all_trainings(capfd):
     make_estimator("h", H, "best", **SHORT).train(entries())
     out, err = capfd.readouterr()
     assert out == "" and err.count("\n") == 1
-    assert "training 4/4: 100%" in err and "8/8" in err
+    assert "training 4/4" in err and "comparing members: 100%" in err and "8/8" in err
 
 
 def test_the_bar_counts_the_steps_of_a_training_that_stops_early():
@@ -229,7 +237,8 @@ def test_a_time_limit_reduces_members_and_then_steps():
         ("CombinedEstimator", 4), ("EnsembleEstimator", 3), ("EnsembleEstimator", 2), ("S5Estimator", 1),
     ]  # fmt: skip
     assert len(list(reductions(best, lengths(1, 40_000)))) == 4
-    assert [type(one).__name__ for one in reductions(best.autoregressive, [])] == [RECURSIVE]
+    alone = S5AutoregressiveEstimator("h", H)
+    assert list(reductions(alone, [])) == [alone]
 
 
 class Clock(Callback):
@@ -271,10 +280,101 @@ def test_seasonal_naive_replaces_a_network_that_is_worse_or_cannot_be_trained(tm
     for one, other in zip(predictor.predict(data), naive.predict(data), strict=True):
         np.testing.assert_allclose(one.quantile(0.9), other.quantile(0.9), rtol=1e-6)
     predictor.serialize(tmp_path)
-    assert Predictor.deserialize(tmp_path).choices["members"]["value"] == ["seasonal naive"]
+    assert Predictor.deserialize(tmp_path).choices["members"]["value"] == ["SeasonalNaivePredictor"]
     slow = {**SHORT, "num_batches_per_epoch": 10_000_000}
     with pytest.warns(UserWarning, match=r"because \d+ s are needed to train one epoch"):
         TimeLimitedEstimator(S5Estimator("h", H, **slow, **QUIET), 1.0).train(entries())
+
+
+def test_a_forecaster_says_that_seasonal_naive_is_used(tmp_path):
+    df = pd.DataFrame(
+        {"timestamp": pd.date_range("2024", periods=120, freq="h"), "target": np.tile(np.arange(24.0), 5)}
+    )
+    forecaster = S5Forecaster(H, "h", time_limit=60, verbose=False, estimator_kwargs=SHORT)
+    with pytest.warns(UserWarning, match="seasonal naive is used"):
+        forecaster.fit(df)
+    np.testing.assert_allclose(forecaster.predict()["mean"], np.arange(H))
+    summary = forecaster.summary()
+    assert summary.loc["members", "value"] == ["SeasonalNaivePredictor"] and summary.loc["output", "value"] == ""
+    for call in (forecaster.stream, forecaster.predict_samples):
+        with pytest.raises(ValueError, match=r"requires a trained network.*because its quantile loss"):
+            call()
+    forecaster.save(tmp_path)
+    pd.testing.assert_frame_equal(S5Forecaster.load(tmp_path).predict(df), forecaster.predict())
+
+
+def test_validation_data_are_compared_with_seasonal_naive():
+    noise = np.random.default_rng(0).normal(size=120)
+    data = [{**entries(1)[0], "target": noise}]
+    validation = [
+        {**data[0], "target": np.concatenate([noise, np.full(H, 100.0), np.full(20, 100.0), np.full(H, 100.0)])}
+    ]
+    limited = TimeLimitedEstimator(S5Estimator("h", H, **SHORT, **QUIET), 60.0)
+    with pytest.warns(UserWarning, match="its quantile loss over the last horizon is"):
+        limited.train(data, validation)
+
+
+def test_lists_and_single_rows_of_features_are_converted():
+    data = [
+        {**entry, "target": entry["target"].tolist(), "feat_dynamic_real": np.arange(60.0)}
+        for entry in entries(cycle=7)
+    ]
+    given = {**SHORT, "max_epochs": 10, "num_batches_per_epoch": 20, "num_feat_dynamic_real": 1, **QUIET}
+    predictor = make_estimator("h", H, time_limit=60.0, **given).train(data)
+    assert predictor.choices["members"]["value"] in ([DIRECT], ["SeasonalNaivePredictor"])
+
+
+def test_best_of_series_with_a_time_zone():
+    times = pd.date_range("2024", periods=60, freq="h", tz="Europe/Berlin")
+    df = pd.DataFrame({"timestamp": times, "target": entries(1)[0]["target"]})
+    forecaster = S5Forecaster(H, "h", preset="best", verbose=False, estimator_kwargs=SHORT).fit(df)
+    assert len(forecaster.predict()) == H
+
+
+def test_an_ensemble_stops_when_the_time_is_over(monkeypatch):
+    clock = Clock()
+    monkeypatch.setattr("s5forecast.estimators.plan.time", clock)
+    monkeypatch.setattr("s5forecast.estimators.training.time", clock)
+    quiet = {"trainer_kwargs": {"enable_progress_bar": False, "callbacks": [clock]}}
+    with planned([5.0, 1.0, 1.0], 1.0):
+        predictor = EnsembleEstimator(S5Estimator("h", H, **SHORT, **quiet)).train(entries())
+    assert len(predictor.members) == 1
+    assert predictor.choices["num_steps"]["value"] == 1
+
+
+def test_a_limit_inside_a_combination():
+    limited = make_estimator("h", H, time_limit=1000.0, **SHORT, **QUIET)
+    with planned([1.0]) as outer:
+        with planned([2.0], 10.0) as inner:
+            assert inner is not outer and inner.bar is outer.bar and 9 < inner.next_seconds() <= 10
+        with planned([1.0, 1.0]) as same:
+            assert same is outer
+        began = outer.started
+        limited.train(entries(cycle=7))
+        assert outer.started == began
+
+
+def test_best_refuses_what_it_cannot_do():
+    best = make_estimator("h", H, "best", **SHORT, **QUIET)
+    with pytest.raises(ValueError, match="the dataset is empty"):
+        best.train([])
+    with pytest.raises(ValueError, match="cannot start from from_predictor"):
+        best.train(entries(), from_predictor=object())
+    df = pd.DataFrame({"timestamp": pd.date_range("2024", periods=60, freq="h"), "target": entries(1)[0]["target"]})
+    forecaster = S5Forecaster(H, "h", preset="best", verbose=False, estimator_kwargs=SHORT).fit(df)
+    fine = df.assign(timestamp=pd.date_range("2024", periods=60, freq="15min"))
+    with pytest.raises(ValueError, match="step_scale requires a single network"):
+        forecaster.predict(fine, step_scale=0.25)
+
+
+def test_a_limit_of_very_short_trainings():
+    for given in (
+        {"max_epochs": 1, "num_batches_per_epoch": 1},
+        {"trainer_kwargs": {"max_steps": 3, **QUIET["trainer_kwargs"]}},
+    ):
+        estimator = S5Estimator("h", H, **{**SMALL, **QUIET, **given})
+        found = step_time(estimator, entries(), {})
+        assert found.steps == (1 if "max_epochs" in given else 3) and found.seconds >= 0
 
 
 def test_irregular_series_have_no_seasonal_naive():
