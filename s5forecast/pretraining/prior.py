@@ -34,6 +34,8 @@ SEASONS: dict[tuple[int, float], float] = {
 # Fractions of series with random seasons, with seasons that the network is not told or told wrong, that begin late.
 RANDOM_SEASONS, TOLD_NONE, TOLD_WRONG, LATE = 0.12, 0.10, 0.08, 0.25
 FEWEST_STEPS = 16
+# Fraction of negated series.
+NEGATED = 0.35
 
 
 class SyntheticBatch(NamedTuple):
@@ -110,18 +112,18 @@ def _family(x: np.ndarray, short: float, long: float) -> bool:
     kind = np.random.random()
     if kind < 0.40:
         _structural(x, short, long)
-    elif kind < 0.52:
+    elif kind < 0.51:
         _oscillators(x, short, long)
-    elif kind < 0.60:
+    elif kind < 0.59:
         _random_walk(x)
-    elif kind < 0.66:
+    elif kind < 0.64:
         _regimes(x)
-    elif kind < 0.78:
+    elif kind < 0.75:
         _calendar(x, short, long)
-    elif kind < 0.88:
+    elif kind < 0.84:
         _counts(x, short, long)
         return True
-    elif kind < 0.91:
+    elif kind < 0.90:
         _intermittent(x)
         return True
     else:
@@ -137,17 +139,20 @@ def _lognormal(mean: float, deviation: float) -> float:
 
 @njit(cache=True)
 def _noise(x: np.ndarray) -> None:
-    """White noise, at times with heavy tails or autocorrelated, of unit size."""
+    """Noise of unit size: white, at times with heavy tails, and at times partly autocorrelated over up to 300 steps."""
     freedom = 0.0 if np.random.random() < 0.7 else np.random.uniform(2.5, 8.0)
-    memory = np.random.uniform(0.2, 0.97) if np.random.random() < 0.4 else 0.0
+    smooth, memory = 0.0, 0.0
+    if np.random.random() < 0.5:
+        smooth, memory = np.random.random(), np.exp(-1.0 / np.exp(np.random.uniform(np.log(0.7), np.log(300.0))))
+    white, smooth = np.sqrt(1.0 - smooth), np.sqrt(smooth)
     push = np.sqrt(1.0 - memory * memory)
-    last = 0.0
+    last = np.random.normal()
     for t in range(x.shape[0]):
         e = np.random.normal()
         if freedom > 0.0:
             e /= np.sqrt(np.random.chisquare(freedom) / freedom)
-        last = memory * last + push * e
-        x[t] = last
+        last = memory * last + push * np.random.normal()
+        x[t] = smooth * last + white * e
 
 
 @njit(cache=True)
@@ -205,14 +210,18 @@ def _at(p: np.ndarray, t: float, period: float) -> float:
 
 @njit(cache=True)
 def _level(x: np.ndarray) -> None:
-    """A random walk with a damped slope."""
+    """A random walk with a slope that is damped, moves or changes at random steps."""
     length = x.shape[0]
     walk = _lognormal(-3.0, 1.5) if np.random.random() < 0.8 else 0.0
-    slope = np.random.normal() * _lognormal(-1.0, 1.2) * 3.0 / length if np.random.random() < 0.5 else 0.0
-    push = _lognormal(-6.0, 1.2) if np.random.random() < 0.25 else 0.0
-    damping = (1.0, 0.995, 0.97, 0.9)[np.random.randint(4)]
+    size = _lognormal(-0.5, 1.2) * 3.0 / length if np.random.random() < 0.55 else 0.0
+    slope = size * np.random.normal()
+    push = _lognormal(-6.0, 1.2) if np.random.random() < 0.2 else 0.0
+    damping = (1.0, 1.0, 0.995, 0.95)[np.random.randint(4)]
+    turn = 1.0 / _lognormal(4.5, 0.8) if np.random.random() < 0.35 else 0.0
     value = 0.0
     for t in range(length):
+        if np.random.random() < turn:
+            slope = size * np.random.normal()
         slope = damping * slope + push * np.random.normal()
         value += slope + walk * np.random.normal()
         x[t] = value
@@ -238,21 +247,25 @@ def _structural(x: np.ndarray, short: float, long: float) -> None:
         _week(days, np.random.uniform(0.05, 0.8))
     if weekly and np.random.random() < 0.6:
         _week(shifts, _lognormal(-0.5, 0.8))
+    other = np.zeros(max(ratio, 1))  # angle from the first to the second profile on each day
+    if weekly and np.random.random() < 0.5:
+        _rest(other, np.random.uniform(0.5, 2.0))
     yearly = np.zeros(64)
     if long > 0 and not weekly and np.random.random() < 0.75:
         _profile(yearly)
         yearly *= _lognormal(-0.2, 0.8)
     noise = np.empty(length)
     _noise(noise)
-    noise *= _lognormal(-1.2, 1.1)
+    noise *= _lognormal(-1.4, 1.4)
     uneven = np.random.random() < 0.25
     growth, angle = 0.0, 0.0
     drift = np.random.normal() * 0.02 if np.random.random() < 0.1 else 0.0
     for t in range(length):
         growth += moves * np.random.normal()
         angle += turns * np.random.normal()
-        s = np.cos(angle) * _at(first, t + drift * t / n, n) + np.sin(angle) * second[t % n]
         day = int(t // short) % ratio if weekly else 0
+        turned = angle + other[day]
+        s = np.cos(turned) * _at(first, t + drift * t / n, n) + np.sin(turned) * second[t % n]
         season = size * np.exp(growth) * s * (1.0 + days[day]) + shifts[day]
         if long > 0 and not weekly:
             season += _at(yearly, t, long)
@@ -263,12 +276,17 @@ def _structural(x: np.ndarray, short: float, long: float) -> None:
 def _week(days: np.ndarray, size: float) -> None:
     """Effects of the days of a week: weekends that differ from work days, and single days."""
     if np.random.random() < 0.6:
-        begin, rest = np.random.randint(days.shape[0]), 1 + np.random.randint(2)
-        low = np.random.normal() * size * 1.5
-        for i in range(rest):
-            days[(begin + i) % days.shape[0]] = low
+        _rest(days, np.random.normal() * size * 1.5)
     for i in range(days.shape[0]):
         days[i] += 0.3 * size * np.random.normal()
+
+
+@njit(cache=True)
+def _rest(days: np.ndarray, value: float) -> None:
+    """Set one or two successive days."""
+    begin, rest = np.random.randint(days.shape[0]), 1 + np.random.randint(2)
+    for i in range(rest):
+        days[(begin + i) % days.shape[0]] = value
 
 
 @njit(cache=True)
@@ -379,15 +397,19 @@ def _counts(x: np.ndarray, short: float, long: float) -> None:
 
 @njit(cache=True)
 def _intermittent(x: np.ndarray) -> None:
-    """Intermittent demand of random size."""
-    rate = np.exp(np.random.uniform(np.log(0.03), np.log(0.7)))
-    mean, spread, whole = _lognormal(1.0, 1.0), np.random.uniform(0.2, 1.2), np.random.random() < 0.8
-    change = _lognormal(-4.0, 1.0)
+    """Intermittent demand of random size, at times one that starts or ends gradually."""
+    length = x.shape[0]
+    rate = np.exp(np.random.uniform(np.log(0.01), np.log(0.7)))
+    mean, spread, whole = _lognormal(0.5, 1.2), np.random.uniform(0.0, 1.2), np.random.random() < 0.8
+    change = _lognormal(-3.5, 1.2)
+    middle, pace = np.random.uniform(-0.2, 1.2) * length, 0.0
+    if np.random.random() < 0.4:
+        pace = np.random.normal() * _lognormal(2.5, 0.8) / length
     trend = 0.0
-    for t in range(x.shape[0]):
+    for t in range(length):
         trend += change * np.random.normal()
         x[t] = 0.0
-        if np.random.random() < min(rate * np.exp(trend), 1.0):
+        if np.random.random() < min(rate * np.exp(trend), 1.0) / (1.0 + np.exp(pace * (t - middle))):
             demand = mean * _lognormal(0.0, spread)
             x[t] = max(np.rint(demand), 1.0) if whole else demand
 
@@ -438,30 +460,27 @@ def _coarsen(x: np.ndarray, finer: int) -> np.ndarray:
 
 @njit(cache=True)
 def _transform(x: np.ndarray) -> None:
-    """Exponential, saturation, rectification, sign, level and scale."""
+    """Exponential, saturation, rectification, reversal and level."""
     _standardize(x)
     length = x.shape[0]
     kind = np.random.random()
-    if kind < 0.25:
+    if kind < 0.32:
         strength = np.random.uniform(0.1, 1.0)
         for t in range(length):
             x[t] = np.exp(strength * min(max(x[t], -8.0), 8.0))
-    elif kind < 0.30:
+    elif kind < 0.36:
         high = np.random.uniform(0.3, 2.0)
         for t in range(length):
             x[t] = np.tanh(x[t] / high)
-    elif kind < 0.37:
+    elif kind < 0.42:
         low = np.random.uniform(-1.0, 0.8)
         for t in range(length):
             x[t] = max(x[t] - low, 0.0)
         return
-    elif kind < 0.40:
+    elif kind < 0.45:
         low, high = np.random.uniform(-2.0, -0.3), np.random.uniform(0.3, 2.0)
         for t in range(length):
             x[t] = min(max(x[t], low), high)
-    if np.random.random() < 0.15:
-        for t in range(length):
-            x[t] = -x[t]
     if np.random.random() < 0.06:
         x[:] = x[::-1].copy()
     if np.random.random() < 0.8:
@@ -472,7 +491,7 @@ def _transform(x: np.ndarray) -> None:
 
 @njit(cache=True)
 def _degrade(x: np.ndarray, short: float) -> None:
-    """Shifts, outliers, rounding and missing values."""
+    """Shifts, outliers, rounding, missing values, scale and sign, which forecasts of negated series need."""
     length = x.shape[0]
     spread = max(x.std(), 1e-9)
     if np.random.random() < 0.12:
@@ -503,5 +522,7 @@ def _degrade(x: np.ndarray, short: float) -> None:
                 for i in range(t, min(length, t + stretch)):
                     x[i] = np.nan
     scale = np.exp(np.random.uniform(-3.0, 6.0))
+    if np.random.random() < NEGATED:
+        scale = -scale
     for t in range(length):
         x[t] *= scale

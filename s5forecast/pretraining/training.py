@@ -24,8 +24,10 @@ VALUES, FEWEST_SERIES = 16_384, 8
 AHEAD, FARTHEST, DECODED, MOST_ORIGINS = 3, 24, 1_500, 12
 LR, DYNAMICS_LR, WEIGHT_DECAY, BETAS = 2e-3, 1e-3, 0.01, (0.9, 0.98)
 # Steps of warm-up, part of the time in which the rate decays, its lowest value, norm of gradients, weight of averages.
-WARMUP, DECAY, LOWEST, CLIP, AVERAGE = 200, 0.25, 0.02, 1.0, 0.998
+WARMUP, DECAY, LOWEST, CLIP, AVERAGE = 200, 0.25, 0.02, 1.0, 0.9998
 LOGGED = 500
+# The average spans about the last tenth of the steps, so that it is useful whenever the training is stopped.
+AVERAGED = 10
 
 
 class Pretraining:
@@ -116,7 +118,7 @@ class Pretraining:
 
     @torch.no_grad()
     def _update_average(self) -> None:
-        weight = min(AVERAGE, self.step / (self.step + 10))
+        weight = min(AVERAGE, self.step / (self.step + AVERAGED))
         for mean, now in zip(self.average.parameters(), self.network.parameters(), strict=True):
             mean.lerp_(now, 1 - weight)
 
