@@ -141,7 +141,7 @@ def draw_batch(rng: np.random.Generator) -> tuple[Tensor, Tensor, Origins]:
     batch = draw(count, length, rng)
     patches = length // PATCH
     num_origins = min(MOST_ORIGINS, max(1, DECODED // (count * AHEAD)))
-    origin = rng.integers(2, patches, size=(count, num_origins, 1))  # patches before the origin
+    origin = rng.integers(1, patches, size=(count, num_origins, 1))  # patches before the origin
     reach = np.minimum(FARTHEST, patches - origin)
     # Near patches are drawn more often than far ones.
     ahead = np.minimum(np.floor(np.exp(rng.random((count, num_origins, AHEAD)) * np.log(reach + 1)) - 1), reach - 1)
