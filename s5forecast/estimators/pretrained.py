@@ -16,7 +16,7 @@ from gluonts.model.forecast import QuantileForecast
 from gluonts.model.predictor import RepresentablePredictor
 from torch import Tensor
 
-from s5forecast.data.frequency import DAY, Frequency
+from s5forecast.data.frequency import DAY, Frequency, quiet_periods
 from s5forecast.estimators.arguments import check_positive
 from s5forecast.levels import DECILES, check_levels
 from s5forecast.networks.pretrained import LEVELS, PATCH, PretrainedNetwork
@@ -27,6 +27,8 @@ CONTEXT = 1056
 LONGEST_SEASON = CONTEXT // 2
 # Steps that the network forecasts at once; the farthest that it is trained on.
 FARTHEST = 192
+# A season found in a series: its autocorrelation, and the number of times that it is observed.
+CORRELATED, FEWEST_SEASONS = 0.3, 3
 SEASONS = {"D": (7.0, 365.25), "B": (5.0, 261.0), "W": (52.0, 0.0), "M": (12.0, 0.0), "Q": (4.0, 0.0), "Y": (0.0, 0.0)}
 
 
@@ -74,16 +76,40 @@ class PretrainedPredictor(RepresentablePredictor):
                     raise ValueError(f"series {entry.get('item_id')!r} has no observed value; remove it")
             values = self.quantiles(targets)
             for entry, target, value in zip(batch, targets, values, strict=True):
+                with quiet_periods():
+                    start = entry["start"] + len(target)
                 yield QuantileForecast(
                     forecast_arrays=value.T,
                     forecast_keys=[str(level) for level in self.quantile_levels],
-                    start_date=entry["start"] + len(target),
+                    start_date=start,
                     item_id=entry.get("item_id"),
                 )
 
     def quantiles(self, targets: list[np.ndarray]) -> np.ndarray:
         """Quantiles after series ``[T_i]`` of different lengths, ``[B, H, Q]`` float64."""
-        return _interpolate(zero_shot(self.network, targets, self.seasons, self.prediction_length), self.quantile_levels)
+        return _interpolate(
+            zero_shot(self.network, targets, self.seasons, self.prediction_length), self.quantile_levels
+        )
+
+
+def find_season(target: np.ndarray) -> float:
+    """Season of a series ``[T]`` in steps, from the highest peak of its autocorrelation; 0 if there is none.
+
+    The peak must exceed ``CORRELATED`` and be seen at least ``FEWEST_SEASONS`` times.
+    """
+    last = target[-CONTEXT:]
+    seen = ~np.isnan(last)
+    steps = np.arange(len(last))
+    if seen.sum() < 4 * FEWEST_SEASONS:
+        return 0.0
+    rest = np.where(seen, last - np.polyval(np.polyfit(steps[seen], last[seen], 1), steps), 0.0)
+    size = 2 * len(last)
+    products = np.fft.irfft(np.abs(np.fft.rfft(rest, size)) ** 2)[: len(last) // FEWEST_SEASONS + 1]
+    pairs = np.fft.irfft(np.abs(np.fft.rfft(seen, size)) ** 2)[: len(products)]
+    correlation = products / np.maximum(pairs, 1.0) / max(products[0] / pairs[0], 1e-300)
+    inner = correlation[1:-1]
+    peaks = np.flatnonzero((inner > correlation[:-2]) & (inner >= correlation[2:]) & (inner > CORRELATED)) + 1
+    return float(peaks[correlation[peaks].argmax()]) if len(peaks) else 0.0
 
 
 def seasons_of(frequency: Frequency) -> tuple[float, float]:

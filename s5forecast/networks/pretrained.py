@@ -38,6 +38,7 @@ class Past(NamedTuple):
     scale: Tensor  # [B, T] mean error of the better of two naive forecasts so far
     features: Tensor  # [B, T, PATCH_FEATURES]
     seasons: Tensor  # [B, 2] float32, 0 for none
+    begin: Tensor  # [B, 1] first observed step
 
 
 class Origins(NamedTuple):
@@ -70,9 +71,7 @@ class PretrainedNetwork(nn.Module):
         self.encoder = Encoder(
             width, num_layers, layer_kwargs={"state_size": state_size, "dt_min": 0.01, "dt_max": 1.0, "clip_eigs": True}
         )
-        self.decoder_input = nn.Linear(
-            width + PATCH * (2 * LAG_FEATURES + CANDIDATES) + PATCH_FEATURES + 3, hidden
-        )
+        self.decoder_input = nn.Linear(width + PATCH * (2 * LAG_FEATURES + CANDIDATES) + PATCH_FEATURES + 3, hidden)
         self.mixers = nn.ModuleList(
             nn.Sequential(nn.LayerNorm(hidden), nn.Linear(hidden, 2 * hidden), nn.GELU(), nn.Linear(2 * hidden, hidden))
             for _ in range(2)
@@ -83,8 +82,9 @@ class PretrainedNetwork(nn.Module):
             self.output.weight.mul_(0.1)
 
     def encode(self, past: Past) -> Tensor:
-        """Features of each patch, ``[B, T / PATCH, width]``."""
-        return self.encoder(self.input(_patch_features(past)))[0]
+        """Features of each patch, ``[B, T / PATCH, width]``; those before the first observed value have no effect."""
+        begun = torch.arange(PATCH - 1, past.values.shape[1], PATCH) >= past.begin
+        return self.encoder(self.input(_patch_features(past)), mask=begun.float())[0]
 
     def decode(self, past: Past, encoded: Tensor, at: Origins) -> tuple[Tensor, Tensor]:
         """Quantiles ``[N, PATCH, Q]`` and their base ``[N, PATCH]`` in units of the origin, ``(y - loc) / scale``."""
@@ -183,7 +183,8 @@ def describe(values: Tensor, seasons: Tensor) -> Past:
     short = seasons[:, :1].round().long()
     recent = torch.where(short > 0, short.clamp(min=LEAST_RECENT), RECENT)
     loc, known = _window_mean(x, mask, recent)
-    errors = _errors(x, mask, seasons, loc, known, recent)
+    begin = mask.int().argmax(1, keepdim=True)
+    errors = _errors(x, mask, seasons, loc, known, recent, steps - begin)
     observed = mask.cumsum(1).clamp(min=1).float()
     best = torch.fmin(errors["level"], errors["season"])
     zero = (mean / spread).float()
@@ -191,24 +192,24 @@ def describe(values: Tensor, seasons: Tensor) -> Past:
     scale = torch.where(best > 0, best, 0.0)
     scale = torch.maximum(scale, 1e-3 * size).clamp(min=1e-4)
     zeros = (((x + zero).abs() < 1e-6) & mask).cumsum(1) / observed
-    past_loc, _ = _at(loc, known, steps - PATCH)
+    past_loc, had_loc = _at(loc, known, steps - PATCH)
     deviation = errors.pop("square").nan_to_num(0.0).sqrt()
     stats = [
         *((error / scale).log().clamp(-5, 3).nan_to_num(0.0) for error in errors.values()),
         torch.log1p(deviation / scale).clamp(max=6),
         zeros,
-        torch.asinh((loc - past_loc) / scale) * (steps >= PATCH),
+        torch.asinh((loc - past_loc) / scale) * had_loc,
         observed.log() / 4,
         torch.log1p(seasons[:, :1]).expand(B, T) / 4,
         torch.log1p(seasons[:, 1:]).expand(B, T) / 4,
         torch.asinh((loc + zero) / scale) / 4,
         known.float(),
     ]
-    return Past(x, mask, -zero, loc, scale, torch.stack(stats, dim=-1), seasons)
+    return Past(x, mask, -zero, loc, scale, torch.stack(stats, dim=-1), seasons, begin)
 
 
 def _errors(
-    x: Tensor, mask: Tensor, seasons: Tensor, loc: Tensor, known: Tensor, recent: Tensor
+    x: Tensor, mask: Tensor, seasons: Tensor, loc: Tensor, known: Tensor, recent: Tensor, age: Tensor
 ) -> dict[str, Tensor]:
     """Mean absolute errors so far ``[B, T]`` of simple forecasts of one step, NaN before the first one."""
     steps = torch.arange(x.shape[1]).expand(x.shape)
@@ -229,7 +230,7 @@ def _errors(
         "level": _running(level, mask & known_before),
         "step": _running((x - previous).abs(), mask & there_previous),
         "long": _running((x - long_ago).abs(), mask & there_long & (aligned > 0)),
-        "moved": _running((x - earlier - before + level_before).abs(), seasonal & (steps > 2 * short)),
+        "moved": _running((x - earlier - before + level_before).abs(), seasonal & (age > 2 * short)),
         "mean": _running((x - mean).abs(), mask & (count > 0) & (short > 0)),
         "recent_season": _window_mean(season * seasonal, seasonal, window)[0],
         "recent_level": _window_mean(level * mask * known_before, mask & known_before, window)[0],
@@ -289,6 +290,8 @@ def _lagged(past: Past, at: Origins, loc: Tensor, scale: Tensor) -> tuple[Tensor
     """
     series = at.series.unsqueeze(-1)
     origin = at.origin.unsqueeze(-1)
+    begin = past.begin[at.series]
+    age = origin - begin
     ahead = at.ahead.unsqueeze(-1) * PATCH + torch.arange(1, PATCH + 1)  # [N, PATCH] from 1 on
     short, long = past.seasons[at.series].unsqueeze(1).unbind(-1)  # [N, 1]
     step = origin - 1 + ahead
@@ -315,8 +318,8 @@ def _lagged(past: Past, at: Origins, loc: Tensor, scale: Tensor) -> tuple[Tensor
     lags, mask = (torch.stack(x, dim=-1) for x in zip(*pairs, strict=True))
 
     def level(index: Tensor) -> Tensor:
-        """Recent mean up to a step, in units of the origin."""
-        return (past.loc[series, index.clamp(min=0)] - loc) / scale
+        """Recent mean up to a step, or up to the first observed one, in units of the origin."""
+        return (past.loc[series, torch.maximum(index, begin)] - loc) / scale
 
     zero = (past.offset[at.series] - loc) / scale  # [N, 1] the value zero
     s = short.round().long()
@@ -329,18 +332,18 @@ def _lagged(past: Past, at: Origins, loc: Tensor, scale: Tensor) -> tuple[Tensor
     counts = torch.stack([there for _, there in shorts]).sum(0)
     recent = torch.where(s > 0, s.clamp(min=LEAST_RECENT), RECENT)
     slope = -level(origin - 1 - recent) / recent
-    enough = origin > 2 * recent
+    enough = age > 2 * recent
     candidates = [
         (torch.zeros_like(first), torch.ones_like(known)),
         last,
         shorts[0],
         shorts[1],
         (sums / counts.clamp(min=1), counts > 0),
-        (first - turns * season_ago, known & (origin > 2 * s)),
+        (first - turns * season_ago, known & (age > 2 * s)),
         longs[0],
         whole[0],
         (whole[0][0] - long_ago, whole[0][1]),
-        (zero + (first - zero) * _ratio(-zero, season_ago - zero), known & (origin > 2 * s)),
+        (zero + (first - zero) * _ratio(-zero, season_ago - zero), known & (age > 2 * s)),
         (zero + (whole[0][0] - zero) * _ratio(-zero, long_ago - zero), whole[0][1]),
         (last[0] + slope * ahead, last[1] & enough),
     ]

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from copy import deepcopy
 from pathlib import Path
 from time import process_time
+from typing import Any
 
 import numpy as np
 import torch
@@ -111,6 +112,13 @@ class Pretraining:
         self.optimizer.load_state_dict(state["optimizer"])
         self.step, self.spent, self.series = (state["progress"][name] for name in ("step", "spent", "series"))
         return True
+
+    def record(self) -> dict[str, Any]:
+        """What is known about the training: seed, steps, series, processor seconds, and the mean of the last losses."""
+        loss = round(float(np.mean(self.losses[-LOGGED:])), 5) if self.losses else None
+        return {
+            "seed": self.seed, "steps": self.step, "series": self.series, "seconds": round(self.spent), "loss": loss
+        }  # fmt: skip
 
     def _rate(self) -> float:
         remaining = (1 - self.spent / self.seconds) / DECAY

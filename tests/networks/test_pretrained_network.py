@@ -54,3 +54,11 @@ def test_forecasts_of_difficult_series_are_finite(network, values, case):
     else:
         values[:, :-1] = torch.nan
     assert network.forecast(values, SEASONS, 30).isfinite().all()
+
+
+@pytest.mark.parametrize("missing", [8, 16, 80])
+def test_missing_values_before_the_first_one_have_no_effect(network, values, missing):
+    later = torch.cat([torch.full((4, missing), torch.nan, dtype=torch.float64), values], dim=1)
+    torch.testing.assert_close(
+        network.forecast(later, SEASONS, 20), network.forecast(values, SEASONS, 20), rtol=1e-4, atol=1e-3
+    )
