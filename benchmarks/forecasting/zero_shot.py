@@ -52,7 +52,7 @@ def evaluate(path: Path | None, task: Task) -> dict[str, Any]:
         predictor = (
             seasonal_naive(task, 0)
             if path is None
-            else PretrainedPredictor(task.freq, task.prediction_length, str(path), LEVELS)
+            else PretrainedPredictor(task.freq, task.prediction_length, str(path), quantile_levels=LEVELS)
         )
         row = measure(predictor, validation)
     seconds = 0.0 if path is None else load_record(path)["seconds"]

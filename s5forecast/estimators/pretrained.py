@@ -23,12 +23,15 @@ from s5forecast.networks.pretrained import LEVELS, PATCH, PretrainedNetwork
 from s5forecast.networks.pretrained_weights import load_weights
 
 CONTEXT = 1056
+AUTO = "auto"
 # Longest season in steps: two of them must fit into the context.
 LONGEST_SEASON = CONTEXT // 2
 # Steps that the network forecasts at once; the farthest that it is trained on.
 FARTHEST = 192
 # A season found in a series: its autocorrelation, and the number of times that it is observed.
 CORRELATED, FEWEST_SEASONS = 0.3, 3
+# Peaks of about the same height are one season and its multiples.
+SAME = 0.9
 SEASONS = {"D": (7.0, 365.25), "B": (5.0, 261.0), "W": (52.0, 0.0), "M": (12.0, 0.0), "Q": (4.0, 0.0), "Y": (0.0, 0.0)}
 
 
@@ -41,12 +44,14 @@ class PretrainedPredictor(RepresentablePredictor):
     Args:
         freq: pandas offset alias, such as ``"h"``, from which the seasons follow.
         prediction_length: steps to forecast, H.
+        season: steps of the season, 0 for none; ``"auto"`` finds one in each series, see :func:`find_season`; the
+            seasons of the frequency by default.
         weights: file written by ``python -m s5forecast.pretraining``.
         quantile_levels: levels of the forecasts, interpolated between those of the network; the deciles by default.
         batch_size: series per batch.
 
     Raises:
-        ValueError: for an unknown frequency or an invalid level; when forecasting, for a series without values.
+        ValueError: for an unknown frequency, an invalid season or level; when forecasting, for a series without values.
     """
 
     @validated()
@@ -55,6 +60,7 @@ class PretrainedPredictor(RepresentablePredictor):
         freq: str,
         prediction_length: int,
         weights: str,
+        season: int | str | None = None,
         quantile_levels: list[float] | None = None,
         batch_size: int = 256,
     ) -> None:
@@ -63,7 +69,9 @@ class PretrainedPredictor(RepresentablePredictor):
         self.quantile_levels = list(DECILES) if quantile_levels is None else quantile_levels
         check_levels(self.quantile_levels)
         self.freq, self.weights, self.batch_size = freq, weights, batch_size
-        self.seasons = seasons_of(Frequency.parse(freq))
+        if not (season is None or season == AUTO or (isinstance(season, int) and season >= 0)):
+            raise ValueError(f"season must be None, '{AUTO}' or a number of steps, got {season!r}")
+        self.season, self.frequency = season, Frequency.parse(freq)
         self.network = load_weights(Path(weights))
 
     def predict(self, dataset: Dataset, **kwargs: Any) -> Iterator[QuantileForecast]:
@@ -87,15 +95,23 @@ class PretrainedPredictor(RepresentablePredictor):
 
     def quantiles(self, targets: list[np.ndarray]) -> np.ndarray:
         """Quantiles after series ``[T_i]`` of different lengths, ``[B, H, Q]`` float64."""
-        return _interpolate(
-            zero_shot(self.network, targets, self.seasons, self.prediction_length), self.quantile_levels
-        )
+        seasons = np.array([self._seasons(target) for target in targets])
+        quantiles = np.empty((len(targets), self.prediction_length, len(LEVELS)))
+        for pair in np.unique(seasons, axis=0):
+            same = np.flatnonzero((seasons == pair).all(axis=1))
+            quantiles[same] = zero_shot(self.network, [targets[i] for i in same], tuple(pair), self.prediction_length)
+        return _interpolate(quantiles, self.quantile_levels)
+
+    def _seasons(self, target: np.ndarray) -> tuple[float, float]:
+        if self.season is None:
+            return seasons_of(self.frequency)
+        return _seasons(find_season(target) if self.season == AUTO else float(self.season), 0.0)
 
 
 def find_season(target: np.ndarray) -> float:
-    """Season of a series ``[T]`` in steps, from the highest peak of its autocorrelation; 0 if there is none.
+    """Season of a series ``[T]`` in steps, the first of the highest peaks of its autocorrelation; 0 if there is none.
 
-    The peak must exceed ``CORRELATED`` and be seen at least ``FEWEST_SEASONS`` times.
+    A peak must exceed ``CORRELATED``, and the season be observed at least ``FEWEST_SEASONS`` times.
     """
     last = target[-CONTEXT:]
     seen = ~np.isnan(last)
@@ -109,7 +125,9 @@ def find_season(target: np.ndarray) -> float:
     correlation = products / np.maximum(pairs, 1.0) / max(products[0] / pairs[0], 1e-300)
     inner = correlation[1:-1]
     peaks = np.flatnonzero((inner > correlation[:-2]) & (inner >= correlation[2:]) & (inner > CORRELATED)) + 1
-    return float(peaks[correlation[peaks].argmax()]) if len(peaks) else 0.0
+    if not len(peaks):
+        return 0.0
+    return float(peaks[correlation[peaks] > SAME * correlation[peaks].max()][0])
 
 
 def seasons_of(frequency: Frequency) -> tuple[float, float]:

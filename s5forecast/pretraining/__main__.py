@@ -3,7 +3,7 @@
     python -m s5forecast.pretraining --hours 8 --folder pretraining
 
 The folder holds ``checkpoint.pt`` (everything that resuming needs), ``log.csv``, and the averaged weights in float16:
-``weights.npz`` and copies of it after 600 s, 1200 s, 2400 s and so on. Hours are processor time of one thread. The
+``weights.npz`` and copies of it after 300 s, 600 s, 1200 s and so on. Hours are processor time of one thread. The
 learning rate is constant up to the last quarter of them; more hours can be given later, if it has not decayed yet.
 """
 
@@ -23,7 +23,7 @@ from s5forecast.pretraining.training import Pretraining
 
 SECONDS = 3600.0
 # Processor seconds between checkpoints, and of the first copy of the weights.
-EVERY, FIRST_COPY = 120.0, 600.0
+EVERY, FIRST_COPY = 100.0, 300.0
 
 
 def main(arguments: list[str] | None = None) -> None:

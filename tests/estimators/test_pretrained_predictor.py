@@ -101,12 +101,24 @@ def test_seasons_are_found_in_series(season):
     steps = np.arange(200)
     series = 0.1 * steps + np.tile(rng.normal(size=season), 200)[:200] + 0.2 * rng.normal(size=200)
     series[50:55] = np.nan
-    assert find_season(series) % season == 0 and find_season(series) > 0
+    assert find_season(series) == season
 
 
 def test_noise_has_no_season():
     assert find_season(np.random.default_rng(0).normal(size=300)) == 0
     assert find_season(np.ones(300)) == 0
+
+
+def test_the_season_can_be_given_or_found(weights):
+    data = [{**entry, "target": entry["target"] + 5 * (np.arange(len(entry["target"])) % 5)} for entry in entries("D")]
+    given, found, own = (
+        [forecast.quantile(0.5) for forecast in PretrainedPredictor("D", 5, str(weights), season).predict(data)]
+        for season in (5, "auto", None)
+    )
+    np.testing.assert_allclose(found[:2], given[:2], rtol=1e-5)
+    assert not np.allclose(own[0], given[0])
+    with pytest.raises(ValueError, match="season must be"):
+        PretrainedPredictor("D", 5, str(weights), "weekly")
 
 
 def test_a_series_without_values_is_an_error(weights):
