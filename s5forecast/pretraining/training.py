@@ -169,4 +169,4 @@ def _optimizer(network: PretrainedNetwork) -> torch.optim.AdamW:
         {"params": [one for one in others if one.ndim <= 1], "base_lr": LR, "weight_decay": 0.0},
         {"params": list(dynamics.values()), "base_lr": DYNAMICS_LR, "weight_decay": 0.0},
     ]
-    return torch.optim.AdamW(groups, lr=LR, betas=BETAS, weight_decay=WEIGHT_DECAY)
+    return torch.optim.AdamW(groups, lr=LR, betas=BETAS, weight_decay=WEIGHT_DECAY, fused=True)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from s5forecast.pretraining import prior
+from s5forecast.pretraining import families, prior
 
 
 @pytest.mark.parametrize("length", [64, 200])
@@ -28,26 +28,26 @@ def test_families_are_finite_for_any_season(family, season):
     series = np.empty(400)
     arguments = (season[0],) if family == "_growth" else season
     for _ in range(20):
-        getattr(prior, family)(series, *arguments)
+        getattr(families, family)(series, *arguments)
         assert np.isfinite(series).all()
 
 
 def test_profiles_are_standardized():
     profile = np.empty(24)
     for _ in range(20):
-        prior._profile(profile)
+        families._profile(profile)
         assert abs(profile.mean()) < 1e-9 and profile.std() == pytest.approx(1)
 
 
 def test_noise_has_unit_size():
     noise, sizes = np.empty(5_000), []
     for _ in range(60):
-        prior._noise(noise)
+        families._noise(noise)
         sizes.append(noise.std())
     assert 0.8 < np.median(sizes) < 1.3
 
 
 def test_counts_are_whole_numbers():
     series = np.empty(200)
-    prior._counts(series, 7.0, 0.0)
+    families._counts(series, 7.0, 0.0)
     assert (series >= 0).all() and (series == np.rint(series)).all()
