@@ -39,7 +39,7 @@ class PretrainedPredictor(RepresentablePredictor):
     """Forecasts series of any frequency by a network that was pretrained on synthetic series.
 
     The forecast is the mean of those of the series and of the negated series. Horizons above 192 steps are forecast as
-    interleaved series of a coarser step.
+    interleaved series of a coarser step. Series without negative values have no negative quantiles.
 
     Args:
         freq: pandas offset alias, such as ``"h"``, from which the seasons follow.
@@ -164,7 +164,14 @@ def zero_shot(
     for part in range(parts):
         series = [target[(len(target) + part) % parts :: parts] for target in targets]
         quantiles[:, part::parts] = _symmetric(network, _padded(series), thinned.expand(len(series), 2), each)
-    return quantiles[:, :steps]
+    return _of_one_sign(quantiles[:, :steps], targets)
+
+
+def _of_one_sign(quantiles: np.ndarray, targets: list[np.ndarray]) -> np.ndarray:
+    """Limit the quantiles of series without negative values, such as counts, to zero and above, and the reverse."""
+    least = np.array([np.nanmin(target) for target in targets])[:, None, None]
+    greatest = np.array([np.nanmax(target) for target in targets])[:, None, None]
+    return np.clip(quantiles, np.where(least >= 0, 0.0, -np.inf), np.where(greatest <= 0, 0.0, np.inf))
 
 
 def _parts(steps: int, season: float) -> int:

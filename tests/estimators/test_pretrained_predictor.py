@@ -95,6 +95,13 @@ def test_seasons_follow_from_the_frequency(freq, expected):
     assert seasons_of(Frequency.parse(freq)) == expected
 
 
+def test_series_without_negative_values_have_no_negative_forecasts():
+    torch.manual_seed(0)
+    network, counts = PretrainedNetwork().eval(), np.random.default_rng(0).poisson(0.4, size=60).astype(float)
+    forecast = zero_shot(network, [counts, counts - 1, -counts], (7.0, 0.0), 9)
+    assert (forecast[0] >= 0).all() and (forecast[1] < 0).any() and (forecast[2] <= 0).all()
+
+
 @pytest.mark.parametrize("season", [5, 12, 30])
 def test_seasons_are_found_in_series(season):
     rng = np.random.default_rng(season)
