@@ -40,7 +40,7 @@ def main(arguments: list[str] | None = None) -> None:
         for task in tasks:
             if (name, task.name) not in done:
                 rows.append({"weights": name, **evaluate(path, task)})
-        pd.DataFrame(rows)[KEYS + METRICS].to_csv(args.results, index=False, lineterminator="\n")
+                pd.DataFrame(rows)[KEYS + METRICS].to_csv(args.results, index=False, lineterminator="\n")
     print(summary(pd.DataFrame(rows)).to_string())
 
 
