@@ -16,9 +16,11 @@ RECORD = "record"
 
 def save_weights(path: Path, network: PretrainedNetwork, record: dict[str, Any]) -> None:
     """Write the parameters in float16 and a record of their training."""
-    arrays: dict[str, Any] = {name: value.numpy().astype(np.float16) for name, value in network.state_dict().items()}
+    arrays: dict[str, Any] = {RECORD: np.array(json.dumps(record))}
+    for name, value in network.state_dict().items():
+        arrays[name] = value.numpy().astype(np.float16)
     with path.open("wb") as file:
-        np.savez_compressed(file, **arrays, **{RECORD: np.array(json.dumps(record))})
+        np.savez_compressed(file, **arrays)
 
 
 def load_weights(path: Path) -> PretrainedNetwork:
