@@ -63,25 +63,28 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def run(model: str, task: Task, seed: int) -> dict[str, Any]:
-    """Train on the data before the windows, forecast and evaluate them; returns a row of the results.
+    """Train on the data before the windows, forecast and evaluate them; returns a row of the results."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of other libraries, for business days and short series
+        return {**measure(MODELS[model](task, seed), task), "seed": seed}
+
+
+def measure(built: Any, task: Task) -> dict[str, Any]:
+    """Train an estimator, or take a predictor as it is, and evaluate its forecasts of the windows.
 
     Seconds are processor time of all threads.
     """
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of other libraries, for business days and short series
-        built = MODELS[model](task, seed)
-        began = process_time()
-        # Features of whole series are computed once by GluonTS, not for every window; the result is the same.
-        cached = {"cache_data": True} if isinstance(built, PeerEstimator) else {}
-        predictor = built.train(task.train, **cached) if isinstance(built, Estimator) else built
-        trained = process_time()
-        result = backtest(
-            predictor, task.series, prediction_length=task.prediction_length, windows=task.windows, season=task.season,
-            quantile_levels=LEVELS, metrics=tuple(METRICS.values()),
-        )  # fmt: skip
+    began = process_time()
+    # Features of whole series are computed once by GluonTS, not for every window; the result is the same.
+    cached = {"cache_data": True} if isinstance(built, PeerEstimator) else {}
+    predictor = built.train(task.train, **cached) if isinstance(built, Estimator) else built
+    trained = process_time()
+    result = backtest(
+        predictor, task.series, prediction_length=task.prediction_length, windows=task.windows, season=task.season,
+        quantile_levels=LEVELS, metrics=tuple(METRICS.values()),
+    )  # fmt: skip
     return {
         "task": task.name,
-        "seed": seed,
         **{name: round(value, 6) for name, value in zip(METRICS, result.metrics.iloc[0], strict=False)},
         "train_seconds": round(trained - began, 1),
         "predict_seconds": round(process_time() - trained, 2),

@@ -17,10 +17,14 @@ MEDIAN = LEVELS.index(0.5)
 # Steps of the recent mean of a series without a season, and the least number of steps.
 RECENT, LEAST_RECENT = 8, 4
 SHORT_LAGS, LONG_LAGS = 4, 2
-STEP_FEATURES, PATCH_FEATURES = 5, 11
+# Recent errors are means over so many times the steps of the recent mean.
+RECENT_ERRORS = 2
+STEP_FEATURES, PATCH_FEATURES = 5, 16
 CANDIDATES = 12
 LAG_FEATURES = SHORT_LAGS + 2 * LONG_LAGS + 2
 LINEAR_UNTIL = 5.0
+# With fewer observed values before an origin, its units are arbitrary: such origins were 21 % of the loss.
+FEWEST_OBSERVED = 4
 LARGEST = 8.0
 
 
@@ -34,6 +38,7 @@ class Past(NamedTuple):
     scale: Tensor  # [B, T] mean error of the better of two naive forecasts so far
     features: Tensor  # [B, T, PATCH_FEATURES]
     seasons: Tensor  # [B, 2] float32, 0 for none
+    begin: Tensor  # [B, 1] first observed step
 
 
 class Origins(NamedTuple):
@@ -66,7 +71,7 @@ class PretrainedNetwork(nn.Module):
         self.encoder = Encoder(
             width, num_layers, layer_kwargs={"state_size": state_size, "dt_min": 0.01, "dt_max": 1.0, "clip_eigs": True}
         )
-        self.decoder_input = nn.Linear(width + PATCH * 2 * LAG_FEATURES + PATCH_FEATURES + 3, hidden)
+        self.decoder_input = nn.Linear(width + PATCH * (2 * LAG_FEATURES + CANDIDATES) + PATCH_FEATURES + 3, hidden)
         self.mixers = nn.ModuleList(
             nn.Sequential(nn.LayerNorm(hidden), nn.Linear(hidden, 2 * hidden), nn.GELU(), nn.Linear(2 * hidden, hidden))
             for _ in range(2)
@@ -77,8 +82,9 @@ class PretrainedNetwork(nn.Module):
             self.output.weight.mul_(0.1)
 
     def encode(self, past: Past) -> Tensor:
-        """Features of each patch, ``[B, T / PATCH, width]``."""
-        return self.encoder(self.input(_patch_features(past)))[0]
+        """Features of each patch, ``[B, T / PATCH, width]``; those before the first observed value have no effect."""
+        begun = torch.arange(PATCH - 1, past.values.shape[1], PATCH) >= past.begin
+        return self.encoder(self.input(_patch_features(past)), mask=begun.float())[0]
 
     def decode(self, past: Past, encoded: Tensor, at: Origins) -> tuple[Tensor, Tensor]:
         """Quantiles ``[N, PATCH, Q]`` and their base ``[N, PATCH]`` in units of the origin, ``(y - loc) / scale``."""
@@ -93,6 +99,7 @@ class PretrainedNetwork(nn.Module):
                 encoded[at.series, at.origin // PATCH - 1],
                 torch.asinh(lags).flatten(1),
                 mask.flatten(1),
+                torch.asinh(candidates).flatten(1),
                 past.features[at.series, last],
                 where,
             ],
@@ -108,13 +115,14 @@ class PretrainedNetwork(nn.Module):
         return base.unsqueeze(-1) + _ascending(offsets), base
 
     def loss(self, values: Tensor, seasons: Tensor, at: Origins) -> Tensor:
-        """Mean quantile loss of the future patches, in units of each origin."""
+        """Mean quantile loss of the future patches, in units of each origin, if these units are known."""
         past = describe(values, seasons)
         quantiles, base = self.decode(past, self.encode(past), at)
         last = at.origin - 1
         step = (at.origin + at.ahead * PATCH).unsqueeze(-1) + torch.arange(PATCH)
         series = at.series.unsqueeze(-1)
-        target, mask = past.values[series, step], past.mask[series, step]
+        observed = past.mask.cumsum(1)[at.series, last].unsqueeze(-1)
+        target, mask = past.values[series, step], past.mask[series, step] & (observed >= FEWEST_OBSERVED)
         loc, scale = (x[at.series, last].unsqueeze(-1) for x in (past.loc, past.scale))
         center = base.detach()
         actual = bent((target - loc) / scale - center)
@@ -175,35 +183,64 @@ def describe(values: Tensor, seasons: Tensor) -> Past:
     short = seasons[:, :1].round().long()
     recent = torch.where(short > 0, short.clamp(min=LEAST_RECENT), RECENT)
     loc, known = _window_mean(x, mask, recent)
-    before, known_before = F.pad(loc, (1, 0))[:, :-1], F.pad(known, (1, 0))[:, :-1]
-    level_error = _running((x - before).abs(), mask & known_before)
-    earlier, there = _at(x, mask, steps - short)
-    season_error = _running((x - earlier).abs(), mask & there & (short > 0))
-    previous, there = _at(x, mask, steps - 1)
-    step_error = _running((x - previous).abs(), mask & there)
+    begin = mask.int().argmax(1, keepdim=True)
+    errors = _errors(x, mask, seasons, loc, known, recent, steps - begin)
     observed = mask.cumsum(1).clamp(min=1).float()
-    deviation = (_running((x - before).square(), mask & known_before)).nan_to_num(0.0).sqrt()
-    best = torch.fmin(level_error, season_error)
-    size = (x + mean.float() / spread.float()).abs() * mask
-    fallback = size.cumsum(1) / observed
+    best = torch.fmin(errors["level"], errors["season"])
+    zero = (mean / spread).float()
+    size = ((x + zero).abs() * mask).cumsum(1) / observed
     scale = torch.where(best > 0, best, 0.0)
-    scale = torch.maximum(scale, 1e-3 * fallback).clamp(min=1e-4)
-    zeros = (((x + (mean / spread).float()).abs() < 1e-6) & mask).cumsum(1) / observed
-    past_loc, _ = _at(loc, known, steps - PATCH)
+    scale = torch.maximum(scale, 1e-3 * size).clamp(min=1e-4)
+    zeros = (((x + zero).abs() < 1e-6) & mask).cumsum(1) / observed
+    past_loc, had_loc = _at(loc, known, steps - PATCH)
+    deviation = errors.pop("square").nan_to_num(0.0).sqrt()
     stats = [
-        (season_error / scale).log().clamp(-3, 3).nan_to_num(0.0),
-        (level_error / scale).log().clamp(-3, 3).nan_to_num(0.0),
-        (step_error / scale).log().clamp(-5, 3).nan_to_num(0.0),
+        *((error / scale).log().clamp(-5, 3).nan_to_num(0.0) for error in errors.values()),
         torch.log1p(deviation / scale).clamp(max=6),
         zeros,
-        torch.asinh((loc - past_loc) / scale) * (steps >= PATCH),
+        torch.asinh((loc - past_loc) / scale) * had_loc,
         observed.log() / 4,
         torch.log1p(seasons[:, :1]).expand(B, T) / 4,
         torch.log1p(seasons[:, 1:]).expand(B, T) / 4,
-        torch.asinh((loc + (mean / spread).float()) / scale) / 4,
+        torch.asinh((loc + zero) / scale) / 4,
         known.float(),
     ]
-    return Past(x, mask, -(mean / spread).float(), loc, scale, torch.stack(stats, dim=-1), seasons)
+    return Past(x, mask, -zero, loc, scale, torch.stack(stats, dim=-1), seasons, begin)
+
+
+def _errors(
+    x: Tensor, mask: Tensor, seasons: Tensor, loc: Tensor, known: Tensor, recent: Tensor, age: Tensor
+) -> dict[str, Tensor]:
+    """Mean absolute errors so far ``[B, T]`` of simple forecasts of one step, NaN before the first one."""
+    steps = torch.arange(x.shape[1]).expand(x.shape)
+    short, aligned = seasons[:, :1].round().long(), _aligned(seasons[:, :1], seasons[:, 1:]).round().long()
+    before, known_before = _at(loc, known, steps - 1)
+    earlier, there = _at(x, mask, steps - short)
+    level_before, _ = _at(loc, known, steps - 1 - short)
+    long_ago, there_long = _at(x, mask, steps - aligned)
+    turns = [_at(x, mask, steps - k * short) for k in range(1, SHORT_LAGS + 1)]
+    count = torch.stack([one for _, one in turns]).sum(0)
+    mean = torch.stack([value * one for value, one in turns]).sum(0) / count.clamp(min=1)
+    previous, there_previous = _at(x, mask, steps - 1)
+    seasonal = mask & there & (short > 0)
+    level, season = (x - before).abs(), (x - earlier).abs()
+    window = RECENT_ERRORS * recent
+    return {
+        "season": _running(season, seasonal),
+        "level": _running(level, mask & known_before),
+        "step": _running((x - previous).abs(), mask & there_previous),
+        "long": _running((x - long_ago).abs(), mask & there_long & (aligned > 0)),
+        "moved": _running((x - earlier - before + level_before).abs(), seasonal & (age > 2 * short)),
+        "mean": _running((x - mean).abs(), mask & (count > 0) & (short > 0)),
+        "recent_season": _window_mean(season * seasonal, seasonal, window)[0],
+        "recent_level": _window_mean(level * mask * known_before, mask & known_before, window)[0],
+        "square": _running(level.square(), mask & known_before),
+    }
+
+
+def _aligned(short: Tensor, long: Tensor) -> Tensor:
+    """The whole number of short seasons next to the long season; the long season without a short one."""
+    return torch.where(short > 0, (long / short.clamp(min=1)).round() * short, long)
 
 
 def _window_mean(x: Tensor, mask: Tensor, window: Tensor) -> tuple[Tensor, Tensor]:
@@ -253,10 +290,12 @@ def _lagged(past: Past, at: Origins, loc: Tensor, scale: Tensor) -> tuple[Tensor
     """
     series = at.series.unsqueeze(-1)
     origin = at.origin.unsqueeze(-1)
+    begin = past.begin[at.series]
+    age = origin - begin
     ahead = at.ahead.unsqueeze(-1) * PATCH + torch.arange(1, PATCH + 1)  # [N, PATCH] from 1 on
     short, long = past.seasons[at.series].unsqueeze(1).unbind(-1)  # [N, 1]
     step = origin - 1 + ahead
-    aligned = torch.where(short > 0, (long / short.clamp(min=1)).round() * short, long)
+    aligned = _aligned(short, long)
 
     def back(season: Tensor, extra: int) -> Tensor:
         """The latest step a whole number of seasons earlier with a known value, and ``extra`` seasons before it."""
@@ -279,8 +318,8 @@ def _lagged(past: Past, at: Origins, loc: Tensor, scale: Tensor) -> tuple[Tensor
     lags, mask = (torch.stack(x, dim=-1) for x in zip(*pairs, strict=True))
 
     def level(index: Tensor) -> Tensor:
-        """Recent mean up to a step, in units of the origin."""
-        return (past.loc[series, index.clamp(min=0)] - loc) / scale
+        """Recent mean up to a step, or up to the first observed one, in units of the origin."""
+        return (past.loc[series, torch.maximum(index, begin)] - loc) / scale
 
     zero = (past.offset[at.series] - loc) / scale  # [N, 1] the value zero
     s = short.round().long()
@@ -293,18 +332,18 @@ def _lagged(past: Past, at: Origins, loc: Tensor, scale: Tensor) -> tuple[Tensor
     counts = torch.stack([there for _, there in shorts]).sum(0)
     recent = torch.where(s > 0, s.clamp(min=LEAST_RECENT), RECENT)
     slope = -level(origin - 1 - recent) / recent
-    enough = origin > 2 * recent
+    enough = age > 2 * recent
     candidates = [
         (torch.zeros_like(first), torch.ones_like(known)),
         last,
         shorts[0],
         shorts[1],
         (sums / counts.clamp(min=1), counts > 0),
-        (first - turns * season_ago, known & (origin > 2 * s)),
+        (first - turns * season_ago, known & (age > 2 * s)),
         longs[0],
         whole[0],
         (whole[0][0] - long_ago, whole[0][1]),
-        (zero + (first - zero) * _ratio(-zero, season_ago - zero), known & (origin > 2 * s)),
+        (zero + (first - zero) * _ratio(-zero, season_ago - zero), known & (age > 2 * s)),
         (zero + (whole[0][0] - zero) * _ratio(-zero, long_ago - zero), whole[0][1]),
         (last[0] + slope * ahead, last[1] & enough),
     ]

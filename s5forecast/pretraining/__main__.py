@@ -2,35 +2,56 @@
 
     python -m s5forecast.pretraining --hours 8 --folder pretraining
 
-The folder holds the checkpoint and ``log.csv``. Hours are processor time of one thread; the averaged weights are
-written to ``weights.pt`` at the end.
+The folder holds ``checkpoint.pt`` (everything that resuming needs), ``log.csv``, and the averaged weights in float16:
+``weights.npz`` and copies of it after 300 s, 600 s, 1200 s and so on. Hours are processor time of one thread. The
+learning rate is constant up to the last quarter of them; more hours can be given later, if it has not decayed yet.
 """
 
 from __future__ import annotations
 
 import argparse
+import shutil
+from importlib.metadata import version
+from math import log2
 from pathlib import Path
 
 import torch
 from tqdm.auto import tqdm
 
+from s5forecast.networks.pretrained_weights import save_weights
 from s5forecast.pretraining.training import Pretraining
 
 SECONDS = 3600.0
+# Processor seconds between checkpoints, and of the first copy of the weights.
+EVERY, FIRST_COPY = 100.0, 300.0
 
 
 def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--hours", type=float, required=True, help="processor time of the whole pretraining")
-    parser.add_argument("--folder", type=Path, required=True, help="folder of the checkpoint and the log")
+    parser.add_argument("--folder", type=Path, required=True, help="folder of the checkpoint, the log and the weights")
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args(arguments)
     torch.set_num_threads(1)
     training = Pretraining(args.folder, args.hours * SECONDS, args.seed)
     training.load()
     with tqdm(total=round(training.seconds), initial=round(training.spent), unit="s", desc="pretraining") as bar:
-        training.run(training.seconds, lambda: bar.update(round(training.spent) - bar.n))
-    torch.save(training.average.state_dict(), args.folder / "weights.pt")
+
+        def report() -> None:
+            bar.update(round(training.spent) - bar.n)
+            write_weights(training)
+
+        training.run(training.seconds, report, EVERY)
+
+
+def write_weights(training: Pretraining) -> None:
+    """Write the averaged weights and, each time the processor time has doubled, a copy of them."""
+    path = training.folder / "weights.npz"
+    save_weights(path, training.average, {"version": version("s5forecast"), **training.record()})
+    if training.spent >= FIRST_COPY:
+        copy = training.folder / f"weights-{round(FIRST_COPY * 2 ** int(log2(training.spent / FIRST_COPY)))}.npz"
+        if not copy.exists():
+            shutil.copyfile(path, copy)
 
 
 if __name__ == "__main__":

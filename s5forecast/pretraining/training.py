@@ -7,6 +7,7 @@ from collections.abc import Callable
 from copy import deepcopy
 from pathlib import Path
 from time import process_time
+from typing import Any
 
 import numpy as np
 import torch
@@ -24,8 +25,10 @@ VALUES, FEWEST_SERIES = 16_384, 8
 AHEAD, FARTHEST, DECODED, MOST_ORIGINS = 3, 24, 1_500, 12
 LR, DYNAMICS_LR, WEIGHT_DECAY, BETAS = 2e-3, 1e-3, 0.01, (0.9, 0.98)
 # Steps of warm-up, part of the time in which the rate decays, its lowest value, norm of gradients, weight of averages.
-WARMUP, DECAY, LOWEST, CLIP, AVERAGE = 200, 0.25, 0.02, 1.0, 0.998
+WARMUP, DECAY, LOWEST, CLIP, AVERAGE = 200, 0.25, 0.02, 1.0, 0.9998
 LOGGED = 500
+# The average spans about the last tenth of the steps, so that it is useful whenever the training is stopped.
+AVERAGED = 10
 
 
 class Pretraining:
@@ -110,13 +113,20 @@ class Pretraining:
         self.step, self.spent, self.series = (state["progress"][name] for name in ("step", "spent", "series"))
         return True
 
+    def record(self) -> dict[str, Any]:
+        """What is known about the training: seed, steps, series, processor seconds, and the mean of the last losses."""
+        loss = round(float(np.mean(self.losses[-LOGGED:])), 5) if self.losses else None
+        return {
+            "seed": self.seed, "steps": self.step, "series": self.series, "seconds": round(self.spent), "loss": loss
+        }  # fmt: skip
+
     def _rate(self) -> float:
         remaining = (1 - self.spent / self.seconds) / DECAY
         return min(1.0, (self.step + 1) / WARMUP) * min(1.0, max(remaining, LOWEST))
 
     @torch.no_grad()
     def _update_average(self) -> None:
-        weight = min(AVERAGE, self.step / (self.step + 10))
+        weight = min(AVERAGE, self.step / (self.step + AVERAGED))
         for mean, now in zip(self.average.parameters(), self.network.parameters(), strict=True):
             mean.lerp_(now, 1 - weight)
 
@@ -139,7 +149,7 @@ def draw_batch(rng: np.random.Generator) -> tuple[Tensor, Tensor, Origins]:
     batch = draw(count, length, rng)
     patches = length // PATCH
     num_origins = min(MOST_ORIGINS, max(1, DECODED // (count * AHEAD)))
-    origin = rng.integers(2, patches, size=(count, num_origins, 1))  # patches before the origin
+    origin = rng.integers(1, patches, size=(count, num_origins, 1))  # patches before the origin
     reach = np.minimum(FARTHEST, patches - origin)
     # Near patches are drawn more often than far ones.
     ahead = np.minimum(np.floor(np.exp(rng.random((count, num_origins, AHEAD)) * np.log(reach + 1)) - 1), reach - 1)
@@ -159,4 +169,4 @@ def _optimizer(network: PretrainedNetwork) -> torch.optim.AdamW:
         {"params": [one for one in others if one.ndim <= 1], "base_lr": LR, "weight_decay": 0.0},
         {"params": list(dynamics.values()), "base_lr": DYNAMICS_LR, "weight_decay": 0.0},
     ]
-    return torch.optim.AdamW(groups, lr=LR, betas=BETAS, weight_decay=WEIGHT_DECAY)
+    return torch.optim.AdamW(groups, lr=LR, betas=BETAS, weight_decay=WEIGHT_DECAY, fused=True)

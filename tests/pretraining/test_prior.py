@@ -1,32 +1,53 @@
-"""Synthetic series for pretraining."""
+"""The synthetic prior: any series can be drawn, again and without infinite values."""
 
 import numpy as np
 import pytest
 
-from s5forecast.pretraining.prior import FEWEST_STEPS, draw
-
-
-def test_the_same_generator_gives_the_same_series():
-    first, again = (draw(20, 96, np.random.default_rng(3)) for _ in range(2))
-    for one, other in zip(first, again, strict=True):
-        np.testing.assert_array_equal(one, other)
+from s5forecast.pretraining import families, prior
 
 
 @pytest.mark.parametrize("length", [64, 200])
-def test_series_are_finite_where_observed_and_vary(length):
-    values, seasons = draw(400, length, np.random.default_rng(0))
-    assert values.shape == (400, length) and values.dtype == np.float32 and not np.isinf(values).any()
-    assert ((~np.isnan(values)).sum(1) >= FEWEST_STEPS // 2).all()
-    assert (np.nanstd(values, axis=1) > 0).mean() > 0.95
-    assert (seasons >= 0).all() and (seasons == 0).any() and (seasons[:, 0] == 7).any()
+def test_series_have_values_and_seasons(length):
+    batch = prior.draw(300, length, np.random.default_rng(0))
+    assert batch.values.shape == (300, length) and batch.seasons.shape == (300, 2)
+    assert batch.values.dtype == batch.seasons.dtype == np.float32
+    assert not np.isinf(batch.values).any() and (~np.isnan(batch.values)).any(axis=1).all()
+    assert (batch.seasons >= 0).all() and not (batch.seasons == 1).any()
 
 
-def test_weeks_repeat():
-    values, seasons = draw(2000, 210, np.random.default_rng(1))
-    weekly = values[(seasons[:, 0] == 7) & ~np.isnan(values).any(1)]
-    weekly = weekly - weekly.mean(1, keepdims=True)
+def test_series_depend_on_the_generator_only():
+    first, second = (prior.draw(50, 96, np.random.default_rng(3)) for _ in range(2))
+    np.testing.assert_array_equal(first.values, second.values)
+    np.testing.assert_array_equal(first.seasons, second.seasons)
+    assert not np.array_equal(first.values, prior.draw(50, 96, np.random.default_rng(4)).values)
 
-    def distance(lag):
-        return np.median(np.abs(weekly[:, lag:] - weekly[:, :-lag]).mean(1) / np.abs(weekly).mean(1))
 
-    assert distance(7) < 0.95 * distance(10)
+@pytest.mark.parametrize("season", [(24.0, 168.0), (7.0, 365.25), (1.0, 0.0), (2.0, 4.0), (17.0, 0.0)])
+@pytest.mark.parametrize("family", ["_structural", "_oscillators", "_calendar", "_counts", "_growth"])
+def test_families_are_finite_for_any_season(family, season):
+    series = np.empty(400)
+    arguments = (season[0],) if family == "_growth" else season
+    for _ in range(20):
+        getattr(families, family)(series, *arguments)
+        assert np.isfinite(series).all()
+
+
+def test_profiles_are_standardized():
+    profile = np.empty(24)
+    for _ in range(20):
+        families._profile(profile)
+        assert abs(profile.mean()) < 1e-9 and profile.std() == pytest.approx(1)
+
+
+def test_noise_has_unit_size():
+    noise, sizes = np.empty(5_000), []
+    for _ in range(60):
+        families._noise(noise)
+        sizes.append(noise.std())
+    assert 0.8 < np.median(sizes) < 1.3
+
+
+def test_counts_are_whole_numbers():
+    series = np.empty(200)
+    families._counts(series, 7.0, 0.0)
+    assert (series >= 0).all() and (series == np.rint(series)).all()
