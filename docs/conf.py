@@ -54,6 +54,7 @@ html_title = "s5forecast"
 html_static_path = ["_static"]
 html_css_files = ["site.css"]
 html_show_sourcelink = False
+html_copy_source = False
 toc_object_entries_show_parents = "hide"
 html_theme_options = {
     "logo": {"text": "s5forecast"},

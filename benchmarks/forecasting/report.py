@@ -41,7 +41,10 @@ NAIVE = "seasonal naive"
 ZERO_SHOT = ("Chronos-2", "Chronos-Bolt-small", "FlowState-r1.1", "PatchTST-FM-r1", "TiRex")
 # In the figure of accuracy and time: variants that are not drawn, and names that are not to the right of their points.
 NOT_DRAWN = [LABELS["s5_recursive_encoder"], LABELS["seasonal_naive"]]
-TEXT_POSITIONS = {"default": "middle left", "best": "bottom center", "TFT": "top center", "PatchTST": "bottom center"}
+TEXT_POSITIONS = {
+    "fast": "middle left", "default": "top right", "best": "bottom center", "TFT": "top center",
+    "PatchTST": "bottom center",
+}  # fmt: skip
 NOTE = (
     "Ratios to seasonal naive (lower is better), as geometric means over tasks; WQL over the deciles. Models marked "
     "'(ours)' or '(run here)' were trained by `run.py`, and their results are means over seeds. The others are "
