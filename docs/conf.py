@@ -12,7 +12,7 @@ from sphinx.application import Sphinx  # noqa: E402
 import s5forecast  # noqa: E402
 
 project = "s5forecast"
-author = "the s5forecast authors"
+author = "the s5forecast developers"
 copyright = author
 version = release = s5forecast.__version__
 
