@@ -391,7 +391,7 @@ def _named(arrays: dict[str, np.ndarray], prefix: str) -> dict[str, np.ndarray]:
     return {f"{prefix}/{name}": values for name, values in arrays.items()}
 
 
-DRAWS = {"estimator": "autoregressive", "own": DRAWN | {"context_length": 72}}
+DRAWS = {"model": "autoregressive", "own": DRAWN | {"context_length": 72}}
 PARTS = {
     "choices": choices,
     "regularize": regularized,
