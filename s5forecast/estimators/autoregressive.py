@@ -115,7 +115,7 @@ class S5AutoregressiveEstimator(ForecastEstimator):
         choose(RECURSIONS, self.recursion, "recursion")
         recursive_encoder = self.recursion == "encoder"
         network_kwargs = network.for_network(**({} if recursive_encoder else {"bidirectional": True}))
-        single = "a recursive encoder takes single steps" if recursive_encoder else None
+        single = "a recursive encoder reads one step at a time" if recursive_encoder else None
         spec, patch_length = resolve_patches(self.choices, spec, patch_length, single)
         if recursive_encoder and patch_length > 1:
             raise ValueError(

@@ -14,7 +14,7 @@ lags_seq               1, two of each season, four of the longest; for days also
                        years, by date and by weekday                                          others: none
 patch_length           the largest power of two up to 8 that leaves 40 patches in the         patches: [1] helped;
                        context; 1 if steps are skipped or the encoder is recursive            8 and 40: none
-scaling                "increments" if continuing the last slope has less than 0.8 of the     increments: [1] helped;
+scaling                "increments" if continuing the last slope has less than 0.8 times the  increments: [1] helped;
                        error of the better naive forecast in up to 512 windows; "standard"    0.8: [1] defaults;
                        otherwise, if fewer than 50 windows are complete, and always for       512 and 50: none
                        causal encoders, as a stream keeps its scale
@@ -102,17 +102,18 @@ PATH_TAILS = (0.02, 0.05, 0.95, 0.98)  # not measured
 COMBINED_LEVELS = (0.05, *DECILES, 0.95)  # not measured
 
 REASONS = {
-    "context_length": "two horizons, two of the longest season and four of the dominant one, from 32 to 512 steps",
-    "lags_seq": "the last value, two of each season and four of the longest, and three years for days",
+    "context_length": "the longest of two horizons, two times the longest season and four times the main season, "
+    "but at least 32 and at most 512 steps",
+    "lags_seq": "one step, one and two times each season, up to four times the longest; for days up to three years",
     "patch_length": "the largest power of two up to 8 that leaves 40 patches in the context",
-    "recursion": "decoder if a day has several steps, encoder otherwise",
-    "timescales": "the slowest state keeps 5 % of its value after a context",
-    "cycles": "longer than two median gaps, and seen twice over all series",
+    "recursion": "decoder if the frequency is higher than daily, encoder otherwise",
+    "timescales": "initially, the slowest state keeps 5 % of its value over a context",
+    "cycles": "calendar cycles longer than two median gaps that the data cover at least twice",
     "loss": "quantile loss for quantiles, negative log-likelihood for other outputs",
     "quantile_levels": "the deciles",
     "time_unit": "median gap between observations",
-    "synthetic_share": "by the effective sample size of the training data",
-    "max_epochs": "by the number and length of the series",
+    "synthetic_share": "fraction of training windows from synthetic series, smaller for more training data",
+    "max_epochs": "chosen by the number and length of the series",
     "from_predictor": "as in from_predictor",
 }
 
@@ -306,12 +307,14 @@ def choose_synthetic_share(
         least: a default below this share becomes 0.
     """
     if bounded:
-        return Choice(0.0, "synthetic series do not respect the bounds of the output", given=False)
+        reason = "no training windows from synthetic series, because they do not respect the bounds of the output"
+        return Choice(0.0, reason, given=False)
     if given is not None:
         return Choice(given)
     share = default_synthetic_share(lengths, prediction_length)
     if share < least:
-        return Choice(0.0, f"less than {least} of the windows would be synthetic", given=False)
+        reason = f"no training windows from synthetic series, because their fraction would be less than {least}"
+        return Choice(0.0, reason, given=False)
     return Choice(share, REASONS["synthetic_share"], given=False)
 
 
@@ -327,8 +330,8 @@ def choose_recursive_output(targets: Sequence[np.ndarray]) -> Choice:
     The likelihood of a continuous output is unbounded at a value that returns.
     """
     if has_atoms(targets):
-        return Choice("quantile", "a typical series takes one value at a quarter of its steps or more", given=False)
-    return Choice("student_t", "no value returns at a quarter of the steps of a typical series", given=False)
+        return Choice("quantile", "one value makes up a quarter or more of a typical series", given=False)
+    return Choice("student_t", "no value makes up a quarter of a typical series", given=False)
 
 
 def choose_scaling(store: WindowStore) -> Choice:
@@ -339,7 +342,7 @@ def choose_scaling(store: WindowStore) -> Choice:
     error = relative_growth_error(store)
     reason = "too few complete training windows to detect a trend"
     if math.isfinite(error):
-        reason = f"continuing the last slope has {error:.2f} of the error of the better naive forecast"
+        reason = f"continuing the last slope has {error:.2f} times the error of the better naive forecast"
     return Choice("increments" if error < TRENDING else "standard", reason, given=False)
 
 

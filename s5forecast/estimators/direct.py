@@ -105,7 +105,7 @@ class S5Estimator(ForecastEstimator):
         network_kwargs = network.for_network(bidirectional=True)
         choose(MISSING, missing, "missing")
         spec = resolve_window(self.choices, freq, prediction_length, context_length, lags_seq)
-        single = "missing='skip' leaves out single steps" if missing == "skip" else None
+        single = "missing='skip' requires patches of one step" if missing == "skip" else None
         spec, patch_length = resolve_patches(self.choices, spec, patch_length, single)
         if missing == "skip" and patch_length > 1:
             raise ValueError(

@@ -117,7 +117,7 @@ class S5MultivariateEstimator(ForecastEstimator):
 
     def synthetic_windows(self, store: WindowStore) -> Choice:
         """No synthetic series are made for joint series."""
-        return Choice(0.0, "no synthetic series are made for joint series", given=False)
+        return Choice(0.0, "no training windows from synthetic series, because these are not joint", given=False)
 
     def create_network(self) -> MultivariateNetwork:
         return MultivariateNetwork(self.spec, self.output, **self.network_kwargs)

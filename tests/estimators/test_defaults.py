@@ -166,7 +166,7 @@ def test_choices_are_recorded_logged_and_handed_to_the_predictor(caplog):
     }  # fmt: skip
     assert not found["scaling"]["given"]
     (line,) = [record.getMessage() for record in caplog.records if record.name == "s5forecast.estimators.base"]
-    assert "context_length=32 (two horizons" in line and "lags_seq=[1, 7] (given)" in line
+    assert "context_length=32 (the longest of two horizons" in line and "lags_seq=[1, 7] (given)" in line
     assert model.auto_output.reason in line
 
 
@@ -189,7 +189,7 @@ def test_recursion_and_output_of_the_autoregressive_estimator():
     assert given["recursion"].given and given["distr_output"].given
     repeated = dataset(np.where(np.arange(LENGTH) % 2, 0.0, CASES))
     choice = estimator(S5AutoregressiveEstimator).train(repeated).choices["distr_output"]
-    assert choice["value"] == "quantile" and "one value" in choice["reason"]
+    assert choice["value"] == "quantile" and "one value makes up a quarter" in choice["reason"]
 
 
 def test_timescales_and_unit_of_time_of_the_continuous_estimator():
@@ -197,7 +197,7 @@ def test_timescales_and_unit_of_time_of_the_continuous_estimator():
     model = S5ContinuousEstimator(
         5.0, context_length=60, layer_kwargs={"dt_max": 2.0}, trainer_kwargs={"max_epochs": 1}, **small
     )
-    assert model.choices["dt_min"] == (0.1, "the slowest state keeps 5 % of its value after a context", False)
+    assert model.choices["dt_min"] == (0.1, "initially, the slowest state keeps 5 % of its value over a context", False)
     assert model.choices["dt_max"] == (2.0, "given", True)
     data = [{"time": np.arange(50) * 2.0, "target": np.arange(50.0)}]
     model.trainer_kwargs["enable_progress_bar"] = False
