@@ -180,30 +180,67 @@ def test_errors(comparison):
 def test_diebold_mariano_of_one_step_is_the_t_test():
     difference = np.random.default_rng(0).normal(0.3, 1, size=40)
     statistic, p_value = diebold_mariano(difference, horizon=1)
-    # with h = 1 the correction turns the variance over n into that over n - 1
     expected = difference.mean() / (difference.std(ddof=1) / np.sqrt(40))
     assert statistic == pytest.approx(expected)
     assert p_value == pytest.approx(2 * student_t.sf(abs(expected), 39))
 
 
 def test_diebold_mariano_by_hand():
-    difference = np.array([1.0, 2.0, 0.0, 3.0, 4.0])
-    covariances = np.array([10.0, -1 * 0 + 0 * -2 + -2 * 1 + 1 * 2]) / 5
-    expected = 2 / np.sqrt((covariances[0] + 2 * covariances[1]) / 5) * np.sqrt((5 + 1 - 4 + 2 / 5) / 5)
-    assert diebold_mariano(difference, 2)[0] == pytest.approx(expected)
+    difference = np.array([1.0, 2.0, 0.0, 3.0, 4.0, 2.0])
+    waves = [np.sqrt(2 / 6) * difference @ np.cos(np.pi * j * (np.arange(6) + 0.5) / 6) for j in (1, 2)]
+    expected = 2 / np.sqrt((waves[0] ** 2 + waves[1] ** 2) / 2 / 6)
+    statistic, p_value = diebold_mariano(difference, 2)
+    assert statistic == pytest.approx(expected)
+    assert p_value == pytest.approx(2 * student_t.sf(expected, 2))
 
 
-def test_diebold_mariano_keeps_its_level_for_correlated_errors():
-    rng = np.random.default_rng(1)
-    shocks = rng.normal(size=(400, 203))
-    paths = shocks[:, 3:] + shocks[:, 2:-1] + shocks[:, 1:-2] + shocks[:, :-3]
-    rejected = np.mean([diebold_mariano(path, 4)[1] < 0.05 for path in paths])
-    naive = np.mean([diebold_mariano(path, 1)[1] < 0.05 for path in paths])
-    assert rejected < 0.12 < naive
+def null_differences(kind, windows, steps, draws=6000):
+    """Loss differences ``[draws, windows * steps]`` with mean zero."""
+    rng = np.random.default_rng(0)
+    shocks = rng.normal(size=(draws, (windows + 1) * steps))
+    if kind == "moving average":
+        return np.lib.stride_tricks.sliding_window_view(shocks, steps, axis=1).sum(-1)[:, : windows * steps]
+    shocks = shocks[:, steps:].reshape(draws, windows, steps)
+    return (shocks.cumsum(-1) if kind == "random walk" else shocks).reshape(draws, -1)
+
+
+@pytest.mark.parametrize("windows, steps", [(2, 14), (6, 14), (12, 7)])
+@pytest.mark.parametrize("kind", ["white noise", "moving average", "random walk"])
+def test_diebold_mariano_keeps_its_level(kind, windows, steps):
+    p_values = np.array([diebold_mariano(path, steps)[1] for path in null_differences(kind, windows, steps)])
+    assert 0.03 < (p_values < 0.05).mean() < (0.09 if kind == "moving average" else 0.08)
+    assert p_values.min() > 1e-6
+
+
+def test_diebold_mariano_finds_a_difference():
+    paths = 1 + null_differences("white noise", 6, 14, draws=200)
+    assert np.mean([diebold_mariano(path, 14)[1] < 0.05 for path in paths]) > 0.95
+
+
+def test_pairwise_counts_windows_of_irregular_series():
+    rng = np.random.default_rng(0)
+    start = pd.Timestamp("2024-01-01")
+    times = [start + pd.to_timedelta(np.sort(rng.uniform(0, 96, 80)), "h") for _ in range(3)]
+    data = [{"item_id": n, "time": time, "target": rng.normal(size=80)} for n, time in enumerate(times)]
+    moments = [start + pd.Timedelta(hours=h) for h in (48, 60, 72, 84)]
+    result = compare({"constant": "constant", "last_value": "last_value"}, data, since=moments, horizon="12h")
+    errors = {name: replace(one, metric_names=("QL",)).by("timestamp")["QL"] for name, one in result.backtests.items()}
+    difference = (errors["constant"] - errors["last_value"]).sort_index().to_numpy()
+    forecasts = result.backtests["constant"].forecasts
+    inside = [
+        forecasts["timestamp"].between(cutoff, part["timestamp"].max(), inclusive="right")
+        for (_, cutoff), part in forecasts.groupby(["item_id", "cutoff"])
+    ]
+    horizon = max(forecasts.loc[rows, "timestamp"].nunique() for rows in inside)
+    assert horizon > forecasts.groupby(["item_id", "cutoff"]).size().max()
+    row = result.pairwise().loc[("constant", "last_value")]
+    assert (row["statistic"], row["p_value"]) == pytest.approx(diebold_mariano(difference, horizon))
+    alone = compare({"a": "constant", "b": "last_value"}, data, since=moments[:1], horizon="12h")
+    assert alone.pairwise()["p_value"].isna().all()
 
 
 def test_diebold_mariano_of_little_or_equal_losses():
-    assert np.isnan(diebold_mariano(np.ones(3), 3)).all() and np.isnan(diebold_mariano(np.array([]), 1)).all()
+    assert np.isnan(diebold_mariano(np.ones(5), 3)).all() and np.isnan(diebold_mariano(np.array([]), 1)).all()
     assert diebold_mariano(np.zeros(9), 2) == (0.0, 1.0)
     assert diebold_mariano(np.full(9, -1.0), 2) == (-np.inf, 0.0)
     assert diebold_mariano(np.full(20, 0.1), 3) == (np.inf, 0.0)  # deviations are rounding errors
