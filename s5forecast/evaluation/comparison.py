@@ -16,10 +16,12 @@ import pandas as pd
 from gluonts.dataset.common import DataEntry
 from scipy.special import stdtr
 
-from s5forecast.evaluation.backtest import backtest, roles_of
+from s5forecast.evaluation.backtest import backtest
+from s5forecast.evaluation.column_roles import roles_of_all
 from s5forecast.evaluation.leaderboard import leaderboard
-from s5forecast.evaluation.metrics import METRICS, SERIES, JointScore, is_loss
-from s5forecast.evaluation.result import KEYS, TIMES, WINDOW, Backtest
+from s5forecast.evaluation.metrics import METRICS, SERIES, JointScore, is_loss, metric_names
+from s5forecast.evaluation.models import span_of
+from s5forecast.evaluation.result import KEYS, TIMES, WINDOW, Backtest, summary
 
 # Losses over time of metrics that are ratios.
 NUMERATORS = {"WQL": "QL", "ND": "MAE"}
@@ -44,8 +46,7 @@ class Comparison:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if self.baseline not in self.backtests:
-            raise ValueError(f"baseline={self.baseline!r} is not among the models {list(self.backtests)}")
+        _check_baseline(self.baseline, self.backtests)
         check_same_windows(self.backtests)
         first, *others = self.backtests.items()
         for name, other in others:
@@ -54,6 +55,10 @@ class Comparison:
                     f"{first[0]!r} and {name!r} have the metrics {first[1].metric_names} and {other.metric_names}; "
                     "use the same for both, as compare(..., metrics=...) does"
                 )
+
+    def __repr__(self) -> str:
+        title = f"Comparison of {len(self.backtests)} models with the baseline {self.baseline!r}"
+        return summary(title, self._first, leaderboard(self.backtests))
 
     def leaderboard(self, metric: str | None = None) -> pd.DataFrame:
         """Metrics, skill and average rank of each model, sorted by ``metric``.
@@ -177,6 +182,11 @@ class Comparison:
         scores = [column for column in self._columns if is_loss(column)]
         if metric is None and not scores:
             raise ValueError(f"none of {self._columns} can rank models; use compare(..., metrics=('WQL',))")
+        if metric in METRICS and is_loss(metric) and metric not in scores:
+            wanted = (*(str(name) for name in self._first.metric_names), metric)
+            raise ValueError(
+                f"{metric!r} was not computed; pass metrics={wanted} to compare, or to the backtests that it compares"
+            )
         if metric is not None and metric not in scores:
             raise ValueError(f"{metric!r} cannot rank these models; choose one of {', '.join(scores)}")
         return metric or scores[0]
@@ -198,12 +208,13 @@ def compare(
         models: by name, any model that ``backtest`` accepts, or a finished ``Backtest``.
         data: a long frame, or GluonTS entries.
         prediction_length: steps of a window; optional for irregular series.
-        baseline: name of the model that skill is relative to; by default "seasonal_naive", "naive" or "last_value" if
-            there is one, otherwise the first.
+        baseline: name of the model that skill is relative to; by default the first that is "seasonal_naive", otherwise
+            "naive", "last_value" or, if there is none of these, the first model.
         seed: seed of the bootstrap.
         directory: folder that keeps finished origins, in a subfolder for each model.
         arguments: further arguments of ``backtest``: windows, step, since, refit, metrics, columns ... Metrics are by
-            default those of the first finished ``Backtest``.
+            default those of the first finished ``Backtest``, column names those of the first ``S5Forecaster`` or
+            finished ``Backtest`` with names of its own.
 
     Raises:
         ValueError: as ``backtest``, or if the windows differ.
@@ -220,24 +231,43 @@ def compare(
     """
     if not models:
         raise ValueError("models is empty; give at least one")
+    if baseline is not None:
+        _check_baseline(baseline, models)
     data = data if isinstance(data, pd.DataFrame) else list(data)
-    with_roles = [roles_of(model) for model in models.values() if hasattr(model, "get_params")]
     ready = [model for model in models.values() if isinstance(model, Backtest)]
     metrics = arguments.pop("metrics", None)
     if metrics is None and ready:
         metrics = ready[0].metric_names
-    arguments = {"columns": with_roles[0] if with_roles else None, **arguments}
+    if arguments.get("columns") is None:
+        arguments["columns"] = roles_of_all(models)
+    if arguments.get("horizon") is prediction_length is None:
+        prediction_length, arguments["horizon"] = span_of(models.values())
     found = {}
     for name, model in models.items():
         if isinstance(model, Backtest):
-            found[name] = replace(model, name=name, metric_names=tuple(metrics))
+            found[name] = replace(model, name=name, metric_names=metric_names(metrics))
             continue
         folder = None if directory is None else Path(directory) / _folder_name(name)
         found[name] = backtest(
             model, data, prediction_length, name=name, metrics=metrics, directory=folder, **arguments
         )
-    usual = [name for name in USUAL_BASELINES if name in models]
-    return Comparison(found, baseline or [*usual, *models][0], seed)
+    return Comparison(found, _default_baseline(models) if baseline is None else baseline, seed)
+
+
+def _check_baseline(baseline: str, models: Iterable[str]) -> None:
+    if baseline not in models:
+        raise ValueError(f"baseline={baseline!r} is not among the models {list(models)}")
+
+
+def _default_baseline(models: Mapping[str, Any]) -> str:
+    """The first model that is, or is named as, one of the usual baselines; otherwise the first model."""
+    usual = (
+        name
+        for wanted in USUAL_BASELINES
+        for name, model in models.items()
+        if name == wanted or (isinstance(model, str) and model == wanted)
+    )
+    return next(usual, next(iter(models)))
 
 
 def skill(metrics: pd.DataFrame, baseline: str) -> pd.DataFrame:

@@ -1,5 +1,6 @@
 """Comparisons of models: leaderboard, pairwise wins and the Diebold-Mariano test."""
 
+import pickle
 from dataclasses import replace
 
 import numpy as np
@@ -175,6 +176,89 @@ def test_errors(comparison):
     only = Comparison({"a": Backtest.from_frame(frame, metrics=("coverage_80",))}, "a")
     with pytest.raises(ValueError, match="can rank models"):
         only.leaderboard()
+
+
+def shops(count=3, length=90):
+    """The series of a frame with columns of its own."""
+    days = pd.date_range("2024-01-01", periods=length, freq="D")
+    rng = np.random.default_rng(0)
+    return pd.concat(
+        [pd.DataFrame({"shop": f"s{n}", "day": days, "sales": rng.normal(size=length)}) for n in range(count)]
+    )
+
+
+ROLES = {"item_id": "shop", "timestamp": "day", "target": "sales"}
+
+
+def test_columns_of_a_frame_are_named_by_a_dict():
+    df = shops()
+    found = backtest("naive", df, 7, windows=2, columns=ROLES, metrics="MAE")
+    standard = df.rename(columns={name: role for role, name in ROLES.items()})
+    expected = backtest("naive", standard, 7, windows=2, metrics=("MAE",))
+    pd.testing.assert_frame_equal(found.forecasts, expected.forecasts)
+    assert found.by("shop").index.name == "shop"
+    np.testing.assert_array_equal(found.by("shop")["MAE"], expected.by("item_id")["MAE"])
+    assert found.by(["shop", "step"]).index.names == ["shop", "step"]
+    both = compare({"ready": found, "drift": "drift"}, df, 7, windows=2)
+    assert list(both.by_item().index) == ["s0", "s1", "s2"] and list(both.leaderboard()["MAE"] > 0) == [True, True]
+    of_frame = Backtest.from_frame(found.forecasts.rename(columns={"item_id": "shop"}), item_id="shop", metrics="MAE")
+    np.testing.assert_array_equal(of_frame.by("shop")["MAE"], found.by("item_id")["MAE"])
+
+
+def test_missing_columns_are_named_with_the_fix():
+    df = shops()
+    for columns, message in (
+        (None, r"no column 'timestamp'; .*\['shop', 'day', 'sales'\].* columns=\{'timestamp': ...\}"),
+        ({"timestamp": "day"}, r"no column 'target'; .* columns=\{'target': ...\}"),
+        ({"timestamp": "day", "target": "sales"}, r"repeats times in 'day'; .* columns=\{'item_id': ...\}"),
+        ({"time": "day"}, r"unknown roles \['time'\]; choose from \['target', 'item_id'"),
+        ({**ROLES, "target": ["sales", "day"]}, "several targets, .* require irregular series"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            compare({"naive": "naive"}, df, 7, columns=columns)
+
+
+def test_default_baseline():
+    data = series(2)
+    for models, expected in (
+        ({"Theta-like": "drift", "last": "naive", "season": "seasonal_naive"}, "season"),
+        ({"d": "drift", "naive": "constant"}, "naive"),
+        ({"d": "drift", "c": "constant"}, "d"),
+    ):
+        assert compare(models, data, 4, metrics="MAE").baseline == expected
+
+
+def test_wrong_baseline_is_refused_before_any_work():
+    for baseline in ("best", ""):
+        with pytest.raises(ValueError, match=f"baseline='{baseline}' is not among the models"):
+            compare({"never run": object()}, series(1), 4, baseline=baseline)
+
+
+def test_metric_that_was_not_computed_is_named_with_the_fix(comparison):
+    with pytest.raises(
+        ValueError, match=r"'RMSE' was not computed; pass metrics=\('WQL', 'MAE', 'coverage_80', 'RMSE'\)"
+    ):
+        comparison.by_item("RMSE")
+    with pytest.raises(ValueError, match="'coverage_80' cannot rank these models"):
+        comparison.by_item("coverage_80")
+
+
+def test_short_texts(comparison):
+    text = repr(comparison)
+    assert text.startswith("Comparison of 3 models with the baseline 'naive': 5 series, 20 windows, 160 rows\n")
+    assert "WQL" in text and len(text.splitlines()) == 6
+    assert all(name in text for name in MODELS)
+    one = repr(comparison.backtests["seasonal"])
+    assert one.startswith("Backtest of 'seasonal': 5 series, 20 windows, 160 rows\n") and len(one.splitlines()) == 4
+    assert f"{comparison.backtests['seasonal'].metrics['WQL'].item():.4g}" in one
+
+
+def test_backtests_pickled_without_columns_are_read():
+    one = backtest("naive", series(1), 4, metrics="MAE")
+    state = {name: value for name, value in vars(one).items() if name != "columns"}
+    old = object.__new__(Backtest)
+    old.__dict__.update(state)
+    assert pickle.loads(pickle.dumps(old)).by("item_id").equals(one.by("item_id"))
 
 
 def test_diebold_mariano_of_one_step_is_the_t_test():
