@@ -182,8 +182,9 @@ class Comparison:
         scores = [column for column in self._columns if is_loss(column)]
         if metric is None and not scores:
             raise ValueError(f"none of {self._columns} can rank models; use compare(..., metrics=('WQL',))")
-        if metric in METRICS and is_loss(metric) and metric not in scores:
-            wanted = (*(str(name) for name in self._first.metric_names), metric)
+        names = self._first.metric_names
+        if metric in METRICS and is_loss(metric) and metric not in [*scores, *names]:
+            wanted = (*(name for name in names if isinstance(name, str)), metric)
             raise ValueError(
                 f"{metric!r} was not computed; pass metrics={wanted} to compare, or to the backtests that it compares"
             )
@@ -261,11 +262,12 @@ def _check_baseline(baseline: str, models: Iterable[str]) -> None:
 
 def _default_baseline(models: Mapping[str, Any]) -> str:
     """The first model that is, or is named as, one of the usual baselines; otherwise the first model."""
+    sources = {name: model.name if isinstance(model, Backtest) else model for name, model in models.items()}
     usual = (
         name
         for wanted in USUAL_BASELINES
-        for name, model in models.items()
-        if name == wanted or (isinstance(model, str) and model == wanted)
+        for name, source in sources.items()
+        if name == wanted or (isinstance(source, str) and source == wanted)
     )
     return next(usual, next(iter(models)))
 

@@ -224,6 +224,7 @@ def test_default_baseline():
         ({"Theta-like": "drift", "last": "naive", "season": "seasonal_naive"}, "season"),
         ({"d": "drift", "naive": "constant"}, "naive"),
         ({"d": "drift", "c": "constant"}, "d"),
+        ({"d": "drift", "ready": backtest("naive", data, 4)}, "ready"),
     ):
         assert compare(models, data, 4, metrics="MAE").baseline == expected
 
@@ -241,6 +242,9 @@ def test_metric_that_was_not_computed_is_named_with_the_fix(comparison):
         comparison.by_item("RMSE")
     with pytest.raises(ValueError, match="'coverage_80' cannot rank these models"):
         comparison.by_item("coverage_80")
+    family = compare({"naive": "naive"}, series(1), 4, metrics="pinball")
+    with pytest.raises(ValueError, match=r"'pinball' cannot rank these models; choose one of pinball_0.1"):
+        family.by_item("pinball")
 
 
 def test_short_texts(comparison):
