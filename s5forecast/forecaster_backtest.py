@@ -53,6 +53,7 @@ def _backtest_irregular(
         length,
         horizon=forecaster.horizon,
         variables=sampling.columns.targets,
+        columns=sampling.columns,
         name="S5Forecaster",
         **arguments,
     )

@@ -6,6 +6,7 @@ import pytest
 from sklearn.base import clone
 
 from s5forecast import S5Forecaster
+from s5forecast.evaluation import compare
 
 SMALL = dict(
     width=8, num_layers=1, state_size=4, context_length=12, num_batches_per_epoch=2, max_epochs=1, batch_size=4,
@@ -271,6 +272,25 @@ def test_categories_as_items_and_durations_of_other_types(tmp_path):
     found = forecaster.predict(times=queries(frame()).astype({"item_id": "category"}))
     expected = S5Forecaster(horizon="6h", **given).fit(frame()).predict(times=queries(frame()))
     pd.testing.assert_frame_equal(found.astype({"item_id": object}), expected)
+
+
+@pytest.mark.parametrize("target", ["pressure", ["wind", "pressure"]])
+@pytest.mark.parametrize("tz", [None, "Europe/Paris"])
+def test_compare_gives_the_same_as_backtest(target, tz):
+    df = frame(tz).rename(columns={"item_id": "place", "timestamp": "time"})
+    given = dict(
+        freq=None, horizon="6h", target=target, item_id="place", timestamp="time", known=["holiday"], static=["coast"]
+    )
+    forecaster = S5Forecaster(**given, estimator_kwargs=SMALL, verbose=False)
+    cut = df["time"].min() + pd.Timedelta("8h")
+    ready = forecaster.backtest(df, since=cut)
+    assert ready.by("place").index.name == "place"
+    found = compare({"ready": ready, "S5": forecaster, "last": "last_value"}, df, since=cut)
+    pd.testing.assert_frame_equal(found.backtests["S5"].forecasts, ready.forecasts)
+    assert found.baseline == "last" and found.leaderboard()["MAE"].notna().all()
+    early = forecaster.fit(df[df["time"] <= cut])
+    again = compare({"S5": early}, df, since=cut).backtests["S5"]
+    pd.testing.assert_frame_equal(again.forecasts, early.backtest(df, since=cut).forecasts)
 
 
 def test_a_backtest_leaves_out_series_without_a_value_before_the_cut():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from numbers import Integral
 from pathlib import Path
@@ -17,8 +17,9 @@ from s5forecast.data.frequency import Frequency
 from s5forecast.data.irregular_sampling import IrregularSampling
 from s5forecast.data.regular_sampling import read_frame, to_entries
 from s5forecast.data.statics import StaticFeatures
-from s5forecast.evaluation.metrics import evaluate
-from s5forecast.evaluation.models import Model, irregular_model, name_of, regular_model
+from s5forecast.evaluation.column_roles import as_columns, check_columns, roles_of
+from s5forecast.evaluation.metrics import evaluate, metric_names
+from s5forecast.evaluation.models import Model, irregular_model, name_of, regular_model, span_of
 from s5forecast.evaluation.result import KEYS, WINDOW, Backtest
 from s5forecast.evaluation.runs import Run, Store, describe
 from s5forecast.evaluation.windows import (
@@ -44,11 +45,11 @@ def backtest(
     horizon: Any = None,
     refit: bool | int = False,
     quantile_levels: Sequence[float] = DECILES,
-    metrics: Sequence[Any] | None = None,
+    metrics: Any = None,
     season: int | None = None,
     name: str | None = None,
     freq: Frequency | str | None = None,
-    columns: Columns | None = None,
+    columns: Mapping[str, Any] | Columns | None = None,
     variables: Sequence[str] | None = None,
     samples: bool = False,
     directory: str | Path | None = None,
@@ -66,9 +67,9 @@ def backtest(
     Args:
         model: an ``S5Forecaster``, a GluonTS estimator or predictor, a frame of forecasts made elsewhere (item_id,
             timestamp, mean, quantiles, and cutoff if windows overlap), or a name in ``BASELINES``. For irregular series
-            an estimator such as :class:`~s5forecast.S5ContinuousEstimator`, a predictor with
-            ``predict_quantiles(entries, levels)``, a frame, or a name in ``IRREGULAR_BASELINES``. A predictor is used
-            unchanged: it must not have seen the windows.
+            an ``S5Forecaster`` with ``freq=None``, an estimator such as :class:`~s5forecast.S5ContinuousEstimator`, a
+            predictor with ``predict_quantiles(entries, levels)``, a frame, or a name in ``IRREGULAR_BASELINES``. A
+            predictor is used unchanged: it must not have seen the windows.
         data: a long frame, or GluonTS entries with ``target`` ``[T]``; the series may differ in length. An entry may
             have ``timestamps`` ``[T]``, which are used in the result. Irregular entries have ``time`` ``[n]`` and
             ``target``, ``[n]`` or ``[D, n]``.
@@ -78,17 +79,22 @@ def backtest(
         since: time of the cut of irregular series, or a list of times, each of which is an origin.
         count: number of observations to forecast at the end of each irregular series.
         fraction: fraction of the observations of an irregular series in the history.
-        horizon: length of a window of irregular series, as a duration or number; by default up to the end.
+        horizon: length of a window of irregular series, as a duration or number. If neither it nor
+            ``prediction_length`` is given, both are those of an ``S5Forecaster``; windows of other models extend to the
+            end of the series.
         refit: True refits the model at every origin, a number k at every k-th, False only before the first.
         quantile_levels: levels to forecast, in (0, 1).
-        metrics: names in ``METRICS``, or GluonTS metric definitions; by default WQL, MASE, sMAPE and coverage_80, for
-            irregular series WQL, CRPS, MAE and coverage_80. Irregular series have no metrics scaled by a season.
+        metrics: one or several names in ``METRICS``, or GluonTS metric definitions; by default WQL, MASE, sMAPE and
+            coverage_80, for irregular series WQL, CRPS, MAE and coverage_80. Irregular series have no metrics scaled by
+            a season.
         season: steps of the differences that scale MASE and RMSSE; by default GluonTS's for the frequency (24 for
             hours, 12 for months, 1 for days and weeks).
         name: name of the model; by default its class.
         freq: offset alias of the timestamps; inferred for a frame. Without it, each period of GluonTS entries is
             stamped by its start.
-        columns: column roles of a frame; by default those of an ``S5Forecaster``, otherwise the standard names.
+        columns: names of the columns of a frame by role, such as ``{"item_id": "shop", "timestamp": "day", "target":
+            "sales"}``, and lists of ``"known"`` and ``"static"`` columns. By default those of an ``S5Forecaster``,
+            otherwise the names of the roles.
         variables: names of the D variables of irregular entries, or the target columns of an irregular frame. Each of
             several variables is a separate series of the result, ``"<item_id>:<variable>"``.
         samples: whether to keep sample paths, from which CRPS and PIT are then computed. The energy and variogram
@@ -113,16 +119,19 @@ def backtest(
         >>> len(result.forecasts)
         14
     """
-    cuts = {"since": since, "count": count, "fraction": fraction, "horizon": horizon, "variables": variables}
-    splitter = _splitter(prediction_length, windows, step, season, cuts)
+    roles = roles_of(model) if columns is None else as_columns(columns)
+    if horizon is prediction_length is None:
+        prediction_length, horizon = span_of([model])
+    cuts = {"since": since, "count": count, "fraction": fraction, "horizon": horizon}
+    splitter = _splitter(prediction_length, windows, step, season, cuts, variables, roles)
     if not isinstance(refit, Integral) or refit < 0:
         raise ValueError(f"refit={refit!r} must be False, True, or the number of origins between fits")
     levels = [float(str(one)) if isinstance(one, np.floating) else one for one in quantile_levels]
     check_levels(levels)
-    metrics = tuple(splitter.default_metrics if metrics is None else metrics)
+    metrics = metric_names(splitter.default_metrics if metrics is None else metrics)
     name = name_of(model) if name is None else name
     prepare = _irregular if isinstance(splitter, IrregularSplitter) else _regular
-    entries, frequency, adapted = prepare(model, data, splitter, columns or roles_of(model), freq, bool(refit))
+    entries, frequency, adapted = prepare(model, data, splitter, roles, freq, bool(refit))
     origins = splitter.split(entries)
     forecast_columns = adapted.columns(levels)
     _check_metrics(metrics, forecast_columns, samples, splitter)
@@ -138,30 +147,30 @@ def backtest(
         metric_names=metrics,
         seconds=sum(result.seconds for result in results),
         fit_seconds=sum(result.fit_seconds for result in results) if adapted.trains else None,
+        columns=roles if isinstance(data, pd.DataFrame) or columns is not None else None,
         **_seasonal_errors(splitter, cut, forecasts, season),
     )
     return adapted.finished(result, origins[0])
 
 
-def roles_of(model: Any) -> Columns:
-    """The column roles of an ``S5Forecaster``; the standard names for other models."""
-    names = {field: getattr(model, field, None) for field in ("target", "item_id", "timestamp")}
-    named = {field: value for field, value in names.items() if isinstance(value, str)}
-    if len(named) < 3:
-        return Columns()
-    return Columns(**named, known=tuple(model.known), static=tuple(model.static), other_targets=())
-
-
 def _splitter(
-    prediction_length: int | None, windows: int, step: int | None, season: int | None, cuts: dict[str, Any]
+    prediction_length: int | None,
+    windows: int,
+    step: int | None,
+    season: int | None,
+    cuts: dict[str, Any],
+    variables: Sequence[str] | None,
+    columns: Columns,
 ) -> WindowSplitter:
-    if any(value is not None for value in cuts.values()):
+    if any(value is not None for value in [*cuts.values(), variables]):
         if (windows, step, season) != (1, None, None):
             raise ValueError(
                 "windows=, step= and season= require regular series; cut irregular series with since=, count= or "
                 "fraction="
             )
-        return IrregularSplitter(prediction_length=prediction_length, **cuts)
+        if variables is None and columns.other_targets:
+            variables = columns.targets
+        return IrregularSplitter(prediction_length=prediction_length, variables=variables, **cuts)
     if prediction_length is None:
         raise ValueError(
             "give prediction_length= for regular series, or one of since=, count= and fraction= for irregular series"
@@ -176,6 +185,9 @@ def _regular(
 ) -> tuple[Iterable[DataEntry], Frequency | None, Model]:
     series, frequency = None, None if freq in (None, "infer") else Frequency.parse(freq)
     if isinstance(data, pd.DataFrame):
+        if columns.other_targets:
+            raise ValueError(f"several targets, {list(columns.targets)}, require irregular series; pass one target")
+        check_columns(data, columns)
         series, frequency = read_frame(data, columns, frequency or "infer")
         data = to_entries(series, frequency, StaticFeatures.learn(series, columns))
     return data, frequency, regular_model(model, series, columns, frequency, splitter.prediction_length, refits)
@@ -186,13 +198,15 @@ def _irregular(
 ) -> tuple[Iterable[DataEntry], None, Model]:
     if freq:
         raise ValueError(f"freq={freq!r} requires regular series; omit it with since=, count= or fraction=")
+    series = None
     if isinstance(data, pd.DataFrame):
         if splitter.variables:
             columns = replace(columns, target=splitter.variables[0], other_targets=tuple(splitter.variables[1:]))
+        check_columns(data, columns)
         sampling = IrregularSampling(columns)
         series = sampling.read(data)
         data = sampling.entries(series, StaticFeatures.learn(series, columns))
-    return data, None, irregular_model(model, columns)
+    return data, None, irregular_model(model, series, columns, refits)
 
 
 def _check_metrics(metrics: Sequence[Any], columns: Sequence[str], samples: bool, splitter: WindowSplitter) -> None:

@@ -18,7 +18,8 @@ def fingerprint(value: Any) -> str:
     """Hash of the contents in sixteen hexadecimal digits, equal across processes.
 
     The contents of an object are its class, its arguments as given by GluonTS's ``validated`` or scikit-learn's
-    ``get_params``, the weights of a network, and the attributes of a GluonTS predictor without ``validated``.
+    ``get_params``, the weights of a network, and the attributes of a GluonTS predictor without ``validated``. Other
+    objects are identified by their ``repr``, so a change of their settings may go unnoticed.
     """
     return sha256(repr(_contents(value)).encode()).hexdigest()[:16]
 

@@ -257,17 +257,20 @@ def aggregate(
     return {name: value[0] if axis is None else value for name, value in values.items()}
 
 
-def definitions(metrics: Iterable[str | Any], levels: Sequence[float], samples: bool = False) -> dict[str, Any]:
+def metric_names(metrics: Any) -> tuple[Any, ...]:
+    """Metrics as a tuple, of one name or GluonTS definition, or of several."""
+    return tuple(metrics) if isinstance(metrics, Iterable) and not isinstance(metrics, str) else (metrics,)
+
+
+def definitions(metrics: Iterable[str | Any] | str, levels: Sequence[float], samples: bool = False) -> dict[str, Any]:
     """Metric definitions by name, for forecasts with the given levels, and with samples or without.
 
     Raises:
         ValueError: a name is unknown, with the list of names, or a joint score has no samples.
     """
-    if isinstance(metrics, str):
-        raise ValueError(f"metrics must be a sequence of names, as in metrics=({metrics!r},)")
     choices = {**METRICS, **FROM_SAMPLES} if samples else METRICS
     found: dict[str, Any] = {}
-    for metric in metrics:
+    for metric in metric_names(metrics):
         if not isinstance(metric, str):
             found[metric(axis=0).name] = metric
             continue

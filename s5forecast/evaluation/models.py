@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from copy import copy
 from dataclasses import replace
 from itertools import groupby
@@ -197,7 +197,7 @@ class ForecasterModel(Model):
             if self.frequency is not None and "freq" in fitted.get_params():
                 fitted.set_params(freq=self.frequency.alias)
             fitted.fit(self._frame(windows, 0, past=True))
-        return ForecasterModel(fitted, self.series, self.roles, self.frequency, self.refits)
+        return type(self)(fitted, self.series, self.roles, self.frequency, self.refits)
 
     def finished(self, result: Backtest, first: Sequence[RegularWindow]) -> Backtest:
         """Calibrated, and with the time of the original fit, if the forecaster is used unchanged."""
@@ -219,7 +219,11 @@ class ForecasterModel(Model):
         seen = [getattr(self.forecaster, name) for name in names if hasattr(self.forecaster, name)]
         if self.refits or not seen:
             return False
-        return all(max(seen) <= _naive(window.timestamps(None)[0]) for window in windows)
+        return all(self._is_before(max(seen), window) for window in windows)
+
+    def _is_before(self, time: Any, window: Any) -> bool:
+        """Whether data up to a time end before the first step of a window."""
+        return bool(time <= _naive(window.timestamps(None)[0]))
 
     def _calibrator(self, first: Sequence[RegularWindow]) -> Any:
         return getattr(self.forecaster, "calibrator_", None) if self._has_not_seen(first) else None
@@ -253,6 +257,51 @@ class ForecasterModel(Model):
             }
             if past:
                 values |= {self.roles.target: one.target[steps], **one.static}
+            frames.append(pd.DataFrame(values))
+        return pd.concat(frames, ignore_index=True)
+
+
+class IrregularForecasterModel(ForecasterModel):
+    """An ``S5Forecaster`` of irregular series, or another class with ``fit(frame)`` and ``predict(frame, times=...)``.
+
+    ``predict`` returns a row for each row of ``times``, in order.
+    """
+
+    def check(self, origins: Sequence[Sequence[Any]], columns: list[str]) -> None:
+        """The forecaster checks its inputs itself."""
+
+    def values(self, windows: Sequence[Window], columns: list[str], samples: bool) -> Iterator[np.ndarray]:
+        """One array for each window; the windows of an origin are forecast together."""
+        name = type(self.forecaster).__name__
+        if samples:
+            raise ValueError(f"{name} draws no sample paths of irregular series; omit samples=True")
+        levels, targets = [float(column) for column in columns if column != "mean"], self.roles.targets
+        prefixes = [""] if len(targets) == 1 else [f"{target}_" for target in targets]
+        names = [prefix + column for prefix in prefixes for column in columns]
+        for _, group in groupby(windows, key=lambda window: window.origin):
+            part = list(group)
+            times = self._frame(part, 0, past=False)
+            found = self.forecaster.predict(self._frame(part, 0, past=True), quantile_levels=levels, times=times)
+            if len(found) != len(times):
+                raise ValueError(f"{name} returned forecasts at {len(found)} times, expected are {len(times)}")
+            values = found[names].to_numpy(dtype=float).reshape(len(found), len(targets), len(columns))
+            for one in np.split(values, np.cumsum([window.length for window in part])[:-1]):
+                yield one.T.reshape(len(columns), -1)
+
+    def _is_before(self, time: Any, window: Any) -> bool:
+        return bool(time < window.timestamps(None)[1])
+
+    def _frame(self, windows: Sequence[Any], ahead: int, *, past: bool) -> pd.DataFrame:
+        """The history of windows, or the times and known columns of their observations, as a long frame."""
+        frames = []
+        for window in windows:
+            one, entry = self.series[window.item_id], window.entry
+            rows = slice(0, window.cut) if past else slice(window.cut, window.cut + window.length)
+            known, target = entry["feat_dynamic_real"][:, rows], np.atleast_2d(entry["target"])[:, rows]
+            values: dict[str, Any] = {} if one.item_id is None else {self.roles.item_id: one.item_id}
+            values |= {self.roles.timestamp: entry["time"][rows], **dict(zip(self.roles.known, known, strict=True))}
+            if past:
+                values |= {**dict(zip(self.roles.targets, target, strict=True)), **one.static}
             frames.append(pd.DataFrame(values))
         return pd.concat(frames, ignore_index=True)
 
@@ -331,12 +380,15 @@ def regular_model(
         return ForecastsModel(model, columns, frequency)
     if hasattr(model, "train"):
         return EstimatorModel(model)
-    if hasattr(model, "fit") and hasattr(model, "predict"):
-        if frame is None:
-            raise ValueError(f"{type(model).__name__} is backtested on a DataFrame, not on GluonTS entries")
+    if is_forecaster(model):
+        if getattr(model, "freq", "infer") is None:
+            raise ValueError(
+                f"{type(model).__name__} forecasts irregular series (freq=None); cut them with since=, count= or "
+                "fraction="
+            )
+        series = _by_name(model, frame)
         if model.prediction_length != length:
             raise ValueError(f"{type(model).__name__} forecasts {model.prediction_length} steps, not {length}")
-        series = {str(number) if one.item_id is None else one.item_id: one for number, one in enumerate(frame)}
         return ForecasterModel(model, series, columns, frequency, refits)
     if hasattr(model, "predict"):
         return PredictorModel(model)
@@ -345,20 +397,51 @@ def regular_model(
     )
 
 
-def irregular_model(model: Any, columns: Columns) -> Model:
-    """Adapter of a name in ``IRREGULAR_BASELINES``, a predictor or estimator of irregular series, or a frame."""
+def irregular_model(model: Any, frame: list[FrameSeries] | None, columns: Columns, refits: bool = False) -> Model:
+    """Adapter of a name in ``IRREGULAR_BASELINES``, or of a model of irregular series.
+
+    Args:
+        frame, columns, refits: as for :func:`regular_model`.
+    """
     if isinstance(model, str):
         return EstimatorModel(choose(IRREGULAR_BASELINES, model, "baseline")(), QueryPredictorModel)
     if isinstance(model, pd.DataFrame):
         return ForecastsModel(model, columns, None)
     if hasattr(model, "train"):
         return EstimatorModel(model, QueryPredictorModel)
+    if is_forecaster(model):
+        if getattr(model, "freq", None) is not None:
+            raise ValueError(
+                f"{type(model).__name__} forecasts regular series (freq={model.freq!r}); pass windows= instead of "
+                "since=, count= or fraction=, or a forecaster with freq=None"
+            )
+        return IrregularForecasterModel(model, _by_name(model, frame), columns, None, refits)
     if hasattr(model, "predict_quantiles"):
         return QueryPredictorModel(model)
     raise ValueError(
-        f"{type(model).__name__} is not an estimator with train, a predictor with predict_quantiles, a frame of "
-        f"forecasts, or one of {list(IRREGULAR_BASELINES)}; of an S5Forecaster use its method backtest"
+        f"{type(model).__name__} is not an estimator with train, a predictor with predict_quantiles, a forecaster with "
+        f"fit and predict, a frame of forecasts, or one of {list(IRREGULAR_BASELINES)}"
     )
+
+
+def is_forecaster(model: Any) -> bool:
+    """Whether a model has ``fit`` and ``predict``, as an ``S5Forecaster``, and is no GluonTS estimator."""
+    return hasattr(model, "fit") and hasattr(model, "predict") and not hasattr(model, "train")
+
+
+def span_of(models: Iterable[Any]) -> tuple[int | None, Any]:
+    """``prediction_length`` and ``horizon`` of the first forecaster of irregular series; None if there is none."""
+    for model in models:
+        if is_forecaster(model) and getattr(model, "freq", "infer") is None:
+            return model.prediction_length, model.horizon
+    return None, None
+
+
+def _by_name(model: Any, frame: list[FrameSeries] | None) -> dict[Any, FrameSeries]:
+    """Series of a frame by the item_id of their windows."""
+    if frame is None:
+        raise ValueError(f"{type(model).__name__} is backtested on a DataFrame, not on GluonTS entries")
+    return {str(number) if one.item_id is None else one.item_id: one for number, one in enumerate(frame)}
 
 
 def name_of(model: Any) -> str:

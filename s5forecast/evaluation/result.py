@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from s5forecast.data.frames import Columns
 from s5forecast.evaluation.definitions import warn_of_zeros
 from s5forecast.evaluation.metrics import (
     DEFAULT_METRICS,
@@ -20,6 +21,7 @@ from s5forecast.evaluation.metrics import (
     aggregate,
     definitions,
     joint_scores,
+    metric_names,
 )
 from s5forecast.evaluation.scores import crps, pit, pit_from_quantiles
 from s5forecast.levels import level_name, quantile_columns, sample_columns
@@ -28,6 +30,7 @@ COLUMNS = ("item_id", "cutoff", "timestamp", "target")
 WINDOW = ["item_id", "cutoff"]
 KEYS = [*WINDOW, "timestamp"]
 TIMES = ("fit_seconds", "predict_seconds")
+WIDTH = 120  # of a table as text
 CROSSING = 1e-6  # relative; smaller crossings are rounding errors
 
 
@@ -48,6 +51,7 @@ class Backtest:
         seconds: time to predict all windows.
         fit_seconds: time to fit the model; if given, part of the metrics.
         squared_seasonal_error: as ``seasonal_error``, the mean squared difference; required by RMSSE.
+        columns: column roles of the frame that was backtested; ``forecasts`` has the standard names.
 
     Raises:
         ValueError: a column is missing, a forecast is NaN or a target infinite.
@@ -60,6 +64,7 @@ class Backtest:
     seconds: float | None = None
     fit_seconds: float | None = None
     squared_seasonal_error: pd.Series | None = None
+    columns: Columns | None = None
 
     def __post_init__(self) -> None:
         missing = [column for column in COLUMNS if column not in self.forecasts.columns]
@@ -93,7 +98,7 @@ class Backtest:
         seasonal_error: pd.Series | None = None,
         *,
         name: str = "model",
-        metrics: Sequence[Any] = DEFAULT_METRICS,
+        metrics: Any = DEFAULT_METRICS,
         item_id: str = "item_id",
         cutoff: str = "cutoff",
         timestamp: str = "timestamp",
@@ -107,7 +112,11 @@ class Backtest:
         """
         names = dict(zip((item_id, cutoff, timestamp, target), COLUMNS, strict=True))
         frame = forecasts.rename(columns=names)
-        return cls(name, frame, seasonal_error, tuple(metrics), squared_seasonal_error=squared_seasonal_error)
+        columns = Columns(target, item_id, timestamp)
+        return cls(name, frame, seasonal_error, metric_names(metrics), None, None, squared_seasonal_error, columns)
+
+    def __repr__(self) -> str:
+        return summary(f"Backtest of {self.name!r}", self, self.metrics)
 
     @property
     def quantile_levels(self) -> tuple[float, ...]:
@@ -137,25 +146,32 @@ class Backtest:
         """Metrics for each value of a column of the forecasts (item_id, cutoff ...), or each combination of several.
 
         Args:
-            column: one or several columns; "step" is the position in the window, starting at 1, "window" stands for
-                item_id and cutoff. Scores of whole vectors are omitted if the groups divide vectors, as "step" divides
-                windows.
+            column: one or several columns, also by their names in the frame that was backtested. "step" is the position
+                in the window, starting at 1; "window" stands for item_id and cutoff. Scores of whole vectors are
+                omitted if the groups divide vectors, as "step" divides windows.
 
         Raises:
             ValueError: a column does not exist, or none is given.
         """
         given = [column] if isinstance(column, str) else list(column)
         names = list(dict.fromkeys(name for one in given for name in (WINDOW if one == "window" else [one])))
-        unknown = [name for name in names if name != "step" and name not in self.forecasts.columns]
+        sources = {**self._given_names, **{name: name for name in self.forecasts.columns}}
+        unknown = [name for name in names if name != "step" and name not in sources]
         if unknown or not names:
             known = [name for name in self.forecasts.columns if name not in sample_columns(self.forecasts)]
             raise ValueError(f"cannot group metrics by {given}; use 'step', 'window', or columns among {known}")
-        keys = [self.step if name == "step" else self.forecasts[name] for name in names]
+        keys = [self.step if name == "step" else self.forecasts[sources[name]] for name in names]
         if len(keys) == 1:
             codes, values = pd.factorize(keys[0], sort=keys[0].dtype != object, use_na_sentinel=False)
             return self._evaluate(codes, pd.Index(values, name=names[0]))
         codes, groups = pd.factorize(pd.MultiIndex.from_arrays(keys))
         return self._evaluate(codes, pd.MultiIndex.from_tuples(list(groups), names=names))
+
+    @property
+    def _given_names(self) -> dict[str, str]:
+        """Columns of the forecasts by their names in the frame that was backtested."""
+        one = self.columns
+        return {} if one is None else {one.item_id: "item_id", one.timestamp: "timestamp", one.target: "target"}
 
     @cached_property
     def step(self) -> pd.Series:
@@ -246,6 +262,13 @@ class Backtest:
         if len(unknown):
             raise ValueError(f"no seasonal error for {unknown[0]!r}; index them by item_id, or item_id and cutoff")
         return errors.reindex(keys).to_numpy(dtype=float)
+
+
+def summary(title: str, one: Backtest, metrics: pd.DataFrame) -> str:
+    """Text with the number of series and windows, followed by a table of metrics."""
+    series, windows = one.forecasts["item_id"].nunique(), len(one.forecasts[WINDOW].drop_duplicates())
+    table = metrics.to_string(float_format="{:.4g}".format, line_width=WIDTH)
+    return f"{title}: {series} series, {windows} windows, {len(one.forecasts)} rows\n{table}"
 
 
 def _by_size(codes: np.ndarray) -> Iterable[tuple[np.ndarray, np.ndarray]]:

@@ -1,5 +1,6 @@
 """Comparisons of models: leaderboard, pairwise wins and the Diebold-Mariano test."""
 
+import pickle
 from dataclasses import replace
 
 import numpy as np
@@ -177,33 +178,157 @@ def test_errors(comparison):
         only.leaderboard()
 
 
+def shops(count=3, length=90):
+    """The series of a frame with columns of its own."""
+    days = pd.date_range("2024-01-01", periods=length, freq="D")
+    rng = np.random.default_rng(0)
+    return pd.concat(
+        [pd.DataFrame({"shop": f"s{n}", "day": days, "sales": rng.normal(size=length)}) for n in range(count)]
+    )
+
+
+ROLES = {"item_id": "shop", "timestamp": "day", "target": "sales"}
+
+
+def test_columns_of_a_frame_are_named_by_a_dict():
+    df = shops()
+    found = backtest("naive", df, 7, windows=2, columns=ROLES, metrics="MAE")
+    standard = df.rename(columns={name: role for role, name in ROLES.items()})
+    expected = backtest("naive", standard, 7, windows=2, metrics=("MAE",))
+    pd.testing.assert_frame_equal(found.forecasts, expected.forecasts)
+    assert found.by("shop").index.name == "shop"
+    np.testing.assert_array_equal(found.by("shop")["MAE"], expected.by("item_id")["MAE"])
+    assert found.by(["shop", "step"]).index.names == ["shop", "step"]
+    both = compare({"ready": found, "drift": "drift"}, df, 7, windows=2)
+    assert list(both.by_item().index) == ["s0", "s1", "s2"] and list(both.leaderboard()["MAE"] > 0) == [True, True]
+    of_frame = Backtest.from_frame(found.forecasts.rename(columns={"item_id": "shop"}), item_id="shop", metrics="MAE")
+    np.testing.assert_array_equal(of_frame.by("shop")["MAE"], found.by("item_id")["MAE"])
+
+
+def test_missing_columns_are_named_with_the_fix():
+    df = shops()
+    for columns, message in (
+        (None, r"no column 'timestamp'; .*\['shop', 'day', 'sales'\].* columns=\{'timestamp': ...\}"),
+        ({"timestamp": "day"}, r"no column 'target'; .* columns=\{'target': ...\}"),
+        ({"timestamp": "day", "target": "sales"}, r"repeats times in 'day'; .* columns=\{'item_id': ...\}"),
+        ({"time": "day"}, r"unknown roles \['time'\]; choose from \['target', 'item_id'"),
+        ({**ROLES, "target": ["sales", "day"]}, "several targets, .* require irregular series"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            compare({"naive": "naive"}, df, 7, columns=columns)
+
+
+def test_default_baseline():
+    data = series(2)
+    for models, expected in (
+        ({"Theta-like": "drift", "last": "naive", "season": "seasonal_naive"}, "season"),
+        ({"d": "drift", "naive": "constant"}, "naive"),
+        ({"d": "drift", "c": "constant"}, "d"),
+        ({"d": "drift", "ready": backtest("naive", data, 4)}, "ready"),
+    ):
+        assert compare(models, data, 4, metrics="MAE").baseline == expected
+
+
+def test_wrong_baseline_is_refused_before_any_work():
+    for baseline in ("best", ""):
+        with pytest.raises(ValueError, match=f"baseline='{baseline}' is not among the models"):
+            compare({"never run": object()}, series(1), 4, baseline=baseline)
+
+
+def test_metric_that_was_not_computed_is_named_with_the_fix(comparison):
+    with pytest.raises(
+        ValueError, match=r"'RMSE' was not computed; pass metrics=\('WQL', 'MAE', 'coverage_80', 'RMSE'\)"
+    ):
+        comparison.by_item("RMSE")
+    with pytest.raises(ValueError, match="'coverage_80' cannot rank these models"):
+        comparison.by_item("coverage_80")
+    family = compare({"naive": "naive"}, series(1), 4, metrics="pinball")
+    with pytest.raises(ValueError, match=r"'pinball' cannot rank these models; choose one of pinball_0.1"):
+        family.by_item("pinball")
+
+
+def test_short_texts(comparison):
+    text = repr(comparison)
+    assert text.startswith("Comparison of 3 models with the baseline 'naive': 5 series, 20 windows, 160 rows\n")
+    assert "WQL" in text and len(text.splitlines()) == 6
+    assert all(name in text for name in MODELS)
+    one = repr(comparison.backtests["seasonal"])
+    assert one.startswith("Backtest of 'seasonal': 5 series, 20 windows, 160 rows\n") and len(one.splitlines()) == 4
+    assert f"{comparison.backtests['seasonal'].metrics['WQL'].item():.4g}" in one
+
+
+def test_backtests_pickled_without_columns_are_read():
+    one = backtest("naive", series(1), 4, metrics="MAE")
+    state = {name: value for name, value in vars(one).items() if name != "columns"}
+    old = object.__new__(Backtest)
+    old.__dict__.update(state)
+    assert pickle.loads(pickle.dumps(old)).by("item_id").equals(one.by("item_id"))
+
+
 def test_diebold_mariano_of_one_step_is_the_t_test():
     difference = np.random.default_rng(0).normal(0.3, 1, size=40)
     statistic, p_value = diebold_mariano(difference, horizon=1)
-    # with h = 1 the correction turns the variance over n into that over n - 1
     expected = difference.mean() / (difference.std(ddof=1) / np.sqrt(40))
     assert statistic == pytest.approx(expected)
     assert p_value == pytest.approx(2 * student_t.sf(abs(expected), 39))
 
 
 def test_diebold_mariano_by_hand():
-    difference = np.array([1.0, 2.0, 0.0, 3.0, 4.0])
-    covariances = np.array([10.0, -1 * 0 + 0 * -2 + -2 * 1 + 1 * 2]) / 5
-    expected = 2 / np.sqrt((covariances[0] + 2 * covariances[1]) / 5) * np.sqrt((5 + 1 - 4 + 2 / 5) / 5)
-    assert diebold_mariano(difference, 2)[0] == pytest.approx(expected)
+    difference = np.array([1.0, 2.0, 0.0, 3.0, 4.0, 2.0])
+    waves = [np.sqrt(2 / 6) * difference @ np.cos(np.pi * j * (np.arange(6) + 0.5) / 6) for j in (1, 2)]
+    expected = 2 / np.sqrt((waves[0] ** 2 + waves[1] ** 2) / 2 / 6)
+    statistic, p_value = diebold_mariano(difference, 2)
+    assert statistic == pytest.approx(expected)
+    assert p_value == pytest.approx(2 * student_t.sf(expected, 2))
 
 
-def test_diebold_mariano_keeps_its_level_for_correlated_errors():
-    rng = np.random.default_rng(1)
-    shocks = rng.normal(size=(400, 203))
-    paths = shocks[:, 3:] + shocks[:, 2:-1] + shocks[:, 1:-2] + shocks[:, :-3]
-    rejected = np.mean([diebold_mariano(path, 4)[1] < 0.05 for path in paths])
-    naive = np.mean([diebold_mariano(path, 1)[1] < 0.05 for path in paths])
-    assert rejected < 0.12 < naive
+def null_differences(kind, windows, steps, draws=6000):
+    """Loss differences ``[draws, windows * steps]`` with mean zero."""
+    rng = np.random.default_rng(0)
+    shocks = rng.normal(size=(draws, (windows + 1) * steps))
+    if kind == "moving average":
+        return np.lib.stride_tricks.sliding_window_view(shocks, steps, axis=1).sum(-1)[:, : windows * steps]
+    shocks = shocks[:, steps:].reshape(draws, windows, steps)
+    return (shocks.cumsum(-1) if kind == "random walk" else shocks).reshape(draws, -1)
+
+
+@pytest.mark.parametrize("windows, steps", [(2, 14), (6, 14), (12, 7)])
+@pytest.mark.parametrize("kind", ["white noise", "moving average", "random walk"])
+def test_diebold_mariano_keeps_its_level(kind, windows, steps):
+    p_values = np.array([diebold_mariano(path, steps)[1] for path in null_differences(kind, windows, steps)])
+    assert 0.03 < (p_values < 0.05).mean() < (0.09 if kind == "moving average" else 0.08)
+    assert p_values.min() > 1e-6
+
+
+def test_diebold_mariano_finds_a_difference():
+    paths = 1 + null_differences("white noise", 6, 14, draws=200)
+    assert np.mean([diebold_mariano(path, 14)[1] < 0.05 for path in paths]) > 0.95
+
+
+def test_pairwise_counts_windows_of_irregular_series():
+    rng = np.random.default_rng(0)
+    start = pd.Timestamp("2024-01-01")
+    times = [start + pd.to_timedelta(np.sort(rng.uniform(0, 96, 80)), "h") for _ in range(3)]
+    data = [{"item_id": n, "time": time, "target": rng.normal(size=80)} for n, time in enumerate(times)]
+    moments = [start + pd.Timedelta(hours=h) for h in (48, 60, 72, 84)]
+    result = compare({"constant": "constant", "last_value": "last_value"}, data, since=moments, horizon="12h")
+    errors = {name: replace(one, metric_names=("QL",)).by("timestamp")["QL"] for name, one in result.backtests.items()}
+    difference = (errors["constant"] - errors["last_value"]).sort_index().to_numpy()
+    forecasts = result.backtests["constant"].forecasts
+    inside = [
+        forecasts["timestamp"].between(cutoff, part["timestamp"].max(), inclusive="right")
+        for (_, cutoff), part in forecasts.groupby(["item_id", "cutoff"])
+    ]
+    horizon = max(forecasts.loc[rows, "timestamp"].nunique() for rows in inside)
+    assert horizon > forecasts.groupby(["item_id", "cutoff"]).size().max()
+    row = result.pairwise().loc[("constant", "last_value")]
+    assert (row["statistic"], row["p_value"]) == pytest.approx(diebold_mariano(difference, horizon))
+    alone = compare({"a": "constant", "b": "last_value"}, data, since=moments[:1], horizon="12h")
+    assert alone.pairwise()["p_value"].isna().all()
 
 
 def test_diebold_mariano_of_little_or_equal_losses():
-    assert np.isnan(diebold_mariano(np.ones(3), 3)).all() and np.isnan(diebold_mariano(np.array([]), 1)).all()
+    assert np.isnan(diebold_mariano(np.ones(5), 3)).all() and np.isnan(diebold_mariano(np.array([]), 1)).all()
     assert diebold_mariano(np.zeros(9), 2) == (0.0, 1.0)
     assert diebold_mariano(np.full(9, -1.0), 2) == (-np.inf, 0.0)
     assert diebold_mariano(np.full(20, 0.1), 3) == (np.inf, 0.0)  # deviations are rounding errors

@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.base import BaseEstimator
 
 from s5forecast.evaluation import backtest, compare
 
@@ -130,6 +131,75 @@ def test_models_of_irregular_series_are_compared():
     found = compare(models, entries(), since=[START + pd.Timedelta(hours=h) for h in (12, 20, 28)], horizon="5h")
     assert found.baseline == "last_value" and found.leaderboard().index[0] == "constant"
     assert list(found.leaderboard().columns[2:6]) == ["WQL", "CRPS", "MAE", "coverage_80"]
+
+
+class Forecaster(BaseEstimator):
+    """A forecaster of frames: the mean of the training data plus the last value, the price and the size."""
+
+    def __init__(self, target=("wind", "rain"), freq=None, horizon="5h", prediction_length=None):
+        self.target, self.freq, self.horizon, self.prediction_length = target, freq, horizon, prediction_length
+        self.item_id, self.timestamp, self.known, self.static = "site", "when", ("price",), ("size",)
+
+    def fit(self, df):
+        self.mean_, self.trained_until_ = df[list(self.target)].mean(), df["when"].max()
+        return self
+
+    def predict(self, df, *, times, quantile_levels):
+        assert list(times) == ["site", "when", "price"] and not set(self.target) - set(df)
+        assert times["when"].min() > df["when"].min()
+        last = df.groupby("site")[list(self.target)].last()
+        size = times["site"].map(df.groupby("site")["size"].first())
+        found = times[["site", "when"]].copy()
+        for target in self.target:
+            value = self.mean_[target] + times["site"].map(last[target]) + times["price"] + size
+            for column in ("mean", *map(str, quantile_levels)):
+                found[column if len(self.target) == 1 else f"{target}_{column}"] = value
+        return found
+
+
+def sites():
+    parts = []
+    for number, one in enumerate(entries(2)):
+        rows = {"wind": one["target"][0], "rain": one["target"][1], "price": np.arange(40) % 3.0, "size": 10 * number}
+        parts.append(pd.DataFrame({"site": one["item_id"], "when": one["time"], **rows}))
+    return pd.concat(parts, ignore_index=True)
+
+
+@pytest.mark.parametrize("targets", [("wind",), ("wind", "rain")])
+def test_a_forecaster_of_irregular_frames_is_compared(targets):
+    df, moments = sites(), [START + pd.Timedelta(hours=h) for h in (12, 20)]
+    found = compare({"own": Forecaster(targets), "last": "last_value"}, df, since=moments)
+    assert found.baseline == "last"
+    rows = found.backtests["own"].forecasts
+    assert (rows["timestamp"] - rows["cutoff"]).max() <= pd.Timedelta("5h")  # the horizon of the forecaster
+    trained = df[df["when"] <= moments[0]]
+    for row in rows.itertuples():
+        site, _, name = row.item_id.partition(":")
+        name = name or "wind"
+        part = df[df["site"] == site].set_index("when")
+        last = part.loc[: row.cutoff, name].dropna().iloc[-1]
+        at = part.loc[row.timestamp]
+        np.testing.assert_allclose(row.mean, trained[name].mean() + last + at["price"] + at["size"], rtol=1e-6)
+        np.testing.assert_equal(row.target, at[name])
+    single = backtest(Forecaster(targets).fit(trained), df, since=moments)
+    pd.testing.assert_frame_equal(single.forecasts, rows)
+    assert single.columns.item_id == "site" and single.by("site").index.name == "site"
+    refitted = backtest(Forecaster(targets), df, since=moments, refit=True).forecasts
+    later = refitted["cutoff"] > rows["cutoff"].min() + pd.Timedelta("8h")
+    assert later.any() and not np.isclose(refitted["mean"], rows["mean"])[later].any()
+
+
+def test_forecasters_of_the_other_kind_of_series_are_refused():
+    with pytest.raises(ValueError, match=r"regular series .freq='h'.; pass windows="):
+        backtest(Forecaster(freq="h"), sites(), count=2)
+    with pytest.raises(ValueError, match=r"irregular series .freq=None.; cut them with since="):
+        backtest(Forecaster(("wind",), prediction_length=3, horizon=None), regular(), windows=2)
+    with pytest.raises(ValueError, match="on a DataFrame"):
+        backtest(Forecaster(), entries(2), count=2)
+
+
+def regular():
+    return pd.DataFrame({"site": "a", "when": pd.date_range(START, periods=30), "wind": 1.0, "price": 1.0, "size": 1})
 
 
 def test_wrong_arguments_are_named():

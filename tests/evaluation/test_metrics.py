@@ -224,7 +224,6 @@ def test_metrics_without_observed_labels_are_nan():
     ("forecasts", "metrics", "message"),
     [
         ({"0.5": [[1.0]]}, ["CRPSS"], "'CRPSS'; choose one of WQL, QL"),
-        ({"0.5": [[1.0]]}, "WQL", r"metrics=\('WQL',\)"),
         ({"0.5": [[1.0]]}, ["coverage_80"], "requires the forecast '0.1'"),
         ({"0.5": [[1.0]]}, ["MASE"], "seasonal_error= is required"),
         ({"0.5": [[1.0]]}, ["energy_score"], "samples=True"),

@@ -1,0 +1,76 @@
+"""Column roles of the frames that are backtested, from the argument ``columns`` or from a model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import pandas as pd
+
+from s5forecast.data.frames import Columns
+from s5forecast.evaluation.result import Backtest
+
+ROLES = ("target", "item_id", "timestamp", "known", "static")
+
+
+def as_columns(columns: Columns | Mapping[str, Any]) -> Columns:
+    """Column roles from a dict; a list of targets is split into the first and the others.
+
+    Raises:
+        ValueError: a key is not a role.
+    """
+    if isinstance(columns, Columns):
+        return columns
+    unknown = [role for role in columns if role not in ROLES]
+    if unknown:
+        raise ValueError(f"columns has the unknown roles {unknown}; choose from {list(ROLES)}")
+    first, *others = _listed(columns.get("target", Columns.target))
+    given: dict[str, Any] = {role: tuple(_listed(columns[role])) for role in ("known", "static") if role in columns}
+    given |= {role: columns[role] for role in ("item_id", "timestamp") if role in columns}
+    return Columns(target=first, other_targets=tuple(others), **given)
+
+
+def roles_of(model: Any) -> Columns:
+    """The column roles of an ``S5Forecaster`` or a finished ``Backtest``; the standard names for other models."""
+    if isinstance(model, Backtest):
+        return model.columns or Columns()
+    names = {role: getattr(model, role, None) for role in ROLES}
+    if not all(isinstance(names[role], str) for role in ("item_id", "timestamp")) or not names["target"]:
+        return Columns()
+    return as_columns({role: value for role, value in names.items() if value is not None})
+
+
+def roles_of_all(models: Mapping[str, Any]) -> Columns | None:
+    """The column roles of the first model with names of its own; None if all use the standard names."""
+    found = (roles_of(model) for model in models.values() if not isinstance(model, str | pd.DataFrame))
+    return next((columns for columns in found if columns != Columns()), None)
+
+
+def check_columns(frame: pd.DataFrame, columns: Columns) -> None:
+    """Raise ValueError, with the fix, if the frame lacks a column, or has several series and no column to tell them."""
+    present = {*frame.columns, *frame.index.names}
+    if isinstance(frame.index, pd.DatetimeIndex | pd.PeriodIndex):
+        present.add(columns.timestamp)
+    for role, name in _named(columns):
+        one_series = role == "item_id" and name == Columns.item_id
+        if name not in present and not one_series:
+            raise ValueError(
+                f"the frame has no column {name!r}; its columns are {list(map(str, frame.columns))}. Name the right "
+                f"one with columns={{{role!r}: ...}}, or in the constructor of the forecaster"
+            )
+    if columns.item_id not in present and columns.timestamp in frame and frame[columns.timestamp].duplicated().any():
+        raise ValueError(
+            f"the frame has no column {columns.item_id!r} and repeats times in {columns.timestamp!r}; name the column "
+            "that distinguishes the series with columns={'item_id': ...}, or drop repeated rows"
+        )
+
+
+def _named(columns: Columns) -> list[tuple[str, str]]:
+    """Role and name of each column."""
+    lists = {"target": columns.targets, "known": columns.known, "static": columns.static}
+    single = [("item_id", columns.item_id), ("timestamp", columns.timestamp)]
+    return [*single, *((role, name) for role, names in lists.items() for name in names)]
+
+
+def _listed(names: Any) -> list[str]:
+    return [names] if isinstance(names, str) else list(names)
