@@ -439,7 +439,9 @@ PARTS = {
     "forecaster/ensemble": lambda: forecaster(own={"num_members": 2}),
     "forecaster/best": lambda: forecaster(preset="best"),
     "forecaster/fast": lambda: forecaster(preset="fast"),
-    "forecaster/pooled": lambda: forecaster(samples=True, model="autoregressive", own=DRAWS["own"] | {"num_members": 2}),
+    "forecaster/pooled": lambda: forecaster(
+        samples=True, model="autoregressive", own=DRAWS["own"] | {"num_members": 2}
+    ),
     "forecaster/calibrated": forecaster_calibrated,
     "forecaster/rescaled": forecaster_rescaled,
     "forecaster/gaps": forecaster_gaps,
