@@ -89,12 +89,14 @@ class S5Forecaster(FittedForecaster):
         self._check_parameters()
         began = perf_counter()
         sampling, series = self._make_sampling(self.freq).learn(df)
+        sampling.warn_of_unobserved(sampling.ends(series))
         held_out = None if validation is None else sampling.read(validation)
         statics = StaticFeatures.learn(series, sampling.columns)
         predictor = train(self, sampling, series, statics, held_out)
         self._forget_calibration()
         self.sampling_, self.statics_, self.predictor_ = sampling, statics, predictor
         self.history_, self.num_series_ = series, len(series)
+        self.shortest_series_ = min(map(sampling.length, series))
         self.trained_until_ = max(map(sampling.last, [*series, *(held_out or [])]))
         self.fit_seconds_ = perf_counter() - began
         return self
@@ -343,7 +345,8 @@ class S5Forecaster(FittedForecaster):
         from s5forecast.estimators.predictor import count_substeps
 
         self.sampling_.require_regular("step_scale", "pass the forecast times with times=")
-        sampling = self.sampling_.divided(count_substeps(step_scale))
+        substeps = count_substeps(step_scale)
+        sampling = self.sampling_.divided(substeps)
         alias, trained = sampling.alias, self.sampling_.alias
         if df is None:
             raise ValueError(
@@ -356,4 +359,6 @@ class S5Forecaster(FittedForecaster):
             )
         rescaled = copy(self)
         rescaled.sampling_, rescaled.predictor_ = sampling, self.predictor_.rescaled(step_scale)
+        if self.shortest_series_ is not None:
+            rescaled.shortest_series_ = substeps * self.shortest_series_
         return rescaled

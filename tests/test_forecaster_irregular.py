@@ -284,3 +284,13 @@ def test_windows_of_a_backtest_have_prediction_length():
     given = dict(freq=None, prediction_length=2, target="pressure", estimator_kwargs=SMALL, verbose=False)
     result = S5Forecaster(**given).backtest(frame(), fraction=0.5)
     assert result.forecasts.groupby("item_id").size().tolist() == [2, 2]
+
+
+def test_short_histories_are_reported(fitted):
+    df = frame()
+    times = queries(df)
+    with pytest.warns(UserWarning, match="series 'a' has 3 rows, fewer than the 12 of the context"):
+        fitted.predict(df.groupby("item_id").tail(3), times=times)
+    holed = df.assign(pressure=df["pressure"].where(df.groupby("item_id").cumcount(ascending=False) % 2 == 0))
+    with pytest.warns(UserWarning, match="series 'a' has 11 rows"):
+        fitted.predict(holed.groupby("item_id").tail(22), times=times)

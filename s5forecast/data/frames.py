@@ -55,6 +55,7 @@ class SeriesEnds(NamedTuple):
 
     positions: Mapping[Any, int]  # position by item_id; the key is None if the frame has no such column
     last: list[Any] | pd.Index  # [S] time of the last observation
+    unobserved: int = 0  # steps without a target at the end of every regular series
 
     @property
     def items(self) -> list[Any]:

@@ -174,6 +174,9 @@ class IrregularSampling(Sampling):
     def last_observed(self, one: FrameSeries) -> Any:
         return one.timestamps[np.flatnonzero(~np.isnan(one.target).all(axis=0))[-1]]
 
+    def length(self, one: FrameSeries) -> int:
+        return int((~np.isnan(one.target)).any(axis=0).sum())
+
     def divided(self, substeps: int) -> NoReturn:
         self.require_regular("step_scale", "pass the forecast times with times=")
 

@@ -72,7 +72,9 @@ class RegularSampling(Sampling):
         last = list(ends.last)
         for one in steps:
             last[ends.positions[one.item_id]] = one.timestamps[-1]
-        return NextRows(to_entries(steps, self._fixed_frequency, StaticFeatures()), ends._replace(last=last))
+        return NextRows(
+            to_entries(steps, self._fixed_frequency, StaticFeatures()), ends._replace(last=last, unobserved=0)
+        )
 
     def query(
         self,
@@ -93,7 +95,7 @@ class RegularSampling(Sampling):
         if ends.named:
             keys[self.columns.item_id] = pd.Series(items, dtype=object).repeat(self.prediction_length).array
         keys[self.columns.timestamp] = stamps[0].append(stamps[1:])
-        known = np.concatenate(self._known_ahead(items, stamps, future))
+        known = np.concatenate(self._known_ahead(ends, stamps, future))
         return Queries(pd.DataFrame(keys).infer_objects(), items, codes, known, ends.last)
 
     def entries(
@@ -130,6 +132,13 @@ class RegularSampling(Sampling):
     def last_observed(self, one: FrameSeries) -> pd.Timestamp:
         return one.timestamps[-1]
 
+    def ends(self, series: Sequence[FrameSeries]) -> SeriesEnds:
+        return super().ends(series)._replace(unobserved=min(map(_unobserved_steps, series)))
+
+    def warn_of_unobserved(self, ends: SeriesEnds) -> None:
+        if ends.unobserved:
+            warn_user(self._unobserved_rows(ends))
+
     def last(self, one: FrameSeries) -> pd.Timestamp:
         """The last timestamp as a naive timestamp in UTC, so that series with different time zones compare."""
         last = one.timestamps[-1]
@@ -141,16 +150,25 @@ class RegularSampling(Sampling):
         return self.frequency
 
     def _known_ahead(
-        self, items: Sequence[Any], stamps: Sequence[pd.DatetimeIndex], future: pd.DataFrame | None
+        self, ends: SeriesEnds, stamps: Sequence[pd.DatetimeIndex], future: pd.DataFrame | None
     ) -> list[np.ndarray]:
         """Known covariates ``[H, F]`` at the next timestamps of each series."""
         known = list(self.columns.known)
         if not known:
             return [np.empty((len(each), 0), dtype=np.float32) for each in stamps]
         if future is None:
-            raise ValueError(f"the known columns {known} are required over the horizon; pass them as future=")
+            hint = f"; {self._unobserved_rows(ends)}" if ends.unobserved else ""
+            raise ValueError(f"the known columns {known} are required over the horizon; pass them as future={hint}")
         parts = dict(split_frame(future, self.columns, known, ()))
-        return [self._known_of(item, parts.get(item), each) for item, each in zip(items, stamps, strict=True)]
+        return [self._known_of(item, parts.get(item), each) for item, each in zip(ends.items, stamps, strict=True)]
+
+    def _unobserved_rows(self, ends: SeriesEnds) -> str:
+        """Describe the steps without a target at the end of every series, and what to do about them."""
+        rows = "row has" if ends.unobserved == 1 else f"{ends.unobserved} rows have"
+        series = f"each of the {len(ends.last)} series" if ends.named else "the series"
+        start = self._fixed_frequency.range(min(ends.last), 2)[1]
+        fix = "pass future rows as future= instead" if self.columns.known else "leave out rows without a target"
+        return f"the last {rows} no target in {series}, so forecasts start after them, from {_short(start)}; {fix}"
 
     def _known_of(self, item: Any, part: pd.DataFrame | None, stamps: pd.DatetimeIndex) -> np.ndarray:
         name, known = series_name(item), list(self.columns.known)
@@ -284,6 +302,16 @@ def _report_gaps(before: Sequence[FrameSeries], after: Sequence[FrameSeries], fr
             f"{sum(added.values())} timestamps are absent from the {frequency.alias!r} grid of {len(added)} of "
             f"{len(before)} series ({count} in {name}); they are treated as missing values"
         )
+
+
+def _unobserved_steps(one: FrameSeries) -> int:
+    """Number of steps after the last value of a series."""
+    return int(np.isnan(one.target)[::-1].argmin())
+
+
+def _short(stamp: pd.Timestamp) -> str:
+    """A timestamp, without its time if that is midnight."""
+    return str(stamp.date() if stamp == stamp.normalize() else stamp)
 
 
 def _in_zone(stamps: pd.DatetimeIndex, last: pd.Timestamp, name: str) -> pd.DatetimeIndex:
