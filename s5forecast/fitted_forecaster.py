@@ -121,9 +121,10 @@ class FittedForecaster(ForecasterParameters):
         times: pd.DataFrame | None = None,
         horizon: Any = None,
         every: Any = None,
+        method: str = "predict",
     ) -> tuple[Queries, list[dict[str, Any]]]:
         """The times to forecast, and the GluonTS entries to forecast at these times."""
-        series = self._histories(df)
+        series = self._histories(df, method)
         ends = self.sampling_.ends(series)
         query = self.sampling_.query(ends, future, times, horizon, every)
         if df is not None:
@@ -147,11 +148,11 @@ class FittedForecaster(ForecasterParameters):
                 f"context{count}; pass the whole history, since forecasts depend on all rows of the context"
             )
 
-    def _histories(self, df: pd.DataFrame | None) -> list[FrameSeries]:
+    def _histories(self, df: pd.DataFrame | None, method: str = "predict") -> list[FrameSeries]:
         if df is not None:
             return self.sampling_.read(df)
         if not hasattr(self, "history_"):
-            raise ValueError("a loaded model has no data to continue; pass the histories as predict(df)")
+            raise ValueError(f"a loaded model has no data to continue; pass the histories as {method}(df)")
         return self.history_
 
 

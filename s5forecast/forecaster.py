@@ -90,7 +90,7 @@ class S5Forecaster(FittedForecaster):
         began = perf_counter()
         sampling, series = self._make_sampling(self.freq).learn(df)
         sampling.warn_of_unobserved(sampling.ends(series))
-        held_out = None if validation is None else sampling.read(validation)
+        held_out = None if validation is None else sampling.read(validation, "validation=")
         statics = StaticFeatures.learn(series, sampling.columns)
         predictor = train(self, sampling, series, statics, held_out)
         self._forget_calibration()
@@ -194,7 +194,7 @@ class S5Forecaster(FittedForecaster):
             raise ValueError("pass either df= or saved=, not both")
         if saved is not None:
             return FrameStream.load(saved, self)
-        return FrameStream.start(self, self._histories(df))
+        return FrameStream.start(self, self._histories(df, "stream"))
 
     def predict_samples(
         self, df: pd.DataFrame | None = None, future: pd.DataFrame | None = None, num_samples: int = 100
@@ -216,7 +216,7 @@ class S5Forecaster(FittedForecaster):
 
         self._check_fitted()
         self.sampling_.require_regular("predict_samples()", "use predict(times=)")
-        query, entries = self._queries(df, future)
+        query, entries = self._queries(df, future, method="predict_samples")
         forecasts = list(self.predictor_.predict(entries, num_samples=num_samples))
         if not isinstance(forecasts[0], SampleForecast):
             raise ValueError(
@@ -299,6 +299,11 @@ class S5Forecaster(FittedForecaster):
         """
         from s5forecast.plotting.forecasts import plot_forecast
 
+        if "item_id" in kwargs:
+            raise TypeError(
+                f"plot() uses the column item_id={self.item_id!r} of the forecaster; pass the series to show as "
+                f"items=[{kwargs['item_id']!r}]"
+            )
         if history is None and hasattr(self, "history_"):
             history = self.sampling_.history_frame(self.history_)
         targets = self._columns.targets

@@ -190,6 +190,8 @@ def test_a_single_series_with_other_column_names():
 def test_plots(fitted):
     forecast = fitted.predict()
     kept = forecast.copy()
+    with pytest.raises(TypeError, match=r"items=\['b'\]"):
+        fitted.plot(forecast, item_id="b")
     figure = fitted.plot(forecast)
     assert isinstance(figure, go.Figure) and len(figure.data) >= 3
     pd.testing.assert_frame_equal(forecast, kept)
@@ -346,9 +348,12 @@ def test_no_output_and_no_files(tmp_path, monkeypatch, capfd):
     [
         ({"prediction_length": 0}, "prediction_length"),
         ({"prediction_length": 2.5}, "prediction_length"),
-        ({"horizon": "3h"}, "horizon='3h'.*freq=None"),
-        ({"aggregate": "mean"}, "aggregate='mean'.*freq=None"),
-        ({"target": ["target", "price"]}, "freq=None"),
+        ({"horizon": "3h"}, "^horizon='3h' requires .*freq=None, or, for regular series, pass prediction_length="),
+        ({"aggregate": "mean"}, "^aggregate='mean' requires .*freq=None, or, for regular series, leave out aggregate="),
+        (
+            {"target": ["target", "price"]},
+            r"^target=\['target', 'price'\] requires .*freq=None, or, .* one target",
+        ),
         ({"freq": "x"}, "15min"),
         ({"quantile_levels": [0.0]}, "between 0 and 1"),
         ({"model": "oracle"}, "'direct'"),

@@ -54,8 +54,8 @@ class RegularSampling(Sampling):
         series, frequency = read_frame(df, self.columns, self.frequency or "infer")
         return replace(self, frequency=frequency), series
 
-    def read(self, df: pd.DataFrame) -> list[FrameSeries]:
-        return self.learn(df)[1]
+    def read(self, df: pd.DataFrame, what: str = "df") -> list[FrameSeries]:
+        return read_frame(df, self.columns, self.frequency or "infer", what)[0]
 
     def read_next(self, df: pd.DataFrame, ends: SeriesEnds, statics: StaticFeatures) -> NextRows:
         """Read the steps after the end of some series; absent rows become missing values.
@@ -159,7 +159,7 @@ class RegularSampling(Sampling):
         if future is None:
             hint = f"; {self._unobserved_rows(ends)}" if ends.unobserved else ""
             raise ValueError(f"the known columns {known} are required over the horizon; pass them as future={hint}")
-        parts = dict(split_frame(future, self.columns, known, ()))
+        parts = dict(split_frame(future, self.columns, known, (), what="future="))
         return [self._known_of(item, parts.get(item), each) for item, each in zip(ends.items, stamps, strict=True)]
 
     def _unobserved_rows(self, ends: SeriesEnds) -> str:
@@ -210,7 +210,7 @@ class RegularSampling(Sampling):
 
 
 def read_frame(
-    frame: pd.DataFrame, columns: Columns, freq: str | Frequency = "infer"
+    frame: pd.DataFrame, columns: Columns, freq: str | Frequency = "infer", what: str = "df"
 ) -> tuple[list[FrameSeries], Frequency]:
     """Check a long frame and split it into regular series with targets ``[T]``, in order of first appearance.
 
@@ -219,7 +219,7 @@ def read_frame(
     Raises:
         ValueError: for invalid data, naming the series, the column and the fix.
     """
-    series = [one._replace(target=one.target[0]) for one in read_frame_series(frame, columns)]
+    series = [one._replace(target=one.target[0]) for one in read_frame_series(frame, columns, what=what)]
     frequency = _infer(series) if isinstance(freq, str) and freq == "infer" else Frequency.parse(freq)
     regular = [fill_gaps(one, frequency) for one in series]
     _report_gaps(series, regular, frequency)
@@ -297,10 +297,13 @@ def _report_gaps(before: Sequence[FrameSeries], after: Sequence[FrameSeries], fr
     added = {a.name: len(a.target) - len(b.target) for a, b in zip(after, before, strict=True)}
     added = {name: count for name, count in added.items() if count}
     if added:
-        name, count = next(iter(added.items()))
+        absent, steps = sum(added.values()), sum(len(one.target) for one in after)
+        name = max(added, key=added.__getitem__)
+        most = "" if len(before) == 1 else f" (most in {name}: {added[name]})"
+        doubt = "; most of the grid is absent: are the dates parsed correctly, or is freq= wrong?"
         warn_user(
-            f"{sum(added.values())} timestamps are absent from the {frequency.alias!r} grid of {len(added)} of "
-            f"{len(before)} series ({count} in {name}); they are treated as missing values"
+            f"{absent} timestamps are absent from the {frequency.alias!r} grid of {len(added)} of "
+            f"{len(before)} series{most}; they are treated as missing values{doubt if 2 * absent > steps else ''}"
         )
 
 

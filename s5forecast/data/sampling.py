@@ -46,8 +46,12 @@ class Sampling(ABC):
         """
 
     @abstractmethod
-    def read(self, df: pd.DataFrame) -> list[FrameSeries]:
+    def read(self, df: pd.DataFrame, what: str = "df") -> list[FrameSeries]:
         """Check a long frame and split it into series, in order of first appearance; the frame is not changed.
+
+        Args:
+            df: long frame.
+            what: name of the frame in error messages.
 
         Raises:
             ValueError: as for :meth:`learn`.
