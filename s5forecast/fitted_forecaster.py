@@ -141,7 +141,7 @@ class FittedForecaster(ForecasterParameters):
         short = [one for one, length in zip(series, lengths, strict=True)
                  if length < min(max(contexts), self.shortest_series_)]  # fmt: skip
         if short:
-            count = f"; so are {len(short)} of {len(series)} series" if len(short) > 1 else ""
+            count = f" ({len(short)} of {len(series)} series are too short)" if len(short) > 1 else ""
             rows = self.sampling_.length(short[0])
             warn_user(
                 f"{short[0].name} has {rows} {'row' if rows == 1 else 'rows'}, fewer than the {max(contexts)} of the "

@@ -493,7 +493,7 @@ def test_rows_without_a_target_at_the_end_of_every_series_are_reported():
 
 def test_short_histories_are_reported(fitted, tmp_path):
     short = frame().groupby("item_id").tail(3)
-    message = "series 'b' has 3 rows, fewer than the 12 of the context; so are 2 of 2 series; pass the whole history"
+    message = r"series 'b' has 3 rows, fewer than the 12 of the context \(2 of 2 series are too short\); pass the whole"
     fitted.save(tmp_path)
     loaded = S5Forecaster.load(tmp_path)
     assert loaded.shortest_series_ == 60

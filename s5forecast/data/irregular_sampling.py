@@ -16,12 +16,12 @@ from s5forecast.data.frames import (
     NextRows,
     Queries,
     SeriesEnds,
-    column_numbers,
     read_frame_series,
     require_column,
     series_name,
     tidy_frame,
 )
+from s5forecast.data.numeric_columns import column_numbers
 from s5forecast.data.sampling import Sampling, check_prediction_length
 from s5forecast.data.statics import StaticFeatures
 from s5forecast.data.times import IrregularRows, check_kind, check_zone, is_duration, read_instants
@@ -66,12 +66,11 @@ class IrregularSampling(Sampling):
             check_prediction_length(self.prediction_length)
 
     def learn(self, df: pd.DataFrame) -> tuple[IrregularSampling, list[FrameSeries]]:
-        series = self.read(df)
-        self._check_horizon(datetimes=isinstance(series[0].timestamps[0], pd.Timestamp))
-        return self, series
+        return self, self.read(df)
 
     def read(self, df: pd.DataFrame, what: str = "df") -> list[FrameSeries]:
         series = read_frame_series(df, self.columns, numeric_time=True, aggregate=self.aggregate, what=what)
+        self._check_horizon(datetimes=isinstance(series[0].timestamps[0], pd.Timestamp))
         return [one._replace(target=one.target.astype(np.float64, copy=False)) for one in series]
 
     def read_next(self, df: pd.DataFrame, ends: SeriesEnds, statics: StaticFeatures) -> NextRows:

@@ -44,10 +44,9 @@ def _mixed_zones(name: str, column: str) -> ValueError:
 
 def _first_unreadable(values: pd.Series) -> object:
     """The first value that is not a timestamp; ``None`` if each one is."""
-    for value in values[values.notna()].unique():
-        if pd.isna(pd.to_datetime(value, format="ISO8601", errors="coerce")):
-            return value
-    return None
+    found = pd.to_datetime(values, format="ISO8601", errors="coerce", utc=True)
+    bad = values[found.isna() & values.notna()]
+    return None if bad.empty else bad.iloc[0]
 
 
 def _conversion(values: pd.Series, column: str) -> str:

@@ -87,9 +87,9 @@ def test_a_horizon_of_the_other_kind():
     columns = Columns("y", timestamp="read_at")
     message = "horizon=12 is a number, but column 'read_at' holds datetimes; pass a duration such as horizon='12h'"
     with pytest.raises(ValueError, match=message):
-        IrregularSampling(columns, horizon=12, aggregate="mean").learn(df)
+        IrregularSampling(columns, horizon=12, aggregate="mean").read(df)
     with pytest.raises(ValueError, match="horizon='12h' is a duration, but column 'read_at' holds numbers; pass"):
-        IrregularSampling(columns, horizon="12h").learn(df.assign(read_at=np.arange(5.0)))
+        IrregularSampling(columns, horizon="12h").read(df.assign(read_at=np.arange(5.0)))
 
 
 def test_past_times_name_the_column():

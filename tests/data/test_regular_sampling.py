@@ -188,7 +188,7 @@ BAD_FRAMES = {
     "no item": (lambda df: df.assign(item_id=df["item_id"].where(df["item_id"] == "a")), "every row needs the item_id"),
     "static changes": (
         lambda df: set_cell(df, 4, "shop", "moved"),
-        r"series 'b': static column 'shop' changes .*, \['shop 0', 'moved'\]; make it constant, or leave it .* static=$",
+        r"series 'b': static column 'shop' changes .*\['shop 0', 'moved'\]; make it constant, or leave it .* static=$",
     ),
     "static number changes": (
         lambda df: set_cell(df, 4, "area", 3.0), r"\[0.0, 3.0\]; make it constant, or pass it as known=$"
