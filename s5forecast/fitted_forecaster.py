@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,6 +14,7 @@ from s5forecast.data.sampling import Sampling
 from s5forecast.data.statics import StaticFeatures
 from s5forecast.forecaster_parameters import ForecasterParameters
 from s5forecast.levels import check_levels, level_name
+from s5forecast.notices import warn_user
 
 if TYPE_CHECKING:
     from s5forecast.evaluation.calibrator import ConformalCalibrator
@@ -28,6 +29,7 @@ class FittedForecaster(ForecasterParameters):
         predictor_: The trained predictor; a ``NetworkPredictor`` after loading.
         history_: The training series; absent from a loaded model.
         num_series_: Number of training series.
+        shortest_series_: Length of the shortest training series; ``None`` if an earlier version saved the model.
         trained_until_: Last time of the training and validation data.
         fit_seconds_: Training time.
         calibrator_: Corrects the quantiles of every forecast; absent before calibration.
@@ -39,6 +41,7 @@ class FittedForecaster(ForecasterParameters):
     predictor_: Any
     history_: list[FrameSeries]
     num_series_: int | None
+    shortest_series_: int | None
     trained_until_: Any
     fit_seconds_: float
     calibrator_: ConformalCalibrator
@@ -127,15 +130,49 @@ class FittedForecaster(ForecasterParameters):
         times: pd.DataFrame | None = None,
         horizon: Any = None,
         every: Any = None,
+        method: str = "predict",
     ) -> tuple[Queries, list[dict[str, Any]]]:
         """The times to forecast, and the GluonTS entries to forecast at these times."""
-        series = self._histories(df)
-        query = self.sampling_.query(self.sampling_.ends(series), future, times, horizon, every)
+        series = self._histories(df, method)
+        ends = self.sampling_.ends(series)
+        query = self.sampling_.query(ends, future, times, horizon, every)
+        if df is not None:
+            self.sampling_.warn_of_unobserved(ends)
+            self._warn_of_short(series)
         return query, self.sampling_.entries(series, self.statics_, query)
 
-    def _histories(self, df: pd.DataFrame | None) -> list[FrameSeries]:
+    def _warn_of_short(self, series: Sequence[FrameSeries]) -> None:
+        """Warn if a history is shorter than the context of the networks and than every training series."""
+        contexts = [network.spec.context_length for network in networks(self.predictor_)]
+        if self.shortest_series_ is None or not contexts:
+            return
+        lengths = [self.sampling_.length(one) for one in series]
+        short = [one for one, length in zip(series, lengths, strict=True)
+                 if length < min(max(contexts), self.shortest_series_)]  # fmt: skip
+        if short:
+            count = f" ({len(short)} of {len(series)} series are too short)" if len(short) > 1 else ""
+            rows = self.sampling_.length(short[0])
+            warn_user(
+                f"{short[0].name} has {rows} {'row' if rows == 1 else 'rows'}, fewer than the {max(contexts)} of the "
+                f"context{count}; pass the whole history, since forecasts depend on all rows of the context"
+            )
+
+    def _histories(self, df: pd.DataFrame | None, method: str = "predict") -> list[FrameSeries]:
         if df is not None:
             return self.sampling_.read(df)
         if not hasattr(self, "history_"):
-            raise ValueError("a loaded model has no data to continue; pass the histories as predict(df)")
+            raise ValueError(f"a loaded model has no data to continue; pass the histories as {method}(df)")
         return self.history_
+
+
+def networks(predictor: Any) -> Iterator[Any]:
+    """The networks of a predictor and of its parts."""
+    if hasattr(predictor, "prediction_net"):
+        yield predictor.prediction_net
+    for part in _parts(predictor):
+        yield from networks(part)
+
+
+def _parts(predictor: Any) -> list[Any]:
+    """The members of an ensemble, or the predictor of all items together."""
+    return [*getattr(predictor, "members", []), *filter(None, [getattr(predictor, "predictor", None)])]

@@ -89,12 +89,14 @@ class S5Forecaster(FittedForecaster):
         self._check_parameters()
         began = perf_counter()
         sampling, series = self._make_sampling(self.freq).learn(df)
-        held_out = None if validation is None else sampling.read(validation)
+        sampling.warn_of_unobserved(sampling.ends(series))
+        held_out = None if validation is None else sampling.read(validation, "validation=")
         statics = StaticFeatures.learn(series, sampling.columns)
         predictor = train(self, sampling, series, statics, held_out)
         self._forget_calibration()
         self.sampling_, self.statics_, self.predictor_ = sampling, statics, predictor
         self.history_, self.num_series_ = series, len(series)
+        self.shortest_series_ = min(map(sampling.length, series))
         self.trained_until_ = max(map(sampling.last, [*series, *(held_out or [])]))
         self.fit_seconds_ = perf_counter() - began
         return self
@@ -193,7 +195,7 @@ class S5Forecaster(FittedForecaster):
             raise ValueError("pass either df= or saved=, not both")
         if saved is not None:
             return FrameStream.load(saved, self)
-        return FrameStream.start(self, self._histories(df))
+        return FrameStream.start(self, self._histories(df, "stream"))
 
     def predict_samples(
         self, df: pd.DataFrame | None = None, future: pd.DataFrame | None = None, num_samples: int = 100
@@ -215,7 +217,7 @@ class S5Forecaster(FittedForecaster):
 
         self._check_fitted()
         self.sampling_.require_regular("predict_samples()", "use predict(times=)")
-        query, entries = self._queries(df, future)
+        query, entries = self._queries(df, future, method="predict_samples")
         forecasts = list(self.predictor_.predict(entries, num_samples=num_samples))
         if not isinstance(forecasts[0], SampleForecast):
             self._check_trained("predict_samples()")
@@ -299,6 +301,11 @@ class S5Forecaster(FittedForecaster):
         """
         from s5forecast.plotting.forecasts import plot_forecast
 
+        if "item_id" in kwargs:
+            raise TypeError(
+                f"plot() uses the column item_id={self.item_id!r} of the forecaster; pass the series to show as "
+                f"items=[{kwargs['item_id']!r}]"
+            )
         if history is None and hasattr(self, "history_"):
             history = self.sampling_.history_frame(self.history_)
         targets = self._columns.targets
@@ -345,7 +352,8 @@ class S5Forecaster(FittedForecaster):
         from s5forecast.estimators.predictor import count_substeps
 
         self.sampling_.require_regular("step_scale", "pass the forecast times with times=")
-        sampling = self.sampling_.divided(count_substeps(step_scale))
+        substeps = count_substeps(step_scale)
+        sampling = self.sampling_.divided(substeps)
         alias, trained = sampling.alias, self.sampling_.alias
         if df is None:
             raise ValueError(
@@ -358,4 +366,6 @@ class S5Forecaster(FittedForecaster):
             )
         rescaled = copy(self)
         rescaled.sampling_, rescaled.predictor_ = sampling, self.predictor_.rescaled(step_scale)
+        if self.shortest_series_ is not None:
+            rescaled.shortest_series_ = substeps * self.shortest_series_
         return rescaled

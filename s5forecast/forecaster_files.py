@@ -31,6 +31,7 @@ def save_forecaster(forecaster: FittedForecaster, path: Path) -> None:
         "frequency": forecaster.sampling_.alias,
         "statics": asdict(forecaster.statics_),
         "num_series": forecaster.num_series_,
+        "shortest_series": forecaster.shortest_series_,
         "trained_until": forecaster.trained_until_,
         "fit_seconds": forecaster.fit_seconds_,
     }
@@ -57,6 +58,7 @@ def load_forecaster(path: Path, device: str | None) -> tuple[dict[str, Any], str
         "predictor_": load_predictor(path / PREDICTOR_FOLDER, device),
         "statics_": StaticFeatures(**state["statics"]),
         "num_series_": state.get("num_series"),
+        "shortest_series_": state.get("shortest_series"),
         "trained_until_": state["trained_until"],
         "fit_seconds_": state["fit_seconds"],
     }

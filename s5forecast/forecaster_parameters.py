@@ -27,6 +27,12 @@ ESTIMATORS: dict[str, dict[str, Any]] = {
     },
     "irregular": {"direct": "S5ContinuousEstimator"},
 }
+# What to do for regular series about arguments that require irregular ones.
+REGULAR_FIXES = {
+    "target": "pass one target",
+    "horizon": "pass prediction_length= instead of horizon=",
+    "aggregate": "leave out aggregate=",
+}
 
 
 class ForecasterParameters:
@@ -154,13 +160,25 @@ class ForecasterParameters:
                     "next observations to forecast"
                 )
             return IrregularSampling(self._columns, self.horizon, self.prediction_length, self.aggregate)
-        if self._columns.other_targets or not (self.horizon is self.aggregate is None):
-            raise ValueError(
-                f"target={self.target!r}, horizon={self.horizon!r}, aggregate={self.aggregate!r}: several targets, a "
-                "horizon and an aggregation require irregular series (freq=None); pass one target and prediction_length"
-            )
+        self._refuse_irregular_arguments()
         frequency = None if freq == "infer" else Frequency.parse(freq)
         return RegularSampling(self._columns, self.prediction_length, frequency)  # type: ignore[arg-type]
+
+    def _refuse_irregular_arguments(self) -> None:
+        """Raise ValueError for arguments that require irregular series, naming those that are set."""
+        given = {
+            "target": self.target if self._columns.other_targets else None,
+            "horizon": self.horizon,
+            "aggregate": self.aggregate,
+        }
+        found = {name: value for name, value in given.items() if value is not None}
+        if found:
+            names = ", ".join(f"{name}={value!r}" for name, value in found.items())
+            fixes = " and ".join(REGULAR_FIXES[name] for name in found)
+            raise ValueError(
+                f"{names} {'requires' if len(found) == 1 else 'require'} irregular series; pass freq=None, or, for "
+                f"regular series, {fixes}"
+            )
 
     @property
     def _columns(self) -> Columns:

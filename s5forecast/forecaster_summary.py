@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import pandas as pd
 
-from s5forecast.fitted_forecaster import FittedForecaster
+from s5forecast.fitted_forecaster import FittedForecaster, networks
 from s5forecast.forecaster_files import plain_parameters
 
 FIELDS = ["value", "given", "reason"]
@@ -42,24 +41,11 @@ def _results(forecaster: FittedForecaster) -> dict[str, tuple[Any, bool, str]]:
         "frequency": (sampling.alias, "inferred from the timestamps" if forecaster.freq == "infer" else ""),
         "output": ("" if forecaster.output_ is None else type(forecaster.output_).__name__, ""),
         "num_series": (forecaster.num_series_, ""),
-        "num_network_parameters": (sum(map(_count_parameters, _networks(forecaster.predictor_))), ""),
+        "num_network_parameters": (sum(map(_count_parameters, networks(forecaster.predictor_))), ""),
         "trained_until": (forecaster.trained_until_, ""),
         "fit_seconds": (forecaster.fit_seconds_, ""),
     }
     return {name: (value, False, reason) for name, (value, reason) in values.items()}
-
-
-def _networks(predictor: Any) -> Iterator[Any]:
-    """The networks of a predictor and of its parts."""
-    if hasattr(predictor, "prediction_net"):
-        yield predictor.prediction_net
-    for part in _parts(predictor):
-        yield from _networks(part)
-
-
-def _parts(predictor: Any) -> list[Any]:
-    """The members of an ensemble, or the predictor of all items together."""
-    return [*getattr(predictor, "members", []), *filter(None, [getattr(predictor, "predictor", None)])]
 
 
 def _count_parameters(network: Any) -> int:

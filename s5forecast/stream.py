@@ -45,6 +45,9 @@ class FrameStream:
         states = forecaster.predictor_.stream(forecaster.sampling_.entries(series, forecaster.statics_))
         return cls(forecaster, states, forecaster.sampling_.ends(series))
 
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({len(self.items)} series, last time {max(self.ends.last)})"
+
     @property
     def items(self) -> list[Any]:
         """The ``item_id`` of each series."""

@@ -1,5 +1,6 @@
 """S5Forecaster of regular series: forecasts, files, scikit-learn's conventions, and backtests without leakage."""
 
+import json
 import os
 import subprocess
 import sys
@@ -73,7 +74,8 @@ def test_unseen_series_and_other_levels(fitted):
     assert list(forecast.columns[3:]) == ["0.05", "0.5", "0.99"]
     assert (forecast["0.05"] <= forecast["0.5"]).all() and (forecast["0.5"] <= forecast["0.99"]).all()
     assert forecast["timestamp"].iloc[0] == pd.Timestamp("2030-05-05 20:00")
-    single = fitted.predict(new.iloc[:1])
+    with pytest.warns(UserWarning, match="series 'new' has 1 row"):
+        single = fitted.predict(new.iloc[:1])
     assert np.isfinite(single["mean"]).all()
 
 
@@ -189,6 +191,8 @@ def test_a_single_series_with_other_column_names():
 def test_plots(fitted):
     forecast = fitted.predict()
     kept = forecast.copy()
+    with pytest.raises(TypeError, match=r"items=\['b'\]"):
+        fitted.plot(forecast, item_id="b")
     figure = fitted.plot(forecast)
     assert isinstance(figure, go.Figure) and len(figure.data) >= 3
     pd.testing.assert_frame_equal(forecast, kept)
@@ -347,12 +351,15 @@ def test_no_output_and_no_files(tmp_path, monkeypatch, capfd):
     [
         ({"prediction_length": 0}, "prediction_length"),
         ({"prediction_length": 2.5}, "prediction_length"),
-        ({"horizon": "3h"}, "horizon='3h'.*freq=None"),
-        ({"aggregate": "mean"}, "aggregate='mean'.*freq=None"),
-        ({"target": ["target", "price"]}, "freq=None"),
+        ({"horizon": "3h"}, "^horizon='3h' requires .*freq=None, or, for regular series, pass prediction_length="),
+        ({"aggregate": "mean"}, "^aggregate='mean' requires .*freq=None, or, for regular series, leave out aggregate="),
+        (
+            {"target": ["target", "price"]},
+            r"^target=\['target', 'price'\] requires .*freq=None, or, .* one target",
+        ),
         ({"freq": "x"}, "15min"),
         ({"quantile_levels": [0.0]}, "between 0 and 1"),
-        ({"estimator": "oracle"}, "'direct'"),
+        ({"model": "oracle"}, "'direct'"),
         ({"known": "price"}, "lists of column names"),
         ({"known": None}, "lists of column names"),
         ({"known": ["target"]}, r"\['target'\] have several"),
@@ -465,3 +472,58 @@ def test_gaps_of_a_frame_can_be_skipped(tmp_path):
     skipping.save(tmp_path)
     with pytest.warns(UserWarning, match="absent from the 'h' grid"):
         pd.testing.assert_frame_equal(S5Forecaster.load(tmp_path).predict(holed), expected)
+
+
+def test_rows_without_a_target_at_the_end_of_every_series_are_reported():
+    df, message = frame(), r"the last 14 rows have no target in each of the 2 series, .*, from 2024-01-03 12:00:00; "
+    open_ended = df.assign(target=df["target"].where(df.groupby("item_id").cumcount() < 46))
+    with pytest.warns(UserWarning, match=message + "leave out rows without a target") as caught:
+        plain = forecaster().fit(open_ended)
+    assert len(caught) == 1 and caught[0].filename == __file__
+    with pytest.warns(UserWarning, match=message) as caught:
+        plain.predict(open_ended)
+    assert len(caught) == 1 and caught[0].filename == __file__
+    with pytest.warns(UserWarning, match=message + "pass future rows as future= instead"):
+        model = forecaster(known=["price"]).fit(open_ended)
+    for ask in (model.predict, lambda: model.predict(open_ended)):
+        with pytest.raises(ValueError, match=r"\['price'\] are required.*pass them as future=; " + message):
+            ask()
+    outage = df.assign(target=df["target"].where((df["item_id"] == "b") | (df.groupby("item_id").cumcount() < 46)))
+    forecaster().fit(outage).predict(outage)
+    with pytest.warns(UserWarning, match="the last row has no target in the series, .*, from 2024-01-03 12:00:00"):
+        plain.predict(df[df["item_id"] == "a"].iloc[:, 1:].assign(target=[1.0] * 59 + [np.nan]))
+
+
+def test_short_histories_are_reported(fitted, tmp_path):
+    short = frame().groupby("item_id").tail(3)
+    message = r"series 'b' has 3 rows, fewer than the 12 of the context \(2 of 2 series are too short\); pass the whole"
+    fitted.save(tmp_path)
+    loaded = S5Forecaster.load(tmp_path)
+    assert loaded.shortest_series_ == 60
+    for model in (fitted, loaded):
+        with pytest.warns(UserWarning, match=message) as caught:
+            model.predict(short)
+        assert len(caught) == 1 and caught[0].filename == __file__
+        model.predict(frame().groupby("item_id").tail(12))
+    state = json.loads((tmp_path / "forecaster.json").read_text())
+    state.pop("shortest_series")  # as in files of earlier versions
+    (tmp_path / "forecaster.json").write_text(json.dumps(state))
+    S5Forecaster.load(tmp_path).predict(short)
+    one_of_two = pd.concat([frame().query("item_id == 'b'"), frame().query("item_id == 'a'").tail(1)])
+    with pytest.warns(UserWarning, match="series 'a' has 1 row, fewer than the 12 of the context; pass"):
+        fitted.predict(one_of_two)
+    trained_on_short = forecaster().fit(frame(8))
+    trained_on_short.predict(frame(8))
+    with pytest.warns(UserWarning, match="has 7 rows, fewer than the 12"):
+        trained_on_short.predict(frame(7))
+
+
+def test_short_histories_of_ensembles_joint_models_and_finer_steps_are_reported():
+    members = {**SMALL, "num_members": 2, "patch_length": 1}
+    for kwargs in ({"estimator_kwargs": members}, {"model": "multivariate"}):
+        model = forecaster(freq="h", **kwargs).fit(frame())
+        with pytest.warns(UserWarning, match="series 'b' has 3 rows, fewer than the 12 of the context"):
+            model.predict(frame(3))
+    finer = forecaster(freq="h", estimator_kwargs={**SMALL, "patch_length": 1}).fit(frame())
+    with pytest.warns(UserWarning, match="series 'b' has 47 rows, fewer than the 48 of the context"):
+        finer.predict(frame(47, freq="15min"), step_scale=0.25)

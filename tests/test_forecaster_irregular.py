@@ -103,8 +103,10 @@ def test_several_targets_statics_and_known_columns(tmp_path):
     forecaster.save(tmp_path)
     again = S5Forecaster.load(tmp_path)
     pd.testing.assert_frame_equal(again.predict(df, times=times), found)
-    with pytest.raises(ValueError, match="no data to continue"):
+    with pytest.raises(ValueError, match=r"no data to continue.*predict\(df\)"):
         again.predict(times=times)
+    with pytest.raises(ValueError, match=r"no data to continue.*stream\(df\)"):
+        again.stream()
     assert len(again.to_gluonts(df)) == 2 and clone(again).get_params()["target"] == ["wind", "pressure"]
 
 
@@ -142,7 +144,7 @@ def test_invalid_times(fitted):
         fitted.predict(times=queries(frame()), every="1h")
     with pytest.raises(ValueError, match="'b', which has no history"):
         fitted.predict(frame().query("item_id == 'a'"), times=queries(frame()))
-    with pytest.warns(UserWarning, match=r"series 'a'.*2 times as far"):
+    with pytest.warns(UserWarning, match=r"series 'a': a forecast time is 12 h ahead; .*horizon='6h'"):
         fitted.predict(times=queries(frame(), [(0, "a", "12h")]))
     for verb in (fitted.predict_samples, lambda: fitted.calibrate(frame(), 2)):
         with pytest.raises(ValueError, match="irregular"):
@@ -304,3 +306,13 @@ def test_windows_of_a_backtest_have_prediction_length():
     given = dict(freq=None, prediction_length=2, target="pressure", estimator_kwargs=SMALL, verbose=False)
     result = S5Forecaster(**given).backtest(frame(), fraction=0.5)
     assert result.forecasts.groupby("item_id").size().tolist() == [2, 2]
+
+
+def test_short_histories_are_reported(fitted):
+    df = frame()
+    times = queries(df)
+    with pytest.warns(UserWarning, match="series 'a' has 3 rows, fewer than the 12 of the context"):
+        fitted.predict(df.groupby("item_id").tail(3), times=times)
+    holed = df.assign(pressure=df["pressure"].where(df.groupby("item_id").cumcount(ascending=False) % 2 == 0))
+    with pytest.warns(UserWarning, match="series 'a' has 11 rows"):
+        fitted.predict(holed.groupby("item_id").tail(22), times=times)

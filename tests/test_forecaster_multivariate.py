@@ -13,7 +13,7 @@ ITEMS = ("b", "a", "c")
 
 
 def forecaster(**kwargs):
-    given = {"prediction_length": H, "verbose": False, "estimator_kwargs": SMALL, "multivariate": True, **kwargs}
+    given = {"prediction_length": H, "verbose": False, "estimator_kwargs": SMALL, "model": "multivariate", **kwargs}
     return S5Forecaster(**given)
 
 
@@ -76,7 +76,7 @@ def test_samples_are_joint_over_series():
 def test_saved_and_loaded(fitted, tmp_path):
     fitted.save(tmp_path)
     again = S5Forecaster.load(tmp_path)
-    assert again.multivariate
+    assert again.model == "multivariate"
     pd.testing.assert_frame_equal(again.predict(frame(items=ITEMS)), fitted.predict())
 
 

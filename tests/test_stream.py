@@ -75,7 +75,7 @@ def test_a_grid_and_times_beyond_the_horizon():
     forecaster = fit(df, known=[])
     stream = forecaster.stream(df)
     pd.testing.assert_frame_equal(stream.predict(every="90min"), forecaster.predict(every="90min"), atol=1e-5)
-    with pytest.warns(UserWarning, match=r"series 'a': .* is 2 times as far"):
+    with pytest.warns(UserWarning, match=r"series 'a': .* is 12 h ahead"):
         stream.predict(horizon="12h", every="12h")
     with pytest.raises(ValueError, match="not both"):
         stream.predict(times=queries(df), every="1h")
@@ -88,6 +88,7 @@ def test_new_series_and_saved_streams(fitted, tmp_path):
     with pytest.raises(ValueError, match=r"series 'a2' is new: add its static columns \['coast'\]"):
         stream.update(new.drop(columns="coast"))
     assert stream.update(new).items == ["a", "b", "a2", "b2"]
+    assert repr(stream) == f"FrameStream(4 series, last time {df['timestamp'].max()})"
     stream.save(tmp_path / "stream")
     fitted.save(tmp_path / "model")
     again = S5Forecaster.load(tmp_path / "model").stream(saved=tmp_path / "stream")
@@ -192,11 +193,11 @@ def test_models_that_cannot_stream():
     df = regular().drop(columns="holiday")
     for kwargs, reason in (
         (
-            {"estimator": "direct", "estimator_kwargs": SMALL},
+            {"model": "direct", "estimator_kwargs": SMALL},
             "is bidirectional.*'bidirectional': False.*patch_length=1",
         ),
         (
-            {"multivariate": True, "estimator_kwargs": {**SMALL, "context_length": 24}},
+            {"model": "multivariate", "estimator_kwargs": {**SMALL, "context_length": 24}},
             "forecast jointly have one common state",
         ),
     ):

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from decimal import Decimal
 from difflib import get_close_matches
 from itertools import pairwise
-from numbers import Real
 from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from s5forecast.choices import choose
+from s5forecast.data.numeric_columns import column_numbers
+from s5forecast.data.timestamps import to_timestamps
 
 # Names of pandas reductions that merge rows of one time; they skip missing values.
 AGGREGATES = {"mean": "mean", "last": "last"}
@@ -55,6 +55,7 @@ class SeriesEnds(NamedTuple):
 
     positions: Mapping[Any, int]  # position by item_id; the key is None if the frame has no such column
     last: list[Any] | pd.Index  # [S] time of the last observation
+    unobserved: int = 0  # steps without a target at the end of every regular series
 
     @property
     def items(self) -> list[Any]:
@@ -111,14 +112,16 @@ def series_name(item: Any) -> str:
 
 
 def read_frame_series(
-    frame: pd.DataFrame, columns: Columns, *, numeric_time: bool = False, aggregate: str | None = None
+    frame: pd.DataFrame, columns: Columns, *, numeric_time: bool = False, aggregate: str | None = None, what: str = "df"
 ) -> list[FrameSeries]:
     """Check a long frame and split it into series with targets ``[D, T]``, in order of first appearance.
 
     The frame is not changed. See :func:`tidy_frame` for arguments and errors.
     """
     numeric = [*columns.targets, *columns.known]
-    parts = split_frame(frame, columns, numeric, columns.static, numeric_time=numeric_time, aggregate=aggregate)
+    parts = split_frame(
+        frame, columns, numeric, columns.static, numeric_time=numeric_time, aggregate=aggregate, what=what
+    )
     return [_read_series(item, part, columns) for item, part in parts]
 
 
@@ -136,11 +139,17 @@ def _read_series(item: Any, part: pd.DataFrame, columns: Columns) -> FrameSeries
         raise ValueError(f"{one.name}: {found} no observed value; leave the series out")
     for column in columns.static:
         if part[column].nunique(dropna=False) > 1:
-            raise ValueError(
-                f"{one.name}: static column {column!r} changes within the series, "
-                f"{list(part[column].unique()[:3])}; pass it as known=, or make it constant"
-            )
+            raise ValueError(f"{one.name}: static column {column!r} {_static_fault(part[column])}")
     return one
+
+
+def _static_fault(values: pd.Series) -> str:
+    """Why a column is not constant, and what to do about it."""
+    found = values.dropna().unique().tolist()
+    if len(found) == 1:
+        return f"is {found[0]!r} in some rows and missing in {values.isna().sum()}; fill in the missing values"
+    fix = ", or pass it as known=" if pd.api.types.is_numeric_dtype(values) else ", or leave it out of static="
+    return f"changes within the series, {found[:3]}; make it constant{fix}"
 
 
 def split_frame(
@@ -151,12 +160,15 @@ def split_frame(
     *,
     numeric_time: bool = False,
     aggregate: str | None = None,
+    what: str = "df",
 ) -> list[tuple[Any, pd.DataFrame]]:
     """Split a long frame into the item and the checked rows of each series, sorted by time.
 
     See :func:`tidy_frame` for arguments and errors.
     """
-    tidy, codes, items = tidy_frame(frame, columns, numeric, static, numeric_time=numeric_time, aggregate=aggregate)
+    tidy, codes, items = tidy_frame(
+        frame, columns, numeric, static, numeric_time=numeric_time, aggregate=aggregate, what=what
+    )
     bounds = np.flatnonzero(np.diff(codes, prepend=-1, append=codes[-1] + 1))
     return [(item, tidy.iloc[begin:end]) for item, (begin, end) in zip(items, pairwise(bounds), strict=True)]
 
@@ -169,6 +181,7 @@ def tidy_frame(
     *,
     numeric_time: bool = False,
     aggregate: str | None = None,
+    what: str = "df",
 ) -> tuple[pd.DataFrame, np.ndarray, list[Any]]:
     """Check a long frame and sort it by series and time.
 
@@ -178,6 +191,7 @@ def tidy_frame(
         numeric, static: names of numeric columns, and of columns that are constant in each series.
         numeric_time: whether times may be numbers.
         aggregate: a key of ``AGGREGATES``, which merges rows of one series and time; by default they raise an error.
+        what: name of the frame in error messages: ``"df"``, ``"future="``, ``"validation="``.
 
     Returns:
         The sorted rows, the position of the series of each row, and the items of the series in order of first
@@ -186,30 +200,33 @@ def tidy_frame(
     Raises:
         ValueError: for invalid data, naming the series, the column and the fix.
     """
-    frame = _with_time_column(frame, columns)
+    frame = _with_time_column(frame, columns, what)
     if frame.empty:
-        raise ValueError("the frame has no rows")
+        raise ValueError(f"{what} has no rows")
     if not frame.columns.is_unique:
-        raise ValueError(
-            f"several columns have the same name: {list(frame.columns[frame.columns.duplicated()])}; rename them"
-        )
+        twice = list(frame.columns[frame.columns.duplicated()])
+        raise ValueError(f"several columns of {what} have the same name: {twice}; rename them")
     # A frame without the default item column is one series; a column with another name must exist.
     named = columns.item_id in frame or columns.item_id != Columns.item_id
     keys = [columns.item_id] if named else []
     needed = list(dict.fromkeys([*keys, columns.timestamp, *numeric, *static]))
     for column in needed:
-        _require(frame, column)
+        require_column(frame, column, what)
     items = frame[columns.item_id] if keys else pd.Series(0, index=frame.index)
     if items.isna().any():
-        raise ValueError(f"column {columns.item_id!r} has missing values; every row needs the item_id of its series")
+        raise ValueError(
+            f"{what}: column {columns.item_id!r} has missing values; every row needs the item_id of its series"
+        )
     found = items.unique().tolist() if keys else [None]
     names = [series_name(item) for item in found]
     codes = pd.factorize(items)[0]
     tidy = frame[needed].assign(
-        **{columns.timestamp: _timestamps(frame[columns.timestamp], codes, names, numeric_time)}
+        **{columns.timestamp: _timestamps(frame[columns.timestamp], codes, names, numeric_time, what)}
     )
     for column in numeric:
-        tidy[column] = column_numbers(tidy[column], tidy[columns.timestamp], codes, names)
+        tidy[column] = column_numbers(
+            tidy[column], tidy[columns.timestamp], codes, names, categories=column in columns.known
+        )
     order = np.lexsort((_exact(tidy[columns.timestamp]), codes))
     tidy, codes = tidy.iloc[order], codes[order]
     if aggregate is None:
@@ -220,9 +237,9 @@ def tidy_frame(
     return tidy, codes, found
 
 
-def _with_time_column(frame: pd.DataFrame, columns: Columns) -> pd.DataFrame:
+def _with_time_column(frame: pd.DataFrame, columns: Columns, what: str) -> pd.DataFrame:
     if not isinstance(frame, pd.DataFrame):
-        raise ValueError(f"expected a pandas DataFrame, got {type(frame).__name__}")
+        raise ValueError(f"{what} must be a pandas DataFrame, got {type(frame).__name__}")
     levels = [name for name in frame.index.names if name in (columns.item_id, columns.timestamp)]
     if levels:
         frame = frame.reset_index([name for name in levels if name not in frame])
@@ -231,15 +248,16 @@ def _with_time_column(frame: pd.DataFrame, columns: Columns) -> pd.DataFrame:
     return frame
 
 
-def _require(frame: pd.DataFrame, column: str) -> None:
+def require_column(frame: pd.DataFrame, column: str, what: str) -> None:
+    """Raise ValueError if a frame with the name ``what`` lacks a column; the message names a similar one."""
     if column not in frame.columns:
         found = [str(name) for name in frame.columns]
         close = get_close_matches(column, found, n=1)
         hint = f"; did you mean {close[0]!r}?" if close else "."
-        raise ValueError(f"the frame has no column {column!r}{hint} Its columns are {found}")
+        raise ValueError(f"{what} has no column {column!r}{hint} Its columns are {found}")
 
 
-def _timestamps(values: pd.Series, codes: np.ndarray, names: list[str], numeric_time: bool) -> pd.Series:
+def _timestamps(values: pd.Series, codes: np.ndarray, names: list[str], numeric_time: bool, what: str) -> pd.Series:
     if numeric_time and pd.api.types.is_numeric_dtype(values):
         finite = np.isfinite(values.to_numpy(dtype=np.float64, na_value=np.nan))
         if not finite.all():
@@ -254,21 +272,11 @@ def _timestamps(values: pd.Series, codes: np.ndarray, names: list[str], numeric_
                 f"column {values.name!r} must hold timestamps, got {values.dtype}; "
                 "convert it with .dt.to_timestamp() or pd.to_datetime"
             )
-        values = to_timestamps(values, f"column {values.name!r}")
+        values = to_timestamps(values, what)
     if values.isna().any():
         name = names[codes[int(values.isna().to_numpy().argmax())]]
         raise ValueError(f"{name}: column {values.name!r} has missing timestamps (NaT); drop these rows")
     return values
-
-
-def to_timestamps(values: pd.Series, name: str) -> pd.Series:
-    """Convert ISO 8601 text to timestamps; raise ValueError, with the ``name`` of the column, for other values."""
-    try:
-        return pd.to_datetime(values, format="ISO8601")
-    except (TypeError, ValueError) as error:
-        raise ValueError(
-            f"{name} cannot be read as ISO 8601 timestamps; convert it with pd.to_datetime and its format ({error})"
-        ) from error
 
 
 def _exact(times: pd.Series) -> np.ndarray:
@@ -286,36 +294,6 @@ def _aggregated(
     for column in numeric:
         merged[column] = getattr(groups[column], how)().to_numpy()
     return merged, codes[begins]
-
-
-def column_numbers(values: pd.Series, times: pd.Series, codes: np.ndarray, names: Sequence[str]) -> pd.Series:
-    """Convert a column to floats, NaN where missing.
-
-    Args:
-        values, times: value and time of each row.
-        codes: position in ``names`` of the series of each row.
-        names: names of the series.
-
-    Raises:
-        ValueError: for text or an infinite value, naming the series and the column.
-    """
-    if not pd.api.types.is_numeric_dtype(values):
-        text = values.map(lambda value: not pd.isna(value) and not isinstance(value, Real | Decimal))
-        if text.any() or not pd.api.types.is_object_dtype(values):
-            row = int(text.to_numpy().argmax())
-            raise ValueError(
-                f"{names[codes[row]]}: column {values.name!r} must hold numbers, got {values.iloc[row]!r}; "
-                "convert it with pd.to_numeric or pd.get_dummies"
-            )
-    numbers = values.astype("float32" if values.dtype == np.float32 else "float64")
-    infinite = np.isinf(numbers.to_numpy())
-    if infinite.any():
-        row = int(infinite.argmax())
-        raise ValueError(
-            f"{names[codes[row]]}: column {values.name!r} is infinite at {times.iloc[row]}; "
-            "correct the value or mark it as missing (NaN)"
-        )
-    return numbers
 
 
 def _refuse_duplicates(times: pd.Series, codes: np.ndarray, names: list[str], columns: Columns, how: str) -> None:

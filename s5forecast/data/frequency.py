@@ -112,7 +112,10 @@ class Frequency:
         alias, share = max(candidates, key=lambda candidate: candidate[1], default=("", 0.0))
         if share <= 0.5:
             gaps = _describe_gaps(stamps)
-            raise ValueError(f"{name} has no regular frequency: {gaps}. Pass freq=... if it has one.")
+            raise ValueError(
+                f"{name} has no regular frequency: {gaps}. Pass freq=... if it has one; otherwise forecast irregular "
+                "series with S5Forecaster(freq=None, horizon=...), or resample with s5forecast.regularize()."
+            )
         return cls(alias)
 
     @property

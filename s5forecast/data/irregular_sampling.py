@@ -16,16 +16,20 @@ from s5forecast.data.frames import (
     NextRows,
     Queries,
     SeriesEnds,
-    column_numbers,
     read_frame_series,
+    require_column,
     series_name,
     tidy_frame,
-    to_timestamps,
 )
+from s5forecast.data.numeric_columns import column_numbers
 from s5forecast.data.sampling import Sampling, check_prediction_length
 from s5forecast.data.statics import StaticFeatures
-from s5forecast.data.times import IrregularRows, is_duration, read_instants
+from s5forecast.data.times import IrregularRows, check_kind, check_zone, is_duration, read_instants
+from s5forecast.data.timestamps import to_timestamps
 from s5forecast.notices import warn_user
+
+# Units of durations in messages: shortest duration written in the unit, its seconds, and its name.
+UNITS = ((172800, 86400, "days"), (3600, 3600, "h"), (60, 60, "min"), (0, 1, "s"))
 
 
 class _NewSeries(NamedTuple):
@@ -64,8 +68,9 @@ class IrregularSampling(Sampling):
     def learn(self, df: pd.DataFrame) -> tuple[IrregularSampling, list[FrameSeries]]:
         return self, self.read(df)
 
-    def read(self, df: pd.DataFrame) -> list[FrameSeries]:
-        series = read_frame_series(df, self.columns, numeric_time=True, aggregate=self.aggregate)
+    def read(self, df: pd.DataFrame, what: str = "df") -> list[FrameSeries]:
+        series = read_frame_series(df, self.columns, numeric_time=True, aggregate=self.aggregate, what=what)
+        self._check_horizon(datetimes=isinstance(series[0].timestamps[0], pd.Timestamp))
         return [one._replace(target=one.target.astype(np.float64, copy=False)) for one in series]
 
     def read_next(self, df: pd.DataFrame, ends: SeriesEnds, statics: StaticFeatures) -> NextRows:
@@ -124,7 +129,9 @@ class IrregularSampling(Sampling):
             if item not in ends.positions:
                 raise ValueError(f"times= contains series {item!r}, which has no history; add its history first")
         known = self._known_at(times, keys, codes, [series_name(item) for item in items])
-        return Queries(keys, items, codes, known, [ends.last[ends.positions[item]] for item in items])
+        query = Queries(keys, items, codes, known, [ends.last[ends.positions[item]] for item in items])
+        self._check_later(query)
+        return query
 
     def entries(
         self, series: Sequence[FrameSeries], statics: StaticFeatures, query: Queries | None = None
@@ -174,6 +181,9 @@ class IrregularSampling(Sampling):
     def last_observed(self, one: FrameSeries) -> Any:
         return one.timestamps[np.flatnonzero(~np.isnan(one.target).all(axis=0))[-1]]
 
+    def length(self, one: FrameSeries) -> int:
+        return int((~np.isnan(one.target)).any(axis=0).sum())
+
     def divided(self, substeps: int) -> NoReturn:
         self.require_regular("step_scale", "pass the forecast times with times=")
 
@@ -189,9 +199,37 @@ class IrregularSampling(Sampling):
         limit = pd.Timedelta(self.horizon).total_seconds() if last.datetimes else float(self.horizon)
         far = int(ahead.argmax())
         if ahead[far] > limit * (1 + 1e-9):
+            amount = _duration(ahead[far], limit) if last.datetimes else f"{ahead[far]:.4g}"
             warn_user(
-                f"{series_name(query.items[query.codes[far]])}: a forecast time is {ahead[far] / limit:.3g} times as "
-                f"far ahead as horizon={self.horizon!r} of the training; fit with a longer horizon"
+                f"{series_name(query.items[query.codes[far]])}: a forecast time is {amount} ahead; the model was "
+                f"trained for horizon={self.horizon!r}; fit with a longer horizon"
+            )
+
+    def _check_horizon(self, *, datetimes: bool) -> None:
+        """Raise ValueError unless the horizon is a duration if times are datetimes, and a number otherwise."""
+        if self.horizon is None or is_duration(self.horizon) == datetimes:
+            return
+        kind, found = ("a number", "datetimes") if datetimes else ("a duration", "numbers")
+        fix = f"pass a duration such as horizon='{self.horizon:g}h'" if datetimes else "pass horizon= as a number"
+        raise ValueError(
+            f"horizon={self.horizon!r} is {kind}, but column {self.columns.timestamp!r} holds {found}; {fix}"
+        )
+
+    def _check_later(self, query: Queries) -> None:
+        """Raise ValueError for a time to forecast that is not after the last observation of its series."""
+        column = f"column {self.columns.timestamp!r} of times="
+        names = [series_name(item) for item in query.items]
+        asked = read_instants(query.keys[self.columns.timestamp], column, "times=")
+        last = read_instants(pd.Index(query.last), "time", "the history")
+        check_kind(asked, last.datetimes, column, names[query.codes[0]])
+        check_zone(asked, last.aware, column, names[query.codes[0]])
+        early = asked.exact <= last.exact[query.codes]
+        if early.any():
+            row = int(early.argmax())
+            raise ValueError(
+                f"{names[query.codes[row]]}: {column} has {query.keys[self.columns.timestamp].iloc[row]}, which is not "
+                f"after the last observation, at {query.last[query.codes[row]]}; pass later times, or a history that "
+                "ends earlier"
             )
 
     def _grid(self, ends: SeriesEnds, horizon: Any, every: Any) -> pd.DataFrame:
@@ -220,12 +258,11 @@ class IrregularSampling(Sampling):
             raise ValueError("times= must be a frame with a row for each time to forecast")
         column, names = self.columns.timestamp, [self.columns.item_id] if ends.named else []
         for name in [*names, column, *self.columns.known]:
-            if name not in times:
-                raise ValueError(f"times= has no column {name!r}; it has {list(times.columns)}")
+            require_column(times, name, "times=")
         keys = times[[*names, column]]
         if not _datetimes(ends) or is_numeric_dtype(keys[column]) or is_datetime64_any_dtype(keys[column]):
             return keys
-        return keys.assign(**{column: to_timestamps(keys[column], f"column {column!r} of times=")})
+        return keys.assign(**{column: to_timestamps(keys[column], "times=")})
 
     def _known_at(self, times: pd.DataFrame, keys: pd.DataFrame, codes: np.ndarray, names: Sequence[str]) -> np.ndarray:
         """The known columns at the times to forecast, ``[M, F]`` float32.
@@ -242,7 +279,7 @@ class IrregularSampling(Sampling):
         columns = self.columns
         stamps, known = keys[columns.timestamp], np.empty((len(keys), len(columns.known)), dtype=np.float32)
         for number, column in enumerate(columns.known):
-            known[:, number] = column_numbers(times[column], stamps, codes, names)
+            known[:, number] = column_numbers(times[column], stamps, codes, names, categories=True)
             missing = np.isnan(known[:, number])
             if missing.any():
                 row = int(missing.argmax())
@@ -269,6 +306,12 @@ def grid_steps(horizon: Any, every: Any, *, datetimes: bool) -> list[Any]:
     if not every > 0 * every or every > horizon:
         raise ValueError(f"every={every} must be positive and no longer than horizon={horizon}")
     return [every * step for step in range(1, int(horizon / every * (1 + 1e-12)) + 1)]
+
+
+def _duration(seconds: float, like: float) -> str:
+    """A duration in the unit that suits another, such as ``53 h`` for a horizon of 12 hours."""
+    size, unit = next((size, unit) for shortest, size, unit in UNITS if like >= shortest)
+    return f"{seconds / size:.4g} {unit}"
 
 
 def _later_ends(ends: SeriesEnds, rows: IrregularRows, times: pd.Series) -> SeriesEnds:

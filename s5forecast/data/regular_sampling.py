@@ -54,8 +54,8 @@ class RegularSampling(Sampling):
         series, frequency = read_frame(df, self.columns, self.frequency or "infer")
         return replace(self, frequency=frequency), series
 
-    def read(self, df: pd.DataFrame) -> list[FrameSeries]:
-        return self.learn(df)[1]
+    def read(self, df: pd.DataFrame, what: str = "df") -> list[FrameSeries]:
+        return read_frame(df, self.columns, self.frequency or "infer", what)[0]
 
     def read_next(self, df: pd.DataFrame, ends: SeriesEnds, statics: StaticFeatures) -> NextRows:
         """Read the steps after the end of some series; absent rows become missing values.
@@ -72,7 +72,9 @@ class RegularSampling(Sampling):
         last = list(ends.last)
         for one in steps:
             last[ends.positions[one.item_id]] = one.timestamps[-1]
-        return NextRows(to_entries(steps, self._fixed_frequency, StaticFeatures()), ends._replace(last=last))
+        return NextRows(
+            to_entries(steps, self._fixed_frequency, StaticFeatures()), ends._replace(last=last, unobserved=0)
+        )
 
     def query(
         self,
@@ -93,7 +95,7 @@ class RegularSampling(Sampling):
         if ends.named:
             keys[self.columns.item_id] = pd.Series(items, dtype=object).repeat(self.prediction_length).array
         keys[self.columns.timestamp] = stamps[0].append(stamps[1:])
-        known = np.concatenate(self._known_ahead(items, stamps, future))
+        known = np.concatenate(self._known_ahead(ends, stamps, future))
         return Queries(pd.DataFrame(keys).infer_objects(), items, codes, known, ends.last)
 
     def entries(
@@ -130,6 +132,13 @@ class RegularSampling(Sampling):
     def last_observed(self, one: FrameSeries) -> pd.Timestamp:
         return one.timestamps[-1]
 
+    def ends(self, series: Sequence[FrameSeries]) -> SeriesEnds:
+        return super().ends(series)._replace(unobserved=min(map(_unobserved_steps, series)))
+
+    def warn_of_unobserved(self, ends: SeriesEnds) -> None:
+        if ends.unobserved:
+            warn_user(self._unobserved_rows(ends))
+
     def last(self, one: FrameSeries) -> pd.Timestamp:
         """The last timestamp as a naive timestamp in UTC, so that series with different time zones compare."""
         last = one.timestamps[-1]
@@ -141,16 +150,25 @@ class RegularSampling(Sampling):
         return self.frequency
 
     def _known_ahead(
-        self, items: Sequence[Any], stamps: Sequence[pd.DatetimeIndex], future: pd.DataFrame | None
+        self, ends: SeriesEnds, stamps: Sequence[pd.DatetimeIndex], future: pd.DataFrame | None
     ) -> list[np.ndarray]:
         """Known covariates ``[H, F]`` at the next timestamps of each series."""
         known = list(self.columns.known)
         if not known:
             return [np.empty((len(each), 0), dtype=np.float32) for each in stamps]
         if future is None:
-            raise ValueError(f"the known columns {known} are required over the horizon; pass them as future=")
-        parts = dict(split_frame(future, self.columns, known, ()))
-        return [self._known_of(item, parts.get(item), each) for item, each in zip(items, stamps, strict=True)]
+            hint = f"; {self._unobserved_rows(ends)}" if ends.unobserved else ""
+            raise ValueError(f"the known columns {known} are required over the horizon; pass them as future={hint}")
+        parts = dict(split_frame(future, self.columns, known, (), what="future="))
+        return [self._known_of(item, parts.get(item), each) for item, each in zip(ends.items, stamps, strict=True)]
+
+    def _unobserved_rows(self, ends: SeriesEnds) -> str:
+        """Describe the steps without a target at the end of every series, and what to do about them."""
+        rows = "row has" if ends.unobserved == 1 else f"{ends.unobserved} rows have"
+        series = f"each of the {len(ends.last)} series" if ends.named else "the series"
+        start = self._fixed_frequency.range(min(ends.last), 2)[1]
+        fix = "pass future rows as future= instead" if self.columns.known else "leave out rows without a target"
+        return f"the last {rows} no target in {series}, so forecasts start after them, from {_short(start)}; {fix}"
 
     def _known_of(self, item: Any, part: pd.DataFrame | None, stamps: pd.DatetimeIndex) -> np.ndarray:
         name, known = series_name(item), list(self.columns.known)
@@ -192,7 +210,7 @@ class RegularSampling(Sampling):
 
 
 def read_frame(
-    frame: pd.DataFrame, columns: Columns, freq: str | Frequency = "infer"
+    frame: pd.DataFrame, columns: Columns, freq: str | Frequency = "infer", what: str = "df"
 ) -> tuple[list[FrameSeries], Frequency]:
     """Check a long frame and split it into regular series with targets ``[T]``, in order of first appearance.
 
@@ -201,7 +219,7 @@ def read_frame(
     Raises:
         ValueError: for invalid data, naming the series, the column and the fix.
     """
-    series = [one._replace(target=one.target[0]) for one in read_frame_series(frame, columns)]
+    series = [one._replace(target=one.target[0]) for one in read_frame_series(frame, columns, what=what)]
     frequency = _infer(series) if isinstance(freq, str) and freq == "infer" else Frequency.parse(freq)
     regular = [fill_gaps(one, frequency) for one in series]
     _report_gaps(series, regular, frequency)
@@ -279,11 +297,24 @@ def _report_gaps(before: Sequence[FrameSeries], after: Sequence[FrameSeries], fr
     added = {a.name: len(a.target) - len(b.target) for a, b in zip(after, before, strict=True)}
     added = {name: count for name, count in added.items() if count}
     if added:
-        name, count = next(iter(added.items()))
+        absent, steps = sum(added.values()), sum(len(one.target) for one in after)
+        name = max(added, key=added.__getitem__)
+        most = "" if len(before) == 1 else f" (most in {name}: {added[name]})"
+        doubt = "; most of the grid is absent: are the dates parsed correctly, or is freq= wrong?"
         warn_user(
-            f"{sum(added.values())} timestamps are absent from the {frequency.alias!r} grid of {len(added)} of "
-            f"{len(before)} series ({count} in {name}); they are treated as missing values"
+            f"{absent} timestamps are absent from the {frequency.alias!r} grid of {len(added)} of "
+            f"{len(before)} series{most}; they are treated as missing values{doubt if 2 * absent > steps else ''}"
         )
+
+
+def _unobserved_steps(one: FrameSeries) -> int:
+    """Number of steps after the last value of a series."""
+    return int(np.isnan(one.target)[::-1].argmin())
+
+
+def _short(stamp: pd.Timestamp) -> str:
+    """A timestamp, without its time if that is midnight."""
+    return str(stamp.date() if stamp == stamp.normalize() else stamp)
 
 
 def _in_zone(stamps: pd.DatetimeIndex, last: pd.Timestamp, name: str) -> pd.DatetimeIndex:

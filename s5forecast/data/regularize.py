@@ -60,7 +60,7 @@ def regularize(
     targets = [target] if isinstance(target, str) else list(target)
     alias = Frequency.parse(freq).alias
     how = choose(AGGREGATES, aggregate, "aggregate")
-    parts = split_frame(frame, Columns("", item_id, timestamp), targets, (), aggregate=aggregate)
+    parts = split_frame(frame, Columns("", item_id, timestamp), targets, (), aggregate=aggregate, what="frame")
     single = parts[0][0] is None
     count = {None: len(frame)} if single else frame.groupby(item_id, observed=True).size()
     frames, added, merged = [], {}, {}

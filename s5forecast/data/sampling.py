@@ -46,8 +46,12 @@ class Sampling(ABC):
         """
 
     @abstractmethod
-    def read(self, df: pd.DataFrame) -> list[FrameSeries]:
+    def read(self, df: pd.DataFrame, what: str = "df") -> list[FrameSeries]:
         """Check a long frame and split it into series, in order of first appearance; the frame is not changed.
+
+        Args:
+            df: long frame.
+            what: name of the frame in error messages.
 
         Raises:
             ValueError: as for :meth:`learn`.
@@ -102,6 +106,10 @@ class Sampling(ABC):
     @abstractmethod
     def last_observed(self, one: FrameSeries) -> Any:
         """Time of the last step of a regular series, or of the last observed value of an irregular one."""
+
+    def length(self, one: FrameSeries) -> int:
+        """Number of steps of a regular series, or of times with an observed value of an irregular one."""
+        return len(one.timestamps)
 
     @abstractmethod
     def divided(self, substeps: int) -> Sampling:
@@ -158,6 +166,9 @@ class Sampling(ABC):
 
     def require_regular(self, name: str, fix: str) -> None:  # noqa: B027, regular series pass
         """Raise ValueError for irregular series: ``name`` requires regular ones. The message ends with the ``fix``."""
+
+    def warn_of_unobserved(self, ends: SeriesEnds) -> None:  # noqa: B027, irregular series end with an observation
+        """Warn if every regular series ends with steps without a target, which are not forecast."""
 
     def warn_of_far(self, query: Queries) -> None:  # noqa: B027, the horizon of regular series is fixed
         """Warn if a query time is beyond the horizon of the training."""

@@ -65,6 +65,44 @@ def test_times_beyond_the_horizon_are_reported_once():
     ends = SeriesEnds({"a": 0, "b": 1}, [1.0, 2.0])
     near = pd.DataFrame({"item_id": ["a", "b"], "timestamp": [3.0, 4.0]})
     sampling.warn_of_far(sampling.query(ends, times=near))
-    with pytest.warns(UserWarning, match="series 'b': a forecast time is 3 times as far") as caught:
+    with pytest.warns(
+        UserWarning, match="series 'b': a forecast time is 6 ahead; .* for horizon=2.0; fit with"
+    ) as caught:
         sampling.warn_of_far(sampling.query(ends, times=near.assign(timestamp=[4.0, 8.0])))
     assert len(caught) == 1 and caught[0].filename == __file__
+
+
+@pytest.mark.parametrize(
+    ("horizon", "ahead", "amount"), [("12h", "53h", "53 h"), ("3D", "10D", "10 days"), ("90s", "3min", "3 min")]
+)
+def test_times_beyond_the_horizon_are_reported_as_durations(horizon, ahead, amount):
+    sampling, end = IrregularSampling(Columns("y"), horizon=horizon), pd.Timestamp("2024-01-01")
+    query = sampling.query(SeriesEnds({None: 0}, [end]), times=pd.DataFrame({"timestamp": [end + pd.Timedelta(ahead)]}))
+    with pytest.warns(UserWarning, match=f"a forecast time is {amount} ahead; the model was trained for.*'{horizon}'"):
+        sampling.warn_of_far(query)
+
+
+def test_a_horizon_of_the_other_kind():
+    df = frame().rename(columns={"timestamp": "read_at"})
+    columns = Columns("y", timestamp="read_at")
+    message = "horizon=12 is a number, but column 'read_at' holds datetimes; pass a duration such as horizon='12h'"
+    with pytest.raises(ValueError, match=message):
+        IrregularSampling(columns, horizon=12, aggregate="mean").read(df)
+    with pytest.raises(ValueError, match="horizon='12h' is a duration, but column 'read_at' holds numbers; pass"):
+        IrregularSampling(columns, horizon="12h").read(df.assign(read_at=np.arange(5.0)))
+
+
+def test_past_times_name_the_column():
+    sampling = IrregularSampling(Columns("y", timestamp="read_at"))
+    ends, day = (
+        SeriesEnds({"a": 0, "b": 1}, list(pd.to_datetime(["2024-01-01", "2024-01-05"]))),
+        pd.Timestamp("2024-01-04"),
+    )
+    times = pd.DataFrame({"item_id": ["a", "b"], "read_at": [day, day]})
+    message = "series 'b': column 'read_at' of times= has 2024-01-04 00:00:00, which is not after .* 2024-01-05"
+    with pytest.raises(ValueError, match=message):
+        sampling.query(ends, times=times)
+    with pytest.raises(ValueError, match="series 'a': column 'read_at' of times= has a time zone"):
+        sampling.query(ends, times=times.assign(read_at=times["read_at"].dt.tz_localize("UTC")))
+    with pytest.raises(ValueError, match="times= has no column 'read_at'; did you mean 'reat_at'"):
+        sampling.query(ends, times=times.rename(columns={"read_at": "reat_at"}))

@@ -12,6 +12,7 @@ from s5forecast.data.frames import Columns
 from s5forecast.data.frequency import Frequency
 from s5forecast.data.regular_sampling import RegularSampling, read_frame, to_entries
 from s5forecast.data.statics import StaticFeatures
+from s5forecast.data.timestamps import to_timestamps
 
 COLUMNS = Columns(known=("price",), static=("shop", "area"))
 
@@ -86,7 +87,8 @@ def test_numbers_of_any_dtype(dtype):
 def test_gaps_are_missing_values_and_reported_once():
     df = frame(10)
     gappy = df.drop(index=[3, 4, 15])
-    with pytest.warns(UserWarning, match=r"3 timestamps are absent from the 'D' grid of 2 of 2 series") as caught:
+    message = r"3 timestamps are absent from the 'D' grid of 2 of 2 series \(most in series 'b': 2\); they .* values$"
+    with pytest.warns(UserWarning, match=message) as caught:
         first, second = entries_of(gappy)
     assert len(caught) == 1
     assert np.flatnonzero(np.isnan(first["target"])).tolist() == [3, 4]
@@ -167,21 +169,40 @@ def set_cell(df, row, column, value):
 
 
 BAD_FRAMES = {
-    "not a frame": (lambda df: df.to_dict(), "expected a pandas DataFrame"),
-    "empty": (lambda df: df.iloc[:0], "no rows"),
-    "misspelt": (lambda df: df.rename(columns={"target": "tagret"}), "no column 'target'; did you mean 'tagret'"),
+    "not a frame": (lambda df: df.to_dict(), "df must be a pandas DataFrame, got dict"),
+    "empty": (lambda df: df.iloc[:0], "df has no rows"),
+    "misspelt": (lambda df: df.rename(columns={"target": "tagret"}), "df has no column 'target'; did you .* 'tagret'"),
     "no known": (lambda df: df.drop(columns="price"), "no column 'price'"),
     "duplicates": (lambda df: pd.concat([df, df.iloc[[12]]]), "series 'a': column 'timestamp' has 2024-01-03"),
     "infinite": (lambda df: set_cell(df, 11, "target", np.inf), "series 'a': column 'target' is infinite at 2024"),
     "infinite known": (lambda df: set_cell(df, 0, "price", -np.inf), "series 'b': column 'price' is infinite"),
-    "text": (lambda df: set_cell(df, 12, "target", "many"), "series 'a': column 'target' must hold .*'many'"),
-    "text known": (lambda df: set_cell(df, 2, "price", "high"), "series 'b': column 'price' must hold numbers"),
+    "text": (
+        lambda df: set_cell(df, 12, "target", "many"),
+        "series 'a': column 'target' must hold numbers, got 'many'; convert it with pd.to_numeric, which .*'coerce'$",
+    ),
+    "text known": (lambda df: set_cell(df, 2, "price", "high"), "series 'b': column 'price' must .*get_dummies$"),
     "all missing": (lambda df: df.assign(target=df["target"].where(df["item_id"] == "a")), "series 'b': column"),
     "no time": (lambda df: df.assign(timestamp=df["timestamp"].where(df["price"] > 1)), "NaT"),
     "numbers for time": (lambda df: df.assign(timestamp=range(20)), "must hold timestamps"),
     "nonsense for time": (lambda df: df.assign(timestamp="soon"), "cannot be read as ISO 8601 timestamps"),
     "no item": (lambda df: df.assign(item_id=df["item_id"].where(df["item_id"] == "a")), "every row needs the item_id"),
-    "static changes": (lambda df: set_cell(df, 4, "shop", "moved"), "series 'b': static column 'shop' changes"),
+    "static changes": (
+        lambda df: set_cell(df, 4, "shop", "moved"),
+        r"series 'b': static column 'shop' changes .*\['shop 0', 'moved'\]; make it constant, or leave it .* static=$",
+    ),
+    "static number changes": (
+        lambda df: set_cell(df, 4, "area", 3.0), r"\[0.0, 3.0\]; make it constant, or pass it as known=$"
+    ),
+    "static missing": (
+        lambda df: set_cell(set_cell(df, 4, "shop", None), 5, "shop", np.nan),
+        "series 'b': static column 'shop' is 'shop 0' in some rows and missing in 2; fill in the missing values$",
+    ),
+    "decimal comma": (
+        lambda df: df.assign(target=df["target"].map("{:.1f}".format).str.replace(".", ",")),
+        r"series 'b': column 'target' must .*, got '0,0'; read the file with pd.read_csv\(..., decimal=','\)$",
+    ),
+    "comma of either kind": (lambda df: df.assign(target="1,234"), "decimal=',.*or with thousands=','"),
+    "numbers as text": (lambda df: df.assign(target=df["target"].astype(str)), "'0.0'; .*to_numeric$"),
     "two frequencies": (lambda df: pd.concat([df, frame(items=["c"], freq="h")]), "'h' in series 'c'"),
     "same name": (lambda df: pd.concat([df, df[["price"]]], axis=1), r"same name: \['price'\]"),
     "periods": (lambda df: df.assign(timestamp=df["timestamp"].dt.to_period("D")), "to_timestamp"),
@@ -191,7 +212,7 @@ BAD_FRAMES = {
     ),
     "uneven": (
         lambda df: df.assign(timestamp=df["timestamp"] + pd.to_timedelta(df["target"] ** 2, "s")),
-        "series 'b'",
+        r"series 'b' has no regular frequency.*freq=None, horizon=\.\.\.\), or resample with s5forecast.regularize\(\)",
     ),
 }  # fmt: skip
 
@@ -243,3 +264,58 @@ def test_inference_needs_more_than_a_row():
         read_frame(df, COLUMNS)
     series, frequency = read_frame(df, COLUMNS, "D")
     assert frequency == Frequency.parse("D") and len(series) == 2
+
+
+def test_a_mostly_absent_grid_raises_a_doubt():
+    df = frame().drop(columns="item_id").iloc[[0, 1, 2, 9]]
+    message = r"6 timestamps are .* 1 of 1 series; they .* absent: are the dates parsed correctly, or is freq= wrong\?$"
+    with pytest.warns(UserWarning, match=message):
+        read_frame(df, COLUMNS, "D")
+
+
+@pytest.mark.parametrize(
+    ("values", "lines"),
+    [
+        (["13/01/2024", "02/01/2024"], ["%d/%m/%Y"]),
+        (["01/13/2024", "01/02/2024"], ["%m/%d/%Y"]),
+        (["03.01.2024 10:30", "13.01.2024 11:30"], ["%d.%m.%Y %H:%M"]),
+        (["13-01-24 10:30:00", None], ["%d-%m-%y %H:%M:%S"]),
+        (["01/02/2024", "02/02/2024"], ["%d/%m/%Y", "%m/%d/%Y"]),
+    ],
+)
+def test_dates_that_are_not_iso_8601(values, lines):
+    """The line that the error shows reads the dates."""
+    df = pd.DataFrame({"day": values, "target": 1.0})
+    with pytest.raises(ValueError, match=f"column 'day' cannot be read as ISO 8601 timestamps.*{values[0]}") as caught:
+        read_frame(df, Columns(timestamp="day"))
+    message, calls = str(caught.value), [f"df['day'] = pd.to_datetime(df['day'], format='{line}')" for line in lines]
+    assert message.endswith(" if the day comes before the month, otherwise ".join(calls))
+    assert "mixed" not in message
+    exec(calls[0], {"df": df, "pd": pd})
+    assert df["day"].notna().tolist() == [value is not None for value in values]
+
+
+def test_other_text_and_several_time_zones_as_dates():
+    for values, fix in (
+        (["13 January 2024", "2024-01-14"], r"dayfirst=True\) if the day comes before the month, otherwise .*format="),
+        (["13/01/2024", "14.01.2024"], "dayfirst=True"),
+    ):
+        with pytest.raises(ValueError, match=fix):
+            to_timestamps(pd.Series(values, name="day"))
+    with pytest.raises(
+        ValueError, match=r"column 'day' of future= cannot .*: future\['day'\] = pd.to_datetime\(future"
+    ):
+        to_timestamps(pd.Series(["soon"], name="day"), "future=")
+    mixed = pd.Series(["2024-01-01T00:00+01:00", "2024-07-01T00:00+02:00"], name="day")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # of pandas 2
+        with pytest.raises(ValueError, match=r"several time zones.*pd.to_datetime\(df\['day'\], utc=True\)"):
+            to_timestamps(mixed)
+
+
+def test_errors_name_the_frame():
+    sampling, series = RegularSampling(COLUMNS, 3).learn(frame(10))
+    with pytest.raises(ValueError, match="future= has no column 'price'"):
+        sampling.query(sampling.ends(series), frame(3).drop(columns="price"))
+    with pytest.raises(ValueError, match="validation= has no column 'shop'"):
+        sampling.read(frame(10).drop(columns="shop"), "validation=")
