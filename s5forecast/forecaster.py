@@ -92,7 +92,7 @@ class S5Forecaster(FittedForecaster):
         sampling.warn_of_unobserved(sampling.ends(series))
         held_out = None if validation is None else sampling.read(validation, "validation=")
         statics = StaticFeatures.learn(series, sampling.columns)
-        predictor = train(self, sampling, series, statics, held_out)
+        predictor = train(self, sampling, series, statics, held_out, spent=perf_counter() - began)
         self._forget_calibration()
         self.sampling_, self.statics_, self.predictor_ = sampling, statics, predictor
         self.history_, self.num_series_ = series, len(series)

@@ -25,6 +25,9 @@ OWN_ARGUMENTS = (
     "num_feat_dynamic_real", "num_past_feat_dynamic_real", "num_feat_static_real", "num_feat_static_cat",
 )  # fmt: skip
 
+# Seconds for the training if reading the data took the whole time limit: seasonal naive is used.
+SHORTEST_LIMIT = 1e-3
+
 
 def train(
     parameters: ForecasterParameters,
@@ -32,6 +35,7 @@ def train(
     series: Sequence[FrameSeries],
     statics: StaticFeatures,
     validation: Sequence[FrameSeries] | None = None,
+    spent: float = 0.0,
 ) -> Predictor:
     """The predictor trained on all series.
 
@@ -41,11 +45,12 @@ def train(
         series: training series.
         statics: encoding of the static columns.
         validation: series whose last horizon decides when to stop.
+        spent: seconds of the time limit that reading the data took.
 
     Raises:
         ValueError: for bad ``estimator_kwargs`` or data.
     """
-    estimator = untrained_estimator(parameters, sampling, series, statics)
+    estimator = untrained_estimator(parameters, sampling, series, statics, spent)
     entries = sampling.entries(series, statics)
     held_out = None if validation is None else sampling.entries(validation, statics)
     if parameters.model == "multivariate":
@@ -54,7 +59,11 @@ def train(
 
 
 def untrained_estimator(
-    parameters: ForecasterParameters, sampling: Sampling, series: Sequence[FrameSeries], statics: StaticFeatures
+    parameters: ForecasterParameters,
+    sampling: Sampling,
+    series: Sequence[FrameSeries],
+    statics: StaticFeatures,
+    spent: float = 0.0,
 ) -> Estimator:
     """The untrained estimator of some series; arguments and errors are those of :func:`train`."""
     found = choose(ESTIMATORS[sampling.kind], parameters.model, "model")
@@ -77,7 +86,9 @@ def untrained_estimator(
     taken = {name: value for name, value in arguments.items() if name in accepted}
     trainer_kwargs = {"enable_progress_bar": parameters.verbose, **given.pop("trainer_kwargs", {})}
     complete = {**taken, **given, "trainer_kwargs": trainer_kwargs}
-    estimator = apply_preset(make, complete, parameters.preset, parameters.time_limit)
+    limit = parameters.time_limit
+    left = limit if limit is None or limit <= 0 else max(limit - spent, SHORTEST_LIMIT)
+    estimator = apply_preset(make, complete, parameters.preset, left)
     if "cycles" in taken and "cycles" not in given:
         base_network(estimator).choices.choose("cycles", taken["cycles"], REASONS["cycles"])
     return estimator

@@ -82,7 +82,7 @@ class TimeLimitedEstimator(Estimator):
         with planned([step.training for step in steps], left) as plan:
             predictor = chosen.train(data, held_out, **kwargs)
             reason = "all members fit" if chosen is options[0] else "the largest part that fits"
-            record_members(predictor, chosen, f"{reason} time_limit={self.time_limit}")
+            record_members(predictor, chosen, f"{reason} time_limit={self.time_limit:.4g}")
             return self._better(predictor, held_out or data, plan)
 
     def trainings(self, training_data: Dataset) -> list[Any]:
@@ -104,8 +104,10 @@ class TimeLimitedEstimator(Estimator):
 
     def _without_network(self, reason: str) -> CombinedPredictor:
         if not _has_naive(self.estimator):
-            raise ValueError(f"time_limit={self.time_limit} is too short: {reason}; give a longer limit")
-        warn_user(f"time_limit={self.time_limit}: seasonal naive is used, because {reason}; a longer limit may help")
+            raise ValueError(f"time_limit={self.time_limit:.4g} is too short: {reason}; give a longer limit")
+        warn_user(
+            f"time_limit={self.time_limit:.4g}: seasonal naive is used, because {reason}; a longer limit may help"
+        )
         network = base_network(self.estimator)
         naive = SeasonalNaivePredictor(network.window_spec().prediction_length)
         predictor = CombinedPredictor([naive], [1.0], getattr(network, "quantile_levels", DECILES))

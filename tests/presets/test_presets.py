@@ -33,6 +33,9 @@ SHORT = {**SMALL, "max_epochs": 1, "num_batches_per_epoch": 2}
 QUIET = {"trainer_kwargs": {"enable_progress_bar": False}}
 
 
+NAIVE = BASELINES["seasonal_naive"](H)
+
+
 def entries(count=3, length=60, freq="h", seed=0, cycle=24):
     rng = np.random.default_rng(seed)
     start = pd.Period("2024-01-01 00:00", freq)
@@ -274,7 +277,7 @@ def test_training_ends_at_the_limit_and_learning_rates_follow_the_time(monkeypat
 def test_seasonal_naive_replaces_a_network_that_is_worse_or_cannot_be_trained(tmp_path):
     data = [{**entry, "target": np.tile(np.arange(24.0), 5) + 0.01 * np.arange(120) % 1} for entry in entries()]
     limited = TimeLimitedEstimator(S5Estimator("h", H, **SHORT, **QUIET), 60.0)
-    with pytest.warns(UserWarning, match=r"time_limit=60.0: seasonal naive is used, because its quantile"):
+    with pytest.warns(UserWarning, match=r"time_limit=60: seasonal naive is used, because its quantile"):
         predictor = limited.train(data)
     naive = BASELINES["seasonal_naive"](H)
     for one, other in zip(predictor.predict(data), naive.predict(data), strict=True):
@@ -301,6 +304,16 @@ def test_a_forecaster_says_that_seasonal_naive_is_used(tmp_path):
             call()
     forecaster.save(tmp_path)
     pd.testing.assert_frame_equal(S5Forecaster.load(tmp_path).predict(df), forecaster.predict())
+
+
+def test_reading_counts_for_the_limit(monkeypatch):
+    seen = []
+    monkeypatch.setattr(TimeLimitedEstimator, "train", lambda self, *data: seen.append(self.time_limit) or NAIVE)
+    clock = iter([0.0, 40.0, 50.0])
+    monkeypatch.setattr("s5forecast.forecaster.perf_counter", lambda: next(clock))
+    df = pd.DataFrame({"timestamp": pd.date_range("2024", periods=60, freq="h"), "target": entries(1)[0]["target"]})
+    S5Forecaster(H, "h", time_limit=60, verbose=False, estimator_kwargs=SHORT).fit(df)
+    assert seen == [20.0]
 
 
 def test_validation_data_are_compared_with_seasonal_naive():
@@ -382,7 +395,7 @@ def test_irregular_series_have_no_seasonal_naive():
     times = np.arange(60.0)
     data = [{"item_id": "a", "time": times, "target": np.sin(times)}]
     continuous = S5ContinuousEstimator(prediction_horizon=4.0, **slow, **QUIET)
-    with pytest.raises(ValueError, match=r"time_limit=1.0 is too short: \d+ s are needed to train one epoch"):
+    with pytest.raises(ValueError, match=r"time_limit=1 is too short: \d+ s are needed to train one epoch"):
         TimeLimitedEstimator(continuous, 1.0).train(data)
 
 
