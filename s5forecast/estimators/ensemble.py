@@ -18,7 +18,6 @@ from s5forecast.aliases import check_folder
 from s5forecast.data.spec import IrregularSpec
 from s5forecast.distributions import Output
 from s5forecast.estimators.arguments import check_positive
-from s5forecast.estimators.base import ForecastEstimator
 from s5forecast.estimators.combined import CombinedPredictor, load_choices, load_members
 from s5forecast.estimators.defaults import CONTEXT_SHARES, MEMBERS
 from s5forecast.estimators.plan import planned
@@ -50,6 +49,8 @@ class EnsembleEstimator(Estimator):
     def __init__(
         self, estimator: Estimator, num_members: int = MEMBERS, context_shares: list[float] | None = None
     ) -> None:
+        from s5forecast.estimators.base import ForecastEstimator  # needs Lightning, which reading a predictor does not
+
         super().__init__()
         if not isinstance(estimator, ForecastEstimator):
             raise ValueError(f"estimator must be an estimator of a single network, got {type(estimator).__name__}")

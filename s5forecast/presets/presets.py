@@ -22,7 +22,7 @@ class Preset(NamedTuple):
 
 
 PRESETS = {
-    "fast": Preset({"num_batches_per_epoch": 16}),
+    "fast": Preset({"num_batches_per_epoch": 14}),
     "default": Preset({}),
     "best": Preset({}, MEMBERS),
 }
