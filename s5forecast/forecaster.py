@@ -36,7 +36,7 @@ class S5Forecaster(FittedForecaster):
         known: Numeric columns that are known over the horizon.
         static: Columns that are constant in each series; text is treated as categories.
         quantile_levels: Levels of the forecasts, in (0, 1).
-        preset: ``"fast"`` trains for a third of the steps of ``"default"``; ``"best"`` combines several models:
+        preset: ``"fast"`` takes a third of the time of ``"default"``; ``"best"`` combines several models:
             networks of different kinds and contexts and, where values are few, statistical models, see
             :class:`~s5forecast.presets.BestEstimator`. For models other than ``"direct"`` and for irregular series it
             is an ensemble of three networks.

@@ -46,7 +46,7 @@ def make_estimator(
     Args:
         freq: offset or Period alias of the data.
         prediction_length: steps to forecast.
-        preset: ``"fast"`` trains for a third of the steps of ``"default"``, a single network. ``"best"`` trains
+        preset: ``"fast"`` trains a single network in a third of the time of ``"default"``. ``"best"`` trains
             several: :class:`~s5forecast.presets.BestEstimator` for ``"direct"``, and an ensemble of three whose sample
             paths are pooled for the other models.
         model: ``"direct"``, ``"autoregressive"`` or ``"multivariate"``: :class:`~s5forecast.S5Estimator`,
