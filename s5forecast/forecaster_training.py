@@ -17,16 +17,13 @@ from s5forecast.data.statics import StaticFeatures
 from s5forecast.estimators.defaults import REASONS, default_cycles
 from s5forecast.estimators.items import train_items
 from s5forecast.forecaster_parameters import ESTIMATORS, ForecasterParameters
-from s5forecast.presets.limited import base_network
+from s5forecast.presets.limited import TimeLimitedEstimator, base_network
 from s5forecast.presets.presets import apply_preset
 
 OWN_ARGUMENTS = (
     "freq", "prediction_length", "prediction_horizon", "quantile_levels", "seed", "target_dim", "cardinality",
     "num_feat_dynamic_real", "num_past_feat_dynamic_real", "num_feat_static_real", "num_feat_static_cat",
 )  # fmt: skip
-
-# Seconds for the training if reading the data took the whole time limit: seasonal naive is used.
-SHORTEST_LIMIT = 1e-3
 
 
 def train(
@@ -50,7 +47,9 @@ def train(
     Raises:
         ValueError: for bad ``estimator_kwargs`` or data.
     """
-    estimator = untrained_estimator(parameters, sampling, series, statics, spent)
+    estimator = untrained_estimator(parameters, sampling, series, statics)
+    if isinstance(estimator, TimeLimitedEstimator):
+        estimator.spent = spent
     entries = sampling.entries(series, statics)
     held_out = None if validation is None else sampling.entries(validation, statics)
     if parameters.model == "multivariate":
@@ -59,11 +58,7 @@ def train(
 
 
 def untrained_estimator(
-    parameters: ForecasterParameters,
-    sampling: Sampling,
-    series: Sequence[FrameSeries],
-    statics: StaticFeatures,
-    spent: float = 0.0,
+    parameters: ForecasterParameters, sampling: Sampling, series: Sequence[FrameSeries], statics: StaticFeatures
 ) -> Estimator:
     """The untrained estimator of some series; arguments and errors are those of :func:`train`."""
     found = choose(ESTIMATORS[sampling.kind], parameters.model, "model")
@@ -86,9 +81,7 @@ def untrained_estimator(
     taken = {name: value for name, value in arguments.items() if name in accepted}
     trainer_kwargs = {"enable_progress_bar": parameters.verbose, **given.pop("trainer_kwargs", {})}
     complete = {**taken, **given, "trainer_kwargs": trainer_kwargs}
-    limit = parameters.time_limit
-    left = limit if limit is None or limit <= 0 else max(limit - spent, SHORTEST_LIMIT)
-    estimator = apply_preset(make, complete, parameters.preset, left)
+    estimator = apply_preset(make, complete, parameters.preset, parameters.time_limit)
     if "cycles" in taken and "cycles" not in given:
         base_network(estimator).choices.choose("cycles", taken["cycles"], REASONS["cycles"])
     return estimator

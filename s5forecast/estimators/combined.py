@@ -29,7 +29,7 @@ from s5forecast.estimators.defaults import (
     Choices,
     merge_choices,
 )
-from s5forecast.estimators.plan import planned
+from s5forecast.estimators.plan import TrainingPlan, planned
 from s5forecast.estimators.predictor import load_predictor
 from s5forecast.levels import DECILES, check_levels
 
@@ -102,11 +102,11 @@ class CombinedEstimator(Estimator):
         # Copied before training, so that callbacks of the members are not used twice.
         copies = deepcopy(self.members) if self.weights is None else []
         validation_data = None if validation_data is None else list(validation_data)
-        with planned([1.0] * len(self.trainings(data))):
+        with planned([1.0] * len(self.trainings(data))) as plan:
             trained = _trained(self.members, data, validation_data, **kwargs)
             self._check_horizons(trained)
             choices = Choices()
-            choices["weights"] = self._weights(copies, data) if self.weights is None else Choice(self.weights)
+            choices["weights"] = self._weights(copies, data, plan) if self.weights is None else Choice(self.weights)
         logger.info("combining %s with %s", ", ".join(type(member).__name__ for member in trained), choices)
         predictor = CombinedPredictor(trained, choices["weights"].value, self.quantile_levels)
         predictor.own_choices = choices.plain()
@@ -127,8 +127,8 @@ class CombinedEstimator(Estimator):
                     f"prediction_length={self.prediction_length}"
                 )
 
-    def _weights(self, members: list[Any], data: list[dict[str, Any]]) -> Choice:
-        losses = self._losses(members, data)
+    def _weights(self, members: list[Any], data: list[dict[str, Any]], plan: TrainingPlan) -> Choice:
+        losses = self._losses(members, data, plan)
         if not losses.any():
             reason = "equal, because no series is long enough to compare the members, or all are perfect"
             return Choice([1 / len(members)] * len(members), reason, given=False)
@@ -136,7 +136,7 @@ class CombinedEstimator(Estimator):
         reason = "by the inverse squared losses on the last horizons of the training data"
         return Choice((share / share.sum()).tolist(), reason, given=False)
 
-    def _losses(self, members: list[Any], data: list[dict[str, Any]]) -> np.ndarray:
+    def _losses(self, members: list[Any], data: list[dict[str, Any]], plan: TrainingPlan) -> np.ndarray:
         windows, long = self.compared_series(data)
         if not long:
             return np.zeros(len(members))
@@ -145,8 +145,7 @@ class CombinedEstimator(Estimator):
             before, template = split(long, offset=-steps)
             last = template.generate_instances(self.prediction_length, windows=windows)
             trained = _trained(members, before)
-            with planned([]) as plan:
-                plan.bar.note("comparing members")
+            plan.bar.note("comparing members")
             return np.array([quantile_loss(predictor, last) for predictor in trained])
 
     def compared_series(self, data: list[dict[str, Any]]) -> tuple[int, list[dict[str, Any]]]:

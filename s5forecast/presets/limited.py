@@ -47,6 +47,9 @@ class TimeLimitedEstimator(Estimator):
         estimator: estimator of a network, ``EnsembleEstimator`` or ``BestEstimator``.
         time_limit: seconds.
 
+    Attributes:
+        spent: seconds of the limit that passed before :meth:`train`, such as those in which the data were read.
+
     Raises:
         ValueError: for another estimator, or a limit that is not positive.
     """
@@ -59,6 +62,7 @@ class TimeLimitedEstimator(Estimator):
         if not (isinstance(time_limit, int | float) and 0 < time_limit < math.inf):
             raise ValueError(f"time_limit must be a positive number of seconds, got {time_limit!r}")
         self.estimator, self.time_limit = estimator, time_limit
+        self.spent = 0.0
 
     def train(self, training_data: Dataset, validation_data: Dataset | None = None, **kwargs: Any) -> Predictor:
         """Train on the data within the limit; arguments as of the estimator.
@@ -66,7 +70,7 @@ class TimeLimitedEstimator(Estimator):
         Raises:
             ValueError: as the estimator; for irregular or multivariate series, if the time is too short for an epoch.
         """
-        end = time.monotonic() + (1 - RESERVE) * self.time_limit
+        end = time.monotonic() + (1 - RESERVE) * self.time_limit - self.spent
         data = list(map(with_arrays, training_data))
         held_out = None if validation_data is None else list(map(with_arrays, validation_data))
         options, known = list(reductions(self.estimator, data)), dict[type, StepTime]()

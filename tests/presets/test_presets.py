@@ -308,12 +308,12 @@ def test_a_forecaster_says_that_seasonal_naive_is_used(tmp_path):
 
 def test_reading_counts_for_the_limit(monkeypatch):
     seen = []
-    monkeypatch.setattr(TimeLimitedEstimator, "train", lambda self, *data: seen.append(self.time_limit) or NAIVE)
+    monkeypatch.setattr(TimeLimitedEstimator, "train", lambda self, *data: seen.append(self.spent) or NAIVE)
     clock = iter([0.0, 40.0, 50.0])
     monkeypatch.setattr("s5forecast.forecaster.perf_counter", lambda: next(clock))
     df = pd.DataFrame({"timestamp": pd.date_range("2024", periods=60, freq="h"), "target": entries(1)[0]["target"]})
     S5Forecaster(H, "h", time_limit=60, verbose=False, estimator_kwargs=SHORT).fit(df)
-    assert seen == [20.0]
+    assert seen == [40.0]
 
 
 def test_validation_data_are_compared_with_seasonal_naive():
