@@ -44,8 +44,9 @@ class S5Forecaster(FittedForecaster):
             joint over the horizon. ``"multivariate"`` forecasts all series together, which must have the same
             timestamps; its paths are also joint over series.
         time_limit: Seconds of training. If necessary, fewer networks are trained, then for fewer steps. Seasonal
-            naive is used, with a warning, if it is better or no network can be trained. Multivariate and irregular series
-            have no seasonal naive: an error is raised if no network can be trained. See :class:`~s5forecast.presets.TimeLimitedEstimator`.
+            naive is used, with a warning, if it is better or no network can be trained. Multivariate and irregular
+            series have no seasonal naive: an error is raised if no network can be trained. See
+            :class:`~s5forecast.presets.TimeLimitedEstimator`.
         aggregate: How to merge several rows of one irregular series and time: ``"mean"`` or ``"last"``; by default
             they raise an error.
         estimator_kwargs: Further arguments of the model's estimator, see :class:`~s5forecast.S5Estimator`,
