@@ -18,6 +18,7 @@ from gluonts.torch.util import resolve_device
 from gluonts.transform import Identity, Transformation
 
 from s5forecast.choices import choose
+from s5forecast.data.content import by_content
 from s5forecast.data.spec import WindowSpec
 from s5forecast.distributions import AUTO, Output, OutputChoice, check_loss, choose_output, is_real, make_output
 from s5forecast.estimators.arguments import TRAINING, TrainingArguments, spread_arguments
@@ -310,7 +311,7 @@ class ForecastEstimator(PyTorchLightningEstimator):
             )
 
     def _store(self, data: Dataset) -> WindowStore:
-        return read_store(data, self.window_spec(), forecast=False)
+        return read_store(by_content(data), self.window_spec(), forecast=False)
 
 
 def check_share(synthetic_share: float | None) -> None:

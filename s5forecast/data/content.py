@@ -1,0 +1,43 @@
+"""Order of series by their content, so that neither their order in the data nor their names affect training."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from hashlib import blake2b
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+# Fields of an entry that a network sees.
+FIELDS = (
+    "start", "target", "time", "cut_time", "feat_dynamic_real", "past_feat_dynamic_real", "feat_static_real",
+    "feat_static_cat",
+)  # fmt: skip
+
+
+def by_content(entries: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Sort the entries of a dataset by a hash of their content, and name those without item_id by their position."""
+    named = [{"item_id": position, **entry} for position, entry in enumerate(entries)]
+    return [named[position] for position in content_order(named)]
+
+
+def content_order(entries: Sequence[dict[str, Any]]) -> list[int]:
+    """Positions of the entries, sorted by a hash of the fields that a network sees; equal entries keep their order."""
+    hashes = [_hash(entry) for entry in entries]
+    return sorted(range(len(hashes)), key=hashes.__getitem__)
+
+
+def _hash(entry: dict[str, Any]) -> bytes:
+    found = blake2b(digest_size=16)
+    for field in FIELDS:
+        if field in entry:
+            found.update(field.encode() + _bytes(entry[field]))
+    return found.digest()
+
+
+def _bytes(value: Any) -> bytes:
+    if isinstance(value, pd.Period):
+        return str(value.ordinal).encode()
+    values = value.asi8 if isinstance(value, pd.DatetimeIndex) else np.asarray(value)
+    return repr(value).encode() if values.dtype == object else np.ascontiguousarray(values).tobytes()
