@@ -65,9 +65,7 @@ class FittedForecaster(ForecasterParameters):
         Raises:
             ValueError: for a level outside of (0, 1).
         """
-        levels = list(self.quantile_levels if quantile_levels is None else quantile_levels)
-        check_levels(levels)
-        return levels
+        return check_levels(self.quantile_levels if quantile_levels is None else quantile_levels)
 
     def forecast_frame(
         self,

@@ -302,6 +302,7 @@ class S5Forecaster(FittedForecaster):
         """
         from s5forecast.plotting.forecasts import plot_forecast
 
+        self._check_fitted()
         if "item_id" in kwargs:
             raise TypeError(
                 f"plot() uses the column item_id={self.item_id!r} of the forecaster; pass the series to show as "

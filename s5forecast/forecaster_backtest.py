@@ -21,7 +21,7 @@ def backtest_forecaster(
     forecaster: FittedForecaster, sampling: Sampling, df: pd.DataFrame, **arguments: Any
 ) -> Backtest:
     """Run :meth:`S5Forecaster.backtest` with the function for the kind of sampling."""
-    levels = list(forecaster.quantile_levels)
+    levels = forecaster.forecast_levels(None)
     return BACKTESTS[sampling.kind](forecaster, sampling, df, quantile_levels=levels, **arguments)
 
 

@@ -38,6 +38,14 @@ class ItemsPredictor(Predictor):
         super().__init__(prediction_length=predictor.prediction_length)
         self.predictor, self.item_ids = predictor, list(item_ids)
 
+    def __eq__(self, other: object) -> bool:
+        """Whether the other predictor has the same network and names."""
+        same = isinstance(other, ItemsPredictor) and self.item_ids == other.item_ids
+        return same and self.predictor == other.predictor  # type: ignore[attr-defined]
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.predictor!r}, {self.item_ids!r})"
+
     @property
     def output(self) -> Any:
         """Output of the network."""

@@ -126,8 +126,7 @@ def backtest(
     splitter = _splitter(prediction_length, windows, step, season, cuts, variables, roles)
     if not isinstance(refit, Integral) or refit < 0:
         raise ValueError(f"refit={refit!r} must be False, True, or the number of origins between fits")
-    levels = [float(str(one)) if isinstance(one, np.floating) else one for one in quantile_levels]
-    check_levels(levels)
+    levels = check_levels(quantile_levels)
     metrics = metric_names(splitter.default_metrics if metrics is None else metrics)
     name = name_of(model) if name is None else name
     prepare = _irregular if isinstance(splitter, IrregularSplitter) else _regular
