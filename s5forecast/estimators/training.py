@@ -191,7 +191,7 @@ def fit(
         best = None
         if validation is None:
             _check_monitors(callbacks)
-        else:
+        elif not trainer_kwargs.get("barebones"):  # which logs no loss
             best = _add_validation_callbacks(callbacks, folder, patience)
         if module.seconds is not None:
             callbacks.append(StopAtLimit())

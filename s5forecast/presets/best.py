@@ -19,8 +19,6 @@ from s5forecast.estimators.defaults import MEMBERS, REASONS, Choices
 from s5forecast.estimators.direct import S5Estimator
 from s5forecast.estimators.ensemble import EnsembleEstimator, EnsemblePredictor
 from s5forecast.evaluation.baselines import BASELINES
-from s5forecast.networks.autoregressive import AutoregressiveNetwork
-from s5forecast.networks.direct import DirectNetwork
 from s5forecast.notices import warn_user
 
 # Chosen on validation windows, see benchmarks/forecasting/NOTES.md. AutoARIMA is used for fewer values than this in all
@@ -117,11 +115,9 @@ class BestEstimator(ContinuedTraining, Estimator):
             members = [self.like(m) if hasattr(m, "network") or hasattr(m, "members") else m for m in predictor.members]
             levels = self.estimator.quantile_levels
             return CombinedEstimator(self.prediction_length, members, quantile_levels=levels, weights=predictor.weights)
-        network = getattr(predictor, "network", None)
-        if isinstance(network, DirectNetwork):
-            return self.estimator
-        if isinstance(network, AutoregressiveNetwork):
-            return autoregressive_like(self.estimator)
+        recursive = getattr(getattr(predictor, "spec", None), "recursive", None)
+        if recursive is not None:
+            return autoregressive_like(self.estimator) if recursive else self.estimator
         raise ValueError(
             f"from_predictor is a {type(predictor).__name__} without a network of this estimator, from which training "
             "could start; leave it out"
