@@ -36,20 +36,6 @@ class Columns:
         return self.target, *self.other_targets
 
 
-class FrameSeries(NamedTuple):
-    """One series of a frame, with T rows sorted by time."""
-
-    item_id: Any  # as in the frame; None if the frame has no such column
-    timestamps: pd.Index  # [T] datetimes, or numbers if the series is irregular
-    target: np.ndarray  # [T], or [D, T] if the series is irregular; NaN where not observed
-    known: np.ndarray  # [F, T] float32
-    static: dict[str, Any]
-
-    @property
-    def name(self) -> str:
-        return series_name(self.item_id)
-
-
 class SeriesEnds(NamedTuple):
     """Ends of the histories of S series."""
 
@@ -95,12 +81,19 @@ class Queries(NamedTuple):
         """Positions of the rows sorted by series, ``[M]``."""
         return np.argsort(self.codes, kind="stable")
 
+    @property
+    def ordered(self) -> bool:
+        """Whether the rows are sorted by series."""
+        return bool((np.diff(self.codes) >= 0).all())
+
     def rows(self) -> list[np.ndarray]:
         """Positions of the rows of each item."""
         return np.split(self.order, np.cumsum(np.bincount(self.codes))[:-1])
 
     def in_order(self, values: np.ndarray) -> np.ndarray:
         """Reorder values that are sorted by series to the order of the rows."""
+        if self.ordered:
+            return values
         ordered = np.empty_like(values)
         ordered[self.order] = values
         return ordered
@@ -109,47 +102,6 @@ class Queries(NamedTuple):
 def series_name(item: Any) -> str:
     """Name of a series in error messages."""
     return "the series" if item is None else f"series {item!r}"
-
-
-def read_frame_series(
-    frame: pd.DataFrame, columns: Columns, *, numeric_time: bool = False, aggregate: str | None = None, what: str = "df"
-) -> list[FrameSeries]:
-    """Check a long frame and split it into series with targets ``[D, T]``, in order of first appearance.
-
-    The frame is not changed. See :func:`tidy_frame` for arguments and errors.
-    """
-    numeric = [*columns.targets, *columns.known]
-    parts = split_frame(
-        frame, columns, numeric, columns.static, numeric_time=numeric_time, aggregate=aggregate, what=what
-    )
-    return [_read_series(item, part, columns) for item, part in parts]
-
-
-def _read_series(item: Any, part: pd.DataFrame, columns: Columns) -> FrameSeries:
-    one = FrameSeries(
-        item_id=item,
-        timestamps=pd.Index(part[columns.timestamp]),
-        target=part[list(columns.targets)].to_numpy().T,
-        known=part[list(columns.known)].to_numpy(dtype=np.float32).T,
-        static={column: part[column].iloc[0] for column in columns.static},
-    )
-    if np.isnan(one.target).all():
-        targets = list(columns.targets)
-        found = f"column {targets[0]!r} has" if len(targets) == 1 else f"columns {targets} have"
-        raise ValueError(f"{one.name}: {found} no observed value; leave the series out")
-    for column in columns.static:
-        if part[column].nunique(dropna=False) > 1:
-            raise ValueError(f"{one.name}: static column {column!r} {_static_fault(part[column])}")
-    return one
-
-
-def _static_fault(values: pd.Series) -> str:
-    """Why a column is not constant, and what to do about it."""
-    found = values.dropna().unique().tolist()
-    if len(found) == 1:
-        return f"is {found[0]!r} in some rows and missing in {values.isna().sum()}; fill in the missing values"
-    fix = ", or pass it as known=" if pd.api.types.is_numeric_dtype(values) else ", or leave it out of static="
-    return f"changes within the series, {found[:3]}; make it constant{fix}"
 
 
 def split_frame(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
@@ -12,11 +12,9 @@ from pandas.api.types import is_datetime64_any_dtype, is_numeric_dtype
 
 from s5forecast.data.frames import (
     Columns,
-    FrameSeries,
     NextRows,
     Queries,
     SeriesEnds,
-    read_frame_series,
     require_column,
     series_name,
     tidy_frame,
@@ -24,6 +22,7 @@ from s5forecast.data.frames import (
 from s5forecast.data.numeric_columns import column_numbers
 from s5forecast.data.sampling import Sampling, check_prediction_length
 from s5forecast.data.statics import StaticFeatures
+from s5forecast.data.table import SeriesTable, read_table
 from s5forecast.data.times import IrregularRows, check_kind, check_zone, is_duration, read_instants
 from s5forecast.data.timestamps import to_timestamps
 from s5forecast.notices import warn_user
@@ -65,13 +64,13 @@ class IrregularSampling(Sampling):
         if self.prediction_length is not None:
             check_prediction_length(self.prediction_length)
 
-    def learn(self, df: pd.DataFrame) -> tuple[IrregularSampling, list[FrameSeries]]:
+    def learn(self, df: pd.DataFrame) -> tuple[IrregularSampling, SeriesTable]:
         return self, self.read(df)
 
-    def read(self, df: pd.DataFrame, what: str = "df") -> list[FrameSeries]:
-        series = read_frame_series(df, self.columns, numeric_time=True, aggregate=self.aggregate, what=what)
-        self._check_horizon(datetimes=isinstance(series[0].timestamps[0], pd.Timestamp))
-        return [one._replace(target=one.target.astype(np.float64, copy=False)) for one in series]
+    def read(self, df: pd.DataFrame, what: str = "df") -> SeriesTable:
+        series = read_table(df, self.columns, numeric_time=True, aggregate=self.aggregate, what=what)
+        self._check_horizon(datetimes=isinstance(series.timestamps[0], pd.Timestamp))
+        return replace(series, target=series.target.astype(np.float64, copy=False))
 
     def read_next(self, df: pd.DataFrame, ends: SeriesEnds, statics: StaticFeatures) -> NextRows:
         columns, targets = self.columns, list(self.columns.targets)
@@ -134,7 +133,7 @@ class IrregularSampling(Sampling):
         return query
 
     def entries(
-        self, series: Sequence[FrameSeries], statics: StaticFeatures, query: Queries | None = None
+        self, series: SeriesTable, statics: StaticFeatures, query: Queries | None = None
     ) -> list[dict[str, Any]]:
         entries = {
             one.item_id: {
@@ -170,7 +169,7 @@ class IrregularSampling(Sampling):
             column=column,
         )
 
-    def estimator_arguments(self, series: Sequence[FrameSeries]) -> dict[str, Any]:
+    def estimator_arguments(self, series: SeriesTable) -> dict[str, Any]:
         return {
             "prediction_horizon": self.horizon,
             "prediction_length": self.prediction_length,
@@ -178,11 +177,11 @@ class IrregularSampling(Sampling):
             "num_feat_dynamic_real": len(self.columns.known),
         }
 
-    def last_observed(self, one: FrameSeries) -> Any:
-        return one.timestamps[np.flatnonzero(~np.isnan(one.target).all(axis=0))[-1]]
+    def last_observed(self, series: SeriesTable) -> pd.Index:
+        return series.timestamps[series.last_rows(series.observed)]
 
-    def length(self, one: FrameSeries) -> int:
-        return int((~np.isnan(one.target)).any(axis=0).sum())
+    def lengths(self, series: SeriesTable) -> np.ndarray:
+        return np.add.reduceat(series.observed, series.begins, dtype=np.int64)
 
     def divided(self, substeps: int) -> NoReturn:
         self.require_regular("step_scale", "pass the forecast times with times=")
@@ -246,11 +245,9 @@ class IrregularSampling(Sampling):
                 "with them as times="
             )
         steps, last = pd.Index(grid_steps(horizon, every, datetimes=_datetimes(ends))), pd.Index(ends.last)
-        keys = {}
-        if ends.named:
-            keys[self.columns.item_id] = pd.Series(ends.items, dtype=object).repeat(len(steps)).array
+        keys = self.item_columns(ends.items, len(steps))
         times = last.repeat(len(steps)) + np.tile(steps, len(last))
-        return pd.DataFrame({**keys, self.columns.timestamp: times}).infer_objects()
+        return pd.DataFrame({**keys, self.columns.timestamp: times})
 
     def _keys(self, times: pd.DataFrame, ends: SeriesEnds) -> pd.DataFrame:
         """Timestamp, and item_id if the series have one, of each row of a frame of times to forecast."""

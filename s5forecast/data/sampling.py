@@ -10,9 +10,10 @@ from typing import Any, ClassVar
 import numpy as np
 import pandas as pd
 
-from s5forecast.data.frames import Columns, FrameSeries, NextRows, Queries, SeriesEnds
+from s5forecast.data.frames import Columns, NextRows, Queries, SeriesEnds
 from s5forecast.data.frequency import Frequency
 from s5forecast.data.statics import StaticFeatures
+from s5forecast.data.table import SeriesTable
 from s5forecast.levels import level_name
 
 
@@ -35,7 +36,7 @@ class Sampling(ABC):
         return None if self.frequency is None else self.frequency.alias
 
     @abstractmethod
-    def learn(self, df: pd.DataFrame) -> tuple[Sampling, list[FrameSeries]]:
+    def learn(self, df: pd.DataFrame) -> tuple[Sampling, SeriesTable]:
         """Read the training frame.
 
         Returns:
@@ -46,8 +47,8 @@ class Sampling(ABC):
         """
 
     @abstractmethod
-    def read(self, df: pd.DataFrame, what: str = "df") -> list[FrameSeries]:
-        """Check a long frame and split it into series, in order of first appearance; the frame is not changed.
+    def read(self, df: pd.DataFrame, what: str = "df") -> SeriesTable:
+        """Check a long frame and convert it to series, in order of first appearance; the frame is not changed.
 
         Args:
             df: long frame.
@@ -78,8 +79,8 @@ class Sampling(ABC):
 
     @abstractmethod
     def entries(
-        self, series: Sequence[FrameSeries], statics: StaticFeatures, query: Queries | None = None
-    ) -> list[dict[str, Any]]:
+        self, series: SeriesTable, statics: StaticFeatures, query: Queries | None = None
+    ) -> Sequence[dict[str, Any]]:
         """GluonTS entries of the series; with ``query``, those of its series, with its times and known covariates."""
 
     @abstractmethod
@@ -100,16 +101,16 @@ class Sampling(ABC):
         """The query in the form that streams take: entries for regular series, ``IrregularRows`` for irregular ones."""
 
     @abstractmethod
-    def estimator_arguments(self, series: Sequence[FrameSeries]) -> dict[str, Any]:
+    def estimator_arguments(self, series: SeriesTable) -> dict[str, Any]:
         """Arguments of the estimator that the sampling determines."""
 
     @abstractmethod
-    def last_observed(self, one: FrameSeries) -> Any:
-        """Time of the last step of a regular series, or of the last observed value of an irregular one."""
+    def last_observed(self, series: SeriesTable) -> pd.Index:
+        """Time of the last step of each regular series, or of the last observed value of each irregular one."""
 
-    def length(self, one: FrameSeries) -> int:
-        """Number of steps of a regular series, or of times with an observed value of an irregular one."""
-        return len(one.timestamps)
+    def lengths(self, series: SeriesTable) -> np.ndarray:
+        """Number of steps of each regular series, or of times with an observed value of each irregular one."""
+        return series.lengths
 
     @abstractmethod
     def divided(self, substeps: int) -> Sampling:
@@ -119,14 +120,25 @@ class Sampling(ABC):
             ValueError: for irregular series.
         """
 
-    def last(self, one: FrameSeries) -> Any:
-        """End of a series, comparable between series with different time zones."""
-        return self.last_observed(one)
+    def until(self, series: SeriesTable) -> Any:
+        """End of the last series, comparable between frames with different time zones."""
+        return self.last_observed(series).max()
 
-    def ends(self, series: Sequence[FrameSeries]) -> SeriesEnds:
+    def ends(self, series: SeriesTable) -> SeriesEnds:
         """Ends of the series."""
-        positions = {one.item_id: position for position, one in enumerate(series)}
-        return SeriesEnds(positions, [self.last_observed(one) for one in series])
+        positions = {item: position for position, item in enumerate(series.items)}
+        return SeriesEnds(positions, self.last_observed(series))
+
+    def item_columns(self, items: Sequence[Any], counts: Any) -> dict[str, Any]:
+        """The item_id column of rows of series, each item repeated; no column for a series without a name.
+
+        Args:
+            items: item_id of each series.
+            counts: number of rows of each series, or of every one.
+        """
+        if items[0] is None:
+            return {}
+        return {self.columns.item_id: pd.Series(items, dtype=object).infer_objects().repeat(counts).array}
 
     def frame(self, query: Queries, mean: np.ndarray, quantiles: np.ndarray, levels: Sequence[float]) -> pd.DataFrame:
         """Long frame of forecasts, in the order of the query.
@@ -155,14 +167,11 @@ class Sampling(ABC):
         names = [f"sample_{number}" for number in range(samples.shape[-1])]
         return pd.concat([query.keys, pd.DataFrame(samples.reshape(len(query.keys), -1), columns=names)], axis=1)
 
-    def history_frame(self, series: Sequence[FrameSeries]) -> pd.DataFrame:
+    def history_frame(self, series: SeriesTable) -> pd.DataFrame:
         """Long frame of the targets."""
-        frames = []
-        for one in series:
-            keys = {} if one.item_id is None else {self.columns.item_id: one.item_id}
-            values = dict(zip(self.columns.targets, np.atleast_2d(one.target), strict=True))
-            frames.append(pd.DataFrame({**keys, self.columns.timestamp: one.timestamps, **values}))
-        return pd.concat(frames, ignore_index=True)
+        values = dict(zip(self.columns.targets, np.atleast_2d(series.target), strict=True))
+        keys = self.item_columns(series.items, series.lengths)
+        return pd.DataFrame({**keys, self.columns.timestamp: series.timestamps, **values})
 
     def require_regular(self, name: str, fix: str) -> None:  # noqa: B027, regular series pass
         """Raise ValueError for irregular series: ``name`` requires regular ones. The message ends with the ``fix``."""

@@ -68,6 +68,14 @@ class StaticFeatures:
             "feat_static_cat": np.array(codes, dtype=np.int64),
         }
 
+    def encode_all(self, series: Sequence[HasStatic]) -> tuple[np.ndarray, np.ndarray]:
+        """The fields of :meth:`encode` of S series, float32 and int64 ``[S, F]``."""
+        if not self.real and not self.categorical:
+            return np.empty((len(series), 0), dtype=np.float32), np.empty((len(series), 0), dtype=np.int64)
+        encoded = [self.encode(one) for one in series]
+        real, cat = (np.stack([one[field] for one in encoded]) for field in ("feat_static_real", "feat_static_cat"))
+        return real, cat
+
 
 def _is_number(values: pd.Series) -> bool:
     return pd.api.types.is_numeric_dtype(values) and not pd.api.types.is_bool_dtype(values)

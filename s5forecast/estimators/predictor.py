@@ -6,7 +6,6 @@ a GluonTS ``PyTorchPredictor``, see :mod:`~s5forecast.estimators.gluonts_predict
 
 import json
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +22,7 @@ from s5forecast.aliases import check_folder, load, resolve
 from s5forecast.distributions import Output
 from s5forecast.networks.loading import limit_to_weights
 from s5forecast.networks.prediction import Predictions, collect_quantiles
-from s5forecast.windows.batches import read_store
+from s5forecast.windows.batches import chunks, read_store
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -142,9 +141,8 @@ class NetworkPredictor(RepresentablePredictor):
         return ForecastStream.start(self, dataset)
 
     def _predictions(self, dataset: Iterable[dict[str, Any]], num_samples: int | None = None) -> Predictions:
-        entries = iter(dataset)
         self.prediction_net.eval()
-        while chunk := list(islice(entries, self.batch_size)):
+        for chunk in chunks(dataset, self.batch_size):
             store = read_store(chunk, self.spec, forecast=True)
             batch = store.gather_ahead(torch.arange(len(store)))
             with torch.no_grad():

@@ -13,8 +13,9 @@ import numpy as np
 import pandas as pd
 
 from s5forecast.choices import choose
-from s5forecast.data.frames import Columns, FrameSeries
+from s5forecast.data.frames import Columns
 from s5forecast.data.frequency import Frequency
+from s5forecast.data.table import FrameSeries
 from s5forecast.evaluation.baselines import BASELINES, IRREGULAR_BASELINES
 from s5forecast.evaluation.fingerprint import fingerprint
 from s5forecast.evaluation.result import Backtest
@@ -360,7 +361,7 @@ class ForecastsModel(Model):
 
 def regular_model(
     model: Any,
-    frame: list[FrameSeries] | None,
+    frame: Sequence[FrameSeries] | None,
     columns: Columns,
     frequency: Frequency | None,
     length: int,
@@ -397,7 +398,7 @@ def regular_model(
     )
 
 
-def irregular_model(model: Any, frame: list[FrameSeries] | None, columns: Columns, refits: bool = False) -> Model:
+def irregular_model(model: Any, frame: Sequence[FrameSeries] | None, columns: Columns, refits: bool = False) -> Model:
     """Adapter of a name in ``IRREGULAR_BASELINES``, or of a model of irregular series.
 
     Args:
@@ -437,7 +438,7 @@ def span_of(models: Iterable[Any]) -> tuple[int | None, Any]:
     return None, None
 
 
-def _by_name(model: Any, frame: list[FrameSeries] | None) -> dict[Any, FrameSeries]:
+def _by_name(model: Any, frame: Sequence[FrameSeries] | None) -> dict[Any, FrameSeries]:
     """Series of a frame by the item_id of their windows."""
     if frame is None:
         raise ValueError(f"{type(model).__name__} is backtested on a DataFrame, not on GluonTS entries")
