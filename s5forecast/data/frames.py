@@ -13,6 +13,7 @@ import pandas as pd
 
 from s5forecast.choices import choose
 from s5forecast.data.numeric_columns import column_numbers
+from s5forecast.data.ordering import row_order
 from s5forecast.data.timestamps import to_timestamps
 
 # Names of pandas reductions that merge rows of one time; they skip missing values.
@@ -179,8 +180,9 @@ def tidy_frame(
         tidy[column] = column_numbers(
             tidy[column], tidy[columns.timestamp], codes, names, categories=column in columns.known
         )
-    order = np.lexsort((_exact(tidy[columns.timestamp]), codes))
-    tidy, codes = tidy.iloc[order], codes[order]
+    order = row_order(_exact(tidy[columns.timestamp]), codes)
+    if order is not None:
+        tidy, codes = tidy.iloc[order], codes[order]
     if aggregate is None:
         how = "with aggregate='mean' or 'last'" if numeric_time else "for example with groupby(...).mean()"
         _refuse_duplicates(tidy[columns.timestamp], codes, names, columns, how)

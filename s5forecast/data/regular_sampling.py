@@ -22,7 +22,7 @@ from s5forecast.data.frequency import Frequency
 from s5forecast.data.gaps import fill_gaps, infer_frequency, report_gaps
 from s5forecast.data.sampling import Sampling, check_prediction_length
 from s5forecast.data.statics import StaticFeatures
-from s5forecast.data.table import Faults, SeriesTable, raise_first, read_table
+from s5forecast.data.table import Faults, SeriesTable, known_rows, raise_first, read_table
 from s5forecast.notices import warn_user
 
 
@@ -72,7 +72,7 @@ class RegularSampling(Sampling):
             bounds=np.append(begins, len(codes)),
             timestamps=pd.DatetimeIndex(tidy[columns.timestamp]),
             target=tidy[columns.target].to_numpy(dtype=np.float64),
-            known=tidy[list(columns.known)].to_numpy(dtype=np.float32).T,
+            known=known_rows(tidy, columns),
             static=tidy[[]].iloc[begins],
         )
         steps = self._next_steps(new, ends)

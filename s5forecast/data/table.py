@@ -165,11 +165,19 @@ def find_faults(
         items=items,
         bounds=np.append(begins, len(codes)),
         timestamps=pd.Index(tidy[columns.timestamp]),
-        target=tidy[list(columns.targets)].to_numpy().T,
-        known=tidy[list(columns.known)].to_numpy(dtype=np.float32).T,
-        static=tidy[list(columns.static)].iloc[begins],
+        target=np.stack([tidy[column].to_numpy() for column in columns.targets]),
+        known=known_rows(tidy, columns),
+        static=tidy.iloc[begins][list(columns.static)],
     )
     return table, _unobserved(table, columns), _changing(table, tidy, columns)
+
+
+def known_rows(tidy: pd.DataFrame, columns: Columns) -> np.ndarray:
+    """Known columns of the rows of a tidy frame, float32 ``[F, R]``."""
+    known = np.empty((len(columns.known), len(tidy)), dtype=np.float32)
+    for number, column in enumerate(columns.known):
+        known[number] = tidy[column]
+    return known
 
 
 def _unobserved(table: SeriesTable, columns: Columns) -> Faults:
