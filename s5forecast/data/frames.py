@@ -13,7 +13,7 @@ import pandas as pd
 
 from s5forecast.choices import choose
 from s5forecast.data.numeric_columns import column_numbers
-from s5forecast.data.timestamps import to_timestamps
+from s5forecast.data.timestamps import require_datetimes
 
 # Names of pandas reductions that merge rows of one time; they skip missing values.
 AGGREGATES = {"mean": "mean", "last": "last"}
@@ -266,13 +266,7 @@ def _timestamps(values: pd.Series, codes: np.ndarray, names: list[str], numeric_
                 f"{names[codes[row]]}: column {values.name!r} has the time {values.iloc[row]}; drop or correct this row"
             )
         return values.astype(np.float64)
-    if not pd.api.types.is_datetime64_any_dtype(values):
-        if isinstance(values.dtype, pd.PeriodDtype) or pd.api.types.is_numeric_dtype(values):
-            raise ValueError(
-                f"column {values.name!r} must hold timestamps, got {values.dtype}; "
-                "convert it with .dt.to_timestamp() or pd.to_datetime"
-            )
-        values = to_timestamps(values, what)
+    values = require_datetimes(values, what)
     if values.isna().any():
         name = names[codes[int(values.isna().to_numpy().argmax())]]
         raise ValueError(f"{name}: column {values.name!r} has missing timestamps (NaT); drop these rows")

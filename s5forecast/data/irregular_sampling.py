@@ -8,7 +8,6 @@ from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
 import pandas as pd
-from pandas.api.types import is_datetime64_any_dtype, is_numeric_dtype
 
 from s5forecast.data.frames import (
     Columns,
@@ -25,7 +24,7 @@ from s5forecast.data.numeric_columns import column_numbers
 from s5forecast.data.sampling import Sampling, check_prediction_length
 from s5forecast.data.statics import StaticFeatures
 from s5forecast.data.times import IrregularRows, check_kind, check_zone, is_duration, read_instants
-from s5forecast.data.timestamps import to_timestamps
+from s5forecast.data.timestamps import read_times
 from s5forecast.notices import warn_user
 
 # Units of durations in messages: shortest duration written in the unit, its seconds, and its name.
@@ -259,10 +258,7 @@ class IrregularSampling(Sampling):
         column, names = self.columns.timestamp, [self.columns.item_id] if ends.named else []
         for name in [*names, column, *self.columns.known]:
             require_column(times, name, "times=")
-        keys = times[[*names, column]]
-        if not _datetimes(ends) or is_numeric_dtype(keys[column]) or is_datetime64_any_dtype(keys[column]):
-            return keys
-        return keys.assign(**{column: to_timestamps(keys[column], "times=")})
+        return times[[*names, column]].assign(**{column: read_times(times[column], "times=")})
 
     def _known_at(self, times: pd.DataFrame, keys: pd.DataFrame, codes: np.ndarray, names: Sequence[str]) -> np.ndarray:
         """The known columns at the times to forecast, ``[M, F]`` float32.

@@ -15,6 +15,7 @@ import pandas as pd
 from s5forecast.choices import choose
 from s5forecast.data.frames import Columns, FrameSeries
 from s5forecast.data.frequency import Frequency
+from s5forecast.data.timestamps import read_times
 from s5forecast.evaluation.baselines import BASELINES, IRREGULAR_BASELINES
 from s5forecast.evaluation.fingerprint import fingerprint
 from s5forecast.evaluation.result import Backtest
@@ -313,6 +314,8 @@ class ForecastsModel(Model):
         self.keys = [key for key in (columns.item_id, "cutoff", columns.timestamp) if key in forecasts.columns]
         if columns.timestamp not in self.keys:
             raise ValueError(f"the frame of forecasts has no column {columns.timestamp!r}; it has {list(forecasts)}")
+        times = {name: read_times(forecasts[name], "the frame") for name in self.keys if name != columns.item_id}
+        forecasts = forecasts.assign(**times)
         twice = forecasts.duplicated(self.keys)
         if twice.any():
             row = dict(forecasts.loc[twice, self.keys].iloc[0])

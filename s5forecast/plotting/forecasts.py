@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
+from s5forecast.data.timestamps import read_times
 from s5forecast.levels import quantile_columns
 from s5forecast.plotting.theme import OBSERVED, PALETTE, line_style, styled, translucent
 
@@ -127,8 +128,10 @@ def _by_item(frame: pd.DataFrame, names: dict[str, str], what: str, *needed: str
     if missing:
         spelt = [old for old, new in names.items() if new in missing] or missing
         raise ValueError(f"the {what} has no column {spelt}; choose one of its columns {list(frame.columns)}")
-    if isinstance(frame["timestamp"].dtype, pd.DatetimeTZDtype):
-        frame = frame.assign(timestamp=frame["timestamp"].dt.tz_localize(None))  # plotly shows wall time
+    times = read_times(frame["timestamp"], what)
+    if isinstance(times.dtype, pd.DatetimeTZDtype):
+        times = times.dt.tz_localize(None)  # plotly shows wall time
+    frame = frame.assign(timestamp=times)
     ordered = frame.sort_values("timestamp", kind="stable", ignore_index=True)
     if "item_id" not in frame.columns:
         return {"": ordered}
