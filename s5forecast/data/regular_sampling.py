@@ -91,12 +91,10 @@ class RegularSampling(Sampling):
             )
         stamps = [self._fixed_frequency.range(last, self.prediction_length + 1)[1:] for last in ends.last]
         items, codes = ends.items, np.repeat(np.arange(len(stamps)), self.prediction_length)
-        keys: dict[str, Any] = {}
-        if ends.named:
-            keys[self.columns.item_id] = pd.Series(items, dtype=object).repeat(self.prediction_length).array
-        keys[self.columns.timestamp] = stamps[0].append(stamps[1:])
+        keys = self.item_columns(ends, self.prediction_length)
+        keys = keys.assign(**{self.columns.timestamp: stamps[0].append(stamps[1:])})
         known = np.concatenate(self._known_ahead(ends, stamps, future))
-        return Queries(pd.DataFrame(keys).infer_objects(), items, codes, known, ends.last)
+        return Queries(keys, items, codes, known, ends.last)
 
     def entries(
         self, series: Sequence[FrameSeries], statics: StaticFeatures, query: Queries | None = None

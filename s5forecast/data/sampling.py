@@ -10,8 +10,9 @@ from typing import Any, ClassVar
 import numpy as np
 import pandas as pd
 
-from s5forecast.data.frames import Columns, FrameSeries, NextRows, Queries, SeriesEnds
+from s5forecast.data.frames import Columns, FrameSeries, NextRows, Queries, SeriesEnds, repeat_keys
 from s5forecast.data.frequency import Frequency
+from s5forecast.data.items import label_keys
 from s5forecast.data.statics import StaticFeatures
 from s5forecast.levels import level_name
 
@@ -126,7 +127,17 @@ class Sampling(ABC):
     def ends(self, series: Sequence[FrameSeries]) -> SeriesEnds:
         """Ends of the series."""
         positions = {one.item_id: position for position, one in enumerate(series)}
-        return SeriesEnds(positions, [self.last_observed(one) for one in series])
+        keys = repeat_keys(series, [1] * len(series))
+        return SeriesEnds(
+            positions, [self.last_observed(one) for one in series], keys=label_keys(keys, list(positions))
+        )
+
+    def item_columns(self, ends: SeriesEnds, count: int) -> pd.DataFrame:
+        """The columns that identify series, each repeated for ``count`` rows; none for a series without a name."""
+        keys = ends.keys
+        if keys is None:
+            keys = pd.DataFrame({self.columns.item_id: ends.items} if ends.named else {}, range(len(ends.items)))
+        return keys.iloc[np.repeat(np.arange(len(keys)), count)].reset_index(drop=True)
 
     def frame(self, query: Queries, mean: np.ndarray, quantiles: np.ndarray, levels: Sequence[float]) -> pd.DataFrame:
         """Long frame of forecasts, in the order of the query.
@@ -157,12 +168,11 @@ class Sampling(ABC):
 
     def history_frame(self, series: Sequence[FrameSeries]) -> pd.DataFrame:
         """Long frame of the targets."""
-        frames = []
-        for one in series:
-            keys = {} if one.item_id is None else {self.columns.item_id: one.item_id}
-            values = dict(zip(self.columns.targets, np.atleast_2d(one.target), strict=True))
-            frames.append(pd.DataFrame({**keys, self.columns.timestamp: one.timestamps, **values}))
-        return pd.concat(frames, ignore_index=True)
+        lengths = [len(one.timestamps) for one in series]
+        target = np.concatenate([np.atleast_2d(one.target) for one in series], axis=1)
+        times = series[0].timestamps.append([one.timestamps for one in series[1:]])
+        values = pd.DataFrame({self.columns.timestamp: times, **dict(zip(self.columns.targets, target, strict=True))})
+        return pd.concat([repeat_keys(series, lengths), values], axis=1)
 
     def require_regular(self, name: str, fix: str) -> None:  # noqa: B027, regular series pass
         """Raise ValueError for irregular series: ``name`` requires regular ones. The message ends with the ``fix``."""
