@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from s5forecast.data.frames import Queries
+from s5forecast.data.frames import Queries, with_labels
 from s5forecast.data.frequency import Frequency
 from s5forecast.data.sampling import Sampling
 from s5forecast.data.statics import StaticFeatures
@@ -98,8 +98,8 @@ class FittedForecaster(ForecasterParameters):
 
     def _calibrated(self, frame: pd.DataFrame, levels: list[float]) -> pd.DataFrame:
         """Correct a forecast at all levels of the calibrator, and select the given levels."""
-        names = {self.item_id: "item_id", self.timestamp: "timestamp"}
-        values = self.calibrator_.transform(frame.rename(columns=names))
+        names = {self._columns.item_id: "item_id", self.timestamp: "timestamp"}
+        values = self.calibrator_.transform(with_labels(frame, self._columns).rename(columns=names))
         columns = [level_name(level) for level in levels]
         keys = frame.columns[: -len(self.calibrator_.levels_)].tolist()
         return frame.assign(**values[columns])[[*keys, *columns]]

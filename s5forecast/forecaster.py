@@ -31,8 +31,9 @@ class S5Forecaster(FittedForecaster):
             means irregular series, whose times are timestamps or numbers and which
             :class:`~s5forecast.S5ContinuousEstimator` forecasts at any later times.
         horizon: How far ahead to forecast irregular series, such as ``"12h"``, or a number if times are numbers.
-        target, item_id, timestamp: Column names. A frame without the column ``item_id`` is one series. Irregular
-            series may have several targets, ``target=["wind", "pressure"]``, observed at different times.
+        target, item_id, timestamp: Column names. A frame without the column ``item_id`` is one series. Several
+            columns may identify a series together, ``item_id=["store", "sku"]``. Irregular series may have several
+            targets, ``target=["wind", "pressure"]``, observed at different times.
         known: Numeric columns that are known over the horizon.
         static: Columns that are constant in each series; text is treated as categories.
         quantile_levels: Levels of the forecasts, in (0, 1).

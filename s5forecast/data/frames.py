@@ -12,9 +12,10 @@ import numpy as np
 import pandas as pd
 
 from s5forecast.choices import choose
+from s5forecast.data.items import label_keys, read_items
 from s5forecast.data.numeric_columns import column_numbers
 from s5forecast.data.ordering import row_order
-from s5forecast.data.timestamps import to_timestamps
+from s5forecast.data.timestamps import require_datetimes
 
 # Names of pandas reductions that merge rows of one time; they skip missing values.
 AGGREGATES = {"mean": "mean", "last": "last"}
@@ -25,11 +26,22 @@ class Columns:
     """Roles of the columns of a long frame."""
 
     target: str = "target"
-    item_id: str = "item_id"
+    item_id: str = "item_id"  # with several keys, the name of their common label
     timestamp: str = "timestamp"
     known: tuple[str, ...] = ()
     static: tuple[str, ...] = ()
     other_targets: tuple[str, ...] = ()  # for irregular series; targets may be observed at different times
+    keys: tuple[str, ...] = ()  # several columns that identify a series together, instead of item_id
+
+    @property
+    def identity(self) -> tuple[str, ...]:
+        """The columns that identify a series."""
+        return self.keys or (self.item_id,)
+
+    def identity_in(self, frame: pd.DataFrame) -> list[str]:
+        """The columns that identify a series, none if a frame without the default item column is one series."""
+        default = self.identity == (Columns.item_id,) and Columns.item_id not in frame
+        return [] if default else list(self.identity)
 
     @property
     def targets(self) -> tuple[str, ...]:
@@ -37,12 +49,21 @@ class Columns:
         return self.target, *self.other_targets
 
 
+def identity_columns(item_id: str | Sequence[str]) -> dict[str, Any]:
+    """Arguments of :class:`Columns` for the name of the item column, or for several columns that identify a series."""
+    if isinstance(item_id, str):
+        return {"item_id": item_id}
+    names = tuple(item_id)
+    return {"item_id": names[0]} if len(names) == 1 else {"keys": names}
+
+
 class SeriesEnds(NamedTuple):
     """Ends of the histories of S series."""
 
-    positions: Mapping[Any, int]  # position by item_id; the key is None if the frame has no such column
+    positions: Mapping[Any, int]  # position by label; the key is None for a single series without one
     last: list[Any] | pd.Index  # [S] time of the last observation
     unobserved: int = 0  # steps without a target at the end of every regular series
+    keys: pd.DataFrame | None = None  # [S, K] columns that identify the series, indexed by label
 
     @property
     def items(self) -> list[Any]:
@@ -71,8 +92,8 @@ class NextRows(NamedTuple):
 class Queries(NamedTuple):
     """Times to forecast: M rows of k series."""
 
-    keys: pd.DataFrame  # [M] timestamp, and item_id if the series have one
-    items: list[Any]  # [k] item_id of each series, in order of first appearance
+    keys: pd.DataFrame  # [M] timestamp, and the columns that identify series, if any
+    items: list[Any]  # [k] label of each series, in order of first appearance
     codes: np.ndarray  # [M] position of the series of each row in items
     known: np.ndarray  # [M, F] float32, known covariates at these times
     last: list[Any] | pd.Index  # [k] time of the last observation of each item
@@ -103,6 +124,22 @@ class Queries(NamedTuple):
 def series_name(item: Any) -> str:
     """Name of a series in error messages."""
     return "the series" if item is None else f"series {item!r}"
+
+
+def frame_keys(first_rows: pd.DataFrame, columns: Columns, labels: Sequence[Any]) -> pd.DataFrame:
+    """Columns that identify the series of a tidy frame, from the first row of each, indexed by label."""
+    return label_keys(first_rows[columns.identity_in(first_rows)], labels)
+
+
+def with_labels(frame: pd.DataFrame, columns: Columns, what: str = "df") -> pd.DataFrame:
+    """A frame of forecasts or observations with the label of each series in the column item_id."""
+    identity = columns.identity_in(frame)
+    if not identity:
+        return frame
+    for column in identity:
+        require_column(frame, column, what)
+    items = read_items(frame, identity, what)
+    return frame.assign(**{columns.item_id: items.keys.index[items.codes]})
 
 
 def split_frame(
@@ -140,39 +177,32 @@ def tidy_frame(
 
     Args:
         frame: long frame.
-        columns: roles of the columns, of which item_id and timestamp are used.
+        columns: roles of the columns, of which those of the series and timestamp are used.
         numeric, static: names of numeric columns, and of columns that are constant in each series.
         numeric_time: whether times may be numbers.
         aggregate: a key of ``AGGREGATES``, which merges rows of one series and time; by default they raise an error.
         what: name of the frame in error messages: ``"df"``, ``"future="``, ``"validation="``.
 
     Returns:
-        The sorted rows, the position of the series of each row, and the items of the series in order of first
-        appearance, ``[None]`` if the frame has no item_id column.
+        The sorted rows, the position of the series of each row, and the labels of the series in order of first
+        appearance, ``[None]`` if the frame has no column that identifies series.
 
     Raises:
         ValueError: for invalid data, naming the series, the column and the fix.
     """
-    frame = _with_time_column(frame, columns, what)
+    frame = long_frame(frame, columns, what)
     if frame.empty:
         raise ValueError(f"{what} has no rows")
     if not frame.columns.is_unique:
         twice = list(frame.columns[frame.columns.duplicated()])
         raise ValueError(f"several columns of {what} have the same name: {twice}; rename them")
-    # A frame without the default item column is one series; a column with another name must exist.
-    named = columns.item_id in frame or columns.item_id != Columns.item_id
-    keys = [columns.item_id] if named else []
+    keys = columns.identity_in(frame)
     needed = list(dict.fromkeys([*keys, columns.timestamp, *numeric, *static]))
     for column in needed:
         require_column(frame, column, what)
-    items = frame[columns.item_id] if keys else pd.Series(0, index=frame.index)
-    if items.isna().any():
-        raise ValueError(
-            f"{what}: column {columns.item_id!r} has missing values; every row needs the item_id of its series"
-        )
-    found = items.unique().tolist() if keys else [None]
+    items = read_items(frame, keys, what)
+    codes, found = items.codes, items.labels
     names = [series_name(item) for item in found]
-    codes = pd.factorize(items)[0]
     tidy = frame[needed].assign(
         **{columns.timestamp: _timestamps(frame[columns.timestamp], codes, names, numeric_time, what)}
     )
@@ -191,10 +221,11 @@ def tidy_frame(
     return tidy, codes, found
 
 
-def _with_time_column(frame: pd.DataFrame, columns: Columns, what: str) -> pd.DataFrame:
+def long_frame(frame: pd.DataFrame, columns: Columns, what: str) -> pd.DataFrame:
+    """A frame whose series and times are columns, also if they are levels of its index."""
     if not isinstance(frame, pd.DataFrame):
         raise ValueError(f"{what} must be a pandas DataFrame, got {type(frame).__name__}")
-    levels = [name for name in frame.index.names if name in (columns.item_id, columns.timestamp)]
+    levels = [name for name in frame.index.names if name in (*columns.identity, columns.timestamp)]
     if levels:
         frame = frame.reset_index([name for name in levels if name not in frame])
     if columns.timestamp not in frame and isinstance(frame.index, pd.DatetimeIndex | pd.PeriodIndex):
@@ -220,13 +251,7 @@ def _timestamps(values: pd.Series, codes: np.ndarray, names: list[str], numeric_
                 f"{names[codes[row]]}: column {values.name!r} has the time {values.iloc[row]}; drop or correct this row"
             )
         return values.astype(np.float64)
-    if not pd.api.types.is_datetime64_any_dtype(values):
-        if isinstance(values.dtype, pd.PeriodDtype) or pd.api.types.is_numeric_dtype(values):
-            raise ValueError(
-                f"column {values.name!r} must hold timestamps, got {values.dtype}; "
-                "convert it with .dt.to_timestamp() or pd.to_datetime"
-            )
-        values = to_timestamps(values, what)
+    values = require_datetimes(values, what)
     if values.isna().any():
         name = names[codes[int(values.isna().to_numpy().argmax())]]
         raise ValueError(f"{name}: column {values.name!r} has missing timestamps (NaT); drop these rows")

@@ -57,6 +57,9 @@ ACCEPTED = (
     "ms, s, min, h, D, B, W-MON to W-SUN, MS, ME, QS-JAN to QS-DEC, QE-JAN to QE-DEC, YS-JAN to YS-DEC, "
     "YE-JAN to YE-DEC, each with an optional integer multiple, as in '15min'"
 )
+IRREGULAR_WAYS = (
+    "forecast irregular series with S5Forecaster(freq=None, horizon=...), or resample with s5forecast.regularize()"
+)
 
 
 @dataclass(frozen=True)
@@ -111,10 +114,9 @@ class Frequency:
         candidates = list(_candidates(stamps))
         alias, share = max(candidates, key=lambda candidate: candidate[1], default=("", 0.0))
         if share <= 0.5:
-            gaps = _describe_gaps(stamps)
             raise ValueError(
-                f"{name} has no regular frequency: {gaps}. Pass freq=... if it has one; otherwise forecast irregular "
-                "series with S5Forecaster(freq=None, horizon=...), or resample with s5forecast.regularize()."
+                f"{name} has no regular frequency: {_describe_gaps(stamps)}. Pass freq=... if it has one; otherwise "
+                f"{IRREGULAR_WAYS}.{_zone_hint(stamps)}"
             )
         return cls(alias)
 
@@ -215,7 +217,7 @@ class Frequency:
         stamps = pd.DatetimeIndex(timestamps)
         ordinal, off_grid = self.ordinals(stamps, np.zeros(len(stamps), dtype=np.int64))
         if off_grid.any():
-            raise ValueError(self.off_grid_message(stamps[int(off_grid.argmax())], stamps[0]))
+            raise ValueError(self.off_grid_message(stamps, int(off_grid.argmax())))
         return ordinal
 
     def ordinals(self, stamps: pd.DatetimeIndex, first: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -281,12 +283,14 @@ class Frequency:
             anchor = MONTHS[MONTHS.index(anchor) - 1]
         return _join(multiple, self.unit, anchor)
 
-    def off_grid_message(self, stamp: pd.Timestamp, first: pd.Timestamp) -> str:
-        """Error message for a timestamp that is not on the grid of the ``first`` of its series."""
+    def off_grid_message(self, stamps: pd.DatetimeIndex, row: int) -> str:
+        """Error message for a timestamp that is not on the grid of the first of its series."""
+        stamp, first = stamps[row], stamps[0]
         start = "" if stamp == first else f", counted from {first}"
         return (
             f"The timestamp {stamp} ({stamp.day_name()}) is not on the grid of freq='{self.alias}'{start}. "
-            f"Pass the freq= of the timestamps ({ACCEPTED}), or shift them to the grid."
+            f"Pass the freq= of the timestamps ({ACCEPTED}), or shift them to the grid; if they have no regular grid, "
+            f"{IRREGULAR_WAYS}.{_zone_hint(stamps)}"
         )
 
 
@@ -427,7 +431,26 @@ def _spell(step: int, stem: str, first: pd.Timestamp) -> str:
 
 
 def _describe_gaps(stamps: pd.DatetimeIndex) -> str:
+    """The most common step and the first other one, or that the steps are too short."""
     gaps = pd.Series(stamps[1:] - stamps[:-1])
     common = gaps.mode()[0]
+    if common < pd.Timedelta(milliseconds=1):
+        return f"most of its steps are {common}, and steps shorter than 1 ms are not supported"
+    row = int((gaps != common).to_numpy().argmax())
     share = (gaps == common).mean()
-    return f"its gaps range from {gaps.min()} to {gaps.max()}; the most common one, {common}, makes up {share:.0%}"
+    return (
+        f"{share:.0%} of its steps are {common}, the most common one, but {stamps[row + 1]} comes {gaps[row]} after "
+        f"{stamps[row]}"
+    )
+
+
+def _zone_hint(stamps: pd.DatetimeIndex) -> str:
+    """How to convert times whose time zone may be the reason that they are not on a grid."""
+    if stamps.tz is None:
+        return ""
+    if stamps.tz.utcoffset(None) is None:
+        return " If the steps follow the wall clock, drop the time zone with .dt.tz_localize(None)."
+    return (
+        " If these are local times with daylight saving, convert them to their time zone first, for example with "
+        ".dt.tz_convert('Europe/Berlin')."
+    )

@@ -80,9 +80,10 @@ def grid_positions(table: SeriesTable, frequency: Frequency) -> tuple[np.ndarray
     ordinal, off_grid = frequency.ordinals(stamps, first)
     position = ordinal - ordinal[first]
     off, long = {}, {}
-    for row in np.flatnonzero(off_grid)[::-1]:  # the first of each series remains
-        owner = int(np.searchsorted(table.bounds, row, side="right")) - 1
-        off[owner] = f"{table.name(owner)}: {frequency.off_grid_message(stamps[row], stamps[first[row]])}"
+    owners, rows = np.unique(table.owners[off_grid], return_index=True)
+    for owner, row in zip(owners.tolist(), np.flatnonzero(off_grid)[rows].tolist(), strict=True):
+        begin = table.bounds[owner]
+        off[owner] = f"{table.name(owner)}: {frequency.off_grid_message(stamps[begin:], row - begin)}"
     steps = position[table.bounds[1:] - 1] + 1
     for owner in np.flatnonzero((steps > MAX_STEPS) & (steps > MAX_STEPS_PER_ROW * table.lengths)).tolist():
         one = table[owner]

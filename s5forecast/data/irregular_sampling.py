@@ -8,23 +8,24 @@ from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
 import pandas as pd
-from pandas.api.types import is_datetime64_any_dtype, is_numeric_dtype
 
 from s5forecast.data.frames import (
     Columns,
     NextRows,
     Queries,
     SeriesEnds,
+    frame_keys,
     require_column,
     series_name,
     tidy_frame,
 )
+from s5forecast.data.items import join_keys, read_items
 from s5forecast.data.numeric_columns import column_numbers
 from s5forecast.data.sampling import Sampling, check_prediction_length
 from s5forecast.data.statics import StaticFeatures
 from s5forecast.data.table import SeriesTable, read_table
 from s5forecast.data.times import IrregularRows, check_kind, check_zone, is_duration, read_instants
-from s5forecast.data.timestamps import to_timestamps
+from s5forecast.data.timestamps import read_times
 from s5forecast.notices import warn_user
 
 # Units of durations in messages: shortest duration written in the unit, its seconds, and its name.
@@ -86,10 +87,13 @@ class IrregularSampling(Sampling):
             column=columns.timestamp,
         )
         if (None in items) == ends.named:
-            raise ValueError(f"the stream and the new rows must both have, or both lack, a column {columns.item_id!r}")
-        later = _later_ends(ends, rows, tidy[columns.timestamp])
-        first_rows = tidy[static].iloc[np.unique(codes, return_index=True)[1]]
-        return NextRows(rows, later, lambda item: self._encode_new(item, items.index(item), first_rows, statics))
+            named = ", ".join(map(repr, columns.identity))
+            raise ValueError(f"the stream and the new rows must both have, or both lack, a column {named}")
+        first_rows = tidy.iloc[np.unique(codes, return_index=True)[1]]
+        later = _later_ends(ends, rows, tidy[columns.timestamp], frame_keys(first_rows, columns, items))
+        return NextRows(
+            rows, later, lambda item: self._encode_new(item, items.index(item), first_rows[static], statics)
+        )
 
     def _encode_new(
         self, item: Any, row: int, first_rows: pd.DataFrame, statics: StaticFeatures
@@ -120,10 +124,8 @@ class IrregularSampling(Sampling):
         elif not (horizon is every is None):
             raise ValueError("pass either times=, or horizon= and every=, not both")
         keys = self._keys(times, ends)
-        codes, items = np.zeros(len(keys), dtype=np.int64), [None]
-        if ends.named:
-            codes, found = pd.factorize(keys[self.columns.item_id], use_na_sentinel=False)
-            items = list(found)
+        found = read_items(keys, self.columns.identity if ends.named else (), "times=")
+        codes, items = found.codes, found.labels
         for item in items:
             if item not in ends.positions:
                 raise ValueError(f"times= contains series {item!r}, which has no history; add its history first")
@@ -245,21 +247,17 @@ class IrregularSampling(Sampling):
                 "with them as times="
             )
         steps, last = pd.Index(grid_steps(horizon, every, datetimes=_datetimes(ends))), pd.Index(ends.last)
-        keys = self.item_columns(ends.items, len(steps))
         times = last.repeat(len(steps)) + np.tile(steps, len(last))
-        return pd.DataFrame({**keys, self.columns.timestamp: times})
+        return self.item_columns(ends, len(steps)).assign(**{self.columns.timestamp: times})
 
     def _keys(self, times: pd.DataFrame, ends: SeriesEnds) -> pd.DataFrame:
         """Timestamp, and item_id if the series have one, of each row of a frame of times to forecast."""
         if not isinstance(times, pd.DataFrame) or times.empty:
             raise ValueError("times= must be a frame with a row for each time to forecast")
-        column, names = self.columns.timestamp, [self.columns.item_id] if ends.named else []
+        column, names = self.columns.timestamp, self.columns.identity if ends.named else ()
         for name in [*names, column, *self.columns.known]:
             require_column(times, name, "times=")
-        keys = times[[*names, column]]
-        if not _datetimes(ends) or is_numeric_dtype(keys[column]) or is_datetime64_any_dtype(keys[column]):
-            return keys
-        return keys.assign(**{column: to_timestamps(keys[column], "times=")})
+        return times[[*names, column]].assign(**{column: read_times(times[column], "times=")})
 
     def _known_at(self, times: pd.DataFrame, keys: pd.DataFrame, codes: np.ndarray, names: Sequence[str]) -> np.ndarray:
         """The known columns at the times to forecast, ``[M, F]`` float32.
@@ -311,8 +309,8 @@ def _duration(seconds: float, like: float) -> str:
     return f"{seconds / size:.4g} {unit}"
 
 
-def _later_ends(ends: SeriesEnds, rows: IrregularRows, times: pd.Series) -> SeriesEnds:
-    """Ends of all series after new rows; rows without an observed value change nothing."""
+def _later_ends(ends: SeriesEnds, rows: IrregularRows, times: pd.Series, new: pd.DataFrame) -> SeriesEnds:
+    """Ends of all series after rows of series with the keys ``new``; rows without an observed value change nothing."""
     positions, last = dict(ends.positions), list(ends.last)
     observed = np.flatnonzero(~np.isnan(rows.target).all(axis=1))
     zone = getattr(last[0], "tz", None)
@@ -322,7 +320,9 @@ def _later_ends(ends: SeriesEnds, rows: IrregularRows, times: pd.Series) -> Seri
         time = time.tz_convert(zone) if zone is not None and getattr(time, "tz", None) is not None else time
         position = positions.setdefault(rows.items[series], len(last))
         last[position : position + 1] = [time]
-    return SeriesEnds(positions, last)
+    added = list(positions)[len(ends.positions) :]
+    keys = join_keys(ends.keys, new.loc[added]) if added and ends.keys is not None else ends.keys
+    return SeriesEnds(positions, last, keys=keys)
 
 
 def _datetimes(ends: SeriesEnds) -> bool:

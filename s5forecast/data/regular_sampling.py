@@ -14,6 +14,7 @@ from s5forecast.data.frames import (
     NextRows,
     Queries,
     SeriesEnds,
+    frame_keys,
     series_name,
     split_frame,
     tidy_frame,
@@ -74,6 +75,7 @@ class RegularSampling(Sampling):
             target=tidy[columns.target].to_numpy(dtype=np.float64),
             known=known_rows(tidy, columns),
             static=tidy[[]].iloc[begins],
+            keys=frame_keys(tidy.iloc[begins], columns, items),
         )
         steps = self._next_steps(new, ends)
         last = list(ends.last)
@@ -100,7 +102,7 @@ class RegularSampling(Sampling):
         stamps = self._fixed_frequency.ranges(pd.DatetimeIndex(ends.last), np.full(S, H + 1))
         stamps = stamps[np.arange(len(stamps)) % (H + 1) > 0]
         items, codes = ends.items, np.repeat(np.arange(S), H)
-        keys = pd.DataFrame({**self.item_columns(items, H), self.columns.timestamp: stamps})
+        keys = self.item_columns(ends, H).assign(**{self.columns.timestamp: stamps})
         return Queries(keys, items, codes, self._known_ahead(ends, stamps, future), ends.last)
 
     def entries(self, series: SeriesTable, statics: StaticFeatures, query: Queries | None = None) -> FrameEntries:

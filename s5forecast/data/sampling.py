@@ -12,6 +12,7 @@ import pandas as pd
 
 from s5forecast.data.frames import Columns, NextRows, Queries, SeriesEnds
 from s5forecast.data.frequency import Frequency
+from s5forecast.data.items import repeat_rows
 from s5forecast.data.statics import StaticFeatures
 from s5forecast.data.table import SeriesTable
 from s5forecast.levels import level_name
@@ -127,18 +128,14 @@ class Sampling(ABC):
     def ends(self, series: SeriesTable) -> SeriesEnds:
         """Ends of the series."""
         positions = {item: position for position, item in enumerate(series.items)}
-        return SeriesEnds(positions, self.last_observed(series))
+        return SeriesEnds(positions, self.last_observed(series), keys=series.keys)
 
-    def item_columns(self, items: Sequence[Any], counts: Any) -> dict[str, Any]:
-        """The item_id column of rows of series, each item repeated; no column for a series without a name.
-
-        Args:
-            items: item_id of each series.
-            counts: number of rows of each series, or of every one.
-        """
-        if items[0] is None:
-            return {}
-        return {self.columns.item_id: pd.Series(items, dtype=object).infer_objects().repeat(counts).array}
+    def item_columns(self, ends: SeriesEnds, count: int) -> pd.DataFrame:
+        """The columns that identify series, each repeated for ``count`` rows; none for a series without a name."""
+        keys = ends.keys
+        if keys is None:
+            keys = pd.DataFrame({self.columns.item_id: ends.items} if ends.named else {}, range(len(ends.items)))
+        return repeat_rows(keys, count)
 
     def frame(self, query: Queries, mean: np.ndarray, quantiles: np.ndarray, levels: Sequence[float]) -> pd.DataFrame:
         """Long frame of forecasts, in the order of the query.
@@ -170,8 +167,8 @@ class Sampling(ABC):
     def history_frame(self, series: SeriesTable) -> pd.DataFrame:
         """Long frame of the targets."""
         values = dict(zip(self.columns.targets, np.atleast_2d(series.target), strict=True))
-        keys = self.item_columns(series.items, series.lengths)
-        return pd.DataFrame({**keys, self.columns.timestamp: series.timestamps, **values})
+        rows = pd.DataFrame({self.columns.timestamp: series.timestamps, **values})
+        return pd.concat([repeat_rows(series.keys, series.lengths), rows], axis=1)
 
     def require_regular(self, name: str, fix: str) -> None:  # noqa: B027, regular series pass
         """Raise ValueError for irregular series: ``name`` requires regular ones. The message ends with the ``fix``."""

@@ -9,17 +9,19 @@ from typing import Any, NamedTuple, overload
 import numpy as np
 import pandas as pd
 
-from s5forecast.data.frames import Columns, series_name, tidy_frame
+from s5forecast.data.frames import Columns, frame_keys, series_name, tidy_frame
+from s5forecast.data.items import repeat_rows
 
 
 class FrameSeries(NamedTuple):
     """One series of a frame, with T rows sorted by time."""
 
-    item_id: Any  # as in the frame; None if the frame has no such column
+    item_id: Any  # label; None if the frame has no column that identifies series
     timestamps: pd.Index  # [T] datetimes, or numbers if the series is irregular
     target: np.ndarray  # [T], or [D, T] if the series is irregular; NaN where not observed
     known: np.ndarray  # [F, T] float32
     static: dict[str, Any]
+    keys: pd.DataFrame | None = None  # columns that identify all series of the frame, indexed by label
 
     @property
     def name(self) -> str:
@@ -31,12 +33,13 @@ class SeriesTable(Sequence[FrameSeries]):
     """S series with R rows in total, sorted by series and time; each element is a view of one series.
 
     Args:
-        items: item_id of each series; ``[None]`` if the frame has no such column.
+        items: label of each series; ``[None]`` if the frame has no column that identifies series.
         bounds: first row of each series, and R, int64 ``[S + 1]``. Every series has a row.
         timestamps: datetimes, or numbers if the series are irregular, ``[R]``.
         target: ``[R]``, or ``[D, R]`` if the series are irregular; NaN where not observed.
         known: known columns, float32 ``[F, R]``.
         static: static columns, one row for each series.
+        keys: columns that identify the series, one row for each, indexed by label.
     """
 
     items: list[Any]
@@ -45,6 +48,7 @@ class SeriesTable(Sequence[FrameSeries]):
     target: np.ndarray
     known: np.ndarray
     static: pd.DataFrame
+    keys: pd.DataFrame
 
     def __len__(self) -> int:
         return len(self.items)
@@ -65,6 +69,7 @@ class SeriesTable(Sequence[FrameSeries]):
             target=self.target[..., rows],
             known=self.known[:, rows],
             static={column: self.static[column].iloc[position] for column in columns},
+            keys=self.keys,
         )
 
     @property
@@ -107,6 +112,7 @@ class SeriesTable(Sequence[FrameSeries]):
             self.target[..., rows],
             self.known[:, rows],
             self.static.iloc[positions],
+            self.keys.iloc[positions],
         )
 
     def without(self, positions: Iterable[int]) -> SeriesTable:
@@ -120,6 +126,15 @@ class SeriesTable(Sequence[FrameSeries]):
     def last_rows(self, chosen: np.ndarray) -> np.ndarray:
         """Last of the ``chosen [R]`` rows of each series, ``[S]``; -1 if it has none."""
         return np.maximum.reduceat(np.where(chosen, np.arange(len(chosen)), -1), self.begins)
+
+
+def repeat_keys(series: Sequence[FrameSeries], counts: Sequence[int]) -> pd.DataFrame:
+    """Columns that identify series, each repeated for a number of rows; no column for a series without a name."""
+    keys = series[0].keys
+    assert keys is not None, "series of a frame have keys"
+    labels = np.empty(len(series), dtype=object)
+    labels[:] = [one.item_id for one in series]
+    return repeat_rows(keys.iloc[keys.index.get_indexer(pd.Index(labels))], counts)
 
 
 # Error message of each bad series, by its position.
@@ -161,13 +176,15 @@ def find_faults(
         frame, columns, numeric, columns.static, numeric_time=numeric_time, aggregate=aggregate, what=what
     )
     begins = np.flatnonzero(np.diff(codes, prepend=-1))
+    first_rows = tidy.iloc[begins]
     table = SeriesTable(
         items=items,
         bounds=np.append(begins, len(codes)),
         timestamps=pd.Index(tidy[columns.timestamp]),
         target=np.stack([tidy[column].to_numpy() for column in columns.targets]),
         known=known_rows(tidy, columns),
-        static=tidy.iloc[begins][list(columns.static)],
+        static=first_rows[list(columns.static)],
+        keys=frame_keys(first_rows, columns, items),
     )
     return table, _unobserved(table, columns), _changing(table, tidy, columns)
 
