@@ -28,6 +28,7 @@ from s5forecast.estimators.defaults import (
     choose_scaling,
     choose_synthetic_share,
     default_epochs,
+    find_typical_window,
 )
 from s5forecast.estimators.gluonts_predictor import S5Predictor
 from s5forecast.estimators.predictor import NetworkPredictor
@@ -147,6 +148,7 @@ class ForecastEstimator(PyTorchLightningEstimator):
     def fit_choices(self, store: Any, from_predictor: PyTorchPredictor | None) -> None:
         """Resolve the choices that depend on the training data, or on the predictor that training starts from."""
         self.fit_scaling(store, from_predictor)
+        self.spec = store.spec = self.spec._replace(typical=find_typical_window(store))
         self.fit_output(store, from_predictor)
         self.fit_loss()
         self.choices["synthetic_share"] = self.synthetic_windows(store)

@@ -58,12 +58,13 @@ import torch
 from torch import Tensor
 
 from s5forecast.data.frequency import DAY, Frequency
-from s5forecast.data.spec import WindowSpec
+from s5forecast.data.spec import TypicalWindow, WindowSpec
 from s5forecast.distributions import has_atoms
 from s5forecast.estimators.arguments import check_positive
 from s5forecast.levels import DECILES
 from s5forecast.windows.batches import TrainingWindows, WindowStore
 from s5forecast.windows.calendar import CYCLES
+from s5forecast.windows.normalization import Normalization, typical_window
 
 SHORTEST_CONTEXT, LONGEST_CONTEXT = 32, 512  # [1]: other limits did not help
 # Steps of a year of days, by date and in whole weeks; [1].
@@ -352,10 +353,23 @@ def relative_growth_error(store: WindowStore) -> float:
     season = min(spec.frequency.season, spec.context_length - 1)
     if season < 1:
         return math.inf
-    generator = torch.Generator().manual_seed(0)
-    drawn = TrainingWindows(store, batch_size=1, num_batches=1, generator=generator).draw(GROWTH_WINDOWS)
+    drawn = _examined_windows(store, GROWTH_WINDOWS)
     past_mask, target_mask = drawn.mask.split([spec.context_length, spec.prediction_length], dim=1)
     return growth_error(drawn.past, drawn.target, past_mask, target_mask, season)
+
+
+def find_typical_window(store: WindowStore) -> TypicalWindow | None:
+    """Typical location and scale of random training windows, for windows with too few observed values."""
+    spec = store.spec
+    drawn = _examined_windows(store, max(GROWTH_WINDOWS // spec.dim, 1))
+    found = Normalization(drawn.loc, drawn.scale, drawn.level)
+    return typical_window(drawn.past, drawn.mask[:, : spec.context_length].double(), found, spec)
+
+
+def _examined_windows(store: WindowStore, count: int) -> Any:
+    """Random training windows, the same for the same data."""
+    generator = torch.Generator().manual_seed(0)
+    return TrainingWindows(store, batch_size=1, num_batches=1, generator=generator).draw(count)
 
 
 def growth_error(past: Tensor, target: Tensor, past_mask: Tensor, target_mask: Tensor, season: int) -> float:

@@ -52,6 +52,9 @@ class WindowStore(Protocol[BatchT_co]):
     def horizons(self) -> list[Horizon]:
         """The horizon of each entry that is to be forecast."""
 
+    def items_with_few_values(self) -> list[Any]:
+        """Series whose last windows have too few observed values to be normalized by them."""
+
 
 class TrainingWindows(Generic[BatchT]):
     """Random batches of windows; series and cut are drawn uniformly.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -23,7 +25,7 @@ class JointStore:
     """
 
     def __init__(self, series: list[Series], spec: WindowSpec) -> None:
-        self.spec, self.series = spec, series[:: spec.dim]
+        self._spec, self.series = spec, series[:: spec.dim]
         bare = [one._replace(covariates=one.covariates[:, :0]) for one in series]
         self._each = SeriesStore(bare, spec._replace(features=spec.features.without_covariates()))
         self._shared = SeriesStore(self.series, spec)
@@ -32,6 +34,20 @@ class JointStore:
 
     def __len__(self) -> int:
         return len(self.series)
+
+    @property
+    def spec(self) -> WindowSpec:
+        """Contents of the windows."""
+        return self._spec
+
+    @spec.setter
+    def spec(self, spec: WindowSpec) -> None:
+        self._spec = self._shared.spec = spec
+        self._each.spec = spec._replace(features=spec.features.without_covariates())
+
+    def items_with_few_values(self) -> list[Any]:
+        """As :meth:`SeriesStore.items_with_few_values`, for each series of each entry."""
+        return self._each.items_with_few_values()
 
     def trainable(self) -> Tensor:
         """As :meth:`SeriesStore.trainable`, for entries."""

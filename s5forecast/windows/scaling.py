@@ -20,6 +20,12 @@ def masked_mean(values: Tensor, mask: Tensor, dim: int = 1) -> Tensor:
     return (values * mask).sum(dim, keepdim=True) / mask.sum(dim, keepdim=True).clamp(min=1)
 
 
+def deviation(values: Tensor, mask: Tensor, dim: int = 1) -> Tensor:
+    """Standard deviation over time; 0 if it is within the rounding error of equal values."""
+    own = masked_mean((values - masked_mean(values, mask, dim)) ** 2, mask, dim).sqrt()
+    return torch.where(own > ROUNDING * masked_mean(values.abs(), mask, dim), own, 0.0)
+
+
 def normalized(values: Tensor, loc: Tensor, scale: Tensor) -> Tensor:
     """``(values - loc) / scale`` in float32, 0 for NaN, clipped to ±``MAX_NORMALIZED``."""
     return ((values - loc) / scale).nan_to_num(0.0).clamp(-MAX_NORMALIZED, MAX_NORMALIZED).float()
