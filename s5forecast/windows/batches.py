@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from copy import copy
 from itertools import islice
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -53,6 +54,9 @@ class WindowStore(Protocol[BatchT_co]):
     def horizons(self) -> Sequence[Horizon]:
         """The horizon of each entry that is to be forecast."""
 
+    def items_with_few_values(self) -> list[Any]:
+        """Series whose last windows have too few observed values to be normalized by them."""
+
 
 class TrainingWindows(Generic[BatchT]):
     """Random batches of windows; series and cut are drawn uniformly.
@@ -89,6 +93,12 @@ class TrainingWindows(Generic[BatchT]):
     def __iter__(self) -> Iterator[BatchT]:
         for _ in range(self.num_batches):
             yield self._mixed(self.batch_size)
+
+    def of(self, store: WindowStore[BatchT]) -> TrainingWindows[BatchT]:
+        """The same windows, drawn from another store of training series."""
+        changed = copy(self)
+        changed.store, changed.usable = store, store.trainable()
+        return changed
 
     def draw(self, count: int) -> BatchT:
         """Draw ``count`` windows of the training series."""

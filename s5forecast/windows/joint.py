@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -25,7 +26,7 @@ class JointStore:
     """
 
     def __init__(self, series: Sequence[Series], spec: WindowSpec) -> None:
-        self.spec, self.series = spec, series[:: spec.dim]
+        self._spec, self.series = spec, series[:: spec.dim]
         bare = [one._replace(covariates=one.covariates[:, :0]) for one in series]
         self._each = SeriesStore(bare, spec._replace(features=spec.features.without_covariates()))
         self._shared = SeriesStore(self.series, spec)
@@ -34,6 +35,20 @@ class JointStore:
 
     def __len__(self) -> int:
         return len(self.series)
+
+    @property
+    def spec(self) -> WindowSpec:
+        """Contents of the windows."""
+        return self._spec
+
+    @spec.setter
+    def spec(self, spec: WindowSpec) -> None:
+        self._spec = self._shared.spec = spec
+        self._each.spec = spec._replace(features=spec.features.without_covariates())
+
+    def items_with_few_values(self) -> list[Any]:
+        """As :meth:`SeriesStore.items_with_few_values`, for each series of each entry."""
+        return self._each.items_with_few_values()
 
     def trainable(self) -> Tensor:
         """As :meth:`SeriesStore.trainable`, for entries."""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from functools import cached_property
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -14,7 +15,7 @@ from s5forecast.data.spec import WindowSpec
 from s5forecast.windows.calendar import lag_offsets, window_calendar
 from s5forecast.windows.counts import are_counts
 from s5forecast.windows.horizon import Horizon, Horizons
-from s5forecast.windows.scaling import SCALINGS, masked_mean, positive
+from s5forecast.windows.normalization import Normalization, ObservedValues, fewest_observed
 
 # Static features that describe the window: log(scale) and loc / scale.
 WINDOW_STATICS = 2
@@ -106,8 +107,7 @@ class SeriesStore:
         spec, L = self.spec, self.spec.context_length
         position = cut[:, None] + self._steps  # [B, L + H]
         values, mask = self._at(index, position)
-        loc, scale = SCALINGS[spec.scaling](values[:, :L], mask[:, :L])
-        level = masked_mean(values[:, :L].abs(), mask[:, :L])
+        loc, scale, level = self._normalization(index, cut, values[:, :L], mask[:, :L])
         lags, lag_mask = self._at(index, position[..., None] + self._offsets)
         rows = self._row(index, position)
         time = self.time[rows] + spec.frequency.multiple * position.clamp(max=0)
@@ -124,13 +124,38 @@ class SeriesStore:
             scale=scale,
             past=values[:, :L],
             target=values[:, L:],
-            level=positive(level),
+            level=level,
             counts=self.counts[index, None],
         )
 
     def _horizon(self, position: int) -> Horizon:
         one = self.series[position]
         return Horizon(one.item_id, one.info, one.forecast_start, one.target.dtype)
+
+    def items_with_few_values(self) -> list[Any]:
+        """Series whose last windows have too few observed values, by their ``item_id`` or their position."""
+        index = torch.arange(len(self))
+        _, mask = self._at(index, self.length[:, None] + self._steps[: self.spec.context_length])
+        few = torch.nonzero(self._few(mask)).squeeze(-1).tolist()
+        return [i if self.series[i].item_id is None else self.series[i].item_id for i in few]
+
+    def _few(self, mask: Tensor) -> Tensor:
+        """Whether windows ``[B, L]`` have too few observed values, ``[B]``."""
+        return mask.sum(1) < fewest_observed(self.spec)
+
+    def _normalization(self, index: Tensor, cut: Tensor, past: Tensor, mask: Tensor) -> Normalization:
+        """Location, scale and level of windows; of older values for windows with too few observed ones."""
+        found = Normalization.of(self.spec.scaling, past, mask)
+        few = torch.nonzero(self._few(mask)).squeeze(-1)
+        if not len(few):
+            return found
+        begin = self.begin[index[few]]
+        older = self._observed.last(begin, begin + cut[few], self.spec.context_length)
+        return found.replaced(few, Normalization.of_few(self.spec, *older))
+
+    @cached_property
+    def _observed(self) -> ObservedValues:
+        return ObservedValues(self.values, self.mask)
 
     def _covariates(self, rows: Tensor, position: Tensor) -> Tensor:
         """Covariates; NaN before the series, and over the horizon for covariates that are not known in advance."""
