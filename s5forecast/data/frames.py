@@ -14,6 +14,7 @@ import pandas as pd
 from s5forecast.choices import choose
 from s5forecast.data.items import label_keys, read_items
 from s5forecast.data.numeric_columns import column_numbers
+from s5forecast.data.static_columns import static_values
 from s5forecast.data.timestamps import require_datetimes
 
 # Names of pandas reductions that merge rows of one time; they skip missing values.
@@ -268,6 +269,8 @@ def tidy_frame(
         tidy[column] = column_numbers(
             tidy[column], tidy[columns.timestamp], codes, names, categories=column in columns.known
         )
+    for column in static:
+        tidy[column] = static_values(tidy[column])
     order = np.lexsort((_exact(tidy[columns.timestamp]), codes))
     tidy, codes = tidy.iloc[order], codes[order]
     if aggregate is None:

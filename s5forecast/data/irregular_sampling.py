@@ -138,6 +138,7 @@ class IrregularSampling(Sampling):
     def entries(
         self, series: Sequence[FrameSeries], statics: StaticFeatures, query: Queries | None = None
     ) -> list[dict[str, Any]]:
+        statics.warn_of_unknown(series)
         entries = {
             one.item_id: {
                 **({} if one.item_id is None else {"item_id": one.item_id}),

@@ -99,6 +99,7 @@ class RegularSampling(Sampling):
     def entries(
         self, series: Sequence[FrameSeries], statics: StaticFeatures, query: Queries | None = None
     ) -> list[dict[str, Any]]:
+        statics.warn_of_unknown(series)
         future = None if query is None else [query.known[rows].T for rows in query.rows()]
         return to_entries(series, self._fixed_frequency, statics, future)
 
