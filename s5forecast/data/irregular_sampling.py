@@ -17,11 +17,11 @@ from s5forecast.data.frames import (
     SeriesEnds,
     frame_keys,
     read_frame_series,
-    require_column,
     series_name,
     tidy_frame,
 )
 from s5forecast.data.items import join_keys, read_items
+from s5forecast.data.long_frames import require_column
 from s5forecast.data.numeric_columns import column_numbers
 from s5forecast.data.sampling import Sampling, check_prediction_length
 from s5forecast.data.statics import StaticFeatures
