@@ -120,6 +120,7 @@ class ForecasterParameters:
     def _check_parameters(self) -> None:
         if not all(isinstance(names, Iterable) and not isinstance(names, str) for names in (self.known, self.static)):
             raise ValueError("known and static must be lists of column names, as in known=['price']")
+        self._check_names()
         self._check_model(self._make_sampling(self.freq).kind)
         check_levels(list(self.quantile_levels))
         if self.model == "multivariate" and self.static:
@@ -128,6 +129,19 @@ class ForecasterParameters:
                 f"static={self.static}"
             )
         self._check_columns(self._columns)
+
+    def _check_names(self) -> None:
+        """Raise ValueError for names of columns that are not text."""
+        roles: dict[str, Any] = {role: getattr(self, role) for role in ("target", "item_id", "timestamp")}
+        lists = {role: [name] if isinstance(name, str) or not isinstance(name, Iterable) else list(name)
+                 for role, name in roles.items()}  # fmt: skip
+        for role, names in {**lists, "known": list(self.known), "static": list(self.static)}.items():
+            wrong = [name for name in names if not isinstance(name, str)]
+            if wrong or (not names and role in roles):
+                raise ValueError(
+                    f"{role}={getattr(self, role)!r} must be the name of a column, as text; rename columns such as "
+                    "0 with df.columns = df.columns.astype(str)"
+                )
 
     def _check_model(self, kind: str) -> None:
         """Raise ValueError for a model that is unknown or does not fit the sampling."""

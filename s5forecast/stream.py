@@ -67,7 +67,7 @@ class FrameStream:
                 the stream, or other invalid data, naming the series, the column and the fix. The stream is unchanged
                 then.
         """
-        if isinstance(df, pd.DataFrame) and df.empty:
+        if isinstance(df, pd.DataFrame | pd.Series) and df.empty:
             return self
         new = self.forecaster.sampling_.read_next(df, self.ends, self.forecaster.statics_)
         self.states.observe(new.rows, new.describe)

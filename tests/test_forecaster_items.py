@@ -163,7 +163,7 @@ def test_backtest_calibrate_and_compare(kind, regular):
     both = compare({"model": other, "naive": "naive"}, keyed(df, kind), prediction_length=H, metrics=["WQL"])
     assert all(np.isfinite(one.metrics["WQL"]).all() for one in both.backtests.values())
     options = {"method": "split", "scale": "item", "per_step": False}
-    plain_levels = {"quantile_levels": [0.25, 0.5, 0.75]}
+    plain_levels = {"quantile_levels": [0.1, 0.5, 0.9]}
     models = [fit(one, past, **plain_levels) for one in ("text", kind)]
     for one, data in zip(models, (df, keyed(df, kind)), strict=True):
         one.calibrate(data, windows=4, step=2, **options)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from itertools import pairwise
 from typing import Any, NamedTuple
 
@@ -13,9 +12,11 @@ import pandas as pd
 
 from s5forecast.choices import choose
 from s5forecast.data.items import label_keys, read_items
+from s5forecast.data.long_frames import long_frame, require_column, require_columns
 from s5forecast.data.numeric_columns import column_numbers
 from s5forecast.data.ordering import row_order
-from s5forecast.data.timestamps import require_datetimes
+from s5forecast.data.static_columns import static_values
+from s5forecast.data.timestamps import require_datetimes, without_wrapping
 
 # Names of pandas reductions that merge rows of one time; they skip missing values.
 AGGREGATES = {"mean": "mean", "last": "last"}
@@ -176,7 +177,7 @@ def tidy_frame(
     """Check a long frame and sort it by series and time.
 
     Args:
-        frame: long frame.
+        frame: long frame, or a Series of the first numeric column.
         columns: roles of the columns, of which those of the series and timestamp are used.
         numeric, static: names of numeric columns, and of columns that are constant in each series.
         numeric_time: whether times may be numbers.
@@ -190,7 +191,8 @@ def tidy_frame(
     Raises:
         ValueError: for invalid data, naming the series, the column and the fix.
     """
-    frame = long_frame(frame, columns, what)
+    given, value = frame, numeric[0] if numeric else columns.target
+    frame = long_frame(given, columns.identity, columns.timestamp, value, what)
     if frame.empty:
         raise ValueError(f"{what} has no rows")
     if not frame.columns.is_unique:
@@ -198,8 +200,7 @@ def tidy_frame(
         raise ValueError(f"several columns of {what} have the same name: {twice}; rename them")
     keys = columns.identity_in(frame)
     needed = list(dict.fromkeys([*keys, columns.timestamp, *numeric, *static]))
-    for column in needed:
-        require_column(frame, column, what)
+    require_columns(frame, needed, given, what, timestamp=columns.timestamp, item_id=columns.identity[-1], value=value)
     items = read_items(frame, keys, what)
     codes, found = items.codes, items.labels
     names = [series_name(item) for item in found]
@@ -210,6 +211,8 @@ def tidy_frame(
         tidy[column] = column_numbers(
             tidy[column], tidy[columns.timestamp], codes, names, categories=column in columns.known
         )
+    for column in static:
+        tidy[column] = static_values(tidy[column])
     order = row_order(_exact(tidy[columns.timestamp]), codes)
     if order is not None:
         tidy, codes = tidy.iloc[order], codes[order]
@@ -221,28 +224,8 @@ def tidy_frame(
     return tidy, codes, found
 
 
-def long_frame(frame: pd.DataFrame, columns: Columns, what: str) -> pd.DataFrame:
-    """A frame whose series and times are columns, also if they are levels of its index."""
-    if not isinstance(frame, pd.DataFrame):
-        raise ValueError(f"{what} must be a pandas DataFrame, got {type(frame).__name__}")
-    levels = [name for name in frame.index.names if name in (*columns.identity, columns.timestamp)]
-    if levels:
-        frame = frame.reset_index([name for name in levels if name not in frame])
-    if columns.timestamp not in frame and isinstance(frame.index, pd.DatetimeIndex | pd.PeriodIndex):
-        frame = frame.rename_axis(columns.timestamp).reset_index()
-    return frame
-
-
-def require_column(frame: pd.DataFrame, column: str, what: str) -> None:
-    """Raise ValueError if a frame with the name ``what`` lacks a column; the message names a similar one."""
-    if column not in frame.columns:
-        found = [str(name) for name in frame.columns]
-        close = get_close_matches(column, found, n=1)
-        hint = f"; did you mean {close[0]!r}?" if close else "."
-        raise ValueError(f"{what} has no column {column!r}{hint} Its columns are {found}")
-
-
 def _timestamps(values: pd.Series, codes: np.ndarray, names: list[str], numeric_time: bool, what: str) -> pd.Series:
+    values = without_wrapping(values)
     if numeric_time and pd.api.types.is_numeric_dtype(values):
         finite = np.isfinite(values.to_numpy(dtype=np.float64, na_value=np.nan))
         if not finite.all():

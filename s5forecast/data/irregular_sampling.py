@@ -15,11 +15,11 @@ from s5forecast.data.frames import (
     Queries,
     SeriesEnds,
     frame_keys,
-    require_column,
     series_name,
     tidy_frame,
 )
 from s5forecast.data.items import join_keys, read_items
+from s5forecast.data.long_frames import require_column
 from s5forecast.data.numeric_columns import column_numbers
 from s5forecast.data.sampling import Sampling, check_prediction_length
 from s5forecast.data.statics import StaticFeatures
@@ -137,6 +137,7 @@ class IrregularSampling(Sampling):
     def entries(
         self, series: SeriesTable, statics: StaticFeatures, query: Queries | None = None
     ) -> list[dict[str, Any]]:
+        statics.warn_of_unknown(series)
         entries = {
             one.item_id: {
                 **({} if one.item_id is None else {"item_id": one.item_id}),

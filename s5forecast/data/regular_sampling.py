@@ -106,6 +106,7 @@ class RegularSampling(Sampling):
         return Queries(keys, items, codes, self._known_ahead(ends, stamps, future), ends.last)
 
     def entries(self, series: SeriesTable, statics: StaticFeatures, query: Queries | None = None) -> FrameEntries:
+        statics.warn_of_unknown(series)
         future = None if query is None else query.known.reshape(len(series), self.prediction_length, -1)
         return to_entries(series, self._fixed_frequency, statics, future)
 

@@ -9,9 +9,10 @@ import numpy as np
 import pandas as pd
 
 from s5forecast.choices import choose
-from s5forecast.data.frames import AGGREGATES, Columns, frame_keys, identity_columns, long_frame, split_frame
+from s5forecast.data.frames import AGGREGATES, Columns, frame_keys, identity_columns, split_frame
 from s5forecast.data.frequency import Frequency
 from s5forecast.data.items import given_items, read_items
+from s5forecast.data.long_frames import long_frame
 
 
 class Regularized(NamedTuple):
@@ -63,7 +64,7 @@ def regularize(
     alias = Frequency.parse(freq).alias
     how = choose(AGGREGATES, aggregate, "aggregate")
     columns = Columns("", timestamp=timestamp, **identity_columns(item_id))
-    frame = long_frame(frame, columns, "frame")
+    frame = long_frame(frame, columns.identity, timestamp, targets[0], "frame")
     parts = split_frame(frame, columns, targets, (), aggregate=aggregate, what="frame")
     rows = np.bincount(read_items(frame, columns.identity_in(frame)).codes)
     keys = frame_keys(pd.concat([part.iloc[:1] for _, part in parts]), columns, [item for item, _ in parts])

@@ -18,7 +18,7 @@ from s5forecast.data.irregular_sampling import IrregularSampling
 from s5forecast.data.regular_sampling import read_frame, to_entries
 from s5forecast.data.statics import StaticFeatures
 from s5forecast.data.table import FrameSeries
-from s5forecast.evaluation.column_roles import as_columns, check_columns, roles_of
+from s5forecast.evaluation.column_roles import as_columns, check_columns, frame_of_series, roles_of
 from s5forecast.evaluation.item_columns import with_item_columns
 from s5forecast.evaluation.metrics import evaluate, metric_names
 from s5forecast.evaluation.models import Model, irregular_model, name_of, regular_model, span_of
@@ -122,6 +122,7 @@ def backtest(
         14
     """
     roles = roles_of(model) if columns is None else as_columns(columns)
+    data = frame_of_series(data, roles)
     if horizon is prediction_length is None:
         prediction_length, horizon = span_of([model])
     cuts = {"since": since, "count": count, "fraction": fraction, "horizon": horizon}

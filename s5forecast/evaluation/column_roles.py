@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 
 from s5forecast.data.frames import Columns, identity_columns
+from s5forecast.data.long_frames import long_frame
 from s5forecast.evaluation.result import Backtest
 
 ROLES = ("target", "item_id", "timestamp", "known", "static")
@@ -69,6 +70,13 @@ def check_columns(frame: pd.DataFrame, columns: Columns) -> None:
             f"the frame has no column {columns.item_id!r} and repeats times in {columns.timestamp!r}; name the column "
             "that distinguishes the series with columns={'item_id': ...}, or drop repeated rows"
         )
+
+
+def frame_of_series(data: Any, columns: Columns) -> Any:
+    """A long frame of a Series of values by their times; other data unchanged."""
+    if not isinstance(data, pd.Series):
+        return data
+    return long_frame(data, columns.identity, columns.timestamp, columns.target)
 
 
 def _named(columns: Columns) -> list[tuple[str, str]]:

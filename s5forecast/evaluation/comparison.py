@@ -234,7 +234,7 @@ def compare(
         raise ValueError("models is empty; give at least one")
     if baseline is not None:
         _check_baseline(baseline, models)
-    data = data if isinstance(data, pd.DataFrame) else list(data)
+    data = data if isinstance(data, pd.DataFrame | pd.Series) else list(data)
     ready = [model for model in models.values() if isinstance(model, Backtest)]
     metrics = arguments.pop("metrics", None)
     if metrics is None and ready:

@@ -9,6 +9,7 @@ import plotly.graph_objects as go
 
 from s5forecast.data.frames import Columns, identity_columns, with_labels
 from s5forecast.data.items import item_label
+from s5forecast.data.long_frames import long_frame
 from s5forecast.data.timestamps import read_times
 from s5forecast.levels import quantile_columns
 from s5forecast.plotting.theme import OBSERVED, PALETTE, line_style, styled, translucent
@@ -123,6 +124,8 @@ def plot_backtest(
 
 def _by_item(frame: pd.DataFrame, columns: Columns, what: str, *needed: str) -> dict[str, pd.DataFrame]:
     """Rows of each series in the order of time, with standard column names; item_id is optional."""
+    if isinstance(frame, pd.Series):
+        frame = long_frame(frame, columns.identity, columns.timestamp, columns.target, f"the {what}")
     if any(name in frame for name in columns.identity):
         frame = with_labels(frame, columns, f"the {what}")
     names = {columns.target: "target", columns.item_id: "item_id", columns.timestamp: "timestamp"}
