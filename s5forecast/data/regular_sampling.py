@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 import pandas as pd
@@ -16,7 +16,6 @@ from s5forecast.data.frames import (
     SeriesEnds,
     frame_keys,
     series_name,
-    split_frame,
     tidy_frame,
 )
 from s5forecast.data.frequency import Frequency
@@ -164,11 +163,21 @@ class RegularSampling(Sampling):
         if future is None:
             hint = f"; {self._unobserved_rows(ends)}" if ends.unobserved else ""
             raise ValueError(f"the known columns {known} are required over the horizon; pass them as future={hint}")
-        parts = dict(split_frame(future, self.columns, known, (), what="future="))
-        each = np.split(np.arange(len(stamps)), len(ends.items))
-        return np.concatenate(
-            [self._known_of(item, parts.get(item), stamps[rows]) for item, rows in zip(ends.items, each, strict=True)]
-        )
+        tidy, codes, items = tidy_frame(future, self.columns, known, (), what="future=")
+        owners = np.array([ends.positions.get(item, -1) for item in items])[codes]
+        times = pd.DatetimeIndex(tidy[self.columns.timestamp])
+        found = np.full(len(stamps), -1)
+        if (times.tz is None) == (stamps.tz is None):
+            number = np.repeat(np.arange(len(ends.items)), self.prediction_length)
+            found = _rows_at(number, stamps, owners, times)
+        values = known_rows(tidy, self.columns).T[found]
+        missing = (found < 0) | np.isnan(values).any(axis=1)
+        if missing.any():
+            owner = int(missing.argmax()) // self.prediction_length
+            rows = slice(owner * self.prediction_length, (owner + 1) * self.prediction_length)
+            own = tidy[owners == owner]
+            self._refuse_known(ends.items[owner], own, stamps[rows])
+        return values
 
     def _unobserved_rows(self, ends: SeriesEnds) -> str:
         """Describe the steps without a target at the end of every series, and what to do about them."""
@@ -178,19 +187,17 @@ class RegularSampling(Sampling):
         fix = "pass future rows as future= instead" if self.columns.known else "leave out rows without a target"
         return f"the last {rows} no target in {series}, so forecasts start after them, from {_short(start)}; {fix}"
 
-    def _known_of(self, item: Any, part: pd.DataFrame | None, stamps: pd.DatetimeIndex) -> np.ndarray:
+    def _refuse_known(self, item: Any, part: pd.DataFrame, stamps: pd.DatetimeIndex) -> NoReturn:
+        """Raise ValueError for the rows of a series in ``future=``, of which some are missing or have no value."""
         name, known = series_name(item), list(self.columns.known)
-        if part is None:
+        if part.empty:
             raise ValueError(f"{name}: future= has no rows for it; add {known} from {stamps[0]} to {stamps[-1]}")
-        values = part.set_index(self.columns.timestamp)[known].reindex(stamps)
-        missing = values.isna()
-        if missing.to_numpy().any():
-            column = missing.any().idxmax()
-            raise ValueError(
-                f"{name}: column {column!r} of future= has no value at {missing[column].idxmax()}; "
-                f"give a value for each of the {len(stamps)} steps from {stamps[0]} to {stamps[-1]}"
-            )
-        return values.to_numpy(dtype=np.float32)
+        missing = part.set_index(self.columns.timestamp)[known].reindex(stamps).isna()
+        column = missing.any().idxmax()
+        raise ValueError(
+            f"{name}: column {column!r} of future= has no value at {missing[column].idxmax()}; "
+            f"give a value for each of the {len(stamps)} steps from {stamps[0]} to {stamps[-1]}"
+        )
 
     def _next_steps(self, new: SeriesTable, ends: SeriesEnds) -> SeriesTable:
         """The steps from the one after the end of each series to its last new row."""
@@ -270,6 +277,25 @@ def to_entries(
         future: known covariates over the horizon, ``[S, H, F]``, which are appended to those of the past.
     """
     return FrameEntries(series, frequency, statics, future)
+
+
+def _rows_at(series: np.ndarray, stamps: pd.DatetimeIndex, owners: np.ndarray, times: pd.DatetimeIndex) -> np.ndarray:
+    """Row with each series and time, -1 if there is none.
+
+    Args:
+        series, stamps: series and time to find, ``[M]``.
+        owners, times: series of each row, -1 for other series, and its time, ``[R]``.
+    """
+    distinct, moments = np.unique(stamps.as_unit("ns").asi8, return_inverse=True)
+    exact = times.as_unit("ns").asi8
+    place = np.searchsorted(distinct, exact).clip(max=len(distinct) - 1)
+    usable = np.flatnonzero((owners >= 0) & (distinct[place] == exact))
+    order = usable[np.argsort(owners[usable] * len(distinct) + place[usable])]
+    keys, wanted = owners[order] * len(distinct) + place[order], series * len(distinct) + moments
+    if not len(order):
+        return np.full(len(series), -1)
+    at = np.searchsorted(keys, wanted).clip(max=len(order) - 1)
+    return np.where(keys[at] == wanted, order[at], -1)
 
 
 def _short(stamp: pd.Timestamp) -> str:

@@ -67,8 +67,14 @@ class SeriesStore:
         self.covariates = torch.from_numpy(arrays.covariates)
         self.static_real = torch.from_numpy(arrays.static_real)
         self.static_cat = torch.from_numpy(arrays.static_cat)
-        self._offsets = lag_offsets(torch.tensor(spec.lags), spec.context_length, H, recursive=spec.recursive)
         self._steps = torch.arange(-spec.context_length, H)
+        offsets = lag_offsets(torch.tensor(spec.lags), spec.context_length, H, recursive=spec.recursive)
+        lagged = self._steps[:, None] + offsets
+        first = int(torch.cat([self._steps, lagged.flatten()]).min())
+        # All steps from the earliest lag to the end of the window, and the positions of the window and of its lags.
+        self._reach = torch.arange(first, H)
+        self._own = slice(len(self._reach) - len(self._steps), None)
+        self._lagged = lagged - first
 
     def __len__(self) -> int:
         return len(self.series)
@@ -106,16 +112,17 @@ class SeriesStore:
         """Windows of series ``index [B]`` whose horizon begins at position ``cut [B]``; ``generator`` is unused."""
         spec, L = self.spec, self.spec.context_length
         position = cut[:, None] + self._steps  # [B, L + H]
-        values, mask = self._at(index, position)
+        reached, seen = self._at(index, cut[:, None] + self._reach)
+        values, mask = reached[:, self._own], seen[:, self._own]
         loc, scale, level = self._normalization(index, cut, values[:, :L], mask[:, :L])
-        lags, lag_mask = self._at(index, position[..., None] + self._offsets)
+        shown, observed = _normalized(reached, seen, loc, scale), seen.float()
         rows = self._row(index, position)
         time = self.time[rows] + spec.frequency.multiple * position.clamp(max=0)
         return Batch(
-            values=_normalized(values, mask, loc, scale),
-            mask=mask.float(),
-            lags=_normalized(lags, lag_mask, loc[..., None], scale[..., None]),
-            lag_mask=lag_mask.float(),
+            values=shown[:, self._own],
+            mask=observed[:, self._own],
+            lags=shown[:, self._lagged],
+            lag_mask=observed[:, self._lagged],
             calendar=window_calendar(spec, time),
             covariates=self._covariates(rows, position),
             static_real=torch.cat([self.static_real[index], scale.log(), loc / scale], dim=1).float(),
