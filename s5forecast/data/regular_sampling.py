@@ -20,8 +20,9 @@ from s5forecast.data.frames import (
     split_frame,
 )
 from s5forecast.data.frequency import Frequency
-from s5forecast.data.sampling import Sampling, check_prediction_length
+from s5forecast.data.sampling import Sampling, check_prediction_length, check_same_names
 from s5forecast.data.statics import StaticFeatures
+from s5forecast.data.timestamps import same_zone
 from s5forecast.notices import warn_user
 
 # A grid longer than both is attributed to a wrong timestamp.
@@ -68,6 +69,7 @@ class RegularSampling(Sampling):
         """
         columns = self.columns
         parts = split_frame(df, columns, [columns.target, *columns.known], ())
+        check_same_names(parts[0][0] is not None, ends.named, columns, "the new rows", "the stream")
         steps = [self._next_steps(item, part, ends) for item, part in parts]
         last = list(ends.last)
         for one in steps:
@@ -159,6 +161,7 @@ class RegularSampling(Sampling):
             hint = f"; {self._unobserved_rows(ends)}" if ends.unobserved else ""
             raise ValueError(f"the known columns {known} are required over the horizon; pass them as future={hint}")
         parts = dict(split_frame(future, self.columns, known, (), what="future="))
+        check_same_names(None not in parts, ends.named, self.columns, "future=", "the histories")
         return [self._known_of(item, parts.get(item), each) for item, each in zip(ends.items, stamps, strict=True)]
 
     def _unobserved_rows(self, ends: SeriesEnds) -> str:
@@ -173,7 +176,9 @@ class RegularSampling(Sampling):
         name, known = series_name(item), list(self.columns.known)
         if part is None:
             raise ValueError(f"{name}: future= has no rows for it; add {known} from {stamps[0]} to {stamps[-1]}")
-        values = part.set_index(self.columns.timestamp)[known].reindex(stamps)
+        time = self.columns.timestamp
+        given = same_zone(pd.DatetimeIndex(part[time]), stamps.tz, f"{name}: column {time!r} of future=")
+        values = part[known].set_axis(given, axis=0).reindex(stamps)
         missing = values.isna()
         if missing.to_numpy().any():
             column = missing.any().idxmax()
@@ -190,7 +195,7 @@ class RegularSampling(Sampling):
                 f"{name} cannot be normalized because the stream has no history for it; give its history to stream()"
             )
         last = ends.last[ends.positions[item]]
-        stamps = _in_zone(pd.DatetimeIndex(part[columns.timestamp]), last, f"{name}: column {columns.timestamp!r}")
+        stamps = same_zone(pd.DatetimeIndex(part[columns.timestamp]), last.tz, f"{name}: column {columns.timestamp!r}")
         if stamps[0] <= last:
             raise ValueError(
                 f"{name}: {columns.timestamp} {stamps[0]} is not after the last observation, at {last}; remove rows "
@@ -314,13 +319,3 @@ def _unobserved_steps(one: FrameSeries) -> int:
 def _short(stamp: pd.Timestamp) -> str:
     """A timestamp, without its time if that is midnight."""
     return str(stamp.date() if stamp == stamp.normalize() else stamp)
-
-
-def _in_zone(stamps: pd.DatetimeIndex, last: pd.Timestamp, name: str) -> pd.DatetimeIndex:
-    """New timestamps in the time zone of the history; raise ValueError if only one of the two has a time zone."""
-    if (stamps.tz is None) != (last.tz is None):
-        raise ValueError(
-            f"{name} has {'no' if stamps.tz is None else 'a'} time zone, unlike the history; make them "
-            "consistent with tz_localize or tz_convert"
-        )
-    return stamps if stamps.tz is None else stamps.tz_convert(last.tz)

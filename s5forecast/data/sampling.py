@@ -14,6 +14,7 @@ from s5forecast.data.frames import Columns, FrameSeries, NextRows, Queries, Seri
 from s5forecast.data.frequency import Frequency
 from s5forecast.data.items import label_keys
 from s5forecast.data.statics import StaticFeatures
+from s5forecast.data.timestamps import same_zone
 from s5forecast.levels import level_name
 
 
@@ -132,6 +133,18 @@ class Sampling(ABC):
             positions, [self.last_observed(one) for one in series], keys=label_keys(keys, list(positions))
         )
 
+    def check_validation(self, validation: Sequence[FrameSeries], series: Sequence[FrameSeries]) -> None:
+        """Raise ValueError unless a validation frame names its series and has times as the training frame."""
+        one, other, column = validation[0], series[0], self.columns.timestamp
+        check_same_names(one.item_id is not None, other.item_id is not None, self.columns, "validation=", "df")
+        kinds = [isinstance(each.timestamps, pd.DatetimeIndex) for each in (one, other)]
+        if kinds[0] != kinds[1]:
+            found = "datetimes" if kinds[0] else "numbers"
+            raise ValueError(f"column {column!r} of validation= holds {found}, unlike df; convert it")
+        if kinds[0]:
+            zone = pd.DatetimeIndex(other.timestamps).tz
+            same_zone(pd.DatetimeIndex(one.timestamps), zone, f"column {column!r} of validation=")
+
     def item_columns(self, ends: SeriesEnds, count: int) -> pd.DataFrame:
         """The columns that identify series, each repeated for ``count`` rows; none for a series without a name."""
         keys = ends.keys
@@ -182,6 +195,16 @@ class Sampling(ABC):
 
     def warn_of_far(self, query: Queries) -> None:  # noqa: B027, the horizon of regular series is fixed
         """Warn if a query time is beyond the horizon of the training."""
+
+
+def check_same_names(named: bool, expected: bool, columns: Columns, what: str, other: str) -> None:
+    """Raise ValueError unless two frames both have the columns that identify series, or both lack them."""
+    if named != expected:
+        names = ", ".join(map(repr, columns.identity))
+        raise ValueError(
+            f"{what} and {other} must both have, or both lack, a column {names}; {what} has "
+            f"{'one' if named else 'none'}"
+        )
 
 
 def check_prediction_length(length: Any) -> None:
