@@ -93,6 +93,8 @@ class S5Forecaster(FittedForecaster):
         sampling, series = self._make_sampling(self.freq).learn(df)
         sampling.warn_of_unobserved(sampling.ends(series))
         held_out = None if validation is None else sampling.read(validation, "validation=")
+        if held_out is not None:
+            sampling.check_validation(held_out, series)
         statics = StaticFeatures.learn(series, sampling.columns)
         predictor = train(self, sampling, series, statics, held_out, spent=perf_counter() - began)
         self._forget_calibration()

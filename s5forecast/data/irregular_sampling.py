@@ -21,7 +21,7 @@ from s5forecast.data.frames import (
 from s5forecast.data.items import join_keys, read_items
 from s5forecast.data.long_frames import require_column
 from s5forecast.data.numeric_columns import column_numbers
-from s5forecast.data.sampling import Sampling, check_prediction_length
+from s5forecast.data.sampling import Sampling, check_prediction_length, check_same_names
 from s5forecast.data.statics import StaticFeatures
 from s5forecast.data.table import SeriesTable, read_table
 from s5forecast.data.times import IrregularRows, check_kind, check_zone, is_duration, read_instants
@@ -86,9 +86,7 @@ class IrregularSampling(Sampling):
             covariates=tidy[list(columns.known)].to_numpy(dtype=np.float32),
             column=columns.timestamp,
         )
-        if (None in items) == ends.named:
-            named = ", ".join(map(repr, columns.identity))
-            raise ValueError(f"the stream and the new rows must both have, or both lack, a column {named}")
+        check_same_names(None not in items, ends.named, columns, "the new rows", "the stream")
         first_rows = tidy.iloc[np.unique(codes, return_index=True)[1]]
         later = _later_ends(ends, rows, tidy[columns.timestamp], frame_keys(first_rows, columns, items))
         return NextRows(

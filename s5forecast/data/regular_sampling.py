@@ -20,9 +20,10 @@ from s5forecast.data.frames import (
 )
 from s5forecast.data.frequency import Frequency
 from s5forecast.data.gaps import fill_gaps, infer_frequency, report_gaps
-from s5forecast.data.sampling import Sampling, check_prediction_length
+from s5forecast.data.sampling import Sampling, check_prediction_length, check_same_names
 from s5forecast.data.statics import StaticFeatures
 from s5forecast.data.table import Faults, SeriesTable, known_rows, raise_first, read_table
+from s5forecast.data.timestamps import same_zone
 from s5forecast.notices import warn_user
 
 
@@ -66,6 +67,7 @@ class RegularSampling(Sampling):
         """
         columns, numeric = self.columns, [self.columns.target, *self.columns.known]
         tidy, codes, items = tidy_frame(df, columns, numeric, ())
+        check_same_names(items != [None], ends.named, columns, "the new rows", "the stream")
         begins = np.flatnonzero(np.diff(codes, prepend=-1))
         new = SeriesTable(
             items=items,
@@ -164,18 +166,19 @@ class RegularSampling(Sampling):
             hint = f"; {self._unobserved_rows(ends)}" if ends.unobserved else ""
             raise ValueError(f"the known columns {known} are required over the horizon; pass them as future={hint}")
         tidy, codes, items = tidy_frame(future, self.columns, known, (), what="future=")
+        check_same_names(items != [None], ends.named, self.columns, "future=", "the histories")
         owners = np.array([ends.positions.get(item, -1) for item in items])[codes]
-        times = pd.DatetimeIndex(tidy[self.columns.timestamp])
-        found = np.full(len(stamps), -1)
-        if (times.tz is None) == (stamps.tz is None):
-            number = np.repeat(np.arange(len(ends.items)), self.prediction_length)
-            found = _rows_at(number, stamps, owners, times)
+        time = self.columns.timestamp
+        name = f"{series_name(items[0])}: column {time!r} of future="
+        times = same_zone(pd.DatetimeIndex(tidy[time]), stamps.tz, name)
+        number = np.repeat(np.arange(len(ends.items)), self.prediction_length)
+        found = _rows_at(number, stamps, owners, times)
         values = known_rows(tidy, self.columns).T[found]
         missing = (found < 0) | np.isnan(values).any(axis=1)
         if missing.any():
             owner = int(missing.argmax()) // self.prediction_length
             rows = slice(owner * self.prediction_length, (owner + 1) * self.prediction_length)
-            own = tidy[owners == owner]
+            own = tidy.loc[owners == owner, known].set_axis(times[owners == owner], axis=0)
             self._refuse_known(ends.items[owner], own, stamps[rows])
         return values
 
@@ -188,11 +191,11 @@ class RegularSampling(Sampling):
         return f"the last {rows} no target in {series}, so forecasts start after them, from {_short(start)}; {fix}"
 
     def _refuse_known(self, item: Any, part: pd.DataFrame, stamps: pd.DatetimeIndex) -> NoReturn:
-        """Raise ValueError for the rows of a series in ``future=``, of which some are missing or have no value."""
+        """Raise ValueError for the known columns of a series in ``future=``, of which a value is missing."""
         name, known = series_name(item), list(self.columns.known)
         if part.empty:
             raise ValueError(f"{name}: future= has no rows for it; add {known} from {stamps[0]} to {stamps[-1]}")
-        missing = part.set_index(self.columns.timestamp)[known].reindex(stamps).isna()
+        missing = part.reindex(stamps).isna()
         column = missing.any().idxmax()
         raise ValueError(
             f"{name}: column {column!r} of future= has no value at {missing[column].idxmax()}; "
@@ -236,7 +239,7 @@ class RegularSampling(Sampling):
             if item not in ends.positions
         }
         raise_first({position: message for position, message in unknown.items() if position == 0})
-        stamps = _in_zone(pd.DatetimeIndex(new.timestamps), ends.last[0], f"{new.name(0)}: column {column!r}")
+        stamps = same_zone(pd.DatetimeIndex(new.timestamps), ends.last[0].tz, f"{new.name(0)}: column {column!r}")
         last = pd.DatetimeIndex([ends.last[ends.positions.get(item, 0)] for item in new.items])
         early: Faults = {
             position: f"{new.name(position)}: {column} {stamps[new.bounds[position]]} is not after the last "
@@ -301,13 +304,3 @@ def _rows_at(series: np.ndarray, stamps: pd.DatetimeIndex, owners: np.ndarray, t
 def _short(stamp: pd.Timestamp) -> str:
     """A timestamp, without its time if that is midnight."""
     return str(stamp.date() if stamp == stamp.normalize() else stamp)
-
-
-def _in_zone(stamps: pd.DatetimeIndex, last: pd.Timestamp, name: str) -> pd.DatetimeIndex:
-    """New timestamps in the time zone of the history; raise ValueError if only one of the two has a time zone."""
-    if (stamps.tz is None) != (last.tz is None):
-        raise ValueError(
-            f"{name} has {'no' if stamps.tz is None else 'a'} time zone, unlike the history; make them "
-            "consistent with tz_localize or tz_convert"
-        )
-    return stamps if stamps.tz is None else stamps.tz_convert(last.tz)

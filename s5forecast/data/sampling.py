@@ -15,6 +15,7 @@ from s5forecast.data.frequency import Frequency
 from s5forecast.data.items import repeat_rows
 from s5forecast.data.statics import StaticFeatures
 from s5forecast.data.table import SeriesTable
+from s5forecast.data.timestamps import same_zone
 from s5forecast.levels import level_name
 
 
@@ -130,6 +131,18 @@ class Sampling(ABC):
         positions = {item: position for position, item in enumerate(series.items)}
         return SeriesEnds(positions, self.last_observed(series), keys=series.keys)
 
+    def check_validation(self, validation: SeriesTable, series: SeriesTable) -> None:
+        """Raise ValueError unless a validation frame names its series and has times as the training frame."""
+        one, other, column = validation[0], series[0], self.columns.timestamp
+        check_same_names(one.item_id is not None, other.item_id is not None, self.columns, "validation=", "df")
+        kinds = [isinstance(each.timestamps, pd.DatetimeIndex) for each in (one, other)]
+        if kinds[0] != kinds[1]:
+            found = "datetimes" if kinds[0] else "numbers"
+            raise ValueError(f"column {column!r} of validation= holds {found}, unlike df; convert it")
+        if kinds[0]:
+            zone = pd.DatetimeIndex(other.timestamps).tz
+            same_zone(pd.DatetimeIndex(one.timestamps), zone, f"column {column!r} of validation=")
+
     def item_columns(self, ends: SeriesEnds, count: int) -> pd.DataFrame:
         """The columns that identify series, each repeated for ``count`` rows; none for a series without a name."""
         keys = ends.keys
@@ -178,6 +191,16 @@ class Sampling(ABC):
 
     def warn_of_far(self, query: Queries) -> None:  # noqa: B027, the horizon of regular series is fixed
         """Warn if a query time is beyond the horizon of the training."""
+
+
+def check_same_names(named: bool, expected: bool, columns: Columns, what: str, other: str) -> None:
+    """Raise ValueError unless two frames both have the columns that identify series, or both lack them."""
+    if named != expected:
+        names = ", ".join(map(repr, columns.identity))
+        raise ValueError(
+            f"{what} and {other} must both have, or both lack, a column {names}; {what} has "
+            f"{'one' if named else 'none'}"
+        )
 
 
 def check_prediction_length(length: Any) -> None:

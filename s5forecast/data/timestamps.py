@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import warnings
+from datetime import tzinfo
 
 import numpy as np
 import pandas as pd
@@ -71,6 +72,20 @@ def without_wrapping(values: pd.Series) -> pd.Series:
     if isinstance(values.dtype, pd.CategoricalDtype):
         return values.astype(values.cat.categories.dtype)
     return values.infer_objects()
+
+
+def same_zone(stamps: pd.DatetimeIndex, zone: tzinfo | None, name: str) -> pd.DatetimeIndex:
+    """Timestamps in the time zone of the history.
+
+    Raises:
+        ValueError: if only one of the two has a time zone, with the ``name`` of the column.
+    """
+    if (stamps.tz is None) != (zone is None):
+        raise ValueError(
+            f"{name} has {'no' if stamps.tz is None else 'a'} time zone, unlike the history; make them "
+            "consistent with tz_localize or tz_convert"
+        )
+    return stamps if zone is None else stamps.tz_convert(zone)
 
 
 def _name(values: pd.Series, frame: str) -> str:
