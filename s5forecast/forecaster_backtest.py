@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pandas as pd
@@ -10,6 +11,7 @@ import pandas as pd
 from s5forecast.data.sampling import Sampling
 from s5forecast.data.statics import StaticFeatures
 from s5forecast.evaluation.backtest import backtest
+from s5forecast.evaluation.item_columns import with_item_columns
 from s5forecast.evaluation.result import Backtest
 from s5forecast.evaluation.windows import IrregularSplitter
 from s5forecast.fitted_forecaster import FittedForecaster
@@ -47,7 +49,7 @@ def _backtest_irregular(
     cuts = {**{name: arguments[name] for name in CUTS}, "horizon": forecaster.horizon}
     first, *_ = IrregularSplitter(prediction_length=length, **cuts).split(entries)
     seen = until is None or not until < min(window.timestamps(None)[1] for window in first)
-    return backtest(
+    result = backtest(
         untrained_estimator(forecaster, sampling, series, statics) if seen else forecaster.predictor_,
         entries,
         length,
@@ -57,6 +59,7 @@ def _backtest_irregular(
         name="S5Forecaster",
         **arguments,
     )
+    return replace(result, forecasts=with_item_columns(result.forecasts, series, sampling.columns.targets))
 
 
 BACKTESTS: dict[str, Callable[..., Backtest]] = {"regular": _backtest_regular, "irregular": _backtest_irregular}

@@ -94,13 +94,13 @@ def plain_parameters(parameters: dict[str, Any]) -> dict[str, Any]:
     if "trainer_kwargs" in kwargs:
         plain = {name: _plain_argument(value) for name, value in _trainer_kwargs(parameters).items()}
         kwargs["trainer_kwargs"] = {name: value for name, value in plain.items() if _is_json(value)}
-    target = parameters["target"]
+    names = {role: parameters[role] for role in ("target", "item_id")}
     return {
         **parameters,
         **{name: list(parameters[name]) for name in ("known", "static")},
         "quantile_levels": check_levels(parameters["quantile_levels"]),
         "horizon": _plain_duration(parameters["horizon"]),
-        "target": target if isinstance(target, str) else list(target),
+        **{role: name if isinstance(name, str) else list(name) for role, name in names.items()},
         "estimator_kwargs": {name: _plain_duration(value) for name, value in kwargs.items()},
     }
 

@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from s5forecast.data.frame_entries import FrameEntries
+
 # Fields of an entry that a network sees.
 FIELDS = (
     "start", "target", "time", "cut_time", "feat_dynamic_real", "past_feat_dynamic_real", "feat_static_real",
@@ -16,16 +18,36 @@ FIELDS = (
 )  # fmt: skip
 
 
-def by_content(entries: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+def by_content(entries: Iterable[dict[str, Any]]) -> Sequence[dict[str, Any]]:
     """Sort the entries of a dataset by a hash of their content, and name those without item_id by their position."""
+    if isinstance(entries, FrameEntries):
+        return entries.take(content_order(entries))
     named = [{"item_id": position, **entry} for position, entry in enumerate(entries)]
     return [named[position] for position in content_order(named)]
 
 
 def content_order(entries: Sequence[dict[str, Any]]) -> list[int]:
     """Positions of the entries, sorted by a hash of the fields that a network sees; equal entries keep their order."""
-    hashes = [_hash(entry) for entry in entries]
+    hashes = _frame_hashes(entries) if isinstance(entries, FrameEntries) else list(map(_hash, entries))
     return sorted(range(len(hashes)), key=hashes.__getitem__)
+
+
+def _frame_hashes(entries: FrameEntries) -> list[bytes]:
+    """The hashes of the entries of a frame, without creating them."""
+    table, (real, cat) = entries.table, entries.static_arrays
+    starts, bounds = entries.starts.asi8.tolist(), table.bounds.tolist()
+    return [
+        _hash(
+            {
+                "start": str(start),
+                "target": table.target[begin:end],
+                "feat_dynamic_real": table.known[:, begin:end],
+                "feat_static_real": real[position],
+                "feat_static_cat": cat[position],
+            }
+        )
+        for position, (start, begin, end) in enumerate(zip(starts, bounds, bounds[1:], strict=False))
+    ]
 
 
 def _hash(entry: dict[str, Any]) -> bytes:
@@ -37,7 +59,7 @@ def _hash(entry: dict[str, Any]) -> bytes:
 
 
 def _bytes(value: Any) -> bytes:
-    if isinstance(value, pd.Period):
-        return str(value.ordinal).encode()
+    if isinstance(value, pd.Period | str):
+        return str(getattr(value, "ordinal", value)).encode()
     values = value.asi8 if isinstance(value, pd.DatetimeIndex) else np.asarray(value)
     return repr(value).encode() if values.dtype == object else np.ascontiguousarray(values).tobytes()

@@ -27,6 +27,8 @@ def column_numbers(
     Raises:
         ValueError: for text or an infinite value, naming the series and the column.
     """
+    if isinstance(values.dtype, pd.CategoricalDtype):
+        values = values.astype(values.cat.categories.dtype)
     if not pd.api.types.is_numeric_dtype(values):
         text = values.map(lambda value: not pd.isna(value) and not isinstance(value, Real | Decimal)).astype(bool)
         if text.any() or not pd.api.types.is_object_dtype(values):

@@ -212,7 +212,7 @@ class CombinedPredictor(Predictor):
 
     def __eq__(self, other: object) -> bool:
         """Whether the other predictor has the same class, weights, levels and members."""
-        return type(self) is type(other) and self._contents() == other._contents()  # type: ignore[attr-defined]
+        return type(self) is type(other) and self._contents() == other._contents()
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.members!r}, weights={self.weights}, levels={self.quantile_levels})"
