@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import pandas as pd
 
-from s5forecast.data.frames import Queries, with_labels
+from s5forecast.data.faults import ON_ERROR, skipped_frame, warn_of_skipped, without_faults
+from s5forecast.data.frames import Queries, SeriesEnds, with_labels, without_series
 from s5forecast.data.frequency import Frequency
 from s5forecast.data.sampling import Sampling
 from s5forecast.data.statics import StaticFeatures
@@ -19,6 +21,8 @@ from s5forecast.notices import warn_user
 
 if TYPE_CHECKING:
     from s5forecast.evaluation.calibrator import ConformalCalibrator
+
+T = TypeVar("T")
 
 
 class FittedForecaster(ForecasterParameters):
@@ -35,6 +39,7 @@ class FittedForecaster(ForecasterParameters):
         fit_seconds_: Training time.
         calibrator_: Corrects the quantiles of every forecast; absent before calibration.
         calibrated_until_: Last time of the calibration data.
+        skipped_: With ``on_error="skip"``, the series that the last call left out, and the reasons.
     """
 
     sampling_: Sampling
@@ -47,6 +52,7 @@ class FittedForecaster(ForecasterParameters):
     fit_seconds_: float
     calibrator_: ConformalCalibrator
     calibrated_until_: Any
+    skipped_: pd.DataFrame
 
     @property
     def output_(self) -> Any:
@@ -122,6 +128,27 @@ class FittedForecaster(ForecasterParameters):
                 "a longer time_limit"
             )
 
+    @contextmanager
+    def skipping(self) -> Iterator[None]:
+        """Name the series that the block leaves out in one warning, and record them in ``skipped_``."""
+        self._left_out: dict[Any, str] = {}
+        yield
+        if ON_ERROR[self.on_error]:
+            self.skipped_ = skipped_frame(self._left_out, self._columns.item_id)
+            warn_of_skipped(self._left_out)
+        del self._left_out
+
+    def read(self, read: Callable[[pd.DataFrame], T], df: pd.DataFrame, what: str = "df") -> T:
+        """The result of a function of a long frame; with ``on_error="skip"`` without the series that have an error."""
+        return self._without_faults(read, df, lambda rows, reasons: without_series(rows, reasons, self._columns, what))
+
+    def _without_faults(self, make: Callable[[Any], T], data: Any, leave_out: Callable[..., Any]) -> T:
+        if not ON_ERROR[self.on_error]:
+            return make(data)
+        found, skipped = without_faults(make, data, leave_out)
+        self._left_out |= skipped
+        return found
+
     def _queries(
         self,
         df: pd.DataFrame | None,
@@ -132,9 +159,13 @@ class FittedForecaster(ForecasterParameters):
         method: str = "predict",
     ) -> tuple[Queries, Sequence[dict[str, Any]]]:
         """The times to forecast, and the GluonTS entries to forecast at these times."""
-        series = self._histories(df, method)
-        ends = self.sampling_.ends(series)
-        query = self.sampling_.query(ends, future, times, horizon, every)
+
+        def make(series: SeriesTable) -> tuple[SeriesTable, SeriesEnds, Queries]:
+            ends = self.sampling_.ends(series)
+            return series, ends, self.sampling_.query(ends, future, times, horizon, every)
+
+        with self.skipping():
+            series, ends, query = self._without_faults(make, self._histories(df, method), SeriesTable.without_names)
         if df is not None:
             self.sampling_.warn_of_unobserved(ends)
             self._warn_of_short(series)
@@ -157,7 +188,7 @@ class FittedForecaster(ForecasterParameters):
 
     def _histories(self, df: pd.DataFrame | None, method: str = "predict") -> SeriesTable:
         if df is not None:
-            return self.sampling_.read(df)
+            return self.read(self.sampling_.read, df)
         if not hasattr(self, "history_"):
             raise ValueError(f"a loaded model has no data to continue; pass the histories as {method}(df)")
         return self.history_

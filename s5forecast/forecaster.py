@@ -50,6 +50,9 @@ class S5Forecaster(FittedForecaster):
             :class:`~s5forecast.presets.TimeLimitedEstimator`.
         aggregate: How to merge several rows of one irregular series and time: ``"mean"`` or ``"last"``; by default
             they raise an error.
+        on_error: What to do about a series with invalid data, such as one without an observed value, with repeated
+            timestamps, without its ``future=`` or too short for the windows of a backtest: ``"raise"`` an error, or
+            ``"skip"`` the series with one warning that names all series that are left out.
         estimator_kwargs: Further arguments of the model's estimator, see :class:`~s5forecast.S5Estimator`,
             :class:`~s5forecast.S5AutoregressiveEstimator`, :class:`~s5forecast.S5MultivariateEstimator` and
             :class:`~s5forecast.S5ContinuousEstimator`; and ``num_members``, the number of networks with consecutive
@@ -63,6 +66,7 @@ class S5Forecaster(FittedForecaster):
         frequency_: Frequency of the training frame; ``None`` for irregular series.
         fit_seconds_: Training time.
         calibrator_: Corrects the quantiles of every forecast, after :meth:`calibrate`.
+        skipped_: With ``on_error="skip"``, the series that the last call left out, with the reasons.
 
     Example:
         >>> from s5forecast import S5Forecaster, load_dataset
@@ -90,9 +94,12 @@ class S5Forecaster(FittedForecaster):
 
         self._check_parameters()
         began = perf_counter()
-        sampling, series = self._make_sampling(self.freq).learn(df)
+        held_out = None
+        with self.skipping():
+            sampling, series = self.read(self._make_sampling(self.freq).learn, df)
+            if validation is not None:
+                held_out = self.read(lambda frame: sampling.read(frame, "validation="), validation, "validation=")
         sampling.warn_of_unobserved(sampling.ends(series))
-        held_out = None if validation is None else sampling.read(validation, "validation=")
         if held_out is not None:
             sampling.check_validation(held_out, series)
         statics = StaticFeatures.learn(series, sampling.columns)
@@ -171,9 +178,9 @@ class S5Forecaster(FittedForecaster):
         self.sampling_.require_regular("calibrate()", "forecast with predict(times=) alone")
         uncalibrated = copy(self)
         uncalibrated._forget_calibration()
-        past = uncalibrated.backtest(df, windows, step).forecasts
+        past = uncalibrated.backtest(df, windows, step, metrics=()).rows
         self.calibrator_ = ConformalCalibrator(method, **options).fit(past)
-        self.calibrated_until_ = self.sampling_.until(self.sampling_.read(df))
+        self.calibrated_until_ = self.sampling_.until(self._histories(df))
         return self
 
     def stream(self, df: pd.DataFrame | None = None, *, saved: str | Path | None = None) -> FrameStream:
@@ -199,7 +206,8 @@ class S5Forecaster(FittedForecaster):
             raise ValueError("pass either df= or saved=, not both")
         if saved is not None:
             return FrameStream.load(saved, self)
-        return FrameStream.start(self, self._histories(df, "stream"))
+        with self.skipping():
+            return FrameStream.start(self, self._histories(df, "stream"))
 
     def predict_samples(
         self, df: pd.DataFrame | None = None, future: pd.DataFrame | None = None, num_samples: int = 100
@@ -287,7 +295,8 @@ class S5Forecaster(FittedForecaster):
         self._check_fitted()
         if future is not None:
             return list(self._queries(df, future)[1])
-        return list(self.sampling_.entries(self._histories(df), self.statics_))
+        with self.skipping():
+            return list(self.sampling_.entries(self._histories(df), self.statics_))
 
     def plot(
         self, forecast: pd.DataFrame, history: pd.DataFrame | None = None, *, target: str | None = None, **kwargs: Any

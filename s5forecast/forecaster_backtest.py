@@ -30,7 +30,8 @@ def backtest_forecaster(
 def _backtest_regular(forecaster: FittedForecaster, sampling: Sampling, df: pd.DataFrame, **arguments: Any) -> Backtest:
     if any(arguments[name] is not None for name in CUTS):
         raise ValueError("since=, count= and fraction= require irregular series; pass windows= for regular ones")
-    return backtest(forecaster, df, forecaster.prediction_length, freq=forecaster.freq, **arguments)
+    given = {"freq": forecaster.freq, "on_error": forecaster.on_error, **arguments}
+    return backtest(forecaster, df, forecaster.prediction_length, **given)
 
 
 def _backtest_irregular(
@@ -43,7 +44,8 @@ def _backtest_irregular(
         raise ValueError(
             "refit= and directory= require regular series; cut irregular ones by since=, count= or fraction="
         )
-    series, until = sampling.read(df), getattr(forecaster, "trained_until_", None)
+    with forecaster.skipping():
+        series, until = forecaster.read(sampling.read, df), getattr(forecaster, "trained_until_", None)
     statics = StaticFeatures.learn(series, sampling.columns) if until is None else forecaster.statics_
     entries, length = sampling.entries(series, statics), forecaster.prediction_length
     cuts = {**{name: arguments[name] for name in CUTS}, "horizon": forecaster.horizon}
@@ -59,7 +61,8 @@ def _backtest_irregular(
         name="S5Forecaster",
         **arguments,
     )
-    return replace(result, forecasts=with_item_columns(result.forecasts, series, sampling.columns.targets))
+    forecasts = with_item_columns(result.rows, series, sampling.columns.targets)
+    return replace(result, forecasts=forecasts, skipped=getattr(forecaster, "skipped_", None))
 
 
 BACKTESTS: dict[str, Callable[..., Backtest]] = {"regular": _backtest_regular, "irregular": _backtest_irregular}

@@ -7,6 +7,7 @@ from inspect import signature
 from typing import TYPE_CHECKING, Any
 
 from s5forecast.choices import choose
+from s5forecast.data.faults import ON_ERROR
 from s5forecast.data.frames import Columns, identity_columns
 from s5forecast.data.frequency import Frequency
 from s5forecast.data.irregular_sampling import IrregularSampling
@@ -57,6 +58,7 @@ class ForecasterParameters:
         model: str = "direct",
         time_limit: float | None = None,
         aggregate: str | None = None,
+        on_error: str = "raise",
         estimator_kwargs: dict[str, Any] | None = None,
         seed: int | None = 0,
         verbose: bool = True,
@@ -74,6 +76,7 @@ class ForecasterParameters:
         self.model = model
         self.time_limit = time_limit
         self.aggregate = aggregate
+        self.on_error = on_error
         self.estimator_kwargs = estimator_kwargs
         self.seed = seed
         self.verbose = verbose
@@ -122,6 +125,7 @@ class ForecasterParameters:
         self._check_names()
         self._check_model(self._make_sampling(self.freq).kind)
         check_levels(self.quantile_levels)
+        choose(ON_ERROR, self.on_error, "on_error")
         if self.model == "multivariate" and self.static:
             raise ValueError(
                 f"model='multivariate' has parameters for each series and takes no static features; leave out "

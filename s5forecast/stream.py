@@ -69,7 +69,9 @@ class FrameStream:
         """
         if isinstance(df, pd.DataFrame | pd.Series) and df.empty:
             return self
-        new = self.forecaster.sampling_.read_next(df, self.ends, self.forecaster.statics_)
+        forecaster = self.forecaster
+        with forecaster.skipping():
+            new = forecaster.read(lambda rows: forecaster.sampling_.read_next(rows, self.ends, forecaster.statics_), df)
         self.states.observe(new.rows, new.describe)
         self.ends = new.ends
         return self

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from s5forecast.choices import choose
+from s5forecast.data.faults import raise_for_rows
 from s5forecast.data.items import label_keys, read_items
 from s5forecast.data.long_frames import long_frame, require_column, require_columns
 from s5forecast.data.numeric_columns import column_numbers
@@ -132,6 +133,17 @@ def frame_keys(first_rows: pd.DataFrame, columns: Columns, labels: Sequence[Any]
     return label_keys(first_rows[columns.identity_in(first_rows)], labels)
 
 
+def without_series(
+    frame: pd.DataFrame, reasons: Mapping[str, str], columns: Columns, what: str = "df"
+) -> tuple[pd.DataFrame, list[Any]]:
+    """A long frame without the series of the given names, and the labels of these series in the order of the names."""
+    frame = long_frame(frame, columns.identity, columns.timestamp, columns.target, what)
+    items = read_items(frame, columns.identity_in(frame), what)
+    labels = {series_name(label): (label, code) for code, label in enumerate(items.labels)}
+    left = [labels[name] for name in reasons if name in labels]
+    return frame[~np.isin(items.codes, [code for _, code in left])], [label for label, _ in left]
+
+
 def with_labels(frame: pd.DataFrame, columns: Columns, what: str = "df") -> pd.DataFrame:
     """A frame of forecasts or observations with the label of each series in the column item_id."""
     identity = columns.identity_in(frame)
@@ -228,16 +240,22 @@ def _timestamps(values: pd.Series, codes: np.ndarray, names: list[str], numeric_
     values = without_wrapping(values)
     if numeric_time and pd.api.types.is_numeric_dtype(values):
         finite = np.isfinite(values.to_numpy(dtype=np.float64, na_value=np.nan))
-        if not finite.all():
-            row = int(finite.argmin())
-            raise ValueError(
+        raise_for_rows(
+            ~finite,
+            codes,
+            names,
+            lambda row: (
                 f"{names[codes[row]]}: column {values.name!r} has the time {values.iloc[row]}; drop or correct this row"
-            )
+            ),
+        )
         return values.astype(np.float64)
     values = require_datetimes(values, what)
-    if values.isna().any():
-        name = names[codes[int(values.isna().to_numpy().argmax())]]
-        raise ValueError(f"{name}: column {values.name!r} has missing timestamps (NaT); drop these rows")
+    raise_for_rows(
+        values.isna().to_numpy(),
+        codes,
+        names,
+        lambda row: f"{names[codes[row]]}: column {values.name!r} has missing timestamps (NaT); drop these rows",
+    )
     return values
 
 
@@ -260,11 +278,12 @@ def _aggregated(
 
 def _refuse_duplicates(times: pd.Series, codes: np.ndarray, names: list[str], columns: Columns, how: str) -> None:
     twice = (np.diff(_exact(times)) == 0) & (np.diff(codes) == 0)
-    if twice.any():
-        row = int(twice.argmax())
-        fix = f"aggregate these rows {how}, or drop them"
-        if names == ["the series"]:
-            fix += ", or give the column that distinguishes the series as item_id="
-        raise ValueError(
-            f"{names[codes[row]]}: column {columns.timestamp!r} has {times.iloc[row]} more than once; {fix}"
-        )
+    fix = f"aggregate these rows {how}, or drop them"
+    if names == ["the series"]:
+        fix += ", or give the column that distinguishes the series as item_id="
+    raise_for_rows(
+        np.append(twice, False),
+        codes,
+        names,
+        lambda row: f"{names[codes[row]]}: column {columns.timestamp!r} has {times.iloc[row]} more than once; {fix}",
+    )

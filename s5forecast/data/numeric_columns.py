@@ -9,6 +9,8 @@ from numbers import Real
 import numpy as np
 import pandas as pd
 
+from s5forecast.data.faults import raise_for_rows
+
 DECIMAL_COMMA = r"\s*[-+]?[\d. ]*\d,\d+\s*"
 GROUPS_OF_THREE = r"\s*[-+]?\d{1,3}(?:,\d{3})+\s*"
 
@@ -32,19 +34,26 @@ def column_numbers(
     if not pd.api.types.is_numeric_dtype(values):
         text = values.map(lambda value: not pd.isna(value) and not isinstance(value, Real | Decimal)).astype(bool)
         if text.any() or not pd.api.types.is_object_dtype(values):
-            row = int(text.to_numpy().argmax())
-            raise ValueError(
-                f"{names[codes[row]]}: column {values.name!r} must hold numbers, got {values.iloc[row]!r}; "
-                + _conversion(values[text], categories)
+            fix = _conversion(values[text], categories)
+            raise_for_rows(
+                text.to_numpy() if text.any() else np.ones(len(text), dtype=bool),
+                codes,
+                names,
+                lambda row: (
+                    f"{names[codes[row]]}: column {values.name!r} must hold numbers, got {values.iloc[row]!r}; " + fix
+                ),
             )
     numbers = values.astype("float32" if values.dtype == np.float32 else "float64")
     infinite = np.isinf(numbers.to_numpy())
-    if infinite.any():
-        row = int(infinite.argmax())
-        raise ValueError(
+    raise_for_rows(
+        infinite,
+        codes,
+        names,
+        lambda row: (
             f"{names[codes[row]]}: column {values.name!r} is infinite at {times.iloc[row]}; "
             "correct the value or mark it as missing (NaN)"
-        )
+        ),
+    )
     return numbers
 
 

@@ -135,8 +135,9 @@ def calibrate(
         windows=windows,
         step=step,
         quantile_levels=quantile_levels,
+        metrics=(),
     )
-    return CalibratedPredictor(predictor, calibrator.fit(past.forecasts))
+    return CalibratedPredictor(predictor, calibrator.fit(past.rows))
 
 
 def _frame(forecast: Forecast, number: int, columns: list[str]) -> pd.DataFrame:

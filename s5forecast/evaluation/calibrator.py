@@ -84,9 +84,9 @@ class ConformalCalibrator(TransformerMixin, BaseEstimator):
         self.item_share = item_share
 
     def fit(self, forecasts: pd.DataFrame, y: None = None) -> ConformalCalibrator:
-        """Learn the corrections from forecasts of past windows with their targets; y is ignored."""
+        """Learn the corrections from a ``Backtest``, or its frame of forecasts with the targets; y is ignored."""
         method = self._checked_method()
-        arrays = ForecastArrays.from_frame(forecasts)
+        arrays = ForecastArrays.from_frame(getattr(forecasts, "rows", forecasts))
         self.levels_ = arrays.levels.tolist()
         self.item_scales_ = _median_errors(arrays) if self.scale == "item" else None
         self.counts_ = arrays.count_series
