@@ -173,7 +173,7 @@ class Backtest:
         table = self.grouped(column)
         names = {standard: name for name, standard in self._given_names.items()}
         if "window" in ([column] if isinstance(column, str) else column):
-            table.index.names = [names.get(name, name) for name in table.index.names]
+            table.index.names = [names.get(str(name), name) for name in table.index.names]
         return table
 
     def grouped(self, column: str | Sequence[str]) -> pd.DataFrame:
