@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 import pandas as pd
 
+from s5forecast.data.content import content_order, take
 from s5forecast.data.faults import ON_ERROR, skipped_frame, warn_of_skipped, without_faults
 from s5forecast.data.frames import Queries, SeriesEnds, with_labels, without_series
 from s5forecast.data.frequency import Frequency
@@ -100,6 +101,15 @@ class FittedForecaster(ForecasterParameters):
         self.sampling_.warn_of_far(query)
         return self._calibrated(frame, levels) if hasattr(self, "calibrator_") else frame
 
+    def forecast_quantiles(self, entries: Sequence[Any], levels: Sequence[float]) -> tuple[np.ndarray, np.ndarray]:
+        """Means and quantiles of entries; paths are drawn in batches that do not depend on the order of the series."""
+        if not any(hasattr(network, "num_samples") for network in networks(self.predictor_)):
+            return self.predictor_.predict_quantiles(entries, levels)
+        order = content_order(entries)
+        mean, quantiles = self.predictor_.predict_quantiles(take(entries, order), levels)
+        places = np.argsort(order)
+        return mean[places], quantiles[places]
+
     def _calibrated(self, frame: pd.DataFrame, levels: list[float]) -> pd.DataFrame:
         """Correct a forecast at all levels of the calibrator, and select the given levels."""
         names = {self._columns.item_id: "item_id", self.timestamp: "timestamp"}
@@ -140,9 +150,10 @@ class FittedForecaster(ForecasterParameters):
 
     def read(self, read: Callable[[pd.DataFrame], T], df: pd.DataFrame, what: str = "df") -> T:
         """The result of a function of a long frame; with ``on_error="skip"`` without the series that have an error."""
-        return self._without_faults(read, df, lambda rows, reasons: without_series(rows, reasons, self._columns, what))
+        return self.without_faults(read, df, lambda rows, reasons: without_series(rows, reasons, self._columns, what))
 
-    def _without_faults(self, make: Callable[[Any], T], data: Any, leave_out: Callable[..., Any]) -> T:
+    def without_faults(self, make: Callable[[Any], T], data: Any, leave_out: Callable[..., Any]) -> T:
+        """The result of a function of ``data``; with ``on_error="skip"`` without the series that have an error."""
         if not ON_ERROR[self.on_error]:
             return make(data)
         found, skipped = without_faults(make, data, leave_out)
@@ -165,7 +176,7 @@ class FittedForecaster(ForecasterParameters):
             return series, ends, self.sampling_.query(ends, future, times, horizon, every)
 
         with self.skipping():
-            series, ends, query = self._without_faults(make, self._histories(df, method), SeriesTable.without_names)
+            series, ends, query = self.without_faults(make, self._histories(df, method), SeriesTable.without_names)
         if df is not None:
             self.sampling_.warn_of_unobserved(ends)
             self._warn_of_short(series)

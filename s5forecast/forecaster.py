@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from s5forecast.choices import choose
+from s5forecast.data.content import content_order, take
 from s5forecast.data.statics import StaticFeatures
 from s5forecast.fitted_forecaster import FittedForecaster
 
@@ -151,7 +152,7 @@ class S5Forecaster(FittedForecaster):
             rescaled = self._rescaled(step_scale, df)
             return rescaled.predict(df, future, levels, times=times, horizon=horizon, every=every)
         query, entries = self._queries(df, future, times, horizon, every)
-        return self.forecast_frame(query, lambda known: self.predictor_.predict_quantiles(entries, known), levels)
+        return self.forecast_frame(query, lambda known: self.forecast_quantiles(entries, known), levels)
 
     def calibrate(
         self, df: pd.DataFrame, windows: int, step: int | None = None, method: str = "adaptive", **options: Any
@@ -230,7 +231,9 @@ class S5Forecaster(FittedForecaster):
         self._check_fitted()
         self.sampling_.require_regular("predict_samples()", "use predict(times=)")
         query, entries = self._queries(df, future, method="predict_samples")
-        forecasts = list(self.predictor_.predict(entries, num_samples=num_samples))
+        order = content_order(entries)
+        drawn = list(self.predictor_.predict(take(entries, order), num_samples=num_samples))
+        forecasts = [drawn[position] for position in np.argsort(order)]
         if not isinstance(forecasts[0], SampleForecast):
             self._check_trained("predict_samples()")
             raise ValueError(

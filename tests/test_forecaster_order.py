@@ -79,6 +79,15 @@ def test_sample_paths_do_not_depend_on_the_order_of_the_series(kind):
     pd.testing.assert_frame_equal(by_item(fitted.predict_samples(shuffled(df), num_samples=7)), first, rtol=1e-6)
 
 
+@pytest.mark.parametrize("kind", ["decoder", "encoder"])
+def test_batches_do_not_depend_on_the_order_of_the_series(kind):
+    df = frame(kind)
+    kwargs = {**KINDS[kind]["estimator_kwargs"], "predict_batch_size": 3}
+    fitted = forecaster(kind).set_params(estimator_kwargs=kwargs).fit(df)
+    for predict in (fitted.predict, lambda data: fitted.predict_samples(data, num_samples=3)):
+        pd.testing.assert_frame_equal(restored(predict(renamed(df))), by_item(predict(df)), rtol=1e-6)
+
+
 def test_streams_do_not_depend_on_the_order_of_the_series():
     df = frame("encoder")
     fitted = forecaster("encoder").fit(df)

@@ -93,6 +93,14 @@ def test_series_without_future_rows():
         assert set(fitted.predict(good(), future("a"))["item_id"]) == {"a"}
     with pytest.warns(UserWarning, match=r"left out: 'b'"):
         assert set(fitted.predict(future=future("a"))["item_id"]) == {"a"}
+    stream = fitted.stream()
+    with pytest.warns(UserWarning, match=r"left out: 'a'"):
+        found = stream.predict(future("b"))
+    both = stream.predict(future("a", "b"))
+    expected = both[both["item_id"] == "b"].reset_index(drop=True)
+    pd.testing.assert_frame_equal(found, expected, rtol=1e-5)
+    with pytest.raises(ValueError, match="future= has no rows"):
+        stream.predict(future("c"))
 
 
 def test_series_that_are_too_short_for_the_windows():

@@ -20,10 +20,16 @@ FIELDS = (
 
 def by_content(entries: Iterable[dict[str, Any]]) -> Sequence[dict[str, Any]]:
     """Sort the entries of a dataset by a hash of their content, and name those without item_id by their position."""
+    if not isinstance(entries, FrameEntries):
+        entries = [{"item_id": position, **entry} for position, entry in enumerate(entries)]
+    return take(entries, content_order(entries))
+
+
+def take(entries: Sequence[dict[str, Any]], positions: Sequence[int]) -> Sequence[dict[str, Any]]:
+    """The entries at some positions."""
     if isinstance(entries, FrameEntries):
-        return entries.take(content_order(entries))
-    named = [{"item_id": position, **entry} for position, entry in enumerate(entries)]
-    return [named[position] for position in content_order(named)]
+        return entries.take(positions)
+    return [entries[position] for position in positions]
 
 
 def content_order(entries: Sequence[dict[str, Any]]) -> list[int]:

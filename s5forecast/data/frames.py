@@ -76,6 +76,19 @@ class SeriesEnds(NamedTuple):
         """Whether the series have an item_id."""
         return None not in self.positions
 
+    def without_names(self, reasons: Mapping[str, str]) -> tuple[SeriesEnds, list[Any]]:
+        """The ends without the series of the given names, and the labels of these series in the order of the names."""
+        labels = {series_name(item): item for item in self.items}
+        left = [labels[name] for name in reasons if name in labels]
+        kept = [position for item, position in self.positions.items() if item not in left]
+        if not kept:
+            return self, []
+        items, keys = self.items, self.keys
+        positions = {items[position]: number for number, position in enumerate(kept)}
+        last = self.last[kept] if isinstance(self.last, pd.Index) else [self.last[position] for position in kept]
+        keys = None if keys is None else keys.iloc[kept]
+        return self._replace(positions=positions, last=last, keys=keys), left
+
 
 class NextRows(NamedTuple):
     """New rows of the series of a stream.
