@@ -11,11 +11,12 @@ import numpy as np
 import pandas as pd
 
 from s5forecast.choices import choose
+from s5forecast.data.dtypes import own_dtype
 from s5forecast.data.items import label_keys, read_items
 from s5forecast.data.long_frames import long_frame, require_column, require_columns
 from s5forecast.data.numeric_columns import column_numbers
 from s5forecast.data.static_columns import static_values
-from s5forecast.data.timestamps import require_datetimes, without_wrapping
+from s5forecast.data.timestamps import require_datetimes
 
 # Names of pandas reductions that merge rows of one time; they skip missing values.
 AGGREGATES = {"mean": "mean", "last": "last"}
@@ -267,7 +268,7 @@ def tidy_frame(
     )
     for column in numeric:
         tidy[column] = column_numbers(
-            tidy[column], tidy[columns.timestamp], codes, names, categories=column in columns.known
+            tidy[column], tidy[columns.timestamp], codes, names, categories=column in columns.known, frame=what
         )
     for column in static:
         tidy[column] = static_values(tidy[column])
@@ -282,7 +283,7 @@ def tidy_frame(
 
 
 def _timestamps(values: pd.Series, codes: np.ndarray, names: list[str], numeric_time: bool, what: str) -> pd.Series:
-    values = without_wrapping(values)
+    values = own_dtype(values)
     if numeric_time and pd.api.types.is_numeric_dtype(values):
         finite = np.isfinite(values.to_numpy(dtype=np.float64, na_value=np.nan))
         if not finite.all():

@@ -274,7 +274,7 @@ class IrregularSampling(Sampling):
         columns = self.columns
         stamps, known = keys[columns.timestamp], np.empty((len(keys), len(columns.known)), dtype=np.float32)
         for number, column in enumerate(columns.known):
-            known[:, number] = column_numbers(times[column], stamps, codes, names, categories=True)
+            known[:, number] = column_numbers(times[column], stamps, codes, names, categories=True, frame="times=")
             missing = np.isnan(known[:, number])
             if missing.any():
                 row = int(missing.argmax())

@@ -9,6 +9,7 @@ from datetime import tzinfo
 import numpy as np
 import pandas as pd
 
+from s5forecast.data.dtypes import own_dtype
 from s5forecast.notices import warn_user
 
 # UTC offset at the end of ISO 8601 text with a time of day.
@@ -39,7 +40,7 @@ def to_timestamps(values: pd.Series, frame: str = "df") -> pd.Series:
     Raises:
         ValueError: for other values, naming the column and the conversion.
     """
-    values = without_wrapping(values)
+    values = own_dtype(values)
     if pd.api.types.is_datetime64_any_dtype(values):
         return values
     if isinstance(values.dtype, pd.ArrowDtype) and values.dtype.kind == "M":
@@ -49,13 +50,13 @@ def to_timestamps(values: pd.Series, frame: str = "df") -> pd.Series:
 
 def read_times(values: pd.Series, frame: str = "df") -> pd.Series:
     """Numbers unchanged, other times as by :func:`to_timestamps`."""
-    values = without_wrapping(values)
+    values = own_dtype(values)
     return values if pd.api.types.is_numeric_dtype(values) else to_timestamps(values, frame)
 
 
 def require_datetimes(values: pd.Series, frame: str = "df") -> pd.Series:
     """As :func:`to_timestamps`; numbers and periods are refused, with their conversion."""
-    values = without_wrapping(values)
+    values = own_dtype(values)
     if isinstance(values.dtype, pd.PeriodDtype):
         raise ValueError(
             f"{_name(values, frame)} must hold timestamps, got {values.dtype}; convert it with .dt.to_timestamp()"
@@ -65,13 +66,6 @@ def require_datetimes(values: pd.Series, frame: str = "df") -> pd.Series:
             f"{_name(values, frame)} must hold timestamps, got {values.dtype}; {_of_numbers(values, frame)}"
         )
     return to_timestamps(values, frame)
-
-
-def without_wrapping(values: pd.Series) -> pd.Series:
-    """The values of a categorical column or of a column of Python objects, with their own dtype."""
-    if isinstance(values.dtype, pd.CategoricalDtype):
-        return values.astype(values.cat.categories.dtype)
-    return values.infer_objects()
 
 
 def same_zone(stamps: pd.DatetimeIndex, zone: tzinfo | None, name: str) -> pd.DatetimeIndex:
