@@ -16,7 +16,7 @@ from s5forecast.data.items import label_keys, read_items
 from s5forecast.data.long_frames import long_frame, require_column, require_columns
 from s5forecast.data.numeric_columns import column_numbers
 from s5forecast.data.static_columns import static_values
-from s5forecast.data.timestamps import require_datetimes
+from s5forecast.data.timestamps import RANGE_FIX, out_of_range, require_datetimes
 
 # Names of pandas reductions that merge rows of one time; they skip missing values.
 AGGREGATES = {"mean": "mean", "last": "last"}
@@ -296,6 +296,10 @@ def _timestamps(values: pd.Series, codes: np.ndarray, names: list[str], numeric_
     if values.isna().any():
         name = names[codes[int(values.isna().to_numpy().argmax())]]
         raise ValueError(f"{name}: column {values.name!r} has missing timestamps (NaT); drop these rows")
+    outside = out_of_range(values)
+    if outside.any():
+        row = int(outside.argmax())
+        raise ValueError(f"{names[codes[row]]}: column {values.name!r} has {values.iloc[row]}, but {RANGE_FIX}")
     return values
 
 

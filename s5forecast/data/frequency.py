@@ -18,6 +18,8 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
+from s5forecast.data.timestamps import RANGE_FIX
+
 DAY = 86_400.0
 YEAR = 365.2425 * DAY
 WEEKDAYS = ("MON", "TUE", "WED", "THU", "FRI", "SAT", "SUN")
@@ -177,9 +179,17 @@ class Frequency:
         Steps of days and longer keep the local wall time, or the next valid one if daylight saving skips it.
 
         Raises:
-            ValueError: for a start that is not on the grid.
+            ValueError: for a start that is not on the grid, or timestamps that are too late.
         """
         self.ordinal(pd.DatetimeIndex([start]))
+        try:
+            return self._range(start, periods)
+        except pd.errors.OutOfBoundsDatetime as error:
+            raise ValueError(
+                f"{periods - 1} steps of {self.alias!r} after {start} are too many: {RANGE_FIX}"
+            ) from error
+
+    def _range(self, start: pd.Timestamp, periods: int) -> pd.DatetimeIndex:
         if start.tz is None or self.unit in TICKS:
             return pd.date_range(start, periods=periods, freq=self.alias)
         wall = pd.date_range(start.tz_localize(None), periods=periods, freq=self.alias)

@@ -53,6 +53,11 @@ class RegularSampling(Sampling):
 
     def learn(self, df: pd.DataFrame) -> tuple[RegularSampling, list[FrameSeries]]:
         series, frequency = read_frame(df, self.columns, self.frequency or "infer")
+        latest = max(series, key=self.last)
+        try:
+            frequency.range(latest.timestamps[-1], self.prediction_length + 1)
+        except ValueError as error:
+            raise ValueError(f"{latest.name}: {error}") from error
         return replace(self, frequency=frequency), series
 
     def read(self, df: pd.DataFrame, what: str = "df") -> list[FrameSeries]:

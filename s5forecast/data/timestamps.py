@@ -12,6 +12,10 @@ import pandas as pd
 from s5forecast.data.dtypes import own_dtype
 from s5forecast.notices import warn_user
 
+RANGE_FIX = (
+    f"timestamps are supported from {pd.Timestamp.min.year + 1} to {pd.Timestamp.max.year - 1}; for other years, pass "
+    "numbers as times, such as the year, with freq=1, or with freq=None for irregular series"
+)
 # UTC offset at the end of ISO 8601 text with a time of day.
 OFFSET = r":\d{2}.*(?:Z|[+-]\d{2}(?::?\d{2})?)$|T\d{2}(?:Z|[+-]\d{2}(?::?\d{2})?)$"
 # Smallest and largest number, and the arguments of pd.to_datetime that convert such numbers.
@@ -66,6 +70,15 @@ def require_datetimes(values: pd.Series, frame: str = "df") -> pd.Series:
             f"{_name(values, frame)} must hold timestamps, got {values.dtype}; {_of_numbers(values, frame)}"
         )
     return to_timestamps(values, frame)
+
+
+def out_of_range(stamps: pd.Series) -> np.ndarray:
+    """Whether each timestamp is outside of the years that nanoseconds reach, bool ``[T]``."""
+    wall = stamps if stamps.dt.tz is None else stamps.dt.tz_convert(None)
+    if wall.dt.unit == "ns":
+        return np.zeros(len(wall), dtype=bool)
+    first, last = (edge.as_unit(wall.dt.unit) for edge in (pd.Timestamp.min, pd.Timestamp.max))
+    return ((wall <= first) | (wall >= last)).to_numpy()
 
 
 def same_zone(stamps: pd.DatetimeIndex, zone: tzinfo | None, name: str) -> pd.DatetimeIndex:
