@@ -47,6 +47,7 @@ CURRENT = {
         "data.saved_specs.FlatWindowSpec",
         "data.spec.FeatureSpec",
         "data.spec.IrregularSpec",
+        "data.spec.TypicalWindow",
         "data.spec.WindowSpec",
         "distributions.beta.BetaOutput",
         "distributions.gamma.GammaOutput",

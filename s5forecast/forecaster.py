@@ -100,8 +100,8 @@ class S5Forecaster(FittedForecaster):
         self._forget_calibration()
         self.sampling_, self.statics_, self.predictor_ = sampling, statics, predictor
         self.history_, self.num_series_ = series, len(series)
-        self.shortest_series_ = min(map(sampling.length, series))
-        self.trained_until_ = max(map(sampling.last, [*series, *(held_out or [])]))
+        self.shortest_series_ = int(sampling.lengths(series).min())
+        self.trained_until_ = max(sampling.until(one) for one in (series, held_out) if one is not None)
         self.fit_seconds_ = perf_counter() - began
         return self
 
@@ -173,7 +173,7 @@ class S5Forecaster(FittedForecaster):
         uncalibrated._forget_calibration()
         past = uncalibrated.backtest(df, windows, step).forecasts
         self.calibrator_ = ConformalCalibrator(method, **options).fit(past)
-        self.calibrated_until_ = max(map(self.sampling_.last, self.sampling_.read(df)))
+        self.calibrated_until_ = self.sampling_.until(self.sampling_.read(df))
         return self
 
     def stream(self, df: pd.DataFrame | None = None, *, saved: str | Path | None = None) -> FrameStream:
@@ -286,8 +286,8 @@ class S5Forecaster(FittedForecaster):
         """
         self._check_fitted()
         if future is not None:
-            return self._queries(df, future)[1]
-        return self.sampling_.entries(self._histories(df), self.statics_)
+            return list(self._queries(df, future)[1])
+        return list(self.sampling_.entries(self._histories(df), self.statics_))
 
     def plot(
         self, forecast: pd.DataFrame, history: pd.DataFrame | None = None, *, target: str | None = None, **kwargs: Any

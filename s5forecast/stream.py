@@ -9,8 +9,9 @@ from typing import Any
 
 import pandas as pd
 
-from s5forecast.data.frames import FrameSeries, SeriesEnds
+from s5forecast.data.frames import SeriesEnds
 from s5forecast.data.items import given_items, plain_keys, restored_keys
+from s5forecast.data.table import SeriesTable
 from s5forecast.estimators.stream import ForecastStream
 from s5forecast.fitted_forecaster import FittedForecaster
 
@@ -32,7 +33,7 @@ class FrameStream:
         self.forecaster, self.states, self.ends = forecaster, states, ends
 
     @classmethod
-    def start(cls, forecaster: FittedForecaster, series: Sequence[FrameSeries]) -> FrameStream:
+    def start(cls, forecaster: FittedForecaster, series: SeriesTable) -> FrameStream:
         """Start a stream from the histories of some series.
 
         Raises:

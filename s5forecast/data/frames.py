@@ -15,6 +15,7 @@ from s5forecast.data.dtypes import own_dtype
 from s5forecast.data.items import label_keys, read_items
 from s5forecast.data.long_frames import long_frame, require_column, require_columns
 from s5forecast.data.numeric_columns import column_numbers
+from s5forecast.data.ordering import row_order
 from s5forecast.data.static_columns import static_values
 from s5forecast.data.timestamps import RANGE_FIX, out_of_range, require_datetimes
 
@@ -56,21 +57,6 @@ def identity_columns(item_id: str | Sequence[str]) -> dict[str, Any]:
         return {"item_id": item_id}
     names = tuple(item_id)
     return {"item_id": names[0]} if len(names) == 1 else {"keys": names}
-
-
-class FrameSeries(NamedTuple):
-    """One series of a frame, with T rows sorted by time."""
-
-    item_id: Any  # label; None if the frame has no column that identifies series
-    timestamps: pd.Index  # [T] datetimes, or numbers if the series is irregular
-    target: np.ndarray  # [T], or [D, T] if the series is irregular; NaN where not observed
-    known: np.ndarray  # [F, T] float32
-    static: dict[str, Any]
-    keys: pd.DataFrame | None = None  # columns that identify all series of the frame, indexed by label
-
-    @property
-    def name(self) -> str:
-        return series_name(self.item_id)
 
 
 class SeriesEnds(NamedTuple):
@@ -119,12 +105,19 @@ class Queries(NamedTuple):
         """Positions of the rows sorted by series, ``[M]``."""
         return np.argsort(self.codes, kind="stable")
 
+    @property
+    def ordered(self) -> bool:
+        """Whether the rows are sorted by series."""
+        return bool((np.diff(self.codes) >= 0).all())
+
     def rows(self) -> list[np.ndarray]:
         """Positions of the rows of each item."""
         return np.split(self.order, np.cumsum(np.bincount(self.codes))[:-1])
 
     def in_order(self, values: np.ndarray) -> np.ndarray:
         """Reorder values that are sorted by series to the order of the rows."""
+        if self.ordered:
+            return values
         ordered = np.empty_like(values)
         ordered[self.order] = values
         return ordered
@@ -133,21 +126,6 @@ class Queries(NamedTuple):
 def series_name(item: Any) -> str:
     """Name of a series in error messages."""
     return "the series" if item is None else f"series {item!r}"
-
-
-def read_frame_series(
-    frame: pd.DataFrame, columns: Columns, *, numeric_time: bool = False, aggregate: str | None = None, what: str = "df"
-) -> list[FrameSeries]:
-    """Check a long frame and split it into series with targets ``[D, T]``, in order of first appearance.
-
-    The frame is not changed. See :func:`tidy_frame` for arguments and errors.
-    """
-    numeric = [*columns.targets, *columns.known]
-    parts = split_frame(
-        frame, columns, numeric, columns.static, numeric_time=numeric_time, aggregate=aggregate, what=what
-    )
-    keys = frame_keys(pd.concat([part.iloc[:1] for _, part in parts]), columns, [item for item, _ in parts])
-    return [_read_series(item, part, columns)._replace(keys=keys) for item, part in parts]
 
 
 def frame_keys(first_rows: pd.DataFrame, columns: Columns, labels: Sequence[Any]) -> pd.DataFrame:
@@ -164,42 +142,6 @@ def with_labels(frame: pd.DataFrame, columns: Columns, what: str = "df") -> pd.D
         require_column(frame, column, what)
     items = read_items(frame, identity, what)
     return frame.assign(**{columns.item_id: items.keys.index[items.codes]})
-
-
-def repeat_keys(series: Sequence[FrameSeries], counts: Sequence[int]) -> pd.DataFrame:
-    """Columns that identify series, each repeated for a number of rows; no column for a series without a name."""
-    keys = series[0].keys
-    assert keys is not None, "series of a frame have keys"
-    labels = np.empty(len(series), dtype=object)
-    labels[:] = [one.item_id for one in series]
-    return keys.iloc[keys.index.get_indexer(pd.Index(labels)).repeat(counts)].reset_index(drop=True)
-
-
-def _read_series(item: Any, part: pd.DataFrame, columns: Columns) -> FrameSeries:
-    one = FrameSeries(
-        item_id=item,
-        timestamps=pd.Index(part[columns.timestamp]),
-        target=part[list(columns.targets)].to_numpy().T,
-        known=part[list(columns.known)].to_numpy(dtype=np.float32).T,
-        static={column: part[column].iloc[0] for column in columns.static},
-    )
-    if np.isnan(one.target).all():
-        targets = list(columns.targets)
-        found = f"column {targets[0]!r} has" if len(targets) == 1 else f"columns {targets} have"
-        raise ValueError(f"{one.name}: {found} no observed value; leave the series out")
-    for column in columns.static:
-        if part[column].nunique(dropna=False) > 1:
-            raise ValueError(f"{one.name}: static column {column!r} {_static_fault(part[column])}")
-    return one
-
-
-def _static_fault(values: pd.Series) -> str:
-    """Why a column is not constant, and what to do about it."""
-    found = values.dropna().unique().tolist()
-    if len(found) == 1:
-        return f"is {found[0]!r} in some rows and missing in {values.isna().sum()}; fill in the missing values"
-    fix = ", or pass it as known=" if pd.api.types.is_numeric_dtype(values) else ", or leave it out of static="
-    return f"changes within the series, {found[:3]}; make it constant{fix}"
 
 
 def split_frame(
@@ -272,8 +214,9 @@ def tidy_frame(
         )
     for column in static:
         tidy[column] = static_values(tidy[column])
-    order = np.lexsort((_exact(tidy[columns.timestamp]), codes))
-    tidy, codes = tidy.iloc[order], codes[order]
+    order = row_order(_exact(tidy[columns.timestamp]), codes)
+    if order is not None:
+        tidy, codes = tidy.iloc[order], codes[order]
     if aggregate is None:
         how = "with aggregate='mean' or 'last'" if numeric_time else "for example with groupby(...).mean()"
         _refuse_duplicates(tidy[columns.timestamp], codes, names, columns, how)

@@ -181,19 +181,43 @@ class Frequency:
         Raises:
             ValueError: for a start that is not on the grid, or timestamps that are too late.
         """
-        self.ordinal(pd.DatetimeIndex([start]))
+        first = pd.DatetimeIndex([start])
+        self.ordinal(first)
+        return self.ranges(first, np.array([periods]))
+
+    def ranges(self, starts: pd.DatetimeIndex, periods: np.ndarray) -> pd.DatetimeIndex:
+        """Consecutive timestamps of S series, concatenated, as :meth:`range` for each.
+
+        Args:
+            starts: first timestamp of each series, ``[S]``, on its grid.
+            periods: number of timestamps of each series, int64 ``[S]``.
+
+        Raises:
+            ValueError: for timestamps that are too late.
+        """
         try:
-            return self._range(start, periods)
-        except pd.errors.OutOfBoundsDatetime as error:
+            return self._ranges(starts, periods)
+        except (OverflowError, pd.errors.OutOfBoundsDatetime) as error:
+            row = int(starts.argmax())
             raise ValueError(
-                f"{periods - 1} steps of {self.alias!r} after {start} are too many: {RANGE_FIX}"
+                f"{periods[row] - 1} steps of {self.alias!r} after {starts[row]} are too many: {RANGE_FIX}"
             ) from error
 
-    def _range(self, start: pd.Timestamp, periods: int) -> pd.DatetimeIndex:
-        if start.tz is None or self.unit in TICKS:
-            return pd.date_range(start, periods=periods, freq=self.alias)
-        wall = pd.date_range(start.tz_localize(None), periods=periods, freq=self.alias)
-        return _localize(wall, start.tz, bool(start.dst()))
+    def _ranges(self, starts: pd.DatetimeIndex, periods: np.ndarray) -> pd.DatetimeIndex:
+        multiple, stem, anchor = _split(self.alias)
+        owner = np.repeat(np.arange(len(starts)), periods)
+        ahead = multiple * (np.arange(len(owner)) - (np.cumsum(periods) - periods)[owner])
+        if stem in TICKS:
+            begins = starts.as_unit("ns").asi8
+            if len(owner) and int(begins.max()) + int(ahead.max()) * TICKS[stem] > np.iinfo(np.int64).max:
+                raise pd.errors.OutOfBoundsDatetime(f"{ahead.max()} steps after {starts.max()} are out of bounds")
+            utc = pd.DatetimeIndex(begins[owner] + ahead * TICKS[stem])
+            return utc if starts.tz is None else utc.tz_localize("UTC").tz_convert(starts.tz)
+        _, clock = _days_and_clock(starts)
+        units, _ = _count(starts, stem, anchor, np.arange(len(starts)))
+        ahead_days = _days_of(units[owner] + ahead, stem, anchor).astype("datetime64[s]")
+        wall = pd.DatetimeIndex(ahead_days).as_unit("ns") + pd.TimedeltaIndex(clock[owner])
+        return wall if starts.tz is None else _localize(wall, starts.tz, _are_daylight(starts)[owner])
 
     def ordinal(self, timestamps: pd.DatetimeIndex) -> np.ndarray:
         """Number of each timestamp, int64 ``[T]``; consecutive steps differ by exactly 1.
@@ -205,15 +229,27 @@ class Frequency:
             ValueError: for timestamps that are missing or not on the grid, naming the first.
         """
         stamps = pd.DatetimeIndex(timestamps)
+        ordinal, off_grid = self.ordinals(stamps, np.zeros(len(stamps), dtype=np.int64))
+        if off_grid.any():
+            raise ValueError(self.off_grid_message(stamps, int(off_grid.argmax())))
+        return ordinal
+
+    def ordinals(self, stamps: pd.DatetimeIndex, first: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Number of each timestamp of concatenated series, and whether it is off the grid of its series, ``[T]`` each.
+
+        Args:
+            stamps: timestamps of all series.
+            first: position in ``stamps`` of the first timestamp of the series of each, int64 ``[T]``.
+
+        Raises:
+            ValueError: for missing timestamps.
+        """
         if stamps.hasnans:
             raise ValueError("Timestamps must not be missing (NaT). Drop these rows first.")
         multiple, stem, anchor = _split(self.alias)
-        units, off_grid = _count(stamps, stem, anchor)
+        units, off_grid = _count(stamps, stem, anchor, first)
         ordinal, phase = np.divmod(units, multiple)
-        off_grid = off_grid | (phase != phase[:1])
-        if off_grid.any():
-            raise ValueError(self._off_grid_message(stamps, int(off_grid.argmax())))
-        return ordinal
+        return ordinal, off_grid | (phase != phase[first])
 
     def period(self, timestamp: pd.Timestamp, *, exact: bool = True) -> pd.Period:
         """The Period of a timestamp, whose time zone is dropped.
@@ -261,7 +297,8 @@ class Frequency:
             anchor = MONTHS[MONTHS.index(anchor) - 1]
         return _join(multiple, self.unit, anchor)
 
-    def _off_grid_message(self, stamps: pd.DatetimeIndex, row: int) -> str:
+    def off_grid_message(self, stamps: pd.DatetimeIndex, row: int) -> str:
+        """Error message for a timestamp that is not on the grid of the first of its series."""
         stamp, first = stamps[row], stamps[0]
         start = "" if stamp == first else f", counted from {first}"
         return (
@@ -297,12 +334,15 @@ def quiet_periods() -> Iterator[None]:
         yield
 
 
-def _count(stamps: pd.DatetimeIndex, stem: str, anchor: str) -> tuple[np.ndarray, np.ndarray]:
-    """Base units since 1970, int64 ``[T]``, and whether each is off the grid of single units, bool ``[T]``."""
+def _count(stamps: pd.DatetimeIndex, stem: str, anchor: str, first: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Base units since 1970, int64 ``[T]``, and whether each is off the grid of single units, bool ``[T]``.
+
+    ``first`` is the position of the timestamp that defines the grid of each.
+    """
     if stem in TICKS:
         units, phase = np.divmod(stamps.as_unit("ns").asi8, TICKS[stem])
-        return units, phase != phase[:1]
-    days, off_clock = _split_days(stamps)
+        return units, phase != phase[first]
+    days, off_clock = _split_days(stamps, first)
     if stem == "D":
         return days, off_clock
     weekday = (days + 3) % 7  # 1970-01-01 was a Thursday
@@ -314,31 +354,66 @@ def _count(stamps: pd.DatetimeIndex, stem: str, anchor: str) -> tuple[np.ndarray
     at_end = stem.endswith("E")
     days = days + at_end  # the day after the end of a month is the start of the next
     months = days.astype("datetime64[D]").astype("datetime64[M]")
-    month = MONTHS.index(anchor) + at_end if anchor else 0
-    units, phase = np.divmod(months.astype(np.int64) - month, MONTH_SPANS[STEMS[stem].unit])
+    units, phase = np.divmod(months.astype(np.int64) - _first_month(stem, anchor), MONTH_SPANS[STEMS[stem].unit])
     return units, off_clock | (phase != 0) | (months.astype("datetime64[D]").astype(np.int64) != days)
 
 
-def _split_days(stamps: pd.DatetimeIndex) -> tuple[np.ndarray, np.ndarray]:
-    """Local days since 1970, int64 ``[T]``, and whether the time of day differs from the others, bool ``[T]``."""
+def _days_of(units: np.ndarray, stem: str, anchor: str) -> np.ndarray:
+    """The days of base units since 1970, datetime64; the inverse of :func:`_count` for days and longer."""
+    if stem == "D":
+        days = units
+    elif stem == "B":
+        days = units // 5 * 7 + units % 5 - 3
+    elif stem == "W":
+        days = units * 7 + WEEKDAYS.index(anchor) - 3
+    else:
+        months = units * MONTH_SPANS[STEMS[stem].unit] + _first_month(stem, anchor)
+        return months.astype("datetime64[M]").astype("datetime64[D]") - int(stem.endswith("E"))
+    return days.astype("datetime64[D]")
+
+
+def _first_month(stem: str, anchor: str) -> int:
+    return MONTHS.index(anchor) + stem.endswith("E") if anchor else 0
+
+
+def _days_and_clock(stamps: pd.DatetimeIndex) -> tuple[np.ndarray, np.ndarray]:
+    """Local day, datetime64, and time of day, timedelta64, of each timestamp."""
     wall = stamps.tz_localize(None).to_numpy()
     days = wall.astype("datetime64[D]")
-    clock = wall - days
-    if stamps.tz is None or not len(stamps) or (clock == clock[0]).all():
-        return days.astype(np.int64), clock != clock[:1]
+    return days, wall - days
+
+
+def _are_daylight(stamps: pd.DatetimeIndex) -> np.ndarray:
+    """Whether daylight saving is in force at each timestamp."""
+    codes, unique = stamps.factorize()
+    return np.array([bool(stamp.dst()) for stamp in unique], dtype=bool)[codes]
+
+
+def _split_days(stamps: pd.DatetimeIndex, first: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Local days since 1970, int64 ``[T]``, and whether the time of day differs from the others, bool ``[T]``.
+
+    ``first`` is the position of the first timestamp of the series of each.
+    """
+    days, clock = _days_and_clock(stamps)
+    off_clock = clock != clock[first]
+    if stamps.tz is None or not off_clock.any():
+        return days.astype(np.int64), off_clock
     # Daylight saving can skip the common time of day, but never makes it earlier.
-    expected = _localize(pd.DatetimeIndex(days + clock.min()), stamps.tz, True)
-    return days.astype(np.int64), expected.tz_localize(None).to_numpy() != wall
+    earliest = clock.copy()
+    np.minimum.at(earliest, first, clock)
+    expected = _localize(pd.DatetimeIndex(days + earliest[first]), stamps.tz, True)
+    return days.astype(np.int64), (expected.tz_localize(None).to_numpy() != clock + days)
 
 
-def _localize(wall: pd.DatetimeIndex, tz: tzinfo | None, daylight: bool) -> pd.DatetimeIndex:
-    ambiguous = np.full(len(wall), daylight)
+def _localize(wall: pd.DatetimeIndex, tz: tzinfo | None, daylight: np.ndarray | bool) -> pd.DatetimeIndex:
+    ambiguous = np.broadcast_to(daylight, len(wall))
     return wall.tz_localize(tz, ambiguous=ambiguous, nonexistent="shift_forward")
 
 
 def _candidates(stamps: pd.DatetimeIndex) -> Iterator[tuple[str, float]]:
     """Aliases whose grid contains all (ascending) timestamps, best first, and the fraction of gaps of one step."""
-    days, off_clock = _split_days(stamps)
+    first = np.zeros(len(stamps), dtype=np.int64)
+    days, off_clock = _split_days(stamps, first)
     if off_clock.any() or not np.diff(days).all():
         step, share = _step(stamps.as_unit("ns").asi8)
         stem = next((stem for stem in ("h", "min", "s", "ms") if step % TICKS[stem] == 0), None)
@@ -346,7 +421,7 @@ def _candidates(stamps: pd.DatetimeIndex) -> Iterator[tuple[str, float]]:
             yield f"{step // TICKS[stem]}{stem}", share
         return
     for stem in ("MS", "ME", "D", "B"):
-        units, off_grid = _count(stamps, stem, "")
+        units, off_grid = _count(stamps, stem, "", first)
         if not off_grid.any():
             step, share = _step(units)
             yield _spell(step, stem, stamps[0]), share

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
@@ -11,12 +11,10 @@ import pandas as pd
 
 from s5forecast.data.frames import (
     Columns,
-    FrameSeries,
     NextRows,
     Queries,
     SeriesEnds,
     frame_keys,
-    read_frame_series,
     series_name,
     tidy_frame,
 )
@@ -25,6 +23,7 @@ from s5forecast.data.long_frames import require_column
 from s5forecast.data.numeric_columns import column_numbers
 from s5forecast.data.sampling import Sampling, check_prediction_length, check_same_names
 from s5forecast.data.statics import StaticFeatures
+from s5forecast.data.table import SeriesTable, read_table
 from s5forecast.data.times import IrregularRows, check_kind, check_zone, is_duration, read_instants
 from s5forecast.data.timestamps import RANGE_FIX, out_of_range, read_times
 from s5forecast.notices import warn_user
@@ -66,13 +65,13 @@ class IrregularSampling(Sampling):
         if self.prediction_length is not None:
             check_prediction_length(self.prediction_length)
 
-    def learn(self, df: pd.DataFrame) -> tuple[IrregularSampling, list[FrameSeries]]:
+    def learn(self, df: pd.DataFrame) -> tuple[IrregularSampling, SeriesTable]:
         return self, self.read(df)
 
-    def read(self, df: pd.DataFrame, what: str = "df") -> list[FrameSeries]:
-        series = read_frame_series(df, self.columns, numeric_time=True, aggregate=self.aggregate, what=what)
-        self._check_horizon(datetimes=isinstance(series[0].timestamps[0], pd.Timestamp))
-        return [one._replace(target=one.target.astype(np.float64, copy=False)) for one in series]
+    def read(self, df: pd.DataFrame, what: str = "df") -> SeriesTable:
+        series = read_table(df, self.columns, numeric_time=True, aggregate=self.aggregate, what=what)
+        self._check_horizon(datetimes=isinstance(series.timestamps[0], pd.Timestamp))
+        return replace(series, target=series.target.astype(np.float64, copy=False))
 
     def read_next(self, df: pd.DataFrame, ends: SeriesEnds, statics: StaticFeatures) -> NextRows:
         columns, targets = self.columns, list(self.columns.targets)
@@ -134,7 +133,7 @@ class IrregularSampling(Sampling):
         return query
 
     def entries(
-        self, series: Sequence[FrameSeries], statics: StaticFeatures, query: Queries | None = None
+        self, series: SeriesTable, statics: StaticFeatures, query: Queries | None = None
     ) -> list[dict[str, Any]]:
         statics.warn_of_unknown(series)
         entries = {
@@ -171,7 +170,7 @@ class IrregularSampling(Sampling):
             column=column,
         )
 
-    def estimator_arguments(self, series: Sequence[FrameSeries]) -> dict[str, Any]:
+    def estimator_arguments(self, series: SeriesTable) -> dict[str, Any]:
         return {
             "prediction_horizon": self.horizon,
             "prediction_length": self.prediction_length,
@@ -179,11 +178,11 @@ class IrregularSampling(Sampling):
             "num_feat_dynamic_real": len(self.columns.known),
         }
 
-    def last_observed(self, one: FrameSeries) -> Any:
-        return one.timestamps[np.flatnonzero(~np.isnan(one.target).all(axis=0))[-1]]
+    def last_observed(self, series: SeriesTable) -> pd.Index:
+        return series.timestamps[series.last_rows(series.observed)]
 
-    def length(self, one: FrameSeries) -> int:
-        return int((~np.isnan(one.target)).any(axis=0).sum())
+    def lengths(self, series: SeriesTable) -> np.ndarray:
+        return np.add.reduceat(series.observed, series.begins, dtype=np.int64)
 
     def divided(self, substeps: int) -> NoReturn:
         self.require_regular("step_scale", "pass the forecast times with times=")

@@ -38,7 +38,7 @@ def read_items(frame: pd.DataFrame, columns: Sequence[str], what: str = "df") ->
         if frame[name].isna().any():
             raise ValueError(f"{what}: column {name!r} has missing values; every row needs the {name} of its series")
     codes = _codes(frame, names, what)
-    _, first = np.unique(codes, return_index=True)
+    first = np.flatnonzero(np.diff(np.maximum.accumulate(codes), prepend=-1))
     keys = frame[names].iloc[first]
     labels = [item_label(values, names) for values in zip(*(keys[name].tolist() for name in names), strict=True)]
     seen = pd.Series(labels, dtype=object)
@@ -60,6 +60,11 @@ def item_label(values: Sequence[Any], names: Sequence[str]) -> Any:
 def label_keys(keys: pd.DataFrame, labels: Sequence[Any]) -> pd.DataFrame:
     """Columns that identify each series, indexed by label."""
     return keys.set_axis(pd.Index(list(labels), dtype=object), axis=0)
+
+
+def repeat_rows(keys: pd.DataFrame, counts: Any) -> pd.DataFrame:
+    """The keys of each series repeated for a number of rows, or for several numbers, one for each series."""
+    return keys.iloc[np.repeat(np.arange(len(keys)), counts)].reset_index(drop=True)
 
 
 def given_items(keys: pd.DataFrame) -> list[Any]:

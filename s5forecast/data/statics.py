@@ -11,6 +11,7 @@ import pandas as pd
 
 from s5forecast.data.frames import Columns
 from s5forecast.data.static_columns import category_label
+from s5forecast.data.table import SeriesTable
 from s5forecast.notices import warn_user
 
 UNKNOWN = -1
@@ -43,9 +44,9 @@ class StaticFeatures:
     categories: Sequence[Sequence[str]] = ()
 
     @classmethod
-    def learn(cls, series: Sequence[HasStatic], columns: Columns) -> StaticFeatures:
+    def learn(cls, series: SeriesTable, columns: Columns) -> StaticFeatures:
         """Learn the encoding of the static columns of the training series."""
-        values = {column: [one.static[column] for one in series] for column in columns.static}
+        values = {column: series.static[column].tolist() for column in columns.static}
         real = [column for column, found in values.items() if all(isinstance(value, float) for value in found)]
         categorical = [column for column in values if column not in real]
         categories = [
@@ -53,10 +54,10 @@ class StaticFeatures:
         ]
         return cls(real, categorical, categories)
 
-    def warn_of_unknown(self, series: Sequence[HasStatic]) -> None:
+    def warn_of_unknown(self, series: SeriesTable) -> None:
         """Warn of each categorical column of which no value is a category of the training."""
         for column, names in zip(self.categorical, self.categories, strict=True):
-            found = {one.static[column]: None for one in series if not pd.isna(one.static[column])}
+            found = series.static[column].dropna().unique().tolist()
             if found and all(_code(value, names) == UNKNOWN for value in found):
                 shown = [category_label(value) for value in found]
                 warn_user(
@@ -83,6 +84,19 @@ class StaticFeatures:
             "feat_static_real": np.array(numbers, dtype=np.float32),
             "feat_static_cat": np.array(codes, dtype=np.int64),
         }
+
+    def encode_all(self, series: SeriesTable) -> tuple[np.ndarray, np.ndarray]:
+        """The fields of :meth:`encode` of S series, float32 and int64 ``[S, F]``."""
+        real = np.empty((len(series), len(self.real)), dtype=np.float32)
+        cat = np.empty((len(series), len(self.categorical)), dtype=np.int64)
+        for number, column in enumerate(self.real):
+            values = series.static[column]
+            numeric = pd.api.types.is_float_dtype(values)
+            real[:, number] = values if numeric else [_number(one, column) for one in series]
+        for number, (column, names) in enumerate(zip(self.categorical, self.categories, strict=True)):
+            positions, found = pd.factorize(series.static[column])
+            cat[:, number] = np.array([*(_code(value, names) for value in found), UNKNOWN])[positions]
+        return real, cat
 
 
 def _listed(names: Sequence[str]) -> str:

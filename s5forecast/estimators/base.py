@@ -3,6 +3,7 @@
 import logging
 from abc import abstractmethod
 from collections.abc import Iterable
+from functools import partial
 from inspect import signature
 from pathlib import Path
 from threading import RLock
@@ -22,26 +23,37 @@ from s5forecast.data.spec import WindowSpec
 from s5forecast.distributions import AUTO, Output, OutputChoice, check_loss, choose_output, is_real, make_output
 from s5forecast.estimators.arguments import TRAINING, TrainingArguments, spread_arguments
 from s5forecast.estimators.defaults import (
+    MANY_EPOCHS,
     REASONS,
+    SHORT_RECORD,
+    TRIAL_EPOCHS,
     Choice,
     Choices,
+    choose_epochs,
     choose_scaling,
     choose_synthetic_share,
     default_epochs,
+    find_typical_window,
 )
 from s5forecast.estimators.gluonts_predictor import S5Predictor
+from s5forecast.estimators.plan import in_plan, planned, time_is_limited
 from s5forecast.estimators.predictor import NetworkPredictor
+from s5forecast.estimators.reference import warn_if_worse_than_naive
 from s5forecast.estimators.training import ForecastModule, fit
+from s5forecast.estimators.trial import losses_in_stages
 from s5forecast.levels import DECILES
 from s5forecast.networks.base import ForecastNetwork, check_support
 from s5forecast.seeding import seeded
 from s5forecast.windows.batches import LastWindows, TrainingWindows, WindowStore, read_store
-from s5forecast.windows.regular import Batch
+from s5forecast.windows.held_out import HeldOut
+from s5forecast.windows.regular import Batch, SeriesStore
 from s5forecast.windows.scaling import SCALINGS
 from s5forecast.windows.synthetic import synthetic_store
 
 # Seeds, signals and Lightning's logging are global to the process: one training at a time.
 _TRAINING = RLock()
+# Arguments of Lightning's trainer that limit the training, or observe it, in another way than by epochs.
+OTHER_LIMITS = ("max_steps", "min_steps", "min_epochs", "max_time", "callbacks", "logger", "fast_dev_run")
 logger = logging.getLogger(__name__)
 
 
@@ -147,6 +159,7 @@ class ForecastEstimator(PyTorchLightningEstimator):
     def fit_choices(self, store: Any, from_predictor: PyTorchPredictor | None) -> None:
         """Resolve the choices that depend on the training data, or on the predictor that training starts from."""
         self.fit_scaling(store, from_predictor)
+        self.spec = store.spec = self.spec._replace(typical=find_typical_window(store))
         self.fit_output(store, from_predictor)
         self.fit_loss()
         self.choices["synthetic_share"] = self.synthetic_windows(store)
@@ -189,6 +202,54 @@ class ForecastEstimator(PyTorchLightningEstimator):
             self.choices["max_epochs"] = Choice(self.trainer_kwargs["max_epochs"])
         else:
             self.choices.choose("max_epochs", self.epochs(store), REASONS["max_epochs"])
+
+    def full_training(self) -> bool:
+        """Whether the length of the training is chosen automatically."""
+        return not (self.choices["max_epochs"].given or any(name in self.trainer_kwargs for name in OTHER_LIMITS))
+
+    def try_epochs(self, store: Any) -> None:
+        """Choose the number of epochs of a short record by a short training without the end of each series.
+
+        Nothing is tried if the number is given, or if the training is limited in time.
+        """
+        short = self.choices["max_epochs"].value == MANY_EPOCHS and int(store.length.sum()) < SHORT_RECORD
+        if not short or not self.has_automatic_length() or time_is_limited() or not isinstance(store, SeriesStore):
+            return
+        held_out = HeldOut.of(store)
+        if held_out is None:
+            return
+        with seeded(self.seed), planned([1.0]) as plan:
+            plan.bar.trainings += len(TRIAL_EPOCHS)
+            module = self.create_lightning_module()
+            windows = self._training_windows(held_out.store)
+            module.network.fit_features(windows)
+            module.network.fit_support(windows.of(store))
+            fit_for = partial(self._fit, module, windows)
+            self.choices["max_epochs"] = choose_epochs(
+                losses_in_stages(module, held_out.windows, TRIAL_EPOCHS, fit_for)
+            )
+
+    def has_automatic_length(self) -> bool:
+        """Whether the number of training steps is chosen automatically."""
+        return not (self.choices["max_epochs"].given or any(name in self.trainer_kwargs for name in OTHER_LIMITS))
+
+    def _fit(
+        self,
+        module: ForecastModule,
+        windows: TrainingWindows,
+        epochs: int,
+        validation: Iterable[Batch] | None = None,
+        ckpt_path: str | Path | None = None,
+    ) -> Any:
+        return fit(
+            module,
+            windows,
+            validation,
+            device=str(resolve_device(self.device)),
+            patience=self.patience,
+            trainer_kwargs={**self.trainer_kwargs, "max_epochs": epochs},
+            ckpt_path=ckpt_path,
+        )
 
     def trainings(self, training_data: Dataset) -> list[Any]:
         """Estimators of the networks that :meth:`train` trains, in their order."""
@@ -250,9 +311,12 @@ class ForecastEstimator(PyTorchLightningEstimator):
         """
         if from_predictor is not None:
             _check_ours(from_predictor.network)
-        with _TRAINING, seeded(self.seed):
+        alone = not in_plan()
+        with _TRAINING, seeded(self.seed), planned([1.0]):
             store = self._store(training_data)
             self.fit_choices(store, from_predictor)
+            if from_predictor is None and validation_data is None and ckpt_path is None:
+                self.try_epochs(store)
             self.choices.mark_defaults(signature(type(self)).parameters)
             logger.info("training %s with %s", type(self).__name__, self.choices)
             module = self.create_lightning_module()
@@ -266,18 +330,12 @@ class ForecastEstimator(PyTorchLightningEstimator):
                 _check_same_kind(module.network, from_predictor.network)
                 module.network.load_state_dict(from_predictor.network.state_dict())
             module.network.fit_support(windows)
-            trainer = fit(
-                module,
-                windows,
-                validation,
-                device=str(resolve_device(self.device)),
-                patience=self.patience,
-                trainer_kwargs={**self.trainer_kwargs, "max_epochs": self.choices["max_epochs"].value},
-                ckpt_path=ckpt_path,
-            )
+            trainer = self._fit(module, windows, self.choices["max_epochs"].value, validation, ckpt_path)
+            if alone and isinstance(store, SeriesStore) and self.has_automatic_length():
+                warn_if_worse_than_naive(module.network, store)
         if module.seconds is not None:
-            planned = int(trainer.estimated_stepping_batches)
-            self.choices.choose("num_steps", trainer.global_step, f"of {planned} steps, within the time limit")
+            steps = int(trainer.estimated_stepping_batches)
+            self.choices.choose("num_steps", trainer.global_step, f"of {steps} steps, within the time limit")
         transformation = self.create_transformation()
         return TrainOutput(transformation, module, trainer, self.create_predictor(transformation, module))
 

@@ -12,11 +12,12 @@ import numpy as np
 import pandas as pd
 from gluonts.dataset.common import DataEntry
 
-from s5forecast.data.frames import Columns, FrameSeries
+from s5forecast.data.frames import Columns
 from s5forecast.data.frequency import Frequency
 from s5forecast.data.irregular_sampling import IrregularSampling
 from s5forecast.data.regular_sampling import read_frame, to_entries
 from s5forecast.data.statics import StaticFeatures
+from s5forecast.data.table import FrameSeries
 from s5forecast.evaluation.column_roles import as_columns, check_columns, frame_of_series, roles_of
 from s5forecast.evaluation.item_columns import with_item_columns
 from s5forecast.evaluation.metrics import evaluate, metric_names

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from s5forecast.data.frames import FrameSeries
+from s5forecast.data.table import FrameSeries
 
 
 def with_item_columns(forecasts: pd.DataFrame, series: Sequence[FrameSeries], variables: Sequence[str]) -> pd.DataFrame:

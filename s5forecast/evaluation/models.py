@@ -13,8 +13,9 @@ import numpy as np
 import pandas as pd
 
 from s5forecast.choices import choose
-from s5forecast.data.frames import Columns, FrameSeries, repeat_keys, with_labels
+from s5forecast.data.frames import Columns, with_labels
 from s5forecast.data.frequency import Frequency
+from s5forecast.data.table import FrameSeries, repeat_keys
 from s5forecast.data.timestamps import read_times
 from s5forecast.evaluation.baselines import BASELINES, IRREGULAR_BASELINES
 from s5forecast.evaluation.fingerprint import fingerprint

@@ -34,7 +34,14 @@ def calendar_features(frequency: Frequency, time: Tensor, substeps: int = 1) -> 
     Returns:
         float32 ``[..., F]`` in [-1, 1].
     """
-    return _waves(_phases(frequency, time, substeps), time)
+    if not time.numel():
+        return _waves(_phases(frequency, time, substeps), time)
+    # Windows of several series share most of their steps, for which the features are computed once.
+    first, last = (int(end) for end in time.aminmax())
+    if last - first >= time.numel():
+        return _waves(_phases(frequency, time, substeps), time)
+    span = torch.arange(first, last + 1, device=time.device)
+    return _waves(_phases(frequency, span, substeps), span)[time - first]
 
 
 def window_calendar(spec: WindowSpec, time: Tensor) -> Tensor:

@@ -27,10 +27,11 @@ SERIES = {
 @pytest.mark.parametrize("sampling", SAMPLINGS)
 def test_a_series_of_pandas_is_one_series(sampling, form):
     given = SERIES[form]
-    fixed, (one,) = sampling.learn(given.iloc[:15])
+    fixed, series = sampling.learn(given.iloc[:15])
+    (one,) = series
     assert np.ravel(one.target).tolist() == VALUES[:15].tolist()
     assert one.item_id == ("a" if form == "two levels" else None)
-    ends = fixed.read_next(given.iloc[15:], fixed.ends([one]), StaticFeatures()).ends
+    ends = fixed.read_next(given.iloc[15:], fixed.ends(series), StaticFeatures()).ends
     assert ends.last[0] == DAYS[-1]
 
 

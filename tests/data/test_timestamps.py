@@ -60,9 +60,9 @@ def test_columns_of_any_kind_become_datetimes(form):
 def test_every_way_to_read_frames(form, sampling):
     make, expected = FORMS[form]
     df = pd.DataFrame({"timestamp": make().array, "target": np.arange(len(expected), dtype=float)})
-    fixed, (one,) = sampling.learn(df.iloc[:3])
-    assert (pd.DatetimeIndex(one.timestamps) == expected[:3]).all()
-    ends = fixed.ends([one])
+    fixed, series = sampling.learn(df.iloc[:3])
+    assert (pd.DatetimeIndex(series.timestamps) == expected[:3]).all()
+    ends = fixed.ends(series)
     fresh = fixed.read_next(df.iloc[3:], ends, StaticFeatures()).ends
     assert fresh.last[0] == expected[-1]
     if sampling.kind == "irregular":
