@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import warnings
 from datetime import tzinfo
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -81,12 +82,25 @@ def out_of_range(stamps: pd.Series) -> np.ndarray:
     return ((wall <= first) | (wall >= last)).to_numpy()
 
 
-def same_zone(stamps: pd.DatetimeIndex, zone: tzinfo | None, name: str) -> pd.DatetimeIndex:
+def time_index(times: Any) -> pd.Index:
+    """Datetimes as a DatetimeIndex, and integer times unchanged."""
+    index = times if isinstance(times, pd.Index) else pd.Index(times)
+    return index if pd.api.types.is_integer_dtype(index) else pd.DatetimeIndex(index)
+
+
+def exact_times(index: pd.Index) -> np.ndarray:
+    """Nanoseconds since 1970 in UTC of datetimes, and integer times as they are, int64."""
+    return index.as_unit("ns").asi8 if isinstance(index, pd.DatetimeIndex) else index.to_numpy(dtype=np.int64)
+
+
+def same_zone(stamps: Any, zone: tzinfo | None, name: str) -> Any:
     """Timestamps in the time zone of the history.
 
     Raises:
         ValueError: if only one of the two has a time zone, with the ``name`` of the column.
     """
+    if not isinstance(stamps, pd.DatetimeIndex):
+        return stamps
     if (stamps.tz is None) != (zone is None):
         raise ValueError(
             f"{name} has {'no' if stamps.tz is None else 'a'} time zone, unlike the history; make them "
@@ -110,8 +124,14 @@ def _of_numbers(values: pd.Series, frame: str) -> str:
     low, high = (numbers.min(), numbers.max()) if len(numbers) else (0, 0)
     found = next((how for least, most, how in NUMBER_DATES if least <= low and high <= most), None)
     if found is None:
-        return f"convert it with pd.to_datetime({column}, unit=...) and the unit of its numbers"
-    return f"its values suggest {column} = pd.to_datetime({column}, {found})"
+        return (
+            f"pass freq=1 if they are numbers of steps, or convert them with pd.to_datetime({column}, unit=...) and "
+            "their unit"
+        )
+    return (
+        f"its values suggest {column} = pd.to_datetime({column}, {found}); if they are numbers of steps, pass freq=1 "
+        "(regular), or freq=None (irregular)"
+    )
 
 
 def _from_arrow(values: pd.Series, dtype: pd.ArrowDtype) -> pd.Series:
