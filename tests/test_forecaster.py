@@ -74,8 +74,9 @@ def test_unseen_series_and_other_levels(fitted):
     assert list(forecast.columns[3:]) == ["0.05", "0.5", "0.99"]
     assert (forecast["0.05"] <= forecast["0.5"]).all() and (forecast["0.5"] <= forecast["0.99"]).all()
     assert forecast["timestamp"].iloc[0] == pd.Timestamp("2030-05-05 20:00")
-    with pytest.warns(UserWarning, match="series 'new' has 1 row"):
-        single = fitted.predict(new.iloc[:1])
+    with pytest.warns(UserWarning, match="fewer than 4 values .* of series 'new'"):
+        with pytest.warns(UserWarning, match="series 'new' has 1 row"):
+            single = fitted.predict(new.iloc[:1])
     assert np.isfinite(single["mean"]).all()
 
 
