@@ -16,7 +16,6 @@ import os
 os.environ["OMP_NUM_THREADS"] = "1"
 
 import json
-import resource
 import subprocess
 import sys
 import tempfile
@@ -157,14 +156,15 @@ def peak(case: str, folder: str) -> dict[str, float]:
 
     forecaster = S5Forecaster.load(folder)
     forecaster.predict(long_frame(**TRAINING))
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    Path("/proc/self/clear_refs").write_text("5")  # resets the peak
+    before = resident("VmRSS")
     if case in PREDICTED:
         frame = long_frame(**PREDICTED[case])
         forecaster.predict(frame)
     else:
         frame = long_frame(**READ, shuffled=case == "read shuffled")
         read_frame(frame, Columns())
-    after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    after = resident("VmHWM")
     deep, shallow = (float(frame.memory_usage(deep=deep).sum()) / MB for deep in (True, False))
     return {
         "frame_mb": deep,
@@ -173,6 +173,12 @@ def peak(case: str, folder: str) -> dict[str, float]:
         "peak_over_frame": (after - before) / deep,
         "peak_over_frame_without_text": (after - before) / shallow,
     }
+
+
+def resident(field: str) -> float:
+    """Resident memory of this process, VmRSS, or its peak, VmHWM, in MB."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return int(next(line for line in lines if line.startswith(field)).split()[1]) / 1024
 
 
 if __name__ == "__main__":

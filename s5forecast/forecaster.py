@@ -28,15 +28,18 @@ class S5Forecaster(FittedForecaster):
 
     Args:
         prediction_length: Steps to forecast. For irregular series, how many of the next observations to train on.
-        freq: Offset alias of the timestamps, such as ``"h"``, ``"15min"``, ``"MS"``; ``"infer"`` detects it. ``None``
-            means irregular series, whose times are timestamps or numbers and which
+        freq: Offset alias of the timestamps, such as ``"h"``, ``"15min"``, ``"MS"``; ``"infer"`` detects it. A whole
+            number k means that times are integers that are k apart, such as years or numbers of steps. ``None`` means
+            irregular series, whose times are timestamps or numbers and which
             :class:`~s5forecast.S5ContinuousEstimator` forecasts at any later times.
+        season: Steps of the season of integer times, 1 for none; by default found in the training data. The seasons of
+            datetimes follow from their frequency.
         horizon: How far ahead to forecast irregular series, such as ``"12h"``, or a number if times are numbers.
         target, item_id, timestamp: Column names. A frame without the column ``item_id`` is one series. Several
             columns may identify a series together, ``item_id=["store", "sku"]``. Irregular series may have several
             targets, ``target=["wind", "pressure"]``, observed at different times.
         known: Numeric columns that are known over the horizon.
-        static: Columns that are constant in each series; text is treated as categories.
+        static: Columns that are constant in each series. Text, booleans and the dtype category are categories.
         quantile_levels: Levels of the forecasts, in (0, 1).
         preset: ``"fast"`` takes a third of the time of ``"default"``; ``"best"`` combines several models:
             networks of different kinds and contexts and, where values are few, statistical models, see

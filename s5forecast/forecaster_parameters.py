@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from inspect import signature
+from numbers import Integral
 from typing import TYPE_CHECKING, Any
 
 from s5forecast.choices import choose
@@ -45,8 +46,9 @@ class ForecasterParameters:
     def __init__(
         self,
         prediction_length: int | None = None,
-        freq: str | None = "infer",
+        freq: str | int | None = "infer",
         *,
+        season: int | None = None,
         horizon: Any = None,
         target: str | Sequence[str] = "target",
         item_id: str | Sequence[str] = "item_id",
@@ -65,6 +67,7 @@ class ForecasterParameters:
     ) -> None:
         self.prediction_length = prediction_length
         self.freq = freq
+        self.season = season
         self.horizon = horizon
         self.target = target
         self.item_id = item_id
@@ -165,7 +168,7 @@ class ForecasterParameters:
         if taken := sorted(results & {*identity, columns.timestamp}):
             raise ValueError(f"item_id and timestamp cannot be {taken}, which are columns of forecasts; rename them")
 
-    def _make_sampling(self, freq: str | None) -> Sampling:
+    def _make_sampling(self, freq: str | int | None) -> Sampling:
         """The sampling for a frequency; ``None`` means irregular series.
 
         Raises:
@@ -177,10 +180,23 @@ class ForecasterParameters:
                     "irregular series (freq=None) need horizon=, such as '12h', or prediction_length=, the number of "
                     "next observations to forecast"
                 )
+            self._with_season(None)
             return IrregularSampling(self._columns, self.horizon, self.prediction_length, self.aggregate)
         self._refuse_irregular_arguments()
-        frequency = None if freq == "infer" else Frequency.parse(freq)
+        frequency = self._with_season(None if freq == "infer" else Frequency.parse(freq))
         return RegularSampling(self._columns, self.prediction_length, frequency)  # type: ignore[arg-type]
+
+    def _with_season(self, frequency: Frequency | None) -> Frequency | None:
+        """The frequency with the season of integer times, if it is given."""
+        if self.season is None:
+            return frequency
+        if frequency is None or not frequency.integer:
+            raise ValueError(
+                f"season={self.season!r} requires integer times, freq=1; the seasons of datetimes follow from freq="
+            )
+        if not isinstance(self.season, Integral) or self.season < 1:
+            raise ValueError(f"season must be a number of steps, 1 for no season, got {self.season!r}")
+        return frequency.with_season(int(self.season))
 
     def _refuse_irregular_arguments(self) -> None:
         """Raise ValueError for arguments that require irregular series, naming those that are set."""

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from s5forecast.data.frames import Queries, SeriesEnds
@@ -110,7 +111,9 @@ class FrameStream:
         stored = {
             "items": self.ends.items,
             "keys": None if self.ends.keys is None else plain_keys(self.ends.keys),
-            "last": [one.isoformat() if isinstance(one, pd.Timestamp) else float(one) for one in self.ends.last],
+            "last": [
+                one.isoformat() if isinstance(one, pd.Timestamp) else np.asarray(one).item() for one in self.ends.last
+            ],
             "time_zone": None if zone is None else str(zone),
         }
         (Path(path) / FRAME_FILE).write_text(json.dumps(stored))
@@ -127,7 +130,7 @@ class FrameStream:
         zone = stored["time_zone"]
         # Earlier versions did not store the ends of irregular series, which their states also have.
         last, items = stored.get("last", list(states.last_times())), stored.get("items", states.items)
-        if not isinstance(last[0], float):
+        if isinstance(last[0], str) or ("last" not in stored and not isinstance(last[0], float)):
             stamps = pd.to_datetime(last, format="ISO8601" if "last" in stored else None, utc=zone is not None)
             last = list(stamps if zone is None else stamps.tz_convert(zone))
         keys = stored.get("keys")

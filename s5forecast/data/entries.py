@@ -87,8 +87,9 @@ def _start(entry: dict[str, Any], name: str, spec: WindowSpec) -> pd.Period:
 def local_time(entry: dict[str, Any], spec: WindowSpec, steps: int) -> np.ndarray:
     """Base units since 1970 of each step, in local time if the entry has ``timestamps``, int64 ``[steps]``."""
     stamps = entry.get("timestamps")
-    if stamps is None or stamps.tz is None or spec.frequency.unit not in TICKS:
+    if getattr(stamps, "tz", None) is None or spec.frequency.unit not in TICKS:
         return entry["start"].ordinal + spec.frequency.multiple * np.arange(steps)
+    assert stamps is not None
     stamps = stamps[:steps]  # GluonTS cuts the target of an entry, not its timestamps
     stamps = stamps.append(spec.frequency.range(stamps[-1], steps - len(stamps) + 1)[1:])
     return stamps.tz_localize(None).as_unit("ns").asi8 // TICKS[spec.frequency.unit]

@@ -10,11 +10,12 @@ from typing import Any, overload
 import numpy as np
 import pandas as pd
 
-from s5forecast.data.frequency import TICKS, Frequency, quiet_periods
+from s5forecast.data.frequency import TICKS, Frequency
 from s5forecast.data.series import SeriesArrays
 from s5forecast.data.spec import WindowSpec
 from s5forecast.data.statics import StaticFeatures
 from s5forecast.data.table import SeriesTable
+from s5forecast.data.timestamps import time_index
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,9 +71,7 @@ class FrameEntries(Sequence[dict[str, Any]]):
     @cached_property
     def starts(self) -> pd.PeriodIndex:
         """The ``start`` of each entry, ``[S]``."""
-        first = pd.DatetimeIndex(self.table.timestamps[self.table.begins]).tz_localize(None)
-        with quiet_periods():
-            return first.to_period(self.frequency.period_alias)
+        return self.frequency.periods(self.table.timestamps[self.table.begins])
 
     @cached_property
     def static_arrays(self) -> tuple[np.ndarray, np.ndarray]:
@@ -146,8 +145,8 @@ def read_arrays(entries: FrameEntries, spec: WindowSpec) -> SeriesArrays:
 def _local_time(entries: FrameEntries, spec: WindowSpec, steps: np.ndarray) -> np.ndarray:
     """Base units since 1970 of the steps of each series, in local time, int64 ``[N]``."""
     frequency = spec.frequency
-    first = pd.DatetimeIndex(entries.table.timestamps[entries.table.begins])
-    if first.tz is not None and frequency.unit in TICKS:
+    first = time_index(entries.table.timestamps[entries.table.begins])
+    if getattr(first, "tz", None) is not None and frequency.unit in TICKS:
         return frequency.ranges(first, steps).tz_localize(None).as_unit("ns").asi8 // TICKS[frequency.unit]
     number = np.arange(steps.sum()) - np.repeat(np.cumsum(steps) - steps, steps)
     return np.repeat(entries.starts.asi8, steps) + frequency.multiple * number

@@ -11,13 +11,14 @@ import numpy as np
 import pandas as pd
 
 from s5forecast.choices import choose
+from s5forecast.data.dtypes import own_dtype
 from s5forecast.data.faults import raise_for_rows
 from s5forecast.data.items import label_keys, read_items
 from s5forecast.data.long_frames import long_frame, require_column, require_columns
 from s5forecast.data.numeric_columns import column_numbers
 from s5forecast.data.ordering import row_order
 from s5forecast.data.static_columns import static_values
-from s5forecast.data.timestamps import require_datetimes, without_wrapping
+from s5forecast.data.timestamps import RANGE_FIX, out_of_range, require_datetimes
 
 # Names of pandas reductions that merge rows of one time; they skip missing values.
 AGGREGATES = {"mean": "mean", "last": "last"}
@@ -196,6 +197,7 @@ def tidy_frame(
     static: Sequence[str],
     *,
     numeric_time: bool = False,
+    integer_time: bool = False,
     aggregate: str | None = None,
     what: str = "df",
 ) -> tuple[pd.DataFrame, np.ndarray, list[Any]]:
@@ -206,6 +208,7 @@ def tidy_frame(
         columns: roles of the columns, of which those of the series and timestamp are used.
         numeric, static: names of numeric columns, and of columns that are constant in each series.
         numeric_time: whether times may be numbers.
+        integer_time: whether times must be integers.
         aggregate: a key of ``AGGREGATES``, which merges rows of one series and time; by default they raise an error.
         what: name of the frame in error messages: ``"df"``, ``"future="``, ``"validation="``.
 
@@ -230,11 +233,11 @@ def tidy_frame(
     codes, found = items.codes, items.labels
     names = [series_name(item) for item in found]
     tidy = frame[needed].assign(
-        **{columns.timestamp: _timestamps(frame[columns.timestamp], codes, names, numeric_time, what)}
+        **{columns.timestamp: _timestamps(frame[columns.timestamp], codes, names, numeric_time, integer_time, what)}
     )
     for column in numeric:
         tidy[column] = column_numbers(
-            tidy[column], tidy[columns.timestamp], codes, names, categories=column in columns.known
+            tidy[column], tidy[columns.timestamp], codes, names, categories=column in columns.known, frame=what
         )
     for column in static:
         tidy[column] = static_values(tidy[column])
@@ -249,8 +252,12 @@ def tidy_frame(
     return tidy, codes, found
 
 
-def _timestamps(values: pd.Series, codes: np.ndarray, names: list[str], numeric_time: bool, what: str) -> pd.Series:
-    values = without_wrapping(values)
+def _timestamps(
+    values: pd.Series, codes: np.ndarray, names: list[str], numeric_time: bool, integer_time: bool, what: str
+) -> pd.Series:
+    values = own_dtype(values)
+    if integer_time:
+        return _integers(values, codes, names, what)
     if numeric_time and pd.api.types.is_numeric_dtype(values):
         finite = np.isfinite(values.to_numpy(dtype=np.float64, na_value=np.nan))
         raise_for_rows(
@@ -269,7 +276,34 @@ def _timestamps(values: pd.Series, codes: np.ndarray, names: list[str], numeric_
         names,
         lambda row: f"{names[codes[row]]}: column {values.name!r} has missing timestamps (NaT); drop these rows",
     )
+    raise_for_rows(
+        out_of_range(values),
+        codes,
+        names,
+        lambda row: f"{names[codes[row]]}: column {values.name!r} has {values.iloc[row]}, but {RANGE_FIX}",
+    )
     return values
+
+
+def _integers(values: pd.Series, codes: np.ndarray, names: list[str], what: str) -> pd.Series:
+    """Integer times, int64."""
+    if not pd.api.types.is_numeric_dtype(values):
+        raise ValueError(
+            f"column {values.name!r} of {what} holds {values.dtype}, but freq= is a number, which requires integer "
+            "times; pass freq='infer' or an alias such as 'D' for datetimes"
+        )
+    numbers = values.to_numpy(dtype=np.float64, na_value=np.nan)
+    wrong = ~(np.isfinite(numbers) & (numbers == np.floor(numbers)))
+    raise_for_rows(
+        wrong,
+        codes,
+        names,
+        lambda row: (
+            f"{names[codes[row]]}: column {values.name!r} has the time {values.iloc[row]}, which is no integer; drop "
+            "or correct this row, or pass freq=None for irregular series"
+        ),
+    )
+    return values.astype(np.int64)
 
 
 def _exact(times: pd.Series) -> np.ndarray:

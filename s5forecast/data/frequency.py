@@ -13,10 +13,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import tzinfo
 from functools import cache
-from typing import NamedTuple
+from numbers import Integral
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
+
+from s5forecast.data.timestamps import RANGE_FIX, time_index
 
 DAY = 86_400.0
 YEAR = 365.2425 * DAY
@@ -47,6 +50,8 @@ STEMS = {
     "QE": Stem("Q", YEAR / 4, (4,), "DEC"),
     "YS": Stem("Y", YEAR, (), "JAN"),
     "YE": Stem("Y", YEAR, (), "DEC"),
+    # Integer times; the length is nominal, so that they have neither a calendar nor a day.
+    "step": Stem("step", YEAR, ()),
 }
 # Period aliases, and those of pandas before 2.2, where M, Q, Y and A are stamped at the end of the period.
 SYNONYMS = {"H": "h", "T": "min", "S": "s", "L": "ms", "M": "ME", "Q": "QE", "Y": "YE", "A": "YE", "AS": "YS"}
@@ -55,7 +60,8 @@ TICKS = {"ms": 10**6, "s": 10**9, "min": 60 * 10**9, "h": 3_600 * 10**9}  # nano
 MONTH_SPANS = {"M": 1, "Q": 3, "Y": 12}
 ACCEPTED = (
     "ms, s, min, h, D, B, W-MON to W-SUN, MS, ME, QS-JAN to QS-DEC, QE-JAN to QE-DEC, YS-JAN to YS-DEC, "
-    "YE-JAN to YE-DEC, each with an optional integer multiple, as in '15min'"
+    "YE-JAN to YE-DEC, each with an optional integer multiple, as in '15min'; "
+    "or a whole number k for integer times that are k apart"
 )
 IRREGULAR_WAYS = (
     "forecast irregular series with S5Forecaster(freq=None, horizon=...), or resample with s5forecast.regularize()"
@@ -80,14 +86,16 @@ class Frequency:
         object.__setattr__(self, "alias", _join(multiple, stem, anchor))
 
     @classmethod
-    def parse(cls, freq: str | pd.offsets.BaseOffset | Frequency) -> Frequency:
-        """The frequency of an offset alias, a Period alias, an offset or a Frequency.
+    def parse(cls, freq: str | int | pd.offsets.BaseOffset | Frequency) -> Frequency:
+        """The frequency of an offset alias, a Period alias, an offset, a step of integer times or a Frequency.
 
         Raises:
             ValueError: for anything else; the message lists the known aliases.
         """
         if isinstance(freq, Frequency):
             return freq
+        if isinstance(freq, Integral) and not isinstance(freq, bool):
+            return cls(f"{freq}step")
         if isinstance(freq, pd.offsets.Week) and freq.freqstr.endswith("W"):
             raise ValueError(f"{freq!r} has no weekday. Use '7D', or an anchored week such as 'W-SUN'.")
         return cls(freq.freqstr if isinstance(freq, pd.offsets.BaseOffset) else str(freq))
@@ -122,8 +130,13 @@ class Frequency:
 
     @property
     def unit(self) -> str:
-        """Base unit, one of ms, s, min, h, D, B, W, M, Q, Y."""
+        """Base unit, one of ms, s, min, h, D, B, W, M, Q, Y, step."""
         return self._stem.unit
+
+    @property
+    def integer(self) -> bool:
+        """Whether times are integers instead of datetimes."""
+        return self.unit == "step"
 
     @property
     def multiple(self) -> int:
@@ -148,10 +161,22 @@ class Frequency:
     @property
     def seasons(self) -> tuple[int, ...]:
         """All seasons that are a whole number of steps, in steps, ascending."""
+        if self.integer:
+            _, _, season = _split(self.alias)
+            return (int(season),) if season not in ("", "1") else ()
         cycles, multiple = self._stem.seasons, self.multiple
         if self.unit == "D" and multiple % 7 == 0:
             cycles, multiple = STEMS["W"].seasons, multiple // 7
         return tuple(cycle // multiple for cycle in cycles if cycle % multiple == 0 and cycle > multiple)
+
+    def with_season(self, season: int) -> Frequency:
+        """The frequency of integer times with a season of a number of steps, such as ``"step-12"``."""
+        return Frequency(_join(self.multiple, "step", str(season)))
+
+    @property
+    def has_season(self) -> bool:
+        """Whether the season of integer times is known; 1 stands for none."""
+        return bool(_split(self.alias)[2])
 
     def divided(self, count: int) -> Frequency:
         """The frequency with ``count`` steps in each step of this one, such as ``"15min"`` for ``"h"`` and 4.
@@ -171,28 +196,42 @@ class Frequency:
         unit = max((unit for unit in CONSTANT_UNITS if milliseconds % lengths[unit] == 0), key=lengths.__getitem__)
         return Frequency(_join(milliseconds // lengths[unit], unit, ""))
 
-    def range(self, start: pd.Timestamp, periods: int) -> pd.DatetimeIndex:
+    def range(self, start: Any, periods: int) -> Any:
         """``periods`` timestamps beginning with ``start``, in its time zone.
 
         Steps of days and longer keep the local wall time, or the next valid one if daylight saving skips it.
 
         Raises:
-            ValueError: for a start that is not on the grid.
+            ValueError: for a start that is not on the grid, or timestamps that are too late.
         """
-        first = pd.DatetimeIndex([start])
+        first = time_index([start])
         self.ordinal(first)
         return self.ranges(first, np.array([periods]))
 
-    def ranges(self, starts: pd.DatetimeIndex, periods: np.ndarray) -> pd.DatetimeIndex:
+    def ranges(self, starts: Any, periods: np.ndarray) -> Any:
         """Consecutive timestamps of S series, concatenated, as :meth:`range` for each.
 
         Args:
             starts: first timestamp of each series, ``[S]``, on its grid.
             periods: number of timestamps of each series, int64 ``[S]``.
+
+        Raises:
+            ValueError: for timestamps that are too late.
         """
+        try:
+            return self._ranges(starts, periods)
+        except (OverflowError, pd.errors.OutOfBoundsDatetime) as error:
+            row = int(starts.argmax())
+            raise ValueError(
+                f"{periods[row] - 1} steps of {self.alias!r} after {starts[row]} are too many: {RANGE_FIX}"
+            ) from error
+
+    def _ranges(self, starts: Any, periods: np.ndarray) -> Any:
         multiple, stem, anchor = _split(self.alias)
         owner = np.repeat(np.arange(len(starts)), periods)
         ahead = multiple * (np.arange(len(owner)) - (np.cumsum(periods) - periods)[owner])
+        if self.integer:
+            return pd.Index(starts.to_numpy(dtype=np.int64)[owner] + ahead)
         if stem in TICKS:
             begins = starts.as_unit("ns").asi8
             if len(owner) and int(begins.max()) + int(ahead.max()) * TICKS[stem] > np.iinfo(np.int64).max:
@@ -205,7 +244,7 @@ class Frequency:
         wall = pd.DatetimeIndex(ahead_days).as_unit("ns") + pd.TimedeltaIndex(clock[owner])
         return wall if starts.tz is None else _localize(wall, starts.tz, _are_daylight(starts)[owner])
 
-    def ordinal(self, timestamps: pd.DatetimeIndex) -> np.ndarray:
+    def ordinal(self, timestamps: pd.Index) -> np.ndarray:
         """Number of each timestamp, int64 ``[T]``; consecutive steps differ by exactly 1.
 
         Steps below a day are counted in absolute (UTC) time, days and longer in local wall time. The first timestamp
@@ -214,13 +253,13 @@ class Frequency:
         Raises:
             ValueError: for timestamps that are missing or not on the grid, naming the first.
         """
-        stamps = pd.DatetimeIndex(timestamps)
+        stamps = time_index(timestamps)
         ordinal, off_grid = self.ordinals(stamps, np.zeros(len(stamps), dtype=np.int64))
         if off_grid.any():
             raise ValueError(self.off_grid_message(stamps, int(off_grid.argmax())))
         return ordinal
 
-    def ordinals(self, stamps: pd.DatetimeIndex, first: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def ordinals(self, stamps: Any, first: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Number of each timestamp of concatenated series, and whether it is off the grid of its series, ``[T]`` each.
 
         Args:
@@ -237,7 +276,7 @@ class Frequency:
         ordinal, phase = np.divmod(units, multiple)
         return ordinal, off_grid | (phase != phase[first])
 
-    def period(self, timestamp: pd.Timestamp, *, exact: bool = True) -> pd.Period:
+    def period(self, timestamp: Any, *, exact: bool = True) -> pd.Period:
         """The Period of a timestamp, whose time zone is dropped.
 
         Args:
@@ -247,6 +286,8 @@ class Frequency:
         Raises:
             ValueError: with ``exact``, for a timestamp between two steps, such as 10:30 for hours.
         """
+        if self.integer:
+            return pd.Period(ordinal=int(timestamp), freq=self.period_alias)
         wall = timestamp.tz_localize(None)
         with quiet_periods():
             period = pd.Period(wall, freq=self.period_alias)
@@ -257,7 +298,14 @@ class Frequency:
             )
         return period
 
-    def timestamp(self, period: pd.Period) -> pd.Timestamp:
+    def periods(self, timestamps: pd.Index) -> pd.PeriodIndex:
+        """The Periods of timestamps, whose time zone is dropped."""
+        if self.integer:
+            return pd.PeriodIndex.from_ordinals(timestamps.to_numpy(dtype=np.int64), freq=self.period_alias)  # type: ignore[attr-defined]
+        with quiet_periods():
+            return pd.DatetimeIndex(timestamps).tz_localize(None).to_period(self.period_alias)
+
+    def timestamp(self, period: pd.Period) -> Any:
         """The timestamp of a Period, without a time zone: the first day for MS, the last for ME, Tuesday for W-TUE.
 
         Raises:
@@ -267,6 +315,8 @@ class Frequency:
             raise ValueError(
                 f"freq='{self.alias}' needs Periods of freq '{self.period_alias}', not '{period.freqstr}'."
             )
+        if self.integer:
+            return period.ordinal
         # A Period of several units ends after the last one, but its timestamp is that of the first.
         at_end = self.unit == "W" or _split(self.alias)[1].endswith("E")
         with quiet_periods():
@@ -279,14 +329,18 @@ class Frequency:
 
     def _period_alias(self, multiple: int) -> str:
         _, stem, anchor = _split(self.alias)
+        if stem == "step":
+            return _join(multiple, "Y", "DEC")  # GluonTS needs a Period; those of years have no seasons
         if stem in ("QS", "YS"):
             anchor = MONTHS[MONTHS.index(anchor) - 1]
         return _join(multiple, self.unit, anchor)
 
-    def off_grid_message(self, stamps: pd.DatetimeIndex, row: int) -> str:
+    def off_grid_message(self, stamps: Any, row: int) -> str:
         """Error message for a timestamp that is not on the grid of the first of its series."""
         stamp, first = stamps[row], stamps[0]
         start = "" if stamp == first else f", counted from {first}"
+        if self.integer:
+            return f"The time {stamp} is not a multiple of {self.multiple} after {first}. Pass the freq= of the times."
         return (
             f"The timestamp {stamp} ({stamp.day_name()}) is not on the grid of freq='{self.alias}'{start}. "
             f"Pass the freq= of the timestamps ({ACCEPTED}), or shift them to the grid; if they have no regular grid, "
@@ -296,13 +350,14 @@ class Frequency:
 
 @cache
 def _split(alias: str) -> tuple[int, str, str]:
-    match = re.fullmatch(r"(\d*)([A-Za-z]+)(?:-([A-Z]{3}))?", alias)
+    match = re.fullmatch(r"(\d*)([A-Za-z]+)(?:-([A-Z]{3}|[1-9]\d*))?", alias)
     if match is None:
         raise ValueError(f"Unknown frequency {alias!r}. Choose from {ACCEPTED}.")
     multiple, stem, anchor = int(match[1] or 1), SYNONYMS.get(match[2], match[2]), match[3] or ""
     default = STEMS[stem].anchor if stem in STEMS else ""
     anchors = WEEKDAYS if stem == "W" else MONTHS if default else ()
-    if stem not in STEMS or multiple == 0 or (anchor and anchor not in anchors):
+    known = anchor.isdigit() if stem == "step" else anchor in anchors
+    if stem not in STEMS or multiple == 0 or (anchor and not known):
         raise ValueError(f"Unknown frequency {alias!r}. Choose from {ACCEPTED}.")
     return multiple, stem, anchor or default
 
@@ -325,6 +380,8 @@ def _count(stamps: pd.DatetimeIndex, stem: str, anchor: str, first: np.ndarray) 
 
     ``first`` is the position of the timestamp that defines the grid of each.
     """
+    if stem == "step":
+        return stamps.to_numpy(dtype=np.int64), np.zeros(len(stamps), dtype=bool)
     if stem in TICKS:
         units, phase = np.divmod(stamps.as_unit("ns").asi8, TICKS[stem])
         return units, phase != phase[first]

@@ -10,6 +10,7 @@ import pandas as pd
 from s5forecast.data.faults import SeriesError
 from s5forecast.data.frequency import DAY, TICKS, Frequency
 from s5forecast.data.table import Faults, SeriesTable, raise_first
+from s5forecast.data.timestamps import time_index
 from s5forecast.notices import warn_user
 
 # A grid longer than both is attributed to a wrong timestamp.
@@ -80,7 +81,7 @@ def fill_gaps(table: SeriesTable, frequency: Frequency) -> SeriesTable:
 
 def grid_positions(table: SeriesTable, frequency: Frequency) -> tuple[np.ndarray, Faults, Faults]:
     """Step of each row on the grid of its series, ``[R]``; series off the grid, and those with a much longer grid."""
-    stamps, first = pd.DatetimeIndex(table.timestamps), np.repeat(table.begins, table.lengths)
+    stamps, first = time_index(table.timestamps), np.repeat(table.begins, table.lengths)
     ordinal, off_grid = frequency.ordinals(stamps, first)
     position = ordinal - ordinal[first]
     off, long = {}, {}
@@ -108,7 +109,7 @@ def insert_steps(table: SeriesTable, position: np.ndarray, frequency: Frequency)
     target = np.full(bounds[-1], np.nan, dtype=table.target.dtype)
     known = np.full((len(table.known), bounds[-1]), np.nan, dtype=np.float32)
     target[rows], known[:, rows] = table.target, table.known
-    timestamps = frequency.ranges(pd.DatetimeIndex(table.timestamps[table.begins]), steps)
+    timestamps = frequency.ranges(time_index(table.timestamps[table.begins]), steps)
     return replace(
         table, bounds=bounds, timestamps=timestamps.rename(table.timestamps.name), target=target, known=known
     )

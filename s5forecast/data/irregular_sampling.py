@@ -25,7 +25,7 @@ from s5forecast.data.sampling import Sampling, check_prediction_length, check_sa
 from s5forecast.data.statics import StaticFeatures
 from s5forecast.data.table import SeriesTable, read_table
 from s5forecast.data.times import IrregularRows, check_kind, check_zone, is_duration, read_instants
-from s5forecast.data.timestamps import read_times
+from s5forecast.data.timestamps import RANGE_FIX, out_of_range, read_times
 from s5forecast.notices import warn_user
 
 # Units of durations in messages: shortest duration written in the unit, its seconds, and its name.
@@ -246,7 +246,10 @@ class IrregularSampling(Sampling):
                 "with them as times="
             )
         steps, last = pd.Index(grid_steps(horizon, every, datetimes=_datetimes(ends))), pd.Index(ends.last)
-        times = last.repeat(len(steps)) + np.tile(steps, len(last))
+        try:
+            times = last.repeat(len(steps)) + np.tile(steps, len(last))
+        except (OverflowError, pd.errors.OutOfBoundsDatetime) as error:
+            raise ValueError(f"horizon={horizon} after {last.max()} is too late: {RANGE_FIX}") from error
         return self.item_columns(ends, len(steps)).assign(**{self.columns.timestamp: times})
 
     def _keys(self, times: pd.DataFrame, ends: SeriesEnds) -> pd.DataFrame:
@@ -256,7 +259,10 @@ class IrregularSampling(Sampling):
         column, names = self.columns.timestamp, self.columns.identity if ends.named else ()
         for name in [*names, column, *self.columns.known]:
             require_column(times, name, "times=")
-        return times[[*names, column]].assign(**{column: read_times(times[column], "times=")})
+        stamps = read_times(times[column], "times=")
+        if pd.api.types.is_datetime64_any_dtype(stamps) and out_of_range(stamps).any():
+            raise ValueError(f"column {column!r} of times= has {stamps[out_of_range(stamps)].iloc[0]}, but {RANGE_FIX}")
+        return times[[*names, column]].assign(**{column: stamps})
 
     def _known_at(self, times: pd.DataFrame, keys: pd.DataFrame, codes: np.ndarray, names: Sequence[str]) -> np.ndarray:
         """The known columns at the times to forecast, ``[M, F]`` float32.
@@ -273,7 +279,7 @@ class IrregularSampling(Sampling):
         columns = self.columns
         stamps, known = keys[columns.timestamp], np.empty((len(keys), len(columns.known)), dtype=np.float32)
         for number, column in enumerate(columns.known):
-            known[:, number] = column_numbers(times[column], stamps, codes, names, categories=True)
+            known[:, number] = column_numbers(times[column], stamps, codes, names, categories=True, frame="times=")
             missing = np.isnan(known[:, number])
             if missing.any():
                 row = int(missing.argmax())

@@ -22,9 +22,10 @@ from s5forecast.data.frames import (
 from s5forecast.data.frequency import Frequency
 from s5forecast.data.gaps import fill_gaps, infer_frequency, report_gaps
 from s5forecast.data.sampling import Sampling, check_prediction_length, check_same_names
+from s5forecast.data.seasons import common_season
 from s5forecast.data.statics import StaticFeatures
 from s5forecast.data.table import Faults, SeriesTable, known_rows, raise_first, read_table
-from s5forecast.data.timestamps import same_zone
+from s5forecast.data.timestamps import exact_times, same_zone, time_index
 from s5forecast.notices import warn_user
 
 
@@ -52,6 +53,13 @@ class RegularSampling(Sampling):
 
     def learn(self, df: pd.DataFrame) -> tuple[RegularSampling, SeriesTable]:
         series, frequency = read_frame(df, self.columns, self.frequency or "infer")
+        if frequency.integer and not frequency.has_season:
+            frequency = frequency.with_season(common_season(one.target for one in series))
+        last = self.last_observed(series)
+        try:
+            frequency.range(last.max(), self.prediction_length + 1)
+        except ValueError as error:
+            raise ValueError(f"{series.name(int(last.argmax()))}: {error}") from error
         return replace(self, frequency=frequency), series
 
     def read(self, df: pd.DataFrame, what: str = "df") -> SeriesTable:
@@ -67,13 +75,13 @@ class RegularSampling(Sampling):
                 invalid data, naming the series, the column and the fix.
         """
         columns, numeric = self.columns, [self.columns.target, *self.columns.known]
-        tidy, codes, items = tidy_frame(df, columns, numeric, ())
+        tidy, codes, items = tidy_frame(df, columns, numeric, (), integer_time=self._fixed_frequency.integer)
         check_same_names(items != [None], ends.named, columns, "the new rows", "the stream")
         begins = np.flatnonzero(np.diff(codes, prepend=-1))
         new = SeriesTable(
             items=items,
             bounds=np.append(begins, len(codes)),
-            timestamps=pd.DatetimeIndex(tidy[columns.timestamp]),
+            timestamps=time_index(tidy[columns.timestamp]),
             target=tidy[columns.target].to_numpy(dtype=np.float64),
             known=known_rows(tidy, columns),
             static=tidy[[]].iloc[begins],
@@ -101,7 +109,7 @@ class RegularSampling(Sampling):
                 f"the next {self.prediction_length} steps"
             )
         S, H = len(ends.last), self.prediction_length
-        stamps = self._fixed_frequency.ranges(pd.DatetimeIndex(ends.last), np.full(S, H + 1))
+        stamps = self._fixed_frequency.ranges(time_index(ends.last), np.full(S, H + 1))
         stamps = stamps[np.arange(len(stamps)) % (H + 1) > 0]
         items, codes = ends.items, np.repeat(np.arange(S), H)
         keys = self.item_columns(ends, H).assign(**{self.columns.timestamp: stamps})
@@ -114,7 +122,7 @@ class RegularSampling(Sampling):
 
     def stream_queries(self, query: Queries) -> list[dict[str, Any]]:
         """GluonTS entries of the horizon only, without a target and with known covariates ``[F, H]``."""
-        stamps = pd.DatetimeIndex(query.keys[self.columns.timestamp])
+        stamps = time_index(query.keys[self.columns.timestamp])
         return [
             {
                 "item_id": str(number) if item is None else item,
@@ -148,9 +156,11 @@ class RegularSampling(Sampling):
         if ends.unobserved:
             warn_user(self._unobserved_rows(ends))
 
-    def until(self, series: SeriesTable) -> pd.Timestamp:
-        """The last timestamp as a naive timestamp in UTC."""
+    def until(self, series: SeriesTable) -> Any:
+        """The last timestamp as a naive timestamp in UTC, or the last integer."""
         last = super().until(series)
+        if self._fixed_frequency.integer:
+            return int(last)
         return last if last.tz is None else last.tz_convert(None)
 
     @property
@@ -158,7 +168,7 @@ class RegularSampling(Sampling):
         assert self.frequency is not None, "learn() sets the frequency"
         return self.frequency
 
-    def _known_ahead(self, ends: SeriesEnds, stamps: pd.DatetimeIndex, future: pd.DataFrame | None) -> np.ndarray:
+    def _known_ahead(self, ends: SeriesEnds, stamps: Any, future: pd.DataFrame | None) -> np.ndarray:
         """Known covariates at the next ``stamps [S * H]`` of the series, float32 ``[S * H, F]``."""
         known = list(self.columns.known)
         if not known:
@@ -166,12 +176,13 @@ class RegularSampling(Sampling):
         if future is None:
             hint = f"; {self._unobserved_rows(ends)}" if ends.unobserved else ""
             raise ValueError(f"the known columns {known} are required over the horizon; pass them as future={hint}")
-        tidy, codes, items = tidy_frame(future, self.columns, known, (), what="future=")
+        integer = self._fixed_frequency.integer
+        tidy, codes, items = tidy_frame(future, self.columns, known, (), integer_time=integer, what="future=")
         check_same_names(items != [None], ends.named, self.columns, "future=", "the histories")
         owners = np.array([ends.positions.get(item, -1) for item in items])[codes]
         time = self.columns.timestamp
         name = f"{series_name(items[0])}: column {time!r} of future="
-        times = same_zone(pd.DatetimeIndex(tidy[time]), stamps.tz, name)
+        times = same_zone(time_index(tidy[time]), getattr(stamps, "tz", None), name)
         number = np.repeat(np.arange(len(ends.items)), self.prediction_length)
         found = _rows_at(number, stamps, owners, times)
         values = known_rows(tidy, self.columns).T[found]
@@ -194,7 +205,7 @@ class RegularSampling(Sampling):
         fix = "pass future rows as future= instead" if self.columns.known else "leave out rows without a target"
         return f"the last {rows} no target in {series}, so forecasts start after them, from {_short(start)}; {fix}"
 
-    def _missing_known(self, name: str, part: pd.DataFrame, stamps: pd.DatetimeIndex) -> str:
+    def _missing_known(self, name: str, part: pd.DataFrame, stamps: Any) -> str:
         """Error message for the known columns of a series in ``future=``, of which a value is missing."""
         known = list(self.columns.known)
         if part.empty:
@@ -229,7 +240,7 @@ class RegularSampling(Sampling):
             known=filled.known[:, kept],
         )
 
-    def _checked_later(self, new: SeriesTable, ends: SeriesEnds) -> tuple[pd.DatetimeIndex, pd.DatetimeIndex]:
+    def _checked_later(self, new: SeriesTable, ends: SeriesEnds) -> tuple[Any, Any]:
         """New timestamps in the time zone of the histories, and the end of the history of each series.
 
         Raises:
@@ -244,8 +255,9 @@ class RegularSampling(Sampling):
         }
         if 0 in unknown:
             raise_first(new, unknown)
-        stamps = same_zone(pd.DatetimeIndex(new.timestamps), ends.last[0].tz, f"{new.name(0)}: column {column!r}")
-        last = pd.DatetimeIndex([ends.last[ends.positions.get(item, 0)] for item in new.items])
+        zone = getattr(ends.last[0], "tz", None)
+        stamps = same_zone(time_index(new.timestamps), zone, f"{new.name(0)}: column {column!r}")
+        last = time_index([ends.last[ends.positions.get(item, 0)] for item in new.items])
         early: Faults = {
             position: f"{new.name(position)}: {column} {stamps[new.bounds[position]]} is not after the last "
             f"observation, at {last[position]}; remove rows that the stream already has, or start a new stream to "
@@ -257,7 +269,7 @@ class RegularSampling(Sampling):
 
 
 def read_frame(
-    frame: pd.DataFrame, columns: Columns, freq: str | Frequency = "infer", what: str = "df"
+    frame: pd.DataFrame, columns: Columns, freq: str | int | Frequency = "infer", what: str = "df"
 ) -> tuple[SeriesTable, Frequency]:
     """Check a long frame and convert it to regular series with targets ``[R]``, in order of first appearance.
 
@@ -266,8 +278,10 @@ def read_frame(
     Raises:
         ValueError: for invalid data, naming the series, the column and the fix.
     """
-    series = read_table(frame, columns, what=what).univariate()
-    frequency = infer_frequency(series) if isinstance(freq, str) and freq == "infer" else Frequency.parse(freq)
+    given = None if isinstance(freq, str) and freq == "infer" else Frequency.parse(freq)
+    integer = given is not None and given.integer
+    series = read_table(frame, columns, integer_time=integer, what=what).univariate()
+    frequency = infer_frequency(series) if given is None else given
     regular = fill_gaps(series, frequency)
     report_gaps(series, regular, frequency)
     return regular, frequency
@@ -287,15 +301,15 @@ def to_entries(
     return FrameEntries(series, frequency, statics, future)
 
 
-def _rows_at(series: np.ndarray, stamps: pd.DatetimeIndex, owners: np.ndarray, times: pd.DatetimeIndex) -> np.ndarray:
+def _rows_at(series: np.ndarray, stamps: Any, owners: np.ndarray, times: Any) -> np.ndarray:
     """Row with each series and time, -1 if there is none.
 
     Args:
         series, stamps: series and time to find, ``[M]``.
         owners, times: series of each row, -1 for other series, and its time, ``[R]``.
     """
-    distinct, moments = np.unique(stamps.as_unit("ns").asi8, return_inverse=True)
-    exact = times.as_unit("ns").asi8
+    distinct, moments = np.unique(exact_times(stamps), return_inverse=True)
+    exact = exact_times(times)
     place = np.searchsorted(distinct, exact).clip(max=len(distinct) - 1)
     usable = np.flatnonzero((owners >= 0) & (distinct[place] == exact))
     order = usable[np.argsort(owners[usable] * len(distinct) + place[usable])]
@@ -306,6 +320,8 @@ def _rows_at(series: np.ndarray, stamps: pd.DatetimeIndex, owners: np.ndarray, t
     return np.where(keys[at] == wanted, order[at], -1)
 
 
-def _short(stamp: pd.Timestamp) -> str:
+def _short(stamp: Any) -> str:
     """A timestamp, without its time if that is midnight."""
+    if not isinstance(stamp, pd.Timestamp):
+        return str(stamp)
     return str(stamp.date() if stamp == stamp.normalize() else stamp)

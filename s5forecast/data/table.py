@@ -156,7 +156,13 @@ def raise_first(table: SeriesTable, *faults: Faults) -> None:
 
 
 def read_table(
-    frame: pd.DataFrame, columns: Columns, *, numeric_time: bool = False, aggregate: str | None = None, what: str = "df"
+    frame: pd.DataFrame,
+    columns: Columns,
+    *,
+    numeric_time: bool = False,
+    integer_time: bool = False,
+    aggregate: str | None = None,
+    what: str = "df",
 ) -> SeriesTable:
     """Check a long frame and convert it to series with targets ``[D, R]``, in order of first appearance.
 
@@ -165,13 +171,21 @@ def read_table(
     Raises:
         ValueError: for a series without an observed value, or with a static column that is not constant.
     """
-    table, *faults = find_faults(frame, columns, numeric_time=numeric_time, aggregate=aggregate, what=what)
+    table, *faults = find_faults(
+        frame, columns, numeric_time=numeric_time, integer_time=integer_time, aggregate=aggregate, what=what
+    )
     raise_first(table, *faults)
     return table
 
 
 def find_faults(
-    frame: pd.DataFrame, columns: Columns, *, numeric_time: bool = False, aggregate: str | None = None, what: str = "df"
+    frame: pd.DataFrame,
+    columns: Columns,
+    *,
+    numeric_time: bool = False,
+    integer_time: bool = False,
+    aggregate: str | None = None,
+    what: str = "df",
 ) -> tuple[SeriesTable, Faults, Faults]:
     """As :func:`read_table`, but return the series that have no observed value, and those with changing static columns.
 
@@ -179,7 +193,14 @@ def find_faults(
     """
     numeric = [*columns.targets, *columns.known]
     tidy, codes, items = tidy_frame(
-        frame, columns, numeric, columns.static, numeric_time=numeric_time, aggregate=aggregate, what=what
+        frame,
+        columns,
+        numeric,
+        columns.static,
+        numeric_time=numeric_time,
+        integer_time=integer_time,
+        aggregate=aggregate,
+        what=what,
     )
     begins = np.flatnonzero(np.diff(codes, prepend=-1))
     first_rows = tidy.iloc[begins]

@@ -5,12 +5,18 @@ from __future__ import annotations
 import re
 import warnings
 from datetime import tzinfo
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from s5forecast.data.dtypes import own_dtype
 from s5forecast.notices import warn_user
 
+RANGE_FIX = (
+    f"timestamps are supported from {pd.Timestamp.min.year + 1} to {pd.Timestamp.max.year - 1}; for other years, pass "
+    "numbers as times, such as the year, with freq=1, or with freq=None for irregular series"
+)
 # UTC offset at the end of ISO 8601 text with a time of day.
 OFFSET = r":\d{2}.*(?:Z|[+-]\d{2}(?::?\d{2})?)$|T\d{2}(?:Z|[+-]\d{2}(?::?\d{2})?)$"
 # Smallest and largest number, and the arguments of pd.to_datetime that convert such numbers.
@@ -39,7 +45,7 @@ def to_timestamps(values: pd.Series, frame: str = "df") -> pd.Series:
     Raises:
         ValueError: for other values, naming the column and the conversion.
     """
-    values = without_wrapping(values)
+    values = own_dtype(values)
     if pd.api.types.is_datetime64_any_dtype(values):
         return values
     if isinstance(values.dtype, pd.ArrowDtype) and values.dtype.kind == "M":
@@ -49,13 +55,13 @@ def to_timestamps(values: pd.Series, frame: str = "df") -> pd.Series:
 
 def read_times(values: pd.Series, frame: str = "df") -> pd.Series:
     """Numbers unchanged, other times as by :func:`to_timestamps`."""
-    values = without_wrapping(values)
+    values = own_dtype(values)
     return values if pd.api.types.is_numeric_dtype(values) else to_timestamps(values, frame)
 
 
 def require_datetimes(values: pd.Series, frame: str = "df") -> pd.Series:
     """As :func:`to_timestamps`; numbers and periods are refused, with their conversion."""
-    values = without_wrapping(values)
+    values = own_dtype(values)
     if isinstance(values.dtype, pd.PeriodDtype):
         raise ValueError(
             f"{_name(values, frame)} must hold timestamps, got {values.dtype}; convert it with .dt.to_timestamp()"
@@ -67,19 +73,34 @@ def require_datetimes(values: pd.Series, frame: str = "df") -> pd.Series:
     return to_timestamps(values, frame)
 
 
-def without_wrapping(values: pd.Series) -> pd.Series:
-    """The values of a categorical column or of a column of Python objects, with their own dtype."""
-    if isinstance(values.dtype, pd.CategoricalDtype):
-        return values.astype(values.cat.categories.dtype)
-    return values.infer_objects()
+def out_of_range(stamps: pd.Series) -> np.ndarray:
+    """Whether each timestamp is outside of the years that nanoseconds reach, bool ``[T]``."""
+    wall = stamps if stamps.dt.tz is None else stamps.dt.tz_convert(None)
+    if wall.dt.unit == "ns":
+        return np.zeros(len(wall), dtype=bool)
+    first, last = (edge.as_unit(wall.dt.unit) for edge in (pd.Timestamp.min, pd.Timestamp.max))
+    return ((wall <= first) | (wall >= last)).to_numpy()
 
 
-def same_zone(stamps: pd.DatetimeIndex, zone: tzinfo | None, name: str) -> pd.DatetimeIndex:
+def time_index(times: Any) -> pd.Index:
+    """Datetimes as a DatetimeIndex, and integer times unchanged."""
+    index = times if isinstance(times, pd.Index) else pd.Index(times)
+    return index if pd.api.types.is_integer_dtype(index) else pd.DatetimeIndex(index)
+
+
+def exact_times(index: pd.Index) -> np.ndarray:
+    """Nanoseconds since 1970 in UTC of datetimes, and integer times as they are, int64."""
+    return index.as_unit("ns").asi8 if isinstance(index, pd.DatetimeIndex) else index.to_numpy(dtype=np.int64)
+
+
+def same_zone(stamps: Any, zone: tzinfo | None, name: str) -> Any:
     """Timestamps in the time zone of the history.
 
     Raises:
         ValueError: if only one of the two has a time zone, with the ``name`` of the column.
     """
+    if not isinstance(stamps, pd.DatetimeIndex):
+        return stamps
     if (stamps.tz is None) != (zone is None):
         raise ValueError(
             f"{name} has {'no' if stamps.tz is None else 'a'} time zone, unlike the history; make them "
@@ -103,8 +124,14 @@ def _of_numbers(values: pd.Series, frame: str) -> str:
     low, high = (numbers.min(), numbers.max()) if len(numbers) else (0, 0)
     found = next((how for least, most, how in NUMBER_DATES if least <= low and high <= most), None)
     if found is None:
-        return f"convert it with pd.to_datetime({column}, unit=...) and the unit of its numbers"
-    return f"its values suggest {column} = pd.to_datetime({column}, {found})"
+        return (
+            f"pass freq=1 if they are numbers of steps, or convert them with pd.to_datetime({column}, unit=...) and "
+            "their unit"
+        )
+    return (
+        f"its values suggest {column} = pd.to_datetime({column}, {found}); if they are numbers of steps, pass freq=1 "
+        "(regular), or freq=None (irregular)"
+    )
 
 
 def _from_arrow(values: pd.Series, dtype: pd.ArrowDtype) -> pd.Series:

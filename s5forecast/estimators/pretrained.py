@@ -147,9 +147,9 @@ def _warn_few_values(batch: list[dict[str, Any]], targets: list[np.ndarray]) -> 
     few = [entry.get("item_id", i) for i, (entry, target) in pairs if (~np.isnan(target)).sum() < FEWEST_OBSERVED]
     if few:
         warn_user(
-            f"{len(few)} series, the first of them {few[0]!r}, have fewer than {FEWEST_OBSERVED} observed values; a "
-            "network that was not trained on similar series does not know their spread, so do not rely on the intervals; "
-            "S5Estimator takes the typical spread of its training data"
+            f"{len(few)} series, the first of them {few[0]!r}, have fewer than {FEWEST_OBSERVED} observed values; "
+            "their spread is not known to a network that was not trained on similar series, so do not rely on the "
+            "intervals; S5Estimator takes the typical spread of its training data"
         )
 
 

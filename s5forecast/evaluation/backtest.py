@@ -23,7 +23,7 @@ from s5forecast.data.table import FrameSeries
 from s5forecast.evaluation.column_roles import as_columns, check_columns, frame_of_series, roles_of
 from s5forecast.evaluation.item_columns import with_item_columns
 from s5forecast.evaluation.metrics import evaluate, metric_names
-from s5forecast.evaluation.models import Model, irregular_model, name_of, regular_model, span_of
+from s5forecast.evaluation.models import Model, irregular_model, name_of, regular_model, span_of, step_of
 from s5forecast.evaluation.result import KEYS, WINDOW, Backtest
 from s5forecast.evaluation.runs import Run, Store, describe
 from s5forecast.evaluation.windows import (
@@ -52,7 +52,7 @@ def backtest(
     metrics: Any = None,
     season: int | None = None,
     name: str | None = None,
-    freq: Frequency | str | None = None,
+    freq: Frequency | str | int | None = None,
     columns: Mapping[str, Any] | Columns | None = None,
     variables: Sequence[str] | None = None,
     samples: bool = False,
@@ -95,8 +95,8 @@ def backtest(
         season: steps of the differences that scale MASE and RMSSE; by default GluonTS's for the frequency (24 for
             hours, 12 for months, 1 for days and weeks).
         name: name of the model; by default its class.
-        freq: offset alias of the timestamps; inferred for a frame. Without it, each period of GluonTS entries is
-            stamped by its start.
+        freq: offset alias of the timestamps, or a whole number for integer times; inferred for a frame. Without it,
+            each period of GluonTS entries is stamped by its start.
         columns: names of the columns of a frame by role, such as ``{"item_id": "shop", "timestamp": "day", "target":
             "sales"}``, and lists of ``"known"`` and ``"static"`` columns. By default those of an ``S5Forecaster``,
             otherwise the names of the roles.
@@ -128,6 +128,7 @@ def backtest(
     """
     roles = roles_of(model) if columns is None else as_columns(columns)
     data = frame_of_series(data, roles)
+    freq = step_of([model]) if freq is None else freq
     if horizon is prediction_length is None:
         prediction_length, horizon = span_of([model])
     cuts = {"since": since, "count": count, "fraction": fraction, "horizon": horizon}
@@ -221,7 +222,7 @@ def _splitter(
 
 
 def _regular(
-    model: Any, data: Any, splitter: Any, columns: Columns, freq: Frequency | str | None, refits: bool
+    model: Any, data: Any, splitter: Any, columns: Columns, freq: Frequency | str | int | None, refits: bool
 ) -> tuple[Iterable[DataEntry], Frequency | None, Model, Sequence[FrameSeries]]:
     series: Sequence[FrameSeries] = ()
     frequency = None if freq in (None, "infer") else Frequency.parse(freq)
@@ -236,7 +237,7 @@ def _regular(
 
 
 def _irregular(
-    model: Any, data: Any, splitter: Any, columns: Columns, freq: Frequency | str | None, refits: bool
+    model: Any, data: Any, splitter: Any, columns: Columns, freq: Frequency | str | int | None, refits: bool
 ) -> tuple[Iterable[DataEntry], None, Model, Sequence[FrameSeries]]:
     if freq:
         raise ValueError(f"freq={freq!r} requires regular series; omit it with since=, count= or fraction=")

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from copy import copy
 from dataclasses import replace
 from itertools import groupby
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -446,6 +447,12 @@ def span_of(models: Iterable[Any]) -> tuple[int | None, Any]:
     return None, None
 
 
+def step_of(models: Iterable[Any]) -> Any:
+    """``freq`` of the first forecaster of integer times; None if there is none."""
+    found = (getattr(model, "freq", None) for model in models if is_forecaster(model))
+    return next((freq for freq in found if isinstance(freq, Integral)), None)
+
+
 def _by_name(model: Any, frame: Sequence[FrameSeries] | None) -> dict[Any, FrameSeries]:
     """Series of a frame by the item_id of their windows."""
     if frame is None:
@@ -458,14 +465,14 @@ def name_of(model: Any) -> str:
     return model if isinstance(model, str) else "forecasts" if isinstance(model, pd.DataFrame) else type(model).__name__
 
 
-def _naive(stamp: pd.Timestamp) -> pd.Timestamp:
-    return stamp if stamp.tz is None else stamp.tz_convert(None)
+def _naive(stamp: Any) -> Any:
+    return stamp if getattr(stamp, "tz", None) is None else stamp.tz_convert(None)
 
 
 def _check_stamps(window: RegularWindow, stamps: np.ndarray) -> None:
     due = window.timestamps(None)[1:]
-    if (
-        len(stamps) != len(due)
-        or pd.Timestamp(stamps[0], tz=due.tz if pd.Timestamp(stamps[0]).tz is None else None) != due[0]
-    ):
+    first = stamps[0]
+    if isinstance(due, pd.DatetimeIndex):
+        first = pd.Timestamp(first, tz=due.tz if pd.Timestamp(first).tz is None else None)
+    if len(stamps) != len(due) or first != due[0]:
         raise ValueError(f"the forecast of series {window.item_id!r} starts at {stamps[0]}, expected is {due[0]}")

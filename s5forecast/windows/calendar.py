@@ -19,7 +19,7 @@ CYCLES = {"hour": 3_600.0, "day": DAY, "week": 7 * DAY, "year": YEAR}
 # Seconds from Monday, 1969-12-29, to 1970, so that the phase of the week is 0 on Monday.
 EPOCH_WEEKDAY = 3 * DAY
 # Units without a fixed length in seconds, and the steps of their cycles.
-STEPS = {"B": (5.0, YEAR / DAY * 5 / 7), "M": (12.0,), "Q": (4.0,), "Y": ()}
+STEPS = {"B": (5.0, YEAR / DAY * 5 / 7), "M": (12.0,), "Q": (4.0,), "Y": (), "step": ()}
 HARMONICS = 2
 
 

@@ -199,9 +199,12 @@ BAD_FRAMES = {
     ),
     "decimal comma": (
         lambda df: df.assign(target=df["target"].map("{:.1f}".format).str.replace(".", ",")),
-        r"series 'b': column 'target' must .*, got '0,0'; read the file with pd.read_csv\(..., decimal=','\)$",
+        r"series 'b': column 'target' must .*, got '0,0'; df\['target'\] = .*pd.read_csv\(..., decimal=','\)\)$",
     ),
-    "comma of either kind": (lambda df: df.assign(target="1,234"), "decimal=',.*or with thousands=','"),
+    "comma of either kind": (
+        lambda df: df.assign(target="1,234"),
+        "thousands, .*thousands=','.*, or if it is a decimal comma, .*decimal=','",
+    ),
     "numbers as text": (lambda df: df.assign(target=df["target"].astype(str)), "'0.0'; .*to_numeric$"),
     "two frequencies": (lambda df: pd.concat([df, frame(items=["c"], freq="h")]), "'h' in series 'c'"),
     "same name": (lambda df: pd.concat([df, df[["price"]]], axis=1), r"same name: \['price'\]"),

@@ -148,3 +148,34 @@ def test_advice_for_numbers_names_the_unit(kind, dtype):
     if dtype == "as given":
         exec(line, {"df": df, "pd": pd})
         assert df["day"].dt.year.tolist() == [2020, 2021 if kind == "years" else 2020]
+
+
+OLD = pd.date_range("1500-01-01", periods=6, freq="YS", unit="s")
+LATE = pd.date_range(end="2262-04-10", periods=6, freq="D")
+
+
+@pytest.mark.parametrize("times", [OLD, OLD.tz_localize("UTC"), OLD.strftime("%Y-%m-%d"), OLD.as_unit("us").shift(900)])
+@pytest.mark.parametrize("sampling", [RegularSampling(Columns(), 2), IrregularSampling(Columns(), "1D")])
+def test_years_that_are_not_supported_are_refused_with_the_series(sampling, times):
+    df = pd.DataFrame({"item_id": "a", "timestamp": times, "target": 1.0})
+    with pytest.raises(ValueError, match=r"series 'a': column 'timestamp' has .* from 1678 to 2261.*freq=1"):
+        sampling.learn(df)
+
+
+@pytest.mark.parametrize("freq", ["D", "h", "YE"])
+@pytest.mark.parametrize("zone", [None, "Europe/Berlin"])
+def test_horizons_that_end_too_late_are_refused_before_training(freq, zone):
+    times = pd.date_range(end="2262-03-31", periods=6, freq=freq, tz=zone)
+    df = pd.DataFrame({"item_id": "a", "timestamp": times, "target": 1.0})
+    with pytest.raises(ValueError, match=r"series 'a': \d+ steps of '.*' after 22.* are too many: .*freq=1"):
+        RegularSampling(Columns(), 1000).learn(df)
+
+
+def test_irregular_times_that_are_too_late():
+    sampling, series = IrregularSampling(Columns()).learn(pd.DataFrame({"timestamp": LATE, "target": 1.0}))
+    ends = sampling.ends(series)
+    with pytest.raises(ValueError, match=r"horizon=.* after 2262-04-10 .* is too late: .*freq=None"):
+        sampling.query(ends, horizon="100D", every="50D")
+    late = pd.DataFrame({"timestamp": pd.Series(np.array(["2300-01-01"], dtype="datetime64[s]"))})
+    with pytest.raises(ValueError, match="column 'timestamp' of times= has 2300-01-01"):
+        sampling.query(ends, times=late)
