@@ -182,9 +182,12 @@ class S5Forecaster(FittedForecaster):
         self.sampling_.require_regular("calibrate()", "forecast with predict(times=) alone")
         uncalibrated = copy(self)
         uncalibrated._forget_calibration()
-        past = uncalibrated.backtest(df, windows, step, metrics=()).rows
+        past = uncalibrated.backtest(df, windows, step, metrics=())
         self.calibrator_ = ConformalCalibrator(method, **options).fit(past)
-        self.calibrated_until_ = self.sampling_.until(self._histories(df))
+        with self.skipping():
+            self.calibrated_until_ = self.sampling_.until(self._histories(df))
+        if past.skipped is not None:
+            self.skipped_ = past.skipped
         return self
 
     def stream(self, df: pd.DataFrame | None = None, *, saved: str | Path | None = None) -> FrameStream:

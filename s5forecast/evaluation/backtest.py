@@ -128,7 +128,7 @@ def backtest(
     """
     roles = roles_of(model) if columns is None else as_columns(columns)
     data = frame_of_series(data, roles)
-    freq = step_of([model]) if freq is None else freq
+    freq = freq or step_of([model])
     if horizon is prediction_length is None:
         prediction_length, horizon = span_of([model])
     cuts = {"since": since, "count": count, "fraction": fraction, "horizon": horizon}
@@ -173,7 +173,7 @@ def backtest(
 
 
 def _valid_series(
-    frame: pd.DataFrame, splitter: WindowSplitter, columns: Columns, freq: Frequency | str | None
+    frame: pd.DataFrame, splitter: WindowSplitter, columns: Columns, freq: Frequency | str | int | None
 ) -> tuple[pd.DataFrame, dict[Any, str]]:
     """A frame without the series that have an error, and the reasons by series."""
 
