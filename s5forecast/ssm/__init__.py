@@ -9,15 +9,23 @@ from s5forecast.ssm.base import (
     map_state,
     restore_state,
 )
+from s5forecast.ssm.channel_initialization import CHANNEL_INITIALIZATIONS
 from s5forecast.ssm.diagonal import DiagonalLayer
+from s5forecast.ssm.dss import DSS
 from s5forecast.ssm.initialization import INITIALIZATIONS
 from s5forecast.ssm.layers import LAYERS, layer_arguments
+from s5forecast.ssm.lru import LRU
+from s5forecast.ssm.s4d import S4D
 from s5forecast.ssm.s5 import S5
 
 __all__ = [
+    "CHANNEL_INITIALIZATIONS",
+    "DSS",
     "GENERIC_ARGUMENTS",
     "INITIALIZATIONS",
     "LAYERS",
+    "LRU",
+    "S4D",
     "S5",
     "DiagonalLayer",
     "State",

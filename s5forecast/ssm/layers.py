@@ -8,9 +8,12 @@ from typing import Any
 
 from s5forecast.choices import choose
 from s5forecast.ssm.base import StateSpaceLayer
+from s5forecast.ssm.dss import DSS
+from s5forecast.ssm.lru import LRU
+from s5forecast.ssm.s4d import S4D
 from s5forecast.ssm.s5 import S5
 
-LAYERS: dict[str, type[StateSpaceLayer]] = {"s5": S5}
+LAYERS: dict[str, type[StateSpaceLayer]] = {"s5": S5, "s4d": S4D, "dss": DSS, "lru": LRU}
 
 
 def layer_arguments(

@@ -9,8 +9,11 @@ from toy_layers import CausalConvolution, ChannelStates, Leaky
 
 from s5forecast.nn import Encoder
 from s5forecast.ssm import (
+    DSS,
     GENERIC_ARGUMENTS,
     LAYERS,
+    LRU,
+    S4D,
     S5,
     DiagonalLayer,
     StateSpaceLayer,
@@ -35,6 +38,16 @@ VARIANTS = {
     "s5-chunked": (S5, {"state_size": 8, "backend": "chunked"}),
     "s5-bidirectional": (S5, {"state_size": 8, "bidirectional": True}),
     "s5-bidirectional-chunked": (S5, {"state_size": 8, "bidirectional": True, "backend": "chunked"}),
+    "s4d": (S4D, {"state_size": 8}),
+    "s4d-lin-bilinear": (S4D, {"state_size": 8, "initialization": "lin", "discretization": "bilinear"}),
+    "s4d-real": (S4D, {"state_size": 8, "initialization": "real"}),
+    "s4d-ptd": (S4D, {"state_size": 8, "initialization": "ptd"}),
+    "s4d-bidirectional": (S4D, {"state_size": 8, "bidirectional": True}),
+    "dss": (DSS, {"state_size": 8}),
+    "dss-tied": (DSS, {"state_size": 8, "separate_steps": False}),
+    "dss-bidirectional": (DSS, {"state_size": 8, "bidirectional": True}),
+    "lru": (LRU, {"state_size": 8}),
+    "lru-bidirectional": (LRU, {"state_size": 8, "bidirectional": True}),
     "toy-convolution": (CausalConvolution, {}),
     "toy-leaky": (Leaky, {}),
     "toy-channels": (ChannelStates, {}),
@@ -225,6 +238,41 @@ def test_float32_follows_float64(layer, u, irregular):
     rounded, _ = layer.float()(u.float(), dt=None if dt is None else dt.float())
     assert rounded.dtype == torch.float32
     torch.testing.assert_close(rounded.double(), exact, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("variant", LAYERS)
+def test_compiled_and_exported_layers_give_the_same_result(variant, u, irregular):
+    layer = drawn(variant)
+    arguments = (u, None, gaps(layer, irregular))
+    expected = layer(*arguments)
+    with torch.no_grad():
+        assert_same(torch.compile(layer, fullgraph=True, backend="aot_eager")(*arguments), expected)
+        assert_same(torch.export.export(layer, arguments).module()(*arguments), expected)
+    torch.compiler.reset()
+
+
+def test_gradients_equal_finite_differences(layer, u):
+    """Along one direction of all parameters."""
+    torch.manual_seed(2)
+    parameters, weights = list(layer.parameters()), torch.randn_like(u)
+    directions = [torch.randn_like(p) for p in parameters]
+    gradients = torch.autograd.grad((layer(u)[0] * weights).sum(), parameters)
+    slope = sum((g * d).sum() for g, d in zip(gradients, directions, strict=True))
+    values = []
+    with torch.no_grad():
+        for size in (1e-6, -2e-6):
+            for p, d in zip(parameters, directions, strict=True):
+                p.add_(d, alpha=size)
+            values.append((layer(u)[0] * weights).sum())
+    torch.testing.assert_close((values[0] - values[1]) / 2e-6, slope, rtol=1e-6, atol=1e-6)
+
+
+def test_devices(layer):
+    """All tensors are created on the device of the parameters, which is checked without a GPU."""
+    meta = copy.deepcopy(layer).to("meta")
+    assert all(tensor.device.type == "meta" for tensor in flatten_state(meta.initial_state(2)))
+    y, state = meta(torch.empty(2, 5, WIDTH, device="meta", dtype=torch.float64))
+    assert all(tensor.device.type == "meta" for tensor in (y, *flatten_state(state)))
 
 
 def test_dynamics_parameters_belong_to_the_layer(layer):
