@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import partial
 from typing import Any, ClassVar, NamedTuple
 
@@ -62,7 +62,7 @@ class DiagonalLayer(StateSpaceLayer):
         ValueError: for an unknown discretization.
     """
 
-    supports_advance: ClassVar[bool] = True
+    supports_advance = True
     dynamics: ClassVar[tuple[str, ...]]
     backward_lag: ClassVar[int] = 0
     D: nn.Parameter
@@ -110,6 +110,10 @@ class DiagonalLayer(StateSpaceLayer):
     @property
     def supports_step(self) -> bool:
         return self.backward_output_matrix() is None
+
+    @property
+    def limits(self) -> Mapping[str, str]:  # type: ignore[override]
+        return {} if self.supports_step else {"supports_step": "it is bidirectional"}
 
     def initial_state(self, batch_size: int) -> Tensor:
         """Zeros ``[B, 2, N]``."""

@@ -13,6 +13,7 @@ SIZES = dict(
     device="cpu", trainer_kwargs={"enable_progress_bar": False},
 )  # fmt: skip
 REGULAR = SIZES | dict(freq="h", prediction_length=5, lags_seq=[1, 2, 7], synthetic_share=0.0)
+MIXTURE = ["s5", "lru"]
 LEVELS = [0.1, 0.5, 0.9]
 LENGTH, FIRST = 50, 40
 
@@ -103,3 +104,27 @@ def test_other_sampling_rates_of_every_layer(layer):
         return
     halves = [{**one, "start": pd.Period("2024-01-01", "30min"), "target": np.repeat(one["target"], 2)} for one in data]
     assert np.isfinite(predictor.rescaled(0.5).predict_quantiles(halves, LEVELS)[0]).all()
+
+
+def test_mixtures_of_layers(tmp_path):
+    data = [steps(seed) for seed in range(3)]
+    arguments = REGULAR | {"layer": MIXTURE, "patch_length": 1}
+    with pytest.raises(ValueError, match="num_layers=1"):
+        S5Estimator(**{**arguments, "num_layers": 1})
+    with pytest.raises(ValueError, match="none of the layers has an argument 'gates'"):
+        S5Estimator(**arguments, layer_kwargs={"gates": 2})
+    both = S5Estimator(**arguments)
+    assert both.choices["scaling"].reason == "provisional until training starts"
+    assert [type(block.layer) for block in both.create_network().encoder.blocks] == [LAYERS[name] for name in MIXTURE]
+    predictor = both.train(data)
+    predictor.serialize(tmp_path)
+    expected = predictor.predict_quantiles(data, LEVELS)[1]
+    assert np.array_equal(Predictor.deserialize(tmp_path).predict_quantiles(data, LEVELS)[1], expected)
+    scales = [block.layer.step_scale for block in predictor.rescaled(0.5).network.encoder.blocks]
+    assert scales == [0.5, 0.5]
+    causal = S5Estimator(**arguments, layer_kwargs={"bidirectional": False}).train(data)
+    stream = causal.stream([steps(0, 0, FIRST)])
+    stream.update([steps(0, FIRST)])
+    assert np.isfinite(stream.predict_quantiles([{"item_id": 0}], LEVELS)[1]).all()
+    paths = S5AutoregressiveEstimator(**REGULAR, layer=MIXTURE, recursion="encoder", num_parallel_samples=5)
+    assert all(np.isfinite(forecast.samples).all() for forecast in paths.train(data).predict(data))
