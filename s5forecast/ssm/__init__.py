@@ -15,6 +15,7 @@ from s5forecast.ssm.dss import DSS
 from s5forecast.ssm.initialization import INITIALIZATIONS
 from s5forecast.ssm.layers import LAYERS, layer_arguments
 from s5forecast.ssm.lru import LRU
+from s5forecast.ssm.mega import Mega
 from s5forecast.ssm.s4d import S4D
 from s5forecast.ssm.s5 import S5
 
@@ -28,6 +29,7 @@ __all__ = [
     "S4D",
     "S5",
     "DiagonalLayer",
+    "Mega",
     "State",
     "StateSpaceLayer",
     "StepMatrices",
