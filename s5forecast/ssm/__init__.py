@@ -14,8 +14,10 @@ from s5forecast.ssm.diagonal import DiagonalLayer
 from s5forecast.ssm.dss import DSS
 from s5forecast.ssm.initialization import INITIALIZATIONS
 from s5forecast.ssm.layers import LAYERS, layer_arguments
+from s5forecast.ssm.low_rank_initialization import LOW_RANK_INITIALIZATIONS
 from s5forecast.ssm.lru import LRU
 from s5forecast.ssm.mega import Mega
+from s5forecast.ssm.s4 import S4
 from s5forecast.ssm.s4d import S4D
 from s5forecast.ssm.s5 import S5
 
@@ -25,7 +27,9 @@ __all__ = [
     "GENERIC_ARGUMENTS",
     "INITIALIZATIONS",
     "LAYERS",
+    "LOW_RANK_INITIALIZATIONS",
     "LRU",
+    "S4",
     "S4D",
     "S5",
     "DiagonalLayer",

@@ -11,10 +11,11 @@ from s5forecast.ssm.base import StateSpaceLayer
 from s5forecast.ssm.dss import DSS
 from s5forecast.ssm.lru import LRU
 from s5forecast.ssm.mega import Mega
+from s5forecast.ssm.s4 import S4
 from s5forecast.ssm.s4d import S4D
 from s5forecast.ssm.s5 import S5
 
-LAYERS: dict[str, type[StateSpaceLayer]] = {"s5": S5, "s4d": S4D, "dss": DSS, "lru": LRU, "mega": Mega}
+LAYERS: dict[str, type[StateSpaceLayer]] = {"s5": S5, "s4": S4, "s4d": S4D, "dss": DSS, "lru": LRU, "mega": Mega}
 
 
 # The layer of all blocks, or a list of layers that repeats over the blocks, and their constructor arguments.
