@@ -14,6 +14,7 @@ from s5forecast.ssm.diagonal import DiagonalLayer
 from s5forecast.ssm.dss import DSS
 from s5forecast.ssm.initialization import INITIALIZATIONS
 from s5forecast.ssm.layers import LAYERS, layer_arguments
+from s5forecast.ssm.liquid_s4 import LiquidS4
 from s5forecast.ssm.low_rank_initialization import LOW_RANK_INITIALIZATIONS
 from s5forecast.ssm.lru import LRU
 from s5forecast.ssm.mega import Mega
@@ -33,6 +34,7 @@ __all__ = [
     "S4D",
     "S5",
     "DiagonalLayer",
+    "LiquidS4",
     "Mega",
     "State",
     "StateSpaceLayer",

@@ -9,13 +9,22 @@ from typing import Any, cast
 from s5forecast.choices import choose
 from s5forecast.ssm.base import StateSpaceLayer
 from s5forecast.ssm.dss import DSS
+from s5forecast.ssm.liquid_s4 import LiquidS4
 from s5forecast.ssm.lru import LRU
 from s5forecast.ssm.mega import Mega
 from s5forecast.ssm.s4 import S4
 from s5forecast.ssm.s4d import S4D
 from s5forecast.ssm.s5 import S5
 
-LAYERS: dict[str, type[StateSpaceLayer]] = {"s5": S5, "s4": S4, "s4d": S4D, "dss": DSS, "lru": LRU, "mega": Mega}
+LAYERS: dict[str, type[StateSpaceLayer]] = {
+    "s5": S5,
+    "s4": S4,
+    "s4d": S4D,
+    "dss": DSS,
+    "lru": LRU,
+    "liquid_s4": LiquidS4,
+    "mega": Mega,
+}
 
 
 # The layer of all blocks, or a list of layers that repeats over the blocks, and their constructor arguments.

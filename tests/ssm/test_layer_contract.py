@@ -17,6 +17,7 @@ from s5forecast.ssm import (
     S4D,
     S5,
     DiagonalLayer,
+    LiquidS4,
     Mega,
     StateSpaceLayer,
     flatten_state,
@@ -54,6 +55,9 @@ VARIANTS = {
     "dss-bidirectional": (DSS, {"state_size": 8, "bidirectional": True}),
     "lru": (LRU, {"state_size": 8}),
     "lru-bidirectional": (LRU, {"state_size": 8, "bidirectional": True}),
+    "liquid_s4": (LiquidS4, {"state_size": 8}),
+    "liquid_s4-zoh-exact": (LiquidS4, {"state_size": 8, "discretization": "zoh", "clamp": False}),
+    "liquid_s4-bidirectional": (LiquidS4, {"state_size": 8, "bidirectional": True}),
     "mega": (Mega, {}),
     "mega-chunk": (Mega, {"chunk_size": 4, "attention": "laplace"}),
     "mega-full": (Mega, {"chunk_size": None, "max_positions": 40, "bias": "rotary"}),
@@ -182,6 +186,17 @@ def test_dt_of_one_is_a_regular_step(layer, u):
     if not layer.supports_dt:
         pytest.skip("the layer does not support irregular steps")
     assert_same(layer(u, dt=torch.ones(BATCH, LENGTH, dtype=torch.float64)), layer(u), atol=1e-10)
+
+
+def test_outputs_and_gradients_are_finite_after_a_long_gap(layer, u):
+    if not layer.supports_dt:
+        pytest.skip("the layer does not support irregular steps")
+    dt = torch.ones(BATCH, LENGTH)
+    dt[:, 7], dt[0, 9] = 1e6, 1e-6
+    y, _ = layer.float()(u.float(), dt=dt)
+    y.square().mean().backward()
+    assert torch.isfinite(y).all()
+    assert all(torch.isfinite(p.grad).all() for p in layer.parameters() if p.grad is not None)
 
 
 def test_a_step_without_length_and_input_leaves_the_state(causal):
