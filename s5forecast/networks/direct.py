@@ -115,15 +115,13 @@ class DirectNetwork(UnivariateNetwork):
                 "gap; train S5Estimator with missing='impute', layer_kwargs={'bidirectional': False} and "
                 "patch_length=1 (estimator_kwargs of S5Forecaster)"
             )
-        if self.encoder.supports_step and self.patching.length == 1:
+        lack, length = self.encoder.lack_of("supports_step"), self.patching.length
+        reasons = [*([] if lack is None else [lack]), *([] if length == 1 else [f"it takes {length} steps as one"])]
+        if not reasons:
             return
-        reasons = [
-            *([] if self.encoder.supports_step else ["is bidirectional"]),
-            *([] if self.patching.length == 1 else [f"takes {self.patching.length} steps as one"]),
-        ]
         raise ValueError(
-            f"this model cannot stream: its encoder {' and '.join(reasons)}, so one more observation changes all of "
-            "its outputs; train S5Estimator with layer_kwargs={'bidirectional': False} and patch_length=1 "
+            f"this model cannot stream: {', and '.join(reasons)}, so one more observation changes all of its outputs; "
+            "train S5Estimator with layer_kwargs={'bidirectional': False} and patch_length=1 "
             "(estimator_kwargs of S5Forecaster), or S5AutoregressiveEstimator with recursion='encoder'"
         )
 

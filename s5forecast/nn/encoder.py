@@ -82,11 +82,18 @@ class Encoder(nn.Module):
 
     def require(self, *abilities: str) -> None:
         """Raise ValueError, naming the layer, if it lacks one of ``ABILITIES``."""
-        for layer, ability in ((block.layer, ability) for ability in abilities for block in self._layers()):
+        for ability in abilities:
+            lack = self.lack_of(ability)
+            if lack is not None:
+                raise ValueError(f"{lack}; {ABILITIES[ability][1]}")
+
+    def lack_of(self, ability: str) -> str | None:
+        """A clause that names the first layer without one of ``ABILITIES`` and the reason, or None if all have it."""
+        for layer in (block.layer for block in self._layers()):
             if not getattr(layer, ability):
-                lack, advice = ABILITIES[ability]
                 reason = f", because {layer.limits[ability]}" if ability in layer.limits else ""
-                raise ValueError(f"this {type(layer).__name__} layer {lack}{reason}; {advice}")
+                return f"this {type(layer).__name__} layer {ABILITIES[ability][0]}{reason}"
+        return None
 
     def initial_state(self, batch_size: int) -> tuple[State, ...]:
         return tuple(block.initial_state(batch_size) for block in self._layers())

@@ -12,6 +12,7 @@ from s5forecast.ssm.base import (
 from s5forecast.ssm.channel_initialization import CHANNEL_INITIALIZATIONS
 from s5forecast.ssm.diagonal import DiagonalLayer
 from s5forecast.ssm.dss import DSS
+from s5forecast.ssm.dss_softmax import DSSSoftmax
 from s5forecast.ssm.initialization import INITIALIZATIONS
 from s5forecast.ssm.layers import LAYERS, layer_arguments
 from s5forecast.ssm.liquid_s4 import LiquidS4
@@ -33,6 +34,7 @@ __all__ = [
     "S4",
     "S4D",
     "S5",
+    "DSSSoftmax",
     "DiagonalLayer",
     "LiquidS4",
     "Mega",

@@ -9,6 +9,7 @@ from typing import Any, cast
 from s5forecast.choices import choose
 from s5forecast.ssm.base import StateSpaceLayer
 from s5forecast.ssm.dss import DSS
+from s5forecast.ssm.dss_softmax import DSSSoftmax
 from s5forecast.ssm.liquid_s4 import LiquidS4
 from s5forecast.ssm.lru import LRU
 from s5forecast.ssm.mega import Mega
@@ -21,6 +22,7 @@ LAYERS: dict[str, type[StateSpaceLayer]] = {
     "s4": S4,
     "s4d": S4D,
     "dss": DSS,
+    "dss_softmax": DSSSoftmax,
     "lru": LRU,
     "liquid_s4": LiquidS4,
     "mega": Mega,
