@@ -86,7 +86,7 @@ class ConformalCalibrator(TransformerMixin, BaseEstimator):
     def fit(self, forecasts: pd.DataFrame, y: None = None) -> ConformalCalibrator:
         """Learn the corrections from a ``Backtest``, or its frame of forecasts with the targets; y is ignored."""
         method = self._checked_method()
-        arrays = ForecastArrays.from_frame(getattr(forecasts, "rows", forecasts))
+        arrays = ForecastArrays.from_frame(forecasts)
         self.levels_ = arrays.levels.tolist()
         self.item_scales_ = _median_errors(arrays) if self.scale == "item" else None
         self.counts_ = arrays.count_series
