@@ -29,7 +29,7 @@ class ForecastArrays:
 
     @classmethod
     def from_frame(cls, frame: Any) -> ForecastArrays:
-        """Read a ``Backtest``, or a frame with timestamp, quantiles such as "0.1", and optionally item_id, cutoff, target.
+        """Read a ``Backtest``, or a frame with timestamp, quantiles such as "0.1", maybe item_id, cutoff, target.
 
         A frame without item_id is one series, a frame without cutoff has one window for each series.
 
