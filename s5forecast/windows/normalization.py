@@ -102,9 +102,9 @@ def warn_few_values(items: Sequence[Any], spec: WindowSpec) -> None:
     further = len(items) - MAX_LISTED
     names = ", ".join(map(repr, items[:MAX_LISTED])) + (f" and {further} more" if further > 0 else "")
     warn_user(
-        f"fewer than {fewest_observed(spec)} values were observed in the last {spec.context_length} steps of series "
-        f"{names}; their location and scale are taken from older values or, if there are too few, from the typical "
-        "ratio of spread to level in the training data; give more history if there is any"
+        f"fewer than {fewest_observed(spec)} values were observed in the context of series {names}; their location and "
+        "scale are taken from older values or, if there are too few, from the typical ratio of spread to level in the "
+        "training data; give more history if there is any"
     )
 
 

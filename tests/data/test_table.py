@@ -112,7 +112,7 @@ def test_the_frequency_of_many_series_is_that_of_each(freq, tz):
 @pytest.mark.parametrize("freq", ["h", "2h", "D", "B", "W-TUE", "MS", "QE-NOV"])
 def test_arrays_equal_entries_read_one_by_one(freq, tz):
     spec = WindowSpec(freq, 4, H, [1], features=FeatureSpec(1, 0, 1, 1))
-    sampling, table = RegularSampling(COLUMNS, H).learn(frame((5, 2, 9), freq, tz, "float32"))
+    sampling, table = RegularSampling(COLUMNS, H, Frequency(freq)).learn(frame((5, 2, 9), freq, tz, "float32"))
     statics = StaticFeatures.learn(table, COLUMNS)
     query = sampling.query(sampling.ends(table), frame((9, 9, 15), freq, tz))
     entries = sampling.entries(table, statics, query)

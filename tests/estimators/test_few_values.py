@@ -50,7 +50,7 @@ CASES = {
 def test_intervals_have_the_location_and_width_of_similar_series(predictor, case):
     levels = [0.1, 0.5, 0.9]
     _, (usual,) = predictor.predict_quantiles([entry(noise(50, 8))], levels)
-    with pytest.warns(UserWarning, match="fewer than 4 values were observed .* of series 'a'"):
+    with pytest.warns(UserWarning, match="fewer than 4 values were observed in the context of series 'a'"):
         _, (found,) = predictor.predict_quantiles([entry(CASES[case])], levels)
     low, median, high = found.T
     assert (np.abs(median / 50 - 1) < 0.3).all()
