@@ -123,7 +123,7 @@ def backtest(
     """
     roles = roles_of(model) if columns is None else as_columns(columns)
     data = frame_of_series(data, roles)
-    freq = step_of([model]) if freq is None else freq
+    freq = freq or step_of([model])
     if horizon is prediction_length is None:
         prediction_length, horizon = span_of([model])
     cuts = {"since": since, "count": count, "fraction": fraction, "horizon": horizon}

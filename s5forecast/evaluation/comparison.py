@@ -241,8 +241,7 @@ def compare(
         metrics = ready[0].metric_names
     if arguments.get("columns") is None:
         arguments["columns"] = roles_of_all(models)
-    if arguments.get("freq") is None:
-        arguments["freq"] = step_of(models.values())
+    arguments["freq"] = arguments.get("freq") or step_of(models.values())
     if arguments.get("horizon") is prediction_length is None:
         prediction_length, arguments["horizon"] = span_of(models.values())
     found = {}
