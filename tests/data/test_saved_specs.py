@@ -40,7 +40,7 @@ def test_numbers_of_features_are_gathered():
 def test_defaults_and_positions_of_the_earlier_layout():
     assert FlatWindowSpec("h", 24, 4, [1]) == WindowSpec("h", 24, 4, [1])
     assert FlatWindowSpec("h", 24, 4, [1], "last", 1, 2, 3, 4, True, 3, 2)[4:] == (
-        "last", FeatureSpec(1, 2, 3, 4), True, 3, 2
+        "last", FeatureSpec(1, 2, 3, 4), True, 3, 2, None
     )  # fmt: skip
 
 

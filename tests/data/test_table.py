@@ -71,9 +71,9 @@ def test_all_bad_series_are_found_and_the_rest_can_be_kept():
     assert unobserved[2] == "series 'b': column 'target' has no observed value; leave the series out"
     assert changing[1].startswith("series 'a': static column 'shop' changes within the series")
     with pytest.raises(ValueError, match="series 'c': column 'target' has no observed value"):
-        raise_first(unobserved, changing)
+        raise_first(table, unobserved, changing)
     with pytest.raises(ValueError, match="series 'b': column 'target'"):
-        raise_first({2: unobserved[2]}, {2: changing[2]})
+        raise_first(table, {2: unobserved[2]}, {2: changing[2]})
     assert table.without(unobserved).items == ["a"]
 
 
