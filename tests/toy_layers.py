@@ -31,7 +31,7 @@ class CausalConvolution(StateSpaceLayer):
         past, seen = self.initial_state(len(u)) if state is None else state
         length, u = u.shape[1], torch.cat([past.to(u.dtype), u], dim=1)
         y = sum(w * u[:, k : k + length] for k, w in enumerate(self.weight))
-        count = seen[:, None] + torch.arange(1, length + 1)
+        count = seen[:, None] + torch.arange(1, length + 1, device=u.device)
         y = y / count.clamp(max=self.kernel_size).unsqueeze(-1)
         return y, (u[:, length:], seen + length)
 
@@ -41,7 +41,7 @@ class CausalConvolution(StateSpaceLayer):
 
     def initial_state(self, batch_size):
         past = self.weight.new_zeros(batch_size, self.kernel_size - 1, self.width)
-        return past, torch.zeros(batch_size, dtype=torch.int64)
+        return past, torch.zeros(batch_size, dtype=torch.int64, device=past.device)
 
     def dynamics_parameters(self):
         yield from ()

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, get_type_hints
 from s5forecast.choices import choose
 from s5forecast.data.spec import FeatureSpec
 from s5forecast.nn import ACTIVATIONS
-from s5forecast.ssm import layer_arguments
+from s5forecast.ssm.layers import check_names, layer_arguments
 
 
 class NetworkArguments(NamedTuple):
@@ -22,7 +22,7 @@ class NetworkArguments(NamedTuple):
     width: int = 64
     num_layers: int = 2
     state_size: int = 64
-    layer: str = "s5"
+    layer: list[str] | str = "s5"
     layer_kwargs: dict[str, Any] | None = None
     activation: str = "half_glu2"
     dropout: float = 0.1
@@ -38,6 +38,7 @@ class NetworkArguments(NamedTuple):
                 ``layer_kwargs``.
         """
         check_positive(width=self.width, num_layers=self.num_layers, state_size=self.state_size)
+        check_names(self.layer, self.num_layers)
         choose(ACTIVATIONS, self.activation, "activation")
         preferred = {"state_size": self.state_size, **layer_defaults}
         return {

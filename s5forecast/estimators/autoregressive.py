@@ -29,6 +29,7 @@ from s5forecast.estimators.defaults import (
 )
 from s5forecast.networks.autoregressive import AutoregressiveNetwork
 from s5forecast.networks.recursive_decoder import RecursiveDecoderNetwork
+from s5forecast.ssm.layers import is_bidirectional
 from s5forecast.windows.batches import WindowStore
 
 # The network that sees the values sampled before a step.
@@ -69,7 +70,8 @@ class S5AutoregressiveEstimator(ForecastEstimator):
             Student's t, unless a quarter of the values are equal, such as zero.
         num_parallel_samples: paths of each series, unless ``predict`` is given another number.
         width, num_layers, state_size: features, blocks, and states of each block.
-        layer: a key of ``ssm.LAYERS``, with a step mode for recursive encoders.
+        layer: a key of ``ssm.LAYERS``, with a step mode for recursive encoders, or a list of keys, one for each block;
+            a shorter list repeats.
         layer_kwargs: further arguments of the layer.
         activation, dropout: of each block.
         synthetic_share, max_epochs: as in :class:`~s5forecast.S5Estimator`; a recursive encoder takes no synthetic
@@ -122,7 +124,7 @@ class S5AutoregressiveEstimator(ForecastEstimator):
                 f"a recursive encoder takes single steps, and patch_length={patch_length} takes several as one; leave "
                 "patch_length at 1, or recursion at 'decoder'"
             )
-        causal = not network_kwargs["layer_kwargs"].get("bidirectional")
+        causal = not is_bidirectional(network_kwargs["layer_kwargs"])
         self.spec = spec._replace(
             scaling=self.set_scaling(scaling, causal=causal), features=features.spec(), recursive=recursive_encoder
         )

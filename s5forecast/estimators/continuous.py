@@ -67,7 +67,8 @@ class S5ContinuousEstimator(ForecastEstimator):
         variable_weights: weight of each variable in the loss. If not given, all values have the same weight, so that
             variables count by how often they are observed.
         width, num_layers, state_size: features, blocks, and states of each block.
-        layer: a key of ``ssm.LAYERS`` that is causal and has ``advance``.
+        layer: a key of ``ssm.LAYERS`` that is causal and has ``advance``, or a list of keys, one for each block; a
+            shorter list repeats.
         layer_kwargs: further arguments of the layer, such as
             ``dt_min`` and ``dt_max``, which are chosen by the context if not given, and
             ``discretization``: ``"zoh"`` holds each input over the gap before it, ``"dirac"`` takes it as an impulse.

@@ -20,6 +20,7 @@ from s5forecast.estimators.defaults import resolve_patches, resolve_window
 from s5forecast.levels import DECILES
 from s5forecast.networks.direct import DirectNetwork
 from s5forecast.nn import MISSING
+from s5forecast.ssm.layers import is_bidirectional
 
 
 class S5Estimator(ForecastEstimator):
@@ -48,7 +49,7 @@ class S5Estimator(ForecastEstimator):
         loss: a key of ``distributions.LOSSES``: ``"nll"``, ``"crps"`` or ``"quantile"``. The default is the quantile
             loss for quantiles and the negative log-likelihood for other outputs.
         width, num_layers, state_size: features, blocks, and states of each block.
-        layer: a key of ``ssm.LAYERS``.
+        layer: a key of ``ssm.LAYERS``, or a list of keys, one for each block; a shorter list repeats.
         layer_kwargs: further arguments of the layer.
         activation, dropout: of each block.
         synthetic_share: fraction of training windows drawn from synthetic series, in [0, 1], which keeps the network
@@ -114,7 +115,7 @@ class S5Estimator(ForecastEstimator):
                 f"missing='skip' leaves out single steps, and patch_length={patch_length} takes several as one; leave "
                 "patch_length at 1, or missing at 'impute'"
             )
-        causal = not network_kwargs["layer_kwargs"].get("bidirectional")
+        causal = not is_bidirectional(network_kwargs["layer_kwargs"])
         self.spec = spec._replace(scaling=self.set_scaling(scaling, causal=causal), features=features.spec())
         self.set_quantile_levels(quantile_levels)
         self.set_output(distr_output, self.quantile_levels)

@@ -55,7 +55,8 @@ class S5MultivariateEstimator(ForecastEstimator):
         loss: ``"nll"``, the negative log-likelihood, or ``"energy"``, the energy score.
         num_parallel_samples: paths of each entry, unless ``predict`` is given another number.
         width, num_layers, state_size: features, blocks, and states of each block.
-        layer: a key of ``ssm.LAYERS`` that has a step mode.
+        layer: a key of ``ssm.LAYERS`` that has a step mode, or a list of keys, one for each block; a shorter list
+            repeats.
         layer_kwargs: further arguments of the layer.
         activation, dropout: of each block.
         num_feat_dynamic_real, num_past_feat_dynamic_real: number of covariates of an entry known over the horizon, and

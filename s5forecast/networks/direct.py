@@ -20,7 +20,7 @@ from s5forecast.nn import (
     SeasonalSkip,
 )
 from s5forecast.seeding import seeded
-from s5forecast.ssm import layer_arguments
+from s5forecast.ssm.layers import with_shorter_steps
 from s5forecast.windows.calendar import num_calendar_features
 from s5forecast.windows.history import SeriesHistory
 from s5forecast.windows.regular import WINDOW_STATICS, Batch
@@ -44,8 +44,8 @@ class DirectNetwork(UnivariateNetwork):
         cardinality: list[int],
         width: int,
         num_layers: int,
-        layer: str,
-        layer_kwargs: dict[str, Any],
+        layer: list[str] | str,
+        layer_kwargs: list[dict[str, Any]] | dict[str, Any],
         activation: str,
         dropout: float,
         patch_length: int,
@@ -65,8 +65,7 @@ class DirectNetwork(UnivariateNetwork):
         self.patching = Patching(inputs, width, patch_length)
         self.add_static_inputs(cardinality, width)
         if spec.substeps > 1:
-            step_scale = layer_kwargs.get("step_scale", 1.0) / spec.substeps
-            layer_kwargs = layer_arguments(layer, layer_kwargs, required={"step_scale": step_scale})
+            layer_kwargs = with_shorter_steps(layer, layer_kwargs, spec.substeps)
         self.encoder = Encoder(
             width, num_layers, layer=layer, layer_kwargs=layer_kwargs, activation=activation, dropout=dropout
         )
@@ -116,15 +115,13 @@ class DirectNetwork(UnivariateNetwork):
                 "gap; train S5Estimator with missing='impute', layer_kwargs={'bidirectional': False} and "
                 "patch_length=1 (estimator_kwargs of S5Forecaster)"
             )
-        if self.encoder.supports_step and self.patching.length == 1:
+        lack, length = self.encoder.lack_of("supports_step"), self.patching.length
+        reasons = [*([] if lack is None else [lack]), *([] if length == 1 else [f"it takes {length} steps as one"])]
+        if not reasons:
             return
-        reasons = [
-            *([] if self.encoder.supports_step else ["is bidirectional"]),
-            *([] if self.patching.length == 1 else [f"takes {self.patching.length} steps as one"]),
-        ]
         raise ValueError(
-            f"this model cannot stream: its encoder {' and '.join(reasons)}, so one more observation changes all of "
-            "its outputs; train S5Estimator with layer_kwargs={'bidirectional': False} and patch_length=1 "
+            f"this model cannot stream: {', and '.join(reasons)}, so one more observation changes all of its outputs; "
+            "train S5Estimator with layer_kwargs={'bidirectional': False} and patch_length=1 "
             "(estimator_kwargs of S5Forecaster), or S5AutoregressiveEstimator with recursion='encoder'"
         )
 

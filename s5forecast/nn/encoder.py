@@ -3,24 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, cast
+from typing import cast
 
 from torch import Tensor, nn
 
 from s5forecast.choices import choose
 from s5forecast.nn.block import NORMS, Block
-from s5forecast.ssm import LAYERS, State
+from s5forecast.ssm import State, StateSpaceLayer
+from s5forecast.ssm.layers import LayerArguments, LayerNames, layers_of_blocks
 
-# Property of an encoder that a model requires -> end of the error for a layer that lacks it.
+# Property of an encoder that a model requires -> error for a layer that lacks it, and advice.
 ABILITIES = {
-    "supports_step": "has no step mode; choose a causal one",
-    "supports_dt": "does not support irregular steps; choose one that does, such as 's5'",
-    "supports_advance": "cannot be advanced to arbitrary times; choose one that can, such as 's5'",
+    "supports_step": ("has no step mode", "choose a causal one"),
+    "supports_dt": ("does not support irregular steps", "choose one that does, such as 's5'"),
+    "supports_advance": ("cannot be advanced to arbitrary times", "choose one that can, such as 's5'"),
 }
 
 
 class Encoder(nn.Module):
-    """``num_layers`` blocks with the same kind of state-space layer, followed by a norm if ``prenorm`` is true.
+    """``num_layers`` blocks, each with a state-space layer, followed by a norm if ``prenorm`` is true.
 
     The methods are those of :class:`~s5forecast.ssm.StateSpaceLayer`; the state is the tuple of the states of the
     layers, see :func:`~s5forecast.ssm.map_state`.
@@ -28,8 +29,10 @@ class Encoder(nn.Module):
     Args:
         width: number of features per step, H.
         num_layers: number of blocks.
-        layer: a key of ``ssm.LAYERS`` or a subclass of ``ssm.StateSpaceLayer``.
-        layer_kwargs: arguments of the layer after ``width``, see :func:`~s5forecast.ssm.layer_arguments`.
+        layer: a key of ``ssm.LAYERS``, a subclass of ``ssm.StateSpaceLayer``, or a list of keys, one for each block; a
+            shorter list repeats.
+        layer_kwargs: arguments of the layer after ``width``, see :func:`~s5forecast.ssm.layer_arguments`. For a list of
+            layers, each argument is passed to the layers that have it, or there is a dict for each.
         activation, dropout, prenorm, norm: see :class:`~s5forecast.nn.Block`.
     """
 
@@ -38,25 +41,24 @@ class Encoder(nn.Module):
         width: int,
         num_layers: int,
         *,
-        layer: str = "s5",
-        layer_kwargs: dict[str, Any] | None = None,
+        layer: LayerNames | type[StateSpaceLayer] = "s5",
+        layer_kwargs: LayerArguments | None = None,
         activation: str = "half_glu2",
         dropout: float = 0.0,
         prenorm: bool = True,
         norm: str = "layer",
     ) -> None:
         super().__init__()
-        make = choose(LAYERS, layer, "layer")
         self.blocks = nn.ModuleList(
             Block(
-                make(width, **(layer_kwargs or {})),
+                make(width, **arguments),
                 width,
                 activation=activation,
                 dropout=dropout,
                 prenorm=prenorm,
                 norm=norm,
             )
-            for _ in range(num_layers)
+            for make, arguments in layers_of_blocks(layer, layer_kwargs, num_layers)
         )
         self.norm = choose(NORMS, norm, "norm")(width) if prenorm else nn.Identity()
 
@@ -81,9 +83,17 @@ class Encoder(nn.Module):
     def require(self, *abilities: str) -> None:
         """Raise ValueError, naming the layer, if it lacks one of ``ABILITIES``."""
         for ability in abilities:
-            if not getattr(self, ability):
-                (name, *_) = {type(block.layer).__name__: None for block in self._layers()}
-                raise ValueError(f"this {name} layer {ABILITIES[ability]}")
+            lack = self.lack_of(ability)
+            if lack is not None:
+                raise ValueError(f"{lack}; {ABILITIES[ability][1]}")
+
+    def lack_of(self, ability: str) -> str | None:
+        """A clause that names the first layer without one of ``ABILITIES`` and the reason, or None if all have it."""
+        for layer in (block.layer for block in self._layers()):
+            if not getattr(layer, ability):
+                reason = f", because {layer.limits[ability]}" if ability in layer.limits else ""
+                return f"this {type(layer).__name__} layer {ABILITIES[ability][0]}{reason}"
+        return None
 
     def initial_state(self, batch_size: int) -> tuple[State, ...]:
         return tuple(block.initial_state(batch_size) for block in self._layers())

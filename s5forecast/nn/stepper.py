@@ -86,10 +86,12 @@ def make_stepper(
 def can_fuse(encoder: Encoder) -> bool:
     """Whether :class:`FusedStepper` supports the encoder.
 
-    All blocks must be in evaluation mode, start with a layer norm, share one activation and have step matrices.
+    All blocks must be in evaluation mode, start with a layer norm, share one activation and have step matrices for the
+    same number of states.
     """
     blocks = cast(list[Block], list(encoder.blocks))
-    return len({type(block.activation) for block in blocks}) == 1 and all(
+    sizes = {x.shape for x in flatten_state(encoder.initial_state(1))}
+    return len({type(block.activation) for block in blocks}) == len(sizes) == 1 and all(
         type(block) is Block
         and type(block.norm) is nn.LayerNorm
         and type(block.activation) in ACTIVATIONS.values()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, ClassVar, NamedTuple
 
 from torch import Tensor, nn
@@ -61,11 +61,14 @@ class StateSpaceLayer(nn.Module, ABC):
     Attributes:
         supports_dt: whether steps may differ in length.
         supports_advance: whether :meth:`advance` is implemented.
+        limits: for abilities that the layer lacks, such as ``"supports_dt"``, the reason, as the end of a sentence that
+            begins with "because"; part of the errors.
         generic_arguments: the keys of ``GENERIC_ARGUMENTS`` that the constructor takes.
     """
 
-    supports_dt: ClassVar[bool] = True
-    supports_advance: ClassVar[bool] = False
+    supports_dt: bool = True
+    supports_advance: bool = False
+    limits: Mapping[str, str] = {}
     generic_arguments: ClassVar[frozenset[str]] = frozenset()
 
     @property
@@ -140,9 +143,10 @@ class StateSpaceLayer(nn.Module, ABC):
     def check_dt(self, dt: Tensor | None) -> None:
         """Raise ValueError if ``dt`` is given and the layer does not support it."""
         if dt is not None and not self.supports_dt:
+            reason = self.limits.get("supports_dt", "all of its steps have the same length")
             raise ValueError(
-                f"{type(self).__name__} does not support dt, because all of its steps have the same length; use a "
-                "layer that supports irregular steps, such as 's5', or evenly spaced series without skipped steps"
+                f"{type(self).__name__} does not support dt, because {reason}; use a layer that supports irregular "
+                "steps, such as 's5', or evenly spaced series without skipped steps"
             )
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from functools import partial
 from typing import Any, ClassVar, NamedTuple
 
 import torch
@@ -13,6 +14,7 @@ from torch import Tensor, nn
 from s5forecast.ops import DISCRETIZATIONS, fuses, is_short, linear_scan, mimo_scan, ssm_scan
 from s5forecast.ops.naive import multiply
 from s5forecast.ssm.base import StateSpaceLayer, StepMatrices
+from s5forecast.ssm.convolution import diagonal_chunks, run_chunks
 
 
 class _KeptStep(NamedTuple):
@@ -53,13 +55,16 @@ class DiagonalLayer(StateSpaceLayer):
 
     Attributes:
         dynamics: names of the parameters of the dynamics.
+        backward_lag: distance of the first input that the backward scan of a bidirectional layer reads, 0 or 1. With 0,
+            both scans read the input of the present step.
 
     Raises:
         ValueError: for an unknown discretization.
     """
 
-    supports_advance: ClassVar[bool] = True
+    supports_advance = True
     dynamics: ClassVar[tuple[str, ...]]
+    backward_lag: ClassVar[int] = 0
     D: nn.Parameter
 
     def __init__(
@@ -106,6 +111,10 @@ class DiagonalLayer(StateSpaceLayer):
     def supports_step(self) -> bool:
         return self.backward_output_matrix() is None
 
+    @property
+    def limits(self) -> Mapping[str, str]:  # type: ignore[override]
+        return {} if self.supports_step else {"supports_step": "it is bidirectional"}
+
     def initial_state(self, batch_size: int) -> Tensor:
         """Zeros ``[B, 2, N]``."""
         return self.D.new_zeros(batch_size, 2, self.num_states)
@@ -128,6 +137,8 @@ class DiagonalLayer(StateSpaceLayer):
         plain = self.backend == "auto" and is_short(u)
         if B.ndim == C.ndim == 3 and not plain and fuses(self.backend, u, self.D, state, dt):
             return self._fused(B, C, C_backward, u, state, dt)
+        if B.ndim == C.ndim == 2 and dt is None:
+            return self._convolved(B, C, C_backward, u, state)
         return self._composed(B, C, C_backward, u, state, dt)
 
     def step(self, u: Tensor, state: Tensor, dt: Tensor | None = None) -> tuple[Tensor, Tensor]:
@@ -205,20 +216,44 @@ class DiagonalLayer(StateSpaceLayer):
             # Projecting the input again takes less time than keeping it for both directions.
             weight, D = self._output_weight(C_backward), torch.zeros_like(self.D)
             dt_next = None if dt is None else _time_until_next(dt)
-            y_backward, _ = mimo_scan(*system, dt_next, B, weight, D, u, method=method, reverse=True)
+            y_backward, _ = mimo_scan(
+                *system, dt_next, B, weight, D, self._backward_inputs(u), method=method, reverse=True
+            )
             y = y + y_backward
         return y, last
+
+    def _convolved(
+        self, B: Tensor, C: Tensor, C_backward: Tensor | None, u: Tensor, state: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
+        """Channelwise systems over regular steps, without computing all states."""
+        Lambda_bar, B = self._discretize(B)
+        state = self.initial_state(len(u)) if state is None else state
+        dtype = torch.promote_types(state.dtype, torch.float32)
+        Lambda_bar, B, state, inputs = Lambda_bar.to(dtype), B.to(dtype), state.to(dtype), u.to(dtype)
+
+        def run(u: Tensor, C: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+            weight = self._output_weight(C).to(dtype).unflatten(-1, (2, -1))
+            make = partial(diagonal_chunks, Lambda_bar, B, weight, self.width, self.backend)
+            first = state.unflatten(-1, (self.width, -1)).movedim(1, 2).flatten(2)  # [B, H, S]
+            y, last = run_chunks(u, first, make)
+            return y, last.unflatten(-1, (2, -1)).movedim(2, 1).flatten(2)
+
+        y, last = run(inputs, C, state)
+        if C_backward is not None:
+            y = y + run(self._backward_inputs(inputs).flip(1), C_backward, torch.zeros_like(state))[0].flip(1)
+        return torch.addcmul(y.to(u.dtype), self.D, u), last
 
     def _composed(
         self, B: Tensor, C: Tensor, C_backward: Tensor | None, u: Tensor, state: Tensor | None, dt: Tensor | None
     ) -> tuple[Tensor, Tensor]:
+        Lambda_bar: Tensor | None = None
         if dt is None:
             Lambda_bar, B = self._discretize(B)
         Bu = self._project(u, B.flatten(0, 1)).unflatten(-1, (2, -1))
         Bu = Bu.to(torch.promote_types(Bu.dtype, torch.float32))  # the scan computes in float32 at least
 
-        def scan(state: Tensor | None, dt: Tensor | None, reverse: bool) -> Tensor:
-            if dt is None:
+        def scan(Bu: Tensor, state: Tensor | None, dt: Tensor | None, reverse: bool) -> Tensor:
+            if Lambda_bar is not None:
                 return linear_scan(Lambda_bar, Bu, state, reverse=reverse, backend=self.backend)
             system = self.poles(), self._steps(), dt, Bu, state
             return ssm_scan(*system, method=self.discretization, reverse=reverse, backend=self.backend)
@@ -227,12 +262,16 @@ class DiagonalLayer(StateSpaceLayer):
             weight = self._output_weight(C)
             return self._read(x.flatten(-2).to(weight.dtype), weight)
 
-        x = scan(state, dt, False)
+        x = scan(Bu, state, dt, False)
         y = read(x, C)
         if C_backward is not None:
-            x_backward = scan(None, None if dt is None else _time_until_next(dt), True)
+            x_backward = scan(self._backward_inputs(Bu), None, None if dt is None else _time_until_next(dt), True)
             y = y + read(x_backward, C_backward)
         return torch.addcmul(y, self.D, u), self._last(x, state)
+
+    def _backward_inputs(self, u: Tensor) -> Tensor:
+        """``u [B, T, ...]``, or the inputs of the next step if the backward scan starts there."""
+        return u if self.backward_lag == 0 else torch.cat([u[:, 1:], torch.zeros_like(u[:, :1])], dim=1)
 
     def _last(self, x: Tensor, state: Tensor | None) -> Tensor:
         """A copy of the state after the last step, which does not keep the other states in memory."""

@@ -371,7 +371,7 @@ def test_auto_output_is_chosen_by_the_data(data, make):
 
 def test_a_layer_must_have_a_step_mode(data):
     make = partial(S5AutoregressiveEstimator, **SMALL, recursion="encoder")
-    with pytest.raises(ValueError, match="no step mode; choose a causal one"):
+    with pytest.raises(ValueError, match="no step mode, because it is bidirectional; choose a causal one"):
         make(layer_kwargs={"bidirectional": True}).train(data)
     with pytest.raises(ValueError, match="num_parallel_samples must be at least 1"):
         make(num_parallel_samples=0)

@@ -20,7 +20,7 @@ from s5forecast.nn import (
 )
 from s5forecast.nn.block import NORMS, BatchNorm, SharedDropout
 from s5forecast.nn.heads import inverse_softplus
-from s5forecast.ssm import S5, flatten_state
+from s5forecast.ssm import LRU, S4D, S5, flatten_state
 
 WIDTH = 6
 
@@ -208,7 +208,7 @@ class RegularOnly(S5):
 @pytest.mark.parametrize(
     ("layer", "ability", "message"),
     [
-        (S5, "supports_step", "S5 layer has no step mode; choose a causal one"),
+        (S5, "supports_step", "S5 layer has no step mode, because it is bidirectional; choose a causal one"),
         (RegularOnly, "supports_dt", "RegularOnly layer does not support irregular steps; choose one that does"),
         (RegularOnly, "supports_advance", "RegularOnly layer cannot be advanced"),
     ],
@@ -218,3 +218,37 @@ def test_require_names_the_layer_and_the_missing_ability(layer, ability, message
     with pytest.raises(ValueError, match=message):
         encoder.require(ability)
     Encoder(4, 1, layer_kwargs={"state_size": 4}).require("supports_step", "supports_dt", "supports_advance")
+
+
+def test_a_list_of_layers_repeats_over_the_blocks():
+    arguments = {"state_size": 4, "discretization": "bilinear", "r_min": 0.5}
+    encoder = Encoder(WIDTH, 5, layer=["s5", "s4d", "lru"], layer_kwargs=arguments).double()
+    layers = [block.layer for block in encoder.blocks]
+    assert [type(layer) for layer in layers] == [S5, S4D, LRU, S5, S4D]
+    assert layers[4].discretization == "bilinear" and layers[2].r_min == 0.5
+    check_steps(encoder, False)
+    check_steps(encoder, True)
+    each = Encoder(WIDTH, 2, layer=["s5", "s4d"], layer_kwargs=[{"state_size": 6}, {"state_size": 4}])
+    assert [block.layer.state_size for block in each.blocks] == [6, 4]
+
+
+@pytest.mark.parametrize(
+    ("layer", "arguments", "message"),
+    [
+        (["s5", "gru"], {"state_size": 4}, "unknown layer 'gru'"),
+        ([], {}, "must name between 1 and num_layers=2 layers"),
+        (["s5"] * 3, {"state_size": 4}, "must name between 1 and num_layers=2 layers"),
+        (["s5", "lru"], {"state_size": 4, "gates": 1}, "none of the layers has an argument 'gates'.*'lru' has"),
+    ],
+)
+def test_lists_of_layers_are_checked(layer, arguments, message):
+    with pytest.raises(ValueError, match=message):
+        Encoder(WIDTH, 2, layer=layer, layer_kwargs=arguments)
+
+
+def test_a_list_of_layers_has_the_abilities_of_all():
+    layers = [{"state_size": 4}, {"state_size": 4, "bidirectional": True}]
+    encoder = Encoder(WIDTH, 2, layer=["s5", "lru"], layer_kwargs=layers)
+    assert encoder.supports_dt and not encoder.supports_step
+    with pytest.raises(ValueError, match="this LRU layer has no step mode, because it is bidirectional"):
+        encoder.require("supports_dt", "supports_step")

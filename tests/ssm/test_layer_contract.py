@@ -9,10 +9,17 @@ from toy_layers import CausalConvolution, ChannelStates, Leaky
 
 from s5forecast.nn import Encoder
 from s5forecast.ssm import (
+    DSS,
     GENERIC_ARGUMENTS,
     LAYERS,
+    LRU,
+    S4,
+    S4D,
     S5,
     DiagonalLayer,
+    DSSSoftmax,
+    LiquidS4,
+    Mega,
     StateSpaceLayer,
     flatten_state,
     layer_arguments,
@@ -35,6 +42,29 @@ VARIANTS = {
     "s5-chunked": (S5, {"state_size": 8, "backend": "chunked"}),
     "s5-bidirectional": (S5, {"state_size": 8, "bidirectional": True}),
     "s5-bidirectional-chunked": (S5, {"state_size": 8, "bidirectional": True, "backend": "chunked"}),
+    "s4": (S4, {"state_size": 8}),
+    "s4-legt": (S4, {"state_size": 8, "initialization": "legt"}),
+    "s4-fout": (S4, {"state_size": 8, "initialization": "fout"}),
+    "s4-bidirectional": (S4, {"state_size": 8, "bidirectional": True}),
+    "s4d": (S4D, {"state_size": 8}),
+    "s4d-lin-bilinear": (S4D, {"state_size": 8, "initialization": "lin", "discretization": "bilinear"}),
+    "s4d-real": (S4D, {"state_size": 8, "initialization": "real"}),
+    "s4d-ptd": (S4D, {"state_size": 8, "initialization": "ptd"}),
+    "s4d-bidirectional": (S4D, {"state_size": 8, "bidirectional": True}),
+    "dss": (DSS, {"state_size": 8}),
+    "dss-tied": (DSS, {"state_size": 8, "separate_steps": False}),
+    "dss-bidirectional": (DSS, {"state_size": 8, "bidirectional": True}),
+    "dss_softmax": (DSSSoftmax, {"state_size": 8}),
+    "dss_softmax-bidirectional": (DSSSoftmax, {"state_size": 8, "bidirectional": True}),
+    "lru": (LRU, {"state_size": 8}),
+    "lru-bidirectional": (LRU, {"state_size": 8, "bidirectional": True}),
+    "liquid_s4": (LiquidS4, {"state_size": 8}),
+    "liquid_s4-zoh-exact": (LiquidS4, {"state_size": 8, "discretization": "zoh", "clamp": False}),
+    "liquid_s4-bidirectional": (LiquidS4, {"state_size": 8, "bidirectional": True}),
+    "mega": (Mega, {}),
+    "mega-chunk": (Mega, {"chunk_size": 4, "attention": "laplace"}),
+    "mega-full": (Mega, {"chunk_size": None, "max_positions": 40, "bias": "rotary"}),
+    "mega-bidirectional": (Mega, {"chunk_size": 8, "bidirectional": True}),
     "toy-convolution": (CausalConvolution, {}),
     "toy-leaky": (Leaky, {}),
     "toy-channels": (ChannelStates, {}),
@@ -148,17 +178,29 @@ def test_a_layer_that_is_not_causal_has_no_step(layer, u):
         layer.step(u[:, 0], layer.initial_state(BATCH))
 
 
-def test_outputs_depend_on_later_inputs_only_if_the_layer_is_not_causal(layer, u, irregular):
+def test_outputs_depend_on_later_inputs_only_if_the_layer_is_bidirectional(layer, u, irregular, request):
     dt, changed = gaps(layer, irregular), u.clone()
     changed[:, 10:] += 1
     same = torch.allclose(layer(u, dt=dt)[0][:, :10], layer(changed, dt=dt)[0][:, :10], atol=1e-12)
-    assert same == layer.supports_step
+    assert same == ("bidirectional" not in request.node.callspec.params["layer"])
+    assert same or not layer.supports_step
 
 
 def test_dt_of_one_is_a_regular_step(layer, u):
     if not layer.supports_dt:
         pytest.skip("the layer does not support irregular steps")
     assert_same(layer(u, dt=torch.ones(BATCH, LENGTH, dtype=torch.float64)), layer(u), atol=1e-10)
+
+
+def test_outputs_and_gradients_are_finite_after_a_long_gap(layer, u):
+    if not layer.supports_dt:
+        pytest.skip("the layer does not support irregular steps")
+    dt = torch.ones(BATCH, LENGTH)
+    dt[:, 7], dt[0, 9] = 1e6, 1e-6
+    y, _ = layer.float()(u.float(), dt=dt)
+    y.square().mean().backward()
+    assert torch.isfinite(y).all()
+    assert all(torch.isfinite(p.grad).all() for p in layer.parameters() if p.grad is not None)
 
 
 def test_a_step_without_length_and_input_leaves_the_state(causal):
@@ -225,6 +267,41 @@ def test_float32_follows_float64(layer, u, irregular):
     rounded, _ = layer.float()(u.float(), dt=None if dt is None else dt.float())
     assert rounded.dtype == torch.float32
     torch.testing.assert_close(rounded.double(), exact, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("variant", LAYERS)
+def test_compiled_and_exported_layers_give_the_same_result(variant, u, irregular):
+    layer = drawn(variant)
+    arguments = (u, None, gaps(layer, irregular))
+    expected = layer(*arguments)
+    with torch.no_grad():
+        assert_same(torch.compile(layer, fullgraph=True, backend="aot_eager")(*arguments), expected)
+        assert_same(torch.export.export(layer, arguments).module()(*arguments), expected)
+    torch.compiler.reset()
+
+
+def test_gradients_equal_finite_differences(layer, u):
+    """Along one direction of all parameters."""
+    torch.manual_seed(2)
+    parameters, weights = list(layer.parameters()), torch.randn_like(u)
+    directions = [torch.randn_like(p) for p in parameters]
+    gradients = torch.autograd.grad((layer(u)[0] * weights).sum(), parameters)
+    slope = sum((g * d).sum() for g, d in zip(gradients, directions, strict=True))
+    values = []
+    with torch.no_grad():
+        for size in (1e-6, -2e-6):
+            for p, d in zip(parameters, directions, strict=True):
+                p.add_(d, alpha=size)
+            values.append((layer(u)[0] * weights).sum())
+    torch.testing.assert_close((values[0] - values[1]) / 2e-6, slope, rtol=1e-6, atol=1e-6)
+
+
+def test_devices(layer):
+    """All tensors are created on the device of the parameters, which is checked without a GPU."""
+    meta = copy.deepcopy(layer).to("meta")
+    assert all(tensor.device.type == "meta" for tensor in flatten_state(meta.initial_state(2)))
+    y, state = meta(torch.empty(2, 5, WIDTH, device="meta", dtype=torch.float64))
+    assert all(tensor.device.type == "meta" for tensor in (y, *flatten_state(state)))
 
 
 def test_dynamics_parameters_belong_to_the_layer(layer):

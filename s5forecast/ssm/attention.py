@@ -1,0 +1,84 @@
+"""Attention weights and relative positional biases of Mega."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+# sqrt(1 / 2) and sqrt(1 / (4 pi)), rounded as in the published implementation
+LAPLACE_MEAN, LAPLACE_STD = 0.707107, 0.282095
+
+
+def softmax_weights(scores: Tensor, bias: Tensor, visible: Tensor, size: int) -> Tensor:
+    """Weights that sum to one over the visible keys; a query without any sees all."""
+    visible = visible | ~visible.any(-1, keepdim=True)
+    return torch.softmax((scores / math.sqrt(size) + bias).masked_fill(~visible, -torch.inf), dim=-1)
+
+
+def laplace_weights(scores: Tensor, bias: Tensor, visible: Tensor, size: int) -> Tensor:
+    """The distribution function of a normal distribution, which approximates the squared ReLU with bounded slope."""
+    centered = _by_count(scores, visible) + bias - LAPLACE_MEAN
+    return 0.5 * (1 + torch.erf(centered / (LAPLACE_STD * math.sqrt(2)))) * visible
+
+
+def relu2_weights(scores: Tensor, bias: Tensor, visible: Tensor, size: int) -> Tensor:
+    return torch.relu(_by_count(scores, visible) + bias).square() * visible
+
+
+def _by_count(scores: Tensor, visible: Tensor) -> Tensor:
+    return scores / visible.sum(-1, keepdim=True).clamp(min=1)
+
+
+# (scores [..., Q, K], bias, visible, size of the keys) -> weights [..., Q, K]
+ATTENTIONS: dict[str, Callable[[Tensor, Tensor, Tensor, int], Tensor]] = {
+    "softmax": softmax_weights,
+    "laplace": laplace_weights,
+    "relu2": relu2_weights,
+}
+
+
+class SimpleBias(nn.Module):
+    """A learned number for each distance of a key from its query, up to ``max_positions - 1``."""
+
+    def __init__(self, max_positions: int, size: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(2 * max_positions - 1))
+
+    def reset_parameters(self) -> None:
+        nn.init.normal_(self.weight, std=0.02)
+
+    def forward(self, distance: Tensor) -> Tensor:
+        """Biases at integer distances of any shape, key minus query; distances beyond the largest are not visible."""
+        last = len(self.weight) - 1
+        return self.weight[(distance + last // 2).clamp(0, last)]
+
+
+class RotaryBias(nn.Module):
+    """The product of two learned vectors, rotated by the positions of query and key; any distance is allowed.
+
+    Args:
+        max_positions: not used; as in :class:`SimpleBias`.
+        size: number of entries of the vectors, even.
+    """
+
+    def __init__(self, max_positions: int, size: int) -> None:
+        super().__init__()
+        self.alpha, self.beta = (nn.Parameter(torch.empty(size)) for _ in range(2))
+
+    def reset_parameters(self) -> None:
+        for parameter in self.parameters():
+            nn.init.normal_(parameter, std=0.02)
+
+    def forward(self, distance: Tensor) -> Tensor:
+        half = len(self.alpha) // 2
+        exponent = torch.arange(half, dtype=self.alpha.dtype, device=distance.device) / half
+        frequency = 10_000.0**-exponent
+        angle = distance.unsqueeze(-1) * frequency
+        (a, b), (c, d) = self.alpha.split(half), self.beta.split(half)
+        return ((a * c + b * d) * torch.cos(angle) + (b * c - a * d) * torch.sin(angle)).sum(-1)
+
+
+BIASES: dict[str, type[SimpleBias] | type[RotaryBias]] = {"simple": SimpleBias, "rotary": RotaryBias}

@@ -1,0 +1,236 @@
+"""The Mega layer: gated attention with a single head, of a moving average of the inputs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, ClassVar
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from s5forecast.choices import choose
+from s5forecast.ssm.attention import ATTENTIONS, BIASES
+from s5forecast.ssm.base import StateSpaceLayer
+from s5forecast.ssm.ema import DampedEMA
+
+
+class Mega(StateSpaceLayer):
+    r"""Moving average equipped gated attention, without norm and feed-forward network, which are those of the block.
+
+    .. math:: m = \mathrm{silu}(\mathrm{EMA}(u)), \quad q, k = \text{affine maps of } \mathrm{silu}(W_z m), \quad
+        o_t = \sum_s f(q_t^\top k_s + b_{s - t})\,v_s, \quad v = \mathrm{silu}(W_v u)
+
+    .. math:: y = \varphi \odot \mathrm{silu}(W_h m + U (r \odot o)) + (1 - \varphi) \odot u
+
+    with gates :math:`\varphi = \sigma(W_\varphi m)` and :math:`r = \mathrm{silu}(W_r m)`. Within a chunk of
+    ``chunk_size`` steps, queries see the keys of the same chunk (Mega-chunk); the moving average runs over all steps.
+
+    The state consists of the averages ``[B, H, N]``, the keys and values of the present chunk ``[B, S, z + v]`` and
+    their number ``[B]``.
+
+    **Irregular steps** are an extension of this package. The averages decay by the length of a step; attention knows
+    the order of the steps, but not their length. Steps with ``dt = 0`` are padding: a causal layer does not count them
+    as positions, a bidirectional one masks their keys.
+
+    Args:
+        width: number of inputs and outputs, H.
+        ema_size: number of moving averages of each channel, N.
+        key_size: size of queries and keys, z, even; H / 2 if not given.
+        value_size: size of values, v; 2 H if not given.
+        attention: f, a key of ``ATTENTIONS``: ``"softmax"``, ``"laplace"`` or ``"relu2"``.
+        bias: b, a key of ``BIASES``: ``"simple"`` or ``"rotary"``.
+        chunk_size: steps of a chunk; None for attention to all steps, at quadratic cost.
+        max_positions: largest number of steps without chunks.
+        bidirectional: whether averages and attention include later inputs.
+
+    Raises:
+        ValueError: for an unknown name, or an odd ``key_size``.
+
+    References:
+        "Mega: Moving Average Equipped Gated Attention" (Ma, Zhou, Kong, He, Gui, Neubig, May, Zettlemoyer, 2022)
+    """
+
+    generic_arguments: ClassVar[frozenset[str]] = frozenset({"bidirectional"})
+
+    def __init__(
+        self,
+        width: int,
+        *,
+        ema_size: int = 16,
+        key_size: int | None = None,
+        value_size: int | None = None,
+        attention: str = "softmax",
+        bias: str = "simple",
+        chunk_size: int | None = 128,
+        max_positions: int = 1024,
+        bidirectional: bool = False,
+    ) -> None:
+        super().__init__()
+        z = (width + 3) // 4 * 2 if key_size is None else key_size
+        v = 2 * width if value_size is None else value_size
+        if z % 2:
+            raise ValueError(f"key_size={z} must be even")
+        self.width, self.key_size, self.value_size = width, z, v
+        self.bidirectional, self.chunk_size = bidirectional, chunk_size
+        self.span = max_positions if chunk_size is None else chunk_size
+        self.weights = choose(ATTENTIONS, attention, "attention")
+        self.average = DampedEMA(width, ema_size, bidirectional)
+        self.values = nn.Linear(width, v)
+        self.mixed = nn.Linear(width, z + v + 2 * width)  # gate, queries and keys, gate of the values, candidate
+        self.attended = nn.Linear(v, width, bias=False)
+        self.scale, self.shift = (nn.Parameter(torch.empty(2, z)) for _ in range(2))  # of queries and of keys
+        self.bias = choose(BIASES, bias, "bias")(self.span, z)
+        self.reset_parameters()
+
+    @torch.no_grad()
+    def reset_parameters(self) -> None:
+        for linear in (self.values, self.mixed, self.attended):
+            linear.weight.normal_(std=0.02)
+        self.values.bias.zero_()
+        self.mixed.bias.zero_()
+        self.scale.normal_(std=0.02)
+        self.shift.zero_()
+        self.average.reset_parameters()
+        self.bias.reset_parameters()
+
+    @property
+    def supports_step(self) -> bool:
+        return not self.bidirectional
+
+    @property
+    def limits(self) -> Mapping[str, str]:  # type: ignore[override]
+        step = {"supports_step": "it is bidirectional"} if self.bidirectional else {}
+        return {**step, "supports_advance": "attention has no closed form over time"}
+
+    def initial_state(self, batch_size: int) -> tuple[Tensor, Tensor, Tensor]:
+        new = self.scale.new_zeros
+        size = self.key_size + self.value_size
+        kept = 0 if self.bidirectional else self.span
+        count = new(batch_size, dtype=torch.int64)
+        return new(batch_size, self.width, self.average.size), new(batch_size, kept, size), count
+
+    def dynamics_parameters(self) -> Iterator[nn.Parameter]:
+        """None: all parameters are trained alike."""
+        yield from ()
+
+    def forward(
+        self, u: Tensor, state: Any = None, dt: Tensor | None = None
+    ) -> tuple[Tensor, tuple[Tensor, Tensor, Tensor]]:
+        gate, candidate, state = self.gate_and_candidate(u, state, dt)
+        return torch.lerp(u, candidate, gate), state
+
+    def step(self, u: Tensor, state: Any, dt: Tensor | None = None) -> tuple[Tensor, tuple[Tensor, Tensor, Tensor]]:
+        if self.bidirectional:
+            raise ValueError("a bidirectional Mega layer has no step mode; build it with bidirectional=False")
+        y, state = self(u[:, None], state, None if dt is None else dt[:, None])
+        return y[:, 0], state
+
+    def gate_and_candidate(
+        self, u: Tensor, state: Any = None, dt: Tensor | None = None
+    ) -> tuple[Tensor, Tensor, tuple[Tensor, Tensor, Tensor]]:
+        """The gate phi and the candidate ``[B, T, H]`` that it mixes with the input, and the state."""
+        averages, cache, count = self.initial_state(len(u)) if state is None else state
+        averaged, averages = self.average(u, averages, dt)
+        sizes = self.width, self.key_size + self.value_size, self.width
+        gate, hidden, direct = self.mixed(F.silu(averaged)).split(sizes, dim=-1)
+        shared, reset = F.silu(hidden).split([self.key_size, self.value_size], dim=-1)
+        query, key = (shared * scale + shift for scale, shift in zip(self.scale, self.shift, strict=True))
+        entries = torch.cat([key, F.silu(self.values(u))], dim=-1)  # [B, T, z + v]
+        observed = torch.ones_like(u[..., 0], dtype=torch.bool) if dt is None else dt > 0
+        if self.bidirectional:
+            attended = self._attend_to_all(query, entries, observed)
+        else:
+            if state is None:
+                attended = self._attend_to_past(query, entries, observed, cache[:, :0], count)
+            else:
+                attended = self._attend_to_past(query, entries, observed, cache, count)
+            cache, count = self._remember(entries, observed, cache, count)
+        candidate = F.silu(direct + self.attended(attended * reset))
+        return torch.sigmoid(gate), candidate, (averages, cache, count)
+
+    def _attend_to_all(self, query: Tensor, entries: Tensor, observed: Tensor) -> Tensor:
+        """Values ``[B, T, v]`` seen by each query within its chunk, among the observed steps."""
+        length = query.shape[1]
+        if length == 0:
+            return entries[..., self.key_size :]
+        chunk = min(self.chunk_size or length, length)
+        parts = (_in_chunks(x, chunk) for x in (query, entries, observed.unsqueeze(-1)))
+        query, entries, seen = parts
+        return self._attend(query, entries, _distances(chunk, query.device), seen.mT).flatten(1, 2)[:, :length]
+
+    def _attend_to_past(self, query: Tensor, entries: Tensor, observed: Tensor, cache: Tensor, count: Tensor) -> Tensor:
+        """Values ``[B, T, v]`` of the observed steps of the chunk of each query, up to the query."""
+        length, kept = query.shape[1], cache.shape[1]
+        position = count.unsqueeze(1) + observed.cumsum(1) - 1  # [B, T]
+        together = torch.cat([cache, entries], dim=1)
+        if self.chunk_size is None or length <= self.chunk_size:
+            slots = torch.arange(kept, device=query.device).expand(len(query), -1)
+            positions = torch.cat([slots, position], dim=1)
+            known = torch.cat([slots < count.unsqueeze(1), observed], dim=1)
+            distance = positions.unsqueeze(1) - position.unsqueeze(2)  # [B, T, S + T]
+            visible = (distance <= 0) & known.unsqueeze(1)
+            if self.chunk_size is not None:
+                chunks = positions // self.chunk_size, position // self.chunk_size
+                visible = visible & (chunks[0].unsqueeze(1) == chunks[1].unsqueeze(2))
+            return self._attend(query, together, distance, visible)
+        # Queries and entries by position, in whole chunks: no chunk sees another.
+        size = self.chunk_size
+        slots = torch.arange(-(-(length + kept) // size) * size, device=query.device).expand(len(query), -1)
+        source = self._sources(slots, observed, count, kept)
+        queries = torch.cat([query.new_zeros(len(query), kept, self.key_size), query], dim=1)
+        aligned, own = (
+            _in_chunks(x.gather(1, source.unsqueeze(-1).expand(-1, -1, x.shape[-1])), size) for x in (together, queries)
+        )
+        known = _in_chunks((slots < (count + observed.sum(1)).unsqueeze(1)).unsqueeze(-1), size)
+        distance = _distances(size, query.device)
+        found = self._attend(own, aligned, distance, (distance <= 0) & known.mT).flatten(1, 2)
+        return found.gather(1, position.clamp(min=0).unsqueeze(-1).expand(-1, -1, self.value_size))
+
+    def _attend(self, query: Tensor, entries: Tensor, distance: Tensor, visible: Tensor) -> Tensor:
+        """Values seen by the queries ``[..., Q, z]`` among entries ``[..., K, z + v]``."""
+        key, value = entries.split([self.key_size, self.value_size], dim=-1)
+        return self.weights(query @ key.mT, self.bias(distance), visible, self.key_size) @ value
+
+    def _remember(self, entries: Tensor, observed: Tensor, cache: Tensor, count: Tensor) -> tuple[Tensor, Tensor]:
+        """The entries of the chunk that the next step belongs to, and their number."""
+        total = count + observed.sum(1)
+        if self.chunk_size is None:
+            first = torch.zeros_like(total)
+            self._check_positions(total)
+        else:
+            first = total // self.chunk_size * self.chunk_size
+        slots = first.unsqueeze(1) + torch.arange(self.span, device=total.device)
+        source = self._sources(slots, observed, count, self.span).unsqueeze(-1)
+        together = torch.cat([cache, entries], dim=1)
+        found = together.gather(1, source.expand(-1, -1, together.shape[-1]))
+        known = (slots < total.unsqueeze(1)).unsqueeze(-1)
+        return torch.where(known, found, 0.0), total - first
+
+    def _sources(self, slots: Tensor, observed: Tensor, count: Tensor, kept: int) -> Tensor:
+        """Index, among ``kept`` cached entries and T new ones, of the step at each position ``[B, K]``."""
+        count = count.unsqueeze(1)
+        new = torch.searchsorted(observed.cumsum(1), (slots - count + 1).contiguous())
+        return torch.where(slots < count, slots, kept + new).clamp(max=max(kept + observed.shape[1] - 1, 0))
+
+    def _check_positions(self, total: Tensor) -> None:
+        if torch.compiler.is_compiling() or total.device.type == "meta":
+            return
+        if len(total) and int(total.max()) > self.span:
+            raise ValueError(
+                f"this Mega layer sees at most max_positions={self.span} steps, got {int(total.max())}; set chunk_size "
+                "or a larger max_positions in layer_kwargs"
+            )
+
+    def extra_repr(self) -> str:
+        return f"width={self.width}, chunk_size={self.chunk_size}, bidirectional={self.bidirectional}"
+
+
+def _in_chunks(x: Tensor, size: int) -> Tensor:
+    """``[B, T, F]`` to ``[B, K, size, F]``, padded by zeros."""
+    return F.pad(x, (0, 0, 0, -x.shape[1] % size)).unflatten(1, (-1, size))
+
+
+def _distances(size: int, device: torch.device) -> Tensor:
+    position = torch.arange(size, device=device)
+    return position - position.unsqueeze(1)
