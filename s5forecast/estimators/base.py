@@ -40,7 +40,7 @@ from s5forecast.estimators.plan import in_plan, planned, time_is_limited
 from s5forecast.estimators.predictor import NetworkPredictor
 from s5forecast.estimators.reference import warn_if_worse_than_naive
 from s5forecast.estimators.training import ForecastModule, fit
-from s5forecast.estimators.trial import train_in_stages
+from s5forecast.estimators.trial import losses_in_stages
 from s5forecast.levels import DECILES
 from s5forecast.networks.base import ForecastNetwork, check_support
 from s5forecast.seeding import seeded
@@ -225,8 +225,8 @@ class ForecastEstimator(PyTorchLightningEstimator):
             module.network.fit_features(windows)
             module.network.fit_support(windows.of(store))
             fit_for = partial(self._fit, module, windows)
-            found = train_in_stages(module, held_out.windows, TRIAL_EPOCHS, fit_for)
-            self.choices["max_epochs"] = choose_epochs(found.losses, found.coverage)
+            losses = losses_in_stages(module, held_out.windows, TRIAL_EPOCHS, fit_for)
+            self.choices["max_epochs"] = choose_epochs(losses)
 
     def has_automatic_length(self) -> bool:
         """Whether the number of training steps is chosen automatically."""

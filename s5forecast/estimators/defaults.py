@@ -28,9 +28,8 @@ synthetic_share        1 / (1 + n m / 20,000) for n steps in series of 40 m hori
                        least 1; 0 for outputs with bounded support; for recursive encoders    0.2: [1] did not help
                        0 if it is less than 0.2
 max_epochs             20; 60 for n m above 10 million; for fewer than 10,000 steps beside    20, 60: [1] helped, did
-                       synthetic windows 60 or 8 by a trial: 60 if the last tenth of the      not help; 8: [3]
-                       series is forecast 2 % better after 12 epochs on the steps before it
-                       than after 4, with at least 75 % of it in 80 % intervals
+                       synthetic windows 60, or 8 if the last tenth of the series is not      not help; 8: [3]
+                       forecast better after 12 epochs on the steps before it than after 4
 recursion              "decoder" if a day has several steps, "encoder" otherwise              [1] helped
 dt_min, dt_max         the slowest state keeps 5 % after a context; the fastest is at least   [2] streaming; dt_max:
                        ten times as fast                                                      none
@@ -86,9 +85,8 @@ REFERENCE_HORIZONS = 40
 LEAST_SHARE = 0.2
 
 EPOCHS, MANY_EPOCHS = 20, 60  # [1]
-# Epochs of the two stages of a trial; the decrease of the held-out loss in the second stage, and the coverage of 80 %
-# intervals, for which many epochs follow; the number of epochs otherwise; [3].
-TRIAL_EPOCHS, LEAST_GAIN, LEAST_COVERAGE, FEW_EPOCHS = (4, 8), 0.02, 0.75, 8
+# Epochs of the two stages of a trial, and number of epochs if the held-out loss does not fall in the second one; [3].
+TRIAL_EPOCHS, FEW_EPOCHS = (4, 8), 8
 # Steps of all series below which, and effective sample size above which, training takes many epochs; [1].
 SHORT_RECORD, LONG_RECORD = 10_000, 10_000_000
 
@@ -330,25 +328,17 @@ def default_epochs(lengths: Tensor, prediction_length: int, synthetic_share: flo
     return MANY_EPOCHS if few or effective_sample_size(lengths, prediction_length) > LONG_RECORD else EPOCHS
 
 
-def choose_epochs(losses: Sequence[float], coverage: float) -> Choice:
-    """Number of epochs of a short record, by a trial on held-out values.
-
-    60 if these are forecast better in the second stage of the trial and the intervals hold as many as they should:
-    then the network continues to learn the patterns of regular series, and intervals become narrower. Otherwise it
-    would learn the noise.
+def choose_epochs(losses: Sequence[float]) -> Choice:
+    """Number of epochs of a short record: 60, or 8 if held-out values are not forecast better with more training.
 
     Args:
-        losses: loss of the held-out values after each stage.
-        coverage: share of the held-out values within the central 80 % of their distributions.
+        losses: loss of the held-out values after each stage of a trial.
     """
     first, second = losses
     change = (second - first) / max(abs(first), 1e-12)
     span = f"between epoch {TRIAL_EPOCHS[0]} and {sum(TRIAL_EPOCHS)} of a trial"
-    reason = (
-        f"the loss of held-out values changed by {change:+.0%} {span}, whose 80 % intervals hold {coverage:.0%} of them"
-    )
-    many = change < -LEAST_GAIN and coverage >= LEAST_COVERAGE
-    return Choice(MANY_EPOCHS if many else FEW_EPOCHS, reason, given=False)
+    reason = f"the loss of held-out values changed by {change:+.1%} {span}"
+    return Choice(MANY_EPOCHS if change < 0 else FEW_EPOCHS, reason, given=False)
 
 
 def choose_recursive_output(targets: Sequence[np.ndarray]) -> Choice:
