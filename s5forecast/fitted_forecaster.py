@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from s5forecast.data.frames import FrameSeries, Queries
+from s5forecast.data.frames import Queries, with_labels
 from s5forecast.data.frequency import Frequency
 from s5forecast.data.sampling import Sampling
 from s5forecast.data.statics import StaticFeatures
+from s5forecast.data.table import SeriesTable
 from s5forecast.forecaster_parameters import ForecasterParameters
 from s5forecast.levels import check_levels, level_name
 from s5forecast.notices import warn_user
@@ -27,7 +28,7 @@ class FittedForecaster(ForecasterParameters):
         sampling_: Conversion of frames to entries, and of forecasts to frames.
         statics_: Encoding of the static columns.
         predictor_: The trained predictor; a ``NetworkPredictor`` after loading.
-        history_: The training series; absent from a loaded model.
+        history_: The training series, a sequence of ``FrameSeries``; absent from a loaded model.
         num_series_: Number of training series.
         shortest_series_: Length of the shortest training series; ``None`` if an earlier version saved the model.
         trained_until_: Last time of the training and validation data.
@@ -39,7 +40,7 @@ class FittedForecaster(ForecasterParameters):
     sampling_: Sampling
     statics_: StaticFeatures
     predictor_: Any
-    history_: list[FrameSeries]
+    history_: SeriesTable
     num_series_: int | None
     shortest_series_: int | None
     trained_until_: Any
@@ -97,8 +98,8 @@ class FittedForecaster(ForecasterParameters):
 
     def _calibrated(self, frame: pd.DataFrame, levels: list[float]) -> pd.DataFrame:
         """Correct a forecast at all levels of the calibrator, and select the given levels."""
-        names = {self.item_id: "item_id", self.timestamp: "timestamp"}
-        values = self.calibrator_.transform(frame.rename(columns=names))
+        names = {self._columns.item_id: "item_id", self.timestamp: "timestamp"}
+        values = self.calibrator_.transform(with_labels(frame, self._columns).rename(columns=names))
         columns = [level_name(level) for level in levels]
         keys = frame.columns[: -len(self.calibrator_.levels_)].tolist()
         return frame.assign(**values[columns])[[*keys, *columns]]
@@ -131,7 +132,7 @@ class FittedForecaster(ForecasterParameters):
         horizon: Any = None,
         every: Any = None,
         method: str = "predict",
-    ) -> tuple[Queries, list[dict[str, Any]]]:
+    ) -> tuple[Queries, Sequence[dict[str, Any]]]:
         """The times to forecast, and the GluonTS entries to forecast at these times."""
         series = self._histories(df, method)
         ends = self.sampling_.ends(series)
@@ -141,23 +142,22 @@ class FittedForecaster(ForecasterParameters):
             self._warn_of_short(series)
         return query, self.sampling_.entries(series, self.statics_, query)
 
-    def _warn_of_short(self, series: Sequence[FrameSeries]) -> None:
+    def _warn_of_short(self, series: SeriesTable) -> None:
         """Warn if a history is shorter than the context of the networks and than every training series."""
         contexts = [network.spec.context_length for network in networks(self.predictor_)]
         if self.shortest_series_ is None or not contexts:
             return
-        lengths = [self.sampling_.length(one) for one in series]
-        short = [one for one, length in zip(series, lengths, strict=True)
-                 if length < min(max(contexts), self.shortest_series_)]  # fmt: skip
-        if short:
+        lengths = self.sampling_.lengths(series)
+        short = np.flatnonzero(lengths < min(max(contexts), self.shortest_series_))
+        if len(short):
             count = f" ({len(short)} of {len(series)} series are too short)" if len(short) > 1 else ""
-            rows = self.sampling_.length(short[0])
+            rows = lengths[short[0]]
             warn_user(
-                f"{short[0].name} has {rows} {'row' if rows == 1 else 'rows'}, fewer than the {max(contexts)} of the "
-                f"context{count}; pass the whole history, since forecasts depend on all rows of the context"
+                f"{series.name(short[0])} has {rows} {'row' if rows == 1 else 'rows'}, fewer than the {max(contexts)} "
+                f"of the context{count}; pass the whole history, since forecasts depend on all rows of the context"
             )
 
-    def _histories(self, df: pd.DataFrame | None, method: str = "predict") -> list[FrameSeries]:
+    def _histories(self, df: pd.DataFrame | None, method: str = "predict") -> SeriesTable:
         if df is not None:
             return self.sampling_.read(df)
         if not hasattr(self, "history_"):

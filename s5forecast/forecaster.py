@@ -27,14 +27,18 @@ class S5Forecaster(FittedForecaster):
 
     Args:
         prediction_length: Steps to forecast. For irregular series, how many of the next observations to train on.
-        freq: Offset alias of the timestamps, such as ``"h"``, ``"15min"``, ``"MS"``; ``"infer"`` detects it. ``None``
-            means irregular series, whose times are timestamps or numbers and which
+        freq: Offset alias of the timestamps, such as ``"h"``, ``"15min"``, ``"MS"``; ``"infer"`` detects it. A whole
+            number k means that times are integers that are k apart, such as years or numbers of steps. ``None`` means
+            irregular series, whose times are timestamps or numbers and which
             :class:`~s5forecast.S5ContinuousEstimator` forecasts at any later times.
+        season: Steps of the season of integer times, 1 for none; by default found in the training data. The seasons of
+            datetimes follow from their frequency.
         horizon: How far ahead to forecast irregular series, such as ``"12h"``, or a number if times are numbers.
-        target, item_id, timestamp: Column names. A frame without the column ``item_id`` is one series. Irregular
-            series may have several targets, ``target=["wind", "pressure"]``, observed at different times.
+        target, item_id, timestamp: Column names. A frame without the column ``item_id`` is one series. Several
+            columns may identify a series together, ``item_id=["store", "sku"]``. Irregular series may have several
+            targets, ``target=["wind", "pressure"]``, observed at different times.
         known: Numeric columns that are known over the horizon.
-        static: Columns that are constant in each series; text is treated as categories.
+        static: Columns that are constant in each series. Text, booleans and the dtype category are categories.
         quantile_levels: Levels of the forecasts, in (0, 1).
         preset: ``"fast"`` takes a third of the time of ``"default"``; ``"best"`` combines several models:
             networks of different kinds and contexts and, where values are few, statistical models, see
@@ -92,13 +96,15 @@ class S5Forecaster(FittedForecaster):
         sampling, series = self._make_sampling(self.freq).learn(df)
         sampling.warn_of_unobserved(sampling.ends(series))
         held_out = None if validation is None else sampling.read(validation, "validation=")
+        if held_out is not None:
+            sampling.check_validation(held_out, series)
         statics = StaticFeatures.learn(series, sampling.columns)
         predictor = train(self, sampling, series, statics, held_out, spent=perf_counter() - began)
         self._forget_calibration()
         self.sampling_, self.statics_, self.predictor_ = sampling, statics, predictor
         self.history_, self.num_series_ = series, len(series)
-        self.shortest_series_ = min(map(sampling.length, series))
-        self.trained_until_ = max(map(sampling.last, [*series, *(held_out or [])]))
+        self.shortest_series_ = int(sampling.lengths(series).min())
+        self.trained_until_ = max(sampling.until(one) for one in (series, held_out) if one is not None)
         self.fit_seconds_ = perf_counter() - began
         return self
 
@@ -170,7 +176,7 @@ class S5Forecaster(FittedForecaster):
         uncalibrated._forget_calibration()
         past = uncalibrated.backtest(df, windows, step).forecasts
         self.calibrator_ = ConformalCalibrator(method, **options).fit(past)
-        self.calibrated_until_ = max(map(self.sampling_.last, self.sampling_.read(df)))
+        self.calibrated_until_ = self.sampling_.until(self.sampling_.read(df))
         return self
 
     def stream(self, df: pd.DataFrame | None = None, *, saved: str | Path | None = None) -> FrameStream:
@@ -283,8 +289,8 @@ class S5Forecaster(FittedForecaster):
         """
         self._check_fitted()
         if future is not None:
-            return self._queries(df, future)[1]
-        return self.sampling_.entries(self._histories(df), self.statics_)
+            return list(self._queries(df, future)[1])
+        return list(self.sampling_.entries(self._histories(df), self.statics_))
 
     def plot(
         self, forecast: pd.DataFrame, history: pd.DataFrame | None = None, *, target: str | None = None, **kwargs: Any

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pandas as pd
@@ -10,6 +11,7 @@ import pandas as pd
 from s5forecast.data.sampling import Sampling
 from s5forecast.data.statics import StaticFeatures
 from s5forecast.evaluation.backtest import backtest
+from s5forecast.evaluation.item_columns import with_item_columns
 from s5forecast.evaluation.result import Backtest
 from s5forecast.evaluation.windows import IrregularSplitter
 from s5forecast.fitted_forecaster import FittedForecaster
@@ -28,6 +30,9 @@ def backtest_forecaster(
 def _backtest_regular(forecaster: FittedForecaster, sampling: Sampling, df: pd.DataFrame, **arguments: Any) -> Backtest:
     if any(arguments[name] is not None for name in CUTS):
         raise ValueError("since=, count= and fraction= require irregular series; pass windows= for regular ones")
+    frequency = sampling.frequency
+    if frequency is not None and frequency.integer and arguments["season"] is None:
+        arguments["season"] = frequency.season
     return backtest(forecaster, df, forecaster.prediction_length, freq=forecaster.freq, **arguments)
 
 
@@ -47,7 +52,7 @@ def _backtest_irregular(
     cuts = {**{name: arguments[name] for name in CUTS}, "horizon": forecaster.horizon}
     first, *_ = IrregularSplitter(prediction_length=length, **cuts).split(entries)
     seen = until is None or not until < min(window.timestamps(None)[1] for window in first)
-    return backtest(
+    result = backtest(
         untrained_estimator(forecaster, sampling, series, statics) if seen else forecaster.predictor_,
         entries,
         length,
@@ -57,6 +62,7 @@ def _backtest_irregular(
         name="S5Forecaster",
         **arguments,
     )
+    return replace(result, forecasts=with_item_columns(result.forecasts, series, sampling.columns.targets))
 
 
 BACKTESTS: dict[str, Callable[..., Backtest]] = {"regular": _backtest_regular, "irregular": _backtest_irregular}

@@ -86,12 +86,12 @@ def plain_parameters(parameters: dict[str, Any]) -> dict[str, Any]:
     kwargs = dict(parameters["estimator_kwargs"] or {})
     if "trainer_kwargs" in kwargs:
         kwargs["trainer_kwargs"] = {k: v for k, v in kwargs["trainer_kwargs"].items() if k not in NOT_SAVED}
-    target = parameters["target"]
+    names = {role: parameters[role] for role in ("target", "item_id")}
     return {
         **parameters,
         **{name: list(parameters[name]) for name in ("known", "static", "quantile_levels")},
         "horizon": _plain_duration(parameters["horizon"]),
-        "target": target if isinstance(target, str) else list(target),
+        **{role: name if isinstance(name, str) else list(name) for role, name in names.items()},
         "estimator_kwargs": {name: _plain_duration(value) for name, value in kwargs.items()},
     }
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from inspect import signature
 from typing import Any
 
@@ -11,9 +10,9 @@ from gluonts.model.predictor import Predictor
 
 from s5forecast import estimators
 from s5forecast.choices import choose
-from s5forecast.data.frames import FrameSeries
 from s5forecast.data.sampling import Sampling
 from s5forecast.data.statics import StaticFeatures
+from s5forecast.data.table import SeriesTable
 from s5forecast.estimators.defaults import REASONS, default_cycles
 from s5forecast.estimators.items import train_items
 from s5forecast.forecaster_parameters import ESTIMATORS, ForecasterParameters
@@ -29,9 +28,9 @@ OWN_ARGUMENTS = (
 def train(
     parameters: ForecasterParameters,
     sampling: Sampling,
-    series: Sequence[FrameSeries],
+    series: SeriesTable,
     statics: StaticFeatures,
-    validation: Sequence[FrameSeries] | None = None,
+    validation: SeriesTable | None = None,
     spent: float = 0.0,
 ) -> Predictor:
     """The predictor trained on all series.
@@ -58,7 +57,7 @@ def train(
 
 
 def untrained_estimator(
-    parameters: ForecasterParameters, sampling: Sampling, series: Sequence[FrameSeries], statics: StaticFeatures
+    parameters: ForecasterParameters, sampling: Sampling, series: SeriesTable, statics: StaticFeatures
 ) -> Estimator:
     """The untrained estimator of some series; arguments and errors are those of :func:`train`."""
     found = choose(ESTIMATORS[sampling.kind], parameters.model, "model")

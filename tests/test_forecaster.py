@@ -70,13 +70,14 @@ def test_a_forecast_continues_the_training_frame(fitted):
 
 def test_unseen_series_and_other_levels(fitted):
     new = frame(20, ["new"], start="2030-05-05", seed=9)
-    forecast = fitted.predict(new, quantile_levels=[0.05, 0.5, 0.99])
+    with pytest.warns(UserWarning, match=r"no value of the static column 'shop' .* found \['shop new'\]"):
+        forecast = fitted.predict(new, quantile_levels=[0.05, 0.5, 0.99])
     assert list(forecast.columns[3:]) == ["0.05", "0.5", "0.99"]
     assert (forecast["0.05"] <= forecast["0.5"]).all() and (forecast["0.5"] <= forecast["0.99"]).all()
     assert forecast["timestamp"].iloc[0] == pd.Timestamp("2030-05-05 20:00")
     few = pytest.warns(UserWarning, match="fewer than 4 values .* of series 'new'")
     with few, pytest.warns(UserWarning, match="series 'new' has 1 row"):
-        single = fitted.predict(new.iloc[:1])
+        single = fitted.predict(new.iloc[:1].assign(shop="shop a"))
     assert np.isfinite(single["mean"]).all()
 
 

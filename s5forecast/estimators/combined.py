@@ -19,6 +19,7 @@ from gluonts.model.forecast import Forecast, QuantileForecast
 from gluonts.model.predictor import Predictor
 
 from s5forecast.aliases import check_folder
+from s5forecast.data.frame_entries import FrameEntries
 from s5forecast.data.frequency import quiet_periods
 from s5forecast.estimators.arguments import check_positive
 from s5forecast.estimators.defaults import (
@@ -228,7 +229,7 @@ class CombinedPredictor(Predictor):
         Raises:
             ValueError: as :meth:`predict`.
         """
-        entries = [with_arrays(entry) for entry in dataset]
+        entries = dataset if isinstance(dataset, FrameEntries) else [with_arrays(entry) for entry in dataset]
         found = [_member_quantiles(member, entries, levels) for member in self.members]
         return self._averaged(*zip(*found, strict=True))
 
@@ -286,6 +287,8 @@ def _member_quantiles(
         stacked = np.stack([_arrays(member, one, levels) for one in member.predict(entries)])
         return stacked[:, 0], np.moveaxis(stacked[:, 1:], 1, -1)
     mean, quantiles = member.predict_quantiles(entries, levels)
+    if np.isfinite(mean).all() and np.isfinite(quantiles).all():
+        return mean, quantiles
     # Irregular series have a row for each time to forecast.
     owners = [entry.get("item_id") for entry in entries for _ in entry.get("query_time", [0])]
     for item_id, *arrays in zip(owners, mean, quantiles, strict=True):

@@ -23,6 +23,7 @@ from s5forecast.estimators.defaults import CONTEXT_SHARES, MEMBERS
 from s5forecast.estimators.plan import planned
 from s5forecast.levels import DECILES
 from s5forecast.networks.prediction import Predictions, SamplePaths, collect_quantiles
+from s5forecast.windows.batches import as_sequence
 
 
 class EnsembleEstimator(Estimator):
@@ -144,7 +145,7 @@ class EnsemblePredictor(CombinedPredictor):
         if not isinstance(self.members[0].spec, IrregularSpec):
             yield from super().predict(dataset)
             return
-        entries = list(dataset)
+        entries = as_sequence(dataset)
         for several in zip(*(member.predict(entries) for member in self.members), strict=True):
             yield AverageForecast(several)
 
@@ -196,14 +197,14 @@ class PooledPredictor(EnsemblePredictor):
         Raises:
             ValueError: as the members.
         """
-        for found, horizons in self._pooled(list(dataset), num_samples):
+        for found, horizons in self._pooled(as_sequence(dataset), num_samples):
             yield from found.forecasts(horizons)
 
     def predict_quantiles(self, dataset: Dataset, levels: Sequence[float]) -> tuple[np.ndarray, np.ndarray]:
         """Means ``[S, H]`` and quantiles ``[S, H, Q]``, for entries of D series ``[S, H, D]`` and ``[S, H, D, Q]``."""
-        return collect_quantiles(self._pooled(list(dataset)), levels, self.members[0].spec)
+        return collect_quantiles(self._pooled(as_sequence(dataset)), levels, self.members[0].spec)
 
-    def _pooled(self, entries: list[dict[str, Any]], num_samples: int | None = None) -> Predictions:
+    def _pooled(self, entries: Sequence[dict[str, Any]], num_samples: int | None = None) -> Predictions:
         counts = _equal_parts(num_samples, len(self.members))
         drawn = [m._predictions(entries, n) for m, n in zip(self.members, counts, strict=True) if n != 0]
         for batches in zip(*drawn, strict=True):

@@ -6,7 +6,6 @@ a GluonTS ``PyTorchPredictor``, see :mod:`~s5forecast.estimators.gluonts_predict
 
 import json
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +22,7 @@ from s5forecast.aliases import check_folder, load, resolve
 from s5forecast.distributions import Output
 from s5forecast.networks.loading import limit_to_weights
 from s5forecast.networks.prediction import Predictions, collect_quantiles
-from s5forecast.windows.batches import read_store
+from s5forecast.windows.batches import chunks, read_store
 from s5forecast.windows.normalization import warn_few_values
 
 if TYPE_CHECKING:
@@ -143,17 +142,17 @@ class NetworkPredictor(RepresentablePredictor):
         return ForecastStream.start(self, dataset)
 
     def _predictions(self, dataset: Iterable[dict[str, Any]], num_samples: int | None = None) -> Predictions:
-        entries, few = iter(dataset), list[Any]()
+        parts, few = chunks(dataset, self.batch_size), list[Any]()
         self.prediction_net.eval()
-        chunk = list(islice(entries, self.batch_size))
-        while chunk:
+        chunk = next(parts, None)
+        while chunk is not None:
             store = read_store(chunk, self.spec, forecast=True)
             batch = store.gather_ahead(torch.arange(len(store)))
             with torch.no_grad():
                 found = self.prediction_net(type(batch)(*(x.to(self.device) for x in batch)), num_samples)
             few += store.items_with_few_values()
-            chunk = list(islice(entries, self.batch_size))
-            if few and not chunk:
+            chunk = next(parts, None)
+            if few and chunk is None:
                 warn_few_values(few, self.spec)
             yield found, store.horizons()
 

@@ -8,6 +8,7 @@ from functools import cached_property
 import numpy as np
 import pandas as pd
 
+from s5forecast.data.timestamps import read_times
 from s5forecast.levels import quantile_columns
 
 ROUNDING = 1e-9  # tolerance for floating point errors
@@ -132,4 +133,5 @@ def _whole(values: np.ndarray) -> np.ndarray:
 
 def _instants(times: pd.Series) -> pd.Series:
     """Times without a time zone; those with one are converted to UTC."""
+    times = read_times(times, "the frame")
     return times.dt.tz_convert(None) if isinstance(times.dtype, pd.DatetimeTZDtype) else times

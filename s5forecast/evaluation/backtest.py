@@ -17,9 +17,11 @@ from s5forecast.data.frequency import Frequency
 from s5forecast.data.irregular_sampling import IrregularSampling
 from s5forecast.data.regular_sampling import read_frame, to_entries
 from s5forecast.data.statics import StaticFeatures
-from s5forecast.evaluation.column_roles import as_columns, check_columns, roles_of
+from s5forecast.data.table import FrameSeries
+from s5forecast.evaluation.column_roles import as_columns, check_columns, frame_of_series, roles_of
+from s5forecast.evaluation.item_columns import with_item_columns
 from s5forecast.evaluation.metrics import evaluate, metric_names
-from s5forecast.evaluation.models import Model, irregular_model, name_of, regular_model, span_of
+from s5forecast.evaluation.models import Model, irregular_model, name_of, regular_model, span_of, step_of
 from s5forecast.evaluation.result import KEYS, WINDOW, Backtest
 from s5forecast.evaluation.runs import Run, Store, describe
 from s5forecast.evaluation.windows import (
@@ -48,7 +50,7 @@ def backtest(
     metrics: Any = None,
     season: int | None = None,
     name: str | None = None,
-    freq: Frequency | str | None = None,
+    freq: Frequency | str | int | None = None,
     columns: Mapping[str, Any] | Columns | None = None,
     variables: Sequence[str] | None = None,
     samples: bool = False,
@@ -90,8 +92,8 @@ def backtest(
         season: steps of the differences that scale MASE and RMSSE; by default GluonTS's for the frequency (24 for
             hours, 12 for months, 1 for days and weeks).
         name: name of the model; by default its class.
-        freq: offset alias of the timestamps; inferred for a frame. Without it, each period of GluonTS entries is
-            stamped by its start.
+        freq: offset alias of the timestamps, or a whole number for integer times; inferred for a frame. Without it,
+            each period of GluonTS entries is stamped by its start.
         columns: names of the columns of a frame by role, such as ``{"item_id": "shop", "timestamp": "day", "target":
             "sales"}``, and lists of ``"known"`` and ``"static"`` columns. By default those of an ``S5Forecaster``,
             otherwise the names of the roles.
@@ -120,6 +122,8 @@ def backtest(
         14
     """
     roles = roles_of(model) if columns is None else as_columns(columns)
+    data = frame_of_series(data, roles)
+    freq = freq or step_of([model])
     if horizon is prediction_length is None:
         prediction_length, horizon = span_of([model])
     cuts = {"since": since, "count": count, "fraction": fraction, "horizon": horizon}
@@ -131,7 +135,7 @@ def backtest(
     metrics = metric_names(splitter.default_metrics if metrics is None else metrics)
     name = name_of(model) if name is None else name
     prepare = _irregular if isinstance(splitter, IrregularSplitter) else _regular
-    entries, frequency, adapted = prepare(model, data, splitter, roles, freq, bool(refit))
+    entries, frequency, adapted, series = prepare(model, data, splitter, roles, freq, bool(refit))
     origins = splitter.split(entries)
     forecast_columns = adapted.columns(levels)
     _check_metrics(metrics, forecast_columns, samples, splitter)
@@ -141,6 +145,7 @@ def backtest(
     results = run.results(origins, None if directory is None else Store(directory, description))
     cut = [window for origin in origins for window in origin]
     forecasts = _frame(cut, frequency, np.concatenate([result.values for result in results], axis=1), forecast_columns)
+    forecasts = with_item_columns(forecasts, series, roles.targets)
     result = Backtest(
         name,
         _without_duplicates(forecasts),
@@ -181,24 +186,26 @@ def _splitter(
 
 
 def _regular(
-    model: Any, data: Any, splitter: Any, columns: Columns, freq: Frequency | str | None, refits: bool
-) -> tuple[Iterable[DataEntry], Frequency | None, Model]:
-    series, frequency = None, None if freq in (None, "infer") else Frequency.parse(freq)
+    model: Any, data: Any, splitter: Any, columns: Columns, freq: Frequency | str | int | None, refits: bool
+) -> tuple[Iterable[DataEntry], Frequency | None, Model, Sequence[FrameSeries]]:
+    series: Sequence[FrameSeries] = ()
+    frequency = None if freq in (None, "infer") else Frequency.parse(freq)
     if isinstance(data, pd.DataFrame):
         if columns.other_targets:
             raise ValueError(f"several targets, {list(columns.targets)}, require irregular series; pass one target")
         check_columns(data, columns)
         series, frequency = read_frame(data, columns, frequency or "infer")
         data = to_entries(series, frequency, StaticFeatures.learn(series, columns))
-    return data, frequency, regular_model(model, series, columns, frequency, splitter.prediction_length, refits)
+    adapted = regular_model(model, series or None, columns, frequency, splitter.prediction_length, refits)
+    return data, frequency, adapted, series
 
 
 def _irregular(
-    model: Any, data: Any, splitter: Any, columns: Columns, freq: Frequency | str | None, refits: bool
-) -> tuple[Iterable[DataEntry], None, Model]:
+    model: Any, data: Any, splitter: Any, columns: Columns, freq: Frequency | str | int | None, refits: bool
+) -> tuple[Iterable[DataEntry], None, Model, Sequence[FrameSeries]]:
     if freq:
         raise ValueError(f"freq={freq!r} requires regular series; omit it with since=, count= or fraction=")
-    series = None
+    series: Sequence[FrameSeries] = ()
     if isinstance(data, pd.DataFrame):
         if splitter.variables:
             columns = replace(columns, target=splitter.variables[0], other_targets=tuple(splitter.variables[1:]))
@@ -206,7 +213,7 @@ def _irregular(
         sampling = IrregularSampling(columns)
         series = sampling.read(data)
         data = sampling.entries(series, StaticFeatures.learn(series, columns))
-    return data, None, irregular_model(model, series, columns, refits)
+    return data, None, irregular_model(model, series or None, columns, refits), series
 
 
 def _check_metrics(metrics: Sequence[Any], columns: Sequence[str], samples: bool, splitter: WindowSplitter) -> None:

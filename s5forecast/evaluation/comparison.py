@@ -20,7 +20,7 @@ from s5forecast.evaluation.backtest import backtest
 from s5forecast.evaluation.column_roles import roles_of_all
 from s5forecast.evaluation.leaderboard import leaderboard
 from s5forecast.evaluation.metrics import METRICS, SERIES, JointScore, is_loss, metric_names
-from s5forecast.evaluation.models import span_of
+from s5forecast.evaluation.models import span_of, step_of
 from s5forecast.evaluation.result import KEYS, TIMES, WINDOW, Backtest, summary
 
 # Losses over time of metrics that are ratios.
@@ -234,13 +234,14 @@ def compare(
         raise ValueError("models is empty; give at least one")
     if baseline is not None:
         _check_baseline(baseline, models)
-    data = data if isinstance(data, pd.DataFrame) else list(data)
+    data = data if isinstance(data, pd.DataFrame | pd.Series) else list(data)
     ready = [model for model in models.values() if isinstance(model, Backtest)]
     metrics = arguments.pop("metrics", None)
     if metrics is None and ready:
         metrics = ready[0].metric_names
     if arguments.get("columns") is None:
         arguments["columns"] = roles_of_all(models)
+    arguments["freq"] = arguments.get("freq") or step_of(models.values())
     if arguments.get("horizon") is prediction_length is None:
         prediction_length, arguments["horizon"] = span_of(models.values())
     found = {}

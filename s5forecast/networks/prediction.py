@@ -305,7 +305,7 @@ class SamplePaths:
         return np.sort(self.samples, axis=1)
 
 
-Predictions: TypeAlias = Iterator[tuple[Prediction | SamplePaths, list[Horizon]]]
+Predictions: TypeAlias = Iterator[tuple[Prediction | SamplePaths, Sequence[Horizon]]]
 
 
 def collect_quantiles(predictions: Predictions, levels: Sequence[float], spec: Any) -> tuple[np.ndarray, np.ndarray]:

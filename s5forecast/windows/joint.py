@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from s5forecast.data.entries import Series
+from s5forecast.data.series import Series
 from s5forecast.data.spec import WindowSpec
 from s5forecast.windows.horizon import Horizon
 from s5forecast.windows.regular import Batch, SeriesStore
@@ -24,7 +25,7 @@ class JointStore:
         spec: contents of the windows, with a ``target_dim``.
     """
 
-    def __init__(self, series: list[Series], spec: WindowSpec) -> None:
+    def __init__(self, series: Sequence[Series], spec: WindowSpec) -> None:
         self._spec, self.series = spec, series[:: spec.dim]
         bare = [one._replace(covariates=one.covariates[:, :0]) for one in series]
         self._each = SeriesStore(bare, spec._replace(features=spec.features.without_covariates()))
@@ -65,7 +66,7 @@ class JointStore:
         """Windows of entries ``index [B]`` whose horizon follows their last step."""
         return self.gather(index, self.length[index])
 
-    def horizons(self) -> list[Horizon]:
+    def horizons(self) -> Sequence[Horizon]:
         """The horizon that follows each entry."""
         return self._shared.horizons()
 

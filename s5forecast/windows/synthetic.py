@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from s5forecast.data.entries import Series
+from s5forecast.data.series import Series
 from s5forecast.data.spec import WindowSpec
 from s5forecast.data.synthetic import synthetic_series
 from s5forecast.windows.batches import WindowStore
