@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from s5forecast.choices import choose
+from s5forecast.data.content import content_order, take
 from s5forecast.data.statics import StaticFeatures
 from s5forecast.fitted_forecaster import FittedForecaster
 
@@ -53,6 +54,9 @@ class S5Forecaster(FittedForecaster):
             :class:`~s5forecast.presets.TimeLimitedEstimator`.
         aggregate: How to merge several rows of one irregular series and time: ``"mean"`` or ``"last"``; by default
             they raise an error.
+        on_error: What to do about a series with invalid data, such as one without an observed value, with repeated
+            timestamps, without its ``future=`` or too short for the windows of a backtest: ``"raise"`` an error, or
+            ``"skip"`` the series with one warning that names all series that are left out.
         estimator_kwargs: Further arguments of the model's estimator, see :class:`~s5forecast.S5Estimator`,
             :class:`~s5forecast.S5AutoregressiveEstimator`, :class:`~s5forecast.S5MultivariateEstimator` and
             :class:`~s5forecast.S5ContinuousEstimator`; and ``num_members``, the number of networks with consecutive
@@ -66,6 +70,7 @@ class S5Forecaster(FittedForecaster):
         frequency_: Frequency of the training frame; ``None`` for irregular series.
         fit_seconds_: Training time.
         calibrator_: Corrects the quantiles of every forecast, after :meth:`calibrate`.
+        skipped_: With ``on_error="skip"``, the series that the last call left out, with the reasons.
 
     Example:
         >>> from s5forecast import S5Forecaster, load_dataset
@@ -93,9 +98,12 @@ class S5Forecaster(FittedForecaster):
 
         self._check_parameters()
         began = perf_counter()
-        sampling, series = self._make_sampling(self.freq).learn(df)
+        held_out = None
+        with self.skipping():
+            sampling, series = self.read(self._make_sampling(self.freq).learn, df)
+            if validation is not None:
+                held_out = self.read(lambda frame: sampling.read(frame, "validation="), validation, "validation=")
         sampling.warn_of_unobserved(sampling.ends(series))
-        held_out = None if validation is None else sampling.read(validation, "validation=")
         if held_out is not None:
             sampling.check_validation(held_out, series)
         statics = StaticFeatures.learn(series, sampling.columns)
@@ -147,7 +155,7 @@ class S5Forecaster(FittedForecaster):
             rescaled = self._rescaled(step_scale, df)
             return rescaled.predict(df, future, levels, times=times, horizon=horizon, every=every)
         query, entries = self._queries(df, future, times, horizon, every)
-        return self.forecast_frame(query, lambda known: self.predictor_.predict_quantiles(entries, known), levels)
+        return self.forecast_frame(query, lambda known: self.forecast_quantiles(entries, known), levels)
 
     def calibrate(
         self, df: pd.DataFrame, windows: int, step: int | None = None, method: str = "adaptive", **options: Any
@@ -174,9 +182,12 @@ class S5Forecaster(FittedForecaster):
         self.sampling_.require_regular("calibrate()", "forecast with predict(times=) alone")
         uncalibrated = copy(self)
         uncalibrated._forget_calibration()
-        past = uncalibrated.backtest(df, windows, step).forecasts
+        past = uncalibrated.backtest(df, windows, step, metrics=())
         self.calibrator_ = ConformalCalibrator(method, **options).fit(past)
-        self.calibrated_until_ = self.sampling_.until(self.sampling_.read(df))
+        with self.skipping():
+            self.calibrated_until_ = self.sampling_.until(self._histories(df))
+        if past.skipped is not None:
+            self.skipped_ = past.skipped
         return self
 
     def stream(self, df: pd.DataFrame | None = None, *, saved: str | Path | None = None) -> FrameStream:
@@ -202,7 +213,8 @@ class S5Forecaster(FittedForecaster):
             raise ValueError("pass either df= or saved=, not both")
         if saved is not None:
             return FrameStream.load(saved, self)
-        return FrameStream.start(self, self._histories(df, "stream"))
+        with self.skipping():
+            return FrameStream.start(self, self._histories(df, "stream"))
 
     def predict_samples(
         self, df: pd.DataFrame | None = None, future: pd.DataFrame | None = None, num_samples: int = 100
@@ -225,7 +237,9 @@ class S5Forecaster(FittedForecaster):
         self._check_fitted()
         self.sampling_.require_regular("predict_samples()", "use predict(times=)")
         query, entries = self._queries(df, future, method="predict_samples")
-        forecasts = list(self.predictor_.predict(entries, num_samples=num_samples))
+        order = content_order(entries)
+        drawn = list(self.predictor_.predict(take(entries, order), num_samples=num_samples))
+        forecasts = [drawn[position] for position in np.argsort(order)]
         if not isinstance(forecasts[0], SampleForecast):
             self._check_trained("predict_samples()")
             raise ValueError(
@@ -290,7 +304,8 @@ class S5Forecaster(FittedForecaster):
         self._check_fitted()
         if future is not None:
             return list(self._queries(df, future)[1])
-        return list(self.sampling_.entries(self._histories(df), self.statics_))
+        with self.skipping():
+            return list(self.sampling_.entries(self._histories(df), self.statics_))
 
     def plot(
         self, forecast: pd.DataFrame, history: pd.DataFrame | None = None, *, target: str | None = None, **kwargs: Any
@@ -308,6 +323,7 @@ class S5Forecaster(FittedForecaster):
         """
         from s5forecast.plotting.forecasts import plot_forecast
 
+        self._check_fitted()
         if "item_id" in kwargs:
             raise TypeError(
                 f"plot() uses the column item_id={self.item_id!r} of the forecaster; pass the series to show as "

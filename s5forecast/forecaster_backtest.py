@@ -23,7 +23,7 @@ def backtest_forecaster(
     forecaster: FittedForecaster, sampling: Sampling, df: pd.DataFrame, **arguments: Any
 ) -> Backtest:
     """Run :meth:`S5Forecaster.backtest` with the function for the kind of sampling."""
-    levels = list(forecaster.quantile_levels)
+    levels = forecaster.forecast_levels(None)
     return BACKTESTS[sampling.kind](forecaster, sampling, df, quantile_levels=levels, **arguments)
 
 
@@ -33,7 +33,8 @@ def _backtest_regular(forecaster: FittedForecaster, sampling: Sampling, df: pd.D
     frequency = sampling.frequency
     if frequency is not None and frequency.integer and arguments["season"] is None:
         arguments["season"] = frequency.season
-    return backtest(forecaster, df, forecaster.prediction_length, freq=forecaster.freq, **arguments)
+    given = {"freq": forecaster.freq, "on_error": forecaster.on_error, **arguments}
+    return backtest(forecaster, df, forecaster.prediction_length, **given)
 
 
 def _backtest_irregular(
@@ -46,7 +47,8 @@ def _backtest_irregular(
         raise ValueError(
             "refit= and directory= require regular series; cut irregular ones by since=, count= or fraction="
         )
-    series, until = sampling.read(df), getattr(forecaster, "trained_until_", None)
+    with forecaster.skipping():
+        series, until = forecaster.read(sampling.read, df), getattr(forecaster, "trained_until_", None)
     statics = StaticFeatures.learn(series, sampling.columns) if until is None else forecaster.statics_
     entries, length = sampling.entries(series, statics), forecaster.prediction_length
     cuts = {**{name: arguments[name] for name in CUTS}, "horizon": forecaster.horizon}
@@ -62,7 +64,8 @@ def _backtest_irregular(
         name="S5Forecaster",
         **arguments,
     )
-    return replace(result, forecasts=with_item_columns(result.forecasts, series, sampling.columns.targets))
+    forecasts = with_item_columns(result.rows, series, sampling.columns.targets)
+    return replace(result, forecasts=forecasts, skipped=getattr(forecaster, "skipped_", None))
 
 
 BACKTESTS: dict[str, Callable[..., Backtest]] = {"regular": _backtest_regular, "irregular": _backtest_irregular}

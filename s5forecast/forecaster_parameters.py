@@ -8,6 +8,7 @@ from numbers import Integral
 from typing import TYPE_CHECKING, Any
 
 from s5forecast.choices import choose
+from s5forecast.data.faults import ON_ERROR
 from s5forecast.data.frames import Columns, identity_columns
 from s5forecast.data.frequency import Frequency
 from s5forecast.data.irregular_sampling import IrregularSampling
@@ -59,6 +60,7 @@ class ForecasterParameters:
         model: str = "direct",
         time_limit: float | None = None,
         aggregate: str | None = None,
+        on_error: str = "raise",
         estimator_kwargs: dict[str, Any] | None = None,
         seed: int | None = 0,
         verbose: bool = True,
@@ -77,6 +79,7 @@ class ForecasterParameters:
         self.model = model
         self.time_limit = time_limit
         self.aggregate = aggregate
+        self.on_error = on_error
         self.estimator_kwargs = estimator_kwargs
         self.seed = seed
         self.verbose = verbose
@@ -86,21 +89,20 @@ class ForecasterParameters:
         return {name: getattr(self, name) for name in self._defaults()}
 
     def set_params(self, **params: Any) -> Self:
-        """Set parameters by name.
+        """Set parameters by name, also single ones of a dictionary, as in ``set_params(estimator_kwargs__lr=0.01)``.
 
         Raises:
             ValueError: for an unknown name; the message lists the known ones.
         """
         known = list(self._defaults())
-        for name in params:
-            if "__" in name:
+        for name, value in params.items():
+            own, _, nested = name.partition("__")
+            if own not in known or (nested and own != "estimator_kwargs"):
                 raise ValueError(
-                    f"{name!r} is a nested parameter; set the whole dictionary, as in "
-                    "set_params(estimator_kwargs={'lr': 0.01})"
+                    f"unknown parameter {name!r} of {type(self).__name__}; choose one of {known}, or an argument of "
+                    "the estimator, such as estimator_kwargs__lr"
                 )
-            if name not in known:
-                raise ValueError(f"unknown parameter {name!r} of {type(self).__name__}; choose one of {known}")
-        vars(self).update(params)
+            setattr(self, own, _with_nested(getattr(self, own), nested, value))
         return self
 
     def __repr__(self) -> str:
@@ -125,7 +127,8 @@ class ForecasterParameters:
             raise ValueError("known and static must be lists of column names, as in known=['price']")
         self._check_names()
         self._check_model(self._make_sampling(self.freq).kind)
-        check_levels(list(self.quantile_levels))
+        check_levels(self.quantile_levels)
+        choose(ON_ERROR, self.on_error, "on_error")
         if self.model == "multivariate" and self.static:
             raise ValueError(
                 f"model='multivariate' has parameters for each series and takes no static features; leave out "
@@ -161,7 +164,7 @@ class ForecasterParameters:
         roles = [*columns.targets, *identity, columns.timestamp, *columns.known, *columns.static]
         if twice := sorted({name for name in roles if roles.count(name) > 1}):
             raise ValueError(f"each column must have one role, but {twice} have several; leave out all but one")
-        results = {"mean", *map(level_name, self.quantile_levels)}
+        results = {"mean", *map(level_name, check_levels(self.quantile_levels))}
         if taken := sorted(results & {*identity, columns.timestamp}):
             raise ValueError(f"item_id and timestamp cannot be {taken}, which are columns of forecasts; rename them")
 
@@ -222,6 +225,14 @@ class ForecasterParameters:
             other_targets=tuple(others),
             **identity_columns(self.item_id),
         )
+
+
+def _with_nested(given: Any, path: str, value: Any) -> Any:
+    """The value, or a copy of a dictionary with the value at a path such as ``"trainer_kwargs__precision"``."""
+    if not path:
+        return value
+    name, _, nested = path.partition("__")
+    return {**(given or {}), name: _with_nested((given or {}).get(name), nested, value)}
 
 
 def _plain(value: Any) -> str:

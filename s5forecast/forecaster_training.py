@@ -16,6 +16,7 @@ from s5forecast.data.table import SeriesTable
 from s5forecast.estimators.defaults import REASONS, default_cycles
 from s5forecast.estimators.items import train_items
 from s5forecast.forecaster_parameters import ESTIMATORS, ForecasterParameters
+from s5forecast.levels import check_levels
 from s5forecast.presets.limited import TimeLimitedEstimator, base_network
 from s5forecast.presets.presets import apply_preset
 
@@ -66,7 +67,7 @@ def untrained_estimator(
     check_estimator_kwargs(make, given)
     arguments = {
         **sampling.estimator_arguments(series),
-        "quantile_levels": list(parameters.quantile_levels),
+        "quantile_levels": check_levels(parameters.quantile_levels),
         "num_feat_static_real": len(statics.real),
         "num_feat_static_cat": len(statics.categorical),
         "cardinality": statics.cardinality,
@@ -78,7 +79,7 @@ def untrained_estimator(
     if parameters.model == "multivariate":
         arguments["num_feat_dynamic_real"] *= len(series)
     taken = {name: value for name, value in arguments.items() if name in accepted}
-    trainer_kwargs = {"enable_progress_bar": parameters.verbose, **given.pop("trainer_kwargs", {})}
+    trainer_kwargs = {"enable_progress_bar": parameters.verbose, **(given.pop("trainer_kwargs", None) or {})}
     complete = {**taken, **given, "trainer_kwargs": trainer_kwargs}
     estimator = apply_preset(make, complete, parameters.preset, parameters.time_limit)
     if "cycles" in taken and "cycles" not in given:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from s5forecast.data.frames import SeriesEnds
+from s5forecast.data.frames import Queries, SeriesEnds
 from s5forecast.data.items import given_items, plain_keys, restored_keys
 from s5forecast.data.table import SeriesTable
 from s5forecast.estimators.stream import ForecastStream
@@ -70,7 +70,9 @@ class FrameStream:
         """
         if isinstance(df, pd.DataFrame | pd.Series) and df.empty:
             return self
-        new = self.forecaster.sampling_.read_next(df, self.ends, self.forecaster.statics_)
+        forecaster = self.forecaster
+        with forecaster.skipping():
+            new = forecaster.read(lambda rows: forecaster.sampling_.read_next(rows, self.ends, forecaster.statics_), df)
         self.states.observe(new.rows, new.describe)
         self.ends = new.ends
         return self
@@ -93,7 +95,12 @@ class FrameStream:
                 and the fix.
         """
         levels = self.forecaster.forecast_levels(quantile_levels)
-        query = self.forecaster.sampling_.query(self.ends, future, times, horizon, every)
+
+        def make(ends: SeriesEnds) -> Queries:
+            return self.forecaster.sampling_.query(ends, future, times, horizon, every)
+
+        with self.forecaster.skipping():
+            query = self.forecaster.without_faults(make, self.ends, SeriesEnds.without_names)
         queries = self.forecaster.sampling_.stream_queries(query)
         return self.forecaster.forecast_frame(query, lambda known: self.states.quantiles(queries, known), levels)
 

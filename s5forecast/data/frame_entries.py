@@ -58,6 +58,11 @@ class FrameEntries(Sequence[dict[str, Any]]):
             **self.statics.encode(one),
         }
 
+    def take(self, positions: Sequence[int]) -> FrameEntries:
+        """Some of the entries."""
+        future = None if self.future is None else self.future[positions]
+        return replace(self, table=self.table.take(positions), future=future)
+
     @property
     def item_ids(self) -> list[Any]:
         """The item_id of each entry; a series without a name is series 0."""

@@ -12,6 +12,7 @@ import pandas as pd
 
 from s5forecast.choices import choose
 from s5forecast.data.dtypes import own_dtype
+from s5forecast.data.faults import raise_for_rows
 from s5forecast.data.items import label_keys, read_items
 from s5forecast.data.long_frames import long_frame, require_column, require_columns
 from s5forecast.data.numeric_columns import column_numbers
@@ -76,6 +77,19 @@ class SeriesEnds(NamedTuple):
         """Whether the series have an item_id."""
         return None not in self.positions
 
+    def without_names(self, reasons: Mapping[str, str]) -> tuple[SeriesEnds, list[Any]]:
+        """The ends without the series of the given names, and the labels of these series in the order of the names."""
+        labels = {series_name(item): item for item in self.items}
+        left = [labels[name] for name in reasons if name in labels]
+        kept = [position for item, position in self.positions.items() if item not in left]
+        if not kept:
+            return self, []
+        items, keys = self.items, self.keys
+        positions = {items[position]: number for number, position in enumerate(kept)}
+        last = self.last[kept] if isinstance(self.last, pd.Index) else [self.last[position] for position in kept]
+        keys = None if keys is None else keys.iloc[kept]
+        return self._replace(positions=positions, last=last, keys=keys), left
+
 
 class NextRows(NamedTuple):
     """New rows of the series of a stream.
@@ -131,6 +145,17 @@ def series_name(item: Any) -> str:
 def frame_keys(first_rows: pd.DataFrame, columns: Columns, labels: Sequence[Any]) -> pd.DataFrame:
     """Columns that identify the series of a tidy frame, from the first row of each, indexed by label."""
     return label_keys(first_rows[columns.identity_in(first_rows)], labels)
+
+
+def without_series(
+    frame: pd.DataFrame, reasons: Mapping[str, str], columns: Columns, what: str = "df"
+) -> tuple[pd.DataFrame, list[Any]]:
+    """A long frame without the series of the given names, and the labels of these series in the order of the names."""
+    frame = long_frame(frame, columns.identity, columns.timestamp, columns.target, what)
+    items = read_items(frame, columns.identity_in(frame), what)
+    labels = {series_name(label): (label, code) for code, label in enumerate(items.labels)}
+    left = [labels[name] for name in reasons if name in labels]
+    return frame[~np.isin(items.codes, [code for _, code in left])], [label for label, _ in left]
 
 
 def with_labels(frame: pd.DataFrame, columns: Columns, what: str = "df") -> pd.DataFrame:
@@ -235,20 +260,28 @@ def _timestamps(
         return _integers(values, codes, names, what)
     if numeric_time and pd.api.types.is_numeric_dtype(values):
         finite = np.isfinite(values.to_numpy(dtype=np.float64, na_value=np.nan))
-        if not finite.all():
-            row = int(finite.argmin())
-            raise ValueError(
+        raise_for_rows(
+            ~finite,
+            codes,
+            names,
+            lambda row: (
                 f"{names[codes[row]]}: column {values.name!r} has the time {values.iloc[row]}; drop or correct this row"
-            )
+            ),
+        )
         return values.astype(np.float64)
     values = require_datetimes(values, what)
-    if values.isna().any():
-        name = names[codes[int(values.isna().to_numpy().argmax())]]
-        raise ValueError(f"{name}: column {values.name!r} has missing timestamps (NaT); drop these rows")
-    outside = out_of_range(values)
-    if outside.any():
-        row = int(outside.argmax())
-        raise ValueError(f"{names[codes[row]]}: column {values.name!r} has {values.iloc[row]}, but {RANGE_FIX}")
+    raise_for_rows(
+        values.isna().to_numpy(),
+        codes,
+        names,
+        lambda row: f"{names[codes[row]]}: column {values.name!r} has missing timestamps (NaT); drop these rows",
+    )
+    raise_for_rows(
+        out_of_range(values),
+        codes,
+        names,
+        lambda row: f"{names[codes[row]]}: column {values.name!r} has {values.iloc[row]}, but {RANGE_FIX}",
+    )
     return values
 
 
@@ -261,12 +294,15 @@ def _integers(values: pd.Series, codes: np.ndarray, names: list[str], what: str)
         )
     numbers = values.to_numpy(dtype=np.float64, na_value=np.nan)
     wrong = ~(np.isfinite(numbers) & (numbers == np.floor(numbers)))
-    if wrong.any():
-        row = int(wrong.argmax())
-        raise ValueError(
+    raise_for_rows(
+        wrong,
+        codes,
+        names,
+        lambda row: (
             f"{names[codes[row]]}: column {values.name!r} has the time {values.iloc[row]}, which is no integer; drop "
             "or correct this row, or pass freq=None for irregular series"
-        )
+        ),
+    )
     return values.astype(np.int64)
 
 
@@ -289,11 +325,12 @@ def _aggregated(
 
 def _refuse_duplicates(times: pd.Series, codes: np.ndarray, names: list[str], columns: Columns, how: str) -> None:
     twice = (np.diff(_exact(times)) == 0) & (np.diff(codes) == 0)
-    if twice.any():
-        row = int(twice.argmax())
-        fix = f"aggregate these rows {how}, or drop them"
-        if names == ["the series"]:
-            fix += ", or give the column that distinguishes the series as item_id="
-        raise ValueError(
-            f"{names[codes[row]]}: column {columns.timestamp!r} has {times.iloc[row]} more than once; {fix}"
-        )
+    fix = f"aggregate these rows {how}, or drop them"
+    if names == ["the series"]:
+        fix += ", or give the column that distinguishes the series as item_id="
+    raise_for_rows(
+        np.append(twice, False),
+        codes,
+        names,
+        lambda row: f"{names[codes[row]]}: column {columns.timestamp!r} has {times.iloc[row]} more than once; {fix}",
+    )

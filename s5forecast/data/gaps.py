@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
+from s5forecast.data.faults import SeriesError
 from s5forecast.data.frequency import DAY, TICKS, Frequency
 from s5forecast.data.table import Faults, SeriesTable, raise_first
 from s5forecast.data.timestamps import time_index
@@ -29,7 +30,10 @@ def infer_frequency(table: SeriesTable) -> Frequency:
     while len(left):
         position, left = int(left[0]), left[1:]
         one = table[position]
-        frequency = Frequency.infer(pd.DatetimeIndex(one.timestamps), one.name)
+        try:
+            frequency = Frequency.infer(pd.DatetimeIndex(one.timestamps), one.name)
+        except ValueError as error:
+            raise SeriesError({one.name: str(error)}) from error
         if frequency not in found:
             found[frequency] = one.name
             left = left[~_surely_have(frequency, table)[left]]
@@ -71,7 +75,7 @@ def fill_gaps(table: SeriesTable, frequency: Frequency) -> SeriesTable:
         ValueError: for a timestamp that is not on the grid, or a grid that is much longer than the series.
     """
     position, *faults = grid_positions(table, frequency)
-    raise_first(*faults)
+    raise_first(table, *faults)
     return insert_steps(table, position, frequency)
 
 

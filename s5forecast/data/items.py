@@ -34,9 +34,6 @@ def read_items(frame: pd.DataFrame, columns: Sequence[str], what: str = "df") ->
     names = list(columns)
     if not names:
         return Items(np.zeros(len(frame), dtype=np.int64), label_keys(pd.DataFrame(index=range(1)), [None]))
-    for name in names:
-        if frame[name].isna().any():
-            raise ValueError(f"{what}: column {name!r} has missing values; every row needs the {name} of its series")
     codes = _codes(frame, names, what)
     first = np.flatnonzero(np.diff(np.maximum.accumulate(codes), prepend=-1))
     keys = frame[names].iloc[first]
@@ -140,6 +137,8 @@ def _codes(frame: pd.DataFrame, names: Sequence[str], what: str) -> np.ndarray:
             each, found = pd.factorize(frame[name])
         except TypeError as error:
             raise ValueError(f"{what}: column {name!r} cannot identify series ({error}); convert it to text") from error
+        if (each < 0).any():
+            raise ValueError(f"{what}: column {name!r} has missing values; every row needs the {name} of its series")
         codes = pd.factorize(codes * len(found) + each)[0] if len(names) > 1 else each
     return codes
 

@@ -50,8 +50,9 @@ def require_columns(frame: pd.DataFrame, columns: Sequence[str], given: Any, wha
         melted: names of the columns ``timestamp``, ``item_id`` and ``value`` of a wide frame after melting.
     """
     for column in columns:
-        hint = _melting(frame, given, what, **melted) if column in melted.values() else ""
-        require_column(frame, column, what, hint)
+        if column not in frame:
+            hint = _melting(frame, given, what, **melted) if column in melted.values() else ""
+            require_column(frame, column, what, hint)
 
 
 def require_column(frame: pd.DataFrame, column: str, what: str, wide: str = "") -> None:

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from s5forecast.data.dtypes import own_dtype
+from s5forecast.data.faults import raise_for_rows
 
 
 class Spelling(NamedTuple):
@@ -65,21 +66,28 @@ def column_numbers(
     if not pd.api.types.is_numeric_dtype(values):
         text = values.map(lambda value: not pd.isna(value) and not isinstance(value, Real | Decimal)).astype(bool)
         if text.any() or not pd.api.types.is_object_dtype(values):
-            row = int(text.to_numpy().argmax())
-            raise ValueError(
-                f"{names[codes[row]]}: column {values.name!r} must hold numbers, got {values.iloc[row]!r}; "
-                + _conversion(values[text], categories, frame)
+            fix = _conversion(values[text], categories, frame)
+            raise_for_rows(
+                text.to_numpy() if text.any() else np.ones(len(text), dtype=bool),
+                codes,
+                names,
+                lambda row: (
+                    f"{names[codes[row]]}: column {values.name!r} must hold numbers, got {values.iloc[row]!r}; " + fix
+                ),
             )
     if pd.api.types.is_complex_dtype(values):
         raise ValueError(f"{names[codes[0]]}: column {values.name!r} has complex numbers; pass their real part")
     numbers = values.astype("float32" if values.dtype == np.float32 else "float64")
     infinite = np.isinf(numbers.to_numpy())
-    if infinite.any():
-        row = int(infinite.argmax())
-        raise ValueError(
+    raise_for_rows(
+        infinite,
+        codes,
+        names,
+        lambda row: (
             f"{names[codes[row]]}: column {values.name!r} is infinite at {times.iloc[row]}; "
             "correct the value or mark it as missing (NaN)"
-        )
+        ),
+    )
     return numbers
 
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any, NoReturn
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from s5forecast.data.faults import SeriesError
 from s5forecast.data.frame_entries import FrameEntries
 from s5forecast.data.frames import (
     Columns,
@@ -187,10 +188,13 @@ class RegularSampling(Sampling):
         values = known_rows(tidy, self.columns).T[found]
         missing = (found < 0) | np.isnan(values).any(axis=1)
         if missing.any():
-            owner = int(missing.argmax()) // self.prediction_length
-            rows = slice(owner * self.prediction_length, (owner + 1) * self.prediction_length)
-            own = tidy.loc[owners == owner, known].set_axis(times[owners == owner], axis=0)
-            self._refuse_known(ends.items[owner], own, stamps[rows])
+            reasons = {}
+            for owner in np.unique(np.flatnonzero(missing) // self.prediction_length).tolist():
+                rows = slice(owner * self.prediction_length, (owner + 1) * self.prediction_length)
+                own = tidy.loc[owners == owner, known].set_axis(times[owners == owner], axis=0)
+                name = series_name(ends.items[owner])
+                reasons[name] = self._missing_known(name, own, stamps[rows])
+            raise SeriesError(reasons)
         return values
 
     def _unobserved_rows(self, ends: SeriesEnds) -> str:
@@ -201,14 +205,14 @@ class RegularSampling(Sampling):
         fix = "pass future rows as future= instead" if self.columns.known else "leave out rows without a target"
         return f"the last {rows} no target in {series}, so forecasts start after them, from {_short(start)}; {fix}"
 
-    def _refuse_known(self, item: Any, part: pd.DataFrame, stamps: Any) -> NoReturn:
-        """Raise ValueError for the known columns of a series in ``future=``, of which a value is missing."""
-        name, known = series_name(item), list(self.columns.known)
+    def _missing_known(self, name: str, part: pd.DataFrame, stamps: Any) -> str:
+        """Error message for the known columns of a series in ``future=``, of which a value is missing."""
+        known = list(self.columns.known)
         if part.empty:
-            raise ValueError(f"{name}: future= has no rows for it; add {known} from {stamps[0]} to {stamps[-1]}")
+            return f"{name}: future= has no rows for it; add {known} from {stamps[0]} to {stamps[-1]}"
         missing = part.reindex(stamps).isna()
         column = missing.any().idxmax()
-        raise ValueError(
+        return (
             f"{name}: column {column!r} of future= has no value at {missing[column].idxmax()}; "
             f"give a value for each of the {len(stamps)} steps from {stamps[0]} to {stamps[-1]}"
         )
@@ -249,7 +253,8 @@ class RegularSampling(Sampling):
             for position, item in enumerate(new.items)
             if item not in ends.positions
         }
-        raise_first({position: message for position, message in unknown.items() if position == 0})
+        if 0 in unknown:
+            raise_first(new, unknown)
         zone = getattr(ends.last[0], "tz", None)
         stamps = same_zone(time_index(new.timestamps), zone, f"{new.name(0)}: column {column!r}")
         last = time_index([ends.last[ends.positions.get(item, 0)] for item in new.items])
@@ -259,7 +264,7 @@ class RegularSampling(Sampling):
             "correct them"
             for position in np.flatnonzero(stamps[new.begins] <= last).tolist()
         }
-        raise_first(unknown, early)
+        raise_first(new, unknown, early)
         return stamps, last
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, overload
 
 import numpy as np
 import pandas as pd
 
+from s5forecast.data.faults import SeriesError
 from s5forecast.data.frames import Columns, frame_keys, series_name, tidy_frame
 from s5forecast.data.items import repeat_rows
 
@@ -115,6 +116,12 @@ class SeriesTable(Sequence[FrameSeries]):
             self.keys.iloc[positions],
         )
 
+    def without_names(self, reasons: Mapping[str, str]) -> tuple[SeriesTable, list[Any]]:
+        """The table without the series of the given names, and the labels of these series in the order of the names."""
+        positions = {self.name(position): position for position in range(len(self))}
+        left = [positions[name] for name in reasons if name in positions]
+        return self.without(left), [self.items[position] for position in left]
+
     def without(self, positions: Iterable[int]) -> SeriesTable:
         """All series except some."""
         return self.take(np.setdiff1d(np.arange(len(self)), list(positions)))
@@ -141,12 +148,11 @@ def repeat_keys(series: Sequence[FrameSeries], counts: Sequence[int]) -> pd.Data
 Faults = dict[int, str]
 
 
-def raise_first(*faults: Faults) -> None:
-    """Raise ValueError with the message of the first bad series, and of the first of several checks."""
-    found = [(position, check) for check, one in enumerate(faults) for position in one]
+def raise_first(table: SeriesTable, *faults: Faults) -> None:
+    """Raise SeriesError with the messages of all bad series, each of the first of several checks."""
+    found = {position: one[position] for one in reversed(faults) for position in one}
     if found:
-        position, check = min(found)
-        raise ValueError(faults[check][position])
+        raise SeriesError({table.name(position): found[position] for position in sorted(found)})
 
 
 def read_table(
@@ -168,7 +174,7 @@ def read_table(
     table, *faults = find_faults(
         frame, columns, numeric_time=numeric_time, integer_time=integer_time, aggregate=aggregate, what=what
     )
-    raise_first(*faults)
+    raise_first(table, *faults)
     return table
 
 

@@ -18,9 +18,11 @@ from gluonts.torch.util import resolve_device
 from gluonts.transform import Identity, Transformation
 
 from s5forecast.choices import choose
+from s5forecast.data.content import by_content
 from s5forecast.data.spec import WindowSpec
 from s5forecast.distributions import AUTO, Output, OutputChoice, check_loss, choose_output, is_real, make_output
 from s5forecast.estimators.arguments import TRAINING, TrainingArguments, spread_arguments
+from s5forecast.estimators.continued import ContinuedTraining
 from s5forecast.estimators.defaults import (
     REASONS,
     Choice,
@@ -32,10 +34,9 @@ from s5forecast.estimators.defaults import (
 )
 from s5forecast.estimators.gluonts_predictor import S5Predictor
 from s5forecast.estimators.plan import in_plan
-from s5forecast.estimators.predictor import NetworkPredictor
 from s5forecast.estimators.reference import warn_if_worse_than_naive
 from s5forecast.estimators.training import ForecastModule, fit
-from s5forecast.levels import DECILES
+from s5forecast.levels import DECILES, check_levels
 from s5forecast.networks.base import ForecastNetwork, check_support
 from s5forecast.seeding import seeded
 from s5forecast.windows.batches import LastWindows, TrainingWindows, WindowStore, read_store
@@ -50,7 +51,7 @@ OTHER_LIMITS = ("max_steps", "min_steps", "min_epochs", "max_time", "callbacks",
 logger = logging.getLogger(__name__)
 
 
-class ForecastEstimator(PyTorchLightningEstimator):
+class ForecastEstimator(ContinuedTraining, PyTorchLightningEstimator):
     """A GluonTS estimator that trains a network on windows gathered by index.
 
     A subclass implements :meth:`window_spec` and :meth:`create_network`. Its network implements ``forward(batch)``,
@@ -133,7 +134,8 @@ class ForecastEstimator(PyTorchLightningEstimator):
 
     def set_quantile_levels(self, quantile_levels: list[float] | None) -> None:
         """Set and record the levels; ``None`` for the deciles."""
-        self.quantile_levels = self.choices.resolve("quantile_levels", quantile_levels, list(DECILES))
+        given = None if quantile_levels is None else check_levels(quantile_levels)
+        self.quantile_levels = self.choices.resolve("quantile_levels", given, list(DECILES))
 
     def synthetic_windows(self, store: WindowStore) -> Choice:
         """Fraction of training windows drawn from synthetic series; zero for outputs with bounded support."""
@@ -263,7 +265,7 @@ class ForecastEstimator(PyTorchLightningEstimator):
             ValueError: if the data do not fit, before training starts.
         """
         if from_predictor is not None:
-            _check_ours(from_predictor.network)
+            _check_ours(from_predictor)
         alone = not in_plan()
         with _TRAINING, seeded(self.seed):
             store = self._store(training_data)
@@ -278,8 +280,7 @@ class ForecastEstimator(PyTorchLightningEstimator):
             if from_predictor is None:
                 module.network.fit_features(windows)
             else:
-                _check_same_kind(module.network, from_predictor.network)
-                module.network.load_state_dict(from_predictor.network.state_dict())
+                _take_weights(module.network, from_predictor.network)
             module.network.fit_support(windows)
             trainer = fit(
                 module,
@@ -302,12 +303,6 @@ class ForecastEstimator(PyTorchLightningEstimator):
         """Train and return the predictor; arguments as of :meth:`train_model`."""
         return self.train_model(training_data, validation_data, **kwargs).predictor
 
-    def train_from(
-        self, predictor: NetworkPredictor, training_data: Dataset, validation_data: Dataset | None = None, **kwargs: Any
-    ) -> S5Predictor:
-        """Train from the weights of a predictor, also of a loaded forecaster; arguments as of :meth:`train_model`."""
-        return self.train(training_data, validation_data, from_predictor=predictor, **kwargs)
-
     def _with_choices(self, predictor: S5Predictor) -> S5Predictor:
         """The predictor on the device, with the choices; saved with ``device="auto"``, it loads on any machine."""
         predictor.choices = self.choices.plain()
@@ -327,7 +322,7 @@ class ForecastEstimator(PyTorchLightningEstimator):
             )
 
     def _store(self, data: Dataset) -> WindowStore:
-        return read_store(data, self.window_spec(), forecast=False)
+        return read_store(by_content(data), self.window_spec(), forecast=False)
 
 
 def check_share(synthetic_share: float | None) -> None:
@@ -336,17 +331,26 @@ def check_share(synthetic_share: float | None) -> None:
         raise ValueError(f"synthetic_share must lie in [0, 1], got {synthetic_share}")
 
 
-def _check_ours(network: torch.nn.Module) -> None:
-    if not isinstance(network, ForecastNetwork):
+def _check_ours(predictor: Any) -> None:
+    found = getattr(predictor, "network", predictor)
+    if not isinstance(found, ForecastNetwork):
         raise ValueError(
-            f"from_predictor holds a {type(network).__name__}, which no estimator of s5forecast trains; give a "
+            f"from_predictor holds a {type(found).__name__}, which no estimator of s5forecast trains; give a "
             "predictor that this estimator has trained"
         )
 
 
-def _check_same_kind(network: ForecastNetwork, before: torch.nn.Module) -> None:
+def _take_weights(network: ForecastNetwork, before: torch.nn.Module) -> None:
+    """Copy the weights of a network; raise ValueError if they do not fit."""
     if type(network) is not type(before):
         raise ValueError(
             f"from_predictor holds a {type(before).__name__}, and this estimator trains a {type(network).__name__}; "
             "give this estimator the settings of the first one, such as recursion='encoder'"
         )
+    try:
+        network.load_state_dict(before.state_dict())
+    except RuntimeError as error:
+        raise ValueError(
+            "the weights of from_predictor do not fit this estimator; create it with the arguments of the estimator "
+            f"that trained from_predictor ({error})"
+        ) from error

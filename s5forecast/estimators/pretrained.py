@@ -67,8 +67,7 @@ class PretrainedPredictor(RepresentablePredictor):
     ) -> None:
         super().__init__(prediction_length=prediction_length)
         check_positive(prediction_length=prediction_length, batch_size=batch_size)
-        self.quantile_levels = list(DECILES) if quantile_levels is None else quantile_levels
-        check_levels(self.quantile_levels)
+        self.quantile_levels = check_levels(DECILES if quantile_levels is None else quantile_levels)
         self.freq, self.weights, self.batch_size = freq, weights, batch_size
         if not (season is None or season == AUTO or (isinstance(season, int) and season >= 0)):
             raise ValueError(f"season must be None, '{AUTO}' or a number of steps, got {season!r}")

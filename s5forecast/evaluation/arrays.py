@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -27,14 +28,15 @@ class ForecastArrays:
     step: np.ndarray  # starting at 1
 
     @classmethod
-    def from_frame(cls, frame: pd.DataFrame) -> ForecastArrays:
-        """Read a frame with timestamp, quantile columns such as "0.1", and optionally item_id, cutoff and target.
+    def from_frame(cls, frame: Any) -> ForecastArrays:
+        """Read a ``Backtest``, or a frame with timestamp, quantiles such as "0.1", maybe item_id, cutoff, target.
 
         A frame without item_id is one series, a frame without cutoff has one window for each series.
 
         Raises:
             ValueError: timestamp, quantiles or an item_id are missing, a quantile is NaN or a target infinite.
         """
+        frame = getattr(frame, "rows", frame)
         columns = quantile_columns(frame)
         if not columns or "timestamp" not in frame:
             raise ValueError(f"a frame of forecasts needs timestamp and quantiles such as '0.1', it has {list(frame)}")

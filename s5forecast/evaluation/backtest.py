@@ -12,7 +12,9 @@ import numpy as np
 import pandas as pd
 from gluonts.dataset.common import DataEntry
 
-from s5forecast.data.frames import Columns
+from s5forecast.choices import choose
+from s5forecast.data.faults import ON_ERROR, skipped_frame, warn_of_skipped, without_faults
+from s5forecast.data.frames import Columns, series_name, without_series
 from s5forecast.data.frequency import Frequency
 from s5forecast.data.irregular_sampling import IrregularSampling
 from s5forecast.data.regular_sampling import read_frame, to_entries
@@ -57,6 +59,7 @@ def backtest(
     directory: str | Path | None = None,
     n_jobs: int = 1,
     progress: bool = False,
+    on_error: str = "raise",
 ) -> Backtest:
     """Forecast past windows of every series, each from its history alone, and compare with the observed values.
 
@@ -104,6 +107,8 @@ def backtest(
         directory: folder that keeps finished origins, to resume an interrupted backtest; one folder per backtest.
         n_jobs: number of parallel processes over windows or fits, as in joblib.
         progress: whether to show a progress bar over the windows.
+        on_error: ``"raise"`` an error for a series that is invalid or too short for the windows, or ``"skip"`` it, with
+            one warning; ``skipped`` of the result names all series that are left out, with the reasons.
 
     Raises:
         ValueError: a series is too short, a level or metric is unknown, arguments for regular and irregular series are
@@ -130,13 +135,21 @@ def backtest(
     splitter = _splitter(prediction_length, windows, step, season, cuts, variables, roles)
     if not isinstance(refit, Integral) or refit < 0:
         raise ValueError(f"refit={refit!r} must be False, True, or the number of origins between fits")
-    levels = [float(str(one)) if isinstance(one, np.floating) else one for one in quantile_levels]
-    check_levels(levels)
+    levels = check_levels(quantile_levels)
     metrics = metric_names(splitter.default_metrics if metrics is None else metrics)
     name = name_of(model) if name is None else name
     prepare = _irregular if isinstance(splitter, IrregularSplitter) else _regular
+    skipped: dict[Any, str] = {}
+    if choose(ON_ERROR, on_error, "on_error") and isinstance(data, pd.DataFrame):
+        data, skipped = _valid_series(data, splitter, roles, freq)
     entries, frequency, adapted, series = prepare(model, data, splitter, roles, freq, bool(refit))
-    origins = splitter.split(entries)
+    if ON_ERROR[on_error]:
+        named = [{"item_id": str(position), **entry} for position, entry in enumerate(entries)]
+        origins, short = without_faults(splitter.split, named, _without_entries)
+        skipped |= short
+        warn_of_skipped(skipped)
+    else:
+        origins = splitter.split(entries)
     forecast_columns = adapted.columns(levels)
     _check_metrics(metrics, forecast_columns, samples, splitter)
     adapted.check(origins, forecast_columns)
@@ -153,9 +166,32 @@ def backtest(
         seconds=sum(result.seconds for result in results),
         fit_seconds=sum(result.fit_seconds for result in results) if adapted.trains else None,
         columns=roles if isinstance(data, pd.DataFrame) or columns is not None else None,
+        skipped=skipped_frame(skipped, roles.item_id) if ON_ERROR[on_error] else None,
         **_seasonal_errors(splitter, cut, forecasts, season),
     )
     return adapted.finished(result, origins[0])
+
+
+def _valid_series(
+    frame: pd.DataFrame, splitter: WindowSplitter, columns: Columns, freq: Frequency | str | int | None
+) -> tuple[pd.DataFrame, dict[Any, str]]:
+    """A frame without the series that have an error, and the reasons by series."""
+
+    def checked(rows: pd.DataFrame) -> pd.DataFrame:
+        if isinstance(splitter, IrregularSplitter):
+            IrregularSampling(columns).read(rows)
+        else:
+            read_frame(rows, columns, freq or "infer")
+        return rows
+
+    check_columns(frame, columns)
+    return without_faults(checked, frame, lambda rows, reasons: without_series(rows, reasons, columns))
+
+
+def _without_entries(entries: Sequence[Any], reasons: Mapping[str, str]) -> tuple[list[Any], list[Any]]:
+    """Entries without those of the given names, and the item_id of these entries."""
+    left = [entry["item_id"] for entry in entries if series_name(entry["item_id"]) in reasons]
+    return [entry for entry in entries if series_name(entry["item_id"]) not in reasons], left
 
 
 def _splitter(

@@ -119,7 +119,7 @@ class Comparison:
 
     def _times_per_window(self, times: pd.Index) -> int:
         """The most of the sorted times within one window, over which losses are correlated."""
-        ends = self._first.forecasts.groupby(WINDOW)["timestamp"].max()
+        ends = self._first.rows.groupby(WINDOW)["timestamp"].max()
         cutoffs = pd.Index(ends.index.get_level_values("cutoff"))
         counts = times.searchsorted(pd.Index(ends), "right") - times.searchsorted(cutoffs, "right")
         return max(1, int(counts.max()))
@@ -131,7 +131,8 @@ class Comparison:
             raise ValueError(f"{chosen!r} has no value for each item_id; choose another metric")
         table = self._table(chosen, "item_id")
         best = table.dropna(how="all").idxmin(axis=1)
-        return table.assign(best=best.reindex(table.index))
+        columns = self._first.columns
+        return table.assign(best=best.reindex(table.index)).rename_axis(columns.item_id if columns else "item_id")
 
     def _losses(self, metric: str) -> pd.DataFrame:
         """A metric for each window (or cutoff, for scores over series) in rows and each model in columns."""
@@ -145,7 +146,7 @@ class Comparison:
         table = self._table(metric, unit)
         finite = np.isfinite(table.to_numpy()).all(axis=1)
         if not finite.all():
-            forecasts = self._first.forecasts
+            forecasts = self._first.rows
             observed = forecasts.groupby(WINDOW if unit == "window" else unit)["target"].count() > 0
             lost = int((observed.reindex(table.index).to_numpy() & ~finite).sum())
             if lost:
@@ -157,7 +158,7 @@ class Comparison:
         """A metric for each unit (rows) and model (columns); empty if it has no value for a unit."""
         found = {}
         for name, one in self.backtests.items():
-            values = replace(one, metric_names=self._source(metric)).by(unit)
+            values = replace(one, metric_names=self._source(metric)).grouped(unit)
             found[name] = values[metric] if metric in values else pd.Series(dtype=float)
         return pd.DataFrame(found)
 
@@ -359,7 +360,7 @@ def _difference(one: pd.DataFrame, other: pd.DataFrame) -> str:
 
 
 def _keys(one: Backtest) -> pd.DataFrame:
-    frame = one.forecasts[[*KEYS, "target"]].astype({"item_id": str, "target": float})
+    frame = one.rows[[*KEYS, "target"]].astype({"item_id": str, "target": float})
     for key in KEYS[1:]:
         if pd.api.types.is_datetime64_any_dtype(frame[key]):
             frame[key] = frame[key].dt.as_unit("ns")

@@ -207,7 +207,7 @@ class ForecasterModel(Model):
         if not self._has_not_seen(first):
             return result
         calibrator = self._calibrator(first)
-        forecasts = result.forecasts if calibrator is None else calibrator.transform(result.forecasts)
+        forecasts = result.rows if calibrator is None else calibrator.transform(result.rows)
         seconds = getattr(self.forecaster, "fit_seconds_", result.fit_seconds)
         return replace(result, forecasts=forecasts, fit_seconds=seconds)
 

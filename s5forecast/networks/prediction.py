@@ -124,7 +124,7 @@ class Prediction:
             return self.output.distribution(args, scale=self.scale.expand_as(args[0]))
         return self.output.distribution(args, loc=self._location(), scale=self.scale.expand_as(self.offset))
 
-    def __getitem__(self, index: int | slice) -> Prediction:
+    def __getitem__(self, index: int | slice | Tensor) -> Prediction:
         """The forecast of one series, without the batch dimension, or of several."""
         return replace(
             self,

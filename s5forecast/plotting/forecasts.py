@@ -99,7 +99,7 @@ def plot_backtest(
     Raises:
         ValueError: a column or a series is missing.
     """
-    frame = getattr(backtest, "forecasts", backtest)
+    frame = getattr(backtest, "rows", backtest)
     columns = Columns(target, timestamp=timestamp, **identity_columns(item_id))
     fans = _by_item(frame, Columns(), "backtest", "target", "cutoff")
     pasts = {} if history is None else _beside(_by_item(history, columns, "history", "target"), fans)

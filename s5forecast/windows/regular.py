@@ -68,7 +68,9 @@ class SeriesStore:
         self.static_real = torch.from_numpy(arrays.static_real)
         self.static_cat = torch.from_numpy(arrays.static_cat)
         self._steps = torch.arange(-spec.context_length, H)
-        offsets = lag_offsets(torch.tensor(spec.lags), spec.context_length, H, recursive=spec.recursive)
+        offsets = lag_offsets(
+            torch.tensor(spec.lags, dtype=torch.long), spec.context_length, H, recursive=spec.recursive
+        )
         lagged = self._steps[:, None] + offsets
         first = int(torch.cat([self._steps, lagged.flatten()]).min())
         # All steps from the earliest lag to the end of the window, and the positions of the window and of its lags.
