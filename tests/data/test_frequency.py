@@ -92,7 +92,7 @@ def test_parse_takes_old_period_and_offset_spellings(given, alias):
 
 
 @pytest.mark.parametrize(
-    "given", [*REFUSED, "", "0h", "-1h", "1.5h", "1h30min", "D-TUE", "W-JAN", "QS-TUE", "x", None, 3]
+    "given", [*REFUSED, "", "0h", "-1h", "1.5h", "1h30min", "D-TUE", "W-JAN", "QS-TUE", "x", None, 0, -1, 2.5]
 )
 def test_parse_refuses_unknown_frequencies_and_lists_the_choices(given):
     with pytest.raises(ValueError, match=r"Unknown frequency .* Choose from ms, s, min, h, D, B, W-MON"):
