@@ -106,11 +106,10 @@ class WindowSpec(NamedTuple):
         Raises:
             ValueError: if the frequency or the scaling cannot be divided.
         """
-        if self.scaling in ("increments", "adaptive"):
+        if self.scaling == "increments":
             raise ValueError(
-                f"scaling={self.scaling!r}, the default for trending series, takes the scale from the differences "
-                "between neighboring steps, which differ at another sampling rate; train with scaling='last' or "
-                "'standard'"
+                "scaling='increments', the default for trending series, takes the scale from the differences between "
+                "neighboring steps, which differ at another sampling rate; train with scaling='last' or 'standard'"
             )
         return self._replace(
             freq=self.frequency.divided(substeps).alias,

@@ -3,7 +3,6 @@
 import logging
 from abc import abstractmethod
 from collections.abc import Iterable
-from functools import partial
 from inspect import signature
 from pathlib import Path
 from threading import RLock
@@ -25,28 +24,22 @@ from s5forecast.distributions import AUTO, Output, OutputChoice, check_loss, cho
 from s5forecast.estimators.arguments import TRAINING, TrainingArguments, spread_arguments
 from s5forecast.estimators.continued import ContinuedTraining
 from s5forecast.estimators.defaults import (
-    MANY_EPOCHS,
     REASONS,
-    SHORT_RECORD,
-    TRIAL_EPOCHS,
     Choice,
     Choices,
-    choose_epochs,
     choose_scaling,
     choose_synthetic_share,
     default_epochs,
     find_typical_window,
 )
 from s5forecast.estimators.gluonts_predictor import S5Predictor
-from s5forecast.estimators.plan import in_plan, planned, time_is_limited
+from s5forecast.estimators.plan import in_plan
 from s5forecast.estimators.reference import warn_if_worse_than_naive
 from s5forecast.estimators.training import ForecastModule, fit
-from s5forecast.estimators.trial import train_in_stages
 from s5forecast.levels import DECILES, check_levels
 from s5forecast.networks.base import ForecastNetwork, check_support
 from s5forecast.seeding import seeded
 from s5forecast.windows.batches import LastWindows, TrainingWindows, WindowStore, read_store
-from s5forecast.windows.held_out import HeldOut
 from s5forecast.windows.regular import Batch, SeriesStore
 from s5forecast.windows.scaling import SCALINGS
 from s5forecast.windows.synthetic import synthetic_store
@@ -209,48 +202,9 @@ class ForecastEstimator(ContinuedTraining, PyTorchLightningEstimator):
         """Whether the length of the training is chosen automatically."""
         return not (self.choices["max_epochs"].given or any(name in self.trainer_kwargs for name in OTHER_LIMITS))
 
-    def try_epochs(self, store: Any) -> None:
-        """Choose the number of epochs of a short record by a short training without the end of each series.
-
-        Nothing is tried if the number is given, or if the training is limited in time.
-        """
-        short = self.choices["max_epochs"].value == MANY_EPOCHS and int(store.length.sum()) < SHORT_RECORD
-        if not short or not self.has_automatic_length() or time_is_limited() or not isinstance(store, SeriesStore):
-            return
-        held_out = HeldOut.of(store)
-        if held_out is None:
-            return
-        with seeded(self.seed), planned([1.0]) as plan:
-            plan.bar.trainings += len(TRIAL_EPOCHS)
-            module = self.create_lightning_module()
-            windows = self._training_windows(held_out.store)
-            module.network.fit_features(windows)
-            module.network.fit_support(windows.of(store))
-            fit_for = partial(self._fit, module, windows)
-            found = train_in_stages(module, held_out.windows, TRIAL_EPOCHS, fit_for)
-            self.choices["max_epochs"] = choose_epochs(found.losses, found.coverage)
-
     def has_automatic_length(self) -> bool:
         """Whether the number of training steps is chosen automatically."""
         return not (self.choices["max_epochs"].given or any(name in self.trainer_kwargs for name in OTHER_LIMITS))
-
-    def _fit(
-        self,
-        module: ForecastModule,
-        windows: TrainingWindows,
-        epochs: int,
-        validation: Iterable[Batch] | None = None,
-        ckpt_path: str | Path | None = None,
-    ) -> Any:
-        return fit(
-            module,
-            windows,
-            validation,
-            device=str(resolve_device(self.device)),
-            patience=self.patience,
-            trainer_kwargs={**self.trainer_kwargs, "max_epochs": epochs},
-            ckpt_path=ckpt_path,
-        )
 
     def trainings(self, training_data: Dataset) -> list[Any]:
         """Estimators of the networks that :meth:`train` trains, in their order."""
@@ -313,11 +267,9 @@ class ForecastEstimator(ContinuedTraining, PyTorchLightningEstimator):
         if from_predictor is not None:
             _check_ours(from_predictor)
         alone = not in_plan()
-        with _TRAINING, seeded(self.seed), planned([1.0]):
+        with _TRAINING, seeded(self.seed):
             store = self._store(training_data)
             self.fit_choices(store, from_predictor)
-            if from_predictor is None and validation_data is None and ckpt_path is None:
-                self.try_epochs(store)
             self.choices.mark_defaults(signature(type(self)).parameters)
             logger.info("training %s with %s", type(self).__name__, self.choices)
             module = self.create_lightning_module()
@@ -330,7 +282,15 @@ class ForecastEstimator(ContinuedTraining, PyTorchLightningEstimator):
             else:
                 _take_weights(module.network, from_predictor.network)
             module.network.fit_support(windows)
-            trainer = self._fit(module, windows, self.choices["max_epochs"].value, validation, ckpt_path)
+            trainer = fit(
+                module,
+                windows,
+                validation,
+                device=str(resolve_device(self.device)),
+                patience=self.patience,
+                trainer_kwargs={**self.trainer_kwargs, "max_epochs": self.choices["max_epochs"].value},
+                ckpt_path=ckpt_path,
+            )
             if alone and isinstance(store, SeriesStore) and self.has_automatic_length():
                 warn_if_worse_than_naive(module.network, store)
         if module.seconds is not None:

@@ -108,12 +108,6 @@ def in_plan() -> bool:
     return _PLAN.get() is not None
 
 
-def time_is_limited() -> bool:
-    """Whether the current training has a time limit."""
-    plan = _PLAN.get()
-    return plan is not None and plan.deadline is not None
-
-
 @contextmanager
 def without_plan() -> Iterator[None]:
     """Trainings inside the block do not belong to a plan of an outer block."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from copy import copy
 from itertools import islice
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -93,12 +92,6 @@ class TrainingWindows(Generic[BatchT]):
     def __iter__(self) -> Iterator[BatchT]:
         for _ in range(self.num_batches):
             yield self._mixed(self.batch_size)
-
-    def of(self, store: WindowStore[BatchT]) -> TrainingWindows[BatchT]:
-        """The same windows, drawn from another store of training series."""
-        changed = copy(self)
-        changed.store, changed.usable = store, store.trainable()
-        return changed
 
     def draw(self, count: int) -> BatchT:
         """Draw ``count`` windows of the training series."""

@@ -164,7 +164,9 @@ def test_missing_values_and_short_series(make):
     late = entry(70, "late")
     late["target"][:60] = np.nan
     data = [holes, lost, late, entry(3, "short"), entry(1, "single")]
-    forecasts = list(make().train(data).predict(data))
+    predictor = make().train(data)
+    with pytest.warns(UserWarning, match="of series 'lost', 'short', 'single'"):
+        forecasts = list(predictor.predict(data))
     assert np.isfinite(arrays(forecasts)).all()
 
 

@@ -101,7 +101,10 @@ def test_series_that_begin_and_end_in_a_gap(make_one):
     one, other = entry(60), entry(30, "b")
     one["target"][:20] = one["target"][-2 * L :] = np.nan
     other["target"][[0, 5, 28, 29]] = np.nan
-    for forecast in make_one(missing="skip").train([one, other]).predict([one, other]):
+    predictor = make_one(missing="skip").train([one, other])
+    with pytest.warns(UserWarning, match="of series 'a'"):
+        forecasts = list(predictor.predict([one, other]))
+    for forecast in forecasts:
         assert np.isfinite([forecast.mean, *(forecast.quantile(level) for level in (0.1, 0.9))]).all()
 
 

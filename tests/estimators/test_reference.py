@@ -1,0 +1,57 @@
+"""Comparison of trained networks with seasonal naive."""
+
+import warnings
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from s5forecast import S5Estimator
+from s5forecast.estimators.reference import loss_over_naive, seasonal_quantiles
+from s5forecast.evaluation.baselines import SeasonalNaivePredictor
+from s5forecast.levels import DECILES
+from s5forecast.windows.batches import read_store
+
+QUIET = {"enable_progress_bar": False}
+SMALL = {"context_length": 28, "lags_seq": [1, 7], "width": 8, "state_size": 4, "num_batches_per_epoch": 2}
+
+
+def series(length=120, seed=0):
+    rng = np.random.default_rng(seed)
+    target = 10 + 3 * np.sin(2 * np.pi * np.arange(length) / 7) + rng.standard_normal(length)
+    return {"start": pd.Period("2024-01-01", "D"), "target": target, "item_id": seed}
+
+
+def estimator(**kwargs):
+    return S5Estimator("D", 7, **{**SMALL, "trainer_kwargs": QUIET, **kwargs})
+
+
+def test_the_reference_is_the_seasonal_naive_baseline():
+    store = read_store([series(35)], estimator().spec, forecast=False)
+    batch = store.gather(torch.tensor([0]), torch.tensor([28]))
+    quantiles, known = seasonal_quantiles(batch, 7)
+    entry = {**series(35), "target": series(35)["target"][:28]}
+    forecast = next(SeasonalNaivePredictor(7).predict([entry]))
+    expected = np.stack([forecast.quantile(level) for level in DECILES], axis=-1)
+    assert known.all() and np.allclose(quantiles[0], expected)
+
+
+def test_a_network_that_is_worse_than_seasonal_naive_is_reported():
+    exact = {**series(), "target": 1000 + 100 * np.sin(2 * np.pi * np.arange(120) / 7)}
+    exact["target"] += 1e-3 * np.random.default_rng(0).standard_normal(120)
+    with pytest.warns(UserWarning, match="times the quantile loss of seasonal naive; .* preset='best'"):
+        estimator().train([exact])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        predictor = estimator(max_epochs=1).train([exact])
+    store = read_store([exact], predictor.spec, forecast=False)
+    assert loss_over_naive(predictor.network, store) > 1
+
+
+def test_series_that_are_too_short_are_not_compared():
+    short = {**series(), "target": np.array([1.0, 2.0, 3.0])}
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        predictor = estimator(max_epochs=1).train([short])
+    assert loss_over_naive(predictor.network, read_store([short], predictor.spec, forecast=False)) == 0
