@@ -272,7 +272,7 @@ def test_float32_follows_float64(layer, u, irregular):
 @pytest.mark.parametrize("variant", LAYERS)
 def test_compiled_and_exported_layers_give_the_same_result(variant, u, irregular):
     layer = drawn(variant)
-    arguments = (u, None, gaps(layer, irregular))
+    arguments = (u[:, :6], None, part(gaps(layer, irregular), slice(6)))
     expected = layer(*arguments)
     with torch.no_grad():
         assert_same(torch.compile(layer, fullgraph=True, backend="aot_eager")(*arguments), expected)
