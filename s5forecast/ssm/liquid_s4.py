@@ -119,8 +119,8 @@ class LiquidS4(S4D):
         regular = self._system(None) if dt is None else None
         steps = repeat(None) if dt is None else dt.split(size)
         parts = [
-            self._scan_block(*one, C, *(regular or self._system(dt_part)))
-            for *one, dt_part in zip(u.split(size), state.split(size), steps, strict=False)
+            self._scan_block(u_part, state_part, C, *(regular or self._system(dt_part)))
+            for u_part, state_part, dt_part in zip(u.split(size), state.split(size), steps, strict=False)
         ]
         y, last = zip(*parts, strict=True)
         return torch.cat(y), torch.cat(last)

@@ -269,6 +269,7 @@ def test_float32_follows_float64(layer, u, irregular):
     torch.testing.assert_close(rounded.double(), exact, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.parametrize("irregular", [False, pytest.param(True, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("variant", LAYERS)
 def test_compiled_and_exported_layers_give_the_same_result(variant, u, irregular):
     layer = drawn(variant)
