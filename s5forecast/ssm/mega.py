@@ -118,7 +118,7 @@ class Mega(StateSpaceLayer):
         self, u: Tensor, state: Any = None, dt: Tensor | None = None
     ) -> tuple[Tensor, tuple[Tensor, Tensor, Tensor]]:
         gate, candidate, state = self.gate_and_candidate(u, state, dt)
-        return torch.lerp(u, candidate, gate), state
+        return u + gate * (candidate - u), state
 
     def step(self, u: Tensor, state: Any, dt: Tensor | None = None) -> tuple[Tensor, tuple[Tensor, Tensor, Tensor]]:
         if self.bidirectional:

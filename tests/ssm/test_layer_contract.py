@@ -305,6 +305,19 @@ def test_devices(layer):
     assert all(tensor.device.type == "meta" for tensor in (y, *flatten_state(state)))
 
 
+@pytest.mark.parametrize("variant", LAYERS)
+def test_low_precision(variant, u):
+    """Under autocast states keep their precision; parameters may be in bfloat16."""
+    layer, u = drawn(variant).float(), u.float()
+    exact, state = layer(u)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        y, found = layer(u)
+    assert (y.float() - exact).abs().max() < 0.05 * exact.abs().max()
+    assert [x.dtype for x in flatten_state(found)] == [x.dtype for x in flatten_state(state)]
+    y, _ = layer.bfloat16()(u.bfloat16())
+    assert y.dtype == torch.bfloat16 and torch.isfinite(y).all()
+
+
 def test_dynamics_parameters_belong_to_the_layer(layer):
     own = {id(p) for p in layer.parameters()}
     dynamics = [id(p) for p in layer.dynamics_parameters()]
