@@ -33,6 +33,7 @@ ifeq ($(DEVICE),cuda)
 	$(BIN)/python -m pytest -q tests/ops/test_triton.py
 	$(BIN)/python benchmarks/scan_speed.py --device cuda
 	$(BIN)/python benchmarks/layer_speed.py --device cuda
+	$(BIN)/python benchmarks/training_speed.py --device cuda
 else
 	$(BIN)/python benchmarks/compile_time.py
 	$(BIN)/python benchmarks/scan_speed.py

@@ -47,6 +47,7 @@ CURRENT = {
         "data.saved_specs.FlatWindowSpec",
         "data.spec.FeatureSpec",
         "data.spec.IrregularSpec",
+        "data.spec.TypicalWindow",
         "data.spec.WindowSpec",
         "distributions.beta.BetaOutput",
         "distributions.gamma.GammaOutput",
@@ -197,6 +198,11 @@ def check_folder(path: str | Path) -> None:
                 _check_file(file)
 
 
+def check_text(path: str | Path, text: str) -> None:
+    """As :func:`check_folder`, for JSON inside the file ``path``."""
+    _check_classes(Path(path), json.loads(text))
+
+
 def load(path: str | Path, device: Any = None, classes: Mapping[str, type] | None = None) -> Any:
     """Read the folder of a predictor, after :func:`check_folder`.
 
@@ -262,6 +268,10 @@ def _check_file(file: Path) -> None:
             raise ValueError(f"{file}: {_refusal(named)}")
     if file.name == "members.json":
         _check_members(file, content)
+    _check_classes(file, content)
+
+
+def _check_classes(file: Path, content: Any) -> None:
     for node in _nodes(content):
         if "__kind__" in node:
             _check_node(file, node)

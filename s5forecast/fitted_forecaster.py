@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import pandas as pd
 
-from s5forecast.data.frames import FrameSeries, Queries
+from s5forecast.data.content import content_order, take
+from s5forecast.data.faults import ON_ERROR, skipped_frame, warn_of_skipped, without_faults
+from s5forecast.data.frames import Queries, SeriesEnds, with_labels, without_series
 from s5forecast.data.frequency import Frequency
 from s5forecast.data.sampling import Sampling
 from s5forecast.data.statics import StaticFeatures
+from s5forecast.data.table import SeriesTable
 from s5forecast.forecaster_parameters import ForecasterParameters
 from s5forecast.levels import check_levels, level_name
 from s5forecast.notices import warn_user
 
 if TYPE_CHECKING:
     from s5forecast.evaluation.calibrator import ConformalCalibrator
+
+T = TypeVar("T")
 
 
 class FittedForecaster(ForecasterParameters):
@@ -27,25 +33,27 @@ class FittedForecaster(ForecasterParameters):
         sampling_: Conversion of frames to entries, and of forecasts to frames.
         statics_: Encoding of the static columns.
         predictor_: The trained predictor; a ``NetworkPredictor`` after loading.
-        history_: The training series; absent from a loaded model.
+        history_: The training series, a sequence of ``FrameSeries``; absent from a loaded model.
         num_series_: Number of training series.
         shortest_series_: Length of the shortest training series; ``None`` if an earlier version saved the model.
         trained_until_: Last time of the training and validation data.
         fit_seconds_: Training time.
         calibrator_: Corrects the quantiles of every forecast; absent before calibration.
         calibrated_until_: Last time of the calibration data.
+        skipped_: With ``on_error="skip"``, the series that the last call left out, and the reasons.
     """
 
     sampling_: Sampling
     statics_: StaticFeatures
     predictor_: Any
-    history_: list[FrameSeries]
+    history_: SeriesTable
     num_series_: int | None
     shortest_series_: int | None
     trained_until_: Any
     fit_seconds_: float
     calibrator_: ConformalCalibrator
     calibrated_until_: Any
+    skipped_: pd.DataFrame
 
     @property
     def output_(self) -> Any:
@@ -65,9 +73,7 @@ class FittedForecaster(ForecasterParameters):
         Raises:
             ValueError: for a level outside of (0, 1).
         """
-        levels = list(self.quantile_levels if quantile_levels is None else quantile_levels)
-        check_levels(levels)
-        return levels
+        return check_levels(self.quantile_levels if quantile_levels is None else quantile_levels)
 
     def forecast_frame(
         self,
@@ -95,10 +101,19 @@ class FittedForecaster(ForecasterParameters):
         self.sampling_.warn_of_far(query)
         return self._calibrated(frame, levels) if hasattr(self, "calibrator_") else frame
 
+    def forecast_quantiles(self, entries: Sequence[Any], levels: Sequence[float]) -> tuple[np.ndarray, np.ndarray]:
+        """Means and quantiles of entries; paths are drawn in batches that do not depend on the order of the series."""
+        if not any(hasattr(network, "num_samples") for network in networks(self.predictor_)):
+            return self.predictor_.predict_quantiles(entries, levels)
+        order = content_order(entries)
+        mean, quantiles = self.predictor_.predict_quantiles(take(entries, order), levels)
+        places = np.argsort(order)
+        return mean[places], quantiles[places]
+
     def _calibrated(self, frame: pd.DataFrame, levels: list[float]) -> pd.DataFrame:
         """Correct a forecast at all levels of the calibrator, and select the given levels."""
-        names = {self.item_id: "item_id", self.timestamp: "timestamp"}
-        values = self.calibrator_.transform(frame.rename(columns=names))
+        names = {self._columns.item_id: "item_id", self.timestamp: "timestamp"}
+        values = self.calibrator_.transform(with_labels(frame, self._columns).rename(columns=names))
         columns = [level_name(level) for level in levels]
         keys = frame.columns[: -len(self.calibrator_.levels_)].tolist()
         return frame.assign(**values[columns])[[*keys, *columns]]
@@ -123,6 +138,28 @@ class FittedForecaster(ForecasterParameters):
                 "a longer time_limit"
             )
 
+    @contextmanager
+    def skipping(self) -> Iterator[None]:
+        """Name the series that the block leaves out in one warning, and record them in ``skipped_``."""
+        self._left_out: dict[Any, str] = {}
+        yield
+        if ON_ERROR[self.on_error]:
+            self.skipped_ = skipped_frame(self._left_out, self._columns.item_id)
+            warn_of_skipped(self._left_out)
+        del self._left_out
+
+    def read(self, read: Callable[[pd.DataFrame], T], df: pd.DataFrame, what: str = "df") -> T:
+        """The result of a function of a long frame; with ``on_error="skip"`` without the series that have an error."""
+        return self.without_faults(read, df, lambda rows, reasons: without_series(rows, reasons, self._columns, what))
+
+    def without_faults(self, make: Callable[[Any], T], data: Any, leave_out: Callable[..., Any]) -> T:
+        """The result of a function of ``data``; with ``on_error="skip"`` without the series that have an error."""
+        if not ON_ERROR[self.on_error]:
+            return make(data)
+        found, skipped = without_faults(make, data, leave_out)
+        self._left_out |= skipped
+        return found
+
     def _queries(
         self,
         df: pd.DataFrame | None,
@@ -131,35 +168,38 @@ class FittedForecaster(ForecasterParameters):
         horizon: Any = None,
         every: Any = None,
         method: str = "predict",
-    ) -> tuple[Queries, list[dict[str, Any]]]:
+    ) -> tuple[Queries, Sequence[dict[str, Any]]]:
         """The times to forecast, and the GluonTS entries to forecast at these times."""
-        series = self._histories(df, method)
-        ends = self.sampling_.ends(series)
-        query = self.sampling_.query(ends, future, times, horizon, every)
+
+        def make(series: SeriesTable) -> tuple[SeriesTable, SeriesEnds, Queries]:
+            ends = self.sampling_.ends(series)
+            return series, ends, self.sampling_.query(ends, future, times, horizon, every)
+
+        with self.skipping():
+            series, ends, query = self.without_faults(make, self._histories(df, method), SeriesTable.without_names)
         if df is not None:
             self.sampling_.warn_of_unobserved(ends)
             self._warn_of_short(series)
         return query, self.sampling_.entries(series, self.statics_, query)
 
-    def _warn_of_short(self, series: Sequence[FrameSeries]) -> None:
+    def _warn_of_short(self, series: SeriesTable) -> None:
         """Warn if a history is shorter than the context of the networks and than every training series."""
         contexts = [network.spec.context_length for network in networks(self.predictor_)]
         if self.shortest_series_ is None or not contexts:
             return
-        lengths = [self.sampling_.length(one) for one in series]
-        short = [one for one, length in zip(series, lengths, strict=True)
-                 if length < min(max(contexts), self.shortest_series_)]  # fmt: skip
-        if short:
+        lengths = self.sampling_.lengths(series)
+        short = np.flatnonzero(lengths < min(max(contexts), self.shortest_series_))
+        if len(short):
             count = f" ({len(short)} of {len(series)} series are too short)" if len(short) > 1 else ""
-            rows = self.sampling_.length(short[0])
+            rows = lengths[short[0]]
             warn_user(
-                f"{short[0].name} has {rows} {'row' if rows == 1 else 'rows'}, fewer than the {max(contexts)} of the "
-                f"context{count}; pass the whole history, since forecasts depend on all rows of the context"
+                f"{series.name(short[0])} has {rows} {'row' if rows == 1 else 'rows'}, fewer than the {max(contexts)} "
+                f"of the context{count}; pass the whole history, since forecasts depend on all rows of the context"
             )
 
-    def _histories(self, df: pd.DataFrame | None, method: str = "predict") -> list[FrameSeries]:
+    def _histories(self, df: pd.DataFrame | None, method: str = "predict") -> SeriesTable:
         if df is not None:
-            return self.sampling_.read(df)
+            return self.read(self.sampling_.read, df)
         if not hasattr(self, "history_"):
             raise ValueError(f"a loaded model has no data to continue; pass the histories as {method}(df)")
         return self.history_

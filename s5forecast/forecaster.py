@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from s5forecast.choices import choose
+from s5forecast.data.content import content_order, take
 from s5forecast.data.statics import StaticFeatures
 from s5forecast.fitted_forecaster import FittedForecaster
 
@@ -27,14 +28,18 @@ class S5Forecaster(FittedForecaster):
 
     Args:
         prediction_length: Steps to forecast. For irregular series, how many of the next observations to train on.
-        freq: Offset alias of the timestamps, such as ``"h"``, ``"15min"``, ``"MS"``; ``"infer"`` detects it. ``None``
-            means irregular series, whose times are timestamps or numbers and which
+        freq: Offset alias of the timestamps, such as ``"h"``, ``"15min"``, ``"MS"``; ``"infer"`` detects it. A whole
+            number k means that times are integers that are k apart, such as years or numbers of steps. ``None`` means
+            irregular series, whose times are timestamps or numbers and which
             :class:`~s5forecast.S5ContinuousEstimator` forecasts at any later times.
+        season: Steps of the season of integer times, 1 for none; by default found in the training data. The seasons of
+            datetimes follow from their frequency.
         horizon: How far ahead to forecast irregular series, such as ``"12h"``, or a number if times are numbers.
-        target, item_id, timestamp: Column names. A frame without the column ``item_id`` is one series. Irregular
-            series may have several targets, ``target=["wind", "pressure"]``, observed at different times.
+        target, item_id, timestamp: Column names. A frame without the column ``item_id`` is one series. Several
+            columns may identify a series together, ``item_id=["store", "sku"]``. Irregular series may have several
+            targets, ``target=["wind", "pressure"]``, observed at different times.
         known: Numeric columns that are known over the horizon.
-        static: Columns that are constant in each series; text is treated as categories.
+        static: Columns that are constant in each series. Text, booleans and the dtype category are categories.
         quantile_levels: Levels of the forecasts, in (0, 1).
         preset: ``"fast"`` takes a third of the time of ``"default"``; ``"best"`` combines several models:
             networks of different kinds and contexts and, where values are few, statistical models, see
@@ -49,6 +54,9 @@ class S5Forecaster(FittedForecaster):
             :class:`~s5forecast.presets.TimeLimitedEstimator`.
         aggregate: How to merge several rows of one irregular series and time: ``"mean"`` or ``"last"``; by default
             they raise an error.
+        on_error: What to do about a series with invalid data, such as one without an observed value, with repeated
+            timestamps, without its ``future=`` or too short for the windows of a backtest: ``"raise"`` an error, or
+            ``"skip"`` the series with one warning that names all series that are left out.
         estimator_kwargs: Further arguments of the model's estimator, see :class:`~s5forecast.S5Estimator`,
             :class:`~s5forecast.S5AutoregressiveEstimator`, :class:`~s5forecast.S5MultivariateEstimator` and
             :class:`~s5forecast.S5ContinuousEstimator`; and ``num_members``, the number of networks with consecutive
@@ -62,6 +70,7 @@ class S5Forecaster(FittedForecaster):
         frequency_: Frequency of the training frame; ``None`` for irregular series.
         fit_seconds_: Training time.
         calibrator_: Corrects the quantiles of every forecast, after :meth:`calibrate`.
+        skipped_: With ``on_error="skip"``, the series that the last call left out, with the reasons.
 
     Example:
         >>> from s5forecast import S5Forecaster, load_dataset
@@ -89,16 +98,21 @@ class S5Forecaster(FittedForecaster):
 
         self._check_parameters()
         began = perf_counter()
-        sampling, series = self._make_sampling(self.freq).learn(df)
+        held_out = None
+        with self.skipping():
+            sampling, series = self.read(self._make_sampling(self.freq).learn, df)
+            if validation is not None:
+                held_out = self.read(lambda frame: sampling.read(frame, "validation="), validation, "validation=")
         sampling.warn_of_unobserved(sampling.ends(series))
-        held_out = None if validation is None else sampling.read(validation, "validation=")
+        if held_out is not None:
+            sampling.check_validation(held_out, series)
         statics = StaticFeatures.learn(series, sampling.columns)
         predictor = train(self, sampling, series, statics, held_out, spent=perf_counter() - began)
         self._forget_calibration()
         self.sampling_, self.statics_, self.predictor_ = sampling, statics, predictor
         self.history_, self.num_series_ = series, len(series)
-        self.shortest_series_ = min(map(sampling.length, series))
-        self.trained_until_ = max(map(sampling.last, [*series, *(held_out or [])]))
+        self.shortest_series_ = int(sampling.lengths(series).min())
+        self.trained_until_ = max(sampling.until(one) for one in (series, held_out) if one is not None)
         self.fit_seconds_ = perf_counter() - began
         return self
 
@@ -141,7 +155,7 @@ class S5Forecaster(FittedForecaster):
             rescaled = self._rescaled(step_scale, df)
             return rescaled.predict(df, future, levels, times=times, horizon=horizon, every=every)
         query, entries = self._queries(df, future, times, horizon, every)
-        return self.forecast_frame(query, lambda known: self.predictor_.predict_quantiles(entries, known), levels)
+        return self.forecast_frame(query, lambda known: self.forecast_quantiles(entries, known), levels)
 
     def calibrate(
         self, df: pd.DataFrame, windows: int, step: int | None = None, method: str = "adaptive", **options: Any
@@ -168,9 +182,12 @@ class S5Forecaster(FittedForecaster):
         self.sampling_.require_regular("calibrate()", "forecast with predict(times=) alone")
         uncalibrated = copy(self)
         uncalibrated._forget_calibration()
-        past = uncalibrated.backtest(df, windows, step).forecasts
+        past = uncalibrated.backtest(df, windows, step, metrics=())
         self.calibrator_ = ConformalCalibrator(method, **options).fit(past)
-        self.calibrated_until_ = max(map(self.sampling_.last, self.sampling_.read(df)))
+        with self.skipping():
+            self.calibrated_until_ = self.sampling_.until(self._histories(df))
+        if past.skipped is not None:
+            self.skipped_ = past.skipped
         return self
 
     def stream(self, df: pd.DataFrame | None = None, *, saved: str | Path | None = None) -> FrameStream:
@@ -196,7 +213,8 @@ class S5Forecaster(FittedForecaster):
             raise ValueError("pass either df= or saved=, not both")
         if saved is not None:
             return FrameStream.load(saved, self)
-        return FrameStream.start(self, self._histories(df, "stream"))
+        with self.skipping():
+            return FrameStream.start(self, self._histories(df, "stream"))
 
     def predict_samples(
         self, df: pd.DataFrame | None = None, future: pd.DataFrame | None = None, num_samples: int = 100
@@ -219,7 +237,9 @@ class S5Forecaster(FittedForecaster):
         self._check_fitted()
         self.sampling_.require_regular("predict_samples()", "use predict(times=)")
         query, entries = self._queries(df, future, method="predict_samples")
-        forecasts = list(self.predictor_.predict(entries, num_samples=num_samples))
+        order = content_order(entries)
+        drawn = list(self.predictor_.predict(take(entries, order), num_samples=num_samples))
+        forecasts = [drawn[position] for position in np.argsort(order)]
         if not isinstance(forecasts[0], SampleForecast):
             self._check_trained("predict_samples()")
             raise ValueError(
@@ -283,8 +303,9 @@ class S5Forecaster(FittedForecaster):
         """
         self._check_fitted()
         if future is not None:
-            return self._queries(df, future)[1]
-        return self.sampling_.entries(self._histories(df), self.statics_)
+            return list(self._queries(df, future)[1])
+        with self.skipping():
+            return list(self.sampling_.entries(self._histories(df), self.statics_))
 
     def plot(
         self, forecast: pd.DataFrame, history: pd.DataFrame | None = None, *, target: str | None = None, **kwargs: Any
@@ -302,6 +323,7 @@ class S5Forecaster(FittedForecaster):
         """
         from s5forecast.plotting.forecasts import plot_forecast
 
+        self._check_fitted()
         if "item_id" in kwargs:
             raise TypeError(
                 f"plot() uses the column item_id={self.item_id!r} of the forecaster; pass the series to show as "

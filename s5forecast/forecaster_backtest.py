@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pandas as pd
@@ -10,6 +11,7 @@ import pandas as pd
 from s5forecast.data.sampling import Sampling
 from s5forecast.data.statics import StaticFeatures
 from s5forecast.evaluation.backtest import backtest
+from s5forecast.evaluation.item_columns import with_item_columns
 from s5forecast.evaluation.result import Backtest
 from s5forecast.evaluation.windows import IrregularSplitter
 from s5forecast.fitted_forecaster import FittedForecaster
@@ -21,14 +23,18 @@ def backtest_forecaster(
     forecaster: FittedForecaster, sampling: Sampling, df: pd.DataFrame, **arguments: Any
 ) -> Backtest:
     """Run :meth:`S5Forecaster.backtest` with the function for the kind of sampling."""
-    levels = list(forecaster.quantile_levels)
+    levels = forecaster.forecast_levels(None)
     return BACKTESTS[sampling.kind](forecaster, sampling, df, quantile_levels=levels, **arguments)
 
 
 def _backtest_regular(forecaster: FittedForecaster, sampling: Sampling, df: pd.DataFrame, **arguments: Any) -> Backtest:
     if any(arguments[name] is not None for name in CUTS):
         raise ValueError("since=, count= and fraction= require irregular series; pass windows= for regular ones")
-    return backtest(forecaster, df, forecaster.prediction_length, freq=forecaster.freq, **arguments)
+    frequency = sampling.frequency
+    if frequency is not None and frequency.integer and arguments["season"] is None:
+        arguments["season"] = frequency.season
+    given = {"freq": forecaster.freq, "on_error": forecaster.on_error, **arguments}
+    return backtest(forecaster, df, forecaster.prediction_length, **given)
 
 
 def _backtest_irregular(
@@ -41,13 +47,14 @@ def _backtest_irregular(
         raise ValueError(
             "refit= and directory= require regular series; cut irregular ones by since=, count= or fraction="
         )
-    series, until = sampling.read(df), getattr(forecaster, "trained_until_", None)
+    with forecaster.skipping():
+        series, until = forecaster.read(sampling.read, df), getattr(forecaster, "trained_until_", None)
     statics = StaticFeatures.learn(series, sampling.columns) if until is None else forecaster.statics_
     entries, length = sampling.entries(series, statics), forecaster.prediction_length
     cuts = {**{name: arguments[name] for name in CUTS}, "horizon": forecaster.horizon}
     first, *_ = IrregularSplitter(prediction_length=length, **cuts).split(entries)
     seen = until is None or not until < min(window.timestamps(None)[1] for window in first)
-    return backtest(
+    result = backtest(
         untrained_estimator(forecaster, sampling, series, statics) if seen else forecaster.predictor_,
         entries,
         length,
@@ -57,6 +64,8 @@ def _backtest_irregular(
         name="S5Forecaster",
         **arguments,
     )
+    forecasts = with_item_columns(result.rows, series, sampling.columns.targets)
+    return replace(result, forecasts=forecasts, skipped=getattr(forecaster, "skipped_", None))
 
 
 BACKTESTS: dict[str, Callable[..., Backtest]] = {"regular": _backtest_regular, "irregular": _backtest_irregular}

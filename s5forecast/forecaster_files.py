@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import asdict
 from datetime import timedelta
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 import numpy as np
@@ -15,19 +16,25 @@ from s5forecast.aliases import check_folder
 from s5forecast.data.statics import StaticFeatures
 from s5forecast.estimators.predictor import load_predictor
 from s5forecast.fitted_forecaster import FittedForecaster
+from s5forecast.levels import check_levels
+from s5forecast.notices import warn_user
 
 FORECASTER_FORMAT = 2
 STATE_FILE, PREDICTOR_FOLDER = "forecaster.json", "predictor"
-# Arguments of the trainer that cannot be saved as JSON.
-NOT_SAVED = ("callbacks", "logger")
 
 
 def save_forecaster(forecaster: FittedForecaster, path: Path) -> None:
-    """Write a fitted forecaster to a folder."""
+    """Write a fitted forecaster to a folder; warn of arguments of the trainer that JSON cannot hold."""
+    parameters = plain_parameters(forecaster.get_params())
+    if left_out := _trainer_kwargs(forecaster.get_params()).keys() - _trainer_kwargs(parameters).keys():
+        warn_user(
+            f"trainer_kwargs {sorted(left_out)} are not saved, because JSON cannot hold them; pass them again with "
+            "set_params before you fit the loaded forecaster"
+        )
     (path / PREDICTOR_FOLDER).mkdir(parents=True, exist_ok=True)
     state = {
         "format_version": FORECASTER_FORMAT,
-        "parameters": plain_parameters(forecaster.get_params()),
+        "parameters": parameters,
         "frequency": forecaster.sampling_.alias,
         "statics": asdict(forecaster.statics_),
         "num_series": forecaster.num_series_,
@@ -82,18 +89,39 @@ def _current_parameters(saved: dict[str, Any]) -> dict[str, Any]:
 
 
 def plain_parameters(parameters: dict[str, Any]) -> dict[str, Any]:
-    """Constructor arguments as plain data, without callbacks and loggers."""
+    """Constructor arguments as plain data, without arguments of the trainer that JSON cannot hold."""
     kwargs = dict(parameters["estimator_kwargs"] or {})
     if "trainer_kwargs" in kwargs:
-        kwargs["trainer_kwargs"] = {k: v for k, v in kwargs["trainer_kwargs"].items() if k not in NOT_SAVED}
-    target = parameters["target"]
+        plain = {name: _plain_argument(value) for name, value in _trainer_kwargs(parameters).items()}
+        kwargs["trainer_kwargs"] = {name: value for name, value in plain.items() if _is_json(value)}
+    names = {role: parameters[role] for role in ("target", "item_id")}
     return {
         **parameters,
-        **{name: list(parameters[name]) for name in ("known", "static", "quantile_levels")},
+        **{name: list(parameters[name]) for name in ("known", "static")},
+        "quantile_levels": check_levels(parameters["quantile_levels"]),
         "horizon": _plain_duration(parameters["horizon"]),
-        "target": target if isinstance(target, str) else list(target),
+        **{role: name if isinstance(name, str) else list(name) for role, name in names.items()},
         "estimator_kwargs": {name: _plain_duration(value) for name, value in kwargs.items()},
     }
+
+
+def _trainer_kwargs(parameters: dict[str, Any]) -> dict[str, Any]:
+    return (parameters["estimator_kwargs"] or {}).get("trainer_kwargs") or {}
+
+
+def _plain_argument(value: Any) -> Any:
+    """An argument of Lightning's ``Trainer`` in a form that JSON can hold, if there is one."""
+    if isinstance(value, timedelta | np.timedelta64):
+        return {"seconds": pd.Timedelta(value).total_seconds()}
+    return str(value) if isinstance(value, PurePath) else value.item() if isinstance(value, np.generic) else value
+
+
+def _is_json(value: Any) -> bool:
+    try:
+        json.dumps(value)
+    except (TypeError, ValueError):
+        return False
+    return True
 
 
 def _plain_duration(value: Any) -> Any:

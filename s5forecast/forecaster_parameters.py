@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from inspect import signature
+from numbers import Integral
 from typing import TYPE_CHECKING, Any
 
 from s5forecast.choices import choose
-from s5forecast.data.frames import Columns
+from s5forecast.data.faults import ON_ERROR
+from s5forecast.data.frames import Columns, identity_columns
 from s5forecast.data.frequency import Frequency
 from s5forecast.data.irregular_sampling import IrregularSampling
 from s5forecast.data.regular_sampling import RegularSampling
@@ -44,11 +46,12 @@ class ForecasterParameters:
     def __init__(
         self,
         prediction_length: int | None = None,
-        freq: str | None = "infer",
+        freq: str | int | None = "infer",
         *,
+        season: int | None = None,
         horizon: Any = None,
         target: str | Sequence[str] = "target",
-        item_id: str = "item_id",
+        item_id: str | Sequence[str] = "item_id",
         timestamp: str = "timestamp",
         known: Sequence[str] = (),
         static: Sequence[str] = (),
@@ -57,12 +60,14 @@ class ForecasterParameters:
         model: str = "direct",
         time_limit: float | None = None,
         aggregate: str | None = None,
+        on_error: str = "raise",
         estimator_kwargs: dict[str, Any] | None = None,
         seed: int | None = 0,
         verbose: bool = True,
     ) -> None:
         self.prediction_length = prediction_length
         self.freq = freq
+        self.season = season
         self.horizon = horizon
         self.target = target
         self.item_id = item_id
@@ -74,6 +79,7 @@ class ForecasterParameters:
         self.model = model
         self.time_limit = time_limit
         self.aggregate = aggregate
+        self.on_error = on_error
         self.estimator_kwargs = estimator_kwargs
         self.seed = seed
         self.verbose = verbose
@@ -83,21 +89,20 @@ class ForecasterParameters:
         return {name: getattr(self, name) for name in self._defaults()}
 
     def set_params(self, **params: Any) -> Self:
-        """Set parameters by name.
+        """Set parameters by name, also single ones of a dictionary, as in ``set_params(estimator_kwargs__lr=0.01)``.
 
         Raises:
             ValueError: for an unknown name; the message lists the known ones.
         """
         known = list(self._defaults())
-        for name in params:
-            if "__" in name:
+        for name, value in params.items():
+            own, _, nested = name.partition("__")
+            if own not in known or (nested and own != "estimator_kwargs"):
                 raise ValueError(
-                    f"{name!r} is a nested parameter; set the whole dictionary, as in "
-                    "set_params(estimator_kwargs={'lr': 0.01})"
+                    f"unknown parameter {name!r} of {type(self).__name__}; choose one of {known}, or an argument of "
+                    "the estimator, such as estimator_kwargs__lr"
                 )
-            if name not in known:
-                raise ValueError(f"unknown parameter {name!r} of {type(self).__name__}; choose one of {known}")
-        vars(self).update(params)
+            setattr(self, own, _with_nested(getattr(self, own), nested, value))
         return self
 
     def __repr__(self) -> str:
@@ -120,14 +125,29 @@ class ForecasterParameters:
     def _check_parameters(self) -> None:
         if not all(isinstance(names, Iterable) and not isinstance(names, str) for names in (self.known, self.static)):
             raise ValueError("known and static must be lists of column names, as in known=['price']")
+        self._check_names()
         self._check_model(self._make_sampling(self.freq).kind)
-        check_levels(list(self.quantile_levels))
+        check_levels(self.quantile_levels)
+        choose(ON_ERROR, self.on_error, "on_error")
         if self.model == "multivariate" and self.static:
             raise ValueError(
                 f"model='multivariate' has parameters for each series and takes no static features; leave out "
                 f"static={self.static}"
             )
         self._check_columns(self._columns)
+
+    def _check_names(self) -> None:
+        """Raise ValueError for names of columns that are not text."""
+        roles: dict[str, Any] = {role: getattr(self, role) for role in ("target", "item_id", "timestamp")}
+        lists = {role: [name] if isinstance(name, str) or not isinstance(name, Iterable) else list(name)
+                 for role, name in roles.items()}  # fmt: skip
+        for role, names in {**lists, "known": list(self.known), "static": list(self.static)}.items():
+            wrong = [name for name in names if not isinstance(name, str)]
+            if wrong or (not names and role in roles):
+                raise ValueError(
+                    f"{role}={getattr(self, role)!r} must be the name of a column, as text; rename columns such as "
+                    "0 with df.columns = df.columns.astype(str)"
+                )
 
     def _check_model(self, kind: str) -> None:
         """Raise ValueError for a model that is unknown or does not fit the sampling."""
@@ -140,14 +160,15 @@ class ForecasterParameters:
 
     def _check_columns(self, columns: Columns) -> None:
         """Raise ValueError for a column with several roles, or with the name of a column of forecasts."""
-        roles = [*columns.targets, columns.item_id, columns.timestamp, *columns.known, *columns.static]
+        identity = dict.fromkeys([columns.item_id, *columns.keys])
+        roles = [*columns.targets, *identity, columns.timestamp, *columns.known, *columns.static]
         if twice := sorted({name for name in roles if roles.count(name) > 1}):
             raise ValueError(f"each column must have one role, but {twice} have several; leave out all but one")
-        results = {"mean", *map(level_name, self.quantile_levels)}
-        if taken := sorted(results & {columns.item_id, columns.timestamp}):
+        results = {"mean", *map(level_name, check_levels(self.quantile_levels))}
+        if taken := sorted(results & {*identity, columns.timestamp}):
             raise ValueError(f"item_id and timestamp cannot be {taken}, which are columns of forecasts; rename them")
 
-    def _make_sampling(self, freq: str | None) -> Sampling:
+    def _make_sampling(self, freq: str | int | None) -> Sampling:
         """The sampling for a frequency; ``None`` means irregular series.
 
         Raises:
@@ -159,10 +180,23 @@ class ForecasterParameters:
                     "irregular series (freq=None) need horizon=, such as '12h', or prediction_length=, the number of "
                     "next observations to forecast"
                 )
+            self._with_season(None)
             return IrregularSampling(self._columns, self.horizon, self.prediction_length, self.aggregate)
         self._refuse_irregular_arguments()
-        frequency = None if freq == "infer" else Frequency.parse(freq)
+        frequency = self._with_season(None if freq == "infer" else Frequency.parse(freq))
         return RegularSampling(self._columns, self.prediction_length, frequency)  # type: ignore[arg-type]
+
+    def _with_season(self, frequency: Frequency | None) -> Frequency | None:
+        """The frequency with the season of integer times, if it is given."""
+        if self.season is None:
+            return frequency
+        if frequency is None or not frequency.integer:
+            raise ValueError(
+                f"season={self.season!r} requires integer times, freq=1; the seasons of datetimes follow from freq="
+            )
+        if not isinstance(self.season, Integral) or self.season < 1:
+            raise ValueError(f"season must be a number of steps, 1 for no season, got {self.season!r}")
+        return frequency.with_season(int(self.season))
 
     def _refuse_irregular_arguments(self) -> None:
         """Raise ValueError for arguments that require irregular series, naming those that are set."""
@@ -183,7 +217,22 @@ class ForecasterParameters:
     @property
     def _columns(self) -> Columns:
         first, *others = [self.target] if isinstance(self.target, str) else self.target
-        return Columns(first, self.item_id, self.timestamp, tuple(self.known), tuple(self.static), tuple(others))
+        return Columns(
+            target=first,
+            timestamp=self.timestamp,
+            known=tuple(self.known),
+            static=tuple(self.static),
+            other_targets=tuple(others),
+            **identity_columns(self.item_id),
+        )
+
+
+def _with_nested(given: Any, path: str, value: Any) -> Any:
+    """The value, or a copy of a dictionary with the value at a path such as ``"trainer_kwargs__precision"``."""
+    if not path:
+        return value
+    name, _, nested = path.partition("__")
+    return {**(given or {}), name: _with_nested((given or {}).get(name), nested, value)}
 
 
 def _plain(value: Any) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from inspect import signature
 from typing import Any
 
@@ -11,12 +10,13 @@ from gluonts.model.predictor import Predictor
 
 from s5forecast import estimators
 from s5forecast.choices import choose
-from s5forecast.data.frames import FrameSeries
 from s5forecast.data.sampling import Sampling
 from s5forecast.data.statics import StaticFeatures
+from s5forecast.data.table import SeriesTable
 from s5forecast.estimators.defaults import REASONS, default_cycles
 from s5forecast.estimators.items import train_items
 from s5forecast.forecaster_parameters import ESTIMATORS, ForecasterParameters
+from s5forecast.levels import check_levels
 from s5forecast.presets.limited import TimeLimitedEstimator, base_network
 from s5forecast.presets.presets import apply_preset
 
@@ -29,9 +29,9 @@ OWN_ARGUMENTS = (
 def train(
     parameters: ForecasterParameters,
     sampling: Sampling,
-    series: Sequence[FrameSeries],
+    series: SeriesTable,
     statics: StaticFeatures,
-    validation: Sequence[FrameSeries] | None = None,
+    validation: SeriesTable | None = None,
     spent: float = 0.0,
 ) -> Predictor:
     """The predictor trained on all series.
@@ -58,7 +58,7 @@ def train(
 
 
 def untrained_estimator(
-    parameters: ForecasterParameters, sampling: Sampling, series: Sequence[FrameSeries], statics: StaticFeatures
+    parameters: ForecasterParameters, sampling: Sampling, series: SeriesTable, statics: StaticFeatures
 ) -> Estimator:
     """The untrained estimator of some series; arguments and errors are those of :func:`train`."""
     found = choose(ESTIMATORS[sampling.kind], parameters.model, "model")
@@ -67,7 +67,7 @@ def untrained_estimator(
     check_estimator_kwargs(make, given)
     arguments = {
         **sampling.estimator_arguments(series),
-        "quantile_levels": list(parameters.quantile_levels),
+        "quantile_levels": check_levels(parameters.quantile_levels),
         "num_feat_static_real": len(statics.real),
         "num_feat_static_cat": len(statics.categorical),
         "cardinality": statics.cardinality,
@@ -79,7 +79,7 @@ def untrained_estimator(
     if parameters.model == "multivariate":
         arguments["num_feat_dynamic_real"] *= len(series)
     taken = {name: value for name, value in arguments.items() if name in accepted}
-    trainer_kwargs = {"enable_progress_bar": parameters.verbose, **given.pop("trainer_kwargs", {})}
+    trainer_kwargs = {"enable_progress_bar": parameters.verbose, **(given.pop("trainer_kwargs", None) or {})}
     complete = {**taken, **given, "trainer_kwargs": trainer_kwargs}
     estimator = apply_preset(make, complete, parameters.preset, parameters.time_limit)
     if "cycles" in taken and "cycles" not in given:

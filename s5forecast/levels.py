@@ -5,18 +5,32 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 if TYPE_CHECKING:
     import pandas as pd
 
 DECILES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 
 
-def check_levels(levels: Sequence[float], name: str = "quantile_levels") -> None:
-    """Raise ValueError unless there is at least one level, all are in (0, 1), and none is repeated."""
-    if not len(levels) or not all(isinstance(level, float) and 0 < level < 1 for level in levels):
+def check_levels(levels: Sequence[float], name: str = "quantile_levels") -> list[float]:
+    """The levels as floats; those in half or single precision by their shortest decimal, such as 0.1.
+
+    Raises:
+        ValueError: without a level, for one outside of (0, 1), or for repeated levels.
+    """
+    if not len(levels) or not all(isinstance(level, float | np.floating) and 0 < level < 1 for level in levels):
         raise ValueError(f"{name} must be numbers strictly between 0 and 1, got {list(levels)}")
-    if len(set(levels)) < len(levels):
+    found = [_double(level) for level in levels]
+    if len(set(found)) < len(found):
         raise ValueError(f"{name} must not repeat, got {list(levels)}")
+    return found
+
+
+def _double(level: Any) -> float:
+    """A level in double precision, also if GluonTS has converted it from single precision."""
+    single = level if isinstance(level, np.float16) else np.float32(level)
+    return float(str(single)) if single == level else float(level)
 
 
 def level_name(level: float) -> str:

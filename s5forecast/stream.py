@@ -7,9 +7,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
-from s5forecast.data.frames import FrameSeries, SeriesEnds
+from s5forecast.data.frames import Queries, SeriesEnds
+from s5forecast.data.items import given_items, plain_keys, restored_keys
+from s5forecast.data.table import SeriesTable
 from s5forecast.estimators.stream import ForecastStream
 from s5forecast.fitted_forecaster import FittedForecaster
 
@@ -31,7 +34,7 @@ class FrameStream:
         self.forecaster, self.states, self.ends = forecaster, states, ends
 
     @classmethod
-    def start(cls, forecaster: FittedForecaster, series: Sequence[FrameSeries]) -> FrameStream:
+    def start(cls, forecaster: FittedForecaster, series: SeriesTable) -> FrameStream:
         """Start a stream from the histories of some series.
 
         Raises:
@@ -50,8 +53,8 @@ class FrameStream:
 
     @property
     def items(self) -> list[Any]:
-        """The ``item_id`` of each series."""
-        return self.ends.items
+        """What identifies each series: its ``item_id``, or a tuple if several columns do."""
+        return self.ends.items if self.ends.keys is None else given_items(self.ends.keys)
 
     def update(self, df: pd.DataFrame) -> FrameStream:
         """Add the next rows of some series, in any order.
@@ -65,9 +68,11 @@ class FrameStream:
                 the stream, or other invalid data, naming the series, the column and the fix. The stream is unchanged
                 then.
         """
-        if isinstance(df, pd.DataFrame) and df.empty:
+        if isinstance(df, pd.DataFrame | pd.Series) and df.empty:
             return self
-        new = self.forecaster.sampling_.read_next(df, self.ends, self.forecaster.statics_)
+        forecaster = self.forecaster
+        with forecaster.skipping():
+            new = forecaster.read(lambda rows: forecaster.sampling_.read_next(rows, self.ends, forecaster.statics_), df)
         self.states.observe(new.rows, new.describe)
         self.ends = new.ends
         return self
@@ -90,7 +95,12 @@ class FrameStream:
                 and the fix.
         """
         levels = self.forecaster.forecast_levels(quantile_levels)
-        query = self.forecaster.sampling_.query(self.ends, future, times, horizon, every)
+
+        def make(ends: SeriesEnds) -> Queries:
+            return self.forecaster.sampling_.query(ends, future, times, horizon, every)
+
+        with self.forecaster.skipping():
+            query = self.forecaster.without_faults(make, self.ends, SeriesEnds.without_names)
         queries = self.forecaster.sampling_.stream_queries(query)
         return self.forecaster.forecast_frame(query, lambda known: self.states.quantiles(queries, known), levels)
 
@@ -99,8 +109,11 @@ class FrameStream:
         self.states.save(path)
         zone = getattr(self.ends.last[0], "tz", None)
         stored = {
-            "items": self.items,
-            "last": [one.isoformat() if isinstance(one, pd.Timestamp) else float(one) for one in self.ends.last],
+            "items": self.ends.items,
+            "keys": None if self.ends.keys is None else plain_keys(self.ends.keys),
+            "last": [
+                one.isoformat() if isinstance(one, pd.Timestamp) else np.asarray(one).item() for one in self.ends.last
+            ],
             "time_zone": None if zone is None else str(zone),
         }
         (Path(path) / FRAME_FILE).write_text(json.dumps(stored))
@@ -117,7 +130,16 @@ class FrameStream:
         zone = stored["time_zone"]
         # Earlier versions did not store the ends of irregular series, which their states also have.
         last, items = stored.get("last", list(states.last_times())), stored.get("items", states.items)
-        if not isinstance(last[0], float):
+        if isinstance(last[0], str) or ("last" not in stored and not isinstance(last[0], float)):
             stamps = pd.to_datetime(last, format="ISO8601" if "last" in stored else None, utc=zone is not None)
             last = list(stamps if zone is None else stamps.tz_convert(zone))
-        return cls(forecaster, states, SeriesEnds({item: position for position, item in enumerate(items)}, last))
+        keys = stored.get("keys")
+        return cls(
+            forecaster,
+            states,
+            SeriesEnds(
+                {item: position for position, item in enumerate(items)},
+                last,
+                keys=None if keys is None else restored_keys(keys, items),
+            ),
+        )

@@ -2,40 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
-from s5forecast.data.frequency import TICKS, quiet_periods
+from s5forecast.data.frame_entries import FrameEntries, fits, read_arrays
+from s5forecast.data.frequency import TICKS
+from s5forecast.data.series import Series
 
 if TYPE_CHECKING:
     from s5forecast.data.spec import WindowSpec
 
 
-class Series(NamedTuple):
-    """One checked entry with T steps, and H steps to forecast."""
-
-    item_id: str | None
-    info: Any
-    start: pd.Period
-    time: np.ndarray  # [T + H] int64, base units since 1970, in local time
-    target: np.ndarray  # [T] float32 or float64, NaN where not observed
-    covariates: np.ndarray  # [T + H, F] float32: known over the horizon, then observed only; NaN where missing
-    static_real: np.ndarray  # [F] float32
-    static_cat: np.ndarray  # [F] int64
-
-    @property
-    def forecast_start(self) -> pd.Period:
-        """The first step after the target."""
-        with quiet_periods():
-            return self.start + len(self.target)
-
-
 def read_series(
     entries: Iterable[dict[str, Any]], spec: WindowSpec, *, forecast: bool, observed: bool = True
-) -> list[Series]:
+) -> Sequence[Series]:
     """Check the entries of a GluonTS dataset.
 
     Args:
@@ -47,6 +30,8 @@ def read_series(
     Raises:
         ValueError: for an invalid entry, naming the series, the field and the fix.
     """
+    if isinstance(entries, FrameEntries) and fits(entries, spec, forecast=forecast, observed=observed):
+        return read_arrays(entries, spec)
     return [_read(entry, f"series {entry.get('item_id', position)!r}", spec, forecast, observed)
             for position, entry in enumerate(entries)]  # fmt: skip
 
@@ -102,8 +87,9 @@ def _start(entry: dict[str, Any], name: str, spec: WindowSpec) -> pd.Period:
 def local_time(entry: dict[str, Any], spec: WindowSpec, steps: int) -> np.ndarray:
     """Base units since 1970 of each step, in local time if the entry has ``timestamps``, int64 ``[steps]``."""
     stamps = entry.get("timestamps")
-    if stamps is None or stamps.tz is None or spec.frequency.unit not in TICKS:
+    if getattr(stamps, "tz", None) is None or spec.frequency.unit not in TICKS:
         return entry["start"].ordinal + spec.frequency.multiple * np.arange(steps)
+    assert stamps is not None
     stamps = stamps[:steps]  # GluonTS cuts the target of an entry, not its timestamps
     stamps = stamps.append(spec.frequency.range(stamps[-1], steps - len(stamps) + 1)[1:])
     return stamps.tz_localize(None).as_unit("ns").asi8 // TICKS[spec.frequency.unit]

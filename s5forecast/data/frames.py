@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from itertools import pairwise
 from typing import Any, NamedTuple
 
@@ -12,8 +11,14 @@ import numpy as np
 import pandas as pd
 
 from s5forecast.choices import choose
+from s5forecast.data.dtypes import own_dtype
+from s5forecast.data.faults import raise_for_rows
+from s5forecast.data.items import label_keys, read_items
+from s5forecast.data.long_frames import long_frame, require_column, require_columns
 from s5forecast.data.numeric_columns import column_numbers
-from s5forecast.data.timestamps import to_timestamps
+from s5forecast.data.ordering import row_order
+from s5forecast.data.static_columns import static_values
+from s5forecast.data.timestamps import RANGE_FIX, out_of_range, require_datetimes
 
 # Names of pandas reductions that merge rows of one time; they skip missing values.
 AGGREGATES = {"mean": "mean", "last": "last"}
@@ -24,11 +29,22 @@ class Columns:
     """Roles of the columns of a long frame."""
 
     target: str = "target"
-    item_id: str = "item_id"
+    item_id: str = "item_id"  # with several keys, the name of their common label
     timestamp: str = "timestamp"
     known: tuple[str, ...] = ()
     static: tuple[str, ...] = ()
     other_targets: tuple[str, ...] = ()  # for irregular series; targets may be observed at different times
+    keys: tuple[str, ...] = ()  # several columns that identify a series together, instead of item_id
+
+    @property
+    def identity(self) -> tuple[str, ...]:
+        """The columns that identify a series."""
+        return self.keys or (self.item_id,)
+
+    def identity_in(self, frame: pd.DataFrame) -> list[str]:
+        """The columns that identify a series, none if a frame without the default item column is one series."""
+        default = self.identity == (Columns.item_id,) and Columns.item_id not in frame
+        return [] if default else list(self.identity)
 
     @property
     def targets(self) -> tuple[str, ...]:
@@ -36,26 +52,21 @@ class Columns:
         return self.target, *self.other_targets
 
 
-class FrameSeries(NamedTuple):
-    """One series of a frame, with T rows sorted by time."""
-
-    item_id: Any  # as in the frame; None if the frame has no such column
-    timestamps: pd.Index  # [T] datetimes, or numbers if the series is irregular
-    target: np.ndarray  # [T], or [D, T] if the series is irregular; NaN where not observed
-    known: np.ndarray  # [F, T] float32
-    static: dict[str, Any]
-
-    @property
-    def name(self) -> str:
-        return series_name(self.item_id)
+def identity_columns(item_id: str | Sequence[str]) -> dict[str, Any]:
+    """Arguments of :class:`Columns` for the name of the item column, or for several columns that identify a series."""
+    if isinstance(item_id, str):
+        return {"item_id": item_id}
+    names = tuple(item_id)
+    return {"item_id": names[0]} if len(names) == 1 else {"keys": names}
 
 
 class SeriesEnds(NamedTuple):
     """Ends of the histories of S series."""
 
-    positions: Mapping[Any, int]  # position by item_id; the key is None if the frame has no such column
+    positions: Mapping[Any, int]  # position by label; the key is None for a single series without one
     last: list[Any] | pd.Index  # [S] time of the last observation
     unobserved: int = 0  # steps without a target at the end of every regular series
+    keys: pd.DataFrame | None = None  # [S, K] columns that identify the series, indexed by label
 
     @property
     def items(self) -> list[Any]:
@@ -65,6 +76,19 @@ class SeriesEnds(NamedTuple):
     def named(self) -> bool:
         """Whether the series have an item_id."""
         return None not in self.positions
+
+    def without_names(self, reasons: Mapping[str, str]) -> tuple[SeriesEnds, list[Any]]:
+        """The ends without the series of the given names, and the labels of these series in the order of the names."""
+        labels = {series_name(item): item for item in self.items}
+        left = [labels[name] for name in reasons if name in labels]
+        kept = [position for item, position in self.positions.items() if item not in left]
+        if not kept:
+            return self, []
+        items, keys = self.items, self.keys
+        positions = {items[position]: number for number, position in enumerate(kept)}
+        last = self.last[kept] if isinstance(self.last, pd.Index) else [self.last[position] for position in kept]
+        keys = None if keys is None else keys.iloc[kept]
+        return self._replace(positions=positions, last=last, keys=keys), left
 
 
 class NextRows(NamedTuple):
@@ -84,8 +108,8 @@ class NextRows(NamedTuple):
 class Queries(NamedTuple):
     """Times to forecast: M rows of k series."""
 
-    keys: pd.DataFrame  # [M] timestamp, and item_id if the series have one
-    items: list[Any]  # [k] item_id of each series, in order of first appearance
+    keys: pd.DataFrame  # [M] timestamp, and the columns that identify series, if any
+    items: list[Any]  # [k] label of each series, in order of first appearance
     codes: np.ndarray  # [M] position of the series of each row in items
     known: np.ndarray  # [M, F] float32, known covariates at these times
     last: list[Any] | pd.Index  # [k] time of the last observation of each item
@@ -95,12 +119,19 @@ class Queries(NamedTuple):
         """Positions of the rows sorted by series, ``[M]``."""
         return np.argsort(self.codes, kind="stable")
 
+    @property
+    def ordered(self) -> bool:
+        """Whether the rows are sorted by series."""
+        return bool((np.diff(self.codes) >= 0).all())
+
     def rows(self) -> list[np.ndarray]:
         """Positions of the rows of each item."""
         return np.split(self.order, np.cumsum(np.bincount(self.codes))[:-1])
 
     def in_order(self, values: np.ndarray) -> np.ndarray:
         """Reorder values that are sorted by series to the order of the rows."""
+        if self.ordered:
+            return values
         ordered = np.empty_like(values)
         ordered[self.order] = values
         return ordered
@@ -111,45 +142,31 @@ def series_name(item: Any) -> str:
     return "the series" if item is None else f"series {item!r}"
 
 
-def read_frame_series(
-    frame: pd.DataFrame, columns: Columns, *, numeric_time: bool = False, aggregate: str | None = None, what: str = "df"
-) -> list[FrameSeries]:
-    """Check a long frame and split it into series with targets ``[D, T]``, in order of first appearance.
-
-    The frame is not changed. See :func:`tidy_frame` for arguments and errors.
-    """
-    numeric = [*columns.targets, *columns.known]
-    parts = split_frame(
-        frame, columns, numeric, columns.static, numeric_time=numeric_time, aggregate=aggregate, what=what
-    )
-    return [_read_series(item, part, columns) for item, part in parts]
+def frame_keys(first_rows: pd.DataFrame, columns: Columns, labels: Sequence[Any]) -> pd.DataFrame:
+    """Columns that identify the series of a tidy frame, from the first row of each, indexed by label."""
+    return label_keys(first_rows[columns.identity_in(first_rows)], labels)
 
 
-def _read_series(item: Any, part: pd.DataFrame, columns: Columns) -> FrameSeries:
-    one = FrameSeries(
-        item_id=item,
-        timestamps=pd.Index(part[columns.timestamp]),
-        target=part[list(columns.targets)].to_numpy().T,
-        known=part[list(columns.known)].to_numpy(dtype=np.float32).T,
-        static={column: part[column].iloc[0] for column in columns.static},
-    )
-    if np.isnan(one.target).all():
-        targets = list(columns.targets)
-        found = f"column {targets[0]!r} has" if len(targets) == 1 else f"columns {targets} have"
-        raise ValueError(f"{one.name}: {found} no observed value; leave the series out")
-    for column in columns.static:
-        if part[column].nunique(dropna=False) > 1:
-            raise ValueError(f"{one.name}: static column {column!r} {_static_fault(part[column])}")
-    return one
+def without_series(
+    frame: pd.DataFrame, reasons: Mapping[str, str], columns: Columns, what: str = "df"
+) -> tuple[pd.DataFrame, list[Any]]:
+    """A long frame without the series of the given names, and the labels of these series in the order of the names."""
+    frame = long_frame(frame, columns.identity, columns.timestamp, columns.target, what)
+    items = read_items(frame, columns.identity_in(frame), what)
+    labels = {series_name(label): (label, code) for code, label in enumerate(items.labels)}
+    left = [labels[name] for name in reasons if name in labels]
+    return frame[~np.isin(items.codes, [code for _, code in left])], [label for label, _ in left]
 
 
-def _static_fault(values: pd.Series) -> str:
-    """Why a column is not constant, and what to do about it."""
-    found = values.dropna().unique().tolist()
-    if len(found) == 1:
-        return f"is {found[0]!r} in some rows and missing in {values.isna().sum()}; fill in the missing values"
-    fix = ", or pass it as known=" if pd.api.types.is_numeric_dtype(values) else ", or leave it out of static="
-    return f"changes within the series, {found[:3]}; make it constant{fix}"
+def with_labels(frame: pd.DataFrame, columns: Columns, what: str = "df") -> pd.DataFrame:
+    """A frame of forecasts or observations with the label of each series in the column item_id."""
+    identity = columns.identity_in(frame)
+    if not identity:
+        return frame
+    for column in identity:
+        require_column(frame, column, what)
+    items = read_items(frame, identity, what)
+    return frame.assign(**{columns.item_id: items.keys.index[items.codes]})
 
 
 def split_frame(
@@ -180,55 +197,53 @@ def tidy_frame(
     static: Sequence[str],
     *,
     numeric_time: bool = False,
+    integer_time: bool = False,
     aggregate: str | None = None,
     what: str = "df",
 ) -> tuple[pd.DataFrame, np.ndarray, list[Any]]:
     """Check a long frame and sort it by series and time.
 
     Args:
-        frame: long frame.
-        columns: roles of the columns, of which item_id and timestamp are used.
+        frame: long frame, or a Series of the first numeric column.
+        columns: roles of the columns, of which those of the series and timestamp are used.
         numeric, static: names of numeric columns, and of columns that are constant in each series.
         numeric_time: whether times may be numbers.
+        integer_time: whether times must be integers.
         aggregate: a key of ``AGGREGATES``, which merges rows of one series and time; by default they raise an error.
         what: name of the frame in error messages: ``"df"``, ``"future="``, ``"validation="``.
 
     Returns:
-        The sorted rows, the position of the series of each row, and the items of the series in order of first
-        appearance, ``[None]`` if the frame has no item_id column.
+        The sorted rows, the position of the series of each row, and the labels of the series in order of first
+        appearance, ``[None]`` if the frame has no column that identifies series.
 
     Raises:
         ValueError: for invalid data, naming the series, the column and the fix.
     """
-    frame = _with_time_column(frame, columns, what)
+    given, value = frame, numeric[0] if numeric else columns.target
+    frame = long_frame(given, columns.identity, columns.timestamp, value, what)
     if frame.empty:
         raise ValueError(f"{what} has no rows")
     if not frame.columns.is_unique:
         twice = list(frame.columns[frame.columns.duplicated()])
         raise ValueError(f"several columns of {what} have the same name: {twice}; rename them")
-    # A frame without the default item column is one series; a column with another name must exist.
-    named = columns.item_id in frame or columns.item_id != Columns.item_id
-    keys = [columns.item_id] if named else []
+    keys = columns.identity_in(frame)
     needed = list(dict.fromkeys([*keys, columns.timestamp, *numeric, *static]))
-    for column in needed:
-        require_column(frame, column, what)
-    items = frame[columns.item_id] if keys else pd.Series(0, index=frame.index)
-    if items.isna().any():
-        raise ValueError(
-            f"{what}: column {columns.item_id!r} has missing values; every row needs the item_id of its series"
-        )
-    found = items.unique().tolist() if keys else [None]
+    require_columns(frame, needed, given, what, timestamp=columns.timestamp, item_id=columns.identity[-1], value=value)
+    items = read_items(frame, keys, what)
+    codes, found = items.codes, items.labels
     names = [series_name(item) for item in found]
-    codes = pd.factorize(items)[0]
     tidy = frame[needed].assign(
-        **{columns.timestamp: _timestamps(frame[columns.timestamp], codes, names, numeric_time, what)}
+        **{columns.timestamp: _timestamps(frame[columns.timestamp], codes, names, numeric_time, integer_time, what)}
     )
     for column in numeric:
         tidy[column] = column_numbers(
-            tidy[column], tidy[columns.timestamp], codes, names, categories=column in columns.known
+            tidy[column], tidy[columns.timestamp], codes, names, categories=column in columns.known, frame=what
         )
-    order = np.lexsort((_exact(tidy[columns.timestamp]), codes))
-    tidy, codes = tidy.iloc[order], codes[order]
+    for column in static:
+        tidy[column] = static_values(tidy[column])
+    order = row_order(_exact(tidy[columns.timestamp]), codes)
+    if order is not None:
+        tidy, codes = tidy.iloc[order], codes[order]
     if aggregate is None:
         how = "with aggregate='mean' or 'last'" if numeric_time else "for example with groupby(...).mean()"
         _refuse_duplicates(tidy[columns.timestamp], codes, names, columns, how)
@@ -237,46 +252,58 @@ def tidy_frame(
     return tidy, codes, found
 
 
-def _with_time_column(frame: pd.DataFrame, columns: Columns, what: str) -> pd.DataFrame:
-    if not isinstance(frame, pd.DataFrame):
-        raise ValueError(f"{what} must be a pandas DataFrame, got {type(frame).__name__}")
-    levels = [name for name in frame.index.names if name in (columns.item_id, columns.timestamp)]
-    if levels:
-        frame = frame.reset_index([name for name in levels if name not in frame])
-    if columns.timestamp not in frame and isinstance(frame.index, pd.DatetimeIndex | pd.PeriodIndex):
-        frame = frame.rename_axis(columns.timestamp).reset_index()
-    return frame
-
-
-def require_column(frame: pd.DataFrame, column: str, what: str) -> None:
-    """Raise ValueError if a frame with the name ``what`` lacks a column; the message names a similar one."""
-    if column not in frame.columns:
-        found = [str(name) for name in frame.columns]
-        close = get_close_matches(column, found, n=1)
-        hint = f"; did you mean {close[0]!r}?" if close else "."
-        raise ValueError(f"{what} has no column {column!r}{hint} Its columns are {found}")
-
-
-def _timestamps(values: pd.Series, codes: np.ndarray, names: list[str], numeric_time: bool, what: str) -> pd.Series:
+def _timestamps(
+    values: pd.Series, codes: np.ndarray, names: list[str], numeric_time: bool, integer_time: bool, what: str
+) -> pd.Series:
+    values = own_dtype(values)
+    if integer_time:
+        return _integers(values, codes, names, what)
     if numeric_time and pd.api.types.is_numeric_dtype(values):
         finite = np.isfinite(values.to_numpy(dtype=np.float64, na_value=np.nan))
-        if not finite.all():
-            row = int(finite.argmin())
-            raise ValueError(
+        raise_for_rows(
+            ~finite,
+            codes,
+            names,
+            lambda row: (
                 f"{names[codes[row]]}: column {values.name!r} has the time {values.iloc[row]}; drop or correct this row"
-            )
+            ),
+        )
         return values.astype(np.float64)
-    if not pd.api.types.is_datetime64_any_dtype(values):
-        if isinstance(values.dtype, pd.PeriodDtype) or pd.api.types.is_numeric_dtype(values):
-            raise ValueError(
-                f"column {values.name!r} must hold timestamps, got {values.dtype}; "
-                "convert it with .dt.to_timestamp() or pd.to_datetime"
-            )
-        values = to_timestamps(values, what)
-    if values.isna().any():
-        name = names[codes[int(values.isna().to_numpy().argmax())]]
-        raise ValueError(f"{name}: column {values.name!r} has missing timestamps (NaT); drop these rows")
+    values = require_datetimes(values, what)
+    raise_for_rows(
+        values.isna().to_numpy(),
+        codes,
+        names,
+        lambda row: f"{names[codes[row]]}: column {values.name!r} has missing timestamps (NaT); drop these rows",
+    )
+    raise_for_rows(
+        out_of_range(values),
+        codes,
+        names,
+        lambda row: f"{names[codes[row]]}: column {values.name!r} has {values.iloc[row]}, but {RANGE_FIX}",
+    )
     return values
+
+
+def _integers(values: pd.Series, codes: np.ndarray, names: list[str], what: str) -> pd.Series:
+    """Integer times, int64."""
+    if not pd.api.types.is_numeric_dtype(values):
+        raise ValueError(
+            f"column {values.name!r} of {what} holds {values.dtype}, but freq= is a number, which requires integer "
+            "times; pass freq='infer' or an alias such as 'D' for datetimes"
+        )
+    numbers = values.to_numpy(dtype=np.float64, na_value=np.nan)
+    wrong = ~(np.isfinite(numbers) & (numbers == np.floor(numbers)))
+    raise_for_rows(
+        wrong,
+        codes,
+        names,
+        lambda row: (
+            f"{names[codes[row]]}: column {values.name!r} has the time {values.iloc[row]}, which is no integer; drop "
+            "or correct this row, or pass freq=None for irregular series"
+        ),
+    )
+    return values.astype(np.int64)
 
 
 def _exact(times: pd.Series) -> np.ndarray:
@@ -298,11 +325,12 @@ def _aggregated(
 
 def _refuse_duplicates(times: pd.Series, codes: np.ndarray, names: list[str], columns: Columns, how: str) -> None:
     twice = (np.diff(_exact(times)) == 0) & (np.diff(codes) == 0)
-    if twice.any():
-        row = int(twice.argmax())
-        fix = f"aggregate these rows {how}, or drop them"
-        if names == ["the series"]:
-            fix += ", or give the column that distinguishes the series as item_id="
-        raise ValueError(
-            f"{names[codes[row]]}: column {columns.timestamp!r} has {times.iloc[row]} more than once; {fix}"
-        )
+    fix = f"aggregate these rows {how}, or drop them"
+    if names == ["the series"]:
+        fix += ", or give the column that distinguishes the series as item_id="
+    raise_for_rows(
+        np.append(twice, False),
+        codes,
+        names,
+        lambda row: f"{names[codes[row]]}: column {columns.timestamp!r} has {times.iloc[row]} more than once; {fix}",
+    )

@@ -3,29 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
 import pandas as pd
-from pandas.api.types import is_datetime64_any_dtype, is_numeric_dtype
 
 from s5forecast.data.frames import (
     Columns,
-    FrameSeries,
     NextRows,
     Queries,
     SeriesEnds,
-    read_frame_series,
-    require_column,
+    frame_keys,
     series_name,
     tidy_frame,
 )
+from s5forecast.data.items import join_keys, read_items
+from s5forecast.data.long_frames import require_column
 from s5forecast.data.numeric_columns import column_numbers
-from s5forecast.data.sampling import Sampling, check_prediction_length
+from s5forecast.data.sampling import Sampling, check_prediction_length, check_same_names
 from s5forecast.data.statics import StaticFeatures
+from s5forecast.data.table import SeriesTable, read_table
 from s5forecast.data.times import IrregularRows, check_kind, check_zone, is_duration, read_instants
-from s5forecast.data.timestamps import to_timestamps
+from s5forecast.data.timestamps import RANGE_FIX, out_of_range, read_times
 from s5forecast.notices import warn_user
 
 # Units of durations in messages: shortest duration written in the unit, its seconds, and its name.
@@ -65,13 +65,13 @@ class IrregularSampling(Sampling):
         if self.prediction_length is not None:
             check_prediction_length(self.prediction_length)
 
-    def learn(self, df: pd.DataFrame) -> tuple[IrregularSampling, list[FrameSeries]]:
+    def learn(self, df: pd.DataFrame) -> tuple[IrregularSampling, SeriesTable]:
         return self, self.read(df)
 
-    def read(self, df: pd.DataFrame, what: str = "df") -> list[FrameSeries]:
-        series = read_frame_series(df, self.columns, numeric_time=True, aggregate=self.aggregate, what=what)
-        self._check_horizon(datetimes=isinstance(series[0].timestamps[0], pd.Timestamp))
-        return [one._replace(target=one.target.astype(np.float64, copy=False)) for one in series]
+    def read(self, df: pd.DataFrame, what: str = "df") -> SeriesTable:
+        series = read_table(df, self.columns, numeric_time=True, aggregate=self.aggregate, what=what)
+        self._check_horizon(datetimes=isinstance(series.timestamps[0], pd.Timestamp))
+        return replace(series, target=series.target.astype(np.float64, copy=False))
 
     def read_next(self, df: pd.DataFrame, ends: SeriesEnds, statics: StaticFeatures) -> NextRows:
         columns, targets = self.columns, list(self.columns.targets)
@@ -86,11 +86,12 @@ class IrregularSampling(Sampling):
             covariates=tidy[list(columns.known)].to_numpy(dtype=np.float32),
             column=columns.timestamp,
         )
-        if (None in items) == ends.named:
-            raise ValueError(f"the stream and the new rows must both have, or both lack, a column {columns.item_id!r}")
-        later = _later_ends(ends, rows, tidy[columns.timestamp])
-        first_rows = tidy[static].iloc[np.unique(codes, return_index=True)[1]]
-        return NextRows(rows, later, lambda item: self._encode_new(item, items.index(item), first_rows, statics))
+        check_same_names(None not in items, ends.named, columns, "the new rows", "the stream")
+        first_rows = tidy.iloc[np.unique(codes, return_index=True)[1]]
+        later = _later_ends(ends, rows, tidy[columns.timestamp], frame_keys(first_rows, columns, items))
+        return NextRows(
+            rows, later, lambda item: self._encode_new(item, items.index(item), first_rows[static], statics)
+        )
 
     def _encode_new(
         self, item: Any, row: int, first_rows: pd.DataFrame, statics: StaticFeatures
@@ -121,10 +122,8 @@ class IrregularSampling(Sampling):
         elif not (horizon is every is None):
             raise ValueError("pass either times=, or horizon= and every=, not both")
         keys = self._keys(times, ends)
-        codes, items = np.zeros(len(keys), dtype=np.int64), [None]
-        if ends.named:
-            codes, found = pd.factorize(keys[self.columns.item_id], use_na_sentinel=False)
-            items = list(found)
+        found = read_items(keys, self.columns.identity if ends.named else (), "times=")
+        codes, items = found.codes, found.labels
         for item in items:
             if item not in ends.positions:
                 raise ValueError(f"times= contains series {item!r}, which has no history; add its history first")
@@ -134,8 +133,9 @@ class IrregularSampling(Sampling):
         return query
 
     def entries(
-        self, series: Sequence[FrameSeries], statics: StaticFeatures, query: Queries | None = None
+        self, series: SeriesTable, statics: StaticFeatures, query: Queries | None = None
     ) -> list[dict[str, Any]]:
+        statics.warn_of_unknown(series)
         entries = {
             one.item_id: {
                 **({} if one.item_id is None else {"item_id": one.item_id}),
@@ -170,7 +170,7 @@ class IrregularSampling(Sampling):
             column=column,
         )
 
-    def estimator_arguments(self, series: Sequence[FrameSeries]) -> dict[str, Any]:
+    def estimator_arguments(self, series: SeriesTable) -> dict[str, Any]:
         return {
             "prediction_horizon": self.horizon,
             "prediction_length": self.prediction_length,
@@ -178,11 +178,11 @@ class IrregularSampling(Sampling):
             "num_feat_dynamic_real": len(self.columns.known),
         }
 
-    def last_observed(self, one: FrameSeries) -> Any:
-        return one.timestamps[np.flatnonzero(~np.isnan(one.target).all(axis=0))[-1]]
+    def last_observed(self, series: SeriesTable) -> pd.Index:
+        return series.timestamps[series.last_rows(series.observed)]
 
-    def length(self, one: FrameSeries) -> int:
-        return int((~np.isnan(one.target)).any(axis=0).sum())
+    def lengths(self, series: SeriesTable) -> np.ndarray:
+        return np.add.reduceat(series.observed, series.begins, dtype=np.int64)
 
     def divided(self, substeps: int) -> NoReturn:
         self.require_regular("step_scale", "pass the forecast times with times=")
@@ -246,23 +246,23 @@ class IrregularSampling(Sampling):
                 "with them as times="
             )
         steps, last = pd.Index(grid_steps(horizon, every, datetimes=_datetimes(ends))), pd.Index(ends.last)
-        keys = {}
-        if ends.named:
-            keys[self.columns.item_id] = pd.Series(ends.items, dtype=object).repeat(len(steps)).array
-        times = last.repeat(len(steps)) + np.tile(steps, len(last))
-        return pd.DataFrame({**keys, self.columns.timestamp: times}).infer_objects()
+        try:
+            times = last.repeat(len(steps)) + np.tile(steps, len(last))
+        except (OverflowError, pd.errors.OutOfBoundsDatetime) as error:
+            raise ValueError(f"horizon={horizon} after {last.max()} is too late: {RANGE_FIX}") from error
+        return self.item_columns(ends, len(steps)).assign(**{self.columns.timestamp: times})
 
     def _keys(self, times: pd.DataFrame, ends: SeriesEnds) -> pd.DataFrame:
         """Timestamp, and item_id if the series have one, of each row of a frame of times to forecast."""
         if not isinstance(times, pd.DataFrame) or times.empty:
             raise ValueError("times= must be a frame with a row for each time to forecast")
-        column, names = self.columns.timestamp, [self.columns.item_id] if ends.named else []
+        column, names = self.columns.timestamp, self.columns.identity if ends.named else ()
         for name in [*names, column, *self.columns.known]:
             require_column(times, name, "times=")
-        keys = times[[*names, column]]
-        if not _datetimes(ends) or is_numeric_dtype(keys[column]) or is_datetime64_any_dtype(keys[column]):
-            return keys
-        return keys.assign(**{column: to_timestamps(keys[column], "times=")})
+        stamps = read_times(times[column], "times=")
+        if pd.api.types.is_datetime64_any_dtype(stamps) and out_of_range(stamps).any():
+            raise ValueError(f"column {column!r} of times= has {stamps[out_of_range(stamps)].iloc[0]}, but {RANGE_FIX}")
+        return times[[*names, column]].assign(**{column: stamps})
 
     def _known_at(self, times: pd.DataFrame, keys: pd.DataFrame, codes: np.ndarray, names: Sequence[str]) -> np.ndarray:
         """The known columns at the times to forecast, ``[M, F]`` float32.
@@ -279,7 +279,7 @@ class IrregularSampling(Sampling):
         columns = self.columns
         stamps, known = keys[columns.timestamp], np.empty((len(keys), len(columns.known)), dtype=np.float32)
         for number, column in enumerate(columns.known):
-            known[:, number] = column_numbers(times[column], stamps, codes, names, categories=True)
+            known[:, number] = column_numbers(times[column], stamps, codes, names, categories=True, frame="times=")
             missing = np.isnan(known[:, number])
             if missing.any():
                 row = int(missing.argmax())
@@ -314,8 +314,8 @@ def _duration(seconds: float, like: float) -> str:
     return f"{seconds / size:.4g} {unit}"
 
 
-def _later_ends(ends: SeriesEnds, rows: IrregularRows, times: pd.Series) -> SeriesEnds:
-    """Ends of all series after new rows; rows without an observed value change nothing."""
+def _later_ends(ends: SeriesEnds, rows: IrregularRows, times: pd.Series, new: pd.DataFrame) -> SeriesEnds:
+    """Ends of all series after rows of series with the keys ``new``; rows without an observed value change nothing."""
     positions, last = dict(ends.positions), list(ends.last)
     observed = np.flatnonzero(~np.isnan(rows.target).all(axis=1))
     zone = getattr(last[0], "tz", None)
@@ -325,7 +325,9 @@ def _later_ends(ends: SeriesEnds, rows: IrregularRows, times: pd.Series) -> Seri
         time = time.tz_convert(zone) if zone is not None and getattr(time, "tz", None) is not None else time
         position = positions.setdefault(rows.items[series], len(last))
         last[position : position + 1] = [time]
-    return SeriesEnds(positions, last)
+    added = list(positions)[len(ends.positions) :]
+    keys = join_keys(ends.keys, new.loc[added]) if added and ends.keys is not None else ends.keys
+    return SeriesEnds(positions, last, keys=keys)
 
 
 def _datetimes(ends: SeriesEnds) -> bool:

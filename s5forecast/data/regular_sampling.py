@@ -2,30 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from s5forecast.data.faults import SeriesError
+from s5forecast.data.frame_entries import FrameEntries
 from s5forecast.data.frames import (
     Columns,
-    FrameSeries,
     NextRows,
     Queries,
     SeriesEnds,
-    read_frame_series,
+    frame_keys,
     series_name,
-    split_frame,
+    tidy_frame,
 )
 from s5forecast.data.frequency import Frequency
-from s5forecast.data.sampling import Sampling, check_prediction_length
+from s5forecast.data.gaps import fill_gaps, infer_frequency, report_gaps
+from s5forecast.data.sampling import Sampling, check_prediction_length, check_same_names
+from s5forecast.data.seasons import common_season
 from s5forecast.data.statics import StaticFeatures
+from s5forecast.data.table import Faults, SeriesTable, known_rows, raise_first, read_table
+from s5forecast.data.timestamps import exact_times, same_zone, time_index
 from s5forecast.notices import warn_user
-
-# A grid longer than both is attributed to a wrong timestamp.
-MAX_STEPS, MAX_STEPS_PER_ROW = 10_000_000, 100
 
 
 @dataclass(frozen=True)
@@ -50,11 +51,18 @@ class RegularSampling(Sampling):
     def __post_init__(self) -> None:
         check_prediction_length(self.prediction_length)
 
-    def learn(self, df: pd.DataFrame) -> tuple[RegularSampling, list[FrameSeries]]:
+    def learn(self, df: pd.DataFrame) -> tuple[RegularSampling, SeriesTable]:
         series, frequency = read_frame(df, self.columns, self.frequency or "infer")
+        if frequency.integer and not frequency.has_season:
+            frequency = frequency.with_season(common_season(one.target for one in series))
+        last = self.last_observed(series)
+        try:
+            frequency.range(last.max(), self.prediction_length + 1)
+        except ValueError as error:
+            raise ValueError(f"{series.name(int(last.argmax()))}: {error}") from error
         return replace(self, frequency=frequency), series
 
-    def read(self, df: pd.DataFrame, what: str = "df") -> list[FrameSeries]:
+    def read(self, df: pd.DataFrame, what: str = "df") -> SeriesTable:
         return read_frame(df, self.columns, self.frequency or "infer", what)[0]
 
     def read_next(self, df: pd.DataFrame, ends: SeriesEnds, statics: StaticFeatures) -> NextRows:
@@ -66,12 +74,23 @@ class RegularSampling(Sampling):
             ValueError: for a series that is not in ``ends``, a row that is not after the end of its series, or other
                 invalid data, naming the series, the column and the fix.
         """
-        columns = self.columns
-        parts = split_frame(df, columns, [columns.target, *columns.known], ())
-        steps = [self._next_steps(item, part, ends) for item, part in parts]
+        columns, numeric = self.columns, [self.columns.target, *self.columns.known]
+        tidy, codes, items = tidy_frame(df, columns, numeric, (), integer_time=self._fixed_frequency.integer)
+        check_same_names(items != [None], ends.named, columns, "the new rows", "the stream")
+        begins = np.flatnonzero(np.diff(codes, prepend=-1))
+        new = SeriesTable(
+            items=items,
+            bounds=np.append(begins, len(codes)),
+            timestamps=time_index(tidy[columns.timestamp]),
+            target=tidy[columns.target].to_numpy(dtype=np.float64),
+            known=known_rows(tidy, columns),
+            static=tidy[[]].iloc[begins],
+            keys=frame_keys(tidy.iloc[begins], columns, items),
+        )
+        steps = self._next_steps(new, ends)
         last = list(ends.last)
-        for one in steps:
-            last[ends.positions[one.item_id]] = one.timestamps[-1]
+        for item, end in zip(items, steps.timestamps[steps.bounds[1:] - 1], strict=True):
+            last[ends.positions[item]] = end
         return NextRows(
             to_entries(steps, self._fixed_frequency, StaticFeatures()), ends._replace(last=last, unobserved=0)
         )
@@ -89,24 +108,21 @@ class RegularSampling(Sampling):
                 "times=, horizon= and every= require irregular series (freq=None); regular series are forecast for "
                 f"the next {self.prediction_length} steps"
             )
-        stamps = [self._fixed_frequency.range(last, self.prediction_length + 1)[1:] for last in ends.last]
-        items, codes = ends.items, np.repeat(np.arange(len(stamps)), self.prediction_length)
-        keys: dict[str, Any] = {}
-        if ends.named:
-            keys[self.columns.item_id] = pd.Series(items, dtype=object).repeat(self.prediction_length).array
-        keys[self.columns.timestamp] = stamps[0].append(stamps[1:])
-        known = np.concatenate(self._known_ahead(ends, stamps, future))
-        return Queries(pd.DataFrame(keys).infer_objects(), items, codes, known, ends.last)
+        S, H = len(ends.last), self.prediction_length
+        stamps = self._fixed_frequency.ranges(time_index(ends.last), np.full(S, H + 1))
+        stamps = stamps[np.arange(len(stamps)) % (H + 1) > 0]
+        items, codes = ends.items, np.repeat(np.arange(S), H)
+        keys = self.item_columns(ends, H).assign(**{self.columns.timestamp: stamps})
+        return Queries(keys, items, codes, self._known_ahead(ends, stamps, future), ends.last)
 
-    def entries(
-        self, series: Sequence[FrameSeries], statics: StaticFeatures, query: Queries | None = None
-    ) -> list[dict[str, Any]]:
-        future = None if query is None else [query.known[rows].T for rows in query.rows()]
+    def entries(self, series: SeriesTable, statics: StaticFeatures, query: Queries | None = None) -> FrameEntries:
+        statics.warn_of_unknown(series)
+        future = None if query is None else query.known.reshape(len(series), self.prediction_length, -1)
         return to_entries(series, self._fixed_frequency, statics, future)
 
     def stream_queries(self, query: Queries) -> list[dict[str, Any]]:
         """GluonTS entries of the horizon only, without a target and with known covariates ``[F, H]``."""
-        stamps = pd.DatetimeIndex(query.keys[self.columns.timestamp])
+        stamps = time_index(query.keys[self.columns.timestamp])
         return [
             {
                 "item_id": str(number) if item is None else item,
@@ -117,7 +133,7 @@ class RegularSampling(Sampling):
             for number, (item, rows) in enumerate(zip(query.items, query.rows(), strict=True))
         ]
 
-    def estimator_arguments(self, series: Sequence[FrameSeries]) -> dict[str, Any]:
+    def estimator_arguments(self, series: SeriesTable) -> dict[str, Any]:
         return {
             "freq": self._fixed_frequency.alias,
             "prediction_length": self.prediction_length,
@@ -129,19 +145,22 @@ class RegularSampling(Sampling):
         frequency = self._fixed_frequency.divided(substeps)
         return replace(self, frequency=frequency, prediction_length=substeps * self.prediction_length)
 
-    def last_observed(self, one: FrameSeries) -> pd.Timestamp:
-        return one.timestamps[-1]
+    def last_observed(self, series: SeriesTable) -> pd.Index:
+        return series.timestamps[series.bounds[1:] - 1]
 
-    def ends(self, series: Sequence[FrameSeries]) -> SeriesEnds:
-        return super().ends(series)._replace(unobserved=min(map(_unobserved_steps, series)))
+    def ends(self, series: SeriesTable) -> SeriesEnds:
+        unobserved = series.bounds[1:] - 1 - series.last_rows(series.observed)
+        return super().ends(series)._replace(unobserved=int(unobserved.min()))
 
     def warn_of_unobserved(self, ends: SeriesEnds) -> None:
         if ends.unobserved:
             warn_user(self._unobserved_rows(ends))
 
-    def last(self, one: FrameSeries) -> pd.Timestamp:
-        """The last timestamp as a naive timestamp in UTC, so that series with different time zones compare."""
-        last = one.timestamps[-1]
+    def until(self, series: SeriesTable) -> Any:
+        """The last timestamp as a naive timestamp in UTC, or the last integer."""
+        last = super().until(series)
+        if self._fixed_frequency.integer:
+            return int(last)
         return last if last.tz is None else last.tz_convert(None)
 
     @property
@@ -149,18 +168,34 @@ class RegularSampling(Sampling):
         assert self.frequency is not None, "learn() sets the frequency"
         return self.frequency
 
-    def _known_ahead(
-        self, ends: SeriesEnds, stamps: Sequence[pd.DatetimeIndex], future: pd.DataFrame | None
-    ) -> list[np.ndarray]:
-        """Known covariates ``[H, F]`` at the next timestamps of each series."""
+    def _known_ahead(self, ends: SeriesEnds, stamps: Any, future: pd.DataFrame | None) -> np.ndarray:
+        """Known covariates at the next ``stamps [S * H]`` of the series, float32 ``[S * H, F]``."""
         known = list(self.columns.known)
         if not known:
-            return [np.empty((len(each), 0), dtype=np.float32) for each in stamps]
+            return np.empty((len(stamps), 0), dtype=np.float32)
         if future is None:
             hint = f"; {self._unobserved_rows(ends)}" if ends.unobserved else ""
             raise ValueError(f"the known columns {known} are required over the horizon; pass them as future={hint}")
-        parts = dict(split_frame(future, self.columns, known, (), what="future="))
-        return [self._known_of(item, parts.get(item), each) for item, each in zip(ends.items, stamps, strict=True)]
+        integer = self._fixed_frequency.integer
+        tidy, codes, items = tidy_frame(future, self.columns, known, (), integer_time=integer, what="future=")
+        check_same_names(items != [None], ends.named, self.columns, "future=", "the histories")
+        owners = np.array([ends.positions.get(item, -1) for item in items])[codes]
+        time = self.columns.timestamp
+        name = f"{series_name(items[0])}: column {time!r} of future="
+        times = same_zone(time_index(tidy[time]), getattr(stamps, "tz", None), name)
+        number = np.repeat(np.arange(len(ends.items)), self.prediction_length)
+        found = _rows_at(number, stamps, owners, times)
+        values = known_rows(tidy, self.columns).T[found]
+        missing = (found < 0) | np.isnan(values).any(axis=1)
+        if missing.any():
+            reasons = {}
+            for owner in np.unique(np.flatnonzero(missing) // self.prediction_length).tolist():
+                rows = slice(owner * self.prediction_length, (owner + 1) * self.prediction_length)
+                own = tidy.loc[owners == owner, known].set_axis(times[owners == owner], axis=0)
+                name = series_name(ends.items[owner])
+                reasons[name] = self._missing_known(name, own, stamps[rows])
+            raise SeriesError(reasons)
+        return values
 
     def _unobserved_rows(self, ends: SeriesEnds) -> str:
         """Describe the steps without a target at the end of every series, and what to do about them."""
@@ -170,158 +205,123 @@ class RegularSampling(Sampling):
         fix = "pass future rows as future= instead" if self.columns.known else "leave out rows without a target"
         return f"the last {rows} no target in {series}, so forecasts start after them, from {_short(start)}; {fix}"
 
-    def _known_of(self, item: Any, part: pd.DataFrame | None, stamps: pd.DatetimeIndex) -> np.ndarray:
-        name, known = series_name(item), list(self.columns.known)
-        if part is None:
-            raise ValueError(f"{name}: future= has no rows for it; add {known} from {stamps[0]} to {stamps[-1]}")
-        values = part.set_index(self.columns.timestamp)[known].reindex(stamps)
-        missing = values.isna()
-        if missing.to_numpy().any():
-            column = missing.any().idxmax()
-            raise ValueError(
-                f"{name}: column {column!r} of future= has no value at {missing[column].idxmax()}; "
-                f"give a value for each of the {len(stamps)} steps from {stamps[0]} to {stamps[-1]}"
-            )
-        return values.to_numpy(dtype=np.float32)
+    def _missing_known(self, name: str, part: pd.DataFrame, stamps: Any) -> str:
+        """Error message for the known columns of a series in ``future=``, of which a value is missing."""
+        known = list(self.columns.known)
+        if part.empty:
+            return f"{name}: future= has no rows for it; add {known} from {stamps[0]} to {stamps[-1]}"
+        missing = part.reindex(stamps).isna()
+        column = missing.any().idxmax()
+        return (
+            f"{name}: column {column!r} of future= has no value at {missing[column].idxmax()}; "
+            f"give a value for each of the {len(stamps)} steps from {stamps[0]} to {stamps[-1]}"
+        )
 
-    def _next_steps(self, item: Any, part: pd.DataFrame, ends: SeriesEnds) -> FrameSeries:
-        columns, name = self.columns, series_name(item)
-        if item not in ends.positions:
-            raise ValueError(
-                f"{name} cannot be normalized because the stream has no history for it; give its history to stream()"
-            )
-        last = ends.last[ends.positions[item]]
-        stamps = _in_zone(pd.DatetimeIndex(part[columns.timestamp]), last, f"{name}: column {columns.timestamp!r}")
-        if stamps[0] <= last:
-            raise ValueError(
-                f"{name}: {columns.timestamp} {stamps[0]} is not after the last observation, at {last}; remove rows "
-                "that the stream already has, or start a new stream to correct them"
-            )
-        known = part[list(columns.known)].to_numpy(dtype=np.float32).T
-        from_last = FrameSeries(
-            item_id=item,
-            timestamps=pd.DatetimeIndex([last]).as_unit(last.unit).append(stamps),
-            target=np.concatenate([[np.nan], part[columns.target].to_numpy()]),
-            known=np.concatenate([np.full((len(known), 1), np.nan, dtype=np.float32), known], axis=1),
-            static={},
+    def _next_steps(self, new: SeriesTable, ends: SeriesEnds) -> SeriesTable:
+        """The steps from the one after the end of each series to its last new row."""
+        stamps, last = self._checked_later(new, ends)
+        # Insert the end before the new rows of each series, so that the grid begins there.
+        order = np.insert(np.arange(len(stamps)) + len(last), new.begins, np.arange(len(last)))
+        from_last = replace(
+            new,
+            bounds=new.bounds + np.arange(len(new) + 1),
+            timestamps=last.append(stamps)[order],
+            target=np.insert(new.target, new.begins, np.nan),
+            known=np.insert(new.known, new.begins, np.nan, axis=1),
         )
         filled = fill_gaps(from_last, self._fixed_frequency)
-        return filled._replace(timestamps=filled.timestamps[1:], target=filled.target[1:], known=filled.known[:, 1:])
+        kept = np.ones(len(filled.timestamps), dtype=bool)
+        kept[filled.begins] = False
+        return replace(
+            filled,
+            bounds=filled.bounds - np.arange(len(new) + 1),
+            timestamps=filled.timestamps[kept],
+            target=filled.target[kept],
+            known=filled.known[:, kept],
+        )
+
+    def _checked_later(self, new: SeriesTable, ends: SeriesEnds) -> tuple[Any, Any]:
+        """New timestamps in the time zone of the histories, and the end of the history of each series.
+
+        Raises:
+            ValueError: for a series without a history, or with a row that is not after its end.
+        """
+        column = self.columns.timestamp
+        unknown: Faults = {
+            position: f"{new.name(position)} cannot be normalized because the stream has no history for it; give its "
+            "history to stream()"
+            for position, item in enumerate(new.items)
+            if item not in ends.positions
+        }
+        if 0 in unknown:
+            raise_first(new, unknown)
+        zone = getattr(ends.last[0], "tz", None)
+        stamps = same_zone(time_index(new.timestamps), zone, f"{new.name(0)}: column {column!r}")
+        last = time_index([ends.last[ends.positions.get(item, 0)] for item in new.items])
+        early: Faults = {
+            position: f"{new.name(position)}: {column} {stamps[new.bounds[position]]} is not after the last "
+            f"observation, at {last[position]}; remove rows that the stream already has, or start a new stream to "
+            "correct them"
+            for position in np.flatnonzero(stamps[new.begins] <= last).tolist()
+        }
+        raise_first(new, unknown, early)
+        return stamps, last
 
 
 def read_frame(
-    frame: pd.DataFrame, columns: Columns, freq: str | Frequency = "infer", what: str = "df"
-) -> tuple[list[FrameSeries], Frequency]:
-    """Check a long frame and split it into regular series with targets ``[T]``, in order of first appearance.
+    frame: pd.DataFrame, columns: Columns, freq: str | int | Frequency = "infer", what: str = "df"
+) -> tuple[SeriesTable, Frequency]:
+    """Check a long frame and convert it to regular series with targets ``[R]``, in order of first appearance.
 
     The frame is not changed. Rows are sorted by time. Gaps become missing values, which are reported in one warning.
 
     Raises:
         ValueError: for invalid data, naming the series, the column and the fix.
     """
-    series = [one._replace(target=one.target[0]) for one in read_frame_series(frame, columns, what=what)]
-    frequency = _infer(series) if isinstance(freq, str) and freq == "infer" else Frequency.parse(freq)
-    regular = [fill_gaps(one, frequency) for one in series]
-    _report_gaps(series, regular, frequency)
+    given = None if isinstance(freq, str) and freq == "infer" else Frequency.parse(freq)
+    integer = given is not None and given.integer
+    series = read_table(frame, columns, integer_time=integer, what=what).univariate()
+    frequency = infer_frequency(series) if given is None else given
+    regular = fill_gaps(series, frequency)
+    report_gaps(series, regular, frequency)
     return regular, frequency
 
 
 def to_entries(
-    series: Sequence[FrameSeries],
-    frequency: Frequency,
-    statics: StaticFeatures,
-    future: Sequence[np.ndarray] | None = None,
-) -> list[dict[str, Any]]:
+    series: SeriesTable, frequency: Frequency, statics: StaticFeatures, future: np.ndarray | None = None
+) -> FrameEntries:
     """GluonTS entries of the series.
 
     Args:
-        series: series with targets ``[T]``.
+        series: series with targets ``[R]``.
         frequency: frequency of all series.
         statics: encoding of the static columns.
-        future: known covariates over the horizon, ``[F, H]`` for each series, which are appended to those of the past.
+        future: known covariates over the horizon, ``[S, H, F]``, which are appended to those of the past.
     """
-    entries = []
-    for position, one in enumerate(series):
-        known = one.known if future is None else np.concatenate([one.known, future[position]], axis=1)
-        entries.append(
-            {
-                "item_id": str(position) if one.item_id is None else one.item_id,
-                "start": frequency.period(one.timestamps[0], exact=False),
-                "timestamps": one.timestamps,
-                "target": one.target,
-                "feat_dynamic_real": known,
-                **statics.encode(one),
-            }
-        )
-    return entries
+    return FrameEntries(series, frequency, statics, future)
 
 
-def fill_gaps(one: FrameSeries, frequency: Frequency) -> FrameSeries:
-    """Insert a step with missing values for each point of the grid that the series lacks.
+def _rows_at(series: np.ndarray, stamps: Any, owners: np.ndarray, times: Any) -> np.ndarray:
+    """Row with each series and time, -1 if there is none.
 
-    Raises:
-        ValueError: for a timestamp that is not on the grid, or a grid that is much longer than the series.
+    Args:
+        series, stamps: series and time to find, ``[M]``.
+        owners, times: series of each row, -1 for other series, and its time, ``[R]``.
     """
-    try:
-        position = frequency.ordinal(pd.DatetimeIndex(one.timestamps))
-    except ValueError as error:
-        raise ValueError(f"{one.name}: {error}") from error
-    position = position - position[0]
-    steps = int(position[-1]) + 1
-    if steps == len(position):
-        return one
-    if steps > MAX_STEPS and steps > MAX_STEPS_PER_ROW * len(position):
-        raise ValueError(
-            f"{one.name} has {len(position)} rows on a {frequency.alias!r} grid of {steps:,} steps, from "
-            f"{one.timestamps[0]} to {one.timestamps[-1]}; correct its timestamps or freq="
-        )
-    target = np.full(steps, np.nan, dtype=one.target.dtype)
-    known = np.full((len(one.known), steps), np.nan, dtype=np.float32)
-    target[position], known[:, position] = one.target, one.known
-    return one._replace(timestamps=frequency.range(one.timestamps[0], steps), target=target, known=known)
+    distinct, moments = np.unique(exact_times(stamps), return_inverse=True)
+    exact = exact_times(times)
+    place = np.searchsorted(distinct, exact).clip(max=len(distinct) - 1)
+    usable = np.flatnonzero((owners >= 0) & (distinct[place] == exact))
+    order = usable[np.argsort(owners[usable] * len(distinct) + place[usable])]
+    keys, wanted = owners[order] * len(distinct) + place[order], series * len(distinct) + moments
+    if not len(order):
+        return np.full(len(series), -1)
+    at = np.searchsorted(keys, wanted).clip(max=len(order) - 1)
+    return np.where(keys[at] == wanted, order[at], -1)
 
 
-def _infer(series: Sequence[FrameSeries]) -> Frequency:
-    """The frequency that all series with more than one row have in common."""
-    found: dict[Frequency, str] = {}
-    for one in series:
-        if len(one.timestamps) > 1 or len(series) == 1:
-            found.setdefault(Frequency.infer(pd.DatetimeIndex(one.timestamps), one.name), one.name)
-    if len(found) != 1:
-        seen = ", ".join(f"{frequency.alias!r} in {name}" for frequency, name in found.items())
-        raise ValueError(f"the series do not have one common frequency ({seen or 'one row each'}); pass freq=")
-    return next(iter(found))
-
-
-def _report_gaps(before: Sequence[FrameSeries], after: Sequence[FrameSeries], frequency: Frequency) -> None:
-    added = {a.name: len(a.target) - len(b.target) for a, b in zip(after, before, strict=True)}
-    added = {name: count for name, count in added.items() if count}
-    if added:
-        absent, steps = sum(added.values()), sum(len(one.target) for one in after)
-        name = max(added, key=added.__getitem__)
-        most = "" if len(before) == 1 else f" (most in {name}: {added[name]})"
-        doubt = "; most of the grid is absent: are the dates parsed correctly, or is freq= wrong?"
-        warn_user(
-            f"{absent} timestamps are absent from the {frequency.alias!r} grid of {len(added)} of "
-            f"{len(before)} series{most}; they are treated as missing values{doubt if 2 * absent > steps else ''}"
-        )
-
-
-def _unobserved_steps(one: FrameSeries) -> int:
-    """Number of steps after the last value of a series."""
-    return int(np.isnan(one.target)[::-1].argmin())
-
-
-def _short(stamp: pd.Timestamp) -> str:
+def _short(stamp: Any) -> str:
     """A timestamp, without its time if that is midnight."""
+    if not isinstance(stamp, pd.Timestamp):
+        return str(stamp)
     return str(stamp.date() if stamp == stamp.normalize() else stamp)
-
-
-def _in_zone(stamps: pd.DatetimeIndex, last: pd.Timestamp, name: str) -> pd.DatetimeIndex:
-    """New timestamps in the time zone of the history; raise ValueError if only one of the two has a time zone."""
-    if (stamps.tz is None) != (last.tz is None):
-        raise ValueError(
-            f"{name} has {'no' if stamps.tz is None else 'a'} time zone, unlike the history; make them "
-            "consistent with tz_localize or tz_convert"
-        )
-    return stamps if stamps.tz is None else stamps.tz_convert(last.tz)

@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
+import numpy as np
 import pandas as pd
 
 from s5forecast.choices import choose
-from s5forecast.data.frames import AGGREGATES, Columns, split_frame
+from s5forecast.data.frames import AGGREGATES, Columns, frame_keys, identity_columns, split_frame
 from s5forecast.data.frequency import Frequency
+from s5forecast.data.items import given_items, read_items
+from s5forecast.data.long_frames import long_frame
 
 
 class Regularized(NamedTuple):
@@ -25,7 +28,7 @@ def regularize(
     freq: str,
     target: str | Sequence[str] = "target",
     *,
-    item_id: str = "item_id",
+    item_id: str | Sequence[str] = "item_id",
     timestamp: str = "timestamp",
     aggregate: str = "mean",
 ) -> Regularized:
@@ -35,7 +38,7 @@ def regularize(
         frame: long frame with irregular timestamps.
         freq: offset alias of the grid, such as ``"h"``.
         target: numeric columns to keep.
-        item_id, timestamp: names of the columns.
+        item_id, timestamp: names of the columns; several columns may identify a series, ``item_id=["store", "sku"]``.
         aggregate: ``"mean"`` or ``"last"``, how to merge the observations within a step.
 
     Returns:
@@ -60,17 +63,26 @@ def regularize(
     targets = [target] if isinstance(target, str) else list(target)
     alias = Frequency.parse(freq).alias
     how = choose(AGGREGATES, aggregate, "aggregate")
-    parts = split_frame(frame, Columns("", item_id, timestamp), targets, (), aggregate=aggregate, what="frame")
-    single = parts[0][0] is None
-    count = {None: len(frame)} if single else frame.groupby(item_id, observed=True).size()
-    frames, added, merged = [], {}, {}
-    for item, part in parts:
+    columns = Columns("", timestamp=timestamp, **identity_columns(item_id))
+    frame = long_frame(frame, columns.identity, timestamp, targets[0], "frame")
+    parts = split_frame(frame, columns, targets, (), aggregate=aggregate, what="frame")
+    rows = np.bincount(read_items(frame, columns.identity_in(frame)).codes)
+    keys = frame_keys(pd.concat([part.iloc[:1] for _, part in parts]), columns, [item for item, _ in parts])
+    values, added, merged = [], [], []
+    for (_, part), count in zip(parts, rows, strict=True):
         steps = part.resample(alias, on=timestamp)
-        values = getattr(steps[targets], how)()
+        values.append(getattr(steps[targets], how)().reset_index())
         filled = int((steps.size() > 0).sum())
-        added[item], merged[item] = len(values) - filled, count[item] - filled
-        keys = {} if item is None else {item_id: item}
-        frames.append(values.reset_index().assign(**keys)[[*keys, timestamp, *targets]])
-    return Regularized(
-        pd.concat(frames, ignore_index=True), pd.Series(added, name="added"), pd.Series(merged, name="merged")
-    )
+        added.append(len(values[-1]) - filled)
+        merged.append(int(count) - filled)
+    repeated = keys.iloc[np.repeat(np.arange(len(keys)), [len(one) for one in values])].reset_index(drop=True)
+    grid = pd.concat([repeated, pd.concat(values, ignore_index=True)], axis=1)
+    return Regularized(grid, *(_counts(found, name, keys) for name, found in (("added", added), ("merged", merged))))
+
+
+def _counts(found: Sequence[int], name: str, keys: pd.DataFrame) -> pd.Series:
+    """A number for each series, indexed by what identifies it."""
+    index: pd.Index = pd.Index(given_items(keys), tupleize_cols=False)
+    if len(keys.columns) > 1:
+        index = pd.MultiIndex.from_frame(keys)
+    return pd.Series(found, index, name=name)

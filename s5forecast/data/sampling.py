@@ -10,9 +10,12 @@ from typing import Any, ClassVar
 import numpy as np
 import pandas as pd
 
-from s5forecast.data.frames import Columns, FrameSeries, NextRows, Queries, SeriesEnds
+from s5forecast.data.frames import Columns, NextRows, Queries, SeriesEnds
 from s5forecast.data.frequency import Frequency
+from s5forecast.data.items import repeat_rows
 from s5forecast.data.statics import StaticFeatures
+from s5forecast.data.table import SeriesTable
+from s5forecast.data.timestamps import same_zone
 from s5forecast.levels import level_name
 
 
@@ -35,7 +38,7 @@ class Sampling(ABC):
         return None if self.frequency is None else self.frequency.alias
 
     @abstractmethod
-    def learn(self, df: pd.DataFrame) -> tuple[Sampling, list[FrameSeries]]:
+    def learn(self, df: pd.DataFrame) -> tuple[Sampling, SeriesTable]:
         """Read the training frame.
 
         Returns:
@@ -46,8 +49,8 @@ class Sampling(ABC):
         """
 
     @abstractmethod
-    def read(self, df: pd.DataFrame, what: str = "df") -> list[FrameSeries]:
-        """Check a long frame and split it into series, in order of first appearance; the frame is not changed.
+    def read(self, df: pd.DataFrame, what: str = "df") -> SeriesTable:
+        """Check a long frame and convert it to series, in order of first appearance; the frame is not changed.
 
         Args:
             df: long frame.
@@ -78,8 +81,8 @@ class Sampling(ABC):
 
     @abstractmethod
     def entries(
-        self, series: Sequence[FrameSeries], statics: StaticFeatures, query: Queries | None = None
-    ) -> list[dict[str, Any]]:
+        self, series: SeriesTable, statics: StaticFeatures, query: Queries | None = None
+    ) -> Sequence[dict[str, Any]]:
         """GluonTS entries of the series; with ``query``, those of its series, with its times and known covariates."""
 
     @abstractmethod
@@ -100,16 +103,16 @@ class Sampling(ABC):
         """The query in the form that streams take: entries for regular series, ``IrregularRows`` for irregular ones."""
 
     @abstractmethod
-    def estimator_arguments(self, series: Sequence[FrameSeries]) -> dict[str, Any]:
+    def estimator_arguments(self, series: SeriesTable) -> dict[str, Any]:
         """Arguments of the estimator that the sampling determines."""
 
     @abstractmethod
-    def last_observed(self, one: FrameSeries) -> Any:
-        """Time of the last step of a regular series, or of the last observed value of an irregular one."""
+    def last_observed(self, series: SeriesTable) -> pd.Index:
+        """Time of the last step of each regular series, or of the last observed value of each irregular one."""
 
-    def length(self, one: FrameSeries) -> int:
-        """Number of steps of a regular series, or of times with an observed value of an irregular one."""
-        return len(one.timestamps)
+    def lengths(self, series: SeriesTable) -> np.ndarray:
+        """Number of steps of each regular series, or of times with an observed value of each irregular one."""
+        return series.lengths
 
     @abstractmethod
     def divided(self, substeps: int) -> Sampling:
@@ -119,14 +122,33 @@ class Sampling(ABC):
             ValueError: for irregular series.
         """
 
-    def last(self, one: FrameSeries) -> Any:
-        """End of a series, comparable between series with different time zones."""
-        return self.last_observed(one)
+    def until(self, series: SeriesTable) -> Any:
+        """End of the last series, comparable between frames with different time zones."""
+        return self.last_observed(series).max()
 
-    def ends(self, series: Sequence[FrameSeries]) -> SeriesEnds:
+    def ends(self, series: SeriesTable) -> SeriesEnds:
         """Ends of the series."""
-        positions = {one.item_id: position for position, one in enumerate(series)}
-        return SeriesEnds(positions, [self.last_observed(one) for one in series])
+        positions = {item: position for position, item in enumerate(series.items)}
+        return SeriesEnds(positions, self.last_observed(series), keys=series.keys)
+
+    def check_validation(self, validation: SeriesTable, series: SeriesTable) -> None:
+        """Raise ValueError unless a validation frame names its series and has times as the training frame."""
+        one, other, column = validation[0], series[0], self.columns.timestamp
+        check_same_names(one.item_id is not None, other.item_id is not None, self.columns, "validation=", "df")
+        kinds = [isinstance(each.timestamps, pd.DatetimeIndex) for each in (one, other)]
+        if kinds[0] != kinds[1]:
+            found = "datetimes" if kinds[0] else "numbers"
+            raise ValueError(f"column {column!r} of validation= holds {found}, unlike df; convert it")
+        if kinds[0]:
+            zone = pd.DatetimeIndex(other.timestamps).tz
+            same_zone(pd.DatetimeIndex(one.timestamps), zone, f"column {column!r} of validation=")
+
+    def item_columns(self, ends: SeriesEnds, count: int) -> pd.DataFrame:
+        """The columns that identify series, each repeated for ``count`` rows; none for a series without a name."""
+        keys = ends.keys
+        if keys is None:
+            keys = pd.DataFrame({self.columns.item_id: ends.items} if ends.named else {}, range(len(ends.items)))
+        return repeat_rows(keys, count)
 
     def frame(self, query: Queries, mean: np.ndarray, quantiles: np.ndarray, levels: Sequence[float]) -> pd.DataFrame:
         """Long frame of forecasts, in the order of the query.
@@ -155,14 +177,11 @@ class Sampling(ABC):
         names = [f"sample_{number}" for number in range(samples.shape[-1])]
         return pd.concat([query.keys, pd.DataFrame(samples.reshape(len(query.keys), -1), columns=names)], axis=1)
 
-    def history_frame(self, series: Sequence[FrameSeries]) -> pd.DataFrame:
+    def history_frame(self, series: SeriesTable) -> pd.DataFrame:
         """Long frame of the targets."""
-        frames = []
-        for one in series:
-            keys = {} if one.item_id is None else {self.columns.item_id: one.item_id}
-            values = dict(zip(self.columns.targets, np.atleast_2d(one.target), strict=True))
-            frames.append(pd.DataFrame({**keys, self.columns.timestamp: one.timestamps, **values}))
-        return pd.concat(frames, ignore_index=True)
+        values = dict(zip(self.columns.targets, np.atleast_2d(series.target), strict=True))
+        rows = pd.DataFrame({self.columns.timestamp: series.timestamps, **values})
+        return pd.concat([repeat_rows(series.keys, series.lengths), rows], axis=1)
 
     def require_regular(self, name: str, fix: str) -> None:  # noqa: B027, regular series pass
         """Raise ValueError for irregular series: ``name`` requires regular ones. The message ends with the ``fix``."""
@@ -172,6 +191,16 @@ class Sampling(ABC):
 
     def warn_of_far(self, query: Queries) -> None:  # noqa: B027, the horizon of regular series is fixed
         """Warn if a query time is beyond the horizon of the training."""
+
+
+def check_same_names(named: bool, expected: bool, columns: Columns, what: str, other: str) -> None:
+    """Raise ValueError unless two frames both have the columns that identify series, or both lack them."""
+    if named != expected:
+        names = ", ".join(map(repr, columns.identity))
+        raise ValueError(
+            f"{what} and {other} must both have, or both lack, a column {names}; {what} has "
+            f"{'one' if named else 'none'}"
+        )
 
 
 def check_prediction_length(length: Any) -> None:

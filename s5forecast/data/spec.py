@@ -36,6 +36,22 @@ class FeatureSpec(NamedTuple):
         return self._replace(num_feat_static_real=0, num_feat_static_cat=0)
 
 
+class TypicalWindow(NamedTuple):
+    """What training windows have in common, for windows with too few values to be normalized by their own.
+
+    Args:
+        location: mean location.
+        scale: geometric mean of the scales.
+        level: geometric mean of the levels, which are mean absolute values.
+        ratio: geometric mean of scale over level.
+    """
+
+    location: float
+    scale: float
+    level: float
+    ratio: float
+
+
 class WindowSpec(NamedTuple):
     """Contents of a window of a regular series.
 
@@ -50,6 +66,8 @@ class WindowSpec(NamedTuple):
             another; otherwise such a lag is replaced by its smallest multiple that reaches the context.
         target_dim: number of series observed together in each entry, D; ``None`` if an entry is one series.
         substeps: number of steps that replace one step of the training; lengths and lags count the shorter steps.
+        typical: location and scale of typical training windows; ``None`` before training, and for predictors saved
+            without it.
     """
 
     freq: str
@@ -61,6 +79,7 @@ class WindowSpec(NamedTuple):
     recursive: bool = False
     target_dim: int | None = None
     substeps: int = 1
+    typical: TypicalWindow | None = None
 
     @property
     def dim(self) -> int:
@@ -87,10 +106,11 @@ class WindowSpec(NamedTuple):
         Raises:
             ValueError: if the frequency or the scaling cannot be divided.
         """
-        if self.scaling == "increments":
+        if self.scaling in ("increments", "adaptive"):
             raise ValueError(
-                "scaling='increments', the default for trending series, takes the scale from the differences between "
-                "neighboring steps, which differ at another sampling rate; train with scaling='last' or 'standard'"
+                f"scaling={self.scaling!r}, the default for trending series, takes the scale from the differences "
+                "between neighboring steps, which differ at another sampling rate; train with scaling='last' or "
+                "'standard'"
             )
         return self._replace(
             freq=self.frequency.divided(substeps).alias,

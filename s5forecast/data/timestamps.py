@@ -1,45 +1,201 @@
-"""Timestamps given as text, and how to convert text that cannot be read safely."""
+"""Times of long frames: one form for datetimes of any kind, and how to convert values that cannot be read safely."""
 
 from __future__ import annotations
 
+import re
+import warnings
+from datetime import tzinfo
+from typing import Any
+
+import numpy as np
 import pandas as pd
 
+from s5forecast.data.dtypes import own_dtype
+from s5forecast.notices import warn_user
+
+RANGE_FIX = (
+    f"timestamps are supported from {pd.Timestamp.min.year + 1} to {pd.Timestamp.max.year - 1}; for other years, pass "
+    "numbers as times, such as the year, with freq=1, or with freq=None for irregular series"
+)
+# UTC offset at the end of ISO 8601 text with a time of day.
+OFFSET = r":\d{2}.*(?:Z|[+-]\d{2}(?::?\d{2})?)$|T\d{2}(?:Z|[+-]\d{2}(?::?\d{2})?)$"
+# Smallest and largest number, and the arguments of pd.to_datetime that convert such numbers.
+NUMBER_DATES = (
+    (1_000, 2_999, "format='%Y'"),
+    (190_001, 299_912, "format='%Y%m'"),
+    (19_000_101, 29_991_231, "format='%Y%m%d'"),
+    (1e8, 1e10, "unit='s'"),
+    (1e11, 1e13, "unit='ms'"),
+    (1e14, 1e16, "unit='us'"),
+    (1e17, 9.3e18, "unit='ns'"),
+)
 # Day and month in either order, then the year and optionally a time of day.
 NUMERIC_DATE = r"^(\d{1,2})([/.-])(\d{1,2})([/.-])(\d{4}|\d{2})( \d{1,2}:\d{2}(?::\d{2})?)?$"
 
 
 def to_timestamps(values: pd.Series, frame: str = "df") -> pd.Series:
-    """Convert ISO 8601 text to timestamps.
+    """Convert datetimes of any kind, and ISO 8601 text, to datetimes of NumPy.
+
+    Times with several UTC offsets, such as local times with daylight saving, are converted to UTC with a warning.
 
     Args:
-        values: column of a frame.
-        frame: name of the frame in error messages.
+        values: column of datetimes of pandas, Arrow or Python, of dates, or of text.
+        frame: name of the frame in messages.
 
     Raises:
         ValueError: for other values, naming the column and the conversion.
     """
-    name = f"column {values.name!r}" + ("" if frame == "df" else f" of {frame}")
-    column = f"{frame.rstrip('=')}[{values.name!r}]"
+    values = own_dtype(values)
+    if pd.api.types.is_datetime64_any_dtype(values):
+        return values
+    if isinstance(values.dtype, pd.ArrowDtype) and values.dtype.kind == "M":
+        return _from_arrow(values, values.dtype)
+    return _parsed(values, frame)
+
+
+def read_times(values: pd.Series, frame: str = "df") -> pd.Series:
+    """Numbers unchanged, other times as by :func:`to_timestamps`."""
+    values = own_dtype(values)
+    return values if pd.api.types.is_numeric_dtype(values) else to_timestamps(values, frame)
+
+
+def require_datetimes(values: pd.Series, frame: str = "df") -> pd.Series:
+    """As :func:`to_timestamps`; numbers and periods are refused, with their conversion."""
+    values = own_dtype(values)
+    if isinstance(values.dtype, pd.PeriodDtype):
+        raise ValueError(
+            f"{_name(values, frame)} must hold timestamps, got {values.dtype}; convert it with .dt.to_timestamp()"
+        )
+    if pd.api.types.is_numeric_dtype(values):
+        raise ValueError(
+            f"{_name(values, frame)} must hold timestamps, got {values.dtype}; {_of_numbers(values, frame)}"
+        )
+    return to_timestamps(values, frame)
+
+
+def out_of_range(stamps: pd.Series) -> np.ndarray:
+    """Whether each timestamp is outside of the years that nanoseconds reach, bool ``[T]``."""
+    wall = stamps if stamps.dt.tz is None else stamps.dt.tz_convert(None)
+    if wall.dt.unit == "ns":
+        return np.zeros(len(wall), dtype=bool)
+    first, last = (edge.as_unit(wall.dt.unit) for edge in (pd.Timestamp.min, pd.Timestamp.max))
+    return ((wall <= first) | (wall >= last)).to_numpy()
+
+
+def time_index(times: Any) -> pd.Index:
+    """Datetimes as a DatetimeIndex, and integer times unchanged."""
+    index = times if isinstance(times, pd.Index) else pd.Index(times)
+    return index if pd.api.types.is_integer_dtype(index) else pd.DatetimeIndex(index)
+
+
+def exact_times(index: pd.Index) -> np.ndarray:
+    """Nanoseconds since 1970 in UTC of datetimes, and integer times as they are, int64."""
+    return index.as_unit("ns").asi8 if isinstance(index, pd.DatetimeIndex) else index.to_numpy(dtype=np.int64)
+
+
+def same_zone(stamps: Any, zone: tzinfo | None, name: str) -> Any:
+    """Timestamps in the time zone of the history.
+
+    Raises:
+        ValueError: if only one of the two has a time zone, with the ``name`` of the column.
+    """
+    if not isinstance(stamps, pd.DatetimeIndex):
+        return stamps
+    if (stamps.tz is None) != (zone is None):
+        raise ValueError(
+            f"{name} has {'no' if stamps.tz is None else 'a'} time zone, unlike the history; make them "
+            "consistent with tz_localize or tz_convert"
+        )
+    return stamps if zone is None else stamps.tz_convert(zone)
+
+
+def _name(values: pd.Series, frame: str) -> str:
+    return f"column {values.name!r}" + ("" if frame == "df" else f" of {frame}")
+
+
+def _column(values: pd.Series, frame: str) -> str:
+    """The column in a line of code."""
+    return f"{frame.rstrip('=')}[{values.name!r}]"
+
+
+def _of_numbers(values: pd.Series, frame: str) -> str:
+    """The line that converts numbers, by their size."""
+    numbers, column = values.dropna().to_numpy(dtype=np.float64), _column(values, frame)
+    low, high = (numbers.min(), numbers.max()) if len(numbers) else (0, 0)
+    found = next((how for least, most, how in NUMBER_DATES if least <= low and high <= most), None)
+    if found is None:
+        return (
+            f"pass freq=1 if they are numbers of steps, or convert them with pd.to_datetime({column}, unit=...) and "
+            "their unit"
+        )
+    return (
+        f"its values suggest {column} = pd.to_datetime({column}, {found}); if they are numbers of steps, pass freq=1 "
+        "(regular), or freq=None (irregular)"
+    )
+
+
+def _from_arrow(values: pd.Series, dtype: pd.ArrowDtype) -> pd.Series:
+    """Datetimes of NumPy with the same unit and time zone."""
+    zone = getattr(dtype.pyarrow_dtype, "tz", None)
+    if zone is not None:
+        wall = values.dt.tz_convert("UTC").dt.tz_localize(None)
+        return to_timestamps(wall).dt.tz_localize("UTC").dt.tz_convert(zone)
+    unit = getattr(dtype.pyarrow_dtype, "unit", "D")  # dates have none
+    stamps = values.to_numpy(dtype=f"datetime64[{unit}]", na_value=np.datetime64("NaT"))
+    return pd.Series(stamps, values.index, name=values.name)
+
+
+def _parsed(values: pd.Series, frame: str) -> pd.Series:
+    """Datetimes from Python objects or text."""
     try:
-        stamps = pd.to_datetime(values, format="ISO8601")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)  # pandas 2 warns of several offsets
+            stamps = pd.to_datetime(values, format="ISO8601")
+    except pd.errors.OutOfBoundsDatetime:
+        return _outside_nanoseconds(values, frame)
     except (TypeError, ValueError):
         bad = _first_unreadable(values)
-        if bad is None:
-            raise _mixed_zones(name, column) from None
-        raise ValueError(
-            f"{name} cannot be read as ISO 8601 timestamps, for example {bad!r}; convert it first: "
-            + _conversion(values, column)
-        ) from None
-    if not pd.api.types.is_datetime64_any_dtype(stamps):
-        raise _mixed_zones(name, column)
+        if bad is not None:
+            raise ValueError(
+                f"{_name(values, frame)} cannot be read as ISO 8601 timestamps, for example {bad!r}; convert it first: "
+                + _conversion(values, _column(values, frame))
+            ) from None
+        stamps = None
+    if stamps is None or not pd.api.types.is_datetime64_any_dtype(stamps):
+        return _in_utc(values, frame)
     return stamps
 
 
-def _mixed_zones(name: str, column: str) -> ValueError:
-    return ValueError(
-        f"{name} has timestamps with several time zones or UTC offsets; convert it first: "
-        f"{column} = pd.to_datetime({column}, utc=True)"
+def _in_utc(values: pd.Series, frame: str) -> pd.Series:
+    """Times with several UTC offsets as UTC, with a warning."""
+    name, column = _name(values, frame), _column(values, frame)
+    aware = values.dropna().map(_has_offset)
+    if not aware.all():
+        raise ValueError(
+            f"{name} has times with and without a UTC offset, for example {values[aware.index[aware]].iloc[0]!s} and "
+            f"{values[aware.index[~aware]].iloc[0]!s}; give all of them an offset, or none"
+        )
+    warn_user(
+        f"{name} has several UTC offsets, so its times are converted to UTC; to keep the local time of one time zone, "
+        f"convert it first: {column} = pd.to_datetime({column}, utc=True).dt.tz_convert('Europe/Berlin'), for example"
     )
+    return pd.to_datetime(values, format="ISO8601", utc=True)
+
+
+def _has_offset(value: object) -> bool:
+    if isinstance(value, str):
+        return re.search(OFFSET, value) is not None
+    return getattr(value, "tzinfo", None) is not None
+
+
+def _outside_nanoseconds(values: pd.Series, frame: str) -> pd.Series:
+    """Datetimes in microseconds, for years that nanoseconds do not reach."""
+    if values.dropna().map(_has_offset).any():
+        raise ValueError(
+            f"{_name(values, frame)} has UTC offsets and years before 1678 or after 2261; leave out the offsets"
+        )
+    plain = [np.datetime64("NaT") if pd.isna(value) else np.datetime64(value, "us") for value in values]
+    return pd.Series(np.array(plain, dtype="datetime64[us]"), values.index, name=values.name)
 
 
 def _first_unreadable(values: pd.Series) -> object:

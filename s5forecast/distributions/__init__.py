@@ -79,7 +79,7 @@ def make_output(distr_output: str | Output, quantile_levels: Sequence[float] = D
     Raises:
         ValueError: for an unknown name, an output of GluonTS that has no replacement, or a level outside (0, 1).
     """
-    check_levels(quantile_levels)
+    quantile_levels = check_levels(quantile_levels)
     if isinstance(distr_output, str):
         return choose(DISTRIBUTIONS, distr_output, "distr_output")(sorted({*DECILES, *quantile_levels}))
     if _derives_from_gluonts(distr_output, "QuantileOutput"):

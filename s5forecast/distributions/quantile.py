@@ -1,6 +1,7 @@
 """Quantile output whose quantiles do not cross."""
 
 import math
+from functools import cache
 
 import torch
 import torch.nn.functional as F
@@ -98,23 +99,28 @@ class QuantileOutput:
         The quantile function is taken as linear between the levels and extrapolated with the slope of the outer gaps:
         :math:`E[y] = \\int_0^1 q(u)\\,du`.
         """
-        levels = torch.tensor(self.quantiles, dtype=torch.float64)
-        if len(levels) == 1:
-            return torch.ones(1, dtype=torch.float64)
-        gaps = levels.diff()
-        weights = torch.zeros_like(levels)
-        weights[:-1] += gaps / 2
-        weights[1:] += gaps / 2
-        for edge, width in ((0, levels[0]), (-1, 1 - levels[-1])):
-            # the slope of a tail is measured over at least the width of the tail
-            distance = (levels - levels[edge]).abs()
-            inner = int(torch.where(distance >= width - 1e-9, distance, torch.inf).argmin())
-            if distance[inner] == 0:
-                weights[edge] += width
-                continue
-            weights[edge] += width + width**2 / (2 * distance[inner])
-            weights[inner] -= width**2 / (2 * distance[inner])
-        return weights
+        return _mean_weights(tuple(self.quantiles))
+
+
+@cache
+def _mean_weights(quantiles: tuple[float, ...]) -> Tensor:
+    levels = torch.tensor(quantiles, dtype=torch.float64)
+    if len(levels) == 1:
+        return torch.ones(1, dtype=torch.float64)
+    gaps = levels.diff()
+    weights = torch.zeros_like(levels)
+    weights[:-1] += gaps / 2
+    weights[1:] += gaps / 2
+    for edge, width in ((0, levels[0]), (-1, 1 - levels[-1])):
+        # the slope of a tail is measured over at least the width of the tail
+        distance = (levels - levels[edge]).abs()
+        inner = int(torch.where(distance >= width - 1e-9, distance, torch.inf).argmin())
+        if distance[inner] == 0:
+            weights[edge] += width
+            continue
+        weights[edge] += width + width**2 / (2 * distance[inner])
+        weights[inner] -= width**2 / (2 * distance[inner])
+    return weights
 
 
 def _beyond(tail: Tensor, outer: Tensor) -> Tensor:

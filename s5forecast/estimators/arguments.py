@@ -10,6 +10,8 @@ from functools import wraps
 from inspect import Parameter, signature
 from typing import Any, NamedTuple, get_type_hints
 
+import numpy as np
+
 from s5forecast.choices import choose
 from s5forecast.data.spec import FeatureSpec
 from s5forecast.nn import ACTIVATIONS
@@ -111,9 +113,10 @@ class TrainingArguments(NamedTuple):
             )
 
     def for_trainer(self) -> dict[str, Any]:
-        """Arguments of Lightning's ``Trainer``, with ``max_epochs`` if it is given."""
+        """Arguments of Lightning's ``Trainer``, with ``max_epochs`` if it is given; NumPy's numbers become Python's."""
         epochs = {} if self.max_epochs is None else {"max_epochs": self.max_epochs}
-        return {**epochs, **(self.trainer_kwargs or {})}
+        given = {**epochs, **(self.trainer_kwargs or {})}
+        return {name: value.item() if isinstance(value, np.generic) else value for name, value in given.items()}
 
 
 NETWORK = NetworkArguments()

@@ -60,8 +60,8 @@ class S5AutoregressiveEstimator(ForecastEstimator):
         context_length: steps of history that the network sees; chosen by frequency and horizon if not given. With
             patches it is rounded up to whole ones.
         lags_seq: distances of the earlier values shown at each step; chosen by frequency if not given.
-        scaling: normalization of a window: ``"standard"``, ``"last"``, ``"mean"``, ``"increments"`` or ``"none"``. If
-            not given, as in :class:`~s5forecast.S5Estimator`; ``"standard"`` for causal encoders.
+        scaling: normalization of a window: ``"standard"``, ``"last"``, ``"mean"``, ``"increments"``, ``"adaptive"`` or
+            ``"none"``. If not given, as in :class:`~s5forecast.S5Estimator`; ``"standard"`` for causal encoders.
         patch_length: number of neighboring steps of the context that the encoder sees as one; chosen by the context if
             not given; 1 for recursive encoders.
         distr_output: a key of ``distributions.DISTRIBUTIONS``, such as ``"negative_binomial"`` for small counts, an

@@ -3,6 +3,7 @@
 import logging
 from abc import abstractmethod
 from collections.abc import Iterable
+from functools import partial
 from inspect import signature
 from pathlib import Path
 from threading import RLock
@@ -18,34 +19,46 @@ from gluonts.torch.util import resolve_device
 from gluonts.transform import Identity, Transformation
 
 from s5forecast.choices import choose
+from s5forecast.data.content import by_content
 from s5forecast.data.spec import WindowSpec
 from s5forecast.distributions import AUTO, Output, OutputChoice, check_loss, choose_output, is_real, make_output
 from s5forecast.estimators.arguments import TRAINING, TrainingArguments, spread_arguments
+from s5forecast.estimators.continued import ContinuedTraining
 from s5forecast.estimators.defaults import (
+    MANY_EPOCHS,
     REASONS,
+    SHORT_RECORD,
+    TRIAL_EPOCHS,
     Choice,
     Choices,
+    choose_epochs,
     choose_scaling,
     choose_synthetic_share,
     default_epochs,
+    find_typical_window,
 )
 from s5forecast.estimators.gluonts_predictor import S5Predictor
-from s5forecast.estimators.predictor import NetworkPredictor
+from s5forecast.estimators.plan import in_plan, planned, time_is_limited
+from s5forecast.estimators.reference import warn_if_worse_than_naive
 from s5forecast.estimators.training import ForecastModule, fit
-from s5forecast.levels import DECILES
+from s5forecast.estimators.trial import train_in_stages
+from s5forecast.levels import DECILES, check_levels
 from s5forecast.networks.base import ForecastNetwork, check_support
 from s5forecast.seeding import seeded
 from s5forecast.windows.batches import LastWindows, TrainingWindows, WindowStore, read_store
-from s5forecast.windows.regular import Batch
+from s5forecast.windows.held_out import HeldOut
+from s5forecast.windows.regular import Batch, SeriesStore
 from s5forecast.windows.scaling import SCALINGS
 from s5forecast.windows.synthetic import synthetic_store
 
 # Seeds, signals and Lightning's logging are global to the process: one training at a time.
 _TRAINING = RLock()
+# Arguments of Lightning's trainer that limit the training, or observe it, in another way than by epochs.
+OTHER_LIMITS = ("max_steps", "min_steps", "min_epochs", "max_time", "callbacks", "logger", "fast_dev_run")
 logger = logging.getLogger(__name__)
 
 
-class ForecastEstimator(PyTorchLightningEstimator):
+class ForecastEstimator(ContinuedTraining, PyTorchLightningEstimator):
     """A GluonTS estimator that trains a network on windows gathered by index.
 
     A subclass implements :meth:`window_spec` and :meth:`create_network`. Its network implements ``forward(batch)``,
@@ -128,7 +141,8 @@ class ForecastEstimator(PyTorchLightningEstimator):
 
     def set_quantile_levels(self, quantile_levels: list[float] | None) -> None:
         """Set and record the levels; ``None`` for the deciles."""
-        self.quantile_levels = self.choices.resolve("quantile_levels", quantile_levels, list(DECILES))
+        given = None if quantile_levels is None else check_levels(quantile_levels)
+        self.quantile_levels = self.choices.resolve("quantile_levels", given, list(DECILES))
 
     def synthetic_windows(self, store: WindowStore) -> Choice:
         """Fraction of training windows drawn from synthetic series; zero for outputs with bounded support."""
@@ -147,6 +161,7 @@ class ForecastEstimator(PyTorchLightningEstimator):
     def fit_choices(self, store: Any, from_predictor: PyTorchPredictor | None) -> None:
         """Resolve the choices that depend on the training data, or on the predictor that training starts from."""
         self.fit_scaling(store, from_predictor)
+        self.spec = store.spec = self.spec._replace(typical=find_typical_window(store))
         self.fit_output(store, from_predictor)
         self.fit_loss()
         self.choices["synthetic_share"] = self.synthetic_windows(store)
@@ -189,6 +204,53 @@ class ForecastEstimator(PyTorchLightningEstimator):
             self.choices["max_epochs"] = Choice(self.trainer_kwargs["max_epochs"])
         else:
             self.choices.choose("max_epochs", self.epochs(store), REASONS["max_epochs"])
+
+    def full_training(self) -> bool:
+        """Whether the length of the training is chosen automatically."""
+        return not (self.choices["max_epochs"].given or any(name in self.trainer_kwargs for name in OTHER_LIMITS))
+
+    def try_epochs(self, store: Any) -> None:
+        """Choose the number of epochs of a short record by a short training without the end of each series.
+
+        Nothing is tried if the number is given, or if the training is limited in time.
+        """
+        short = self.choices["max_epochs"].value == MANY_EPOCHS and int(store.length.sum()) < SHORT_RECORD
+        if not short or not self.has_automatic_length() or time_is_limited() or not isinstance(store, SeriesStore):
+            return
+        held_out = HeldOut.of(store)
+        if held_out is None:
+            return
+        with seeded(self.seed), planned([1.0]) as plan:
+            plan.bar.trainings += len(TRIAL_EPOCHS)
+            module = self.create_lightning_module()
+            windows = self._training_windows(held_out.store)
+            module.network.fit_features(windows)
+            module.network.fit_support(windows.of(store))
+            fit_for = partial(self._fit, module, windows)
+            found = train_in_stages(module, held_out.windows, TRIAL_EPOCHS, fit_for)
+            self.choices["max_epochs"] = choose_epochs(found.losses, found.coverage)
+
+    def has_automatic_length(self) -> bool:
+        """Whether the number of training steps is chosen automatically."""
+        return not (self.choices["max_epochs"].given or any(name in self.trainer_kwargs for name in OTHER_LIMITS))
+
+    def _fit(
+        self,
+        module: ForecastModule,
+        windows: TrainingWindows,
+        epochs: int,
+        validation: Iterable[Batch] | None = None,
+        ckpt_path: str | Path | None = None,
+    ) -> Any:
+        return fit(
+            module,
+            windows,
+            validation,
+            device=str(resolve_device(self.device)),
+            patience=self.patience,
+            trainer_kwargs={**self.trainer_kwargs, "max_epochs": epochs},
+            ckpt_path=ckpt_path,
+        )
 
     def trainings(self, training_data: Dataset) -> list[Any]:
         """Estimators of the networks that :meth:`train` trains, in their order."""
@@ -249,10 +311,13 @@ class ForecastEstimator(PyTorchLightningEstimator):
             ValueError: if the data do not fit, before training starts.
         """
         if from_predictor is not None:
-            _check_ours(from_predictor.network)
-        with _TRAINING, seeded(self.seed):
+            _check_ours(from_predictor)
+        alone = not in_plan()
+        with _TRAINING, seeded(self.seed), planned([1.0]):
             store = self._store(training_data)
             self.fit_choices(store, from_predictor)
+            if from_predictor is None and validation_data is None and ckpt_path is None:
+                self.try_epochs(store)
             self.choices.mark_defaults(signature(type(self)).parameters)
             logger.info("training %s with %s", type(self).__name__, self.choices)
             module = self.create_lightning_module()
@@ -263,33 +328,20 @@ class ForecastEstimator(PyTorchLightningEstimator):
             if from_predictor is None:
                 module.network.fit_features(windows)
             else:
-                _check_same_kind(module.network, from_predictor.network)
-                module.network.load_state_dict(from_predictor.network.state_dict())
+                _take_weights(module.network, from_predictor.network)
             module.network.fit_support(windows)
-            trainer = fit(
-                module,
-                windows,
-                validation,
-                device=str(resolve_device(self.device)),
-                patience=self.patience,
-                trainer_kwargs={**self.trainer_kwargs, "max_epochs": self.choices["max_epochs"].value},
-                ckpt_path=ckpt_path,
-            )
+            trainer = self._fit(module, windows, self.choices["max_epochs"].value, validation, ckpt_path)
+            if alone and isinstance(store, SeriesStore) and self.has_automatic_length():
+                warn_if_worse_than_naive(module.network, store)
         if module.seconds is not None:
-            planned = int(trainer.estimated_stepping_batches)
-            self.choices.choose("num_steps", trainer.global_step, f"of {planned} steps, within the time limit")
+            steps = int(trainer.estimated_stepping_batches)
+            self.choices.choose("num_steps", trainer.global_step, f"of {steps} steps, within the time limit")
         transformation = self.create_transformation()
         return TrainOutput(transformation, module, trainer, self.create_predictor(transformation, module))
 
     def train(self, training_data: Dataset, validation_data: Dataset | None = None, **kwargs: Any) -> S5Predictor:
         """Train and return the predictor; arguments as of :meth:`train_model`."""
         return self.train_model(training_data, validation_data, **kwargs).predictor
-
-    def train_from(
-        self, predictor: NetworkPredictor, training_data: Dataset, validation_data: Dataset | None = None, **kwargs: Any
-    ) -> S5Predictor:
-        """Train from the weights of a predictor, also of a loaded forecaster; arguments as of :meth:`train_model`."""
-        return self.train(training_data, validation_data, from_predictor=predictor, **kwargs)
 
     def _with_choices(self, predictor: S5Predictor) -> S5Predictor:
         """The predictor on the device, with the choices; saved with ``device="auto"``, it loads on any machine."""
@@ -310,7 +362,7 @@ class ForecastEstimator(PyTorchLightningEstimator):
             )
 
     def _store(self, data: Dataset) -> WindowStore:
-        return read_store(data, self.window_spec(), forecast=False)
+        return read_store(by_content(data), self.window_spec(), forecast=False)
 
 
 def check_share(synthetic_share: float | None) -> None:
@@ -319,17 +371,26 @@ def check_share(synthetic_share: float | None) -> None:
         raise ValueError(f"synthetic_share must lie in [0, 1], got {synthetic_share}")
 
 
-def _check_ours(network: torch.nn.Module) -> None:
-    if not isinstance(network, ForecastNetwork):
+def _check_ours(predictor: Any) -> None:
+    found = getattr(predictor, "network", predictor)
+    if not isinstance(found, ForecastNetwork):
         raise ValueError(
-            f"from_predictor holds a {type(network).__name__}, which no estimator of s5forecast trains; give a "
+            f"from_predictor holds a {type(found).__name__}, which no estimator of s5forecast trains; give a "
             "predictor that this estimator has trained"
         )
 
 
-def _check_same_kind(network: ForecastNetwork, before: torch.nn.Module) -> None:
+def _take_weights(network: ForecastNetwork, before: torch.nn.Module) -> None:
+    """Copy the weights of a network; raise ValueError if they do not fit."""
     if type(network) is not type(before):
         raise ValueError(
             f"from_predictor holds a {type(before).__name__}, and this estimator trains a {type(network).__name__}; "
             "give this estimator the settings of the first one, such as recursion='encoder'"
         )
+    try:
+        network.load_state_dict(before.state_dict())
+    except RuntimeError as error:
+        raise ValueError(
+            "the weights of from_predictor do not fit this estimator; create it with the arguments of the estimator "
+            f"that trained from_predictor ({error})"
+        ) from error

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import math
 from collections.abc import Iterator, Sequence
 from copy import deepcopy
 from itertools import tee
@@ -19,11 +20,14 @@ from gluonts.model.forecast import Forecast, QuantileForecast
 from gluonts.model.predictor import Predictor
 
 from s5forecast.aliases import check_folder
+from s5forecast.data.frame_entries import FrameEntries
 from s5forecast.data.frequency import quiet_periods
 from s5forecast.estimators.arguments import check_positive
+from s5forecast.estimators.continued import ContinuedTraining, members_of
 from s5forecast.estimators.defaults import (
     COMBINED_LEVELS,
     HISTORIES_PER_WINDOW,
+    REASONS,
     WEIGHING_WINDOWS,
     Choice,
     Choices,
@@ -39,7 +43,7 @@ DYNAMIC = (FieldName.FEAT_DYNAMIC_REAL, FieldName.PAST_FEAT_DYNAMIC_REAL)
 logger = logging.getLogger(__name__)
 
 
-class CombinedEstimator(Estimator):
+class CombinedEstimator(ContinuedTraining, Estimator):
     r"""Trains different forecasters and averages their quantiles, with weights from the training data.
 
     .. math:: w_m = \frac{L_m^{-2}}{\sum_j L_j^{-2}}
@@ -77,8 +81,7 @@ class CombinedEstimator(Estimator):
         strange = [member for member in members if not isinstance(member, Estimator | Predictor)]
         if len(members) < 2 or strange:
             raise ValueError(f"members must be two or more estimators or predictors, got {members}")
-        self.quantile_levels = list(COMBINED_LEVELS) if quantile_levels is None else quantile_levels
-        check_levels(self.quantile_levels)
+        self.quantile_levels = check_levels(COMBINED_LEVELS if quantile_levels is None else quantile_levels)
         if weights is not None:
             _check_weights(weights, len(members))
         self.prediction_length, self.members = prediction_length, members
@@ -86,27 +89,41 @@ class CombinedEstimator(Estimator):
         self._check_horizons([member for member in members if isinstance(member, Predictor)])
 
     def train(
-        self, training_data: Dataset, validation_data: Dataset | None = None, **kwargs: Any
+        self,
+        training_data: Dataset,
+        validation_data: Dataset | None = None,
+        from_predictor: Predictor | None = None,
+        **kwargs: Any,
     ) -> "CombinedPredictor":
         """Train the members on all data.
 
         Without given weights, copies of the members are also trained on all but the last horizons, to choose the
-        weights. Further arguments are passed to the members that are estimators.
+        weights.
+
+        Args:
+            training_data, validation_data: as for the members.
+            from_predictor: a combination from whose members the members start; its weights are kept unless others are
+                given.
+            kwargs: further arguments of the members that are estimators.
 
         Raises:
-            ValueError: as the members; for a member whose forecasts are not finite.
+            ValueError: as the members; for a member whose forecasts are not finite; for a predictor to start from with
+                other members.
         """
         data = [with_arrays(entry) for entry in training_data]
         if not data:
             raise ValueError("the dataset is empty; give at least one series")
+        starts: Sequence[Any] = [None] * len(self.members)
+        if from_predictor is not None:
+            starts = members_of(from_predictor, CombinedPredictor, len(self.members))
         # Copied before training, so that callbacks of the members are not used twice.
-        copies = deepcopy(self.members) if self.weights is None else []
+        copies = [] if self.weights or from_predictor else list(map(_without_validation, deepcopy(self.members)))
         validation_data = None if validation_data is None else list(validation_data)
         with planned([1.0] * len(self.trainings(data))) as plan:
-            trained = _trained(self.members, data, validation_data, **kwargs)
+            trained = _trained(self.members, starts, data, validation_data, **kwargs)
             self._check_horizons(trained)
             choices = Choices()
-            choices["weights"] = self._weights(copies, data, plan) if self.weights is None else Choice(self.weights)
+            choices["weights"] = self._given_weights(from_predictor) or self._weights(copies, data, plan)
         logger.info("combining %s with %s", ", ".join(type(member).__name__ for member in trained), choices)
         predictor = CombinedPredictor(trained, choices["weights"].value, self.quantile_levels)
         predictor.own_choices = choices.plain()
@@ -127,6 +144,11 @@ class CombinedEstimator(Estimator):
                     f"prediction_length={self.prediction_length}"
                 )
 
+    def _given_weights(self, from_predictor: Any) -> Choice | None:
+        if self.weights is not None:
+            return Choice(self.weights)
+        return None if from_predictor is None else Choice(from_predictor.weights, REASONS["from_predictor"], False)
+
     def _weights(self, members: list[Any], data: list[dict[str, Any]], plan: TrainingPlan) -> Choice:
         losses = self._losses(members, data, plan)
         if not losses.any():
@@ -144,7 +166,7 @@ class CombinedEstimator(Estimator):
         with quiet_periods():
             before, template = split(long, offset=-steps)
             last = template.generate_instances(self.prediction_length, windows=windows)
-            trained = _trained(members, before)
+            trained = _trained(members, [None] * len(members), before)
             plan.bar.note("comparing members")
             return np.array([quantile_loss(predictor, last) for predictor in trained])
 
@@ -184,11 +206,20 @@ class CombinedPredictor(Predictor):
         if len(horizons) != 1:
             raise ValueError(f"members must be predictors of one prediction_length, got {horizons}")
         _check_weights(weights, len(members))
-        check_levels(quantile_levels)
         super().__init__(prediction_length=horizons[0])
-        self.members, self.quantile_levels = list(members), sorted(quantile_levels)
+        self.members, self.quantile_levels = list(members), sorted(check_levels(quantile_levels))
         self.weights = [float(weight) for weight in weights]
         self.own_choices: dict[str, Any] = {}
+
+    def __eq__(self, other: object) -> bool:
+        """Whether the other predictor has the same class, weights, levels and members."""
+        return type(self) is type(other) and self._contents() == other._contents()
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.members!r}, weights={self.weights}, levels={self.quantile_levels})"
+
+    def _contents(self) -> list[Any]:
+        return [self.weights, self.quantile_levels, self.members]
 
     @property
     def output(self) -> Any:
@@ -228,7 +259,7 @@ class CombinedPredictor(Predictor):
         Raises:
             ValueError: as :meth:`predict`.
         """
-        entries = [with_arrays(entry) for entry in dataset]
+        entries = dataset if isinstance(dataset, FrameEntries) else [with_arrays(entry) for entry in dataset]
         found = [_member_quantiles(member, entries, levels) for member in self.members]
         return self._averaged(*zip(*found, strict=True))
 
@@ -286,6 +317,8 @@ def _member_quantiles(
         stacked = np.stack([_arrays(member, one, levels) for one in member.predict(entries)])
         return stacked[:, 0], np.moveaxis(stacked[:, 1:], 1, -1)
     mean, quantiles = member.predict_quantiles(entries, levels)
+    if np.isfinite(mean).all() and np.isfinite(quantiles).all():
+        return mean, quantiles
     # Irregular series have a row for each time to forecast.
     owners = [entry.get("item_id") for entry in entries for _ in entry.get("query_time", [0])]
     for item_id, *arrays in zip(owners, mean, quantiles, strict=True):
@@ -294,8 +327,27 @@ def _member_quantiles(
     return mean, quantiles
 
 
-def _trained(members: Sequence[Any], *data: Dataset | None, **kwargs: Any) -> list[Predictor]:
-    return [member.train(*data, **kwargs) if isinstance(member, Estimator) else member for member in members]
+def _trained(members: Sequence[Any], starts: Sequence[Any], *data: Dataset | None, **kwargs: Any) -> list[Predictor]:
+    """The predictors of the members; ``starts`` are the predictors that they start from, if any."""
+    return [
+        member.train(*data, **kwargs, **({} if start is None else {"from_predictor": start}))
+        if isinstance(member, Estimator)
+        else member
+        for member, start in zip(members, starts, strict=True)
+    ]
+
+
+def _without_validation(member: Any) -> Any:
+    """The member without callbacks that monitor validation data, in place."""
+    network = member
+    while hasattr(network, "estimator"):
+        network = network.estimator
+    arguments = getattr(network, "__init_args__", {}).get("trainer_kwargs")
+    for kwargs in (getattr(network, "trainer_kwargs", None), arguments):
+        if kwargs and kwargs.get("callbacks"):
+            given = kwargs["callbacks"] if isinstance(kwargs["callbacks"], list | tuple) else [kwargs["callbacks"]]
+            kwargs["callbacks"] = [one for one in given if getattr(one, "monitor", None) != "val_loss"]
+    return member
 
 
 def _without_gradients(forecasts: Iterator[Forecast]) -> Iterator[Forecast]:
@@ -328,12 +380,12 @@ def _observed(target: np.ndarray) -> bool:
 def quantile_loss(predictor: Predictor, windows: TestData) -> float:
     """Quantile loss at the deciles, summed over all series and all steps with a value."""
     levels = np.array(DECILES)[:, None]
-    total = 0.0
+    losses = []
     for forecast, label in zip(predictor.predict(windows.input), windows.label, strict=True):
         quantiles = _finite(predictor, forecast.item_id, [forecast.quantile(level) for level in DECILES])
         error = np.asarray(label["target"], dtype=np.float64) - quantiles
-        total += float(np.nansum(np.maximum(levels * error, (levels - 1) * error)))
-    return total
+        losses.append(float(np.nansum(np.maximum(levels * error, (levels - 1) * error))))
+    return math.fsum(losses)  # which does not depend on their order
 
 
 def _arrays(predictor: Predictor, forecast: Forecast, levels: Sequence[float]) -> np.ndarray:

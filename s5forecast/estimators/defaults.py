@@ -16,8 +16,9 @@ patch_length           the largest power of two up to 8 that leaves 40 patches i
                        context; 1 if steps are skipped or the encoder is recursive            8 and 40: none
 scaling                "increments" if continuing the last slope has less than 0.8 times the  increments: [1] helped;
                        error of the better naive forecast in up to 512 windows; "standard"    0.8: [1] defaults;
-                       otherwise, if fewer than 50 windows are complete, and always for       512 and 50: none
-                       causal encoders, as a stream keeps its scale
+                       otherwise, if fewer than 50 windows are complete, and always for       adaptive: [3];
+                       causal encoders, as a stream keeps its scale; "adaptive" for fewer     512 and 50: none
+                       than 10,000 steps if this depends on whether large series count more
 loss                   the quantile loss for quantiles, the negative log-likelihood           none
                        for other outputs
 distr_output           "auto": the rules of ``distributions.choose_output``;                  auto: none; Student's t
@@ -26,8 +27,10 @@ distr_output           "auto": the rules of ``distributions.choose_output``;    
 synthetic_share        1 / (1 + n m / 20,000) for n steps in series of 40 m horizons, m at    [1] defaults and helped;
                        least 1; 0 for outputs with bounded support; for recursive encoders    0.2: [1] did not help
                        0 if it is less than 0.2
-max_epochs             20; 60 for fewer than 10,000 steps beside synthetic windows, and       [1] helped, did not help
-                       for n m above 10 million
+max_epochs             20; 60 for n m above 10 million; for fewer than 10,000 steps beside    20, 60: [1] helped, did
+                       synthetic windows 60 or 8 by a trial: 60 if the last tenth of the      not help; 8: [3]
+                       series is forecast 2 % better after 12 epochs on the steps before it
+                       than after 4, with at least 75 % of it in 80 % intervals
 recursion              "decoder" if a day has several steps, "encoder" otherwise              [1] helped
 dt_min, dt_max         the slowest state keeps 5 % after a context; the fastest is at least   [2] streaming; dt_max:
                        ten times as fast                                                      none
@@ -41,13 +44,12 @@ of combinations        they are at most a third of the series; equal weights oth
 =====================  =====================================================================  =========================
 
 Sources: [1] benchmarks/forecasting/NOTES.md, "The defaults, and how they were chosen", with what helped and what did
-not help on validation windows; [2] docs/how_to/streams.md, "Long streams"; "none": chosen without a recorded
-measurement.
+not help on validation windows; [2] docs/how_to/streams.md, "Long streams"; [3] benchmarks/small/NOTES.md; "none":
+chosen without a recorded measurement.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from inspect import Parameter
 from typing import Any, NamedTuple, Protocol
@@ -58,12 +60,13 @@ import torch
 from torch import Tensor
 
 from s5forecast.data.frequency import DAY, Frequency
-from s5forecast.data.spec import WindowSpec
+from s5forecast.data.spec import TypicalWindow, WindowSpec
 from s5forecast.distributions import has_atoms
 from s5forecast.estimators.arguments import check_positive
 from s5forecast.levels import DECILES
 from s5forecast.windows.batches import TrainingWindows, WindowStore
 from s5forecast.windows.calendar import CYCLES
+from s5forecast.windows.normalization import Normalization, typical_window
 
 SHORTEST_CONTEXT, LONGEST_CONTEXT = 32, 512  # [1]: other limits did not help
 # Steps of a year of days, by date and in whole weeks; [1].
@@ -83,6 +86,9 @@ REFERENCE_HORIZONS = 40
 LEAST_SHARE = 0.2
 
 EPOCHS, MANY_EPOCHS = 20, 60  # [1]
+# Epochs of the two stages of a trial; the decrease of the held-out loss in the second stage, and the coverage of 80 %
+# intervals, for which many epochs follow; the number of epochs otherwise; [3].
+TRIAL_EPOCHS, LEAST_GAIN, LEAST_COVERAGE, FEW_EPOCHS = (4, 8), 0.02, 0.75, 8
 # Steps of all series below which, and effective sample size above which, training takes many epochs; [1].
 SHORT_RECORD, LONG_RECORD = 10_000, 10_000_000
 
@@ -324,6 +330,27 @@ def default_epochs(lengths: Tensor, prediction_length: int, synthetic_share: flo
     return MANY_EPOCHS if few or effective_sample_size(lengths, prediction_length) > LONG_RECORD else EPOCHS
 
 
+def choose_epochs(losses: Sequence[float], coverage: float) -> Choice:
+    """Number of epochs of a short record, by a trial on held-out values.
+
+    60 if these are forecast better in the second stage of the trial and the intervals hold as many as they should:
+    then the network continues to learn the patterns of regular series, and intervals become narrower. Otherwise it
+    would learn the noise.
+
+    Args:
+        losses: loss of the held-out values after each stage.
+        coverage: share of the held-out values within the central 80 % of their distributions.
+    """
+    first, second = losses
+    change = (second - first) / max(abs(first), 1e-12)
+    span = f"between epoch {TRIAL_EPOCHS[0]} and {sum(TRIAL_EPOCHS)} of a trial"
+    reason = (
+        f"the loss of held-out values changed by {change:+.0%} {span}, whose 80 % intervals hold {coverage:.0%} of them"
+    )
+    many = change < -LEAST_GAIN and coverage >= LEAST_COVERAGE
+    return Choice(MANY_EPOCHS if many else FEW_EPOCHS, reason, given=False)
+
+
 def choose_recursive_output(targets: Sequence[np.ndarray]) -> Choice:
     """The output of a recursive encoder: quantiles if a typical series has a quarter of equal values, or Student's t.
 
@@ -337,32 +364,50 @@ def choose_recursive_output(targets: Sequence[np.ndarray]) -> Choice:
 def choose_scaling(store: WindowStore) -> Choice:
     """``"increments"`` for trending series, such as cumulative counts, otherwise ``"standard"``.
 
-    One choice for all series, in which large series count for more.
+    One choice for all series, in which large series count for more. If a few large series of a short record decide
+    against the others, ``"adaptive"`` chooses for each window.
     """
-    error = relative_growth_error(store)
-    reason = "too few complete training windows to detect a trend"
-    if math.isfinite(error):
-        reason = f"continuing the last slope has {error:.2f} times the error of the better naive forecast"
-    return Choice("increments" if error < TRENDING else "standard", reason, given=False)
+    errors = relative_growth_errors(store)
+    if errors is None:
+        return Choice("standard", "too few complete training windows to detect a trend", given=False)
+    weighted, each = errors
+    reason = f"continuing the last slope has {weighted:.2f} times the error of the better naive forecast"
+    if int(store.length.sum()) < SHORT_RECORD and (weighted < TRENDING) != (each < TRENDING):
+        return Choice("adaptive", f"{reason}, {each:.2f} times if all series count equally", given=False)
+    return Choice("increments" if weighted < TRENDING else "standard", reason, given=False)
 
 
-def relative_growth_error(store: WindowStore) -> float:
-    """:func:`growth_error` of random training windows; infinite if they hold no season and one step."""
+def relative_growth_errors(store: WindowStore) -> tuple[float, float] | None:
+    """:func:`growth_errors` of random training windows; ``None`` if they hold no season and one step."""
     spec = store.spec
     season = min(spec.frequency.season, spec.context_length - 1)
     if season < 1:
-        return math.inf
-    generator = torch.Generator().manual_seed(0)
-    drawn = TrainingWindows(store, batch_size=1, num_batches=1, generator=generator).draw(GROWTH_WINDOWS)
+        return None
+    drawn = _examined_windows(store, GROWTH_WINDOWS)
     past_mask, target_mask = drawn.mask.split([spec.context_length, spec.prediction_length], dim=1)
-    return growth_error(drawn.past, drawn.target, past_mask, target_mask, season)
+    return growth_errors(drawn.past, drawn.target, past_mask, target_mask, season)
 
 
-def growth_error(past: Tensor, target: Tensor, past_mask: Tensor, target_mask: Tensor, season: int) -> float:
+def find_typical_window(store: WindowStore) -> TypicalWindow | None:
+    """Typical location and scale of random training windows, for windows with too few observed values."""
+    spec = store.spec
+    drawn = _examined_windows(store, max(GROWTH_WINDOWS // spec.dim, 1))
+    found = Normalization(drawn.loc, drawn.scale, drawn.level)
+    return typical_window(drawn.past, drawn.mask[:, : spec.context_length].double(), found, spec)
+
+
+def _examined_windows(store: WindowStore, count: int) -> Any:
+    """Random training windows, the same for the same data."""
+    generator = torch.Generator().manual_seed(0)
+    return TrainingWindows(store, batch_size=1, num_batches=1, generator=generator).draw(count)
+
+
+def growth_errors(
+    past: Tensor, target: Tensor, past_mask: Tensor, target_mask: Tensor, season: int
+) -> tuple[float, float] | None:
     """Absolute error of continuing the slope of the last season, relative to the better of two naive forecasts.
 
-    The naive forecasts repeat the last value and the last season. Errors are summed without normalization, so that
-    large series count for more, as in the weighted quantile loss.
+    The naive forecasts repeat the last value and the last season.
 
     Args:
         past: values of the context, ``[B, L]``.
@@ -372,7 +417,9 @@ def growth_error(past: Tensor, target: Tensor, past_mask: Tensor, target_mask: T
         season: steps of a season, below L.
 
     Returns:
-        Infinity if fewer than 50 windows are complete enough, or if a naive forecast has no error.
+        The ratio of the sums of the errors, in which large series count for more, as in the weighted quantile loss, and
+        that of the sums of errors relative to those of the naive forecasts, in which all windows count equally.
+        ``None`` if fewer than 50 windows are complete enough, or if a naive forecast has no error.
     """
     ahead = torch.arange(1, target.shape[1] + 1, dtype=past.dtype)
     before, last = past[:, -season - 1 : -season], past[:, -1:]
@@ -380,10 +427,15 @@ def growth_error(past: Tensor, target: Tensor, past_mask: Tensor, target_mask: T
     both = past_mask[:, -1:] * past_mask[:, -season - 1 : -season]
     compared = target_mask * _last_season(past_mask, season, len(ahead)) * both
     if int(compared.any(1).sum()) < ENOUGH_WINDOWS:
-        return math.inf
+        return None
     forecasts = (last + ahead * (last - before) / season, last, _last_season(past, season, len(ahead)))
-    growing, *naive = [((target - forecast).abs() * compared).sum().item() for forecast in forecasts]
-    return growing / min(naive) if min(naive) > 0 else math.inf
+    growing, *naive = [((target - forecast).abs() * compared).sum(1) for forecast in forecasts]
+    size = naive[0] + naive[1]
+    if min(one.sum() for one in naive) == 0:
+        return None
+    weighted = growing.sum() / min(one.sum() for one in naive)
+    relative, *others = [(one[size > 0] / size[size > 0]).sum() for one in (growing, *naive)]
+    return weighted.item(), (relative / min(others)).item()
 
 
 def _last_season(past: Tensor, season: int, count: int) -> Tensor:

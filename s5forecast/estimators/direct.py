@@ -31,10 +31,11 @@ class S5Estimator(ForecastEstimator):
         prediction_length: steps to forecast.
         context_length: steps of history that the network sees; chosen by frequency and horizon if not given.
         lags_seq: distances of the earlier values shown at each step; chosen by frequency if not given.
-        scaling: normalization of a window: ``"standard"``, ``"last"``, ``"mean"``, ``"increments"`` or ``"none"``. If
-            not given, ``"increments"`` for trending series, such as cumulative counts and smooth curves, and
-            ``"standard"`` otherwise: one choice for all series, by the training data. Causal encoders take
-            ``"standard"``, as a stream keeps its scale.
+        scaling: normalization of a window: ``"standard"``, ``"last"``, ``"mean"``, ``"increments"``, ``"adaptive"`` or
+            ``"none"``. If not given, ``"increments"`` for trending series, such as cumulative counts and smooth curves,
+            and ``"standard"`` otherwise: one choice for all series, by the training data. ``"adaptive"`` is chosen if
+            a few large series of a short record differ from the others: increments for windows that rise or fall
+            steadily, ``"standard"`` for others. Causal encoders take ``"standard"``, as a stream keeps its scale.
         patch_length: number of neighboring steps that the encoder sees as one; chosen by the context if not given. The
             context is rounded up to whole patches. Forecasts at other sampling rates require 1.
         missing: ``"impute"`` shows a missing value as the mean of the window, and that it is missing. ``"skip"``
@@ -61,8 +62,9 @@ class S5Estimator(ForecastEstimator):
         warmup: fraction of the training steps over which the learning rates rise.
         patience: epochs without improvement on validation data after which training stops.
         batch_size, num_batches_per_epoch: windows per step, steps per epoch.
-        max_epochs: if not given 20, or 60 for fewer than 10,000 values beside synthetic windows and for long records
-            (``estimators.defaults.effective_sample_size`` above 10 million).
+        max_epochs: if not given 20, or 60 for long records (``estimators.defaults.effective_sample_size`` above 10
+            million). For fewer than 10,000 values beside synthetic windows 60 or 8: a trial of 12 epochs without the
+            end of each series decides whether more epochs help.
         predict_batch_size: series per forward pass when predicting.
         trainer_kwargs: arguments of Lightning's ``Trainer``; its ``callbacks`` are kept across calls.
         seed: the same seed gives the same result on a CPU; ``None`` draws one.

@@ -19,13 +19,15 @@ from s5forecast.data.spec import IrregularSpec
 from s5forecast.distributions import Output
 from s5forecast.estimators.arguments import check_positive
 from s5forecast.estimators.combined import CombinedPredictor, load_choices, load_members
+from s5forecast.estimators.continued import ContinuedTraining, members_of
 from s5forecast.estimators.defaults import CONTEXT_SHARES, MEMBERS
 from s5forecast.estimators.plan import planned
 from s5forecast.levels import DECILES
 from s5forecast.networks.prediction import Predictions, SamplePaths, collect_quantiles
+from s5forecast.windows.batches import as_sequence
 
 
-class EnsembleEstimator(Estimator):
+class EnsembleEstimator(ContinuedTraining, Estimator):
     """Trains an estimator several times, with consecutive seeds and contexts of different lengths.
 
     Errors of members with different contexts are less correlated, so that averaging removes more of them. See "N-BEATS:
@@ -61,34 +63,50 @@ class EnsembleEstimator(Estimator):
             raise ValueError(f"context_shares must be positive, such as [1.0, 0.5], got {context_shares}")
 
     def train(
-        self, training_data: Dataset, validation_data: Dataset | None = None, **kwargs: Any
+        self,
+        training_data: Dataset,
+        validation_data: Dataset | None = None,
+        from_predictor: Predictor | None = None,
+        **kwargs: Any,
     ) -> "EnsemblePredictor":
-        """Train all members on the same data, which are read once; arguments as for the estimator.
+        """Train all members on the same data, which are read once; further arguments as for the estimator.
+
+        Args:
+            training_data, validation_data: as for the estimator.
+            from_predictor: an ensemble from whose members the members start, or the predictor of a single network from
+                which all of them start.
+            kwargs: further arguments of the estimator.
 
         Raises:
-            ValueError: as the estimator; for members of different contexts that would start from the same predictor or
-                checkpoint.
+            ValueError: as the estimator; for members of different contexts that would start from the same network or
+                checkpoint; for an ensemble of another size to start from.
         """
         members = self._members()
-        contexts = {member.spec.context_length for member in members}
-        given = [name for name in ("from_predictor", "ckpt_path") if kwargs.get(name) is not None]
-        if given and len(contexts) > 1:
-            raise ValueError(
-                f"members of different contexts cannot start from the same weights ({given[0]}); give "
-                "context_shares=[1.0]"
-            )
+        starts = self._starts(members, from_predictor, kwargs.get("ckpt_path"))
         training_data = list(training_data)
         validation_data = None if validation_data is None else list(validation_data)
         trained: list[Any] = []
         with planned([1.0] * len(members)) as plan:
-            for member in members:
+            for member, start in zip(members, starts, strict=True):
                 if not (trained and plan.expired):
-                    trained.append(member.train(training_data, validation_data, **kwargs))
+                    trained.append(member.train(training_data, validation_data, from_predictor=start, **kwargs))
         return PooledPredictor(trained) if self.estimator.draws_paths else EnsemblePredictor(trained)
 
     def trainings(self, training_data: Dataset) -> list[Any]:
         """Estimators of the networks that :meth:`train` trains, in their order."""
         return self._members()
+
+    def _starts(self, members: list[Any], from_predictor: Predictor | None, ckpt_path: Any) -> Sequence[Any]:
+        """The predictor that each member starts from."""
+        if hasattr(from_predictor, "members"):
+            return members_of(from_predictor, EnsemblePredictor, len(members))
+        given = [n for n, v in {"from_predictor": from_predictor, "ckpt_path": ckpt_path}.items() if v is not None]
+        if given and len({member.spec.context_length for member in members}) > 1:
+            raise ValueError(
+                f"members of different contexts cannot start from the same weights ({given[0]}); give "
+                "context_shares=[1.0]"
+            )
+        return [from_predictor] * len(members)
 
     def _members(self) -> list[Any]:
         return [self._member(number) for number in range(self.num_members)]
@@ -144,7 +162,7 @@ class EnsemblePredictor(CombinedPredictor):
         if not isinstance(self.members[0].spec, IrregularSpec):
             yield from super().predict(dataset)
             return
-        entries = list(dataset)
+        entries = as_sequence(dataset)
         for several in zip(*(member.predict(entries) for member in self.members), strict=True):
             yield AverageForecast(several)
 
@@ -196,14 +214,14 @@ class PooledPredictor(EnsemblePredictor):
         Raises:
             ValueError: as the members.
         """
-        for found, horizons in self._pooled(list(dataset), num_samples):
+        for found, horizons in self._pooled(as_sequence(dataset), num_samples):
             yield from found.forecasts(horizons)
 
     def predict_quantiles(self, dataset: Dataset, levels: Sequence[float]) -> tuple[np.ndarray, np.ndarray]:
         """Means ``[S, H]`` and quantiles ``[S, H, Q]``, for entries of D series ``[S, H, D]`` and ``[S, H, D, Q]``."""
-        return collect_quantiles(self._pooled(list(dataset)), levels, self.members[0].spec)
+        return collect_quantiles(self._pooled(as_sequence(dataset)), levels, self.members[0].spec)
 
-    def _pooled(self, entries: list[dict[str, Any]], num_samples: int | None = None) -> Predictions:
+    def _pooled(self, entries: Sequence[dict[str, Any]], num_samples: int | None = None) -> Predictions:
         counts = _equal_parts(num_samples, len(self.members))
         drawn = [m._predictions(entries, n) for m, n in zip(self.members, counts, strict=True) if n != 0]
         for batches in zip(*drawn, strict=True):

@@ -14,6 +14,7 @@ from gluonts.model.forecast import SampleForecast
 from gluonts.model.predictor import Predictor
 
 from s5forecast.aliases import check_folder
+from s5forecast.data.content import by_content
 from s5forecast.estimators.predictor import NetworkPredictor, load_predictor
 
 if TYPE_CHECKING:
@@ -36,6 +37,14 @@ class ItemsPredictor(Predictor):
     def __init__(self, predictor: NetworkPredictor, item_ids: Sequence[Any]) -> None:
         super().__init__(prediction_length=predictor.prediction_length)
         self.predictor, self.item_ids = predictor, list(item_ids)
+
+    def __eq__(self, other: object) -> bool:
+        """Whether the other predictor has the same network and names."""
+        same = isinstance(other, ItemsPredictor) and self.item_ids == other.item_ids
+        return same and self.predictor == other.predictor  # type: ignore[attr-defined]
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.predictor!r}, {self.item_ids!r})"
 
     @property
     def output(self) -> Any:
@@ -106,7 +115,7 @@ class ItemsPredictor(Predictor):
 def train_items(
     estimator: S5MultivariateEstimator, entries: Sequence[dict[str, Any]], validation: Sequence[dict[str, Any]] | None
 ) -> ItemsPredictor:
-    """Train an estimator on all items jointly; their order makes no difference.
+    """Train an estimator on all items jointly; their order and their names make no difference.
 
     Args:
         estimator: estimator whose ``target_dim`` is the number of items.
@@ -116,7 +125,7 @@ def train_items(
     Raises:
         ValueError: naming the items that are not aligned, or missing in ``validation``.
     """
-    item_ids = sorted((entry["item_id"] for entry in entries), key=str)
+    item_ids = [entry["item_id"] for entry in by_content(entries)]
     held_out = None if validation is None else [joint_entry(validation, item_ids)]
     return ItemsPredictor(estimator.train([joint_entry(entries, item_ids)], held_out), item_ids)
 

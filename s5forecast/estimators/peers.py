@@ -34,6 +34,8 @@ from s5forecast.aliases import check_folder
 from s5forecast.choices import choose
 from s5forecast.data.frequency import Frequency
 from s5forecast.estimators.base import _TRAINING
+from s5forecast.estimators.continued import ContinuedTraining
+from s5forecast.estimators.predictor import same_network
 from s5forecast.estimators.training import ProgressBar
 from s5forecast.networks.loading import limit_to_weights
 from s5forecast.seeding import seeded
@@ -42,7 +44,7 @@ LOGGERS = ("lightning.pytorch", "gluonts")
 UPSTREAM = r"(lightning|gluonts|torch|pandas)(\..*)?"
 
 
-class PeerEstimator(Estimator):
+class PeerEstimator(ContinuedTraining, Estimator):
     """GluonTS estimator that trains without log messages and files, and raises errors of the training.
 
     Args:
@@ -73,15 +75,31 @@ class PeerEstimator(Estimator):
         self.freq = Frequency.parse(freq).period_alias
         self.arguments = dict(arguments or {})
 
-    def train(self, training_data: Dataset, validation_data: Dataset | None = None, **kwargs: Any) -> "PeerPredictor":
-        """Train with GluonTS's arguments; the predictor takes targets of any numeric type."""
+    def train(
+        self,
+        training_data: Dataset,
+        validation_data: Dataset | None = None,
+        from_predictor: "PeerPredictor | None" = None,
+        shuffle_buffer_length: int | None = None,
+        cache_data: bool = False,
+        ckpt_path: str | Path | None = None,
+    ) -> "PeerPredictor":
+        """Train with GluonTS's arguments; the predictor takes targets of any numeric type.
+
+        Args:
+            training_data, validation_data: GluonTS datasets.
+            from_predictor: a predictor whose weights training starts from.
+            shuffle_buffer_length, cache_data, ckpt_path: as for GluonTS.
+        """
         data, held_out = _float32(training_data), None if validation_data is None else _float32(validation_data)
         failure = _Failure()
         with tempfile.TemporaryDirectory(prefix="s5forecast-") as folder, _TRAINING, _quiet(), _seeded(self.seed):
-            predictor = self._estimator(folder, failure).train(data, held_out, **kwargs)
+            trained = self._estimator(folder, failure).train_model(
+                data, held_out, from_predictor, shuffle_buffer_length, cache_data, ckpt_path
+            )
         if failure.error is not None:
             raise failure.error
-        return PeerPredictor(**{**predictor.__init_args__, "seed": self.seed})
+        return PeerPredictor(**{**trained.predictor.__init_args__, "seed": self.seed})
 
     def _estimator(self, folder: str, failure: pl.Callback) -> PyTorchLightningEstimator:
         given = dict(self.arguments.get("trainer_kwargs", {}))
@@ -135,6 +153,10 @@ class PeerPredictor(PyTorchPredictor):
         )
         self.seed = seed
 
+    def __eq__(self, other: object) -> bool:
+        """Whether the other predictor has the same arguments and weights."""
+        return isinstance(other, PeerPredictor) and same_network(self, other)
+
     @classmethod
     def deserialize(cls, path: Path, device: str | torch.device | None = None) -> "PeerPredictor":
         """Read what ``serialize`` wrote.
@@ -154,8 +176,11 @@ class PeerPredictor(PyTorchPredictor):
 
 
 def _float32(data: Dataset) -> list[dict[str, Any]]:
-    """Entries with float32 targets; some estimators fail on other types."""
-    return [{**entry, "target": np.asarray(entry["target"], dtype=np.float32)} for entry in data]
+    """Entries with float32 targets, item_id and info; some estimators fail on other types, or if some have none."""
+    return [
+        {"item_id": None, "info": None, **entry, "target": np.asarray(entry["target"], dtype=np.float32)}
+        for entry in data
+    ]
 
 
 @contextmanager

@@ -103,6 +103,17 @@ def planned(costs: Sequence[float], seconds: float | None = None) -> Iterator[Tr
                 plan.bar.close()
 
 
+def in_plan() -> bool:
+    """Whether the current training is one of a plan, such as that of a member of an ensemble."""
+    return _PLAN.get() is not None
+
+
+def time_is_limited() -> bool:
+    """Whether the current training has a time limit."""
+    plan = _PLAN.get()
+    return plan is not None and plan.deadline is not None
+
+
 @contextmanager
 def without_plan() -> Iterator[None]:
     """Trainings inside the block do not belong to a plan of an outer block."""

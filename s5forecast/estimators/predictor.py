@@ -6,24 +6,24 @@ a GluonTS ``PyTorchPredictor``, see :mod:`~s5forecast.estimators.gluonts_predict
 
 import json
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from gluonts.core.component import validated
-from gluonts.core.serde import decode
+from gluonts.core.component import equals, validated
+from gluonts.core.serde import decode, load_json
 from gluonts.dataset.common import Dataset
 from gluonts.model.forecast import Forecast
 from gluonts.model.predictor import Predictor, RepresentablePredictor
 from torch import nn
 
-from s5forecast.aliases import check_folder, load, resolve
+from s5forecast.aliases import check_folder, check_text, load, resolve
 from s5forecast.distributions import Output
 from s5forecast.networks.loading import limit_to_weights
 from s5forecast.networks.prediction import Predictions, collect_quantiles
-from s5forecast.windows.batches import read_store
+from s5forecast.windows.batches import chunks, read_store
+from s5forecast.windows.normalization import warn_few_values
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from s5forecast.estimators.stream import ForecastStream
 
 PREDICTOR_FORMAT = 1
+# Field of a checkpoint that describes the network.
+CHECKPOINT_FIELD = "s5forecast_network"
 ROUNDING = 1e-6
 # Class written to saved folders, and those that earlier versions wrote.
 GLUONTS_PREDICTOR = "s5forecast.estimators.gluonts_predictor.S5Predictor"
@@ -64,6 +66,10 @@ class NetworkPredictor(RepresentablePredictor):
         self.choices: dict[str, Any] = {}
         self.prediction_net = prediction_net
         self.to(device)
+
+    def __eq__(self, other: object) -> bool:
+        """Whether the other predictor has the same arguments and weights; a loaded one may be of another subclass."""
+        return isinstance(other, NetworkPredictor) and same_network(self, other)
 
     @property
     def network(self) -> Any:
@@ -141,14 +147,40 @@ class NetworkPredictor(RepresentablePredictor):
 
         return ForecastStream.start(self, dataset)
 
+    @classmethod
+    def from_checkpoint(cls, path: str | Path, device: str | torch.device = "auto") -> "Self":
+        """Predictor of the weights in a checkpoint that Lightning's ``ModelCheckpoint`` wrote during training.
+
+        Args:
+            path: the checkpoint file.
+            device: of the predictor.
+
+        Raises:
+            ValueError: for a checkpoint that no estimator of s5forecast wrote, or that names classes which are not
+                those of its models.
+        """
+        stored = torch.load(path, map_location="cpu", weights_only=True)
+        if CHECKPOINT_FIELD not in stored:
+            raise ValueError(f"{path} is not a checkpoint of an estimator of s5forecast")
+        check_text(path, stored[CHECKPOINT_FIELD])
+        with limit_to_weights(Path(path)):
+            network = load_json(stored[CHECKPOINT_FIELD])
+        network.load_state_dict({name.removeprefix("network."): x for name, x in stored["state_dict"].items()})
+        return cls(network, network.spec, device=device)
+
     def _predictions(self, dataset: Iterable[dict[str, Any]], num_samples: int | None = None) -> Predictions:
-        entries = iter(dataset)
+        parts, few = chunks(dataset, self.batch_size), list[Any]()
         self.prediction_net.eval()
-        while chunk := list(islice(entries, self.batch_size)):
+        chunk = next(parts, None)
+        while chunk is not None:
             store = read_store(chunk, self.spec, forecast=True)
             batch = store.gather_ahead(torch.arange(len(store)))
             with torch.no_grad():
                 found = self.prediction_net(type(batch)(*(x.to(self.device) for x in batch)), num_samples)
+            few += store.items_with_few_values()
+            chunk = next(parts, None)
+            if few and chunk is None:
+                warn_few_values(few, self.spec)
             yield found, store.horizons()
 
     def serialize(self, path: Path) -> None:
@@ -202,6 +234,17 @@ def load_predictor(path: str | Path, device: str | torch.device | None = None) -
         ValueError: if :func:`~s5forecast.aliases.check_folder` refuses the folder, or a later version wrote it.
     """
     return load(path, device, dict.fromkeys(SAVED_CLASSES, NetworkPredictor))
+
+
+def same_network(one: Any, other: Any) -> bool:
+    """Whether two predictors of GluonTS with a network have the same arguments and weights."""
+    if not equals(one.__init_args__, other.__init_args__):
+        return False
+    weights, others = one.prediction_net.state_dict(), other.prediction_net.state_dict()
+    return weights.keys() == others.keys() and all(
+        np.array_equal(weights[name].cpu(), others[name].cpu(), equal_nan=weights[name].is_floating_point())
+        for name in weights
+    )
 
 
 def count_substeps(step_scale: float) -> int:

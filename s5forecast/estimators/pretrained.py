@@ -19,8 +19,9 @@ from torch import Tensor
 from s5forecast.data.frequency import DAY, Frequency, quiet_periods
 from s5forecast.estimators.arguments import check_positive
 from s5forecast.levels import DECILES, check_levels
-from s5forecast.networks.pretrained import LEVELS, PATCH, PretrainedNetwork
+from s5forecast.networks.pretrained import FEWEST_OBSERVED, LEVELS, PATCH, PretrainedNetwork
 from s5forecast.networks.pretrained_weights import load_weights
+from s5forecast.notices import warn_user
 
 CONTEXT = 1056
 AUTO = "auto"
@@ -66,8 +67,7 @@ class PretrainedPredictor(RepresentablePredictor):
     ) -> None:
         super().__init__(prediction_length=prediction_length)
         check_positive(prediction_length=prediction_length, batch_size=batch_size)
-        self.quantile_levels = list(DECILES) if quantile_levels is None else quantile_levels
-        check_levels(self.quantile_levels)
+        self.quantile_levels = check_levels(DECILES if quantile_levels is None else quantile_levels)
         self.freq, self.weights, self.batch_size = freq, weights, batch_size
         if not (season is None or season == AUTO or (isinstance(season, int) and season >= 0)):
             raise ValueError(f"season must be None, '{AUTO}' or a number of steps, got {season!r}")
@@ -82,6 +82,7 @@ class PretrainedPredictor(RepresentablePredictor):
             for entry, target in zip(batch, targets, strict=True):
                 if np.isnan(target).all():
                     raise ValueError(f"series {entry.get('item_id')!r} has no observed value; remove it")
+            _warn_few_values(batch, targets)
             values = self.quantiles(targets)
             for entry, target, value in zip(batch, targets, values, strict=True):
                 with quiet_periods():
@@ -95,11 +96,15 @@ class PretrainedPredictor(RepresentablePredictor):
 
     def quantiles(self, targets: list[np.ndarray]) -> np.ndarray:
         """Quantiles after series ``[T_i]`` of different lengths, ``[B, H, Q]`` float64."""
-        seasons = np.array([self._seasons(target) for target in targets])
+        outages = [_outage(target) for target in targets]
+        shown = [target[: len(target) - outage] for target, outage in zip(targets, outages, strict=True)]
+        kinds = np.array([(*self._seasons(one), outage) for one, outage in zip(shown, outages, strict=True)])
         quantiles = np.empty((len(targets), self.prediction_length, len(LEVELS)))
-        for pair in np.unique(seasons, axis=0):
-            same = np.flatnonzero((seasons == pair).all(axis=1))
-            quantiles[same] = zero_shot(self.network, [targets[i] for i in same], tuple(pair), self.prediction_length)
+        for kind in np.unique(kinds, axis=0):
+            same = np.flatnonzero((kinds == kind).all(axis=1))
+            outage = int(kind[2])
+            steps = outage + self.prediction_length
+            quantiles[same] = zero_shot(self.network, [shown[i] for i in same], tuple(kind[:2]), steps)[:, outage:]
         return _interpolate(quantiles, self.quantile_levels)
 
     def _seasons(self, target: np.ndarray) -> tuple[float, float]:
@@ -128,6 +133,24 @@ def find_season(target: np.ndarray) -> float:
     if not len(peaks):
         return 0.0
     return float(peaks[correlation[peaks] > SAME * correlation[peaks].max()][0])
+
+
+def _outage(target: np.ndarray) -> int:
+    """Steps after the last observed value, if hardly any value is observed in the context; the network skips them."""
+    seen = ~np.isnan(target)
+    return 0 if seen[-CONTEXT:].sum() >= FEWEST_OBSERVED else int(seen[::-1].argmax())
+
+
+def _warn_few_values(batch: list[dict[str, Any]], targets: list[np.ndarray]) -> None:
+    """Warn of series with so few values that the network cannot know their spread."""
+    pairs = enumerate(zip(batch, targets, strict=True))
+    few = [entry.get("item_id", i) for i, (entry, target) in pairs if (~np.isnan(target)).sum() < FEWEST_OBSERVED]
+    if few:
+        warn_user(
+            f"{len(few)} series, the first of them {few[0]!r}, have fewer than {FEWEST_OBSERVED} observed values; "
+            "their spread is not known to a network that was not trained on similar series, so do not rely on the "
+            "intervals; S5Estimator takes the typical spread of its training data"
+        )
 
 
 def seasons_of(frequency: Frequency) -> tuple[float, float]:

@@ -16,6 +16,7 @@ from s5forecast.estimators.regular_state import RegularState
 from s5forecast.estimators.states import Describe, NetworkRunner, SeriesStates, fingerprint
 from s5forecast.networks.prediction import Predictions, collect_quantiles
 from s5forecast.windows.batches import read_store
+from s5forecast.windows.normalization import warn_few_values
 
 # Class of the states, by the class that describes the windows.
 STATES: dict[type, Any] = {WindowSpec: RegularState, IrregularSpec: IrregularState}
@@ -48,6 +49,8 @@ class ForecastStream:
         """
         predictor.network.eval().check_streams()
         store, kind = read_store(entries, predictor.spec, forecast=False), STATES[type(predictor.spec)]
+        if few := store.items_with_few_values():
+            warn_few_values(few, predictor.spec)
         batches = torch.arange(len(store)).split(predictor.batch_size)
         parts = [kind.start(predictor, store, index).tensors() for index in batches]
         items = [one.item_id for one in store.series]

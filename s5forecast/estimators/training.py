@@ -11,21 +11,28 @@ import time
 import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import lightning.pytorch as pl
 import torch
+from gluonts.core.serde import dump_json
 from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint
 from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor
 
 from s5forecast.estimators.plan import planned
+from s5forecast.estimators.predictor import CHECKPOINT_FIELD
 from s5forecast.networks.base import ForecastNetwork
 from s5forecast.networks.prediction import Prediction
 from s5forecast.ops.backends import on_compilation
 from s5forecast.ssm import StateSpaceLayer
 from s5forecast.windows.regular import Batch
+
+# State of stateful callbacks before their first training.
+_UNUSED: WeakKeyDictionary[Callback, dict[str, Any]] = WeakKeyDictionary()
 
 
 class ForecastModule(pl.LightningModule):
@@ -75,6 +82,10 @@ class ForecastModule(pl.LightningModule):
             optimizer, lambda step: _warmup_cosine(self.progress(step, steps), warmup, steps)
         )
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Describe the network, for :meth:`NetworkPredictor.from_checkpoint`."""
+        checkpoint[CHECKPOINT_FIELD] = dump_json(self.network)
 
     def on_train_start(self) -> None:
         self.began = time.monotonic()
@@ -159,7 +170,8 @@ def fit(
 ) -> pl.Trainer:
     """Train in place; with validation windows, stop early and restore the best weights.
 
-    Exceptions are raised. Only callbacks and loggers given by the caller write files.
+    An ``EarlyStopping``, or a ``ModelCheckpoint`` that monitors a value, replaces the default one if it is among the
+    callbacks in ``trainer_kwargs``. Exceptions are raised. Only callbacks and loggers given by the caller write files.
 
     Args:
         module: the network with its optimizer.
@@ -175,8 +187,15 @@ def fit(
     """
     with tempfile.TemporaryDirectory(prefix="s5forecast-") as folder, _quiet(), planned([1.0]) as plan:
         module.seconds = plan.next_seconds()
-        best = None if validation is None else ModelCheckpoint(folder, monitor="val_loss", save_weights_only=True)
-        trainer = _trainer(folder, best, device, patience, trainer_kwargs, limited=module.seconds is not None)
+        callbacks = user_callbacks(trainer_kwargs)
+        best = None
+        if validation is None:
+            _check_monitors(callbacks)
+        elif not trainer_kwargs.get("barebones"):  # which logs no loss
+            best = _add_validation_callbacks(callbacks, folder, patience)
+        if module.seconds is not None:
+            callbacks.append(StopAtLimit())
+        trainer = _trainer(folder, callbacks, device, trainer_kwargs)
         with _interruptible():
             trainer.fit(module, windows, validation, ckpt_path=ckpt_path)
         if best is not None and best.best_model_path:
@@ -186,29 +205,61 @@ def fit(
     return trainer
 
 
-def _trainer(
-    folder: str, best: ModelCheckpoint | None, device: str, patience: int, given: dict[str, Any], *, limited: bool
-) -> pl.Trainer:
-    callbacks = list(given.get("callbacks") or [])
+def user_callbacks(trainer_kwargs: dict[str, Any]) -> list[Callback]:
+    """The callbacks given by the caller; a first training leaves no trace in a second one."""
+    given = trainer_kwargs.get("callbacks") or []
+    callbacks = [given] if isinstance(given, Callback) else list(given)
+    for callback in callbacks:
+        if isinstance(callback, EarlyStopping | ModelCheckpoint):
+            unused = _UNUSED.setdefault(callback, deepcopy(vars(callback)))
+            vars(callback).update(deepcopy(unused))
+    return callbacks
+
+
+def monitors_validation(callback: Callback) -> bool:
+    """Whether a callback follows the loss of the validation data."""
+    return getattr(callback, "monitor", None) == "val_loss"
+
+
+def _check_monitors(callbacks: list[Callback]) -> None:
+    """Raise ValueError for a callback that requires validation data."""
+    for callback in filter(monitors_validation, callbacks):
+        raise ValueError(
+            f"{type(callback).__name__} monitors 'val_loss', which requires validation data; pass validation_data to "
+            "train, or validation= to S5Forecaster.fit, or monitor 'train_loss'"
+        )
+
+
+def _add_validation_callbacks(callbacks: list[Callback], folder: str, patience: int) -> ModelCheckpoint:
+    """Add early stopping and a checkpoint of the best weights unless they are given; return the checkpoint."""
+    given = [one for one in callbacks if isinstance(one, ModelCheckpoint) and one.monitor is not None]
+    best = given[0] if given else ModelCheckpoint(folder, monitor="val_loss", save_weights_only=True)
+    if not given:
+        callbacks.append(best)
+    if not any(isinstance(callback, EarlyStopping) for callback in callbacks):
+        callbacks.append(EarlyStopping("val_loss", patience=patience))
+    return best
+
+
+def _trainer(folder: str, callbacks: list[Callback], device: str, given: dict[str, Any]) -> pl.Trainer:
     keeps = any(isinstance(callback, ModelCheckpoint) for callback in callbacks)
-    bar = given.get("enable_progress_bar", True)
-    if best is not None:
-        callbacks += [best, EarlyStopping("val_loss", patience=patience)]
-    if limited:
-        callbacks.append(StopAtLimit())
-    if bar:
-        callbacks.append(ProgressBar())
+    if given.get("enable_progress_bar", True):
+        callbacks = [*callbacks, ProgressBar()]
     defaults = {
         "accelerator": "gpu" if device.startswith("cuda") else device,
         "devices": [int(device.split(":")[1])] if ":" in device else 1,
         "gradient_clip_val": 1.0,
         "logger": False,
         "enable_model_summary": False,
-        "enable_checkpointing": keeps or best is not None,
         "default_root_dir": folder,
         "num_sanity_val_steps": 0,
     }
-    return pl.Trainer(**{**defaults, **given, "callbacks": callbacks, "enable_progress_bar": False})
+    fixed = {
+        "callbacks": callbacks,
+        "enable_progress_bar": False,
+        "enable_checkpointing": keeps or given.get("enable_checkpointing", False),
+    }
+    return pl.Trainer(**{**defaults, **given, **fixed})
 
 
 @contextmanager

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from s5forecast.data.timestamps import read_times
 from s5forecast.levels import quantile_columns
 
 ROUNDING = 1e-9  # tolerance for floating point errors
@@ -26,14 +28,15 @@ class ForecastArrays:
     step: np.ndarray  # starting at 1
 
     @classmethod
-    def from_frame(cls, frame: pd.DataFrame) -> ForecastArrays:
-        """Read a frame with timestamp, quantile columns such as "0.1", and optionally item_id, cutoff and target.
+    def from_frame(cls, frame: Any) -> ForecastArrays:
+        """Read a ``Backtest``, or a frame with timestamp, quantiles such as "0.1", maybe item_id, cutoff, target.
 
         A frame without item_id is one series, a frame without cutoff has one window for each series.
 
         Raises:
             ValueError: timestamp, quantiles or an item_id are missing, a quantile is NaN or a target infinite.
         """
+        frame = getattr(frame, "rows", frame)
         columns = quantile_columns(frame)
         if not columns or "timestamp" not in frame:
             raise ValueError(f"a frame of forecasts needs timestamp and quantiles such as '0.1', it has {list(frame)}")
@@ -132,4 +135,5 @@ def _whole(values: np.ndarray) -> np.ndarray:
 
 def _instants(times: pd.Series) -> pd.Series:
     """Times without a time zone; those with one are converted to UTC."""
+    times = read_times(times, "the frame")
     return times.dt.tz_convert(None) if isinstance(times.dtype, pd.DatetimeTZDtype) else times

@@ -12,14 +12,18 @@ import numpy as np
 import pandas as pd
 from gluonts.dataset.common import DataEntry
 
-from s5forecast.data.frames import Columns
+from s5forecast.choices import choose
+from s5forecast.data.faults import ON_ERROR, skipped_frame, warn_of_skipped, without_faults
+from s5forecast.data.frames import Columns, series_name, without_series
 from s5forecast.data.frequency import Frequency
 from s5forecast.data.irregular_sampling import IrregularSampling
 from s5forecast.data.regular_sampling import read_frame, to_entries
 from s5forecast.data.statics import StaticFeatures
-from s5forecast.evaluation.column_roles import as_columns, check_columns, roles_of
+from s5forecast.data.table import FrameSeries
+from s5forecast.evaluation.column_roles import as_columns, check_columns, frame_of_series, roles_of
+from s5forecast.evaluation.item_columns import with_item_columns
 from s5forecast.evaluation.metrics import evaluate, metric_names
-from s5forecast.evaluation.models import Model, irregular_model, name_of, regular_model, span_of
+from s5forecast.evaluation.models import Model, irregular_model, name_of, regular_model, span_of, step_of
 from s5forecast.evaluation.result import KEYS, WINDOW, Backtest
 from s5forecast.evaluation.runs import Run, Store, describe
 from s5forecast.evaluation.windows import (
@@ -48,13 +52,14 @@ def backtest(
     metrics: Any = None,
     season: int | None = None,
     name: str | None = None,
-    freq: Frequency | str | None = None,
+    freq: Frequency | str | int | None = None,
     columns: Mapping[str, Any] | Columns | None = None,
     variables: Sequence[str] | None = None,
     samples: bool = False,
     directory: str | Path | None = None,
     n_jobs: int = 1,
     progress: bool = False,
+    on_error: str = "raise",
 ) -> Backtest:
     """Forecast past windows of every series, each from its history alone, and compare with the observed values.
 
@@ -90,8 +95,8 @@ def backtest(
         season: steps of the differences that scale MASE and RMSSE; by default GluonTS's for the frequency (24 for
             hours, 12 for months, 1 for days and weeks).
         name: name of the model; by default its class.
-        freq: offset alias of the timestamps; inferred for a frame. Without it, each period of GluonTS entries is
-            stamped by its start.
+        freq: offset alias of the timestamps, or a whole number for integer times; inferred for a frame. Without it,
+            each period of GluonTS entries is stamped by its start.
         columns: names of the columns of a frame by role, such as ``{"item_id": "shop", "timestamp": "day", "target":
             "sales"}``, and lists of ``"known"`` and ``"static"`` columns. By default those of an ``S5Forecaster``,
             otherwise the names of the roles.
@@ -102,6 +107,8 @@ def backtest(
         directory: folder that keeps finished origins, to resume an interrupted backtest; one folder per backtest.
         n_jobs: number of parallel processes over windows or fits, as in joblib.
         progress: whether to show a progress bar over the windows.
+        on_error: ``"raise"`` an error for a series that is invalid or too short for the windows, or ``"skip"`` it, with
+            one warning; ``skipped`` of the result names all series that are left out, with the reasons.
 
     Raises:
         ValueError: a series is too short, a level or metric is unknown, arguments for regular and irregular series are
@@ -120,19 +127,29 @@ def backtest(
         14
     """
     roles = roles_of(model) if columns is None else as_columns(columns)
+    data = frame_of_series(data, roles)
+    freq = freq or step_of([model])
     if horizon is prediction_length is None:
         prediction_length, horizon = span_of([model])
     cuts = {"since": since, "count": count, "fraction": fraction, "horizon": horizon}
     splitter = _splitter(prediction_length, windows, step, season, cuts, variables, roles)
     if not isinstance(refit, Integral) or refit < 0:
         raise ValueError(f"refit={refit!r} must be False, True, or the number of origins between fits")
-    levels = [float(str(one)) if isinstance(one, np.floating) else one for one in quantile_levels]
-    check_levels(levels)
+    levels = check_levels(quantile_levels)
     metrics = metric_names(splitter.default_metrics if metrics is None else metrics)
     name = name_of(model) if name is None else name
     prepare = _irregular if isinstance(splitter, IrregularSplitter) else _regular
-    entries, frequency, adapted = prepare(model, data, splitter, roles, freq, bool(refit))
-    origins = splitter.split(entries)
+    skipped: dict[Any, str] = {}
+    if choose(ON_ERROR, on_error, "on_error") and isinstance(data, pd.DataFrame):
+        data, skipped = _valid_series(data, splitter, roles, freq)
+    entries, frequency, adapted, series = prepare(model, data, splitter, roles, freq, bool(refit))
+    if ON_ERROR[on_error]:
+        named = [{"item_id": str(position), **entry} for position, entry in enumerate(entries)]
+        origins, short = without_faults(splitter.split, named, _without_entries)
+        skipped |= short
+        warn_of_skipped(skipped)
+    else:
+        origins = splitter.split(entries)
     forecast_columns = adapted.columns(levels)
     _check_metrics(metrics, forecast_columns, samples, splitter)
     adapted.check(origins, forecast_columns)
@@ -141,6 +158,7 @@ def backtest(
     results = run.results(origins, None if directory is None else Store(directory, description))
     cut = [window for origin in origins for window in origin]
     forecasts = _frame(cut, frequency, np.concatenate([result.values for result in results], axis=1), forecast_columns)
+    forecasts = with_item_columns(forecasts, series, roles.targets)
     result = Backtest(
         name,
         _without_duplicates(forecasts),
@@ -148,9 +166,32 @@ def backtest(
         seconds=sum(result.seconds for result in results),
         fit_seconds=sum(result.fit_seconds for result in results) if adapted.trains else None,
         columns=roles if isinstance(data, pd.DataFrame) or columns is not None else None,
+        skipped=skipped_frame(skipped, roles.item_id) if ON_ERROR[on_error] else None,
         **_seasonal_errors(splitter, cut, forecasts, season),
     )
     return adapted.finished(result, origins[0])
+
+
+def _valid_series(
+    frame: pd.DataFrame, splitter: WindowSplitter, columns: Columns, freq: Frequency | str | int | None
+) -> tuple[pd.DataFrame, dict[Any, str]]:
+    """A frame without the series that have an error, and the reasons by series."""
+
+    def checked(rows: pd.DataFrame) -> pd.DataFrame:
+        if isinstance(splitter, IrregularSplitter):
+            IrregularSampling(columns).read(rows)
+        else:
+            read_frame(rows, columns, freq or "infer")
+        return rows
+
+    check_columns(frame, columns)
+    return without_faults(checked, frame, lambda rows, reasons: without_series(rows, reasons, columns))
+
+
+def _without_entries(entries: Sequence[Any], reasons: Mapping[str, str]) -> tuple[list[Any], list[Any]]:
+    """Entries without those of the given names, and the item_id of these entries."""
+    left = [entry["item_id"] for entry in entries if series_name(entry["item_id"]) in reasons]
+    return [entry for entry in entries if series_name(entry["item_id"]) not in reasons], left
 
 
 def _splitter(
@@ -181,24 +222,26 @@ def _splitter(
 
 
 def _regular(
-    model: Any, data: Any, splitter: Any, columns: Columns, freq: Frequency | str | None, refits: bool
-) -> tuple[Iterable[DataEntry], Frequency | None, Model]:
-    series, frequency = None, None if freq in (None, "infer") else Frequency.parse(freq)
+    model: Any, data: Any, splitter: Any, columns: Columns, freq: Frequency | str | int | None, refits: bool
+) -> tuple[Iterable[DataEntry], Frequency | None, Model, Sequence[FrameSeries]]:
+    series: Sequence[FrameSeries] = ()
+    frequency = None if freq in (None, "infer") else Frequency.parse(freq)
     if isinstance(data, pd.DataFrame):
         if columns.other_targets:
             raise ValueError(f"several targets, {list(columns.targets)}, require irregular series; pass one target")
         check_columns(data, columns)
         series, frequency = read_frame(data, columns, frequency or "infer")
         data = to_entries(series, frequency, StaticFeatures.learn(series, columns))
-    return data, frequency, regular_model(model, series, columns, frequency, splitter.prediction_length, refits)
+    adapted = regular_model(model, series or None, columns, frequency, splitter.prediction_length, refits)
+    return data, frequency, adapted, series
 
 
 def _irregular(
-    model: Any, data: Any, splitter: Any, columns: Columns, freq: Frequency | str | None, refits: bool
-) -> tuple[Iterable[DataEntry], None, Model]:
+    model: Any, data: Any, splitter: Any, columns: Columns, freq: Frequency | str | int | None, refits: bool
+) -> tuple[Iterable[DataEntry], None, Model, Sequence[FrameSeries]]:
     if freq:
         raise ValueError(f"freq={freq!r} requires regular series; omit it with since=, count= or fraction=")
-    series = None
+    series: Sequence[FrameSeries] = ()
     if isinstance(data, pd.DataFrame):
         if splitter.variables:
             columns = replace(columns, target=splitter.variables[0], other_targets=tuple(splitter.variables[1:]))
@@ -206,7 +249,7 @@ def _irregular(
         sampling = IrregularSampling(columns)
         series = sampling.read(data)
         data = sampling.entries(series, StaticFeatures.learn(series, columns))
-    return data, None, irregular_model(model, series, columns, refits)
+    return data, None, irregular_model(model, series or None, columns, refits), series
 
 
 def _check_metrics(metrics: Sequence[Any], columns: Sequence[str], samples: bool, splitter: WindowSplitter) -> None:

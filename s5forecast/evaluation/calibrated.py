@@ -38,6 +38,15 @@ class CalibratedPredictor(Predictor):
         self.predictor = predictor
         self.calibrator = calibrator
 
+    def __eq__(self, other: object) -> bool:
+        """Whether the other predictor has an equal predictor and the same corrections."""
+        if not isinstance(other, CalibratedPredictor) or self.calibrator.to_json() != other.calibrator.to_json():
+            return False
+        return bool(self.predictor == other.predictor)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.predictor!r}, {self.calibrator!r})"
+
     def predict(self, dataset: Iterable[DataEntry], **kwargs: Any) -> Iterator[QuantileForecast]:
         """One forecast for each entry, in order, with the mean unchanged and calibrated quantiles.
 
@@ -126,8 +135,9 @@ def calibrate(
         windows=windows,
         step=step,
         quantile_levels=quantile_levels,
+        metrics=(),
     )
-    return CalibratedPredictor(predictor, calibrator.fit(past.forecasts))
+    return CalibratedPredictor(predictor, calibrator.fit(past.rows))
 
 
 def _frame(forecast: Forecast, number: int, columns: list[str]) -> pd.DataFrame:

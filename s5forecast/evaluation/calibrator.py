@@ -83,8 +83,8 @@ class ConformalCalibrator(TransformerMixin, BaseEstimator):
         self.learning_rate = learning_rate
         self.item_share = item_share
 
-    def fit(self, forecasts: pd.DataFrame, y: None = None) -> ConformalCalibrator:
-        """Learn the corrections from forecasts of past windows with their targets; y is ignored."""
+    def fit(self, forecasts: Any, y: None = None) -> ConformalCalibrator:
+        """Learn the corrections from a ``Backtest``, or its frame of forecasts with the targets; y is ignored."""
         method = self._checked_method()
         arrays = ForecastArrays.from_frame(forecasts)
         self.levels_ = arrays.levels.tolist()

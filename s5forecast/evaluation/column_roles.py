@@ -7,7 +7,8 @@ from typing import Any
 
 import pandas as pd
 
-from s5forecast.data.frames import Columns
+from s5forecast.data.frames import Columns, identity_columns
+from s5forecast.data.long_frames import long_frame
 from s5forecast.evaluation.result import Backtest
 
 ROLES = ("target", "item_id", "timestamp", "known", "static")
@@ -26,7 +27,8 @@ def as_columns(columns: Columns | Mapping[str, Any]) -> Columns:
         raise ValueError(f"columns has the unknown roles {unknown}; choose from {list(ROLES)}")
     first, *others = _listed(columns.get("target", Columns.target))
     given: dict[str, Any] = {role: tuple(_listed(columns[role])) for role in ("known", "static") if role in columns}
-    given |= {role: columns[role] for role in ("item_id", "timestamp") if role in columns}
+    given |= {"timestamp": columns["timestamp"]} if "timestamp" in columns else {}
+    given |= identity_columns(columns["item_id"]) if "item_id" in columns else {}
     return Columns(target=first, other_targets=tuple(others), **given)
 
 
@@ -35,7 +37,8 @@ def roles_of(model: Any) -> Columns:
     if isinstance(model, Backtest):
         return model.columns or Columns()
     names = {role: getattr(model, role, None) for role in ROLES}
-    if not all(isinstance(names[role], str) for role in ("item_id", "timestamp")) or not names["target"]:
+    named = isinstance(names["item_id"], str | list | tuple) and isinstance(names["timestamp"], str)
+    if not named or not names["target"]:
         return Columns()
     return as_columns({role: value for role, value in names.items() if value is not None})
 
@@ -52,23 +55,34 @@ def check_columns(frame: pd.DataFrame, columns: Columns) -> None:
     if isinstance(frame.index, pd.DatetimeIndex | pd.PeriodIndex):
         present.add(columns.timestamp)
     for role, name in _named(columns):
-        one_series = role == "item_id" and name == Columns.item_id
+        one_series = role == "item_id" and columns.identity == (Columns.item_id,)
         if name not in present and not one_series:
             raise ValueError(
                 f"the frame has no column {name!r}; its columns are {list(map(str, frame.columns))}. Name the right "
                 f"one with columns={{{role!r}: ...}}, or in the constructor of the forecaster"
             )
-    if columns.item_id not in present and columns.timestamp in frame and frame[columns.timestamp].duplicated().any():
+    if (
+        not present.intersection(columns.identity)
+        and columns.timestamp in frame
+        and frame[columns.timestamp].duplicated().any()
+    ):
         raise ValueError(
             f"the frame has no column {columns.item_id!r} and repeats times in {columns.timestamp!r}; name the column "
             "that distinguishes the series with columns={'item_id': ...}, or drop repeated rows"
         )
 
 
+def frame_of_series(data: Any, columns: Columns) -> Any:
+    """A long frame of a Series of values by their times; other data unchanged."""
+    if not isinstance(data, pd.Series):
+        return data
+    return long_frame(data, columns.identity, columns.timestamp, columns.target)
+
+
 def _named(columns: Columns) -> list[tuple[str, str]]:
     """Role and name of each column."""
     lists = {"target": columns.targets, "known": columns.known, "static": columns.static}
-    single = [("item_id", columns.item_id), ("timestamp", columns.timestamp)]
+    single = [*(("item_id", name) for name in columns.identity), ("timestamp", columns.timestamp)]
     return [*single, *((role, name) for role, names in lists.items() for name in names)]
 
 

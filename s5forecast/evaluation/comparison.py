@@ -20,7 +20,7 @@ from s5forecast.evaluation.backtest import backtest
 from s5forecast.evaluation.column_roles import roles_of_all
 from s5forecast.evaluation.leaderboard import leaderboard
 from s5forecast.evaluation.metrics import METRICS, SERIES, JointScore, is_loss, metric_names
-from s5forecast.evaluation.models import span_of
+from s5forecast.evaluation.models import span_of, step_of
 from s5forecast.evaluation.result import KEYS, TIMES, WINDOW, Backtest, summary
 
 # Losses over time of metrics that are ratios.
@@ -119,7 +119,7 @@ class Comparison:
 
     def _times_per_window(self, times: pd.Index) -> int:
         """The most of the sorted times within one window, over which losses are correlated."""
-        ends = self._first.forecasts.groupby(WINDOW)["timestamp"].max()
+        ends = self._first.rows.groupby(WINDOW)["timestamp"].max()
         cutoffs = pd.Index(ends.index.get_level_values("cutoff"))
         counts = times.searchsorted(pd.Index(ends), "right") - times.searchsorted(cutoffs, "right")
         return max(1, int(counts.max()))
@@ -131,7 +131,8 @@ class Comparison:
             raise ValueError(f"{chosen!r} has no value for each item_id; choose another metric")
         table = self._table(chosen, "item_id")
         best = table.dropna(how="all").idxmin(axis=1)
-        return table.assign(best=best.reindex(table.index))
+        columns = self._first.columns
+        return table.assign(best=best.reindex(table.index)).rename_axis(columns.item_id if columns else "item_id")
 
     def _losses(self, metric: str) -> pd.DataFrame:
         """A metric for each window (or cutoff, for scores over series) in rows and each model in columns."""
@@ -145,7 +146,7 @@ class Comparison:
         table = self._table(metric, unit)
         finite = np.isfinite(table.to_numpy()).all(axis=1)
         if not finite.all():
-            forecasts = self._first.forecasts
+            forecasts = self._first.rows
             observed = forecasts.groupby(WINDOW if unit == "window" else unit)["target"].count() > 0
             lost = int((observed.reindex(table.index).to_numpy() & ~finite).sum())
             if lost:
@@ -157,7 +158,7 @@ class Comparison:
         """A metric for each unit (rows) and model (columns); empty if it has no value for a unit."""
         found = {}
         for name, one in self.backtests.items():
-            values = replace(one, metric_names=self._source(metric)).by(unit)
+            values = replace(one, metric_names=self._source(metric)).grouped(unit)
             found[name] = values[metric] if metric in values else pd.Series(dtype=float)
         return pd.DataFrame(found)
 
@@ -234,13 +235,14 @@ def compare(
         raise ValueError("models is empty; give at least one")
     if baseline is not None:
         _check_baseline(baseline, models)
-    data = data if isinstance(data, pd.DataFrame) else list(data)
+    data = data if isinstance(data, pd.DataFrame | pd.Series) else list(data)
     ready = [model for model in models.values() if isinstance(model, Backtest)]
     metrics = arguments.pop("metrics", None)
     if metrics is None and ready:
         metrics = ready[0].metric_names
     if arguments.get("columns") is None:
         arguments["columns"] = roles_of_all(models)
+    arguments["freq"] = arguments.get("freq") or step_of(models.values())
     if arguments.get("horizon") is prediction_length is None:
         prediction_length, arguments["horizon"] = span_of(models.values())
     found = {}
@@ -286,16 +288,17 @@ def diebold_mariano(difference: np.ndarray, horizon: int) -> tuple[float, float]
     correlated over the h steps of a forecast. S has Student's t distribution with B degrees of freedom, so that m
     windows of h steps count as m observations. With h = 1 this is the t-test.
 
-    Share of 20,000 simulated null hypotheses that are rejected at the level of 5 %, for 6 windows of 14 steps:
+    Share of true null hypotheses that are rejected at the level of 5 %, for 6 windows of 14 steps, from
+    ``benchmarks/significance.py``:
 
     ================================================  ===========  ================  ============================
     estimate of the variance                          white noise  moving average,   random walk within
                                                                    order 13          each window
     ================================================  ===========  ================  ============================
-    cosine transforms, t(5)                           5.0 %        7.7 %             6.6 %
-    mean of each window, t(5)                         5.1 %        9.9 %             5.2 %
-    Bartlett weights, corrected as in [2], t(83)      5.6 %        14.5 %            12.7 %
-    equal weights, corrected as in [2], t(83)         12.2 %       12.7 %            12.7 %
+    cosine transforms, t(5)                           4.9 %        8.0 %             6.5 %
+    mean of each window, t(5)                         5.0 %        9.7 %             5.0 %
+    Bartlett weights, corrected as in [2], t(83)      5.5 %        14.4 %            12.6 %
+    equal weights, corrected as in [2], t(83)         11.2 %       12.6 %            12.6 %
     ================================================  ===========  ================  ============================
 
     Args:
@@ -357,7 +360,7 @@ def _difference(one: pd.DataFrame, other: pd.DataFrame) -> str:
 
 
 def _keys(one: Backtest) -> pd.DataFrame:
-    frame = one.forecasts[[*KEYS, "target"]].astype({"item_id": str, "target": float})
+    frame = one.rows[[*KEYS, "target"]].astype({"item_id": str, "target": float})
     for key in KEYS[1:]:
         if pd.api.types.is_datetime64_any_dtype(frame[key]):
             frame[key] = frame[key].dt.as_unit("ns")

@@ -48,6 +48,13 @@ NO_LOSSES = (
 )  # fmt: skip
 
 
+# Metrics of the median and of the mean, which minimize expected absolute and squared errors.
+POINTS = {
+    "median": ("MASE", "sMAPE", "MAPE", "MAE", "ND", "OWA", "sum_absolute_error"),
+    "mean": ("MSE", "RMSE", "NRMSE", "RMSSE", "sum_error"),
+}
+
+
 def _ones(label: np.ndarray) -> np.ndarray:
     return np.ones(len(label))
 
@@ -260,6 +267,12 @@ def aggregate(
 def metric_names(metrics: Any) -> tuple[Any, ...]:
     """Metrics as a tuple, of one name or GluonTS definition, or of several."""
     return tuple(metrics) if isinstance(metrics, Iterable) and not isinstance(metrics, str) else (metrics,)
+
+
+def points_of(metrics: Iterable[Any]) -> dict[str, list[str]]:
+    """The metrics that are errors of the median and of the mean of a forecast, among the given names."""
+    names = list(map(str, metrics))
+    return {point: [name for name in names if name in errors] for point, errors in POINTS.items()}
 
 
 def definitions(metrics: Iterable[str | Any] | str, levels: Sequence[float], samples: bool = False) -> dict[str, Any]:

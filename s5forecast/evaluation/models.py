@@ -7,14 +7,17 @@ from collections.abc import Iterable, Iterator, Sequence
 from copy import copy
 from dataclasses import replace
 from itertools import groupby
+from numbers import Integral
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from s5forecast.choices import choose
-from s5forecast.data.frames import Columns, FrameSeries
+from s5forecast.data.frames import Columns, with_labels
 from s5forecast.data.frequency import Frequency
+from s5forecast.data.table import FrameSeries, repeat_keys
+from s5forecast.data.timestamps import read_times
 from s5forecast.evaluation.baselines import BASELINES, IRREGULAR_BASELINES
 from s5forecast.evaluation.fingerprint import fingerprint
 from s5forecast.evaluation.result import Backtest
@@ -204,7 +207,7 @@ class ForecasterModel(Model):
         if not self._has_not_seen(first):
             return result
         calibrator = self._calibrator(first)
-        forecasts = result.forecasts if calibrator is None else calibrator.transform(result.forecasts)
+        forecasts = result.rows if calibrator is None else calibrator.transform(result.rows)
         seconds = getattr(self.forecaster, "fit_seconds_", result.fit_seconds)
         return replace(result, forecasts=forecasts, fit_seconds=seconds)
 
@@ -250,15 +253,19 @@ class ForecasterModel(Model):
         for window in windows:
             one = self.series[window.item_id]
             steps = slice(0, window.cut) if past else slice(window.cut, window.cut + ahead)
-            values: dict[str, Any] = {} if one.item_id is None else {self.roles.item_id: one.item_id}
-            values |= {
+            values: dict[str, Any] = {
                 self.roles.timestamp: one.timestamps[steps],
                 **dict(zip(self.roles.known, one.known[:, steps], strict=True)),
             }
             if past:
                 values |= {self.roles.target: one.target[steps], **one.static}
             frames.append(pd.DataFrame(values))
-        return pd.concat(frames, ignore_index=True)
+        return self._with_keys(windows, frames)
+
+    def _with_keys(self, windows: Sequence[Window], frames: Sequence[pd.DataFrame]) -> pd.DataFrame:
+        """Frames of windows, with the columns that identify their series."""
+        keys = repeat_keys([self.series[window.item_id] for window in windows], [len(one) for one in frames])
+        return pd.concat([keys, pd.concat(frames, ignore_index=True)], axis=1)
 
 
 class IrregularForecasterModel(ForecasterModel):
@@ -298,21 +305,24 @@ class IrregularForecasterModel(ForecasterModel):
             one, entry = self.series[window.item_id], window.entry
             rows = slice(0, window.cut) if past else slice(window.cut, window.cut + window.length)
             known, target = entry["feat_dynamic_real"][:, rows], np.atleast_2d(entry["target"])[:, rows]
-            values: dict[str, Any] = {} if one.item_id is None else {self.roles.item_id: one.item_id}
-            values |= {self.roles.timestamp: entry["time"][rows], **dict(zip(self.roles.known, known, strict=True))}
+            values: dict[str, Any] = {self.roles.timestamp: entry["time"][rows]}
+            values |= dict(zip(self.roles.known, known, strict=True))
             if past:
                 values |= {**dict(zip(self.roles.targets, target, strict=True)), **one.static}
             frames.append(pd.DataFrame(values))
-        return pd.concat(frames, ignore_index=True)
+        return self._with_keys(windows, frames)
 
 
 class ForecastsModel(Model):
     """A long frame of forecasts with item_id, timestamp, mean, quantiles, and cutoff if windows overlap."""
 
     def __init__(self, forecasts: pd.DataFrame, columns: Columns, frequency: Frequency | None) -> None:
+        forecasts = with_labels(forecasts, columns, "the frame of forecasts")
         self.keys = [key for key in (columns.item_id, "cutoff", columns.timestamp) if key in forecasts.columns]
         if columns.timestamp not in self.keys:
             raise ValueError(f"the frame of forecasts has no column {columns.timestamp!r}; it has {list(forecasts)}")
+        times = {name: read_times(forecasts[name], "the frame") for name in self.keys if name != columns.item_id}
+        forecasts = forecasts.assign(**times)
         twice = forecasts.duplicated(self.keys)
         if twice.any():
             row = dict(forecasts.loc[twice, self.keys].iloc[0])
@@ -360,7 +370,7 @@ class ForecastsModel(Model):
 
 def regular_model(
     model: Any,
-    frame: list[FrameSeries] | None,
+    frame: Sequence[FrameSeries] | None,
     columns: Columns,
     frequency: Frequency | None,
     length: int,
@@ -397,7 +407,7 @@ def regular_model(
     )
 
 
-def irregular_model(model: Any, frame: list[FrameSeries] | None, columns: Columns, refits: bool = False) -> Model:
+def irregular_model(model: Any, frame: Sequence[FrameSeries] | None, columns: Columns, refits: bool = False) -> Model:
     """Adapter of a name in ``IRREGULAR_BASELINES``, or of a model of irregular series.
 
     Args:
@@ -437,7 +447,13 @@ def span_of(models: Iterable[Any]) -> tuple[int | None, Any]:
     return None, None
 
 
-def _by_name(model: Any, frame: list[FrameSeries] | None) -> dict[Any, FrameSeries]:
+def step_of(models: Iterable[Any]) -> Any:
+    """``freq`` of the first forecaster of integer times; None if there is none."""
+    found = (getattr(model, "freq", None) for model in models if is_forecaster(model))
+    return next((freq for freq in found if isinstance(freq, Integral)), None)
+
+
+def _by_name(model: Any, frame: Sequence[FrameSeries] | None) -> dict[Any, FrameSeries]:
     """Series of a frame by the item_id of their windows."""
     if frame is None:
         raise ValueError(f"{type(model).__name__} is backtested on a DataFrame, not on GluonTS entries")
@@ -449,14 +465,14 @@ def name_of(model: Any) -> str:
     return model if isinstance(model, str) else "forecasts" if isinstance(model, pd.DataFrame) else type(model).__name__
 
 
-def _naive(stamp: pd.Timestamp) -> pd.Timestamp:
-    return stamp if stamp.tz is None else stamp.tz_convert(None)
+def _naive(stamp: Any) -> Any:
+    return stamp if getattr(stamp, "tz", None) is None else stamp.tz_convert(None)
 
 
 def _check_stamps(window: RegularWindow, stamps: np.ndarray) -> None:
     due = window.timestamps(None)[1:]
-    if (
-        len(stamps) != len(due)
-        or pd.Timestamp(stamps[0], tz=due.tz if pd.Timestamp(stamps[0]).tz is None else None) != due[0]
-    ):
+    first = stamps[0]
+    if isinstance(due, pd.DatetimeIndex):
+        first = pd.Timestamp(first, tz=due.tz if pd.Timestamp(first).tz is None else None)
+    if len(stamps) != len(due) or first != due[0]:
         raise ValueError(f"the forecast of series {window.item_id!r} starts at {stamps[0]}, expected is {due[0]}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -51,7 +51,13 @@ class Backtest:
         seconds: time to predict all windows.
         fit_seconds: time to fit the model; if given, part of the metrics.
         squared_seasonal_error: as ``seasonal_error``, the mean squared difference; required by RMSSE.
-        columns: column roles of the frame that was backtested; ``forecasts`` has the standard names.
+        skipped: series that were left out because of an error in their data, and the reasons; None unless
+            ``on_error="skip"``.
+        columns: column roles of the frame that was backtested, whose names ``forecasts`` has; the given frame may have
+            them or the standard names.
+
+    Attributes:
+        rows: ``forecasts`` with the standard names.
 
     Raises:
         ValueError: a column is missing, a forecast is NaN or a target infinite.
@@ -65,28 +71,39 @@ class Backtest:
     fit_seconds: float | None = None
     squared_seasonal_error: pd.Series | None = None
     columns: Columns | None = None
+    skipped: pd.DataFrame | None = None
+    rows: pd.DataFrame = field(init=False)
 
     def __post_init__(self) -> None:
-        missing = [column for column in COLUMNS if column not in self.forecasts.columns]
-        if missing or self.forecasts.empty:
+        own = {name: standard for name, standard in self._given_names.items() if name != standard}
+        rows = self.forecasts.rename(columns=own) if own else self.forecasts
+        object.__setattr__(self, "rows", rows)
+        names = {standard: name for name, standard in own.items()}
+        object.__setattr__(self, "forecasts", rows.rename(columns=names) if own else rows)
+        missing = [column for column in COLUMNS if column not in self.rows.columns]
+        if missing or self.rows.empty:
             raise ValueError(f"the forecasts of {self.name!r} have no rows, or no columns {missing}")
-        absent = self.forecasts[self._forecast_columns + sample_columns(self.forecasts)].isna().any(axis=1)
+        absent = self.rows[self._forecast_columns + sample_columns(self.rows)].isna().any(axis=1)
         if absent.any():
-            row = self.forecasts[absent].iloc[0]
+            row = self.rows[absent].iloc[0]
             when = f"{row['timestamp']}, made at {row['cutoff']}"
             raise ValueError(f"the forecast by {self.name!r} of series {row['item_id']!r} at {when}, is NaN")
-        infinite = np.isinf(self.forecasts["target"].to_numpy(dtype=float))
+        infinite = np.isinf(self.rows["target"].to_numpy(dtype=float))
         if infinite.any():
-            row = self.forecasts[infinite].iloc[0]
+            row = self.rows[infinite].iloc[0]
             raise ValueError(f"the target of series {row['item_id']!r} at {row['timestamp']} is infinite")
         self._warn_of_crossing()
 
+    def with_standard_names(self, frame: pd.DataFrame) -> pd.DataFrame:
+        """A frame with the column names of the one that was backtested, with the standard names instead."""
+        return frame.rename(columns=self._given_names)
+
     def _warn_of_crossing(self) -> None:
-        quantiles = self.forecasts[list(quantile_columns(self.forecasts).values())].to_numpy(dtype=float)
+        quantiles = self.rows[list(quantile_columns(self.rows).values())].to_numpy(dtype=float)
         lost = np.diff(quantiles, axis=1) < -CROSSING * np.abs(quantiles).max(axis=1, initial=0.0, keepdims=True)
         crossing = lost.any(axis=1)
         if crossing.any():
-            row = self.forecasts[crossing].iloc[0]
+            row = self.rows[crossing].iloc[0]
             where = f"series {row['item_id']!r} at {row['timestamp']}"
             message = f"the quantiles by {self.name!r} cross in {crossing.sum()} rows, first in {where}; sort them"
             warnings.warn(message, UserWarning, stacklevel=4)
@@ -121,13 +138,13 @@ class Backtest:
     @property
     def quantile_levels(self) -> tuple[float, ...]:
         """Levels of the quantile columns, ascending."""
-        return tuple(quantile_columns(self.forecasts))
+        return tuple(quantile_columns(self.rows))
 
     @cached_property
     def samples(self) -> np.ndarray | None:
         """Samples of each row, ``[M, N]``; None if there are none."""
-        columns = sample_columns(self.forecasts)
-        return self.forecasts[columns].to_numpy() if columns else None
+        columns = sample_columns(self.rows)
+        return self.rows[columns].to_numpy() if columns else None
 
     @cached_property
     def metrics(self) -> pd.DataFrame:
@@ -135,10 +152,10 @@ class Backtest:
 
         Values with a denominator of zero, as the MASE of a constant series, are excluded; a UserWarning counts them.
         """
-        label, series = self.forecasts["target"].to_numpy(dtype=float), self.forecasts["item_id"].to_numpy()
+        label, series = self.rows["target"].to_numpy(dtype=float), self.rows["item_id"].to_numpy()
         found = definitions(self.metric_names, self.quantile_levels, self.samples is not None)
         warn_of_zeros(found, label, self._arrays, series, "series")
-        row = self._evaluate(np.zeros(len(self.forecasts), dtype=int), pd.Index([self.name], name="model"))
+        row = self._evaluate(np.zeros(len(self.rows), dtype=int), pd.Index([self.name], name="model"))
         times = dict(zip(TIMES, (self.fit_seconds, self.seconds), strict=True))
         return row.assign(**{column: value for column, value in times.items() if value is not None})
 
@@ -153,14 +170,22 @@ class Backtest:
         Raises:
             ValueError: a column does not exist, or none is given.
         """
+        table = self.grouped(column)
+        names = {standard: name for name, standard in self._given_names.items()}
+        if "window" in ([column] if isinstance(column, str) else column):
+            table.index.names = [names.get(str(name), name) for name in table.index.names]
+        return table
+
+    def grouped(self, column: str | Sequence[str]) -> pd.DataFrame:
+        """As :meth:`by`, with the standard names for ``"window"``."""
         given = [column] if isinstance(column, str) else list(column)
         names = list(dict.fromkeys(name for one in given for name in (WINDOW if one == "window" else [one])))
-        sources = {**self._given_names, **{name: name for name in self.forecasts.columns}}
+        sources = {**self._given_names, **{name: name for name in self.rows.columns}}
         unknown = [name for name in names if name != "step" and name not in sources]
         if unknown or not names:
-            known = [name for name in self.forecasts.columns if name not in sample_columns(self.forecasts)]
+            known = [name for name in self.rows.columns if name not in sample_columns(self.rows)]
             raise ValueError(f"cannot group metrics by {given}; use 'step', 'window', or columns among {known}")
-        keys = [self.step if name == "step" else self.forecasts[sources[name]] for name in names]
+        keys = [self.step if name == "step" else self.rows[sources[name]] for name in names]
         if len(keys) == 1:
             codes, values = pd.factorize(keys[0], sort=keys[0].dtype != object, use_na_sentinel=False)
             return self._evaluate(codes, pd.Index(values, name=names[0]))
@@ -171,12 +196,16 @@ class Backtest:
     def _given_names(self) -> dict[str, str]:
         """Columns of the forecasts by their names in the frame that was backtested."""
         one = self.columns
-        return {} if one is None else {one.item_id: "item_id", one.timestamp: "timestamp", one.target: "target"}
+        if one is None:
+            return {}
+        # With several targets, each is a series, so that the column of their values has no name of its own.
+        target = {} if one.other_targets else {one.target: "target"}
+        return {one.item_id: "item_id", one.timestamp: "timestamp", **target}
 
     @cached_property
     def step(self) -> pd.Series:
         """Position of each row in its window, starting at 1."""
-        windows = self.forecasts.groupby(WINDOW, sort=False)
+        windows = self.rows.groupby(WINDOW, sort=False)
         return windows["timestamp"].rank("first").astype(int)
 
     @cached_property
@@ -185,23 +214,23 @@ class Backtest:
 
         It is computed from samples if there are any, otherwise by linear interpolation of the quantiles.
         """
-        label = self.forecasts["target"].to_numpy(dtype=float)
+        label = self.rows["target"].to_numpy(dtype=float)
         if self.samples is not None:
             return pit(label, self.samples)
-        columns = quantile_columns(self.forecasts)
+        columns = quantile_columns(self.rows)
         if not columns:
             raise ValueError(f"the PIT requires quantiles or samples, {self.name!r} has neither")
-        return pit_from_quantiles(label, self.forecasts[list(columns.values())].to_numpy(dtype=float), list(columns))
+        return pit_from_quantiles(label, self.rows[list(columns.values())].to_numpy(dtype=float), list(columns))
 
     @property
     def _forecast_columns(self) -> list[Any]:
-        mean = ["mean"] if "mean" in self.forecasts.columns else []
-        return mean + list(quantile_columns(self.forecasts).values())
+        mean = ["mean"] if "mean" in self.rows.columns else []
+        return mean + list(quantile_columns(self.rows).values())
 
     def _evaluate(self, codes: np.ndarray, groups: pd.Index) -> pd.DataFrame:
         """Metrics of the rows with each code. Groups of equal size are evaluated together, as rows of a matrix."""
         found = definitions(self.metric_names, self.quantile_levels, self.samples is not None)
-        label = self.forecasts["target"].to_numpy(dtype=float)
+        label = self.rows["target"].to_numpy(dtype=float)
         values = {name: np.full(len(groups), np.nan) for name in found}
         for members, rows in _by_size(codes):
             arrays = {name: array[rows] for name, array in self._arrays.items()}
@@ -217,12 +246,12 @@ class Backtest:
     @cached_property
     def _arrays(self) -> dict[str, np.ndarray]:
         """Inputs of the metrics for each row, except the label."""
-        naive = ["naive_2"] if "naive_2" in self.forecasts.columns else []
-        found = {c: self.forecasts[c].to_numpy(dtype=float) for c in [*self._forecast_columns, *naive]}
+        naive = ["naive_2"] if "naive_2" in self.rows.columns else []
+        found = {c: self.rows[c].to_numpy(dtype=float) for c in [*self._forecast_columns, *naive]}
         arrays = {_standard_name(column): array for column, array in found.items()}
         arrays |= self.scales
         if self.samples is not None:
-            arrays |= {"crps": crps(self.forecasts["target"].to_numpy(dtype=float), self.samples), "pit": self.pit}
+            arrays |= {"crps": crps(self.rows["target"].to_numpy(dtype=float), self.samples), "pit": self.pit}
         return arrays
 
     @cached_property
@@ -234,10 +263,10 @@ class Backtest:
     def _joint_score(self, metric: JointScore, codes: np.ndarray, count: int) -> np.ndarray | None:
         """Mean score of the vectors in each group, ``[count]``; None if a vector belongs to several groups."""
         assert self.samples is not None
-        label = self.forecasts["target"].to_numpy(dtype=float)
+        label = self.rows["target"].to_numpy(dtype=float)
         keys = WINDOW if metric.over == HORIZON else ["cutoff", "timestamp"]
-        vectors = self.forecasts.groupby(keys, sort=False).ngroup().to_numpy()
-        if metric.over == SERIES and (np.bincount(vectors) < self.forecasts["item_id"].nunique()).any():
+        vectors = self.rows.groupby(keys, sort=False).ngroup().to_numpy()
+        if metric.over == SERIES and (np.bincount(vectors) < self.rows["item_id"].nunique()).any():
             text = f"{metric.name} of {self.name!r}: at some times only a part of the series has a forecast"
             fix = "leave out series that end at other times than the rest"
             warnings.warn(f"{text}, and only that part is scored; {fix}", UserWarning, stacklevel=4)
@@ -255,9 +284,9 @@ class Backtest:
 
     def _row_errors(self, errors: pd.Series) -> np.ndarray:
         """Seasonal error of each row."""
-        keys: pd.Index = pd.Index(self.forecasts["item_id"])
+        keys: pd.Index = pd.Index(self.rows["item_id"])
         if errors.index.nlevels == 2:
-            keys = pd.MultiIndex.from_frame(self.forecasts[["item_id", "cutoff"]])
+            keys = pd.MultiIndex.from_frame(self.rows[["item_id", "cutoff"]])
         unknown = keys.difference(errors.index)
         if len(unknown):
             raise ValueError(f"no seasonal error for {unknown[0]!r}; index them by item_id, or item_id and cutoff")
@@ -266,9 +295,9 @@ class Backtest:
 
 def summary(title: str, one: Backtest, metrics: pd.DataFrame) -> str:
     """Text with the number of series and windows, followed by a table of metrics."""
-    series, windows = one.forecasts["item_id"].nunique(), len(one.forecasts[WINDOW].drop_duplicates())
+    series, windows = one.rows["item_id"].nunique(), len(one.rows[WINDOW].drop_duplicates())
     table = metrics.to_string(float_format="{:.4g}".format, line_width=WIDTH)
-    return f"{title}: {series} series, {windows} windows, {len(one.forecasts)} rows\n{table}"
+    return f"{title}: {series} series, {windows} windows, {len(one.rows)} rows\n{table}"
 
 
 def _by_size(codes: np.ndarray) -> Iterable[tuple[np.ndarray, np.ndarray]]:

@@ -21,6 +21,7 @@ from gluonts.ev.ts_stats import seasonal_error as gluonts_seasonal_error
 from gluonts.model.forecast import Forecast
 from gluonts.time_feature.seasonality import get_seasonality
 
+from s5forecast.data.faults import SeriesError
 from s5forecast.data.frequency import Frequency, quiet_periods
 from s5forecast.data.times import Instants, is_duration, read_instants
 from s5forecast.evaluation.metrics import DEFAULT_METRICS, UNSCALED_METRICS
@@ -287,17 +288,20 @@ class RegularSplitter(WindowSplitter):
     def _checked_length(self, item_id: Any, entry: DataEntry) -> int:
         shape = np.shape(entry["target"])
         if len(shape) != 1:
-            raise ValueError(f"series {item_id!r} has a target of shape {shape}; give one entry per dimension")
+            text = f"series {item_id!r} has a target of shape {shape}; give one entry per dimension"
+            raise SeriesError({f"series {item_id!r}": text})
         if np.isinf(np.asarray(entry["target"], dtype=float)).any():
-            raise ValueError(f"series {item_id!r} has an infinite target; use NaN for missing values")
+            text = f"series {item_id!r} has an infinite target; use NaN for missing values"
+            raise SeriesError({f"series {item_id!r}": text})
         needed = self._steps_from(0) + 1
         if shape[0] < needed:
             possible = max(0, (shape[0] - 1 - self.prediction_length) // self.distance + 1)
             fix = f"windows={possible}" if possible else "a shorter prediction_length"
-            raise ValueError(
+            text = (
                 f"series {item_id!r} has {shape[0]} values, but {self.windows} windows of {self.prediction_length} "
                 f"steps, {self.distance} apart, need {needed}; use {fix}, or leave the series out"
             )
+            raise SeriesError({f"series {item_id!r}": text})
         return int(shape[0])
 
 

@@ -146,7 +146,9 @@ class AutoregressiveNetwork(UnivariateNetwork):
         place = Place(batch.loc, batch.scale, batch.level)
         sample = partial(walk_paths, partial(self._draw_path, horizon, states), place, len(horizon.inputs))
         number = self.num_samples if num_samples is None else num_samples
-        return draw_paths(sample, past, number, seed=self.seed, counts=(self.counts & batch.counts)[..., None])
+        features = (batch.static_real, batch.static_cat, batch.covariates, batch.lags)
+        counts = (self.counts & batch.counts)[..., None]
+        return draw_paths(sample, past, number, seed=self.seed, counts=counts, features=features)
 
     def _draw_path(self, horizon: HorizonInputs, state: tuple[Tensor, ...], place: Place, series: Tensor) -> Tensor:
         """One path of each of the R ``series``, float64 ``[H, R]``."""

@@ -17,7 +17,7 @@ from s5forecast.ssm import State, flatten_state
 from s5forecast.windows.batches import TrainingWindows
 from s5forecast.windows.calendar import num_clock_features
 from s5forecast.windows.irregular import IrregularBatch, IrregularStore
-from s5forecast.windows.scaling import ROUNDING, masked_mean, normalized, positive
+from s5forecast.windows.scaling import deviation, masked_mean, normalized, positive
 
 # Maximum number of query times that are decoded at once, which bounds the memory.
 QUERIES = 4096
@@ -115,7 +115,7 @@ class ContinuousNetwork(FeatureInputs, ForecastNetwork):
         self.time_unit.fill_(self.given_time_unit or store.median_gap())
         values, mask = store.values, store.mask.double()
         self.location.copy_(masked_mean(values, mask, dim=0)[0])
-        self.spread.copy_(positive(_deviation(values, mask, dim=0)[0]))
+        self.spread.copy_(positive(deviation(values, mask, dim=0)[0]))
         self.level.copy_(positive(masked_mean(values.abs(), mask, dim=0)[0]))
         batch = windows.draw(FITTING_WINDOWS)
         self.window_spread.copy_(_typical_spread(batch, self.spread))
@@ -287,13 +287,7 @@ def _times(batch: IrregularBatch) -> tuple[Tensor, Tensor, Tensor]:
 def _typical_spread(batch: IrregularBatch, spread: Tensor) -> Tensor:
     """Geometric mean over windows of each variable's standard deviation, ``[D]``; ``spread`` if it never varies."""
     values, mask = batch.values, batch.mask[:, : batch.context_length].double()
-    own = _deviation(values, mask)[:, 0]
+    own = deviation(values, mask)[:, 0]
     varies = own > 0
     typical = (torch.where(varies, own, 1.0).log().sum(0) / varies.sum(0).clamp(min=1)).exp()
     return torch.where(varies.any(0), typical, spread)
-
-
-def _deviation(values: Tensor, mask: Tensor, dim: int = 1) -> Tensor:
-    """Standard deviation over time; 0 if it is within the rounding error of equal values."""
-    own = masked_mean((values - masked_mean(values, mask, dim)) ** 2, mask, dim).sqrt()
-    return torch.where(own > ROUNDING * masked_mean(values.abs(), mask, dim), own, 0.0)

@@ -128,7 +128,8 @@ class MultivariateNetwork(FeatureInputs, ForecastNetwork):
         number = self.num_samples if num_samples is None else num_samples
         counts = (self.counts & batch.counts.view(-1, self.spec.dim))[:, None, None]
         sample = partial(self._sample, self.windows(batch))
-        return draw_paths(sample, batch.past, number, seed=self.seed, counts=counts)
+        past = batch.past.reshape(len(counts), -1)
+        return draw_paths(sample, past, number, seed=self.seed, counts=counts)
 
     def windows(self, batch: Batch) -> Windows:
         """A batch with the series of each window in one dimension."""
@@ -147,8 +148,8 @@ class MultivariateNetwork(FeatureInputs, ForecastNetwork):
         assert self.marginals is not None
         return self.marginals(lags.transpose(-1, -2)).transpose(-1, -2)
 
-    def _sample(self, windows: Windows, num_samples: int) -> np.ndarray:
-        """``[B, S, H, D]`` float64."""
+    def _sample(self, windows: Windows, order: Tensor, num_samples: int) -> np.ndarray:
+        """``[B, S, H, D]`` float64, of the windows in the given ``order [B]``."""
         L, H = self.spec.context_length, self.spec.prediction_length
         steps = torch.arange(-L, H, device=windows.lags.device).unsqueeze(-1)
         # Lags within the horizon count as observed, and paths fill in their sampled values.
@@ -157,10 +158,9 @@ class MultivariateNetwork(FeatureInputs, ForecastNetwork):
             lags=windows.lags.masked_fill(drawn, 0.0), lag_mask=windows.lag_mask.masked_fill(drawn, 1.0)
         )
         _, state = self.encoder(self._inputs(*(x[:, :L] for x in (windows.lags, windows.lag_mask, windows.shared))))
-        B = len(windows.values)
-        rows = torch.arange(B, device=steps.device).repeat_interleave(num_samples)
+        rows = order.repeat_interleave(num_samples)
         paths = [self._draw_path(windows, state, part) for part in rows.split(max(1, VALUES // self.spec.dim))]
-        return torch.cat(paths).view(B, num_samples, H, self.spec.dim).cpu().numpy()
+        return torch.cat(paths).view(len(order), num_samples, H, self.spec.dim).cpu().numpy()
 
     def _draw_path(self, windows: Windows, state: tuple[State, ...], rows: Tensor) -> Tensor:
         """One path from each of the R windows ``rows``, float64 ``[R, H, D]``."""

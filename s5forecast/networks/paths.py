@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -27,45 +27,65 @@ DrawPath = Callable[[Place, Tensor], Tensor]
 
 
 def draw_paths(
-    sample: Callable[[int], np.ndarray], past: Tensor, num_samples: int, *, seed: int | None, counts: Tensor
+    sample: Callable[[Tensor, int], np.ndarray],
+    past: Tensor,
+    num_samples: int,
+    *,
+    seed: int | None,
+    counts: Tensor,
+    features: Sequence[Tensor] = (),
 ) -> SamplePaths:
-    """Sample paths, drawn with a seed that depends on the past values.
+    """Sample paths, drawn with a seed that depends on the past values, but not on the order of the windows.
 
     Args:
-        sample: draws the given number of paths, ``[B, S, H]`` or ``[B, S, H, D]``.
-        past: values before the horizon.
+        sample: draws the given number of paths of the windows at the given positions ``[B]``, ``[B, S, H]`` or
+            ``[B, S, H, D]``.
+        past: values before the horizon, ``[B, ...]``.
         num_samples: paths of each series, S.
         seed: seed of the network; ``None`` draws from torch's global state.
         counts: whether the values are non-negative integers, to which paths are then rounded; its shape broadcasts
             with the paths.
+        features: further inputs ``[B, ...]``, by which windows with equal past values are ordered.
 
     Raises:
         ValueError: for ``num_samples`` below 1.
     """
     if num_samples < 1:
         raise ValueError(f"num_samples must be at least 1, got {num_samples}")
-    content = zlib.crc32(past.cpu().numpy().tobytes())
+    rows = [[row.tobytes() for row in x.cpu().numpy()] for x in (past, *features)]
+    contents = sorted((*content, row) for row, content in enumerate(zip(*rows, strict=True)))
+    order = [row for *_, row in contents]
+    content = zlib.crc32(b"".join(values for values, *_ in contents))
     with seeded(None if seed is None else seed + content):
-        values = sample(num_samples)
+        drawn = sample(torch.tensor(order, device=past.device), num_samples)
+    values = np.empty_like(drawn)
+    values[order] = drawn
     return SamplePaths(np.where(counts.cpu().numpy(), values.round().clip(min=0) + 0.0, values))
 
 
 def walk_paths(
-    draw_path: DrawPath, place: Place, steps: int, num_samples: int, *, marginals: Prediction | None = None
+    draw_path: DrawPath,
+    place: Place,
+    steps: int,
+    series: Tensor,
+    num_samples: int,
+    *,
+    marginals: Prediction | None = None,
 ) -> np.ndarray:
-    """``num_samples`` paths of each of B series, ``[B, S, H]``.
+    """``num_samples`` paths of each of some series, ``[B, S, H]``.
 
     Args:
         draw_path: draws one path for each of some series.
-        place: location and scale of the series, ``[B, 1]``.
+        place: location and scale of all series, ``[B, 1]``.
         steps: steps of the horizon, H.
+        series: positions of the series in their order, ``[B]``.
         num_samples: paths of each series, S.
         marginals: forecast that replaces the values at each step, in the rank order of the drawn paths.
     """
     number = num_samples if marginals is None else max(num_samples, MIN_RANKED)
     flat = Place(*(x.squeeze(-1) for x in place))
     rows = max(1, min(ROWS, VALUES // steps))
-    chunks = torch.arange(len(flat.loc), device=flat.loc.device).split(max(1, rows // number))
+    chunks = series.split(max(1, rows // number))
     return np.concatenate(
         [_sample_chunk(draw_path, flat, chunk, number, rows, marginals)[:, :num_samples] for chunk in chunks]
     )
@@ -80,7 +100,7 @@ def _sample_chunk(
     values = paths.unflatten(0, (len(series), number)).cpu().numpy()
     if marginals is None:
         return values
-    return reorder_by_rank(marginals[int(series[0]) : int(series[-1]) + 1].ascending(number), values)
+    return reorder_by_rank(marginals[series].ascending(number), values)
 
 
 def reorder_by_rank(ascending: np.ndarray, paths: np.ndarray) -> np.ndarray:

@@ -124,7 +124,7 @@ class Prediction:
             return self.output.distribution(args, scale=self.scale.expand_as(args[0]))
         return self.output.distribution(args, loc=self._location(), scale=self.scale.expand_as(self.offset))
 
-    def __getitem__(self, index: int | slice) -> Prediction:
+    def __getitem__(self, index: int | slice | Tensor) -> Prediction:
         """The forecast of one series, without the batch dimension, or of several."""
         return replace(
             self,
@@ -305,7 +305,7 @@ class SamplePaths:
         return np.sort(self.samples, axis=1)
 
 
-Predictions: TypeAlias = Iterator[tuple[Prediction | SamplePaths, list[Horizon]]]
+Predictions: TypeAlias = Iterator[tuple[Prediction | SamplePaths, Sequence[Horizon]]]
 
 
 def collect_quantiles(predictions: Predictions, levels: Sequence[float], spec: Any) -> tuple[np.ndarray, np.ndarray]:

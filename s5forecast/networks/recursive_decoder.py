@@ -136,7 +136,9 @@ class RecursiveDecoderNetwork(ForecastNetwork):
         marginals = self.direct.prediction(batch, h, offset)
         sample = partial(walk_paths, draw_path, place, len(inputs), marginals=marginals)
         number = self.num_samples if num_samples is None else num_samples
-        return draw_paths(sample, past, number, seed=self.seed, counts=(self.direct.counts & batch.counts)[..., None])
+        features = (batch.static_real, batch.static_cat, batch.covariates, batch.lags)
+        counts = (self.direct.counts & batch.counts)[..., None]
+        return draw_paths(sample, past, number, seed=self.seed, counts=counts, features=features)
 
     def _draw_path(self, inputs: Tensor, projected: Tensor, offsets: Tensor, place: Place, series: Tensor) -> Tensor:
         """One path of each of the R ``series``, float64 ``[H, R]``.

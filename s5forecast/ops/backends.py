@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cache
 from importlib import import_module
 from importlib.util import find_spec
 from types import ModuleType
@@ -10,6 +11,8 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
+
+from s5forecast.notices import warn_user
 
 HAS_NUMBA = find_spec("numba") is not None
 HAS_TRITON = find_spec("triton") is not None
@@ -44,6 +47,9 @@ BACKENDS = {
 def choose_backend(backend: str, b: Tensor) -> str:
     """Return the key in `BACKENDS` of the backend that scans `b`.
 
+    The Triton kernels are checked at their first use on a device, unless it is in compiled code. If they fail, the
+    scans run in plain PyTorch, with one warning.
+
     Args:
         backend: a key of `BACKENDS`, or "auto" for the fastest backend available for the device and dtype of `b`.
         b: the tensor to scan, in the dtype of the computation.
@@ -53,14 +59,14 @@ def choose_backend(backend: str, b: Tensor) -> str:
     """
     if backend == "auto":
         if b.device.type == "cuda" and b.dtype == torch.float32 and HAS_TRITON:
-            return "triton"
+            return _checked("triton", b.device)
         return "cpu" if b.device.type == "cpu" and HAS_NUMBA and not is_short(b) else "chunked"
     if backend not in BACKENDS:
         raise ValueError(f"'backend' is {backend!r}, expected one of auto, {', '.join(BACKENDS)}.")
     device = BACKENDS[backend].device
     if device not in (None, b.device.type) and not _is_interpreted(backend, b):
         raise ValueError(f"backend {backend!r} runs on {device}, the tensors are on {b.device.type}.")
-    return backend
+    return _checked(backend, b.device) if backend == "triton" else backend
 
 
 def is_short(u: Tensor) -> bool:
@@ -95,6 +101,29 @@ def on_compilation(notify: Callable[[], None]) -> Iterator[None]:
 def load(backend: str) -> ModuleType:
     """Import the module of a backend."""
     return import_module(BACKENDS[backend].module)
+
+
+def _checked(backend: str, device: torch.device) -> str:
+    if torch.compiler.is_compiling():  # no kernel can run now
+        return backend
+    return backend if _works(backend, device) else "chunked"
+
+
+@cache
+def _works(backend: str, device: torch.device) -> bool:
+    """Whether the kernels of a backend compile on a device and agree with the loop; warns if they do not."""
+    from s5forecast.ops.self_check import find_fault
+
+    try:
+        fault = find_fault(load(backend), device)
+    except Exception as error:  # compilers and drivers raise errors of many types
+        fault = f"they fail with {type(error).__name__}: {next(iter(str(error).strip().splitlines()), 'no message')}"
+    if fault is not None:
+        warn_user(
+            f"the {backend} kernels are not used on {device}, because {fault}; scans run in plain PyTorch, which is "
+            "slower. Update triton and the driver of the GPU"
+        )
+    return fault is None
 
 
 def _is_interpreted(backend: str, b: Tensor) -> bool:

@@ -7,6 +7,10 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
+from s5forecast.data.frames import Columns, identity_columns, with_labels
+from s5forecast.data.items import item_label
+from s5forecast.data.long_frames import long_frame
+from s5forecast.data.timestamps import read_times
 from s5forecast.levels import quantile_columns
 from s5forecast.plotting.theme import OBSERVED, PALETTE, line_style, styled, translucent
 
@@ -20,7 +24,7 @@ def plot_forecast(
     forecast: pd.DataFrame,
     *,
     target: str = "target",
-    item_id: str = "item_id",
+    item_id: str | Sequence[str] = "item_id",
     timestamp: str = "timestamp",
     actuals: pd.DataFrame | None = None,
     items: Sequence[Any] | None = None,
@@ -33,7 +37,7 @@ def plot_forecast(
     Args:
         history: long frame with target, timestamp and, for several series, item_id.
         forecast: long frame with timestamp, quantile columns such as "0.1" or a mean, and item_id for several series.
-        target, item_id, timestamp: names of the columns in all frames.
+        target, item_id, timestamp: names of the columns in all frames; several columns may identify a series.
         actuals: observed values over the horizon, with the columns of the history.
         items: series to show, in this order; by default the first 30 of the forecast.
         max_history: number of rows of each history to show; by default 7 horizons, between 50 and 2,000.
@@ -53,11 +57,11 @@ def plot_forecast(
         >>> [trace.name for trace in figure.data]
         ['80 % intervals', 'observed', 'median']
     """
-    names = {target: "target", item_id: "item_id", timestamp: "timestamp"}
-    fans = _by_item(forecast, names, "forecast")
-    chosen = _chosen(fans, items)
-    pasts = {} if history is None else _beside(_by_item(history, names, "history", "target"), fans)
-    futures = {} if actuals is None else _beside(_by_item(actuals, names, "actuals", "target"), fans)
+    columns = Columns(target, timestamp=timestamp, **identity_columns(item_id))
+    fans = _by_item(forecast, columns, "forecast")
+    chosen = _chosen(fans, items, columns)
+    pasts = {} if history is None else _beside(_by_item(history, columns, "history", "target"), fans)
+    futures = {} if actuals is None else _beside(_by_item(actuals, columns, "actuals", "target"), fans)
     traces = []
     for item in chosen:
         length = max_history or int(np.clip(7 * len(fans[item]), 50, 2000))
@@ -74,7 +78,7 @@ def plot_backtest(
     history: pd.DataFrame | None = None,
     *,
     target: str = "target",
-    item_id: str = "item_id",
+    item_id: str | Sequence[str] = "item_id",
     timestamp: str = "timestamp",
     others: Mapping[str, pd.DataFrame] | None = None,
     items: Sequence[Any] | None = None,
@@ -95,12 +99,12 @@ def plot_backtest(
     Raises:
         ValueError: a column or a series is missing.
     """
-    frame = getattr(backtest, "forecasts", backtest)
-    names = {target: "target", item_id: "item_id", timestamp: "timestamp"}
-    fans = _by_item(frame, {}, "backtest", "target", "cutoff")
-    pasts = {} if history is None else _beside(_by_item(history, names, "history", "target"), fans)
-    medians = {name: _by_item(other, {}, name, "cutoff") for name, other in (others or {}).items()}
-    chosen = _chosen(fans, items)
+    frame = getattr(backtest, "rows", backtest)
+    columns = Columns(target, timestamp=timestamp, **identity_columns(item_id))
+    fans = _by_item(frame, Columns(), "backtest", "target", "cutoff")
+    pasts = {} if history is None else _beside(_by_item(history, columns, "history", "target"), fans)
+    medians = {name: _by_item(other, Columns(), name, "cutoff") for name, other in (others or {}).items()}
+    chosen = _chosen(fans, items, columns)
     traces = []
     for item in chosen:
         windows = _disjoint(fans[item])
@@ -118,8 +122,13 @@ def plot_backtest(
     return _figure(traces, chosen, "target", "timestamp", title)
 
 
-def _by_item(frame: pd.DataFrame, names: dict[str, str], what: str, *needed: str) -> dict[str, pd.DataFrame]:
+def _by_item(frame: pd.DataFrame, columns: Columns, what: str, *needed: str) -> dict[str, pd.DataFrame]:
     """Rows of each series in the order of time, with standard column names; item_id is optional."""
+    if isinstance(frame, pd.Series):
+        frame = long_frame(frame, columns.identity, columns.timestamp, columns.target, f"the {what}")
+    if any(name in frame for name in columns.identity):
+        frame = with_labels(frame, columns, f"the {what}")
+    names = {columns.target: "target", columns.item_id: "item_id", columns.timestamp: "timestamp"}
     renamed = {old: new for old, new in names.items() if old != new and old in frame.columns}
     unread = [new for new in renamed.values() if new not in names]  # a column of the frame with another meaning
     frame = frame.drop(columns=unread, errors="ignore").rename(columns=names)
@@ -127,8 +136,10 @@ def _by_item(frame: pd.DataFrame, names: dict[str, str], what: str, *needed: str
     if missing:
         spelt = [old for old, new in names.items() if new in missing] or missing
         raise ValueError(f"the {what} has no column {spelt}; choose one of its columns {list(frame.columns)}")
-    if isinstance(frame["timestamp"].dtype, pd.DatetimeTZDtype):
-        frame = frame.assign(timestamp=frame["timestamp"].dt.tz_localize(None))  # plotly shows wall time
+    times = read_times(frame["timestamp"], what)
+    if isinstance(times.dtype, pd.DatetimeTZDtype):
+        times = times.dt.tz_localize(None)  # plotly shows wall time
+    frame = frame.assign(timestamp=times)
     ordered = frame.sort_values("timestamp", kind="stable", ignore_index=True)
     if "item_id" not in frame.columns:
         return {"": ordered}
@@ -143,13 +154,16 @@ def _beside(frames: dict[str, pd.DataFrame], fans: Mapping[str, pd.DataFrame]) -
     return frames
 
 
-def _chosen(series: Mapping[str, pd.DataFrame], items: Sequence[Any] | None) -> list[str]:
+def _chosen(series: Mapping[str, pd.DataFrame], items: Sequence[Any] | None, columns: Columns) -> list[str]:
     if items is None:
         return list(series)[:MAX_ITEMS]
-    unknown = [item for item in map(str, items) if item not in series]
-    if unknown or not len(items):
+    names = [
+        str(item_label(item, columns.keys) if isinstance(item, tuple) and columns.keys else item) for item in items
+    ]
+    unknown = [name for name in names if name not in series]
+    if unknown or not names:
         raise ValueError(f"items={unknown} have no forecast; choose from {list(series)[:10]}")
-    return [str(item) for item in items]
+    return names
 
 
 def _disjoint(frame: pd.DataFrame) -> list[pd.DataFrame]:

@@ -16,6 +16,7 @@ from plotly.offline import get_plotlyjs
 
 from s5forecast.evaluation.comparison import check_same_windows
 from s5forecast.evaluation.leaderboard import is_error, leaderboard
+from s5forecast.evaluation.metrics import points_of
 from s5forecast.evaluation.result import Backtest
 from s5forecast.plotting.evaluation import (
     plot_calibration,
@@ -56,8 +57,9 @@ def write_report(
             median of the second (of the ``baseline`` of a comparison) as a line.
         path: file to write; None returns the page as a string.
         title: heading of the page.
-        history: long frame with item_id, timestamp and target that ends before the forecast.
-        forecast: long frame with item_id, timestamp, mean and quantiles of the future, drawn after the history.
+        history: long frame with the columns of the backtested frame that ends before the forecast.
+        forecast: long frame with item_id, timestamp, mean and quantiles of the future, drawn after the history; also
+            with the column names of the backtested frame.
         note: a paragraph below the leaderboard.
 
     Returns:
@@ -69,8 +71,9 @@ def write_report(
     named, table, pairs = _read(backtests)
     first = next(iter(named))
     rivals = [name for name in (getattr(backtests, "baseline", None), *named) if name not in (None, first)]
-    second = {name: named[name].forecasts for name in rivals[:1]}
+    second = {name: named[name].rows for name in rivals[:1]}
     items = _ranked(named[first])
+    history, forecast = (None if one is None else named[first].with_standard_names(one) for one in (history, forecast))
     sections = [_leaderboard_section(table, note), "" if pairs is None else _pairwise_section(pairs, list(named))]
     if forecast is not None:
         sections.append(_forecast_section(first, history, forecast, items))
@@ -105,6 +108,8 @@ def _read(given: Any) -> tuple[dict[str, Backtest], pd.DataFrame, pd.DataFrame |
 
 def _leaderboard_section(table: pd.DataFrame, note: str) -> str:
     text = "Over all series, windows and steps. Lower errors are better; coverage is best close to its nominal share."
+    found = [f"{', '.join(names)} of its {point}" for point, names in points_of(table.columns).items() if names]
+    text += f" Errors of the point forecast: {'; '.join(found)}." if found else ""
     if "skill" in table:
         text += " Skill is the reduction of the baseline's error; the rank is the mean over windows."
     extra = f"<p>{escape(note)}</p>" if note else ""
@@ -139,12 +144,12 @@ def _windows_section(
     errors: Mapping[str, float],
 ) -> str:
     frames = {other: _last_windows(frame, errors) for other, frame in others.items()}
-    figure = plot_backtest(_last_windows(backtest.forecasts, errors), history, others=frames, items=list(errors))
+    figure = plot_backtest(_last_windows(backtest.rows, errors), history, others=frames, items=list(errors))
     medians = "".join(f" The median of {other} is drawn as a line." for other in others)
     text = f"Forecasts of each window by {name} from the values before it, and the observed values.{medians}"
-    if backtest.forecasts.groupby("item_id")["cutoff"].nunique().max() > MAX_WINDOWS:
+    if backtest.rows.groupby("item_id")["cutoff"].nunique().max() > MAX_WINDOWS:
         text += f" The last {MAX_WINDOWS} windows are drawn."
-    count = backtest.forecasts["item_id"].nunique()
+    count = backtest.rows["item_id"].nunique()
     return _section("Backtest windows", text, _selectable(figure, "backtest", errors, count))
 
 
@@ -157,7 +162,7 @@ def _horizon_section(backtests: Mapping[str, Backtest]) -> str:
 
 
 def _time_section(backtests: Mapping[str, Backtest]) -> str:
-    if all(one.forecasts["cutoff"].nunique() == 1 for one in backtests.values()):
+    if all(one.rows["cutoff"].nunique() == 1 for one in backtests.values()):
         return ""
     errors, metrics = _errors(backtests, "cutoff")
     text = "Error of each window over all series and steps, by the time of the forecast."
@@ -191,7 +196,7 @@ def _width_section(backtests: Mapping[str, Backtest]) -> str:
 
 
 def _frames(backtests: Mapping[str, Backtest]) -> dict[str, pd.DataFrame]:
-    return {name: one.forecasts for name, one in backtests.items()}
+    return {name: one.rows for name, one in backtests.items()}
 
 
 def _errors(backtests: Mapping[str, Backtest], column: str) -> tuple[dict[str, pd.DataFrame], tuple[str, ...]]:
@@ -208,8 +213,8 @@ def _errors(backtests: Mapping[str, Backtest], column: str) -> tuple[dict[str, p
 def _summary(backtests: Mapping[str, Backtest], table: pd.DataFrame) -> str:
     """One sentence: the scope of the backtest, and how the first model compares."""
     name, first = next(iter(backtests.items()))
-    series = _count(first.forecasts["item_id"].nunique(), "series", "series")
-    windows = _count(first.forecasts.groupby("item_id")["cutoff"].nunique().max(), "window")
+    series = _count(first.rows["item_id"].nunique(), "series", "series")
+    windows = _count(first.rows.groupby("item_id")["cutoff"].nunique().max(), "window")
     scope = f"{series}, {windows} of {_count(first.step.max(), 'step')}"
     errors = [str(column) for column in table if is_error(str(column))]
     if not errors:

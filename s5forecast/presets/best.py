@@ -14,9 +14,10 @@ from gluonts.model.predictor import Predictor
 from s5forecast.data.frequency import Frequency
 from s5forecast.estimators.autoregressive import S5AutoregressiveEstimator
 from s5forecast.estimators.combined import CombinedEstimator, CombinedPredictor
-from s5forecast.estimators.defaults import MEMBERS, Choices
+from s5forecast.estimators.continued import ContinuedTraining
+from s5forecast.estimators.defaults import MEMBERS, REASONS, Choices
 from s5forecast.estimators.direct import S5Estimator
-from s5forecast.estimators.ensemble import EnsembleEstimator
+from s5forecast.estimators.ensemble import EnsembleEstimator, EnsemblePredictor
 from s5forecast.evaluation.baselines import BASELINES
 from s5forecast.notices import warn_user
 
@@ -38,7 +39,7 @@ FIXED_WEIGHTS = (3 / 4, 1 / 4)
 NOT_SHARED = ("quantile_levels", "patch_length", "seed")
 
 
-class BestEstimator(Estimator):
+class BestEstimator(ContinuedTraining, Estimator):
     """Combines networks with different architectures and context lengths and, for short records, statistical models.
 
     ==========================================  ================================================================
@@ -75,20 +76,52 @@ class BestEstimator(Estimator):
         self.prediction_length = estimator.window_spec().prediction_length
         self.ensemble = EnsembleEstimator(estimator, num_members)
 
-    def train(self, training_data: Dataset, validation_data: Dataset | None = None, **kwargs: Any) -> CombinedPredictor:
+    def train(
+        self,
+        training_data: Dataset,
+        validation_data: Dataset | None = None,
+        from_predictor: Predictor | None = None,
+        **kwargs: Any,
+    ) -> CombinedPredictor:
         """Train the members that suit the number and the length of the series.
 
+        Args:
+            training_data, validation_data: as for the members.
+            from_predictor: a predictor of this estimator, whose members and weights are kept and trained further.
+            kwargs: further arguments of the members.
+
         Raises:
-            ValueError: as the members; for an empty dataset, or weights to start from.
+            ValueError: as the members; for an empty dataset, or a checkpoint to start from.
         """
-        given = [name for name in ("from_predictor", "ckpt_path") if kwargs.get(name) is not None]
-        if given:
-            raise ValueError(f"preset='best' trains several networks, which cannot start from {given[0]}; leave it out")
+        if kwargs.get("ckpt_path") is not None:
+            raise ValueError("preset='best' trains several networks, which cannot start from ckpt_path; leave it out")
         data = list(training_data)
-        chosen = self.choose(data)
-        predictor = chosen.train(data, validation_data, **kwargs)
-        record_members(predictor, chosen, "by the number and length of the series")
+        chosen = self.choose(data) if from_predictor is None else self.like(from_predictor)
+        predictor = chosen.train(data, validation_data, from_predictor=from_predictor, **kwargs)
+        by_length = "by the number and length of the series"
+        reason = by_length if from_predictor is None else REASONS["from_predictor"]
+        record_members(predictor, chosen, reason)
         return predictor
+
+    def like(self, predictor: Any) -> Any:
+        """The estimator whose training continues that of a predictor; a statistical model itself.
+
+        Raises:
+            ValueError: for a predictor without a network, or of another kind.
+        """
+        if isinstance(predictor, EnsemblePredictor):
+            return EnsembleEstimator(self.estimator, len(predictor.members))
+        if isinstance(predictor, CombinedPredictor) and len(predictor.members) > 1:
+            members = [self.like(m) if hasattr(m, "network") or hasattr(m, "members") else m for m in predictor.members]
+            levels = self.estimator.quantile_levels
+            return CombinedEstimator(self.prediction_length, members, quantile_levels=levels, weights=predictor.weights)
+        recursive = getattr(getattr(predictor, "spec", None), "recursive", None)
+        if recursive is not None:
+            return autoregressive_like(self.estimator) if recursive else self.estimator
+        raise ValueError(
+            f"from_predictor is a {type(predictor).__name__} without a network of this estimator, from which training "
+            "could start; leave it out"
+        )
 
     def trainings(self, training_data: Dataset) -> list[Any]:
         """Estimators of the networks that :meth:`train` trains, in their order."""

@@ -12,13 +12,15 @@ from gluonts.dataset.split import split
 from gluonts.model.estimator import Estimator
 from gluonts.model.predictor import Predictor
 
+from s5forecast.data.content import by_content
 from s5forecast.data.frequency import quiet_periods
 from s5forecast.estimators.autoregressive import S5AutoregressiveEstimator
 from s5forecast.estimators.base import ForecastEstimator
 from s5forecast.estimators.combined import CombinedEstimator, CombinedPredictor, quantile_loss, with_arrays
+from s5forecast.estimators.continued import ContinuedTraining
 from s5forecast.estimators.defaults import Choices
 from s5forecast.estimators.direct import S5Estimator
-from s5forecast.estimators.ensemble import EnsembleEstimator
+from s5forecast.estimators.ensemble import EnsembleEstimator, EnsemblePredictor
 from s5forecast.estimators.plan import TrainingPlan, planned
 from s5forecast.evaluation.baselines import SeasonalNaivePredictor
 from s5forecast.levels import DECILES
@@ -32,7 +34,7 @@ RESERVE = 0.05
 COMPARED_SERIES = 256
 
 
-class TimeLimitedEstimator(Estimator):
+class TimeLimitedEstimator(ContinuedTraining, Estimator):
     """Trains an estimator within a time limit: with fewer members if necessary, then with fewer steps.
 
     A few steps of each network are timed first. Then the largest part of the ensemble or combination that fits the
@@ -64,16 +66,31 @@ class TimeLimitedEstimator(Estimator):
         self.estimator, self.time_limit = estimator, time_limit
         self.spent = 0.0
 
-    def train(self, training_data: Dataset, validation_data: Dataset | None = None, **kwargs: Any) -> Predictor:
-        """Train on the data within the limit; arguments as of the estimator.
+    def train(
+        self,
+        training_data: Dataset,
+        validation_data: Dataset | None = None,
+        from_predictor: Predictor | None = None,
+        **kwargs: Any,
+    ) -> Predictor:
+        """Train on the data within the limit.
+
+        Args:
+            training_data, validation_data: as for the estimator.
+            from_predictor: a predictor of this estimator, whose members are kept and trained further.
+            kwargs: further arguments of the estimator.
 
         Raises:
             ValueError: as the estimator; for irregular or multivariate series, if the time is too short for an epoch.
         """
         end = time.monotonic() + (1 - RESERVE) * self.time_limit - self.spent
-        data = list(map(with_arrays, training_data))
-        held_out = None if validation_data is None else list(map(with_arrays, validation_data))
-        options, known = list(reductions(self.estimator, data)), dict[type, StepTime]()
+        data = list(map(with_arrays, by_content(training_data)))
+        held_out = None if validation_data is None else list(map(with_arrays, by_content(validation_data)))
+        if from_predictor is None:
+            options = list(reductions(self.estimator, data))
+        else:
+            options, kwargs = [continued(self.estimator, from_predictor)], {**kwargs, "from_predictor": from_predictor}
+        known = dict[type, StepTime]()
         for chosen in options:
             steps = [step_time(one, data, known) for one in chosen.trainings(data)]
             other = statistical_seconds(chosen, data, COMPARED_SERIES)
@@ -134,6 +151,17 @@ def reductions(estimator: Estimator, data: Sequence[dict[str, Any]]) -> Iterator
         yield estimator.estimator
     else:
         yield estimator
+
+
+def continued(estimator: Any, predictor: Any) -> Any:
+    """The part of an estimator that trained a predictor, to train it further."""
+    if isinstance(estimator, BestEstimator):
+        return estimator.like(predictor)
+    if not isinstance(estimator, EnsembleEstimator):
+        return estimator
+    if not isinstance(predictor, EnsemblePredictor):
+        return estimator.estimator
+    return EnsembleEstimator(estimator.estimator, len(predictor.members), estimator.context_shares)
 
 
 def base_network(estimator: Any) -> Any:

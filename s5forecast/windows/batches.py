@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from copy import copy
+from itertools import islice
 from typing import Any, Generic, Protocol, TypeVar
 
 import numpy as np
@@ -49,8 +51,11 @@ class WindowStore(Protocol[BatchT_co]):
     def gather_ahead(self, index: Tensor) -> BatchT_co:
         """Windows of entries ``index [B]`` whose horizon is to be forecast."""
 
-    def horizons(self) -> list[Horizon]:
+    def horizons(self) -> Sequence[Horizon]:
         """The horizon of each entry that is to be forecast."""
+
+    def items_with_few_values(self) -> list[Any]:
+        """Series whose last windows have too few observed values to be normalized by them."""
 
 
 class TrainingWindows(Generic[BatchT]):
@@ -88,6 +93,12 @@ class TrainingWindows(Generic[BatchT]):
     def __iter__(self) -> Iterator[BatchT]:
         for _ in range(self.num_batches):
             yield self._mixed(self.batch_size)
+
+    def of(self, store: WindowStore[BatchT]) -> TrainingWindows[BatchT]:
+        """The same windows, drawn from another store of training series."""
+        changed = copy(self)
+        changed.store, changed.usable = store, store.trainable()
+        return changed
 
     def draw(self, count: int) -> BatchT:
         """Draw ``count`` windows of the training series."""
@@ -134,6 +145,22 @@ class LastWindows(Generic[BatchT]):
             rows = slice(begin, begin + self.batch_size)
             index = self.index[rows]
             yield self.store.gather_ahead(index) if self.cut is None else self.store.gather(index, self.cut[rows])
+
+
+def as_sequence(dataset: Iterable[dict[str, Any]]) -> Sequence[dict[str, Any]]:
+    """The entries of a dataset, to be read several times; those of a frame are not created."""
+    return dataset if isinstance(dataset, Sequence) else list(dataset)
+
+
+def chunks(dataset: Iterable[dict[str, Any]], size: int) -> Iterator[Sequence[dict[str, Any]]]:
+    """At most ``size`` entries at a time; slices of a sequence, so that the entries of a frame are not created."""
+    if isinstance(dataset, Sequence):
+        for begin in range(0, len(dataset), size):
+            yield dataset[begin : begin + size]
+        return
+    entries = iter(dataset)
+    while chunk := list(islice(entries, size)):
+        yield chunk
 
 
 def read_store(entries: Iterable[dict[str, Any]], spec: Any, *, forecast: bool) -> WindowStore[Any]:

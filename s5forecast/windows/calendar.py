@@ -19,7 +19,7 @@ CYCLES = {"hour": 3_600.0, "day": DAY, "week": 7 * DAY, "year": YEAR}
 # Seconds from Monday, 1969-12-29, to 1970, so that the phase of the week is 0 on Monday.
 EPOCH_WEEKDAY = 3 * DAY
 # Units without a fixed length in seconds, and the steps of their cycles.
-STEPS = {"B": (5.0, YEAR / DAY * 5 / 7), "M": (12.0,), "Q": (4.0,), "Y": ()}
+STEPS = {"B": (5.0, YEAR / DAY * 5 / 7), "M": (12.0,), "Q": (4.0,), "Y": (), "step": ()}
 HARMONICS = 2
 
 
@@ -34,7 +34,14 @@ def calendar_features(frequency: Frequency, time: Tensor, substeps: int = 1) -> 
     Returns:
         float32 ``[..., F]`` in [-1, 1].
     """
-    return _waves(_phases(frequency, time, substeps), time)
+    if not time.numel():
+        return _waves(_phases(frequency, time, substeps), time)
+    # Windows of several series share most of their steps, for which the features are computed once.
+    first, last = (int(end) for end in time.aminmax())
+    if last - first >= time.numel():
+        return _waves(_phases(frequency, time, substeps), time)
+    span = torch.arange(first, last + 1, device=time.device)
+    return _waves(_phases(frequency, span, substeps), span)[time - first]
 
 
 def window_calendar(spec: WindowSpec, time: Tensor) -> Tensor:

@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from s5forecast.data.entries import Series
 from s5forecast.data.irregular_entries import IrregularSeries
+from s5forecast.data.series import Series
 from s5forecast.data.spec import IrregularSpec, WindowSpec
 from s5forecast.data.times import Instants, IrregularRows
 from s5forecast.windows.calendar import clock_features, lag_offsets, window_calendar

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple, overload
 
 import numpy as np
 import pandas as pd
@@ -27,6 +27,29 @@ class Horizon(NamedTuple):
     dtype: Any = np.float32
     times: Any = None
     univariate: bool = True
+
+
+class Horizons(Sequence[Horizon]):
+    """The horizons of all series of a store, created when they are used.
+
+    Args:
+        count: number of series.
+        create: returns the horizon at a position.
+    """
+
+    def __init__(self, count: int, create: Callable[[int], Horizon]) -> None:
+        self._count, self._create = count, create
+
+    def __len__(self) -> int:
+        return self._count
+
+    @overload
+    def __getitem__(self, index: int) -> Horizon: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Horizon]: ...
+    def __getitem__(self, index: int | slice) -> Horizon | list[Horizon]:
+        positions = range(self._count)[index]
+        return self._create(positions) if isinstance(positions, int) else list(map(self._create, positions))
 
 
 def at_queries(values: np.ndarray, horizons: Sequence[Horizon]) -> np.ndarray:

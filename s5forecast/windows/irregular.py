@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -117,6 +117,10 @@ class IrregularStore:
             Horizon(one.item_id, one.info, one.start, one.target.dtype, one.query_time, one.univariate)
             for one in self.series
         ]
+
+    def items_with_few_values(self) -> list[Any]:
+        """None: networks of irregular series expect few observations, and count a typical one in each scale."""
+        return []
 
     def last_cuts(self) -> tuple[Tensor, Tensor]:
         """Series with observations on both sides of the cut before the last horizon, and this cut, ``[B]`` each."""

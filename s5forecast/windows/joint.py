@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 import torch
 from torch import Tensor
 
-from s5forecast.data.entries import Series
+from s5forecast.data.series import Series
 from s5forecast.data.spec import WindowSpec
 from s5forecast.windows.horizon import Horizon
 from s5forecast.windows.regular import Batch, SeriesStore
@@ -22,8 +25,8 @@ class JointStore:
         spec: contents of the windows, with a ``target_dim``.
     """
 
-    def __init__(self, series: list[Series], spec: WindowSpec) -> None:
-        self.spec, self.series = spec, series[:: spec.dim]
+    def __init__(self, series: Sequence[Series], spec: WindowSpec) -> None:
+        self._spec, self.series = spec, series[:: spec.dim]
         bare = [one._replace(covariates=one.covariates[:, :0]) for one in series]
         self._each = SeriesStore(bare, spec._replace(features=spec.features.without_covariates()))
         self._shared = SeriesStore(self.series, spec)
@@ -32,6 +35,20 @@ class JointStore:
 
     def __len__(self) -> int:
         return len(self.series)
+
+    @property
+    def spec(self) -> WindowSpec:
+        """Contents of the windows."""
+        return self._spec
+
+    @spec.setter
+    def spec(self, spec: WindowSpec) -> None:
+        self._spec = self._shared.spec = spec
+        self._each.spec = spec._replace(features=spec.features.without_covariates())
+
+    def items_with_few_values(self) -> list[Any]:
+        """As :meth:`SeriesStore.items_with_few_values`, for each series of each entry."""
+        return self._each.items_with_few_values()
 
     def trainable(self) -> Tensor:
         """As :meth:`SeriesStore.trainable`, for entries."""
@@ -49,7 +66,7 @@ class JointStore:
         """Windows of entries ``index [B]`` whose horizon follows their last step."""
         return self.gather(index, self.length[index])
 
-    def horizons(self) -> list[Horizon]:
+    def horizons(self) -> Sequence[Horizon]:
         """The horizon that follows each entry."""
         return self._shared.horizons()
 

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Sequence
+from functools import cached_property
+from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from s5forecast.data.entries import Series
+from s5forecast.data.series import Series, SeriesArrays
 from s5forecast.data.spec import WindowSpec
 from s5forecast.windows.calendar import lag_offsets, window_calendar
 from s5forecast.windows.counts import are_counts
-from s5forecast.windows.horizon import Horizon
-from s5forecast.windows.scaling import SCALINGS, masked_mean, positive
+from s5forecast.windows.horizon import Horizon, Horizons
+from s5forecast.windows.normalization import Normalization, ObservedValues, fewest_observed
 
 # Static features that describe the window: log(scale) and loc / scale.
 WINDOW_STATICS = 2
@@ -47,27 +50,33 @@ class SeriesStore:
     """Concatenated series, each followed by its horizon, from which windows are gathered.
 
     Args:
-        series: checked series, see :func:`s5forecast.data.entries.read_series`.
+        series: checked series, see :func:`s5forecast.data.entries.read_series`; ``SeriesArrays`` are not copied.
         spec: contents of the windows.
     """
 
-    def __init__(self, series: list[Series], spec: WindowSpec) -> None:
-        self.spec = spec
-        self.series = series
-        H = spec.prediction_length
-        self.length = torch.tensor([len(s.target) for s in series])
-        ends = torch.cumsum(self.length + H, 0)
-        self.begin = ends - self.length - H
-        self.time = torch.cat([torch.from_numpy(s.time) for s in series])
-        values = torch.cat([_padded(torch.from_numpy(s.target), H) for s in series])
+    def __init__(self, series: Sequence[Series], spec: WindowSpec) -> None:
+        self.spec, self.series = spec, series
+        arrays, H = SeriesArrays.of(series), spec.prediction_length
+        self.length, self.begin = torch.from_numpy(arrays.lengths), torch.from_numpy(arrays.bounds[:-1])
+        self.time = torch.from_numpy(arrays.time)
+        values = torch.from_numpy(arrays.target)
         self.mask = ~values.isnan()
         self.values = values.nan_to_num(0.0)
-        self.counts = torch.stack([are_counts(torch.from_numpy(s.target)) for s in series])
-        self.covariates = torch.cat([torch.from_numpy(s.covariates) for s in series])
-        self.static_real = torch.stack([torch.from_numpy(s.static_real) for s in series])
-        self.static_cat = torch.stack([torch.from_numpy(s.static_cat) for s in series])
-        self._offsets = lag_offsets(torch.tensor(spec.lags), spec.context_length, H, recursive=spec.recursive)
+        are_count = are_counts(values.unsqueeze(0)).numpy()
+        self.counts = torch.from_numpy(np.logical_and.reduceat(are_count, arrays.bounds[:-1]))
+        self.covariates = torch.from_numpy(arrays.covariates)
+        self.static_real = torch.from_numpy(arrays.static_real)
+        self.static_cat = torch.from_numpy(arrays.static_cat)
         self._steps = torch.arange(-spec.context_length, H)
+        offsets = lag_offsets(
+            torch.tensor(spec.lags, dtype=torch.long), spec.context_length, H, recursive=spec.recursive
+        )
+        lagged = self._steps[:, None] + offsets
+        first = int(torch.cat([self._steps, lagged.flatten()]).min())
+        # All steps from the earliest lag to the end of the window, and the positions of the window and of its lags.
+        self._reach = torch.arange(first, H)
+        self._own = slice(len(self._reach) - len(self._steps), None)
+        self._lagged = lagged - first
 
     def __len__(self) -> int:
         return len(self.series)
@@ -97,25 +106,25 @@ class SeriesStore:
         """Windows of series ``index [B]`` whose horizon follows their last step."""
         return self.gather(index, self.length[index])
 
-    def horizons(self) -> list[Horizon]:
+    def horizons(self) -> Sequence[Horizon]:
         """The horizon that follows each series."""
-        return [Horizon(one.item_id, one.info, one.forecast_start, one.target.dtype) for one in self.series]
+        return Horizons(len(self), self._horizon)
 
     def gather(self, index: Tensor, cut: Tensor, generator: torch.Generator | None = None) -> Batch:
         """Windows of series ``index [B]`` whose horizon begins at position ``cut [B]``; ``generator`` is unused."""
         spec, L = self.spec, self.spec.context_length
         position = cut[:, None] + self._steps  # [B, L + H]
-        values, mask = self._at(index, position)
-        loc, scale = SCALINGS[spec.scaling](values[:, :L], mask[:, :L])
-        level = masked_mean(values[:, :L].abs(), mask[:, :L])
-        lags, lag_mask = self._at(index, position[..., None] + self._offsets)
+        reached, seen = self._at(index, cut[:, None] + self._reach)
+        values, mask = reached[:, self._own], seen[:, self._own]
+        loc, scale, level = self._normalization(index, cut, values[:, :L], mask[:, :L])
+        shown, observed = _normalized(reached, seen, loc, scale), seen.float()
         rows = self._row(index, position)
         time = self.time[rows] + spec.frequency.multiple * position.clamp(max=0)
         return Batch(
-            values=_normalized(values, mask, loc, scale),
-            mask=mask.float(),
-            lags=_normalized(lags, lag_mask, loc[..., None], scale[..., None]),
-            lag_mask=lag_mask.float(),
+            values=shown[:, self._own],
+            mask=observed[:, self._own],
+            lags=shown[:, self._lagged],
+            lag_mask=observed[:, self._lagged],
             calendar=window_calendar(spec, time),
             covariates=self._covariates(rows, position),
             static_real=torch.cat([self.static_real[index], scale.log(), loc / scale], dim=1).float(),
@@ -124,9 +133,38 @@ class SeriesStore:
             scale=scale,
             past=values[:, :L],
             target=values[:, L:],
-            level=positive(level),
+            level=level,
             counts=self.counts[index, None],
         )
+
+    def _horizon(self, position: int) -> Horizon:
+        one = self.series[position]
+        return Horizon(one.item_id, one.info, one.forecast_start, one.target.dtype)
+
+    def items_with_few_values(self) -> list[Any]:
+        """Series whose last windows have too few observed values, by their ``item_id`` or their position."""
+        index = torch.arange(len(self))
+        _, mask = self._at(index, self.length[:, None] + self._steps[: self.spec.context_length])
+        few = torch.nonzero(self._few(mask)).squeeze(-1).tolist()
+        return [i if self.series[i].item_id is None else self.series[i].item_id for i in few]
+
+    def _few(self, mask: Tensor) -> Tensor:
+        """Whether windows ``[B, L]`` have too few observed values, ``[B]``."""
+        return mask.sum(1) < fewest_observed(self.spec)
+
+    def _normalization(self, index: Tensor, cut: Tensor, past: Tensor, mask: Tensor) -> Normalization:
+        """Location, scale and level of windows; of older values for windows with too few observed ones."""
+        found = Normalization.of(self.spec.scaling, past, mask)
+        few = torch.nonzero(self._few(mask)).squeeze(-1)
+        if not len(few):
+            return found
+        begin = self.begin[index[few]]
+        older = self._observed.last(begin, begin + cut[few], self.spec.context_length)
+        return found.replaced(few, Normalization.of_few(self.spec, *older))
+
+    @cached_property
+    def _observed(self) -> ObservedValues:
+        return ObservedValues(self.values, self.mask)
 
     def _covariates(self, rows: Tensor, position: Tensor) -> Tensor:
         """Covariates; NaN before the series, and over the horizon for covariates that are not known in advance."""
@@ -156,10 +194,6 @@ def cut_range(length: Tensor, spec: WindowSpec) -> tuple[Tensor, Tensor]:
     highest = torch.where(length > spec.prediction_length, highest, length - 1)
     lowest = torch.clamp(highest // 2, min=1, max=spec.context_length)
     return lowest, highest
-
-
-def _padded(target: Tensor, count: int) -> Tensor:
-    return torch.cat([target, target.new_full((count,), torch.nan)])
 
 
 def _normalized(values: Tensor, mask: Tensor, loc: Tensor, scale: Tensor) -> Tensor:

@@ -10,9 +10,10 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from s5forecast.data.entries import Series, read_field, read_numbers, read_series
+from s5forecast.data.entries import read_field, read_numbers, read_series
 from s5forecast.data.frequency import quiet_periods
 from s5forecast.data.irregular_entries import read_observations, read_query
+from s5forecast.data.series import Series
 from s5forecast.data.spec import IrregularSpec, WindowSpec
 from s5forecast.data.times import NANOSECONDS, Instants, IrregularRows, check_kind, check_zone
 from s5forecast.windows.horizon import Horizon
@@ -239,7 +240,7 @@ def shown_time(exact: Any, instants: Instants) -> Any:
     return pd.Timestamp(int(exact), unit="ns", tz="UTC" if instants.aware else None)
 
 
-def _read_steps(entries: Sequence[dict[str, Any]], spec: WindowSpec) -> list[Series]:
+def _read_steps(entries: Sequence[dict[str, Any]], spec: WindowSpec) -> Sequence[Series]:
     """Check entries of new steps, which have no static features."""
     bare = spec._replace(features=spec.features.without_statics())
     return read_series(entries, bare, forecast=False, observed=False)

@@ -11,6 +11,9 @@ from torch import Tensor
 ROUNDING = 1e-12
 # Scale of a constant window, as a fraction of its level.
 CONSTANT_SCALE = 1e-2
+# A window is steady if it moved by more than this share of the sum of its steps, of which this many were observed. A
+# random walk of 32 steps moves by a fifth on average.
+STEADY, FEWEST_STEPS = 0.5, 8
 # Largest normalized value; the squares of much larger ones overflow float32.
 MAX_NORMALIZED = 1e9
 
@@ -18,6 +21,12 @@ MAX_NORMALIZED = 1e9
 def masked_mean(values: Tensor, mask: Tensor, dim: int = 1) -> Tensor:
     """Mean of the observed values over time, ``[B, T, ...] -> [B, 1, ...]``; 0 if none is observed."""
     return (values * mask).sum(dim, keepdim=True) / mask.sum(dim, keepdim=True).clamp(min=1)
+
+
+def deviation(values: Tensor, mask: Tensor, dim: int = 1) -> Tensor:
+    """Standard deviation over time; 0 if it is within the rounding error of equal values."""
+    own = masked_mean((values - masked_mean(values, mask, dim)) ** 2, mask, dim).sqrt()
+    return torch.where(own > ROUNDING * masked_mean(values.abs(), mask, dim), own, 0.0)
 
 
 def normalized(values: Tensor, loc: Tensor, scale: Tensor) -> Tensor:
@@ -46,6 +55,17 @@ def increments(values: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
     return loc, _floored(masked_mean(values.diff(dim=1) ** 2, both).sqrt(), values, mask)
 
 
+def adaptive(values: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+    """:func:`increments` for windows that rise or fall steadily, :func:`standard` for others."""
+    both = mask[:, 1:] * mask[:, :-1]
+    steps = values.diff(dim=1) * both
+    moved, path = steps.sum(1, keepdim=True).abs(), steps.abs().sum(1, keepdim=True)
+    steady = (moved > STEADY * path) & (both.sum(1, keepdim=True) >= FEWEST_STEPS)
+    pairs = zip(increments(values, mask), standard(values, mask), strict=True)
+    loc, scale = (torch.where(steady, trending, usual) for trending, usual in pairs)
+    return loc, scale
+
+
 def mean(values: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
     """No location, mean absolute value as scale, as in DeepAR."""
     scale = masked_mean(values.abs(), mask)
@@ -72,6 +92,7 @@ SCALINGS: dict[str, Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]] = {
     "standard": standard,
     "last": last,
     "increments": increments,
+    "adaptive": adaptive,
     "mean": mean,
     "none": none,
 }

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from s5forecast.data.entries import Series
+from s5forecast.data.series import Series
+from s5forecast.data.spec import WindowSpec
 from s5forecast.data.synthetic import synthetic_series
 from s5forecast.windows.batches import WindowStore
+from s5forecast.windows.normalization import fewest_observed
 from s5forecast.windows.regular import SeriesStore
 
 NUM_SERIES = 500
@@ -24,11 +26,11 @@ def synthetic_store(store: WindowStore, rng: np.random.Generator) -> SeriesStore
 
 
 def _like(model: Series, values: np.ndarray, store: WindowStore) -> Series:
-    """A series of ``values`` with the mean, standard deviation and time of the ``model``."""
+    """A series of ``values`` with the location, spread and time of the ``model``."""
     steps = len(values) + store.spec.prediction_length
     target = model.target.astype(np.float64)
     values = (values - values.mean()) / max(float(values.std()), 1e-6)
-    values = np.nanmean(target) + (np.nanstd(target) or 1.0) * values
+    values = np.nanmean(target) + _spread(target, store.spec) * values
     return model._replace(
         item_id=None,
         info=None,
@@ -38,3 +40,11 @@ def _like(model: Series, values: np.ndarray, store: WindowStore) -> Series:
         static_real=np.full_like(model.static_real, np.nan),
         static_cat=np.full_like(model.static_cat, -1),
     )
+
+
+def _spread(target: np.ndarray, spec: WindowSpec) -> float:
+    """Standard deviation; the typical one for a series with too few values."""
+    level = float(np.nanmean(np.abs(target)))
+    if spec.typical is not None and np.isfinite(target).sum() < fewest_observed(spec):
+        return spec.typical.ratio * level or spec.typical.scale
+    return float(np.nanstd(target)) or 1.0

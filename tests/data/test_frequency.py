@@ -315,7 +315,10 @@ def test_infer_needs_two_stamps(stamps):
     ],
 )
 def test_infer_refuses_uneven_stamps_and_describes_them(stamps):
-    with pytest.raises(ValueError, match=r"item 'a' has no regular frequency: its gaps range from .* Pass freq="):
+    with pytest.raises(
+        ValueError,
+        match=r"item 'a' has no regular frequency: .* of its steps are .*, but .* comes .* after .* Pass freq=",
+    ):
         Frequency.infer(stamps, name="item 'a'")
 
 
@@ -345,3 +348,36 @@ def test_divided_steps(alias, count, expected):
 def test_steps_that_cannot_be_divided(alias, count):
     with pytest.raises(ValueError, match=r"cannot be divided|whole number of milliseconds"):
         Frequency.parse(alias).divided(count)
+
+
+NOT_REGULAR = {
+    "4-4-5 calendar": (
+        pd.to_datetime("2024-01-01") + pd.to_timedelta(np.cumsum([0] + [28, 28, 35] * 4), unit="D"),
+        r"67% of its steps are 28 days.*, but 2024-04-01 .*comes 35 days .* after 2024-02-26",
+    ),
+    "steps below 1 ms": (pd.date_range("2024-01-01", periods=20, freq="100us"), "steps shorter than 1 ms"),
+    "wall clock": (
+        pd.date_range("2024-03-30", periods=12, freq="6h").tz_localize("Europe/Berlin"),
+        r"but 2024-03-31 06:00:00\+02:00 comes 0 days 05:00:00 after .*\.dt\.tz_localize\(None\)",
+    ),
+    "local days in UTC": (
+        pd.date_range("2024-03-28", periods=8, freq="D", tz="Europe/Berlin").tz_convert("UTC"),
+        r"comes 0 days 23:00:00 after .*\.dt\.tz_convert\('Europe/Berlin'\)",
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", NOT_REGULAR)
+def test_series_without_a_frequency_and_the_ways_out(kind):
+    stamps, message = NOT_REGULAR[kind]
+    ways = r".*freq=\.\.\..*S5Forecaster\(freq=None, horizon=\.\.\.\).*s5forecast\.regularize\(\)"
+    for pattern in (f"item 'a' has no regular frequency: .*{message}", ways):
+        with pytest.raises(ValueError, match=pattern):
+            Frequency.infer(stamps, "item 'a'")
+
+
+def test_timestamps_off_the_given_grid_and_the_ways_out():
+    stamps, _ = NOT_REGULAR["wall clock"]
+    ways = r"freq=None.*s5forecast\.regularize\(\).*\.dt\.tz_localize\(None\)"
+    with pytest.raises(ValueError, match=rf"2024-03-31 06:00.*is not on the grid of freq='6h'.*{ways}"):
+        Frequency("6h").ordinal(stamps)

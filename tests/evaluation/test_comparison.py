@@ -195,13 +195,13 @@ def test_columns_of_a_frame_are_named_by_a_dict():
     found = backtest("naive", df, 7, windows=2, columns=ROLES, metrics="MAE")
     standard = df.rename(columns={name: role for role, name in ROLES.items()})
     expected = backtest("naive", standard, 7, windows=2, metrics=("MAE",))
-    pd.testing.assert_frame_equal(found.forecasts, expected.forecasts)
+    pd.testing.assert_frame_equal(found.forecasts, expected.forecasts.rename(columns=ROLES))
     assert found.by("shop").index.name == "shop"
     np.testing.assert_array_equal(found.by("shop")["MAE"], expected.by("item_id")["MAE"])
     assert found.by(["shop", "step"]).index.names == ["shop", "step"]
     both = compare({"ready": found, "drift": "drift"}, df, 7, windows=2)
     assert list(both.by_item().index) == ["s0", "s1", "s2"] and list(both.leaderboard()["MAE"] > 0) == [True, True]
-    of_frame = Backtest.from_frame(found.forecasts.rename(columns={"item_id": "shop"}), item_id="shop", metrics="MAE")
+    of_frame = Backtest.from_frame(found.rows.rename(columns={"item_id": "shop"}), item_id="shop", metrics="MAE")
     np.testing.assert_array_equal(of_frame.by("shop")["MAE"], found.by("item_id")["MAE"])
 
 

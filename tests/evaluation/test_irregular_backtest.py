@@ -170,7 +170,7 @@ def test_a_forecaster_of_irregular_frames_is_compared(targets):
     df, moments = sites(), [START + pd.Timedelta(hours=h) for h in (12, 20)]
     found = compare({"own": Forecaster(targets), "last": "last_value"}, df, since=moments)
     assert found.baseline == "last"
-    rows = found.backtests["own"].forecasts
+    rows = found.backtests["own"].rows
     assert (rows["timestamp"] - rows["cutoff"]).max() <= pd.Timedelta("5h")  # the horizon of the forecaster
     trained = df[df["when"] <= moments[0]]
     for row in rows.itertuples():
@@ -182,9 +182,9 @@ def test_a_forecaster_of_irregular_frames_is_compared(targets):
         np.testing.assert_allclose(row.mean, trained[name].mean() + last + at["price"] + at["size"], rtol=1e-6)
         np.testing.assert_equal(row.target, at[name])
     single = backtest(Forecaster(targets).fit(trained), df, since=moments)
-    pd.testing.assert_frame_equal(single.forecasts, rows)
+    pd.testing.assert_frame_equal(single.rows, rows)
     assert single.columns.item_id == "site" and single.by("site").index.name == "site"
-    refitted = backtest(Forecaster(targets), df, since=moments, refit=True).forecasts
+    refitted = backtest(Forecaster(targets), df, since=moments, refit=True).rows
     later = refitted["cutoff"] > rows["cutoff"].min() + pd.Timedelta("8h")
     assert later.any() and not np.isclose(refitted["mean"], rows["mean"])[later].any()
 

@@ -371,8 +371,10 @@ def test_best_refuses_what_it_cannot_do():
     best = make_estimator("h", H, "best", **SHORT, **QUIET)
     with pytest.raises(ValueError, match="the dataset is empty"):
         best.train([])
-    with pytest.raises(ValueError, match="cannot start from from_predictor"):
-        best.train(entries(), from_predictor=object())
+    with pytest.raises(ValueError, match="cannot start from ckpt_path"):
+        best.train(entries(), ckpt_path="epoch.ckpt")
+    with pytest.raises(ValueError, match="from_predictor is a SeasonalNaivePredictor without a network"):
+        best.train(entries(), from_predictor=NAIVE)
     df = pd.DataFrame({"timestamp": pd.date_range("2024", periods=60, freq="h"), "target": entries(1)[0]["target"]})
     forecaster = S5Forecaster(H, "h", preset="best", verbose=False, estimator_kwargs=SHORT).fit(df)
     fine = df.assign(timestamp=pd.date_range("2024", periods=60, freq="15min"))

@@ -41,3 +41,20 @@ def test_nearly_constant_windows_keep_their_spread(level, noise):
     assert loc.item() == pytest.approx(level, rel=1e-8)
     expected = values.std(correction=0).item() if noise else 0.01 * abs(level) or 1.0
     assert scale.item() == pytest.approx(expected, rel=1e-5)
+
+
+def test_adaptive_scaling_takes_increments_of_steady_windows_only():
+    torch.manual_seed(0)
+    steady, noise = torch.randn(4, 32).double().abs().cumsum(1), torch.randn(4, 32).double()
+    values = torch.cat([steady, -steady, noise])
+    mask = torch.ones_like(values)
+    found = torch.cat(SCALINGS["adaptive"](values, mask), 1)
+    expected = {name: torch.cat(SCALINGS[name](values, mask), 1) for name in ("increments", "standard")}
+    assert torch.equal(found[:8], expected["increments"][:8]) and torch.equal(found[8:], expected["standard"][8:])
+
+
+def test_adaptive_scaling_needs_enough_steps():
+    values = torch.arange(32.0, dtype=torch.float64)[None]
+    mask = torch.zeros_like(values)
+    mask[:, 24:] = 1  # seven steps between eight values
+    assert SCALINGS["adaptive"](values, mask)[0] == values[:, 24:].mean()

@@ -1,0 +1,71 @@
+"""Order of series by their content, so that neither their order in the data nor their names affect training."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from hashlib import blake2b
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from s5forecast.data.frame_entries import FrameEntries
+
+# Fields of an entry that a network sees.
+FIELDS = (
+    "start", "target", "time", "cut_time", "feat_dynamic_real", "past_feat_dynamic_real", "feat_static_real",
+    "feat_static_cat",
+)  # fmt: skip
+
+
+def by_content(entries: Iterable[dict[str, Any]]) -> Sequence[dict[str, Any]]:
+    """Sort the entries of a dataset by a hash of their content, and name those without item_id by their position."""
+    if not isinstance(entries, FrameEntries):
+        entries = [{"item_id": position, **entry} for position, entry in enumerate(entries)]
+    return take(entries, content_order(entries))
+
+
+def take(entries: Sequence[dict[str, Any]], positions: Sequence[int]) -> Sequence[dict[str, Any]]:
+    """The entries at some positions."""
+    if isinstance(entries, FrameEntries):
+        return entries.take(positions)
+    return [entries[position] for position in positions]
+
+
+def content_order(entries: Sequence[dict[str, Any]]) -> list[int]:
+    """Positions of the entries, sorted by a hash of the fields that a network sees; equal entries keep their order."""
+    hashes = _frame_hashes(entries) if isinstance(entries, FrameEntries) else list(map(_hash, entries))
+    return sorted(range(len(hashes)), key=hashes.__getitem__)
+
+
+def _frame_hashes(entries: FrameEntries) -> list[bytes]:
+    """The hashes of the entries of a frame, without creating them."""
+    table, (real, cat) = entries.table, entries.static_arrays
+    starts, bounds = entries.starts.asi8.tolist(), table.bounds.tolist()
+    return [
+        _hash(
+            {
+                "start": str(start),
+                "target": table.target[begin:end],
+                "feat_dynamic_real": table.known[:, begin:end],
+                "feat_static_real": real[position],
+                "feat_static_cat": cat[position],
+            }
+        )
+        for position, (start, begin, end) in enumerate(zip(starts, bounds, bounds[1:], strict=False))
+    ]
+
+
+def _hash(entry: dict[str, Any]) -> bytes:
+    found = blake2b(digest_size=16)
+    for field in FIELDS:
+        if field in entry:
+            found.update(field.encode() + _bytes(entry[field]))
+    return found.digest()
+
+
+def _bytes(value: Any) -> bytes:
+    if isinstance(value, pd.Period | str):
+        return str(getattr(value, "ordinal", value)).encode()
+    values = value.asi8 if isinstance(value, pd.DatetimeIndex) else np.asarray(value)
+    return repr(value).encode() if values.dtype == object else np.ascontiguousarray(values).tobytes()

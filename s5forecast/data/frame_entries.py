@@ -1,0 +1,152 @@
+"""GluonTS entries of the regular series of a frame, created when they are used."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any, overload
+
+import numpy as np
+import pandas as pd
+
+from s5forecast.data.frequency import TICKS, Frequency
+from s5forecast.data.series import SeriesArrays
+from s5forecast.data.spec import WindowSpec
+from s5forecast.data.statics import StaticFeatures
+from s5forecast.data.table import SeriesTable
+from s5forecast.data.timestamps import time_index
+
+
+@dataclass(frozen=True, eq=False)
+class FrameEntries(Sequence[dict[str, Any]]):
+    """GluonTS entries of S series with targets ``[T]``.
+
+    Networks read the arrays of the table instead of the entries.
+
+    Args:
+        table: series.
+        frequency: frequency of all series.
+        statics: encoding of the static columns.
+        future: known covariates over the horizon, ``[S, H, F]``, which follow those of the past.
+    """
+
+    table: SeriesTable
+    frequency: Frequency
+    statics: StaticFeatures
+    future: np.ndarray | None = None
+
+    def __len__(self) -> int:
+        return len(self.table)
+
+    @overload
+    def __getitem__(self, index: int) -> dict[str, Any]: ...
+    @overload
+    def __getitem__(self, index: slice) -> FrameEntries: ...
+    def __getitem__(self, index: int | slice) -> dict[str, Any] | FrameEntries:
+        if isinstance(index, slice):
+            return replace(self, table=self.table[index], future=None if self.future is None else self.future[index])
+        position = range(len(self))[index]
+        one = self.table[position]
+        future = () if self.future is None else (self.future[position].T,)
+        return {
+            "item_id": str(position) if one.item_id is None else one.item_id,
+            "start": self.frequency.period(one.timestamps[0], exact=False),
+            "timestamps": one.timestamps,
+            "target": one.target,
+            "feat_dynamic_real": np.concatenate([one.known, *future], axis=1) if future else one.known,
+            **self.statics.encode(one),
+        }
+
+    def take(self, positions: Sequence[int]) -> FrameEntries:
+        """Some of the entries."""
+        future = None if self.future is None else self.future[positions]
+        return replace(self, table=self.table.take(positions), future=future)
+
+    @property
+    def item_ids(self) -> list[Any]:
+        """The item_id of each entry; a series without a name is series 0."""
+        return [str(position) if item is None else item for position, item in enumerate(self.table.items)]
+
+    @cached_property
+    def starts(self) -> pd.PeriodIndex:
+        """The ``start`` of each entry, ``[S]``."""
+        return self.frequency.periods(self.table.timestamps[self.table.begins])
+
+    @cached_property
+    def static_arrays(self) -> tuple[np.ndarray, np.ndarray]:
+        """The static features of all entries, float32 and int64 ``[S, F]``."""
+        return self.statics.encode_all(self.table)
+
+
+def fits(entries: FrameEntries, spec: WindowSpec, *, forecast: bool, observed: bool) -> bool:
+    """Whether all entries are valid, so that :func:`read_arrays` can read them.
+
+    Args:
+        entries: entries of a frame.
+        spec: contents of the windows.
+        forecast: whether known covariates must cover the horizon after the target.
+        observed: whether each target must have an observed value.
+    """
+    table, features = entries.table, spec.features
+    real, cat = entries.static_arrays if features != features.without_statics() else (np.empty((0, 0)),) * 2
+    return (
+        entries.frequency.period_alias == spec.frequency.period_alias
+        and features.num_past_feat_dynamic_real == 0
+        and features.num_feat_static_real in (0, real.shape[1])
+        and features.num_feat_static_cat in (0, cat.shape[1])
+        and not np.isinf(real).any()
+        and not np.isinf(table.target).any()
+        and not (observed and (table.last_rows(table.observed) < 0).any())
+        and (features.num_feat_dynamic_real == 0 or _fits_known(entries, spec, forecast))
+    )
+
+
+def _fits_known(entries: FrameEntries, spec: WindowSpec, forecast: bool) -> bool:
+    known, future = entries.table.known, entries.future
+    if len(known) != spec.features.num_feat_dynamic_real or np.isinf(known).any():
+        return False
+    if future is None:
+        return not forecast
+    covered = future.shape[1] >= spec.prediction_length and not np.isinf(future).any()
+    return covered and not (forecast and np.isnan(future).any())
+
+
+def read_arrays(entries: FrameEntries, spec: WindowSpec) -> SeriesArrays:
+    """The series of entries that fit the ``spec``, see :func:`fits`."""
+    table, H, S = entries.table, spec.prediction_length, len(entries)
+    bounds = table.bounds + H * np.arange(S + 1)
+    rows = np.arange(len(table.timestamps)) + H * table.owners
+    target = np.full(bounds[-1], np.nan, dtype=table.target.dtype)
+    target[rows] = table.target
+    covariates = np.full((bounds[-1], spec.features.num_covariates), np.nan, dtype=np.float32)
+    if spec.features.num_feat_dynamic_real:
+        covariates[rows] = table.known.T
+        if entries.future is not None:
+            ahead = (bounds[1:, None] + np.arange(-H, 0)).ravel()
+            covariates[ahead] = entries.future[:, :H].reshape(S * H, -1)
+    none = np.empty((S, 0))
+    real = entries.static_arrays[0] if spec.features.num_feat_static_real else none.astype(np.float32)
+    cat = entries.static_arrays[1] if spec.features.num_feat_static_cat else none.astype(np.int64)
+    return SeriesArrays(
+        item_ids=entries.item_ids,
+        infos=[None] * S,
+        starts=entries.starts,
+        bounds=bounds,
+        horizon=H,
+        time=_local_time(entries, spec, np.diff(bounds)),
+        target=target,
+        covariates=covariates,
+        static_real=real,
+        static_cat=cat,
+    )
+
+
+def _local_time(entries: FrameEntries, spec: WindowSpec, steps: np.ndarray) -> np.ndarray:
+    """Base units since 1970 of the steps of each series, in local time, int64 ``[N]``."""
+    frequency = spec.frequency
+    first = time_index(entries.table.timestamps[entries.table.begins])
+    if getattr(first, "tz", None) is not None and frequency.unit in TICKS:
+        return frequency.ranges(first, steps).tz_localize(None).as_unit("ns").asi8 // TICKS[frequency.unit]
+    number = np.arange(steps.sum()) - np.repeat(np.cumsum(steps) - steps, steps)
+    return np.repeat(entries.starts.asi8, steps) + frequency.multiple * number

@@ -1,0 +1,130 @@
+"""Common frequency of the series of a frame, and steps with missing values where rows are absent."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+
+from s5forecast.data.faults import SeriesError
+from s5forecast.data.frequency import DAY, TICKS, Frequency
+from s5forecast.data.table import Faults, SeriesTable, raise_first
+from s5forecast.data.timestamps import time_index
+from s5forecast.notices import warn_user
+
+# A grid longer than both is attributed to a wrong timestamp.
+MAX_STEPS, MAX_STEPS_PER_ROW = 10_000_000, 100
+# Two dates may be as far apart as this and one month.
+SHORTEST_MONTH = 28 * DAY
+
+
+def infer_frequency(table: SeriesTable) -> Frequency:
+    """The frequency that all series with more than one row have in common.
+
+    Raises:
+        ValueError: for a series without a regular frequency, or several frequencies.
+    """
+    found: dict[Frequency, str] = {}
+    left = np.flatnonzero((table.lengths > 1) | (len(table) == 1))
+    while len(left):
+        position, left = int(left[0]), left[1:]
+        one = table[position]
+        try:
+            frequency = Frequency.infer(pd.DatetimeIndex(one.timestamps), one.name)
+        except ValueError as error:
+            raise SeriesError({one.name: str(error)}) from error
+        if frequency not in found:
+            found[frequency] = one.name
+            left = left[~_surely_have(frequency, table)[left]]
+    if len(found) != 1:
+        seen = ", ".join(f"{frequency.alias!r} in {name}" for frequency, name in found.items())
+        raise ValueError(f"the series do not have one common frequency ({seen or 'one row each'}); pass freq=")
+    return next(iter(found))
+
+
+def _surely_have(frequency: Frequency, table: SeriesTable) -> np.ndarray:
+    """Series for which :meth:`Frequency.infer` certainly returns a frequency that it returned for another, ``[S]``.
+
+    More than half of their gaps are one step, and no other frequency explains them as well.
+    """
+    unit, multiple = frequency.unit, frequency.multiple
+    in_ticks, in_days = unit in TICKS, unit in ("D", "B", "W")
+    if (in_ticks and frequency.seconds > DAY / 2) or (in_days and frequency.seconds >= SHORTEST_MONTH):
+        return np.zeros(len(table), dtype=bool)
+    stamps, first = pd.DatetimeIndex(table.timestamps), np.repeat(table.begins, table.lengths)
+    ordinal, off_grid = frequency.ordinals(stamps, first)
+    one_step = np.append(np.diff(ordinal) == 1, False)
+    one_step[table.bounds[1:] - 1] = False
+    share = np.add.reduceat(one_step, table.begins, dtype=np.int64) / np.maximum(table.lengths - 1, 1)
+    sure = (share > 0.5) & ~np.logical_or.reduceat(off_grid, table.begins)
+    if unit == "D":
+        weekend = np.logical_or.reduceat(stamps.dayofweek.to_numpy() > 4, table.begins)
+        sure &= (share == 1) | weekend
+    if unit == "B":
+        friday = stamps.dayofweek.to_numpy() == 4
+        sure &= np.logical_or.reduceat(one_step & friday, table.begins) & (multiple == 1)
+        sure &= np.logical_or.reduceat(one_step & ~friday, table.begins)
+    return sure
+
+
+def fill_gaps(table: SeriesTable, frequency: Frequency) -> SeriesTable:
+    """Insert a step with missing values for each point of the grid that a series with targets ``[R]`` lacks.
+
+    Raises:
+        ValueError: for a timestamp that is not on the grid, or a grid that is much longer than the series.
+    """
+    position, *faults = grid_positions(table, frequency)
+    raise_first(table, *faults)
+    return insert_steps(table, position, frequency)
+
+
+def grid_positions(table: SeriesTable, frequency: Frequency) -> tuple[np.ndarray, Faults, Faults]:
+    """Step of each row on the grid of its series, ``[R]``; series off the grid, and those with a much longer grid."""
+    stamps, first = time_index(table.timestamps), np.repeat(table.begins, table.lengths)
+    ordinal, off_grid = frequency.ordinals(stamps, first)
+    position = ordinal - ordinal[first]
+    off, long = {}, {}
+    owners, rows = np.unique(table.owners[off_grid], return_index=True)
+    for owner, row in zip(owners.tolist(), np.flatnonzero(off_grid)[rows].tolist(), strict=True):
+        begin = table.bounds[owner]
+        off[owner] = f"{table.name(owner)}: {frequency.off_grid_message(stamps[begin:], row - begin)}"
+    steps = position[table.bounds[1:] - 1] + 1
+    for owner in np.flatnonzero((steps > MAX_STEPS) & (steps > MAX_STEPS_PER_ROW * table.lengths)).tolist():
+        one = table[owner]
+        long[owner] = (
+            f"{one.name} has {len(one.timestamps)} rows on a {frequency.alias!r} grid of {steps[owner]:,} steps, from "
+            f"{one.timestamps[0]} to {one.timestamps[-1]}; correct its timestamps or freq="
+        )
+    return position, off, long
+
+
+def insert_steps(table: SeriesTable, position: np.ndarray, frequency: Frequency) -> SeriesTable:
+    """The table with each row at its ``position [R]`` on the grid of its series, and missing values elsewhere."""
+    steps = position[table.bounds[1:] - 1] + 1
+    bounds = np.concatenate([[0], np.cumsum(steps)])
+    if bounds[-1] == len(position):
+        return table
+    rows = np.repeat(bounds[:-1], table.lengths) + position
+    target = np.full(bounds[-1], np.nan, dtype=table.target.dtype)
+    known = np.full((len(table.known), bounds[-1]), np.nan, dtype=np.float32)
+    target[rows], known[:, rows] = table.target, table.known
+    timestamps = frequency.ranges(time_index(table.timestamps[table.begins]), steps)
+    return replace(
+        table, bounds=bounds, timestamps=timestamps.rename(table.timestamps.name), target=target, known=known
+    )
+
+
+def report_gaps(before: SeriesTable, after: SeriesTable, frequency: Frequency) -> None:
+    """Warn once of the steps that :func:`fill_gaps` inserted."""
+    added = after.lengths - before.lengths
+    absent = int(added.sum())
+    if absent:
+        most = int(added.argmax())
+        where = "" if len(before) == 1 else f" (most in {before.name(most)}: {added[most]})"
+        doubt = "; most of the grid is absent: are the dates parsed correctly, or is freq= wrong?"
+        warn_user(
+            f"{absent} timestamps are absent from the {frequency.alias!r} grid of {np.count_nonzero(added)} of "
+            f"{len(before)} series{where}; they are treated as missing values"
+            f"{doubt if 2 * absent > len(after.timestamps) else ''}"
+        )

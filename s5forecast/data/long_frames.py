@@ -1,0 +1,90 @@
+"""Data as a long frame with its series and times as columns, and what to do about data of another form."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from difflib import get_close_matches
+from typing import Any
+
+import pandas as pd
+
+# Names of columns that are listed in an error.
+MAX_LISTED = 20
+
+
+def long_frame(data: Any, identity: Sequence[str], timestamp: str, value: str, what: str = "df") -> pd.DataFrame:
+    """A frame whose series and times are columns, also if they are levels of its index.
+
+    Args:
+        data: long frame, or a Series of the values of one series, or of several by the levels of its index.
+        identity, timestamp: names of the columns that identify series, and of times.
+        value: column of the values of a Series, and of a wide frame after melting.
+        what: name of the frame in error messages.
+
+    Raises:
+        ValueError: for other data, with the conversion.
+    """
+    frame = data.to_frame(value) if isinstance(data, pd.Series) else data
+    if not isinstance(frame, pd.DataFrame):
+        raise ValueError(f"{what} must be a pandas DataFrame, got {type(frame).__name__}")
+    if frame.columns.nlevels > 1:
+        raise ValueError(_two_levels(frame, timestamp, what))
+    levels = [name for name in frame.index.names if name in (*identity, timestamp)]
+    if levels:
+        frame = frame.reset_index([name for name in levels if name not in frame])
+    elif isinstance(data, pd.Series) and frame.index.nlevels > 1:
+        raise ValueError(
+            f"the index of {what} has the levels {list(frame.index.names)}; name them with "
+            f"{what.rstrip('=')}.rename_axis({[*identity, timestamp]})"
+        )
+    times_in_index = isinstance(data, pd.Series) or isinstance(frame.index, pd.DatetimeIndex | pd.PeriodIndex)
+    if timestamp not in frame and times_in_index:
+        frame = frame.rename_axis(timestamp).reset_index()
+    return frame
+
+
+def require_columns(frame: pd.DataFrame, columns: Sequence[str], given: Any, what: str, **melted: str) -> None:
+    """As :func:`require_column` for several columns of a long frame that was ``given`` in another form.
+
+    Args:
+        melted: names of the columns ``timestamp``, ``item_id`` and ``value`` of a wide frame after melting.
+    """
+    for column in columns:
+        if column not in frame:
+            hint = _melting(frame, given, what, **melted) if column in melted.values() else ""
+            require_column(frame, column, what, hint)
+
+
+def require_column(frame: pd.DataFrame, column: str, what: str, wide: str = "") -> None:
+    """Raise ValueError if a frame with the name ``what`` lacks a column.
+
+    The message names a similar column, or ends with ``wide``, the conversion of a wide frame.
+    """
+    if column not in frame.columns:
+        found = [str(name) for name in frame.columns[:MAX_LISTED]]
+        close = get_close_matches(column, found, n=1)
+        hint = f"; did you mean {close[0]!r}?" if close else "."
+        more = f" and {len(frame.columns) - MAX_LISTED} more" if len(frame.columns) > MAX_LISTED else ""
+        raise ValueError(f"{what} has no column {column!r}{hint} Its columns are {found}{more}{'' if close else wide}")
+
+
+def _melting(frame: pd.DataFrame, given: Any, what: str, *, timestamp: str, item_id: str, value: str) -> str:
+    """The line that converts a wide frame, with a column for each series, if the frame has that form."""
+    numbers = [name for name in frame.select_dtypes("number") if name != timestamp]
+    if timestamp not in frame or item_id in frame or value in frame or not numbers:
+        return ""
+    name = what.rstrip("=")
+    index = "" if timestamp in given else f".rename_axis({timestamp!r}).reset_index()"
+    return (
+        f". If each column is a series, melt them: {name} = {name}{index}.melt(id_vars={timestamp!r}, "
+        f"var_name={item_id!r}, value_name={value!r})"
+    )
+
+
+def _two_levels(frame: pd.DataFrame, timestamp: str, what: str) -> str:
+    name = what.rstrip("=")
+    return (
+        f"{what} has columns of {frame.columns.nlevels} levels, such as {frame.columns[0]}; move all but the first to "
+        f"rows: {name} = {name}.stack(list(range(1, {name}.columns.nlevels)), future_stack=True)"
+        f".rename_axis([{timestamp!r}, 'item_id']).reset_index()"
+    )

@@ -1,0 +1,261 @@
+"""Series of a long frame as concatenated arrays, and the checks of all series at once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple, overload
+
+import numpy as np
+import pandas as pd
+
+from s5forecast.data.faults import SeriesError
+from s5forecast.data.frames import Columns, frame_keys, series_name, tidy_frame
+from s5forecast.data.items import repeat_rows
+
+
+class FrameSeries(NamedTuple):
+    """One series of a frame, with T rows sorted by time."""
+
+    item_id: Any  # label; None if the frame has no column that identifies series
+    timestamps: pd.Index  # [T] datetimes, or numbers if the series is irregular
+    target: np.ndarray  # [T], or [D, T] if the series is irregular; NaN where not observed
+    known: np.ndarray  # [F, T] float32
+    static: dict[str, Any]
+    keys: pd.DataFrame | None = None  # columns that identify all series of the frame, indexed by label
+
+    @property
+    def name(self) -> str:
+        return series_name(self.item_id)
+
+
+@dataclass(frozen=True, eq=False)
+class SeriesTable(Sequence[FrameSeries]):
+    """S series with R rows in total, sorted by series and time; each element is a view of one series.
+
+    Args:
+        items: label of each series; ``[None]`` if the frame has no column that identifies series.
+        bounds: first row of each series, and R, int64 ``[S + 1]``. Every series has a row.
+        timestamps: datetimes, or numbers if the series are irregular, ``[R]``.
+        target: ``[R]``, or ``[D, R]`` if the series are irregular; NaN where not observed.
+        known: known columns, float32 ``[F, R]``.
+        static: static columns, one row for each series.
+        keys: columns that identify the series, one row for each, indexed by label.
+    """
+
+    items: list[Any]
+    bounds: np.ndarray
+    timestamps: pd.Index
+    target: np.ndarray
+    known: np.ndarray
+    static: pd.DataFrame
+    keys: pd.DataFrame
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    @overload
+    def __getitem__(self, index: int) -> FrameSeries: ...
+    @overload
+    def __getitem__(self, index: slice) -> SeriesTable: ...
+    def __getitem__(self, index: int | slice) -> FrameSeries | SeriesTable:
+        if isinstance(index, slice):
+            return self.take(np.arange(len(self))[index])
+        position = range(len(self))[index]
+        rows = slice(self.bounds[position], self.bounds[position + 1])
+        columns: list[Any] = list(self.static)
+        return FrameSeries(
+            item_id=self.items[position],
+            timestamps=self.timestamps[rows],
+            target=self.target[..., rows],
+            known=self.known[:, rows],
+            static={column: self.static[column].iloc[position] for column in columns},
+            keys=self.keys,
+        )
+
+    @property
+    def lengths(self) -> np.ndarray:
+        """Number of rows of each series, ``[S]``."""
+        return np.diff(self.bounds)
+
+    @property
+    def begins(self) -> np.ndarray:
+        """First row of each series, ``[S]``."""
+        return self.bounds[:-1]
+
+    @property
+    def owners(self) -> np.ndarray:
+        """Position of the series of each row, ``[R]``."""
+        return np.repeat(np.arange(len(self)), self.lengths)
+
+    @property
+    def observed(self) -> np.ndarray:
+        """Whether each row has an observed value, ``[R]``."""
+        return ~np.isnan(self.target) if self.target.ndim == 1 else (~np.isnan(self.target)).any(axis=0)
+
+    def name(self, position: int) -> str:
+        """Name of a series in error messages."""
+        return series_name(self.items[position])
+
+    def take(self, positions: Sequence[int] | np.ndarray) -> SeriesTable:
+        """Some of the series, such as those without an error; consecutive series are not copied."""
+        positions = np.asarray(positions, dtype=np.int64)
+        lengths = self.lengths[positions]
+        bounds = np.concatenate([[0], np.cumsum(lengths)])
+        if len(positions) and (np.diff(positions) == 1).all():
+            rows: Any = slice(self.bounds[positions[0]], self.bounds[positions[-1] + 1])
+        else:
+            rows = np.arange(bounds[-1]) + np.repeat(self.begins[positions] - bounds[:-1], lengths)
+        return SeriesTable(
+            [self.items[position] for position in positions],
+            bounds,
+            self.timestamps[rows],
+            self.target[..., rows],
+            self.known[:, rows],
+            self.static.iloc[positions],
+            self.keys.iloc[positions],
+        )
+
+    def without_names(self, reasons: Mapping[str, str]) -> tuple[SeriesTable, list[Any]]:
+        """The table without the series of the given names, and the labels of these series in the order of the names."""
+        positions = {self.name(position): position for position in range(len(self))}
+        left = [positions[name] for name in reasons if name in positions]
+        return self.without(left), [self.items[position] for position in left]
+
+    def without(self, positions: Iterable[int]) -> SeriesTable:
+        """All series except some."""
+        return self.take(np.setdiff1d(np.arange(len(self)), list(positions)))
+
+    def univariate(self) -> SeriesTable:
+        """The first target alone, ``[R]``."""
+        return replace(self, target=self.target[0])
+
+    def last_rows(self, chosen: np.ndarray) -> np.ndarray:
+        """Last of the ``chosen [R]`` rows of each series, ``[S]``; -1 if it has none."""
+        return np.maximum.reduceat(np.where(chosen, np.arange(len(chosen)), -1), self.begins)
+
+
+def repeat_keys(series: Sequence[FrameSeries], counts: Sequence[int]) -> pd.DataFrame:
+    """Columns that identify series, each repeated for a number of rows; no column for a series without a name."""
+    keys = series[0].keys
+    assert keys is not None, "series of a frame have keys"
+    labels = np.empty(len(series), dtype=object)
+    labels[:] = [one.item_id for one in series]
+    return repeat_rows(keys.iloc[keys.index.get_indexer(pd.Index(labels))], counts)
+
+
+# Error message of each bad series, by its position.
+Faults = dict[int, str]
+
+
+def raise_first(table: SeriesTable, *faults: Faults) -> None:
+    """Raise SeriesError with the messages of all bad series, each of the first of several checks."""
+    found = {position: one[position] for one in reversed(faults) for position in one}
+    if found:
+        raise SeriesError({table.name(position): found[position] for position in sorted(found)})
+
+
+def read_table(
+    frame: pd.DataFrame,
+    columns: Columns,
+    *,
+    numeric_time: bool = False,
+    integer_time: bool = False,
+    aggregate: str | None = None,
+    what: str = "df",
+) -> SeriesTable:
+    """Check a long frame and convert it to series with targets ``[D, R]``, in order of first appearance.
+
+    The frame is not changed. See :func:`~s5forecast.data.frames.tidy_frame` for arguments and errors.
+
+    Raises:
+        ValueError: for a series without an observed value, or with a static column that is not constant.
+    """
+    table, *faults = find_faults(
+        frame, columns, numeric_time=numeric_time, integer_time=integer_time, aggregate=aggregate, what=what
+    )
+    raise_first(table, *faults)
+    return table
+
+
+def find_faults(
+    frame: pd.DataFrame,
+    columns: Columns,
+    *,
+    numeric_time: bool = False,
+    integer_time: bool = False,
+    aggregate: str | None = None,
+    what: str = "df",
+) -> tuple[SeriesTable, Faults, Faults]:
+    """As :func:`read_table`, but return the series that have no observed value, and those with changing static columns.
+
+    The error messages are in the order of the checks, so that a caller can raise the first or leave out these series.
+    """
+    numeric = [*columns.targets, *columns.known]
+    tidy, codes, items = tidy_frame(
+        frame,
+        columns,
+        numeric,
+        columns.static,
+        numeric_time=numeric_time,
+        integer_time=integer_time,
+        aggregate=aggregate,
+        what=what,
+    )
+    begins = np.flatnonzero(np.diff(codes, prepend=-1))
+    first_rows = tidy.iloc[begins]
+    table = SeriesTable(
+        items=items,
+        bounds=np.append(begins, len(codes)),
+        timestamps=pd.Index(tidy[columns.timestamp]),
+        target=np.stack([tidy[column].to_numpy() for column in columns.targets]),
+        known=known_rows(tidy, columns),
+        static=first_rows[list(columns.static)],
+        keys=frame_keys(first_rows, columns, items),
+    )
+    return table, _unobserved(table, columns), _changing(table, tidy, columns)
+
+
+def known_rows(tidy: pd.DataFrame, columns: Columns) -> np.ndarray:
+    """Known columns of the rows of a tidy frame, float32 ``[F, R]``."""
+    known = np.empty((len(columns.known), len(tidy)), dtype=np.float32)
+    for number, column in enumerate(columns.known):
+        known[number] = tidy[column]
+    return known
+
+
+def _unobserved(table: SeriesTable, columns: Columns) -> Faults:
+    """Series without an observed value."""
+    targets = list(columns.targets)
+    found = f"column {targets[0]!r} has" if len(targets) == 1 else f"columns {targets} have"
+    return {
+        position: f"{table.name(position)}: {found} no observed value; leave the series out"
+        for position in np.flatnonzero(table.last_rows(table.observed) < 0).tolist()
+    }
+
+
+def _changing(table: SeriesTable, tidy: pd.DataFrame, columns: Columns) -> Faults:
+    """Series with a static column that is not constant."""
+    faults: Faults = {}
+    for column in columns.static:
+        for position in np.unique(table.owners[1:][_changes(tidy[column], table)]).tolist():
+            values = tidy[column].iloc[slice(*table.bounds[position : position + 2])]
+            faults.setdefault(position, f"{table.name(position)}: static column {column!r} {_static_fault(values)}")
+    return faults
+
+
+def _changes(values: pd.Series, table: SeriesTable) -> np.ndarray:
+    """Whether a value differs from the one before it in the same series, ``[R - 1]``."""
+    codes, _ = pd.factorize(values)
+    changed = np.diff(codes) != 0
+    changed[table.begins[1:] - 1] = False
+    return changed
+
+
+def _static_fault(values: pd.Series) -> str:
+    """Why a column is not constant, and what to do about it."""
+    found = values.dropna().unique().tolist()
+    if len(found) == 1:
+        return f"is {found[0]!r} in some rows and missing in {values.isna().sum()}; fill in the missing values"
+    fix = ", or pass it as known=" if pd.api.types.is_numeric_dtype(values) else ", or leave it out of static="
+    return f"changes within the series, {found[:3]}; make it constant{fix}"

@@ -1,0 +1,28 @@
+"""Columns of a backtest that identify a series together."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pandas as pd
+
+from s5forecast.data.table import FrameSeries
+
+
+def with_item_columns(forecasts: pd.DataFrame, series: Sequence[FrameSeries], variables: Sequence[str]) -> pd.DataFrame:
+    """Add the columns that identify a series after its label, if there are several.
+
+    Args:
+        forecasts: frame of a backtest, with the label of each series, or of each variable, in the column item_id.
+        series: series of the frame that is backtested; none for GluonTS entries.
+        variables: names of the target columns.
+    """
+    keys = series[0].keys if len(series) else None
+    if keys is None or len(keys.columns) < 2:
+        return forecasts
+    positions = {label: row for row, label in enumerate(keys.index)}
+    positions |= {f"{label}:{name}": row for name in variables for label, row in positions.items()}
+    rows = forecasts["item_id"].map(positions)
+    columns = keys.iloc[rows.to_numpy()].set_axis(forecasts.index)
+    columns = columns[[name for name in columns if name not in forecasts]]
+    return pd.concat([forecasts[["item_id"]], columns, forecasts.drop(columns="item_id")], axis=1)
