@@ -1,6 +1,9 @@
 """How fast is an S5 layer compared with its peers, with irregular steps, on long sequences and one step at a time?
 
-    python benchmarks/layer_speed.py [--device cuda]
+    python benchmarks/layer_speed.py [--device cuda] [--layers]
+
+With ``--layers``: how fast is each layer of the package compared with S5, and with one convolution by FFT in float32?
+`layers.csv`, `layers_lengths.csv` and `layers_step.csv`, on the CPU.
 
 Training is forward and backward. Peers: ``s5-pytorch``, the original formulation in JAX (``jax.lax.associative_scan``,
 jit; on the CPU only), ``torch.nn.LSTM``, and on a GPU the original formulation on torch's own ``associative_scan``,
@@ -13,17 +16,17 @@ from __future__ import annotations
 
 import argparse
 import time
+from importlib.util import find_spec
 
-import jax
-import jax.numpy as jnp
 import numpy as np
-import s5
 import torch
+from layer_variants import make, names
 from timing import medians, save
 
 from s5forecast.nn import Encoder
 from s5forecast.ops import DISCRETIZATIONS
 from s5forecast.ssm import S5
+from s5forecast.ssm.ema import DampedEMA
 
 H, P, N = 64, 64, 32
 SHAPES = [(64, 384), (16, 2048), (4, 16384)]
@@ -43,6 +46,9 @@ def trained(layer, u, *args, **kwargs):
 
 def jax_layer(u: np.ndarray):
     """The original formulation: discretize by ZOH, project, scan with an associative operator, project back."""
+    import jax
+    import jax.numpy as jnp
+
     keys = jax.random.split(jax.random.PRNGKey(0), 5)
     parameters = {
         "Lambda": jnp.linspace(-0.5, -0.5, N) + 1j * jnp.arange(N),
@@ -101,6 +107,8 @@ def _compose(left, right):
 
 
 def training(device: str) -> None:
+    import s5
+
     rows = []
     for batch, steps in SHAPES if device == "cpu" else LARGE:
         torch.manual_seed(0)
@@ -170,11 +178,88 @@ def _through(layers, u, states):
     return u, after
 
 
+class Convolution(torch.nn.Module):
+    """One causal convolution with a kernel as long as the sequence, by FFT."""
+
+    def __init__(self, steps: int) -> None:
+        super().__init__()
+        self.kernel = torch.nn.Parameter(torch.randn(H, steps))
+
+    def forward(self, u):
+        steps = u.shape[1]
+        spectrum = torch.fft.rfft(u.mT, 2 * steps) * torch.fft.rfft(self.kernel, 2 * steps)
+        return torch.fft.irfft(spectrum, 2 * steps)[..., :steps].mT
+
+
+class Averages(DampedEMA):
+    """The moving averages of Mega alone."""
+
+    def __init__(self) -> None:
+        super().__init__(H, 16, False)
+        self.reset_parameters()
+
+    def forward(self, u):
+        return super().forward(u, u.new_zeros(len(u), self.width, self.size))
+
+
+def every_layer(shapes: list[tuple[int, int]], seconds: float) -> None:
+    """Forward and backward of each layer, relative to S5, to s5-pytorch and to one convolution by FFT."""
+    rows, published = [], {}
+    if find_spec("s5"):
+        import s5
+
+        published["s5-pytorch"] = s5.S5(H, N)
+    for batch, steps in shapes:
+        torch.manual_seed(0)
+        u = torch.randn(batch, steps, H, requires_grad=True)
+        layers = {name: make(name) for name in names(steps)}
+        layers |= {"EMA of Mega": Averages(), "FFT": Convolution(steps), **published}
+        times = medians({name: trained(layer, u) for name, layer in layers.items()}, seconds=seconds, rounds=3)
+        for name, ms in times.items():
+            relative = {f"/ {other}": ms / times[other] for other in ("S5", "FFT", *published)}
+            rows.append({"shape": f"{batch} x {steps} x {H}", "layer": name, "ms": ms, **relative})
+    save(rows, "layers")
+
+
+def every_length() -> None:
+    """Nanoseconds per step of each layer, from 2^8 to 2^16 steps, 2^16 in all."""
+    rows = []
+    for exponent in range(8, 17, 2):
+        u = torch.randn(2 ** (16 - exponent), 2**exponent, H, requires_grad=True)
+        candidates = {name: trained(make(name), u) for name in names(2**exponent)}
+        times = medians(candidates, seconds=0, rounds=3)
+        rows.append({"steps": f"2^{exponent}", **{name: 1e6 * ms / 2**16 for name, ms in times.items()}})
+    save(rows, "layers_lengths")
+
+
+def every_step() -> None:
+    """Steps per second of each layer that has a step mode, one observation at a time."""
+    rows = []
+    with torch.inference_mode():
+        for name in names(0):
+            layer, u = make(name).eval(), torch.randn(1, H)
+            if not layer.supports_step:
+                continue
+            state, times = layer.initial_state(1), []
+            for _ in range(1000):
+                began = time.perf_counter()
+                _, state = layer.step(u, state)
+                times.append(time.perf_counter() - began)
+            rows.append({"layer": name, "steps_per_second": 1 / np.median(times)})
+    save(rows, "layers_step")
+
+
 if __name__ == "__main__":
     parser = argparse.ArgumentParser()
     parser.add_argument("--device", default="cpu", choices=SUFFIX)
-    device = parser.parse_args().device
-    training(device)
-    lengths(device)
-    if device == "cpu":
-        stepping()
+    parser.add_argument("--layers", action="store_true", help="compare the layers of the package")
+    given = parser.parse_args()
+    if given.layers:
+        every_layer(SHAPES, seconds=60)
+        every_length()
+        every_step()
+    else:
+        training(given.device)
+        lengths(given.device)
+        if given.device == "cpu":
+            stepping()

@@ -13,9 +13,9 @@ import subprocess
 import sys
 
 import torch
+from layer_variants import VARIANTS, H, N, P, make, names
 from timing import save
 
-H, P, N = 64, 64, 32
 SHAPES = [(64, 384), (16, 2048), (4, 16384), (1, 65536)]
 LAYERS = ("S5", "S5 irregular", "s5-pytorch", "s5-pytorch irregular")
 
@@ -23,7 +23,9 @@ LAYERS = ("S5", "S5 irregular", "s5-pytorch", "s5-pytorch irregular")
 def train(name: str, batch: int, steps: int) -> None:
     u = torch.randn(batch, steps, H, requires_grad=True)
     dt = torch.rand(batch, steps) + 0.5
-    if name.startswith("S5"):
+    if name in VARIANTS and name != "S5":
+        y, _ = make(name)(u)
+    elif name.startswith("S5"):
         from s5forecast.ssm import S5
 
         y, _ = S5(H, P)(u, dt=dt if "irregular" in name else None)
@@ -54,6 +56,12 @@ def main() -> None:
             }
         )
     save(rows, "memory")
+    others = [
+        {"shape": f"{batch} x {steps} x {H}", "layer": name, "bytes_per_step": peak(name, batch, steps)}
+        for batch, steps in SHAPES
+        for name in names(steps)
+    ]
+    save(others, "memory_layers")
 
 
 if __name__ == "__main__":

@@ -10,7 +10,8 @@ the length of the sequence.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -54,12 +55,13 @@ def run_chunks(u: Tensor, state: Tensor, make: Callable[[int], ChunkMatrices]) -
     chunk = CHUNK if batch * length >= FEW_STEPS else SHORT_CHUNK
     whole = length - length % chunk
     outputs = []
-    if whole:
-        y, state = _run(u[:, :whole], state, make(chunk))
-        outputs.append(y)
-    if whole < length:
-        y, state = _run(u[:, whole:], state, make(length - whole))
-        outputs.append(y)
+    with _without_autocast(u.device.type):
+        if whole:
+            y, state = _run(u[:, :whole], state, make(chunk))
+            outputs.append(y)
+        if whole < length:
+            y, state = _run(u[:, whole:], state, make(length - whole))
+            outputs.append(y)
     return (torch.cat(outputs, 1) if outputs else u), state
 
 
@@ -106,6 +108,12 @@ def toeplitz(kernel: Tensor) -> Tensor:
     length = len(kernel)
     padded = F.pad(kernel.T, (length - 1, 0))
     return padded.unfold(-1, length, 1).flip(-1).transpose(1, 2)
+
+
+def _without_autocast(device: str) -> AbstractContextManager[Any]:
+    """Keeps powers and states in the dtype of the arguments."""
+    enabled = device != "meta" and torch.is_autocast_enabled(device)
+    return torch.autocast(device, enabled=False) if enabled else nullcontext()
 
 
 def _run(u: Tensor, state: Tensor, matrices: ChunkMatrices) -> tuple[Tensor, Tensor]:

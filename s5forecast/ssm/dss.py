@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import ClassVar
 
 import torch
@@ -70,6 +71,11 @@ class DSS(DiagonalLayer):
         for weight in (self.W, self.W_backward, self.D):
             if weight is not None:
                 weight.normal_()
+
+    def dynamics_parameters(self) -> Iterator[nn.Parameter]:
+        yield from super().dynamics_parameters()
+        if self.W_backward is not None:
+            yield self.W_backward
 
     def poles(self) -> Tensor:
         steps = torch.exp(self.log_step).unsqueeze(-1)  # [2 or 1, H, 1]

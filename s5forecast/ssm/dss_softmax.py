@@ -81,11 +81,12 @@ class DSSSoftmax(StateSpaceLayer):
 
     def forward(self, u: Tensor, state: Any = None, dt: Tensor | None = None) -> tuple[Tensor, Tensor]:
         self.check_dt(dt)
-        y = _convolve(u, self.kernel(self.W, u.shape[1]).to(u.dtype))
+        inputs = u.to(torch.promote_types(u.dtype, torch.float32))  # an FFT needs float32 at least
+        y = _convolve(inputs, self.kernel(self.W, u.shape[1]))
         if self.W_backward is not None:
-            later = torch.cat([u[:, 1:], torch.zeros_like(u[:, :1])], dim=1).flip(1)
-            y = y + _convolve(later, self.kernel(self.W_backward, u.shape[1]).to(u.dtype)).flip(1)
-        return torch.addcmul(y, self.D, u), self.initial_state(len(u))
+            later = torch.cat([inputs[:, 1:], torch.zeros_like(inputs[:, :1])], dim=1).flip(1)
+            y = y + _convolve(later, self.kernel(self.W_backward, u.shape[1])).flip(1)
+        return torch.addcmul(y.to(u.dtype), self.D, u), self.initial_state(len(u))
 
     def kernel(self, W: Tensor, length: int) -> Tensor:
         """K ``[L, H]``, float64, in memory that grows with the root of L for each state."""
@@ -117,6 +118,8 @@ class DSSSoftmax(StateSpaceLayer):
 
     def dynamics_parameters(self) -> Iterator[nn.Parameter]:
         yield from (self.Lambda, self.log_step, self.W)
+        if self.W_backward is not None:
+            yield self.W_backward
 
     def extra_repr(self) -> str:
         return f"width={self.width}, state_size={self.state_size}, bidirectional={self.W_backward is not None}"
@@ -127,5 +130,5 @@ def _convolve(u: Tensor, kernel: Tensor) -> Tensor:
     length = u.shape[1]
     if length == 0:
         return u
-    spectrum = torch.fft.rfft(u.mT, 2 * length) * torch.fft.rfft(kernel.T, 2 * length)
+    spectrum = torch.fft.rfft(u.mT, 2 * length) * torch.fft.rfft(kernel.T.to(u.dtype), 2 * length)
     return torch.fft.irfft(spectrum, 2 * length)[..., :length].mT

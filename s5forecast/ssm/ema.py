@@ -67,8 +67,8 @@ class DampedEMA(nn.Module):
             return (eta * states).sum(-1), states[:, -1].clone() if x.shape[1] else state
         q, b, c = (_planes(value.flatten()) for value in (torch.exp(log_q), weight, eta))
         make = partial(diagonal_chunks, q, b, c, self.width, "auto")
-        y, last = run_chunks(x, torch.cat([state, torch.zeros_like(state)], -1), make)
-        return y, last[..., : self.size]
+        y, last = run_chunks(x.to(state.dtype), torch.cat([state, torch.zeros_like(state)], -1), make)
+        return y.to(x.dtype), last[..., : self.size]
 
 
 def _planes(real: Tensor) -> Tensor:

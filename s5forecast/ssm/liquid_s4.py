@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import repeat
 from typing import ClassVar
 
 import torch
@@ -12,6 +13,10 @@ from s5forecast.ops.naive import multiply
 from s5forecast.ssm.base import StepMatrices
 from s5forecast.ssm.channel_initialization import ChannelInitialization
 from s5forecast.ssm.s4d import S4D
+
+# Numbers in the states of the sequences that are computed together, so that they stay in the cache. Training on 64 x
+# 384 steps with 16 states takes a third of the time of computing all sequences at once.
+BLOCK = 2**20
 
 
 class LiquidS4(S4D):
@@ -108,8 +113,19 @@ class LiquidS4(S4D):
         return A, multiply(scale, self.B)
 
     def _scan(self, u: Tensor, state: Tensor | None, dt: Tensor | None, C: Tensor) -> tuple[Tensor, Tensor]:
-        """Outputs without D, and the last state."""
-        A, B = self._system(dt)
+        """Outputs without D, and the last state, for a few sequences at a time."""
+        state = self.initial_state(len(u)) if state is None else state
+        size = len(u) if torch.compiler.is_compiling() else max(1, BLOCK // (2 * self.num_states * max(u.shape[1], 1)))
+        regular = self._system(None) if dt is None else None
+        steps = repeat(None) if dt is None else dt.split(size)
+        parts = [
+            self._scan_block(u_part, state_part, C, *(regular or self._system(dt_part)))
+            for u_part, state_part, dt_part in zip(u.split(size), state.split(size), steps, strict=False)
+        ]
+        y, last = zip(*parts, strict=True)
+        return torch.cat(y), torch.cat(last)
+
+    def _scan_block(self, u: Tensor, state: Tensor, C: Tensor, A: Tensor, B: Tensor) -> tuple[Tensor, Tensor]:
         inputs = B * u.repeat_interleave(self.state_size // 2, dim=-1).unsqueeze(-2)  # [B, T, 2, N]
         factor = A + inputs
         if self.clamp:

@@ -118,7 +118,7 @@ class Mega(StateSpaceLayer):
         self, u: Tensor, state: Any = None, dt: Tensor | None = None
     ) -> tuple[Tensor, tuple[Tensor, Tensor, Tensor]]:
         gate, candidate, state = self.gate_and_candidate(u, state, dt)
-        return torch.lerp(u, candidate, gate), state
+        return u + gate * (candidate - u), state
 
     def step(self, u: Tensor, state: Any, dt: Tensor | None = None) -> tuple[Tensor, tuple[Tensor, Tensor, Tensor]]:
         if self.bidirectional:
@@ -138,26 +138,25 @@ class Mega(StateSpaceLayer):
         query, key = (shared * scale + shift for scale, shift in zip(self.scale, self.shift, strict=True))
         entries = torch.cat([key, F.silu(self.values(u))], dim=-1)  # [B, T, z + v]
         observed = torch.ones_like(u[..., 0], dtype=torch.bool) if dt is None else dt > 0
-        if self.bidirectional:
-            attended = self._attend_to_all(query, entries, observed)
+        if self.bidirectional or (state is None and dt is None):
+            attended = self._attend_within_chunks(query, entries, observed)
         else:
-            if state is None:
-                attended = self._attend_to_past(query, entries, observed, cache[:, :0], count)
-            else:
-                attended = self._attend_to_past(query, entries, observed, cache, count)
+            attended = self._attend_to_past(query, entries, observed, cache, count)
+        if not self.bidirectional:
             cache, count = self._remember(entries, observed, cache, count)
         candidate = F.silu(direct + self.attended(attended * reset))
         return torch.sigmoid(gate), candidate, (averages, cache, count)
 
-    def _attend_to_all(self, query: Tensor, entries: Tensor, observed: Tensor) -> Tensor:
-        """Values ``[B, T, v]`` seen by each query within its chunk, among the observed steps."""
+    def _attend_within_chunks(self, query: Tensor, entries: Tensor, observed: Tensor) -> Tensor:
+        """Values ``[B, T, v]`` seen by each query in chunks that begin with the sequence, among the observed steps."""
         length = query.shape[1]
         if length == 0:
             return entries[..., self.key_size :]
         chunk = min(self.chunk_size or length, length)
-        parts = (_in_chunks(x, chunk) for x in (query, entries, observed.unsqueeze(-1)))
-        query, entries, seen = parts
-        return self._attend(query, entries, _distances(chunk, query.device), seen.mT).flatten(1, 2)[:, :length]
+        query, entries, visible = (_in_chunks(x, chunk) for x in (query, entries, observed.unsqueeze(-1)))
+        distance = _distances(chunk, query.device)
+        visible = visible.mT if self.bidirectional else visible.mT & (distance <= 0)
+        return self._attend(query, entries, distance, visible).flatten(1, 2)[:, :length]
 
     def _attend_to_past(self, query: Tensor, entries: Tensor, observed: Tensor, cache: Tensor, count: Tensor) -> Tensor:
         """Values ``[B, T, v]`` of the observed steps of the chunk of each query, up to the query."""

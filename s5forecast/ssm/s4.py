@@ -28,8 +28,8 @@ class S4(StateSpaceLayer):
     discretized by the bilinear rule with a step :math:`\exp(\text{log\_step})` for each channel.
 
     The published layer computes the kernel of a whole sequence from a Cauchy product and convolves by FFT. Here, chunks
-    of time need the first powers of the discretized matrix only, which are computed in float64. C itself is the
-    parameter, so that the layer does not depend on a length.
+    of time need the first powers of the discretized matrix only. C itself is the parameter, so that the layer does not
+    depend on a length.
 
     The state is ``[B, H, P]``, the real parts of the N = P / 2 states of each channel, then their imaginary parts.
     Irregular steps are exact, but computed one after the other.
@@ -129,7 +129,7 @@ class S4(StateSpaceLayer):
     def matrices(self) -> tuple[Tensor, Tensor]:
         """A and B of a unit step, real matrices for the stacked real and imaginary parts: ``[H, P, P]`` and ``[H, P]``.
 
-        They are in float64, because the eigenvalues of A reach P^2 / pi, and powers of the result are taken.
+        The inverse is computed in float64, because the eigenvalues of A reach P^2 / pi.
         """
         real, imag = (torch.diag_embed(part) for part in self._poles().double())
         P = torch.cat([*self.P.double()], dim=-1)  # [r, H, P]
@@ -146,9 +146,9 @@ class S4(StateSpaceLayer):
         C = _output_weight(C)
         if dt is not None:
             return self._run_irregular(u, state, dt, C)
-        A, B = self.matrices()
         dtype = torch.promote_types(state.dtype, torch.float32)
-        y, last = run_chunks(u.to(dtype), state.to(dtype), partial(_dense_chunks, A, B, C.double(), dtype))
+        A, B = (matrix.to(dtype) for matrix in self.matrices())
+        y, last = run_chunks(u.to(dtype), state.to(dtype), partial(_dense_chunks, A, B, C.to(dtype)))
         return y.to(u.dtype), last
 
     def _run_irregular(self, u: Tensor, state: Tensor, dt: Tensor, C: Tensor) -> tuple[Tensor, Tensor]:
@@ -205,8 +205,8 @@ def _output_weight(C: Tensor) -> Tensor:
     return 2 * torch.cat([C[0], -C[1]], dim=-1)
 
 
-def _dense_chunks(A: Tensor, B: Tensor, C: Tensor, dtype: torch.dtype, length: int) -> ChunkMatrices:
-    """Matrices of systems with dense ``A [H, S, S]``, ``B [H, S]`` and ``C [H, S]``, converted to ``dtype``."""
+def _dense_chunks(A: Tensor, B: Tensor, C: Tensor, length: int) -> ChunkMatrices:
+    """Matrices of systems with dense ``A [H, S, S]``, ``B [H, S]`` and ``C [H, S]``."""
     columns, rows, power = B.unsqueeze(-1), C.unsqueeze(1) @ A, A
     while columns.shape[-1] < length:
         missing = length - columns.shape[-1]
@@ -214,7 +214,8 @@ def _dense_chunks(A: Tensor, B: Tensor, C: Tensor, dtype: torch.dtype, length: i
         rows = torch.cat([rows, rows[:, :missing] @ power], dim=1)  # C A^(k + 1)
         power = power @ power
     kernel = (C.unsqueeze(1) @ columns).squeeze(1).T
-    over_chunk = torch.linalg.matrix_power(A, length).to(dtype).mT
+    whole = power if length & (length - 1) == 0 else torch.linalg.matrix_power(A, length)
+    over_chunk = whole.mT
 
     def carry(ends: Tensor, state: Tensor) -> Tensor:
         after, state = [], state.movedim(1, 0)
@@ -224,4 +225,4 @@ def _dense_chunks(A: Tensor, B: Tensor, C: Tensor, dtype: torch.dtype, length: i
         return torch.stack(after, 2).movedim(0, 2)
 
     inputs = torch.cat([toeplitz(kernel), columns.flip(-1).mT], dim=-1)
-    return ChunkMatrices(inputs.to(dtype), rows.mT.to(dtype), carry)
+    return ChunkMatrices(inputs, rows.mT, carry)

@@ -97,6 +97,21 @@ def test_irregular_series_of_every_layer(layer):
     assert np.isfinite(np.concatenate([np.ravel(one) for one in mean])).all()
 
 
+def test_streams_of_states_of_different_kinds(tmp_path):
+    data = [steps(seed) for seed in range(3)]
+    arguments = {"layer": ["mega", "s5"], "layer_kwargs": {"bidirectional": False, "chunk_size": 8}, "patch_length": 1}
+    predictor = S5Estimator(**REGULAR, **arguments).train(data)
+    stream = predictor.stream([steps(seed, 0, FIRST) for seed in range(3)])
+    stream.update([steps(1, FIRST), steps(2, FIRST, 45)])
+    stream.save(tmp_path)
+    again = type(stream).load(tmp_path, predictor)
+    for one in (stream, again):
+        one.update([steps(2, 45)])
+    items = [{"item_id": seed} for seed in range(3)]
+    for found, wanted in zip(*(one.predict_quantiles(items, LEVELS) for one in (again, stream)), strict=True):
+        assert np.array_equal(found, wanted)
+
+
 def without(arguments, name):
     return {key: value for key, value in arguments.items() if key != name}
 
