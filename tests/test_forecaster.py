@@ -410,7 +410,7 @@ def test_calibration_changes_later_forecasts_and_is_saved(tmp_path):
     assert list(model.predict(history, quantile_levels=[0.9, 0.1]).columns[-2:]) == ["0.9", "0.1"]
     with pytest.raises(ValueError, match="calibrated at the levels"):
         model.predict(history, quantile_levels=[0.95])
-    first = model.backtest(data, windows=4).forecasts.groupby("item_id", sort=False).head(H)
+    first = model.backtest(data, windows=4).forecasts.groupby("unique_id", sort=False).head(H)
     np.testing.assert_allclose(first[LEVELS], calibrated[LEVELS])
     same = compare({"calibrated": model}, data, H, windows=4).backtests["calibrated"].forecasts
     pd.testing.assert_frame_equal(same, model.backtest(data, windows=4).forecasts)
