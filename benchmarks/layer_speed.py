@@ -31,6 +31,7 @@ from s5forecast.ssm.ema import DampedEMA
 H, P, N = 64, 64, 32
 SHAPES = [(64, 384), (16, 2048), (4, 16384)]
 LARGE = [(256, 384), (64, 2048), (16, 16384)]  # on a GPU
+LONGEST_CAUCHY, MOST_STATES = 2048, 32768  # within 16 GB of memory
 SUFFIX = {"cpu": "", "cuda": "_cuda"}
 
 
@@ -191,6 +192,29 @@ class Convolution(torch.nn.Module):
         return torch.fft.irfft(spectrum, 2 * steps)[..., :steps].mT
 
 
+class CauchyKernel(torch.nn.Module):
+    """S4 as its paper computes it: the kernel by Cauchy products at the roots of unity, and a convolution by FFT."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        layer = make("S4")
+        poles, P, B, C = (torch.complex(*x) for x in (layer._poles(), layer.P[:, 0], layer.B, layer.C))
+        values = {"Lambda": poles, "P": P, "B": B, "C": C, "log_step": layer.log_step}
+        self.values = torch.nn.ParameterDict({name: value.detach() for name, value in values.items()})
+
+    def forward(self, u):
+        Lambda, P, B, C, log_step = (self.values[name] for name in ("Lambda", "P", "B", "C", "log_step"))
+        steps, step = u.shape[1], torch.exp(log_step)[:, None]
+        root = torch.exp(-2j * torch.pi * torch.arange(steps // 2 + 1) / steps)
+        z, poles = 2 * (1 - root) / (1 + root + 1e-12), (step * Lambda)[..., None]
+        products = torch.stack([C * B, C * P, P.conj() * B, P.conj() * P])[..., None]
+        sums = step * ((products / (z - poles)).sum(-2) + (products.conj() / (z - poles.conj())).sum(-2))
+        spectrum = 2 / (1 + root + 1e-12) * (sums[0] - sums[1] * sums[2] / (1 + sums[3]))
+        kernel = torch.fft.irfft(spectrum, steps)
+        convolved = torch.fft.rfft(u.mT, 2 * steps) * torch.fft.rfft(kernel, 2 * steps)
+        return torch.fft.irfft(convolved, 2 * steps)[..., :steps].mT
+
+
 class Averages(DampedEMA):
     """The moving averages of Mega alone."""
 
@@ -214,7 +238,12 @@ def every_layer(shapes: list[tuple[int, int]], seconds: float) -> None:
         u = torch.randn(batch, steps, H, requires_grad=True)
         layers = {name: make(name) for name in names(steps)}
         layers |= {"EMA of Mega": Averages(), "FFT": Convolution(steps), **published}
-        times = medians({name: trained(layer, u) for name, layer in layers.items()}, seconds=seconds, rounds=3)
+        if steps <= LONGEST_CAUCHY:
+            layers["S4, Cauchy kernel and FFT"] = CauchyKernel()
+        candidates = {name: trained(layer, u) for name, layer in layers.items()}
+        if batch * steps <= MOST_STATES:
+            candidates["S4D, scan of all states"] = trained(layers["S4D"], u, dt=torch.ones(batch, steps))
+        times = medians(candidates, seconds=seconds, rounds=3)
         for name, ms in times.items():
             relative = {f"/ {other}": ms / times[other] for other in ("S5", "FFT", *published)}
             rows.append({"shape": f"{batch} x {steps} x {H}", "layer": name, "ms": ms, **relative})

@@ -31,13 +31,13 @@ class ChunkMatrices(NamedTuple):
     Attributes:
         inputs: ``[H, L, L + S]``, from the inputs to the outputs and to the state after the chunk.
         response: ``[H, S, L]``, from the state before the chunk to the outputs.
-        carry: from the states at the ends of K chunks that start from zero ``[B, K, H, S]``, and the state before the
-            first chunk ``[B, H, S]``, to the states after each chunk ``[B, K, H, S]``.
+        carry: from the states at the ends of K chunks that start from zero ``[H, B, K, S]``, and the state before the
+            first chunk ``[B, H, S]``, to the states before each chunk ``[H, B, K, S]`` and the last one ``[B, H, S]``.
     """
 
     inputs: Tensor
     response: Tensor
-    carry: Callable[[Tensor, Tensor], Tensor]
+    carry: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 
 
 def run_chunks(u: Tensor, state: Tensor, make: Callable[[int], ChunkMatrices]) -> tuple[Tensor, Tensor]:
@@ -84,11 +84,12 @@ def diagonal_chunks(Lambda_bar: Tensor, B: Tensor, C: Tensor, width: int, backen
     kernel = (impulse * C).unflatten(-1, (width, -1)).sum((1, 3))  # [L, H]
     response = multiply(torch.stack([C[0], -C[1]]), powers[1:]) * C.new_tensor([[1.0], [-1.0]])
 
-    def carry(ends: Tensor, state: Tensor) -> Tensor:
-        planes = ends.unflatten(-1, (2, -1)).movedim(-2, 2).flatten(3)  # [B, K, 2, N]
+    def carry(ends: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+        planes = ends.unflatten(-1, (2, -1)).permute(1, 2, 3, 0, 4).flatten(3)  # [B, K, 2, N]
         first = state.unflatten(-1, (2, -1)).movedim(-2, 1).flatten(2)
-        x = linear_scan(powers[-1].contiguous(), planes.contiguous(), first, backend=backend)
-        return x.unflatten(-1, (width, -1)).movedim(2, 3).flatten(3)
+        x = linear_scan(powers[-1].contiguous(), planes, first, backend=backend)
+        before = torch.cat([first.unsqueeze(1), x[:, :-1]], dim=1).unflatten(-1, (width, -1))
+        return before.permute(3, 0, 1, 2, 4).flatten(3), x[:, -1].unflatten(-1, (width, -1)).movedim(1, 2).flatten(2)
 
     inputs = torch.cat([toeplitz(kernel), by_channel(impulse.flip(0))], dim=-1)
     return ChunkMatrices(inputs, by_channel(response).transpose(1, 2), carry)
@@ -122,8 +123,6 @@ def _run(u: Tensor, state: Tensor, matrices: ChunkMatrices) -> tuple[Tensor, Ten
     batch, length = len(u), response.shape[-1]
     parts = u.unflatten(1, (-1, length)).movedim(-1, 0).flatten(1, 2)  # [H, B K, L]
     y, ends = (parts @ inputs).split([length, response.shape[1]], dim=-1)
-    after = carry(ends.unflatten(1, (batch, -1)).movedim(0, 2), state)  # [B, K, H, S]
-    before = torch.cat([state.unsqueeze(1), after[:, :-1]], dim=1)
-    y = torch.baddbmm(y, before.movedim(2, 0).flatten(1, 2), response)
-    y = y.unflatten(1, (batch, -1)).movedim(0, -1).flatten(1, 2)
-    return y, after[:, -1].clone()
+    before, last = carry(ends.unflatten(1, (batch, -1)), state)
+    y = torch.baddbmm(y, before.flatten(1, 2), response)
+    return y.unflatten(1, (batch, -1)).movedim(0, -1).flatten(1, 2), last

@@ -217,12 +217,11 @@ def _dense_chunks(A: Tensor, B: Tensor, C: Tensor, length: int) -> ChunkMatrices
     whole = power if length & (length - 1) == 0 else torch.linalg.matrix_power(A, length)
     over_chunk = whole.mT
 
-    def carry(ends: Tensor, state: Tensor) -> Tensor:
-        after, state = [], state.movedim(1, 0)
-        for end in ends.movedim(2, 0).unbind(2):
-            state = torch.baddbmm(end, state, over_chunk)  # [H, B, S]
-            after.append(state)
-        return torch.stack(after, 2).movedim(0, 2)
+    def carry(ends: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+        before = [state.movedim(1, 0)]  # [H, B, S]
+        for end in ends.unbind(2):
+            before.append(torch.baddbmm(end, before[-1], over_chunk))
+        return torch.stack(before[:-1], 2), before[-1].movedim(0, 1)
 
     inputs = torch.cat([toeplitz(kernel), columns.flip(-1).mT], dim=-1)
     return ChunkMatrices(inputs, rows.mT, carry)
