@@ -132,3 +132,12 @@ def test_content_includes_values_and_features_but_no_names():
 def test_entries_without_a_name_are_named_by_their_position():
     entries = [{"target": np.array([float(number)])} for number in (5, 3, 4)]
     assert {entry["item_id"]: entry["target"][0] for entry in by_content(entries)} == {0: 5, 1: 3, 2: 4}
+
+
+def test_other_units_keep_the_order_of_the_content():
+    rng = np.random.default_rng(0)
+    values = rng.normal(size=(20, 30))
+    values[3, 5] = np.nan
+    first, second = ([{"start": pd.Period(start, "h"), "target": factor * one} for one in values]
+                     for start, factor in (("2024-01-01", 1.0), ("1999-01-01", 1000.0)))  # fmt: skip
+    assert content_order(first) == content_order(second) != list(range(20))

@@ -19,7 +19,7 @@ FIELDS = (
 
 
 def by_content(entries: Iterable[dict[str, Any]]) -> Sequence[dict[str, Any]]:
-    """Sort the entries of a dataset by a hash of their content, and name those without item_id by their position."""
+    """Sort the entries of a dataset by their content, and name those without item_id by their position."""
     if not isinstance(entries, FrameEntries):
         entries = [{"item_id": position, **entry} for position, entry in enumerate(entries)]
     return take(entries, content_order(entries))
@@ -33,12 +33,16 @@ def take(entries: Sequence[dict[str, Any]], positions: Sequence[int]) -> Sequenc
 
 
 def content_order(entries: Sequence[dict[str, Any]]) -> list[int]:
-    """Positions of the entries, sorted by a hash of the fields that a network sees; equal entries keep their order."""
+    """Positions of the entries, sorted by hashes of the fields that a network sees; equal entries keep their order.
+
+    The first hash is that of the ranks of the values, so that other units of the values or of the time do not change
+    the order.
+    """
     hashes = _frame_hashes(entries) if isinstance(entries, FrameEntries) else list(map(_hash, entries))
     return sorted(range(len(hashes)), key=hashes.__getitem__)
 
 
-def _frame_hashes(entries: FrameEntries) -> list[bytes]:
+def _frame_hashes(entries: FrameEntries) -> list[tuple[bytes, bytes]]:
     """The hashes of the entries of a frame, without creating them."""
     table, (real, cat) = entries.table, entries.static_arrays
     starts, bounds = entries.starts.asi8.tolist(), table.bounds.tolist()
@@ -56,12 +60,14 @@ def _frame_hashes(entries: FrameEntries) -> list[bytes]:
     ]
 
 
-def _hash(entry: dict[str, Any]) -> bytes:
+def _hash(entry: dict[str, Any]) -> tuple[bytes, bytes]:
+    """Hashes of the ranks of the values, and of all fields."""
+    ranks = np.argsort(np.asarray(entry["target"]), kind="stable")
     found = blake2b(digest_size=16)
     for field in FIELDS:
         if field in entry:
             found.update(field.encode() + _bytes(entry[field]))
-    return found.digest()
+    return blake2b(ranks.tobytes(), digest_size=16).digest(), found.digest()
 
 
 def _bytes(value: Any) -> bytes:

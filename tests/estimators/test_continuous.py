@@ -318,7 +318,7 @@ def test_wrong_arguments_are_named(kwargs, message, data):
 
 
 def test_output_must_support_the_targets(data):
-    with pytest.raises(ValueError, match=r"'s0': target contains .* outside the support"):
+    with pytest.raises(ValueError, match=r"'s\d': target contains .* outside the support"):
         S5ContinuousEstimator(**SMALL, distr_output="gamma").train(data)
 
 
