@@ -62,9 +62,12 @@ def _backtest_irregular(
         variables=sampling.columns.targets,
         columns=sampling.columns,
         name="S5Forecaster",
+        on_error=forecaster.on_error,
         **arguments,
     )
     forecasts = with_item_columns(result.rows, series, sampling.columns.targets)
+    if result.skipped is not None:
+        forecaster.skipped_ = pd.concat([forecaster.skipped_, result.skipped], ignore_index=True)
     return replace(result, forecasts=forecasts, skipped=getattr(forecaster, "skipped_", None))
 
 

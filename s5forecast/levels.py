@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,8 +17,10 @@ def check_levels(levels: Sequence[float], name: str = "quantile_levels") -> list
     """The levels as floats; those in half or single precision by their shortest decimal, such as 0.1.
 
     Raises:
-        ValueError: without a level, for one outside of (0, 1), or for repeated levels.
+        ValueError: for a single number, without a level, for one outside of (0, 1), or for repeated levels.
     """
+    if not isinstance(levels, Iterable):
+        raise ValueError(f"{name} must be a list of numbers, as in [0.1, 0.5, 0.9], got {levels!r}")
     if not len(levels) or not all(isinstance(level, float | np.floating) and 0 < level < 1 for level in levels):
         raise ValueError(f"{name} must be numbers strictly between 0 and 1, got {list(levels)}")
     found = [_double(level) for level in levels]

@@ -40,7 +40,8 @@ def test_forecasts_continue_the_integers(start, step, tmp_path):
     found = model.predict()
     after = df["timestamp"].max() + step * np.arange(1, H + 1)
     assert found["timestamp"].dtype == np.int64 and found["timestamp"].tolist() == [*after, *after]
-    assert found["0.5"].equals(fit(frame()).predict()["0.5"])  # only the order of the times matters
+    one, other = (fit(data[data["item_id"] == "a"], step) for data, step in ((df, step), (frame(), 1)))
+    assert one.predict()["0.5"].equals(other.predict()["0.5"])  # only the order of the times matters
     model.save(tmp_path)
     loaded = S5Forecaster.load(tmp_path)
     pd.testing.assert_frame_equal(loaded.predict(df), found)
@@ -64,7 +65,7 @@ def test_known_columns_gaps_and_streams(tmp_path):
         model.predict(future=ahead[ahead["timestamp"] != 57])
     with pytest.raises(ValueError, match="series 'b': timestamp 50 is not after the last observation, at 55"):
         stream.update(late[late["timestamp"] >= 50])
-    with pytest.warns(UserWarning, match="2 timestamps are absent from the 'step.*' grid of 2 of 2 series"):
+    with pytest.warns(UserWarning, match="2 timestamps are absent from the freq=1 grid of 2 of 2 series"):
         gappy = model.predict(history[history["timestamp"] != 30], ahead)
     assert gappy["timestamp"].tolist() == expected["timestamp"].tolist()
 
@@ -143,5 +144,21 @@ def test_times_that_do_not_fit():
     with pytest.raises(ValueError, match="'timestamp' has 3 more than once"):
         fit(pd.concat([df, df[df["timestamp"] == 3]]))
     for wrong in (0, -1):
-        with pytest.raises(ValueError, match=r"Unknown frequency .* a whole number k for integer times"):
+        with pytest.raises(ValueError, match=f"freq={wrong} must be a whole number of at least 1"):
             fit(df, step=wrong)
+
+
+@pytest.mark.parametrize("dtype", ["int64", "uint64", "float64"])
+def test_integers_that_are_too_large_are_refused(dtype):
+    df = frame(start=2**62).astype({"timestamp": dtype})
+    with pytest.raises(ValueError, match=r"series 'b': column 'timestamp' has the time .* are supported up to"):
+        fit(df)
+
+
+def test_text_is_refused_with_the_line_that_converts_it():
+    df = frame(dtype=str)
+    with pytest.raises(ValueError, match="requires integer times; convert it: ") as caught:
+        fit(df)
+    found = {"df": df, "pd": pd}
+    exec(str(caught.value).split("convert it: ")[1], found)
+    assert len(fit(found["df"]).predict()) == 2 * H

@@ -107,3 +107,10 @@ def test_unaligned_and_unknown_series():
         fitted.predict(df.assign(item_id=df["item_id"].replace("b", "e")))
     with pytest.raises(ValueError, match=r"leave out static=\['shop'\]"):
         forecaster(static=["shop"]).fit(df)
+
+
+def test_the_warning_of_few_values_names_the_series(fitted):
+    df = frame(items=ITEMS)
+    outage = (df["item_id"] == "c") & (df.groupby("item_id").cumcount() >= 4)
+    with pytest.warns(UserWarning, match="were observed in the context of series 'c'; "):
+        fitted.predict(df.assign(target=df["target"].mask(outage)))

@@ -85,3 +85,24 @@ def test_irregular_series():
         estimator_kwargs={"context_length": 12, "width": 8, "max_epochs": 1, "num_batches_per_epoch": 1},
     )  # fmt: skip
     assert list(f.backtest(df, count=5).forecasts.columns[:4]) == ["unique_id", "cutoff", "ds", "y"]
+
+
+CLASHES = {
+    "item_id": {"item_id": "cutoff"},
+    "timestamp": {"timestamp": "cutoff"},
+    "target": {"target": "mean"},
+    "quantile": {"target": "0.5"},
+    "exchanged": {"item_id": "target", "target": "item_id"},
+}
+
+
+@pytest.mark.parametrize("clash", CLASHES)
+def test_names_that_another_column_of_a_backtest_has(clash, df, result):
+    names = {"item_id": "item_id", "timestamp": "timestamp", "target": "target", **CLASHES[clash]}
+    given = df.rename(columns={own: names[role] for role, own in NAMES.items()})
+    found = backtest("naive", given, H, columns=names, metrics=["MAE"])
+    assert found.forecasts.columns.is_unique
+    assert list(found.rows.columns[:4]) == ["item_id", "cutoff", "timestamp", "target"]
+    expected = backtest("naive", df, H, columns=NAMES, metrics=["MAE"])
+    assert found.metrics["MAE"].equals(expected.metrics["MAE"])
+    assert found.by("window")["MAE"].tolist() == expected.by("window")["MAE"].tolist()

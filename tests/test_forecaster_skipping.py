@@ -1,6 +1,7 @@
 """Series with invalid data are left out with on_error="skip", and named."""
 
 import pickle
+import warnings
 
 import numpy as np
 import pandas as pd
@@ -64,7 +65,7 @@ def test_a_bad_series_is_left_out_and_named(fault):
         forecaster(on_error="raise").fit(df)
     expected = forecaster().fit(good())
     assert expected.skipped_.empty and list(expected.skipped_) == ["item_id", "reason"]
-    with pytest.warns(UserWarning, match="1 series are left out: 'bad'; series 'bad'"):
+    with pytest.warns(UserWarning, match="1 series is left out: 'bad'; series 'bad'"):
         fitted = forecaster().fit(df, validation=good())
     assert list(fitted.skipped_["item_id"]) == ["bad"] and reason in fitted.skipped_["reason"][0]
     with pytest.warns(UserWarning, match="left out: 'bad'"):
@@ -148,3 +149,33 @@ def test_the_choice_is_checked_and_errors_are_pickled():
         backtest("naive", good(), H, on_error="ignore")
     error = pickle.loads(pickle.dumps(SeriesError({"series 'a'": "series 'a' is bad"})))
     assert str(error) == "series 'a' is bad" and error.reasons == {"series 'a'": "series 'a' is bad"}
+
+
+def test_backtests_read_a_frame_once_and_skip_series_without_known_values():
+    gap = series("gap").drop(index=3)
+    df = pd.concat([good(), gap, series("bad").assign(price=lambda one: one["price"].where(one.index < 38))])
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        result = forecaster().backtest(df, metrics=["MAE"])
+    assert (
+        list(result.skipped["item_id"]) == ["bad"]
+        and "known column 'price' has no value" in result.skipped["reason"][0]
+    )
+    texts = [str(one.message) for one in caught]
+    assert sum("1 series is left out: 'bad'" in text for text in texts) == 1
+    assert sum("are absent from the 'h' grid of 1 of 4 series" in text for text in texts) == 1
+
+
+@pytest.mark.parametrize("cut", [{"count": 3}, {"since": pd.Timestamp("2024-01-02 00:00")}])
+def test_irregular_series_without_a_window_are_named(cut):
+    df = pd.concat([good(), series("short", 2)])
+    reason = "series 'short' has no observations both before and after a cut"
+    for on_error in ("raise", "skip"):
+        with pytest.warns(UserWarning, match=f"1 series is left out: 'short'; {reason}"):
+            result = backtest("last_value", df, on_error=on_error, **cut)
+        assert set(result.forecasts["item_id"]) == {"a", "b"}
+    assert result.skipped["reason"].tolist() == [reason]
+    small = {"context_length": 12, "width": 8, "max_epochs": 1, "num_batches_per_epoch": 1}
+    f = forecaster(freq=None, prediction_length=None, horizon="4h", known=[], estimator_kwargs=small)
+    with pytest.warns(UserWarning, match="1 series is left out: 'short'"):
+        assert f.backtest(df, **cut).skipped["item_id"].tolist() == ["short"]

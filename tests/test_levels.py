@@ -13,6 +13,8 @@ def test_check_levels():
     for levels in ([], [0.0], [0.5, 1.0], [1], ["0.5"]):
         with pytest.raises(ValueError, match="own_levels must be numbers strictly between 0 and 1"):
             check_levels(levels, "own_levels")
+    with pytest.raises(ValueError, match=r"quantile_levels must be a list of numbers, .* got 0.5"):
+        check_levels(0.5)
     with pytest.raises(ValueError, match="quantile_levels must not repeat"):
         check_levels([0.5, 0.5])
 

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from s5forecast.data.frame_entries import FrameEntries, fits, read_arrays
-from s5forecast.data.frequency import TICKS
+from s5forecast.data.offset_aliases import TICKS
 from s5forecast.data.series import Series
 
 if TYPE_CHECKING:

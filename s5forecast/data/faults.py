@@ -85,4 +85,5 @@ def warn_of_skipped(skipped: Mapping[Any, str]) -> None:
     if skipped:
         names = ", ".join(map(repr, list(skipped)[:MAX_NAMED]))
         more = f" and {len(skipped) - MAX_NAMED} more" if len(skipped) > MAX_NAMED else ""
-        warn_user(f"{len(skipped)} series are left out: {names}{more}; {next(iter(skipped.values()))}")
+        verb = "is" if len(skipped) == 1 else "are"
+        warn_user(f"{len(skipped)} series {verb} left out: {names}{more}; {next(iter(skipped.values()))}")

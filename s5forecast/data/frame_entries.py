@@ -10,7 +10,8 @@ from typing import Any, overload
 import numpy as np
 import pandas as pd
 
-from s5forecast.data.frequency import TICKS, Frequency
+from s5forecast.data.frequency import Frequency
+from s5forecast.data.offset_aliases import TICKS
 from s5forecast.data.series import SeriesArrays
 from s5forecast.data.spec import WindowSpec
 from s5forecast.data.statics import StaticFeatures

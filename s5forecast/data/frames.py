@@ -11,14 +11,13 @@ import numpy as np
 import pandas as pd
 
 from s5forecast.choices import choose
-from s5forecast.data.dtypes import own_dtype
 from s5forecast.data.faults import raise_for_rows
 from s5forecast.data.items import label_keys, read_items
 from s5forecast.data.long_frames import long_frame, require_column, require_columns
 from s5forecast.data.numeric_columns import column_numbers
 from s5forecast.data.ordering import row_order
-from s5forecast.data.static_columns import static_values
-from s5forecast.data.timestamps import RANGE_FIX, out_of_range, require_datetimes
+from s5forecast.data.static_columns import refuse_infinite, static_values
+from s5forecast.data.time_columns import column_times
 
 # Names of pandas reductions that merge rows of one time; they skip missing values.
 AGGREGATES = {"mean": "mean", "last": "last"}
@@ -56,7 +55,7 @@ def identity_columns(item_id: str | Sequence[str]) -> dict[str, Any]:
     """Arguments of :class:`Columns` for the name of the item column, or for several columns that identify a series."""
     if isinstance(item_id, str):
         return {"item_id": item_id}
-    names = tuple(item_id)
+    names = tuple(dict.fromkeys(item_id))
     return {"item_id": names[0]} if len(names) == 1 else {"keys": names}
 
 
@@ -233,7 +232,7 @@ def tidy_frame(
     codes, found = items.codes, items.labels
     names = [series_name(item) for item in found]
     tidy = frame[needed].assign(
-        **{columns.timestamp: _timestamps(frame[columns.timestamp], codes, names, numeric_time, integer_time, what)}
+        **{columns.timestamp: column_times(frame[columns.timestamp], codes, names, numeric_time, integer_time, what)}
     )
     for column in numeric:
         tidy[column] = column_numbers(
@@ -241,69 +240,16 @@ def tidy_frame(
         )
     for column in static:
         tidy[column] = static_values(tidy[column])
+        refuse_infinite(tidy[column], codes, names)
     order = row_order(_exact(tidy[columns.timestamp]), codes)
     if order is not None:
         tidy, codes = tidy.iloc[order], codes[order]
     if aggregate is None:
         how = "with aggregate='mean' or 'last'" if numeric_time else "for example with groupby(...).mean()"
-        _refuse_duplicates(tidy[columns.timestamp], codes, names, columns, how)
+        _refuse_duplicates(tidy[columns.timestamp], codes, names, columns, how, what)
     else:
         tidy, codes = _aggregated(tidy, codes, columns.timestamp, numeric, aggregate)
     return tidy, codes, found
-
-
-def _timestamps(
-    values: pd.Series, codes: np.ndarray, names: list[str], numeric_time: bool, integer_time: bool, what: str
-) -> pd.Series:
-    values = own_dtype(values)
-    if integer_time:
-        return _integers(values, codes, names, what)
-    if numeric_time and pd.api.types.is_numeric_dtype(values):
-        finite = np.isfinite(values.to_numpy(dtype=np.float64, na_value=np.nan))
-        raise_for_rows(
-            ~finite,
-            codes,
-            names,
-            lambda row: (
-                f"{names[codes[row]]}: column {values.name!r} has the time {values.iloc[row]}; drop or correct this row"
-            ),
-        )
-        return values.astype(np.float64)
-    values = require_datetimes(values, what)
-    raise_for_rows(
-        values.isna().to_numpy(),
-        codes,
-        names,
-        lambda row: f"{names[codes[row]]}: column {values.name!r} has missing timestamps (NaT); drop these rows",
-    )
-    raise_for_rows(
-        out_of_range(values),
-        codes,
-        names,
-        lambda row: f"{names[codes[row]]}: column {values.name!r} has {values.iloc[row]}, but {RANGE_FIX}",
-    )
-    return values
-
-
-def _integers(values: pd.Series, codes: np.ndarray, names: list[str], what: str) -> pd.Series:
-    """Integer times, int64."""
-    if not pd.api.types.is_numeric_dtype(values):
-        raise ValueError(
-            f"column {values.name!r} of {what} holds {values.dtype}, but freq= is a number, which requires integer "
-            "times; pass freq='infer' or an alias such as 'D' for datetimes"
-        )
-    numbers = values.to_numpy(dtype=np.float64, na_value=np.nan)
-    wrong = ~(np.isfinite(numbers) & (numbers == np.floor(numbers)))
-    raise_for_rows(
-        wrong,
-        codes,
-        names,
-        lambda row: (
-            f"{names[codes[row]]}: column {values.name!r} has the time {values.iloc[row]}, which is no integer; drop "
-            "or correct this row, or pass freq=None for irregular series"
-        ),
-    )
-    return values.astype(np.int64)
 
 
 def _exact(times: pd.Series) -> np.ndarray:
@@ -323,14 +269,21 @@ def _aggregated(
     return merged, codes[begins]
 
 
-def _refuse_duplicates(times: pd.Series, codes: np.ndarray, names: list[str], columns: Columns, how: str) -> None:
+def _refuse_duplicates(
+    times: pd.Series, codes: np.ndarray, names: list[str], columns: Columns, how: str, what: str
+) -> None:
     twice = (np.diff(_exact(times)) == 0) & (np.diff(codes) == 0)
+    column = f"column {columns.timestamp!r}" + ("" if what == "df" else f" of {what}")
     fix = f"aggregate these rows {how}, or drop them"
     if names == ["the series"]:
-        fix += ", or give the column that distinguishes the series as item_id="
+        fix += (
+            ", or give the column that distinguishes the series as item_id="
+            if what == "df"
+            else f", or, if they belong to several series, add the column {columns.identity[-1]!r}"
+        )
     raise_for_rows(
         np.append(twice, False),
         codes,
         names,
-        lambda row: f"{names[codes[row]]}: column {columns.timestamp!r} has {times.iloc[row]} more than once; {fix}",
+        lambda row: f"{names[codes[row]]}: {column} has {times.iloc[row]} more than once; {fix}",
     )

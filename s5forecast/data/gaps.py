@@ -8,7 +8,8 @@ import numpy as np
 import pandas as pd
 
 from s5forecast.data.faults import SeriesError
-from s5forecast.data.frequency import DAY, TICKS, Frequency
+from s5forecast.data.frequency import Frequency
+from s5forecast.data.offset_aliases import DAY, TICKS
 from s5forecast.data.table import Faults, SeriesTable, raise_first
 from s5forecast.data.timestamps import time_index
 from s5forecast.notices import warn_user
@@ -93,7 +94,7 @@ def grid_positions(table: SeriesTable, frequency: Frequency) -> tuple[np.ndarray
     for owner in np.flatnonzero((steps > MAX_STEPS) & (steps > MAX_STEPS_PER_ROW * table.lengths)).tolist():
         one = table[owner]
         long[owner] = (
-            f"{one.name} has {len(one.timestamps)} rows on a {frequency.alias!r} grid of {steps[owner]:,} steps, from "
+            f"{one.name} has {len(one.timestamps)} rows on a {frequency.text} grid of {steps[owner]:,} steps, from "
             f"{one.timestamps[0]} to {one.timestamps[-1]}; correct its timestamps or freq="
         )
     return position, off, long
@@ -124,7 +125,7 @@ def report_gaps(before: SeriesTable, after: SeriesTable, frequency: Frequency) -
         where = "" if len(before) == 1 else f" (most in {before.name(most)}: {added[most]})"
         doubt = "; most of the grid is absent: are the dates parsed correctly, or is freq= wrong?"
         warn_user(
-            f"{absent} timestamps are absent from the {frequency.alias!r} grid of {np.count_nonzero(added)} of "
+            f"{absent} timestamps are absent from the {frequency.text} grid of {np.count_nonzero(added)} of "
             f"{len(before)} series{where}; they are treated as missing values"
             f"{doubt if 2 * absent > len(after.timestamps) else ''}"
         )

@@ -32,7 +32,7 @@ def long_frame(data: Any, identity: Sequence[str], timestamp: str, value: str, w
     levels = [name for name in frame.index.names if name in (*identity, timestamp)]
     if levels:
         frame = frame.reset_index([name for name in levels if name not in frame])
-    elif isinstance(data, pd.Series) and frame.index.nlevels > 1:
+    elif frame.index.nlevels > 1 and timestamp not in frame:
         raise ValueError(
             f"the index of {what} has the levels {list(frame.index.names)}; name them with "
             f"{what.rstrip('=')}.rename_axis({[*identity, timestamp]})"
@@ -51,7 +51,7 @@ def require_columns(frame: pd.DataFrame, columns: Sequence[str], given: Any, wha
     """
     for column in columns:
         if column not in frame:
-            hint = _melting(frame, given, what, **melted) if column in melted.values() else ""
+            hint = melting(frame, given, what, **melted) if column in melted.values() else ""
             require_column(frame, column, what, hint)
 
 
@@ -68,8 +68,15 @@ def require_column(frame: pd.DataFrame, column: str, what: str, wide: str = "") 
         raise ValueError(f"{what} has no column {column!r}{hint} Its columns are {found}{more}{'' if close else wide}")
 
 
-def _melting(frame: pd.DataFrame, given: Any, what: str, *, timestamp: str, item_id: str, value: str) -> str:
-    """The line that converts a wide frame, with a column for each series, if the frame has that form."""
+def melting(frame: pd.DataFrame, given: Any, what: str, *, timestamp: str, item_id: str, value: str) -> str:
+    """The line that converts a wide frame, with a column for each series; empty if the frame has another form.
+
+    Args:
+        frame: frame with the times as a column.
+        given: the frame of the user, which may have the times as its index.
+        what: name of the frame.
+        timestamp, item_id, value: names of the columns after melting.
+    """
     numbers = [name for name in frame.select_dtypes("number") if name != timestamp]
     if timestamp not in frame or item_id in frame or value in frame or not numbers:
         return ""

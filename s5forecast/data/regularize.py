@@ -61,7 +61,13 @@ def regularize(
         (1, 1)
     """
     targets = [target] if isinstance(target, str) else list(target)
-    alias = Frequency.parse(freq).alias
+    frequency = Frequency.parse(freq)
+    if frequency.integer:
+        raise ValueError(
+            f"regularize() requires datetimes, but {frequency.text} is for integer times; convert the times, or pass "
+            f"the frame to S5Forecaster({frequency.text}), which treats absent steps as missing values"
+        )
+    alias = frequency.alias
     how = choose(AGGREGATES, aggregate, "aggregate")
     columns = Columns("", timestamp=timestamp, **identity_columns(item_id))
     frame = long_frame(frame, columns.identity, timestamp, targets[0], "frame")

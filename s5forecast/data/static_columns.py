@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from decimal import Decimal
 from numbers import Real
 from typing import Any
 
 import numpy as np
 import pandas as pd
+
+from s5forecast.data.faults import raise_for_rows
 
 
 def static_values(values: pd.Series) -> pd.Series:
@@ -25,6 +28,20 @@ def static_values(values: pd.Series) -> pd.Series:
         return values.astype("float64")
     labels = np.array([*map(category_label, unique), None], dtype=object)
     return pd.Series(labels[codes], values.index, name=values.name)
+
+
+def refuse_infinite(values: pd.Series, codes: np.ndarray, names: Sequence[str]) -> None:
+    """Raise ValueError, naming the series, for an infinite number in a static column."""
+    if pd.api.types.is_float_dtype(values):
+        raise_for_rows(
+            np.isinf(values.to_numpy()),
+            codes,
+            names,
+            lambda row: (
+                f"{names[codes[row]]}: static column {values.name!r} is infinite; correct the value or mark it as "
+                "missing (NaN)"
+            ),
+        )
 
 
 def category_label(value: Any) -> str:

@@ -19,12 +19,13 @@ RANGE_FIX = (
 )
 # UTC offset at the end of ISO 8601 text with a time of day.
 OFFSET = r":\d{2}.*(?:Z|[+-]\d{2}(?::?\d{2})?)$|T\d{2}(?:Z|[+-]\d{2}(?::?\d{2})?)$"
+SECONDS = 1e8  # smallest number that is recognized as seconds since 1970
 # Smallest and largest number, and the arguments of pd.to_datetime that convert such numbers.
 NUMBER_DATES = (
     (1_000, 2_999, "format='%Y'"),
     (190_001, 299_912, "format='%Y%m'"),
     (19_000_101, 29_991_231, "format='%Y%m%d'"),
-    (1e8, 1e10, "unit='s'"),
+    (SECONDS, 1e10, "unit='s'"),
     (1e11, 1e13, "unit='ms'"),
     (1e14, 1e16, "unit='us'"),
     (1e17, 9.3e18, "unit='ns'"),
@@ -64,7 +65,13 @@ def require_datetimes(values: pd.Series, frame: str = "df") -> pd.Series:
     values = own_dtype(values)
     if isinstance(values.dtype, pd.PeriodDtype):
         raise ValueError(
-            f"{_name(values, frame)} must hold timestamps, got {values.dtype}; convert it with .dt.to_timestamp()"
+            f"{_name(values, frame)} must hold timestamps, got {values.dtype}; convert it with .dt.to_timestamp(), or "
+            f"with {_frame(frame)} = {_frame(frame)}.to_timestamp() if the periods are the index"
+        )
+    if pd.api.types.is_timedelta64_dtype(values):
+        raise ValueError(
+            f"{_name(values, frame)} must hold timestamps, got {values.dtype}; add the time at which it starts, or, "
+            f"for irregular series (freq=None), pass numbers: {_column(values, frame)}.dt.total_seconds()"
         )
     if pd.api.types.is_numeric_dtype(values):
         raise ValueError(
@@ -115,12 +122,19 @@ def _name(values: pd.Series, frame: str) -> str:
 
 def _column(values: pd.Series, frame: str) -> str:
     """The column in a line of code."""
-    return f"{frame.rstrip('=')}[{values.name!r}]"
+    return f"{_frame(frame)}[{values.name!r}]"
+
+
+def _frame(frame: str) -> str:
+    """The frame in a line of code."""
+    return frame.rstrip("=")
 
 
 def _of_numbers(values: pd.Series, frame: str) -> str:
     """The line that converts numbers, by their size."""
     numbers, column = values.dropna().to_numpy(dtype=np.float64), _column(values, frame)
+    if len(numbers) and numbers.max() < SECONDS and (numbers % 1 != 0).any():
+        return "pass freq=None (irregular) for times between whole numbers"
     low, high = (numbers.min(), numbers.max()) if len(numbers) else (0, 0)
     found = next((how for least, most, how in NUMBER_DATES if least <= low and high <= most), None)
     if found is None:

@@ -57,7 +57,8 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from s5forecast.data.frequency import DAY, Frequency
+from s5forecast.data.frequency import Frequency
+from s5forecast.data.offset_aliases import DAY
 from s5forecast.data.spec import TypicalWindow, WindowSpec
 from s5forecast.distributions import has_atoms
 from s5forecast.estimators.arguments import check_positive

@@ -16,6 +16,7 @@ from gluonts.model.predictor import Predictor
 from s5forecast.aliases import check_folder
 from s5forecast.data.content import by_content
 from s5forecast.estimators.predictor import NetworkPredictor, load_predictor
+from s5forecast.windows.joint import ITEM_IDS
 
 if TYPE_CHECKING:
     from s5forecast.estimators.multivariate import S5MultivariateEstimator
@@ -155,7 +156,7 @@ def joint_entry(entries: Sequence[dict[str, Any]], item_ids: Sequence[Any]) -> d
     for field in ("feat_dynamic_real", "past_feat_dynamic_real"):
         if field in first:
             joint[field] = np.concatenate([np.atleast_2d(entry[field]) for entry in ordered])
-    return {**joint, "target": np.stack([entry["target"] for entry in ordered])}
+    return {**joint, "target": np.stack([entry["target"] for entry in ordered]), "info": {ITEM_IDS: list(item_ids)}}
 
 
 def _check_aligned(entries: Sequence[dict[str, Any]]) -> None:

@@ -16,7 +16,8 @@ from gluonts.model.forecast import QuantileForecast
 from gluonts.model.predictor import RepresentablePredictor
 from torch import Tensor
 
-from s5forecast.data.frequency import DAY, Frequency, quiet_periods
+from s5forecast.data.frequency import Frequency, quiet_periods
+from s5forecast.data.offset_aliases import DAY
 from s5forecast.estimators.arguments import check_positive
 from s5forecast.levels import DECILES, check_levels
 from s5forecast.networks.pretrained import FEWEST_OBSERVED, LEVELS, PATCH, PretrainedNetwork

@@ -29,9 +29,10 @@ class ForecastArrays:
 
     @classmethod
     def from_frame(cls, frame: Any) -> ForecastArrays:
-        """Read a ``Backtest``, or a frame with timestamp, quantiles such as "0.1", maybe item_id, cutoff, target.
+        """Read a ``Backtest``, or a frame with timestamp and quantiles such as "0.1".
 
-        A frame without item_id is one series, a frame without cutoff has one window for each series.
+        The columns item_id, cutoff and target are optional. A frame without item_id is one series; a frame without
+        cutoff has one window for each series.
 
         Raises:
             ValueError: timestamp, quantiles or an item_id are missing, a quantile is NaN or a target infinite.

@@ -139,20 +139,35 @@ def backtest(
     metrics = metric_names(splitter.default_metrics if metrics is None else metrics)
     name = name_of(model) if name is None else name
     prepare = _irregular if isinstance(splitter, IrregularSplitter) else _regular
-    skipped: dict[Any, str] = {}
-    if choose(ON_ERROR, on_error, "on_error") and isinstance(data, pd.DataFrame):
-        data, skipped = _valid_series(data, splitter, roles, freq)
-    entries, frequency, adapted, series = prepare(model, data, splitter, roles, freq, bool(refit))
-    if ON_ERROR[on_error]:
-        named = [{"item_id": str(position), **entry} for position, entry in enumerate(entries)]
-        origins, short = without_faults(splitter.split, named, _without_entries)
-        skipped |= short
-        warn_of_skipped(skipped)
+    skip, skipped = choose(ON_ERROR, on_error, "on_error"), {}
+
+    def read(rows: Any) -> Any:
+        return prepare(model, rows, splitter, roles, freq, bool(refit))
+
+    if skip and isinstance(data, pd.DataFrame):
+        found, skipped = without_faults(read, data, lambda rows, reasons: without_series(rows, reasons, roles))
     else:
-        origins = splitter.split(entries)
+        found = read(data)
+    entries, frequency, adapted, series = found
     forecast_columns = adapted.columns(levels)
     _check_metrics(metrics, forecast_columns, samples, splitter)
-    adapted.check(origins, forecast_columns)
+
+    def split(entries: Any) -> list[list[Window]]:
+        origins = splitter.split(entries)
+        adapted.check(origins, forecast_columns)
+        return origins
+
+    if skip:
+        entries = [{"item_id": str(position), **entry} for position, entry in enumerate(entries)]
+        origins, invalid = without_faults(split, entries, _without_entries)
+        skipped |= invalid
+    else:
+        entries = entries if isinstance(entries, Sequence) else list(entries)
+        origins = split(entries)
+    skipped |= {
+        item: reason for item, reason in splitter.without_window(entries, origins).items() if item not in skipped
+    }
+    warn_of_skipped(skipped)
     run = Run(adapted, forecast_columns, samples, int(refit), n_jobs, progress, name)
     description = describe(run, name_of(model), [*splitter.settings, int(refit)], origins)
     results = run.results(origins, None if directory is None else Store(directory, description))
@@ -166,26 +181,10 @@ def backtest(
         seconds=sum(result.seconds for result in results),
         fit_seconds=sum(result.fit_seconds for result in results) if adapted.trains else None,
         columns=roles if isinstance(data, pd.DataFrame) or columns is not None else None,
-        skipped=skipped_frame(skipped, roles.item_id) if ON_ERROR[on_error] else None,
+        skipped=skipped_frame(skipped, roles.item_id) if skip else None,
         **_seasonal_errors(splitter, cut, forecasts, season),
     )
     return adapted.finished(result, origins[0])
-
-
-def _valid_series(
-    frame: pd.DataFrame, splitter: WindowSplitter, columns: Columns, freq: Frequency | str | int | None
-) -> tuple[pd.DataFrame, dict[Any, str]]:
-    """A frame without the series that have an error, and the reasons by series."""
-
-    def checked(rows: pd.DataFrame) -> pd.DataFrame:
-        if isinstance(splitter, IrregularSplitter):
-            IrregularSampling(columns).read(rows)
-        else:
-            read_frame(rows, columns, freq or "infer")
-        return rows
-
-    check_columns(frame, columns)
-    return without_faults(checked, frame, lambda rows, reasons: without_series(rows, reasons, columns))
 
 
 def _without_entries(entries: Sequence[Any], reasons: Mapping[str, str]) -> tuple[list[Any], list[Any]]:

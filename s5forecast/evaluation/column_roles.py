@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from s5forecast.data.frames import Columns, identity_columns
-from s5forecast.data.long_frames import long_frame
+from s5forecast.data.long_frames import long_frame, melting
 from s5forecast.evaluation.result import Backtest
 
 ROLES = ("target", "item_id", "timestamp", "known", "static")
@@ -49,17 +49,18 @@ def roles_of_all(models: Mapping[str, Any]) -> Columns | None:
     return next((columns for columns in found if columns != Columns()), None)
 
 
-def check_columns(frame: pd.DataFrame, columns: Columns) -> None:
-    """Raise ValueError, with the fix, if the frame lacks a column, or has several series and no column to tell them."""
-    present = {*frame.columns, *frame.index.names}
-    if isinstance(frame.index, pd.DatetimeIndex | pd.PeriodIndex):
-        present.add(columns.timestamp)
+def check_columns(data: pd.DataFrame, columns: Columns) -> None:
+    """Raise ValueError, with the fix, if a frame lacks a column, or has several series and no column to tell them."""
+    frame = long_frame(data, columns.identity, columns.timestamp, columns.target)
+    present = set(frame.columns)
+    names = {"timestamp": columns.timestamp, "item_id": columns.identity[-1], "value": columns.target}
+    wide = melting(frame, data, "df", **names)
     for role, name in _named(columns):
         one_series = role == "item_id" and columns.identity == (Columns.item_id,)
         if name not in present and not one_series:
             raise ValueError(
                 f"the frame has no column {name!r}; its columns are {list(map(str, frame.columns))}. Name the right "
-                f"one with columns={{{role!r}: ...}}, or in the constructor of the forecaster"
+                f"one with columns={{{role!r}: ...}}, or in the constructor of the forecaster{wide}"
             )
     if (
         not present.intersection(columns.identity)

@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 
 from s5forecast.choices import choose
+from s5forecast.data.faults import SeriesError
 from s5forecast.data.frames import Columns, with_labels
 from s5forecast.data.frequency import Frequency
 from s5forecast.data.table import FrameSeries, repeat_keys
@@ -171,15 +172,16 @@ class ForecasterModel(Model):
 
     def check(self, origins: Sequence[Sequence[RegularWindow]], columns: list[str]) -> None:
         """Check that known columns cover the windows, and that the calibration has the same levels."""
+        missing: dict[str, str] = {}
         for window in (window for windows in origins for window in windows):
             one, ahead = self.series[window.item_id], slice(window.cut, window.cut + window.length)
             for name, values in zip(self.roles.known, one.known[:, ahead], strict=True):
                 if np.isnan(values).any():
                     when = one.timestamps[ahead][int(np.isnan(values).argmax())]
-                    raise ValueError(
-                        f"{one.name}: known column {name!r} has no value at {when}, within the windows to forecast; "
-                        "fill it in"
-                    )
+                    text = f"known column {name!r} has no value at {when}, within the windows to forecast; fill it in"
+                    missing.setdefault(one.name, f"{one.name}: {text}")
+        if missing:
+            raise SeriesError(missing)
         calibrator = self._calibrator(origins[0])
         levels = sorted(float(column) for column in columns if column != "mean")
         if calibrator is not None and levels != list(calibrator.levels_):

@@ -53,8 +53,9 @@ class Backtest:
         squared_seasonal_error: as ``seasonal_error``, the mean squared difference; required by RMSSE.
         skipped: series that were left out because of an error in their data, and the reasons; None unless
             ``on_error="skip"``.
-        columns: column roles of the frame that was backtested, whose names ``forecasts`` has; the given frame may have
-            them or the standard names.
+        columns: column roles of the frame that was backtested, whose names ``forecasts`` has, except a name that
+            another column of the forecasts has, such as ``"cutoff"``; the given frame may have them or the standard
+            names.
 
     Attributes:
         rows: ``forecasts`` with the standard names.
@@ -75,11 +76,11 @@ class Backtest:
     rows: pd.DataFrame = field(init=False)
 
     def __post_init__(self) -> None:
-        own = {name: standard for name, standard in self._given_names.items() if name != standard}
+        present = self.forecasts.columns
+        own = {name: standard for name, standard in self._given_names.items() if standard not in present}
         rows = self.forecasts.rename(columns=own) if own else self.forecasts
         object.__setattr__(self, "rows", rows)
-        names = {standard: name for name, standard in own.items()}
-        object.__setattr__(self, "forecasts", rows.rename(columns=names) if own else rows)
+        object.__setattr__(self, "forecasts", rows.rename(columns=self._own_names))
         missing = [column for column in COLUMNS if column not in self.rows.columns]
         if missing or self.rows.empty:
             raise ValueError(f"the forecasts of {self.name!r} have no rows, or no columns {missing}")
@@ -171,7 +172,7 @@ class Backtest:
             ValueError: a column does not exist, or none is given.
         """
         table = self.grouped(column)
-        names = {standard: name for name, standard in self._given_names.items()}
+        names = self._own_names
         if "window" in ([column] if isinstance(column, str) else column):
             table.index.names = [names.get(str(name), name) for name in table.index.names]
         return table
@@ -201,6 +202,11 @@ class Backtest:
         # With several targets, each is a series, so that the column of their values has no name of its own.
         target = {} if one.other_targets else {one.target: "target"}
         return {one.item_id: "item_id", one.timestamp: "timestamp", **target}
+
+    @property
+    def _own_names(self) -> dict[str, str]:
+        """Names in the frame that was backtested of standard columns, except names that another column has."""
+        return {standard: name for name, standard in self._given_names.items() if name not in self.rows.columns}
 
     @cached_property
     def step(self) -> pd.Series:

@@ -219,6 +219,10 @@ class WindowSplitter(ABC):
             ValueError: an entry does not fit, naming the series and the fix.
         """
 
+    def without_window(self, entries: Iterable[DataEntry], origins: Sequence[Sequence[Window]]) -> dict[Any, str]:
+        """The series that no origin has a window of, with the reason."""
+        return {}
+
     @property
     @abstractmethod
     def settings(self) -> list[Any]:
@@ -309,7 +313,8 @@ class RegularSplitter(WindowSplitter):
 class IrregularSplitter(WindowSplitter):
     """Cuts every series at times, before its last ``count`` observations, or after a fraction of its observations.
 
-    Rows without any observed value are dropped. An origin leaves out series without observations before or after it.
+    Rows without any observed value are dropped. An origin leaves out series without observations before or after it; a
+    backtest names the series that all origins leave out in a warning.
 
     Args:
         horizon: length of a window after the last observation of the history, as a duration or number; by default up to
@@ -361,6 +366,14 @@ class IrregularSplitter(WindowSplitter):
             self._check_variables(item_id, observed)
             series.append((item_id, observed, read_instants(observed["time"], "time", f"series {item_id!r}")))
         return [self._windows(series, moment, origin) for origin, moment in enumerate(self._moments)]
+
+    def without_window(self, entries: Iterable[DataEntry], origins: Sequence[Sequence[Window]]) -> dict[Any, str]:
+        cut = {window.item_id for windows in origins for window in windows}
+        return {
+            item_id: f"series {item_id!r} has no observations both before and after a cut"
+            for item_id, _ in _named_series(entries)
+            if item_id not in cut
+        }
 
     def _windows(self, series: list[tuple[Any, DataEntry, Instants]], moment: Any, origin: int) -> list[Window]:
         windows: list[Window] = []

@@ -124,8 +124,7 @@ def plot_backtest(
 
 def _by_item(frame: pd.DataFrame, columns: Columns, what: str, *needed: str) -> dict[str, pd.DataFrame]:
     """Rows of each series in the order of time, with standard column names; item_id is optional."""
-    if isinstance(frame, pd.Series):
-        frame = long_frame(frame, columns.identity, columns.timestamp, columns.target, f"the {what}")
+    frame = long_frame(frame, columns.identity, columns.timestamp, columns.target, what)
     if any(name in frame for name in columns.identity):
         frame = with_labels(frame, columns, f"the {what}")
     names = {columns.target: "target", columns.item_id: "item_id", columns.timestamp: "timestamp"}

@@ -12,7 +12,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from s5forecast.data.frequency import DAY, YEAR, Frequency
+from s5forecast.data.frequency import Frequency
+from s5forecast.data.offset_aliases import DAY, YEAR
 from s5forecast.data.spec import WindowSpec
 
 CYCLES = {"hour": 3_600.0, "day": DAY, "week": 7 * DAY, "year": YEAR}

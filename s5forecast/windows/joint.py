@@ -13,6 +13,9 @@ from s5forecast.data.spec import WindowSpec
 from s5forecast.windows.horizon import Horizon
 from s5forecast.windows.regular import Batch, SeriesStore
 
+# Field of the info of an entry that names its series.
+ITEM_IDS = "item_ids"
+
 
 class JointStore:
     """Entries with a target ``[D, T]``, from which windows of all D series are gathered together.
@@ -47,8 +50,19 @@ class JointStore:
         self._each.spec = spec._replace(features=spec.features.without_covariates())
 
     def items_with_few_values(self) -> list[Any]:
-        """As :meth:`SeriesStore.items_with_few_values`, for each series of each entry."""
-        return self._each.items_with_few_values()
+        """The series of each entry whose last windows have too few observed values.
+
+        A series is named by ``info["item_ids"]`` of its entry, by default by the ``item_id`` of the entry or the
+        position among the series of all entries.
+        """
+        found = []
+        for position in self._each.positions_with_few_values():
+            number, dimension = divmod(position, self.spec.dim)
+            entry = self.series[number]
+            names = entry.info.get(ITEM_IDS) if isinstance(entry.info, dict) else None
+            item = position if entry.item_id is None else entry.item_id
+            found.append(item if names is None else names[dimension])
+        return found
 
     def trainable(self) -> Tensor:
         """As :meth:`SeriesStore.trainable`, for entries."""

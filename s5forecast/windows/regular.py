@@ -143,10 +143,14 @@ class SeriesStore:
 
     def items_with_few_values(self) -> list[Any]:
         """Series whose last windows have too few observed values, by their ``item_id`` or their position."""
+        few = self.positions_with_few_values()
+        return [i if self.series[i].item_id is None else self.series[i].item_id for i in few]
+
+    def positions_with_few_values(self) -> list[int]:
+        """Positions of the series whose last windows have too few observed values."""
         index = torch.arange(len(self))
         _, mask = self._at(index, self.length[:, None] + self._steps[: self.spec.context_length])
-        few = torch.nonzero(self._few(mask)).squeeze(-1).tolist()
-        return [i if self.series[i].item_id is None else self.series[i].item_id for i in few]
+        return list(torch.nonzero(self._few(mask)).squeeze(-1).tolist())
 
     def _few(self, mask: Tensor) -> Tensor:
         """Whether windows ``[B, L]`` have too few observed values, ``[B]``."""

@@ -1,13 +1,15 @@
 """Frequencies: numbering, ranges, Periods and inference of every alias, and errors."""
 
 import pickle
+import re
 from itertools import product
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from s5forecast.data.frequency import MONTHS, WEEKDAYS, Frequency
+from s5forecast.data.frequency import Frequency
+from s5forecast.data.offset_aliases import MONTHS, WEEKDAYS
 
 TICKS = ["ms", "s", "10s", "min", "5min", "15min", "30min", "h", "2h", "6h"]
 WEEKS = [f"W-{day}" for day in WEEKDAYS]
@@ -92,11 +94,17 @@ def test_parse_takes_old_period_and_offset_spellings(given, alias):
 
 
 @pytest.mark.parametrize(
-    "given", [*REFUSED, "", "0h", "-1h", "1.5h", "1h30min", "D-TUE", "W-JAN", "QS-TUE", "x", None, 0, -3]
+    "given", [*REFUSED, "", "0h", "-1h", "1.5h", "1h30min", "D-TUE", "W-JAN", "QS-TUE", "x", None, "3"]
 )
 def test_parse_refuses_unknown_frequencies_and_lists_the_choices(given):
     with pytest.raises(ValueError, match=r"Unknown frequency .* Choose from ms, s, min, h, D, B, W-MON"):
         Frequency.parse(given)
+
+
+@pytest.mark.parametrize("step", [0, -1, 1.0, 0.5, True, np.nan])
+def test_parse_refuses_numbers_that_are_not_whole_and_positive(step):
+    with pytest.raises(ValueError, match=f"freq={step} must be a whole number of at least 1 for integer times"):
+        Frequency.parse(step)
 
 
 @pytest.mark.parametrize("offset", [pd.offsets.SemiMonthEnd(), pd.offsets.CustomBusinessDay(), pd.DateOffset(days=2)])
@@ -317,7 +325,7 @@ def test_infer_needs_two_stamps(stamps):
 def test_infer_refuses_uneven_stamps_and_describes_them(stamps):
     with pytest.raises(
         ValueError,
-        match=r"item 'a' has no regular frequency: .* of its steps are .*, but .* comes .* after .* Pass freq=",
+        match=r"item 'a' has no regular frequency: .*% of its steps .*, but .* comes .* after .* (Pass freq=|You can)",
     ):
         Frequency.infer(stamps, name="item 'a'")
 
@@ -342,6 +350,12 @@ def test_frequencies_are_values():
 def test_divided_steps(alias, count, expected):
     divided = Frequency.parse(alias).divided(count)
     assert divided.alias == expected and divided.seconds * count == pytest.approx(Frequency.parse(alias).seconds)
+
+
+def test_integer_times_are_written_as_the_argument_freq():
+    assert Frequency.parse(5).with_season(3).text == "freq=5" and Frequency("15min").text == "'15min'"
+    with pytest.raises(ValueError, match="the steps of freq=5 cannot be divided"):
+        Frequency.parse(5).divided(5)
 
 
 @pytest.mark.parametrize(("alias", "count"), [("MS", 30), ("B", 8), ("W-SUN", 7), ("YE", 4), ("ms", 2), ("s", 7)])
@@ -370,10 +384,12 @@ NOT_REGULAR = {
 @pytest.mark.parametrize("kind", NOT_REGULAR)
 def test_series_without_a_frequency_and_the_ways_out(kind):
     stamps, message = NOT_REGULAR[kind]
-    ways = r".*freq=\.\.\..*S5Forecaster\(freq=None, horizon=\.\.\.\).*s5forecast\.regularize\(\)"
-    for pattern in (f"item 'a' has no regular frequency: .*{message}", ways):
-        with pytest.raises(ValueError, match=pattern):
-            Frequency.infer(stamps, "item 'a'")
+    ways = r"S5Forecaster\(freq=None, horizon=\.\.\.\).*s5forecast\.regularize\(\)"
+    with pytest.raises(ValueError, match=f"item 'a' has no regular frequency: .*{message}") as caught:
+        Frequency.infer(stamps, "item 'a'")
+    assert re.search(ways, str(caught.value))
+    # No alias describes steps below 1 ms.
+    assert ("Pass freq=" in str(caught.value)) == (kind != "steps below 1 ms")
 
 
 def test_timestamps_off_the_given_grid_and_the_ways_out():

@@ -88,8 +88,11 @@ def test_other_data():
     with pytest.raises(ValueError, match="df must be a pandas DataFrame, got ndarray"):
         SAMPLINGS[0].learn(VALUES)
     unnamed = SERIES["two levels"].rename_axis([None, None])
-    with pytest.raises(ValueError, match=r"levels \[None, None\]; name them with df.rename_axis\(\['item_id', 'time"):
-        SAMPLINGS[0].learn(unnamed)
+    for data in (unnamed, unnamed.to_frame("target")):
+        with pytest.raises(
+            ValueError, match=r"levels \[None, None\]; name them with df.rename_axis\(\['item_id', 'time"
+        ):
+            SAMPLINGS[0].learn(data)
     with pytest.raises(ValueError, match="column 'timestamp' must hold timestamps, got int64"):
         SAMPLINGS[0].learn(pd.Series(VALUES))
 
@@ -99,3 +102,24 @@ def test_names_that_are_not_text(role):
     name = [0] if role in ("known", "static") else 0
     with pytest.raises(ValueError, match=rf"{role}=.* must be the name of a column, as text; .*astype\(str\)"):
         S5Forecaster(2, "D", **{role: name}).fit(WIDE["integer names"])
+
+
+@pytest.mark.parametrize("form", WIDE)
+def test_backtests_of_wide_frames_show_the_line_that_melts_them(form):
+    with pytest.raises(
+        ValueError, match=r"the frame has no column 'target'.*If each column is a series, melt"
+    ) as caught:
+        backtest("naive", WIDE[form], 2)
+    found = {"df": WIDE[form]}
+    exec(str(caught.value).split("melt them: ")[1], found)
+    assert len(backtest("naive", found["df"], 2, metrics=["MAE"]).forecasts)
+    with pytest.raises(ValueError, match="df has columns of 2 levels"):
+        backtest("naive", prices(), 2)
+
+
+def test_histories_of_figures_may_have_their_times_as_index():
+    df = pd.DataFrame({"item_id": "a", "timestamp": DAYS, "target": VALUES})
+    forecast = pd.DataFrame({"item_id": "a", "timestamp": DAYS[18:], "0.5": 1.0})
+    expected = plot_forecast(df[:18], forecast)
+    for keys in (["timestamp"], ["item_id", "timestamp"]):
+        assert plot_forecast(df[:18].set_index(keys), forecast.set_index(keys)) == expected

@@ -1,5 +1,6 @@
 """Irregular series resampled to a regular grid."""
 
+import pytest
 from test_irregular_sampling import frame
 
 from s5forecast import regularize
@@ -13,3 +14,10 @@ def test_regularize_counts_added_and_merged_rows():
     indexed = regularize(frame().set_index(["item_id", "timestamp"]), "D", "y")
     assert all(a.equals(b) for a, b in zip(indexed, found, strict=True))
     assert regularize(frame(), "D", "y", aggregate="last").frame["y"].iloc[0] == 2.0
+
+
+def test_integer_times_are_not_resampled():
+    with pytest.raises(
+        ValueError, match=r"regularize\(\) requires datetimes, but freq=1 is for .* S5Forecaster\(freq=1\)"
+    ):
+        regularize(frame(), 1, "y")

@@ -144,3 +144,9 @@ def test_categories_of_earlier_versions():
 @pytest.mark.parametrize("text", [["2024-01-01"], ["x"], [None, "x"]])
 def test_labels_of_one_category(text):
     assert static_values(pd.Series(text, dtype="category")).tolist() == text
+
+
+@pytest.mark.parametrize("kind", SAMPLINGS)
+def test_infinite_numbers_name_the_series_and_the_column(kind):
+    with pytest.raises(ValueError, match="series 'item 1': static column 'shop' is infinite; correct"):
+        learned(pd.Series([1.0, np.inf]), kind)

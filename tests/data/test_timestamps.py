@@ -1,5 +1,6 @@
 """One form of time for columns of any kind, and the advice for columns that cannot be read."""
 
+import re
 from datetime import date, datetime, timedelta, timezone
 from zoneinfo import ZoneInfo
 
@@ -179,3 +180,19 @@ def test_irregular_times_that_are_too_late():
     late = pd.DataFrame({"timestamp": pd.Series(np.array(["2300-01-01"], dtype="datetime64[s]"))})
     with pytest.raises(ValueError, match="column 'timestamp' of times= has 2300-01-01"):
         sampling.query(ends, times=late)
+
+
+def test_advice_for_times_between_whole_numbers_is_not_a_year():
+    with pytest.raises(ValueError, match=r"got float64; pass freq=None \(irregular\)"):
+        require_datetimes(pd.Series([1960.0, 1960.5], name="day"))
+
+
+def test_durations_and_periods_are_refused_with_the_conversion():
+    with pytest.raises(ValueError, match=r"got timedelta64\[ns\]; add the time .* df\['day'\]\.dt\.total_seconds\(\)"):
+        require_datetimes(pd.Series(pd.to_timedelta([1, 2], unit="h"), name="day"))
+    df = pd.DataFrame({"target": [1.0, 2.0]}, pd.period_range("2024-01", periods=2, freq="M"))
+    with pytest.raises(ValueError, match=r"with df = df\.to_timestamp\(\)") as caught:
+        RegularSampling(Columns(), 2).read(df)
+    found = {"df": df}
+    exec(re.search(r"df = df\.to_timestamp\(\)", str(caught.value))[0], found)
+    assert len(RegularSampling(Columns(), 2).read(found["df"])) == 1

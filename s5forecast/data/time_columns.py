@@ -1,0 +1,96 @@
+"""Time columns of long frames: datetimes, numbers of irregular series, or integers."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from s5forecast.data.dtypes import own_dtype
+from s5forecast.data.faults import raise_for_rows
+from s5forecast.data.timestamps import RANGE_FIX, out_of_range, require_datetimes
+
+# Largest integer time, so that the times of a horizon and the differences of times are int64.
+MAX_INTEGER = 2**61
+
+
+def column_times(
+    values: pd.Series, codes: np.ndarray, names: list[str], numeric_time: bool, integer_time: bool, what: str
+) -> pd.Series:
+    """Datetimes of a column, float64 for numbers or int64 for integers.
+
+    Args:
+        values: times of the rows.
+        codes: position in ``names`` of the series of each row.
+        names: names of the series.
+        numeric_time: whether times may be numbers.
+        integer_time: whether times must be integers.
+        what: name of the frame in error messages.
+
+    Raises:
+        ValueError: for missing or other times, naming the series, the column and the fix.
+    """
+    values = own_dtype(values)
+    if integer_time:
+        return _integers(values, codes, names, what)
+    if numeric_time and pd.api.types.is_numeric_dtype(values):
+        finite = np.isfinite(values.to_numpy(dtype=np.float64, na_value=np.nan))
+        raise_for_rows(
+            ~finite,
+            codes,
+            names,
+            lambda row: (
+                f"{names[codes[row]]}: column {values.name!r} has the time {values.iloc[row]}; drop or correct this row"
+            ),
+        )
+        return values.astype(np.float64)
+    values = require_datetimes(values, what)
+    raise_for_rows(
+        values.isna().to_numpy(),
+        codes,
+        names,
+        lambda row: f"{names[codes[row]]}: column {values.name!r} has missing timestamps (NaT); drop these rows",
+    )
+    raise_for_rows(
+        out_of_range(values),
+        codes,
+        names,
+        lambda row: f"{names[codes[row]]}: column {values.name!r} has {values.iloc[row]}, but {RANGE_FIX}",
+    )
+    return values
+
+
+def _integers(values: pd.Series, codes: np.ndarray, names: list[str], what: str) -> pd.Series:
+    """Integer times, int64."""
+    if not pd.api.types.is_numeric_dtype(values):
+        text = not pd.api.types.is_datetime64_any_dtype(values) and pd.to_numeric(values, errors="coerce").notna().all()
+        column = f"{what.rstrip('=')}[{values.name!r}]"
+        fix = (
+            f"convert it: {column} = pd.to_numeric({column})"
+            if text
+            else "pass freq='infer' or an alias such as 'D' for datetimes"
+        )
+        raise ValueError(
+            f"column {values.name!r} of {what} holds {values.dtype}, but freq= is a number, which requires integer "
+            f"times; {fix}"
+        )
+    numbers = values.to_numpy(dtype=np.float64, na_value=np.nan)
+    wrong = ~(np.isfinite(numbers) & (numbers == np.floor(numbers)))
+    raise_for_rows(
+        wrong,
+        codes,
+        names,
+        lambda row: (
+            f"{names[codes[row]]}: column {values.name!r} has the time {values.iloc[row]}, which is no integer; drop "
+            "or correct this row, or pass freq=None for irregular series"
+        ),
+    )
+    raise_for_rows(
+        np.abs(numbers) > MAX_INTEGER,
+        codes,
+        names,
+        lambda row: (
+            f"{names[codes[row]]}: column {values.name!r} has the time {values.iloc[row]}, but integer times are "
+            f"supported up to {MAX_INTEGER}; subtract a constant"
+        ),
+    )
+    return values.astype(np.int64)
