@@ -179,7 +179,7 @@ def test_extreme_scales_and_constant_series(make, scale):
     estimator = make()
     if scale < 1 and not is_real(estimator.output):
         with pytest.raises(
-            ValueError, match=r"series 'scaled': target contains .* outside the support of NegativeBinomialOutput"
+            ValueError, match=r"series '(scaled|constant)': target contains .* the support of NegativeBinomialOutput"
         ):
             estimator.train(data)
         return
@@ -286,7 +286,7 @@ def assert_drawn_alike(predictor, data):
     together = predictor.predict(data, num_samples=1000)
     alone = (next(predictor.predict([one], num_samples=1000)) for one in data)
     for a, b in zip(together, alone, strict=True):
-        assert min(ks_2samp(a.samples[:, h], b.samples[:, h]).pvalue for h in range(H)) > 1e-4
+        assert min(ks_2samp(a.samples[:, h], b.samples[:, h], method="asymp").pvalue for h in range(H)) > 1e-4
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
