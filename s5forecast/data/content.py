@@ -61,13 +61,14 @@ def _frame_hashes(entries: FrameEntries) -> list[tuple[bytes, bytes]]:
 
 
 def _hash(entry: dict[str, Any]) -> tuple[bytes, bytes]:
-    """Hashes of the ranks of the values, and of all fields."""
-    ranks = np.argsort(np.asarray(entry["target"]), kind="stable")
+    """Hashes of the ranks of the values, and of all fields; entries are checked later."""
+    values = np.asarray(entry.get("target", ()))
+    ranks = values if values.dtype == object else np.argsort(values, kind="stable")
     found = blake2b(digest_size=16)
     for field in FIELDS:
         if field in entry:
             found.update(field.encode() + _bytes(entry[field]))
-    return blake2b(ranks.tobytes(), digest_size=16).digest(), found.digest()
+    return blake2b(_bytes(ranks), digest_size=16).digest(), found.digest()
 
 
 def _bytes(value: Any) -> bytes:
