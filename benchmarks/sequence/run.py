@@ -1,0 +1,187 @@
+"""How accurately do layers classify long sequences? One row per task, layer and seed in results/accuracy.csv.
+
+    python run.py --data FOLDER --task mnist listops --layer s5 gru --seeds 0 1 2
+    python run.py --full --task pathx --layer s5 --data FOLDER     # the papers' settings; needs their data and a GPU
+
+Every network has about as many parameters as that of S5. A training ends after the epochs or the minutes of processor
+time in settings.yaml; the epoch with the best accuracy on the validation part is tested. results/curves.csv has the
+validation accuracy after every epoch. Existing rows are not computed again, so an interrupted run resumes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import csv
+import math
+from collections.abc import Iterator
+from itertools import product
+from pathlib import Path
+from time import process_time
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+import yaml
+from classifiers import Classifier, SSMStack, build_equal, count
+from sequences import TASKS, Split, Task
+from torch import Tensor
+
+FOLDER = Path(__file__).parent
+COLUMNS = (
+    "task", "layer", "seed", "accuracy", "half_rate_scaled", "half_rate", "validation", "epochs", "train_seconds",
+    "parameters",
+)  # fmt: skip
+CURVE_COLUMNS = ("task", "layer", "seed", "epoch", "train_seconds", "validation")
+WARM_UP = 0.05  # fraction of the training
+CLIPPED_NORM = 1.0
+BUCKETS = 16  # batches that are sorted by length together, so that a batch has little padding
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--task", nargs="+", default=list(TASKS), choices=TASKS)
+    parser.add_argument("--layer", nargs="+", default=["s5"])
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0])
+    parser.add_argument("--minutes", type=float, help="processor time of a training, instead of that of the settings")
+    parser.add_argument("--results", type=Path, default=FOLDER / "results")
+    parser.add_argument("--threads", type=int, default=1)
+    args = parser.parse_args()
+    torch.set_num_threads(args.threads)
+    args.results.mkdir(exist_ok=True)
+    for seed, name, layer in product(args.seeds, args.task, args.layer):
+        if (name, layer, str(seed)) in _done(args.results / "accuracy.csv"):
+            continue
+        settings = task_settings(name)
+        settings["minutes"] = args.minutes or settings["minutes"]
+        row, curve = run(TASKS[name](args.data), layer, seed, settings)
+        key = {"task": name, "layer": layer, "seed": seed}
+        for one in curve:
+            _append(args.results / "curves.csv", CURVE_COLUMNS, {**key, **one})
+        _append(args.results / "accuracy.csv", COLUMNS, {**key, **row})
+        print({**key, **row}, flush=True)
+
+
+def task_settings(name: str, file: str = "settings.yaml") -> dict[str, Any]:
+    """The settings of a task, with the common ones where it has none."""
+    found = yaml.safe_load((FOLDER / file).read_text())
+    return {**found["common"], **found[name]}
+
+
+def run(task: Task, layer: str, seed: int, settings: dict[str, Any]) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """Train and test a classifier; returns a row of the results, and the validation accuracy after each epoch."""
+    torch.manual_seed(seed)
+    model = build_equal(layer, task, settings)
+    curve = fit(model, task, settings, torch.Generator().manual_seed(seed))
+    row = {
+        "accuracy": accuracy(model, task.test, settings),
+        "validation": max(one["validation"] for one in curve),
+        "epochs": len(curve),
+        "train_seconds": round(curve[-1]["train_seconds"], 1),
+        "parameters": count(model),
+    }
+    if task.halved:
+        row["half_rate"] = accuracy(model, halved(task.test), settings)
+        if isinstance(model.stack, SSMStack) and model.stack.encoder.supports_dt:
+            row["half_rate_scaled"] = accuracy(model, halved(task.test), settings, step=2.0)
+    return row, curve
+
+
+def fit(model: Classifier, task: Task, settings: dict[str, Any], generator: torch.Generator) -> list[dict[str, Any]]:
+    """Train until the epochs or the minutes are over, and restore the best epoch on the validation part."""
+    groups = model.parameter_groups(settings["lr"], settings["ssm_lr"], settings["weight_decay"])
+    optimizer = torch.optim.AdamW(groups)
+    rates = [group["lr"] for group in groups]
+    limit, spent, curve, best = 60 * settings["minutes"], 0.0, [], model.state_dict()
+    while len(curve) < settings["epochs"] and spent < limit:
+        chosen = list(batches(task.train, settings["batch_steps"], generator))
+        model.train()
+        for number, rows in enumerate(chosen):
+            began = process_time()
+            progress = max((len(curve) + number / len(chosen)) / settings["epochs"], spent / limit)
+            for group, rate in zip(optimizer.param_groups, rates, strict=True):
+                group["lr"] = rate * schedule(progress)
+            train_step(model, optimizer, task.train, rows)
+            spent += process_time() - began
+            if spent >= limit:
+                break
+        curve.append({"epoch": len(curve) + 1, "train_seconds": round(spent, 1),
+                      "validation": accuracy(model, task.validation, settings)})  # fmt: skip
+        if curve[-1]["validation"] >= max(one["validation"] for one in curve):
+            best = copy.deepcopy(model.state_dict())
+    model.load_state_dict(best)
+    return curve
+
+
+def train_step(model: Classifier, optimizer: torch.optim.Optimizer, data: Split, rows: Tensor) -> None:
+    """One step of the optimizer on the cross-entropy of some sequences."""
+    loss = F.cross_entropy(model(*_selected(data, rows)), data.y[rows])
+    optimizer.zero_grad()
+    loss.backward()
+    torch.nn.utils.clip_grad_norm_(model.parameters(), CLIPPED_NORM)
+    optimizer.step()
+
+
+def schedule(progress: float) -> float:
+    """Factor of the learning rate: a linear warm-up, then a cosine to zero."""
+    if progress < WARM_UP:
+        return (progress + 1e-3) / (WARM_UP + 1e-3)
+    return 0.5 * (1 + math.cos(math.pi * min(progress, 1.0)))
+
+
+@torch.no_grad()
+def accuracy(model: Classifier, data: Split, settings: dict[str, Any], step: float = 1.0) -> float:
+    """Fraction of the sequences that are classified correctly; ``step`` is the length of their steps."""
+    model.eval()
+    right = 0
+    for rows in batches(data, settings["batch_steps"]):
+        right += int((model(*_selected(data, rows), step).argmax(1) == data.y[rows]).sum())
+    return right / len(data)
+
+
+def batches(data: Split, steps: int, generator: torch.Generator | None = None) -> Iterator[Tensor]:
+    """Indices of sequences in batches of about ``steps`` steps, in random order if there is a generator."""
+    size = max(1, int(steps / data.length.double().mean()))
+    if generator is None:
+        yield from torch.argsort(data.length, stable=True).split(size)
+        return
+    order = torch.randperm(len(data), generator=generator)
+    sorted_batches = [
+        rows
+        for block in order.split(BUCKETS * size)
+        for rows in block[torch.argsort(data.length[block], stable=True)].split(size)
+    ]
+    for number in torch.randperm(len(sorted_batches), generator=generator).tolist():
+        yield sorted_batches[number]
+
+
+def halved(data: Split) -> Split:
+    """Every second sample, without a filter, as in the S5 paper."""
+    return Split(data.x[:, ::2], (data.length + 1) // 2, data.y)
+
+
+def _selected(data: Split, rows: Tensor) -> tuple[Tensor, Tensor]:
+    """Sequences without the padding that all of them have, and their lengths."""
+    length = data.length[rows]
+    return data.x[rows, : int(length.max())], length
+
+
+def _done(path: Path) -> set[tuple[str, ...]]:
+    if not path.exists():
+        return set()
+    with path.open() as file:
+        return {(row["task"], row["layer"], row["seed"]) for row in csv.DictReader(file)}
+
+
+def _append(path: Path, columns: tuple[str, ...], row: dict[str, Any]) -> None:
+    new = not path.exists()
+    with path.open("a", newline="") as file:
+        writer = csv.DictWriter(file, columns)
+        if new:
+            writer.writeheader()
+        writer.writerow(row)
+
+
+if __name__ == "__main__":
+    main()
