@@ -104,7 +104,7 @@ def subjectivity(folder: Path) -> Task:
 
 def movie_reviews(folder: Path) -> Task:
     """Negative and positive reviews, as bytes."""
-    x = np.load(lzma.open(folder / "movie_reviews" / "bytes4096.npy.xz"))
+    x = _compressed(folder / "movie_reviews" / "bytes4096.npy.xz")
     labels = np.load(folder / "movie_reviews" / "labels.npz")
     return Task.of(x, labels["length"].clip(max=x.shape[1]), labels["y"], labels["split"], tokens=256)
 
@@ -150,4 +150,9 @@ def _tokens(file: Path, tokens: int) -> Task:
 
 def _audio(folder: Path) -> np.ndarray:
     """Samples from -1 to 1, stored as differences of 8-bit numbers."""
-    return np.cumsum(np.load(lzma.open(folder / "delta_int8.npy.xz")), 1, dtype=np.int8).astype(np.float32) / AMPLITUDE
+    return np.cumsum(_compressed(folder / "delta_int8.npy.xz"), 1, dtype=np.int8).astype(np.float32) / AMPLITUDE
+
+
+def _compressed(file: Path) -> np.ndarray:
+    with lzma.open(file) as stream:
+        return np.load(stream)
