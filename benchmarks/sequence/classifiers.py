@@ -13,7 +13,7 @@ from s5forecast.nn import Encoder
 from s5forecast.ssm import layer_arguments
 
 HEADS = 4
-WIDTH_STEP = 8  # widths are multiples of it, so that heads and blocks divide them
+WIDTH_STEP = 4  # widths are multiples of it, so that heads and blocks divide them
 
 
 class SSMStack(nn.Module):
@@ -34,11 +34,10 @@ class RNNStack(nn.Module):
 
     def __init__(self, width: int, num_layers: int, kind: type[nn.RNNBase], dropout: float = 0.0) -> None:
         super().__init__()
-        self.rnn = kind(width, width, num_layers, batch_first=True, dropout=dropout, bidirectional=True)  # type: ignore[call-arg]
-        self.project = nn.Linear(2 * width, width)
+        self.rnn = kind(width, width // 2, num_layers, batch_first=True, dropout=dropout, bidirectional=True)  # type: ignore[call-arg]
 
     def forward(self, x: Tensor, mask: Tensor, step: float) -> Tensor:
-        return self.project(self.rnn(x)[0])
+        return self.rnn(x)[0]
 
 
 class TransformerStack(nn.Module):
@@ -59,25 +58,34 @@ class TransformerStack(nn.Module):
 class Classifier(nn.Module):
     """Embedding, stack, mean over the steps before the padding, linear output.
 
+    The means a, b of a pair of sequences are classified by a, b, a * b and a - b.
+
     Args:
         stack: maps ``[B, T, H]``, a mask ``[B, T]`` and the length of a step to ``[B, T, H]``.
         width: number of features, H.
         classes: number of classes.
         tokens: size of the vocabulary; ``None`` for real values.
+        pairs: whether a sample is two sequences.
     """
 
-    def __init__(self, stack: nn.Module, width: int, classes: int, tokens: int | None) -> None:
+    def __init__(self, stack: nn.Module, width: int, classes: int, tokens: int | None, pairs: bool = False) -> None:
         super().__init__()
         self.embed = nn.Linear(1, width) if tokens is None else nn.Embedding(tokens, width)
         self.stack = stack
-        self.output = nn.Linear(width, classes)
+        self.output = nn.Linear(4 * width if pairs else width, classes)
 
     def forward(self, x: Tensor, length: Tensor, step: float = 1.0) -> Tensor:
-        """Logits ``[B, classes]`` of ``x [B, T]``, of which the first ``length [B]`` steps count."""
+        """Logits ``[B, classes]`` of ``x [B, T]`` or ``[B, 2, T]``, of which the first ``length`` steps count."""
+        if x.ndim == 2:
+            return self.output(self._mean(x, length, step))
+        a, b = self._mean(x.flatten(0, 1), length.flatten(), step).unflatten(0, (-1, 2)).unbind(1)
+        return self.output(torch.cat([a, b, a * b, a - b], -1))
+
+    def _mean(self, x: Tensor, length: Tensor, step: float) -> Tensor:
         mask = (torch.arange(x.shape[1], device=x.device) < length[:, None]).float()
         features = self.embed(x.unsqueeze(-1) if x.is_floating_point() else x.long())
         y = self.stack(features, mask, step)
-        return self.output((y * mask.unsqueeze(-1)).sum(1) / mask.sum(1, keepdim=True))
+        return (y * mask.unsqueeze(-1)).sum(1) / mask.sum(1, keepdim=True)
 
     def parameter_groups(self, lr: float, ssm_lr: float, weight_decay: float) -> list[dict[str, Any]]:
         """Dynamics of the layers at their own rate without weight decay, everything else with it."""
@@ -89,38 +97,30 @@ class Classifier(nn.Module):
         return [*groups, {"params": dynamics, "lr": ssm_lr, "weight_decay": 0.0}] if dynamics else groups
 
 
-def _rnn(kind: type[nn.RNNBase]) -> Callable[..., nn.Module]:
-    return lambda width, num_layers, layer_kwargs, dropout, norm: RNNStack(width, num_layers, kind, dropout)
-
-
-def _transformer(width: int, num_layers: int, layer_kwargs: dict[str, Any], dropout: float, norm: str) -> nn.Module:
-    return TransformerStack(width, num_layers, dropout)
-
-
-PEERS: dict[str, Callable[..., nn.Module]] = {
-    "lstm": _rnn(nn.LSTM),
-    "gru": _rnn(nn.GRU),
-    "transformer": _transformer,
+PEERS: dict[str, Callable[[int, int, float], nn.Module]] = {
+    "lstm": lambda width, num_layers, dropout: RNNStack(width, num_layers, nn.LSTM, dropout),
+    "gru": lambda width, num_layers, dropout: RNNStack(width, num_layers, nn.GRU, dropout),
+    "transformer": TransformerStack,
 }
 
 
 def build(layer: str, width: int, task: Any, settings: dict[str, Any]) -> Classifier:
     """A classifier with a key of ``ssm.LAYERS`` or of ``PEERS``."""
-    arguments = {"dropout": settings["dropout"], "norm": settings["norm"]}
-    kwargs = settings.get("layer_kwargs", {}).get(layer, {})
     if layer in PEERS:
-        stack = PEERS[layer](width, settings["num_layers"], layer_kwargs=kwargs, **arguments)
+        stack = PEERS[layer](width, settings["num_layers"], settings["dropout"])
     else:
-        stack = SSMStack(width, settings["num_layers"], layer, kwargs, **arguments)
-    return Classifier(stack, width, task.classes, task.tokens)
+        block = {name: settings[name] for name in ("dropout", "norm", "prenorm", "activation") if name in settings}
+        kwargs = settings.get("layer_kwargs", {}).get(layer, {})
+        stack = SSMStack(width, settings["num_layers"], layer, kwargs, **block)
+    return Classifier(stack, width, task.classes, task.tokens, task.pairs)
 
 
-def build_equal(layer: str, task: Any, settings: dict[str, Any]) -> Classifier:
-    """A classifier with about as many parameters as that with the layer ``"s5"`` and the width of the settings."""
+def build_equal(layer: str, width: int, task: Any, settings: dict[str, Any]) -> Classifier:
+    """A classifier with about as many parameters as that with the layer ``"s5"`` and this width."""
     if layer == "s5":
-        return build(layer, settings["width"], task, settings)
-    wanted = count(build("s5", settings["width"], task, settings))
-    widths = range(WIDTH_STEP, 4 * settings["width"] + 1, WIDTH_STEP)
+        return build(layer, width, task, settings)
+    wanted = count(build("s5", width, task, settings))
+    widths = range(WIDTH_STEP, 4 * width + 1, WIDTH_STEP)
     sizes = {width: count(build(layer, width, task, settings)) for width in widths}
     return build(layer, min(sizes, key=lambda width: abs(sizes[width] - wanted)), task, settings)
 

@@ -1,11 +1,14 @@
 """How accurately do layers classify long sequences? One row per task, layer and seed in results/accuracy.csv.
 
     python run.py --data FOLDER --task mnist listops --layer s5 gru --seeds 0 1 2
-    python run.py --full --task pathx --layer s5 --data FOLDER     # the papers' settings; needs their data and a GPU
+    python run.py --data FOLDER --full --task pathx --layer s5 --device cuda
 
 Every network has about as many parameters as that of S5. A training ends after the epochs or the minutes of processor
 time in settings.yaml; the epoch with the best accuracy on the validation part is tested. results/curves.csv has the
 validation accuracy after every epoch. Existing rows are not computed again, so an interrupted run resumes.
+
+With ``--full``, the tasks and settings are those of the papers, in full.yaml, without a limit of time; FOLDER has one
+file ``<task>.npz`` for each task, see ``sequences.full``, and the results are in results/full_accuracy.csv.
 """
 
 from __future__ import annotations
@@ -23,8 +26,8 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 import yaml
-from classifiers import Classifier, SSMStack, build_equal, count
-from sequences import TASKS, Split, Task
+from classifiers import Classifier, SSMStack, build, build_equal, count
+from sequences import TASKS, Split, Task, full
 from torch import Tensor
 
 FOLDER = Path(__file__).parent
@@ -39,40 +42,73 @@ BUCKETS = 16  # batches that are sorted by length together, so that a batch has 
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--task", nargs="+", default=list(TASKS), choices=TASKS)
-    parser.add_argument("--layer", nargs="+", default=["s5"])
-    parser.add_argument("--seeds", nargs="+", type=int, default=[0])
-    parser.add_argument("--minutes", type=float, help="processor time of a training, instead of that of the settings")
-    parser.add_argument("--results", type=Path, default=FOLDER / "results")
-    parser.add_argument("--threads", type=int, default=1)
-    args = parser.parse_args()
+    args = _parser().parse_args()
     torch.set_num_threads(args.threads)
     args.results.mkdir(exist_ok=True)
-    for seed, name, layer in product(args.seeds, args.task, args.layer):
-        if (name, layer, str(seed)) in _done(args.results / "accuracy.csv"):
+    prefix = "full_" if args.full else ""
+    for seed, name, layer in product(args.seeds, args.task or task_names(args.full), args.layer):
+        if (name, layer, str(seed)) in _done(args.results / f"{prefix}accuracy.csv"):
             continue
-        settings = task_settings(name)
+        settings = full_settings(name, layer) if args.full else task_settings(name)
         settings["minutes"] = args.minutes or settings["minutes"]
-        row, curve = run(TASKS[name](args.data), layer, seed, settings)
+        task = full(args.data, name, **full_shape(name)) if args.full else TASKS[name](args.data)
+        row, curve = run(task, layer, seed, settings, args.device)
         key = {"task": name, "layer": layer, "seed": seed}
         for one in curve:
-            _append(args.results / "curves.csv", CURVE_COLUMNS, {**key, **one})
-        _append(args.results / "accuracy.csv", COLUMNS, {**key, **row})
+            _append(args.results / f"{prefix}curves.csv", CURVE_COLUMNS, {**key, **one})
+        _append(args.results / f"{prefix}accuracy.csv", COLUMNS, {**key, **row})
         print({**key, **row}, flush=True)
 
 
-def task_settings(name: str, file: str = "settings.yaml") -> dict[str, Any]:
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--task", nargs="+", help="all tasks by default")
+    parser.add_argument("--layer", nargs="+", default=["s5"])
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0])
+    parser.add_argument("--full", action="store_true", help="the tasks and settings of the papers")
+    parser.add_argument("--minutes", type=float, help="processor time of a training, instead of that of the settings")
+    parser.add_argument("--results", type=Path, default=FOLDER / "results")
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--device", default="cpu")
+    return parser
+
+
+def task_names(full: bool) -> list[str]:
+    """All tasks, or all full tasks."""
+    return list(_yaml("full.yaml")["tasks"]) if full else list(TASKS)
+
+
+def task_settings(name: str) -> dict[str, Any]:
     """The settings of a task, with the common ones where it has none."""
-    found = yaml.safe_load((FOLDER / file).read_text())
+    found = _yaml("settings.yaml")
     return {**found["common"], **found[name]}
 
 
-def run(task: Task, layer: str, seed: int, settings: dict[str, Any]) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+def full_settings(name: str, layer: str) -> dict[str, Any]:
+    """The published settings of a full task and layer, with the common ones of the layer where it has none."""
+    found = _yaml("full.yaml")[layer]
+    settings = {"minutes": math.inf, **found["common"], **found[name]}
+    return {**settings, "batch_steps": settings["batch"] * full_shape(name)["steps"]}
+
+
+def full_shape(name: str) -> dict[str, Any]:
+    """Steps, classes and vocabulary of a full task."""
+    return _yaml("full.yaml")["tasks"][name]
+
+
+def _yaml(file: str) -> dict[str, Any]:
+    return yaml.safe_load((FOLDER / file).read_text())
+
+
+def run(
+    task: Task, layer: str, seed: int, settings: dict[str, Any], device: str = "cpu"
+) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """Train and test a classifier; returns a row of the results, and the validation accuracy after each epoch."""
     torch.manual_seed(seed)
-    model = build_equal(layer, task, settings)
+    # The full settings are those of each paper; the others are compared at equal numbers of parameters.
+    make = build_equal if "minutes" in settings and math.isfinite(settings["minutes"]) else build
+    model = make(layer, settings["width"], task, settings).to(device)
     curve = fit(model, task, settings, torch.Generator().manual_seed(seed))
     row = {
         "accuracy": accuracy(model, task.test, settings),
@@ -93,7 +129,8 @@ def fit(model: Classifier, task: Task, settings: dict[str, Any], generator: torc
     groups = model.parameter_groups(settings["lr"], settings["ssm_lr"], settings["weight_decay"])
     optimizer = torch.optim.AdamW(groups)
     rates = [group["lr"] for group in groups]
-    limit, spent, curve, best = 60 * settings["minutes"], 0.0, [], model.state_dict()
+    limit, spent, best = 60 * settings["minutes"], 0.0, model.state_dict()
+    curve: list[dict[str, Any]] = []
     while len(curve) < settings["epochs"] and spent < limit:
         chosen = list(batches(task.train, settings["batch_steps"], generator))
         model.train()
@@ -116,7 +153,8 @@ def fit(model: Classifier, task: Task, settings: dict[str, Any], generator: torc
 
 def train_step(model: Classifier, optimizer: torch.optim.Optimizer, data: Split, rows: Tensor) -> None:
     """One step of the optimizer on the cross-entropy of some sequences."""
-    loss = F.cross_entropy(model(*_selected(data, rows)), data.y[rows])
+    logits = model(*_selected(data, rows, model))
+    loss = F.cross_entropy(logits, data.y[rows].to(logits.device))
     optimizer.zero_grad()
     loss.backward()
     torch.nn.utils.clip_grad_norm_(model.parameters(), CLIPPED_NORM)
@@ -136,21 +174,22 @@ def accuracy(model: Classifier, data: Split, settings: dict[str, Any], step: flo
     model.eval()
     right = 0
     for rows in batches(data, settings["batch_steps"]):
-        right += int((model(*_selected(data, rows), step).argmax(1) == data.y[rows]).sum())
+        right += int((model(*_selected(data, rows, model), step).argmax(1).cpu() == data.y[rows]).sum())
     return right / len(data)
 
 
 def batches(data: Split, steps: int, generator: torch.Generator | None = None) -> Iterator[Tensor]:
     """Indices of sequences in batches of about ``steps`` steps, in random order if there is a generator."""
-    size = max(1, int(steps / data.length.double().mean()))
+    length = data.length if data.length.ndim == 1 else data.length.amax(1)
+    size = max(1, int(steps / length.double().mean()))
     if generator is None:
-        yield from torch.argsort(data.length, stable=True).split(size)
+        yield from torch.argsort(length, stable=True).split(size)
         return
     order = torch.randperm(len(data), generator=generator)
     sorted_batches = [
         rows
         for block in order.split(BUCKETS * size)
-        for rows in block[torch.argsort(data.length[block], stable=True)].split(size)
+        for rows in block[torch.argsort(length[block], stable=True)].split(size)
     ]
     for number in torch.randperm(len(sorted_batches), generator=generator).tolist():
         yield sorted_batches[number]
@@ -161,10 +200,10 @@ def halved(data: Split) -> Split:
     return Split(data.x[:, ::2], (data.length + 1) // 2, data.y)
 
 
-def _selected(data: Split, rows: Tensor) -> tuple[Tensor, Tensor]:
-    """Sequences without the padding that all of them have, and their lengths."""
-    length = data.length[rows]
-    return data.x[rows, : int(length.max())], length
+def _selected(data: Split, rows: Tensor, model: Classifier) -> tuple[Tensor, Tensor]:
+    """Sequences without the padding that all of them have, and their lengths, on the device of the model."""
+    length, device = data.length[rows], model.output.weight.device
+    return data.x[rows][..., : int(length.max())].to(device), length.to(device)
 
 
 def _done(path: Path) -> set[tuple[str, ...]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import lzma
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -22,8 +22,8 @@ COMMANDS = ("go", "right", "stop", "yes")
 class Split:
     """Labelled sequences of one part of a task."""
 
-    x: Tensor  # [S, T] uint8 tokens, or [S, T] float32 values
-    length: Tensor  # [S] int64, steps before the padding
+    x: Tensor  # [S, T] integer tokens or float32 values; [S, 2, T] for pairs of sequences
+    length: Tensor  # [S] or [S, 2] int64, steps before the padding
     y: Tensor  # [S] int64
 
     def __len__(self) -> int:
@@ -38,6 +38,7 @@ class Task:
         train, validation, test: the three parts.
         classes: number of classes.
         tokens: size of the vocabulary; ``None`` for real values.
+        pairs: whether a sample is two sequences, ``[S, 2, T]``.
         halved: whether the test is repeated at half the sampling rate.
     """
 
@@ -46,12 +47,13 @@ class Task:
     test: Split
     classes: int
     tokens: int | None = None
+    pairs: bool = False
     halved: bool = False
 
     @classmethod
     def of(cls, x: np.ndarray, length: np.ndarray | None, y: np.ndarray, split: np.ndarray, **settings: object) -> Task:
         """A task from arrays of all parts; ``split`` is 0 for training, 1 for validation, 2 for test."""
-        length = np.full(len(y), x.shape[1]) if length is None else length
+        length = np.full(len(y), x.shape[-1]) if length is None else length
         parts = [
             Split(torch.from_numpy(x[rows]), torch.from_numpy(length[rows]).long(), torch.from_numpy(y[rows]).long())
             for rows in (split == number for number in range(3))
@@ -134,13 +136,22 @@ TASKS: dict[str, Callable[[Path], Task]] = {
 }
 
 
-def generated(steps: int, classes: int, tokens: int | None, count: int = 4) -> Task:
+def full(folder: Path, name: str, *, classes: int, tokens: int | None = None, pairs: bool = False, steps: int) -> Task:
+    """A full task from the arrays x, length, y and split of ``<name>.npz``, see ``Task.of``; pairs: ``[S, 2, T]``."""
+    found = np.load(folder / f"{name}.npz")
+    if found["x"].shape[-1] > steps:
+        raise ValueError(f"{name}.npz has {found['x'].shape[-1]} steps, expected at most {steps}")
+    x = found["x"] if tokens else found["x"].astype(np.float32)
+    return replace(Task.of(x, found["length"], found["y"], found["split"], tokens=tokens, pairs=pairs), classes=classes)
+
+
+def generated(steps: int, classes: int, tokens: int | None = None, pairs: bool = False, count: int = 2) -> Task:
     """Random sequences and labels in the shape of a task."""
-    rng = np.random.default_rng(0)
-    x = rng.integers(tokens, size=(count, steps)) if tokens else rng.normal(size=(count, steps)).astype(np.float32)
-    y = np.arange(count) % classes
-    part = Split(torch.from_numpy(x), torch.full((count,), steps), torch.from_numpy(y))
-    return Task(part, part, part, classes, tokens)
+    rng, shape = np.random.default_rng(0), (count, 2, steps) if pairs else (count, steps)
+    x = rng.integers(tokens, size=shape) if tokens else rng.normal(size=shape).astype(np.float32)
+    length = torch.full((count, 2) if pairs else (count,), steps)
+    part = Split(torch.from_numpy(x), length, torch.arange(count) % classes)
+    return Task(part, part, part, classes, tokens, pairs)
 
 
 def _tokens(file: Path, tokens: int) -> Task:
