@@ -99,6 +99,7 @@ def full_cases():
     return [(layer, task) for layer in found if layer != "tasks" for task in found[layer] if task != "common"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("layer, name", full_cases())
 def test_two_steps_of_each_full_setting(layer, name):
     from classifiers import build

@@ -19,10 +19,17 @@ WIDTH_STEP = 4  # widths are multiples of it, so that heads and blocks divide th
 class SSMStack(nn.Module):
     """The encoder of the forecasters, in both directions if the layer allows it."""
 
-    def __init__(self, width: int, num_layers: int, layer: str, layer_kwargs: dict[str, Any], **block: Any) -> None:
+    def __init__(self, width: int, layer: str, settings: dict[str, Any]) -> None:
         super().__init__()
-        arguments = layer_arguments(layer, layer_kwargs, preferred={"bidirectional": True})
-        self.encoder = Encoder(width, num_layers, layer=layer, layer_kwargs=arguments, **block)
+        preferred = {"bidirectional": True, **_selected(settings, ("state_size", "dt_min"))}
+        given = settings.get("layer_kwargs", {}).get(layer, {})
+        self.encoder = Encoder(
+            width,
+            settings["num_layers"],
+            layer=layer,
+            layer_kwargs=layer_arguments(layer, given, preferred=preferred),
+            **_selected(settings, ("dropout", "norm", "prenorm", "activation")),
+        )
 
     def forward(self, x: Tensor, mask: Tensor, step: float) -> Tensor:
         dt = None if step == 1 else torch.full_like(mask, step)
@@ -109,9 +116,7 @@ def build(layer: str, width: int, task: Any, settings: dict[str, Any]) -> Classi
     if layer in PEERS:
         stack = PEERS[layer](width, settings["num_layers"], settings["dropout"])
     else:
-        block = {name: settings[name] for name in ("dropout", "norm", "prenorm", "activation") if name in settings}
-        kwargs = settings.get("layer_kwargs", {}).get(layer, {})
-        stack = SSMStack(width, settings["num_layers"], layer, kwargs, **block)
+        stack = SSMStack(width, layer, settings)
     return Classifier(stack, width, task.classes, task.tokens, task.pairs)
 
 
@@ -128,6 +133,10 @@ def build_equal(layer: str, width: int, task: Any, settings: dict[str, Any]) -> 
 def count(module: nn.Module) -> int:
     """Number of parameters."""
     return sum(p.numel() for p in module.parameters())
+
+
+def _selected(settings: dict[str, Any], names: tuple[str, ...]) -> dict[str, Any]:
+    return {name: settings[name] for name in names if name in settings}
 
 
 def _positions(steps: int, width: int) -> Tensor:
