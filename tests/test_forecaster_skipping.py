@@ -121,6 +121,16 @@ def test_series_that_are_too_short_for_the_windows():
     assert len(calibrated.predict()) == 2 * H
 
 
+def test_a_comparison_names_skipped_series_once():
+    df = pd.concat([good(), series("short", 6)])
+    with pytest.warns(UserWarning, match="left out: 'short'") as caught:
+        found = compare({"n": "naive", "d": "drift"}, df, H, windows=2, on_error="skip")
+    assert len(caught) == 1
+    assert all(list(one.skipped["item_id"]) == ["short"] for one in found.backtests.values())
+    with pytest.warns(UserWarning, match="left out: 'short'"):  # later calls warn again
+        backtest("naive", df, H, windows=2, on_error="skip")
+
+
 def test_updates_of_streams():
     stream = forecaster(known=[]).fit(good()).stream()
     new = pd.concat([series("a", 2, "2024-01-02 16:00"), series("b", 2, "2024-01-01 16:00")])

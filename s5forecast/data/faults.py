@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any, TypeVar
 
 import numpy as np
@@ -14,6 +16,8 @@ ON_ERROR = {"raise": False, "skip": True}
 # Series that are named in the warning.
 MAX_NAMED = 5
 T = TypeVar("T")
+# Series that a warning has named, within a block in which each is named once.
+_named: ContextVar[set[tuple[Any, ...]] | None] = ContextVar("_named", default=None)
 
 
 class SeriesError(ValueError):
@@ -80,8 +84,23 @@ def skipped_frame(skipped: Mapping[Any, str], item_id: str) -> pd.DataFrame:
     return pd.DataFrame({item_id: items, "reason": list(skipped.values())})
 
 
+@contextmanager
+def warning_once() -> Iterator[None]:
+    """Within the block, warn only once of the same series that were left out."""
+    token = _named.set(set())
+    try:
+        yield
+    finally:
+        _named.reset(token)
+
+
 def warn_of_skipped(skipped: Mapping[Any, str]) -> None:
     """Name the series that were left out, and the first reason."""
+    named = _named.get()
+    if named is not None:
+        if tuple(skipped) in named:
+            return
+        named.add(tuple(skipped))
     if skipped:
         names = ", ".join(map(repr, list(skipped)[:MAX_NAMED]))
         more = f" and {len(skipped) - MAX_NAMED} more" if len(skipped) > MAX_NAMED else ""

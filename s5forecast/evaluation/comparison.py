@@ -16,6 +16,7 @@ import pandas as pd
 from gluonts.dataset.common import DataEntry
 from scipy.special import stdtr
 
+from s5forecast.data.faults import warning_once
 from s5forecast.evaluation.backtest import backtest
 from s5forecast.evaluation.column_roles import roles_of_all
 from s5forecast.evaluation.leaderboard import leaderboard
@@ -246,14 +247,15 @@ def compare(
     if arguments.get("horizon") is prediction_length is None:
         prediction_length, arguments["horizon"] = span_of(models.values())
     found = {}
-    for name, model in models.items():
-        if isinstance(model, Backtest):
-            found[name] = replace(model, name=name, metric_names=metric_names(metrics))
-            continue
-        folder = None if directory is None else Path(directory) / _folder_name(name)
-        found[name] = backtest(
-            model, data, prediction_length, name=name, metrics=metrics, directory=folder, **arguments
-        )
+    with warning_once():
+        for name, model in models.items():
+            if isinstance(model, Backtest):
+                found[name] = replace(model, name=name, metric_names=metric_names(metrics))
+                continue
+            folder = None if directory is None else Path(directory) / _folder_name(name)
+            found[name] = backtest(
+                model, data, prediction_length, name=name, metrics=metrics, directory=folder, **arguments
+            )
     return Comparison(found, _default_baseline(models) if baseline is None else baseline, seed)
 
 
