@@ -133,7 +133,7 @@ def test_the_season_is_given_or_found(tmp_path):
 
 def test_times_that_do_not_fit():
     df = frame()
-    with pytest.raises(ValueError, match=r"series 'b': column 'timestamp' has the time 0.5, which is no integer"):
+    with pytest.raises(ValueError, match=r"series 'b': column 'timestamp' has the time 0.5, which is not an integer"):
         fit(df.assign(timestamp=df["timestamp"] + 0.5))
     with pytest.raises(ValueError, match=r"'timestamp' of df holds datetime64\[ns\], but freq= is a number"):
         fit(df.assign(timestamp=pd.to_datetime(df["timestamp"], unit="s")))

@@ -11,7 +11,6 @@ computed again, so an interrupted run resumes. ``--report`` writes the table of 
 from __future__ import annotations
 
 import argparse
-import csv
 import warnings
 from itertools import product
 from pathlib import Path
@@ -20,7 +19,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
-from run import measure
+from run import append_row, finished, measure
 from tasks import FOLDER, Task, load_tasks
 
 from s5forecast import make_estimator
@@ -65,10 +64,10 @@ def main() -> None:
     torch.set_num_threads(1)
     tasks = load_tasks(given.data)
     for seed, layer, name in product(range(3), given.layer, given.task):
-        if seed < SEEDS.get(layer, 1) and (name, layer, str(seed)) not in _done():
+        if seed < SEEDS.get(layer, 1) and (name, layer, str(seed)) not in finished(RESULTS, "task", "layer", "seed"):
             task = tasks[name]
             row = {"task": name, "layer": layer, "seed": seed, **run(layer, task, seed)}
-            _append(row)
+            append_row(RESULTS, COLUMNS, row)
             print(row, flush=True)
 
 
@@ -119,22 +118,6 @@ def report(rows: pd.DataFrame) -> str:
         f"# Forecasts of each layer, relative to S5\n\n{note}\n\n{table.round(3).to_markdown()}\n\n"
         f"## WQL of each task, relative to S5\n\n{by_task.round(3).to_markdown()}\n"
     )
-
-
-def _done() -> set[tuple[str, ...]]:
-    if not RESULTS.exists():
-        return set()
-    with RESULTS.open() as file:
-        return {(row["task"], row["layer"], row["seed"]) for row in csv.DictReader(file)}
-
-
-def _append(row: dict[str, Any]) -> None:
-    new = not RESULTS.exists()
-    with RESULTS.open("a", newline="") as file:
-        writer = csv.DictWriter(file, COLUMNS)
-        if new:
-            writer.writeheader()
-        writer.writerow(row)
 
 
 if __name__ == "__main__":

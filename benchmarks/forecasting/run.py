@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import csv
 import warnings
+from collections.abc import Sequence
 from importlib.metadata import version
 from itertools import product
 from pathlib import Path
@@ -54,11 +55,11 @@ def main(arguments: list[str] | None = None) -> None:
     tasks = _selected(load_tasks(args.data), args.suite, args.task)
     args.results.mkdir(exist_ok=True, parents=True)
     for model, seed, task in product(args.model, args.seeds, tasks):
-        if (task.name, str(seed)) in _done(args.results / f"{model}.csv"):
+        if (task.name, str(seed)) in finished(args.results / f"{model}.csv", "task", "seed"):
             continue
         check_protocol(task)
         row = run(model, task.validation(windows=min(task.windows, 20)) if args.validation else task, seed)
-        _append(args.results / f"{model}.csv", row)
+        append_row(args.results / f"{model}.csv", COLUMNS, row)
         print(model, *(f"{key}={row[key]}" for key in COLUMNS), flush=True)
 
 
@@ -120,17 +121,19 @@ def _selected(tasks: dict[str, Task], suite: str | None, names: list[str] | None
     return [task for task in tasks.values() if suite in (None, task.suite)]
 
 
-def _done(path: Path) -> set[tuple[str, str]]:
+def finished(path: Path, *keys: str) -> set[tuple[str, ...]]:
+    """The values of some columns in the rows of a file of results."""
     if not path.exists():
         return set()
     with path.open() as file:
-        return {(row["task"], row["seed"]) for row in csv.DictReader(file)}
+        return {tuple(row[key] for key in keys) for row in csv.DictReader(file)}
 
 
-def _append(path: Path, row: dict[str, Any]) -> None:
+def append_row(path: Path, columns: Sequence[str], row: dict[str, Any]) -> None:
+    """Add a row to a file of results, with a header if the file is new."""
     new = not path.exists()
     with path.open("a", newline="") as file:
-        writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
+        writer = csv.DictWriter(file, columns, lineterminator="\n")
         if new:
             writer.writeheader()
         writer.writerow(row)

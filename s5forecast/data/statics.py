@@ -55,7 +55,7 @@ class StaticFeatures:
         return cls(real, categorical, categories)
 
     def warn_of_unknown(self, series: SeriesTable) -> None:
-        """Warn of each categorical column of which no value is a category of the training."""
+        """Warn about each categorical column none of whose values occurred in training."""
         for column, names in zip(self.categorical, self.categories, strict=True):
             found = series.static[column].dropna().unique().tolist()
             if found and all(_code(value, names) == UNKNOWN for value in found):

@@ -80,8 +80,8 @@ def _integers(values: pd.Series, codes: np.ndarray, names: list[str], what: str)
         codes,
         names,
         lambda row: (
-            f"{names[codes[row]]}: column {values.name!r} has the time {values.iloc[row]}, which is no integer; drop "
-            "or correct this row, or pass freq=None for irregular series"
+            f"{names[codes[row]]}: column {values.name!r} has the time {values.iloc[row]}, which is not an integer; "
+            "drop or correct this row, or pass freq=None for irregular series"
         ),
     )
     raise_for_rows(

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from s5forecast.data.frequency import Frequency, quiet_periods
 from s5forecast.data.offset_aliases import DAY
+from s5forecast.data.seasons import find_season
 from s5forecast.estimators.arguments import check_positive
 from s5forecast.levels import DECILES, check_levels
 from s5forecast.networks.pretrained import FEWEST_OBSERVED, LEVELS, PATCH, PretrainedNetwork
@@ -30,10 +31,6 @@ AUTO = "auto"
 LONGEST_SEASON = CONTEXT // 2
 # Steps that the network forecasts at once; the farthest that it is trained on.
 FARTHEST = 192
-# A season found in a series: its autocorrelation, and the number of times that it is observed.
-CORRELATED, FEWEST_SEASONS = 0.3, 3
-# Peaks of about the same height are one season and its multiples.
-SAME = 0.9
 SEASONS = {"D": (7.0, 365.25), "B": (5.0, 261.0), "W": (52.0, 0.0), "M": (12.0, 0.0), "Q": (4.0, 0.0), "Y": (0.0, 0.0)}
 
 
@@ -46,8 +43,8 @@ class PretrainedPredictor(RepresentablePredictor):
     Args:
         freq: pandas offset alias, such as ``"h"``, from which the seasons follow.
         prediction_length: steps to forecast, H.
-        season: steps of the season, 0 for none; ``"auto"`` finds one in each series, see :func:`find_season`; the
-            seasons of the frequency by default.
+        season: steps of the season, 0 for none; ``"auto"`` finds one in each series, see
+            :func:`~s5forecast.data.seasons.find_season`; the seasons of the frequency by default.
         weights: file written by ``python -m s5forecast.pretraining``.
         quantile_levels: levels of the forecasts, interpolated between those of the network; the deciles by default.
         batch_size: series per batch.
@@ -111,29 +108,7 @@ class PretrainedPredictor(RepresentablePredictor):
     def _seasons(self, target: np.ndarray) -> tuple[float, float]:
         if self.season is None:
             return seasons_of(self.frequency)
-        return _seasons(find_season(target) if self.season == AUTO else float(self.season), 0.0)
-
-
-def find_season(target: np.ndarray) -> float:
-    """Season of a series ``[T]`` in steps, the first of the highest peaks of its autocorrelation; 0 if there is none.
-
-    A peak must exceed ``CORRELATED``, and the season be observed at least ``FEWEST_SEASONS`` times.
-    """
-    last = target[-CONTEXT:]
-    seen = ~np.isnan(last)
-    steps = np.arange(len(last))
-    if seen.sum() < 4 * FEWEST_SEASONS:
-        return 0.0
-    rest = np.where(seen, last - np.polyval(np.polyfit(steps[seen], last[seen], 1), steps), 0.0)
-    size = 2 * len(last)
-    products = np.fft.irfft(np.abs(np.fft.rfft(rest, size)) ** 2)[: len(last) // FEWEST_SEASONS + 1]
-    pairs = np.fft.irfft(np.abs(np.fft.rfft(seen, size)) ** 2)[: len(products)]
-    correlation = products / np.maximum(pairs, 1.0) / max(products[0] / pairs[0], 1e-300)
-    inner = correlation[1:-1]
-    peaks = np.flatnonzero((inner > correlation[:-2]) & (inner >= correlation[2:]) & (inner > CORRELATED)) + 1
-    if not len(peaks):
-        return 0.0
-    return float(peaks[correlation[peaks] > SAME * correlation[peaks].max()][0])
+        return _seasons(find_season(target[-CONTEXT:]) if self.season == AUTO else float(self.season), 0.0)
 
 
 def _outage(target: np.ndarray) -> int:

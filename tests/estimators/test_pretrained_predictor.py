@@ -7,8 +7,9 @@ import torch
 from gluonts.model.predictor import Predictor
 
 from s5forecast.data.frequency import Frequency, quiet_periods
+from s5forecast.data.seasons import find_season
 from s5forecast.estimators import pretrained
-from s5forecast.estimators.pretrained import PretrainedPredictor, find_season, seasons_of, zero_shot
+from s5forecast.estimators.pretrained import PretrainedPredictor, seasons_of, zero_shot
 from s5forecast.networks.pretrained import LEVELS, PretrainedNetwork
 from s5forecast.networks.pretrained_weights import load_record, load_weights, save_weights
 
