@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import torch
 import torch.nn.functional as F
@@ -29,13 +29,15 @@ class ChunkMatrices(NamedTuple):
     """The response of H channels over a chunk of L steps, with S real numbers in the state of each channel.
 
     Attributes:
-        inputs: ``[H, L, L + S]``, from the inputs to the outputs and to the state after the chunk.
+        inputs: ``[H, L, L]``, from the inputs to the outputs.
+        ends: ``[H, L, S]``, from the inputs to the state after the chunk.
         response: ``[H, S, L]``, from the state before the chunk to the outputs.
         carry: from the states at the ends of K chunks that start from zero ``[H, B, K, S]``, and the state before the
             first chunk ``[B, H, S]``, to the states before each chunk ``[H, B, K, S]`` and the last one ``[B, H, S]``.
     """
 
     inputs: Tensor
+    ends: Tensor
     response: Tensor
     carry: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 
@@ -49,7 +51,7 @@ def run_chunks(u: Tensor, state: Tensor, make: Callable[[int], ChunkMatrices]) -
         make: the matrices of chunks of a given length.
 
     Returns:
-        Outputs ``[B, T, H]`` without a feedthrough, and the state after the last step.
+        Outputs ``[B, T, H]`` and the state after the last step.
     """
     batch, length, _ = u.shape
     chunk = CHUNK if batch * length >= FEW_STEPS else SHORT_CHUNK
@@ -65,12 +67,15 @@ def run_chunks(u: Tensor, state: Tensor, make: Callable[[int], ChunkMatrices]) -
     return (torch.cat(outputs, 1) if outputs else u), state
 
 
-def diagonal_chunks(Lambda_bar: Tensor, B: Tensor, C: Tensor, width: int, backend: str, length: int) -> ChunkMatrices:
+def diagonal_chunks(
+    Lambda_bar: Tensor, B: Tensor, C: Tensor, D: Tensor | None, width: int, backend: str, length: int
+) -> ChunkMatrices:
     """Matrices of systems with diagonal A; the state of a channel is its real parts, then its imaginary parts.
 
     Args:
         Lambda_bar, B: ``[2, N]``, of a step.
         C: ``[2, N]``, real weights of the real and the imaginary parts of the states.
+        D: ``[H]``, the feedthrough, zero if None.
         width: number of channels H, each with N / H states.
         backend: of the scan over chunks.
         length: number of steps L.
@@ -91,8 +96,7 @@ def diagonal_chunks(Lambda_bar: Tensor, B: Tensor, C: Tensor, width: int, backen
         before = torch.cat([first.unsqueeze(1), x[:, :-1]], dim=1).unflatten(-1, (width, -1))
         return before.permute(3, 0, 1, 2, 4).flatten(3), x[:, -1].unflatten(-1, (width, -1)).movedim(1, 2).flatten(2)
 
-    inputs = torch.cat([toeplitz(kernel), by_channel(impulse.flip(0))], dim=-1)
-    return ChunkMatrices(inputs, by_channel(response).transpose(1, 2), carry)
+    return ChunkMatrices(toeplitz(kernel, D), by_channel(impulse.flip(0)), by_channel(response).transpose(1, 2), carry)
 
 
 def powers_of(a: Tensor, count: int) -> Tensor:
@@ -104,9 +108,11 @@ def powers_of(a: Tensor, count: int) -> Tensor:
     return powers
 
 
-def toeplitz(kernel: Tensor) -> Tensor:
-    """``[L, H]`` to ``[H, L, L]``, the matrices that map inputs ``[L]`` (rows) to outputs (columns)."""
+def toeplitz(kernel: Tensor, D: Tensor | None) -> Tensor:
+    """``[L, H]`` to ``[H, L, L]``, the matrices that map inputs ``[L]`` (rows) to outputs (columns), plus D ``[H]``."""
     length = len(kernel)
+    if D is not None:
+        kernel = torch.cat([kernel[:1] + D, kernel[1:]])
     padded = F.pad(kernel.T, (length - 1, 0))
     return padded.unfold(-1, length, 1).flip(-1).transpose(1, 2)
 
@@ -117,12 +123,28 @@ def _without_autocast(device: str) -> AbstractContextManager[Any]:
     return torch.autocast(device, enabled=False) if enabled else nullcontext()
 
 
+class _Transposition(torch.autograd.Function):
+    """A contiguous transpose in both directions: products of strided matrices copy them one by one, which is slow."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        return x.mT.contiguous()
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> Tensor:
+        return _transpose(grad)
+
+
+def _transpose(x: Tensor) -> Tensor:
+    return cast(Tensor, _Transposition.apply(x))
+
+
 def _run(u: Tensor, state: Tensor, matrices: ChunkMatrices) -> tuple[Tensor, Tensor]:
     """As :func:`run_chunks`, for a whole number of chunks."""
-    inputs, response, carry = matrices
+    inputs, ends, response, carry = matrices
     batch, length = len(u), response.shape[-1]
-    parts = u.unflatten(1, (-1, length)).movedim(-1, 0).flatten(1, 2)  # [H, B K, L]
-    y, ends = (parts @ inputs).split([length, response.shape[1]], dim=-1)
-    before, last = carry(ends.unflatten(1, (batch, -1)), state)
-    y = torch.baddbmm(y, before.flatten(1, 2), response)
-    return y.unflatten(1, (batch, -1)).movedim(0, -1).flatten(1, 2), last
+    count = u.shape[1] // length
+    parts = _transpose(u.flatten(0, 1)).unflatten(1, (batch * count, length))  # [H, B K, L]
+    before, last = carry((parts @ ends).unflatten(1, (batch, count)), state)
+    y = torch.baddbmm(parts @ inputs, before.flatten(1, 2), response)
+    return _transpose(y.flatten(1, 2)).unflatten(0, (batch, count * length)), last

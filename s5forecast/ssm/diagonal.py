@@ -231,17 +231,17 @@ class DiagonalLayer(StateSpaceLayer):
         dtype = torch.promote_types(state.dtype, torch.float32)
         Lambda_bar, B, state, inputs = Lambda_bar.to(dtype), B.to(dtype), state.to(dtype), u.to(dtype)
 
-        def run(u: Tensor, C: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+        def run(u: Tensor, C: Tensor, D: Tensor | None, state: Tensor) -> tuple[Tensor, Tensor]:
             weight = self._output_weight(C).to(dtype).unflatten(-1, (2, -1))
-            make = partial(diagonal_chunks, Lambda_bar, B, weight, self.width, self.backend)
+            make = partial(diagonal_chunks, Lambda_bar, B, weight, D, self.width, self.backend)
             first = state.unflatten(-1, (self.width, -1)).movedim(1, 2).flatten(2)  # [B, H, S]
             y, last = run_chunks(u, first, make)
             return y, last.unflatten(-1, (2, -1)).movedim(2, 1).flatten(2)
 
-        y, last = run(inputs, C, state)
+        y, last = run(inputs, C, self.D.to(dtype), state)
         if C_backward is not None:
-            y = y + run(self._backward_inputs(inputs).flip(1), C_backward, torch.zeros_like(state))[0].flip(1)
-        return torch.addcmul(y.to(u.dtype), self.D, u), last
+            y = y + run(self._backward_inputs(inputs).flip(1), C_backward, None, torch.zeros_like(state))[0].flip(1)
+        return y.to(u.dtype), last
 
     def _composed(
         self, B: Tensor, C: Tensor, C_backward: Tensor | None, u: Tensor, state: Tensor | None, dt: Tensor | None

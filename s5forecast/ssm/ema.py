@@ -44,31 +44,37 @@ class DampedEMA(nn.Module):
 
     def forward(self, x: Tensor, state: Tensor, dt: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """``x [B, T, H]``, ``state [B, H, N]``, ``dt [B, T]`` to ``y`` and the last state of the forward averages."""
-        y, last = self._average(0, x, state, dt)
+        y, last = self._average(0, x, state, dt, self.omega)
         if len(self.delta) == 2:
             until_next = None if dt is None else torch.cat([dt[:, 1:], torch.ones_like(dt[:, :1])], 1).flip(1)
             y = y + self._average(1, x.flip(1), torch.zeros_like(state), until_next)[0].flip(1)
-        return torch.addcmul(y, self.omega, x), last
+        return y, last
 
-    def _average(self, direction: int, x: Tensor, state: Tensor, dt: Tensor | None) -> tuple[Tensor, Tensor]:
+    def _average(
+        self, direction: int, x: Tensor, state: Tensor, dt: Tensor | None, omega: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
         p = torch.sigmoid(self.delta[direction])
         log_q = torch.log1p(-p * torch.sigmoid(self.alpha[direction]))
         weight, eta = p * self.beta[direction], self.gamma[direction] / math.sqrt(self.size)
         if x.shape[1] == 1:
             decay = log_q if dt is None else log_q * dt.unsqueeze(-1)
             last = torch.exp(decay) * state + weight * x[:, 0].unsqueeze(-1)
-            return (eta * last).sum(-1).unsqueeze(1), last
+            return _add((eta * last).sum(-1).unsqueeze(1), omega, x), last
         if dt is not None:
             inputs = _planes((weight * x.unsqueeze(-1)).flatten(2))
             states = ssm_scan(
                 _planes(log_q.flatten()), torch.ones_like(log_q.flatten()), dt, inputs, _planes(state.flatten(1)),
                 method="dirac",
             )[:, :, 0].unflatten(-1, (self.width, self.size))  # fmt: skip
-            return (eta * states).sum(-1), states[:, -1].clone() if x.shape[1] else state
+            return _add((eta * states).sum(-1), omega, x), states[:, -1].clone() if x.shape[1] else state
         q, b, c = (_planes(value.flatten()) for value in (torch.exp(log_q), weight, eta))
-        make = partial(diagonal_chunks, q, b, c, self.width, "auto")
+        make = partial(diagonal_chunks, q, b, c, omega, self.width, "auto")
         y, last = run_chunks(x.to(state.dtype), torch.cat([state, torch.zeros_like(state)], -1), make)
         return y.to(x.dtype), last[..., : self.size]
+
+
+def _add(y: Tensor, omega: Tensor | None, x: Tensor) -> Tensor:
+    return y if omega is None else torch.addcmul(y, omega, x)
 
 
 def _planes(real: Tensor) -> Tensor:

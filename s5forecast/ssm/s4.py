@@ -109,12 +109,12 @@ class S4(StateSpaceLayer):
 
     def forward(self, u: Tensor, state: Tensor | None = None, dt: Tensor | None = None) -> tuple[Tensor, Tensor]:
         state = self.initial_state(len(u)) if state is None else state
-        y, last = self._run(u, state, dt, self.C)
+        y, last = self._run(u, state, dt, self.C, self.D)
         if self.C_backward is not None:
             later = torch.cat([u[:, 1:], torch.zeros_like(u[:, :1])], dim=1).flip(1)
             until_next = None if dt is None else torch.cat([dt[:, 1:], torch.ones_like(dt[:, :1])], dim=1).flip(1)
-            y = y + self._run(later, torch.zeros_like(state), until_next, self.C_backward)[0].flip(1)
-        return torch.addcmul(y, self.D, u), last
+            y = y + self._run(later, torch.zeros_like(state), until_next, self.C_backward, None)[0].flip(1)
+        return y, last
 
     def step(self, u: Tensor, state: Tensor, dt: Tensor | None = None) -> tuple[Tensor, Tensor]:
         if not self.supports_step:
@@ -141,14 +141,14 @@ class S4(StateSpaceLayer):
         B = torch.cat([*self.B.double()], dim=-1)
         return 2 * inverse - identity, (2 * half * inverse @ B.unsqueeze(-1)).squeeze(-1)
 
-    def _run(self, u: Tensor, state: Tensor, dt: Tensor | None, C: Tensor) -> tuple[Tensor, Tensor]:
-        """Outputs without D, and the last state."""
+    def _run(self, u: Tensor, state: Tensor, dt: Tensor | None, C: Tensor, D: Tensor | None) -> tuple[Tensor, Tensor]:
         C = _output_weight(C)
         if dt is not None:
-            return self._run_irregular(u, state, dt, C)
+            y, last = self._run_irregular(u, state, dt, C)
+            return (y if D is None else torch.addcmul(y, D, u)), last
         dtype = torch.promote_types(state.dtype, torch.float32)
         A, B = (matrix.to(dtype) for matrix in self.matrices())
-        y, last = run_chunks(u.to(dtype), state.to(dtype), partial(_dense_chunks, A, B, C.to(dtype)))
+        y, last = run_chunks(u.to(dtype), state.to(dtype), partial(_dense_chunks, A, B, C.to(dtype), D))
         return y.to(u.dtype), last
 
     def _run_irregular(self, u: Tensor, state: Tensor, dt: Tensor, C: Tensor) -> tuple[Tensor, Tensor]:
@@ -205,8 +205,8 @@ def _output_weight(C: Tensor) -> Tensor:
     return 2 * torch.cat([C[0], -C[1]], dim=-1)
 
 
-def _dense_chunks(A: Tensor, B: Tensor, C: Tensor, length: int) -> ChunkMatrices:
-    """Matrices of systems with dense ``A [H, S, S]``, ``B [H, S]`` and ``C [H, S]``."""
+def _dense_chunks(A: Tensor, B: Tensor, C: Tensor, D: Tensor | None, length: int) -> ChunkMatrices:
+    """Matrices of systems with dense ``A [H, S, S]``, ``B [H, S]``, ``C [H, S]`` and ``D [H]``."""
     columns, rows, power = B.unsqueeze(-1), C.unsqueeze(1) @ A, A
     while columns.shape[-1] < length:
         missing = length - columns.shape[-1]
@@ -223,5 +223,4 @@ def _dense_chunks(A: Tensor, B: Tensor, C: Tensor, length: int) -> ChunkMatrices
             before.append(torch.baddbmm(end, before[-1], over_chunk))
         return torch.stack(before[:-1], 2), before[-1].movedim(0, 1)
 
-    inputs = torch.cat([toeplitz(kernel), columns.flip(-1).mT], dim=-1)
-    return ChunkMatrices(inputs, rows.mT, carry)
+    return ChunkMatrices(toeplitz(kernel, D), columns.flip(-1).mT, rows.mT, carry)
