@@ -4,39 +4,38 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import partial
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 # sqrt(1 / 2) and sqrt(1 / (4 pi)), rounded as in the published implementation
 LAPLACE_MEAN, LAPLACE_STD = 0.707107, 0.282095
+HIDDEN = -1e30  # score of a key that is not visible; finite, so that a query without any visible key has no NaN
 
 
-def softmax_weights(scores: Tensor, bias: Tensor, visible: Tensor, size: int) -> Tensor:
-    """Weights that sum to one over the visible keys; a query without any sees all."""
-    visible = visible | ~visible.any(-1, keepdim=True)
-    return torch.softmax((scores / math.sqrt(size) + bias).masked_fill(~visible, -torch.inf), dim=-1)
-
-
-def laplace_weights(scores: Tensor, bias: Tensor, visible: Tensor, size: int) -> Tensor:
+def laplace(scores: Tensor) -> Tensor:
     """The distribution function of a normal distribution, which approximates the squared ReLU with bounded slope."""
-    centered = _by_count(scores, visible) + bias - LAPLACE_MEAN
-    return 0.5 * (1 + torch.erf(centered / (LAPLACE_STD * math.sqrt(2)))) * visible
+    return 0.5 * (1 + torch.erf((scores - LAPLACE_MEAN) / (LAPLACE_STD * math.sqrt(2))))
 
 
-def relu2_weights(scores: Tensor, bias: Tensor, visible: Tensor, size: int) -> Tensor:
-    return torch.relu(_by_count(scores, visible) + bias).square() * visible
+class Attention(NamedTuple):
+    """How weights ``[..., Q, K]`` are computed from products of queries and keys.
+
+    Attributes:
+        weights: function of the scores, the scaled products plus the bias. It is zero at ``HIDDEN``.
+        by_count: whether products are divided by the number of visible keys, or by the square root of their size.
+    """
+
+    weights: Callable[[Tensor], Tensor]
+    by_count: bool
 
 
-def _by_count(scores: Tensor, visible: Tensor) -> Tensor:
-    return scores / visible.sum(-1, keepdim=True).clamp(min=1)
-
-
-# (scores [..., Q, K], bias, visible, size of the keys) -> weights [..., Q, K]
-ATTENTIONS: dict[str, Callable[[Tensor, Tensor, Tensor, int], Tensor]] = {
-    "softmax": softmax_weights,
-    "laplace": laplace_weights,
-    "relu2": relu2_weights,
+ATTENTIONS = {
+    "softmax": Attention(partial(torch.softmax, dim=-1), by_count=False),
+    "laplace": Attention(laplace, by_count=True),
+    "relu2": Attention(lambda scores: torch.relu(scores).square(), by_count=True),
 }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar
 
@@ -10,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from s5forecast.choices import choose
-from s5forecast.ssm.attention import ATTENTIONS, BIASES
+from s5forecast.ssm.attention import ATTENTIONS, BIASES, HIDDEN
 from s5forecast.ssm.base import StateSpaceLayer
 from s5forecast.ssm.ema import DampedEMA
 
@@ -25,18 +26,19 @@ class Mega(StateSpaceLayer):
 
     with gates :math:`\varphi = \sigma(W_\varphi m)` and :math:`r = \mathrm{silu}(W_r m)`. Within a chunk of
     ``chunk_size`` steps, queries see the keys of the same chunk (Mega-chunk); the moving average runs over all steps.
+    Products :math:`q^\top k` are divided by :math:`\sqrt z` for softmax, and by the number of visible keys otherwise.
 
     The state consists of the averages ``[B, H, N]``, the keys and values of the present chunk ``[B, S, z + v]`` and
     their number ``[B]``.
 
     **Irregular steps** are an extension of this package. The averages decay by the length of a step; attention knows
-    the order of the steps, but not their length. Steps with ``dt = 0`` are padding: a causal layer does not count them
-    as positions, a bidirectional one masks their keys.
+    the order of the steps, but not their length. Steps with ``dt = 0`` are padding: they are not counted as positions,
+    and their keys are not seen.
 
     Args:
         width: number of inputs and outputs, H.
         ema_size: number of moving averages of each channel, N.
-        key_size: size of queries and keys, z, even; H / 2 if not given.
+        key_size: size of queries and keys, z, even; H / 2, rounded up to an even number, if not given.
         value_size: size of values, v; 2 H if not given.
         attention: f, a key of ``ATTENTIONS``: ``"softmax"``, ``"laplace"`` or ``"relu2"``.
         bias: b, a key of ``BIASES``: ``"simple"`` or ``"rotary"``.
@@ -74,7 +76,7 @@ class Mega(StateSpaceLayer):
         self.width, self.key_size, self.value_size = width, z, v
         self.bidirectional, self.chunk_size = bidirectional, chunk_size
         self.span = max_positions if chunk_size is None else chunk_size
-        self.weights = choose(ATTENTIONS, attention, "attention")
+        self.attention = choose(ATTENTIONS, attention, "attention")
         self.average = DampedEMA(width, ema_size, bidirectional)
         self.values = nn.Linear(width, v)
         self.mixed = nn.Linear(width, z + v + 2 * width)  # gate, queries and keys, gate of the values, candidate
@@ -118,7 +120,7 @@ class Mega(StateSpaceLayer):
         self, u: Tensor, state: Any = None, dt: Tensor | None = None
     ) -> tuple[Tensor, tuple[Tensor, Tensor, Tensor]]:
         gate, candidate, state = self.gate_and_candidate(u, state, dt)
-        return u + gate * (candidate - u), state
+        return torch.addcmul(u, gate, candidate - u), state
 
     def step(self, u: Tensor, state: Any, dt: Tensor | None = None) -> tuple[Tensor, tuple[Tensor, Tensor, Tensor]]:
         if self.bidirectional:
@@ -132,34 +134,50 @@ class Mega(StateSpaceLayer):
         """The gate phi and the candidate ``[B, T, H]`` that it mixes with the input, and the state."""
         averages, cache, count = self.initial_state(len(u)) if state is None else state
         averaged, averages = self.average(u, averages, dt)
-        sizes = self.width, self.key_size + self.value_size, self.width
-        gate, hidden, direct = self.mixed(F.silu(averaged)).split(sizes, dim=-1)
-        shared, reset = F.silu(hidden).split([self.key_size, self.value_size], dim=-1)
-        query, key = (shared * scale + shift for scale, shift in zip(self.scale, self.shift, strict=True))
-        entries = torch.cat([key, F.silu(self.values(u))], dim=-1)  # [B, T, z + v]
+        gate, shared, reset, direct = self._mix(F.silu(averaged))
+        factor = 1.0 if self.attention.by_count else 1 / math.sqrt(self.key_size)
+        query = torch.addcmul(self.shift[0] * factor, shared, self.scale[0] * factor)
+        key, value = torch.addcmul(self.shift[1], shared, self.scale[1]), F.silu(self.values(u))
         observed = torch.ones_like(u[..., 0], dtype=torch.bool) if dt is None else dt > 0
-        if self.bidirectional or (state is None and dt is None):
-            attended = self._attend_within_chunks(query, entries, observed)
+        if self.chunk_size is None:
+            self._check_positions(count + observed.sum(1))
+        if dt is None and (self.bidirectional or state is None):
+            attended = self._attend_within_chunks(query, key, value)
         else:
-            attended = self._attend_to_past(query, entries, observed, cache, count)
-        if not self.bidirectional:
+            entries = torch.cat([key, value], dim=-1)  # [B, T, z + v]
+            attended = self._attend_by_position(query, entries, observed, cache, count)
+        if dt is None and state is None and not self.bidirectional:
+            cache, count = self._remember_first(key, value, count)
+        elif not self.bidirectional:
             cache, count = self._remember(entries, observed, cache, count)
         candidate = F.silu(direct + self.attended(attended * reset))
         return torch.sigmoid(gate), candidate, (averages, cache, count)
 
-    def _attend_within_chunks(self, query: Tensor, entries: Tensor, observed: Tensor) -> Tensor:
-        """Values ``[B, T, v]`` seen by each query in chunks that begin with the sequence, among the observed steps."""
-        length = query.shape[1]
-        if length == 0:
-            return entries[..., self.key_size :]
-        chunk = min(self.chunk_size or length, length)
-        query, entries, visible = (_in_chunks(x, chunk) for x in (query, entries, observed.unsqueeze(-1)))
-        distance = _distances(chunk, query.device)
-        visible = visible.mT if self.bidirectional else visible.mT & (distance <= 0)
-        return self._attend(query, entries, distance, visible).flatten(1, 2)[:, :length]
+    def _mix(self, averaged: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Logits of the gate, input of queries and keys, gate of the values, and the candidate without attention."""
+        sizes = self.width, self.key_size, self.value_size, self.width
+        parts = zip(self.mixed.weight.split(sizes), self.mixed.bias.split(sizes), strict=True)
+        gate, shared, reset, direct = (F.linear(averaged, weight, bias) for weight, bias in parts)
+        return gate, F.silu(shared), F.silu(reset), direct
 
-    def _attend_to_past(self, query: Tensor, entries: Tensor, observed: Tensor, cache: Tensor, count: Tensor) -> Tensor:
-        """Values ``[B, T, v]`` of the observed steps of the chunk of each query, up to the query."""
+    def _attend_within_chunks(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+        """Values ``[B, T, v]`` seen by each query in chunks that begin with the sequence."""
+        batch, length = query.shape[:2]
+        if length == 0:
+            return value
+        chunk = min(self.chunk_size or length, length)
+        distance = _distances(chunk, query.device)
+        visible = self._in_reach(distance)
+        if self.bidirectional and length % chunk:  # not the padding of the last chunk
+            visible = visible & _in_chunks(torch.ones_like(query[..., :1], dtype=torch.bool), chunk).mT
+        query, key, value = (_in_chunks(x, chunk) for x in (query, key, value))
+        found = self._attend(query, key, value, distance, visible)
+        return found.unflatten(0, (batch, -1)).flatten(1, 2)[:, :length]
+
+    def _attend_by_position(
+        self, query: Tensor, entries: Tensor, observed: Tensor, cache: Tensor, count: Tensor
+    ) -> Tensor:
+        """Values ``[B, T, v]`` seen by each query in chunks of observed steps, the first of which are in the cache."""
         length, kept = query.shape[1], cache.shape[1]
         position = count.unsqueeze(1) + observed.cumsum(1) - 1  # [B, T]
         together = torch.cat([cache, entries], dim=1)
@@ -168,11 +186,11 @@ class Mega(StateSpaceLayer):
             positions = torch.cat([slots, position], dim=1)
             known = torch.cat([slots < count.unsqueeze(1), observed], dim=1)
             distance = positions.unsqueeze(1) - position.unsqueeze(2)  # [B, T, S + T]
-            visible = (distance <= 0) & known.unsqueeze(1)
+            visible = self._in_reach(distance) & known.unsqueeze(1)
             if self.chunk_size is not None:
                 chunks = positions // self.chunk_size, position // self.chunk_size
                 visible = visible & (chunks[0].unsqueeze(1) == chunks[1].unsqueeze(2))
-            return self._attend(query, together, distance, visible)
+            return self._attend(query, *self._key_and_value(together), distance=distance, visible=visible)
         # Queries and entries by position, in whole chunks: no chunk sees another.
         size = self.chunk_size
         slots = torch.arange(-(-(length + kept) // size) * size, device=query.device).expand(len(query), -1)
@@ -183,28 +201,43 @@ class Mega(StateSpaceLayer):
         )
         known = _in_chunks((slots < (count + observed.sum(1)).unsqueeze(1)).unsqueeze(-1), size)
         distance = _distances(size, query.device)
-        found = self._attend(own, aligned, distance, (distance <= 0) & known.mT).flatten(1, 2)
+        visible = self._in_reach(distance) & known.mT
+        found = self._attend(own, *self._key_and_value(aligned), distance=distance, visible=visible)
+        found = found.unflatten(0, (len(query), -1)).flatten(1, 2)
         return found.gather(1, position.clamp(min=0).unsqueeze(-1).expand(-1, -1, self.value_size))
 
-    def _attend(self, query: Tensor, entries: Tensor, distance: Tensor, visible: Tensor) -> Tensor:
-        """Values seen by the queries ``[..., Q, z]`` among entries ``[..., K, z + v]``."""
+    def _in_reach(self, distance: Tensor) -> Tensor:
+        """Whether keys at these distances may be seen."""
+        return torch.ones_like(distance, dtype=torch.bool) if self.bidirectional else distance <= 0
+
+    def _attend(self, query: Tensor, key: Tensor, value: Tensor, distance: Tensor, visible: Tensor) -> Tensor:
+        """Values seen by queries ``[C, Q, z]`` among keys ``[C, K, z]``; ``visible`` is ``[Q, K]`` or ``[C, Q, K]``."""
+        if self.attention.by_count:
+            query = query / visible.sum(-1, keepdim=True).clamp(min=1)
+        bias = self.bias(distance).masked_fill(~visible, HIDDEN)
+        return self.attention.weights(torch.baddbmm(bias, query, key.mT)) @ value
+
+    def _key_and_value(self, entries: Tensor) -> tuple[Tensor, Tensor]:
         key, value = entries.split([self.key_size, self.value_size], dim=-1)
-        return self.weights(query @ key.mT, self.bias(distance), visible, self.key_size) @ value
+        return key, value
 
     def _remember(self, entries: Tensor, observed: Tensor, cache: Tensor, count: Tensor) -> tuple[Tensor, Tensor]:
         """The entries of the chunk that the next step belongs to, and their number."""
         total = count + observed.sum(1)
-        if self.chunk_size is None:
-            first = torch.zeros_like(total)
-            self._check_positions(total)
-        else:
-            first = total // self.chunk_size * self.chunk_size
+        first = torch.zeros_like(total) if self.chunk_size is None else total // self.chunk_size * self.chunk_size
         slots = first.unsqueeze(1) + torch.arange(self.span, device=total.device)
         source = self._sources(slots, observed, count, self.span).unsqueeze(-1)
         together = torch.cat([cache, entries], dim=1)
         found = together.gather(1, source.expand(-1, -1, together.shape[-1]))
         known = (slots < total.unsqueeze(1)).unsqueeze(-1)
         return torch.where(known, found, 0.0), total - first
+
+    def _remember_first(self, key: Tensor, value: Tensor, count: Tensor) -> tuple[Tensor, Tensor]:
+        """As :meth:`_remember`, if the sequence begins with these steps and all of them are observed."""
+        length = key.shape[1]
+        first = 0 if self.chunk_size is None else length // self.chunk_size * self.chunk_size
+        last = torch.cat([key[:, first:], value[:, first:]], dim=-1)
+        return F.pad(last, (0, 0, 0, self.span - length + first)), count + (length - first)
 
     def _sources(self, slots: Tensor, observed: Tensor, count: Tensor, kept: int) -> Tensor:
         """Index, among ``kept`` cached entries and T new ones, of the step at each position ``[B, K]``."""
@@ -226,8 +259,10 @@ class Mega(StateSpaceLayer):
 
 
 def _in_chunks(x: Tensor, size: int) -> Tensor:
-    """``[B, T, F]`` to ``[B, K, size, F]``, padded by zeros."""
-    return F.pad(x, (0, 0, 0, -x.shape[1] % size)).unflatten(1, (-1, size))
+    """``[B, T, F]`` to ``[B K, size, F]``, padded by zeros."""
+    missing = -x.shape[1] % size
+    x = F.pad(x, (0, 0, 0, missing)) if missing else x
+    return x.unflatten(1, (-1, size)).flatten(0, 1)
 
 
 def _distances(size: int, device: torch.device) -> Tensor:
