@@ -52,7 +52,7 @@ def _outside_dynamo(function: Callable[..., Any]) -> Callable[..., Any]:
     return run
 
 
-def _operator(function: Callable[..., Any]) -> Any:
+def register_operator(function: Callable[..., Any]) -> Any:
     """Register a function as the operator `s5forecast::<name of the function>`.
 
     `torch.library.custom_op` is not used, because the first call of its operators imports TorchDynamo, which takes
@@ -67,7 +67,7 @@ def _operator(function: Callable[..., Any]) -> Any:
     return operator
 
 
-@_operator
+@register_operator
 def linear_scan(a: Tensor, b: Tensor, initial_state: Tensor | None, reverse: bool, backend: str) -> Tensor:
     return load(backend).linear_scan(a, b, initial_state, reverse)
 
@@ -110,7 +110,7 @@ torch.library.register_autograd(
 )
 
 
-@_operator
+@register_operator
 def linear_scan_backward(
     dx: Tensor, a: Tensor, initial_state: Tensor | None, x: Tensor, reverse: bool, backend: str
 ) -> tuple[Tensor, Tensor, Tensor]:
@@ -124,7 +124,7 @@ def _(
     return a.new_empty(a.shape), x.new_empty(x.shape), x.new_empty(x.shape[0], 2, x.shape[3])
 
 
-@_operator
+@register_operator
 def ssm_scan(
     Lambda: Tensor,
     step: Tensor,
@@ -152,7 +152,7 @@ def _(
     return Bu.new_empty(Bu.shape)
 
 
-@_operator
+@register_operator
 def ssm_scan_backward(
     dx: Tensor,
     Lambda: Tensor,
@@ -201,7 +201,7 @@ def _differentiate_ssm_scan(ctx: Any, dx: Tensor) -> tuple[Tensor | None, ...]:
 torch.library.register_autograd("s5forecast::ssm_scan", _differentiate_ssm_scan, setup_context=_save_for_ssm_scan)
 
 
-@_operator
+@register_operator
 def mimo_scan(
     Lambda: Tensor,
     step: Tensor,
@@ -236,7 +236,7 @@ def _(
     return u.new_empty(u.shape), u.new_empty(u.shape[0], *Lambda.shape), u.new_empty(states)
 
 
-@_operator
+@register_operator
 def mimo_scan_backward(
     dy: Tensor,
     dlast: Tensor,
@@ -300,7 +300,7 @@ def _differentiate_mimo_scan(
 torch.library.register_autograd("s5forecast::mimo_scan", _differentiate_mimo_scan, setup_context=_save_for_mimo_scan)
 
 
-def _refuse_second_derivatives(operator: str) -> None:
+def refuse_second_derivatives(operator: str) -> None:
     """Raise an error instead of PyTorch's default for operators without a rule: a warning and missing gradients."""
 
     def refuse(ctx: Any, *gradients: Tensor | None) -> Any:
@@ -312,4 +312,4 @@ def _refuse_second_derivatives(operator: str) -> None:
 
 
 for _name in ("linear_scan_backward", "ssm_scan_backward", "mimo_scan_backward"):
-    _refuse_second_derivatives(_name)
+    refuse_second_derivatives(_name)

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.autograd import forward_ad
 
-from s5forecast.ops import autograd, backends
+from s5forecast.ops import autograd, backends, liquid
 from s5forecast.ops.discretization import DISCRETIZATIONS
 from s5forecast.ops.naive import multiply
 
@@ -161,8 +161,51 @@ def mimo_scan(
     return y, last
 
 
+def liquid_scan(
+    A: Tensor, B: Tensor, C: Tensor, limit: Tensor, u: Tensor, initial_state: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
+    """Outputs of systems whose factors depend on the input, `y_t = C x_t` with `x_t = f_t x_{t-1} + B u_t`.
+
+    The factors are `f_t = A + B u_t`, scaled such that `|f_t|^2` is at most `limit`. Each of the H channels has a
+    system of its own, with N / H states at a stride of H. One fused operator for tensors that :func:`fuses` accepts,
+    which does not write the states and the factors to memory. It can be differentiated once, by autograd.
+
+    Args:
+        A: `[2, N]`.
+        B: `[2, N]`.
+        C: `[2, N]`, real weights of the real and the imaginary parts of the states.
+        limit: `[N]`, positive.
+        u: `[B, T, H]`.
+        initial_state: `[B, 2, N]`, the state before the first step; zero if None.
+
+    Returns:
+        `y [B, T, H]` and the state after the last step, `[B, 2, N]`.
+
+    Raises:
+        ValueError: if shapes or dtypes do not match.
+        NotImplementedError: for forward-mode derivatives.
+
+    References:
+        Liquid Structural State-Space Models, Hasani, Lechner, Wang, Chahine, Amini, Rus, 2022.
+    """
+    arguments = A, B, C, limit, u, initial_state
+    _refuse_forward_mode(*arguments)
+    N = limit.numel()
+    if u.ndim != 3 or u.shape[2] == 0 or N % u.shape[2]:
+        raise ValueError(f"'u' has shape {_shape(u)}, expected [B, T, H], where H divides {N}, the number of states.")
+    for name, value in (("A", A), ("B", B), ("C", C)):
+        _check_shape(name, value, (2, N))
+    _check_shape("limit", limit, (N,))
+    if initial_state is not None:
+        _check_shape("initial_state", initial_state, (u.shape[0], 2, N))
+    _check_fused("liquid_scan", *arguments)
+    keep = torch.is_grad_enabled() and any(v is not None and v.requires_grad for v in arguments)
+    y, last, _ = liquid.liquid_scan(*arguments, keep)
+    return y, last
+
+
 def fuses(backend: str, *tensors: Tensor | None) -> bool:
-    """Whether `mimo_scan` accepts these tensors: all float32 or all float64, on the CPU, outside autocast."""
+    """Whether the fused operators accept these tensors: all float32 or all float64, on the CPU, outside autocast."""
     given = [tensor for tensor in tensors if tensor is not None]
     dtype = given[0].dtype
     return (
@@ -204,9 +247,13 @@ def _check_mimo_inputs(
         _check_shape("dt", dt, tuple(u.shape[:2]))
     if initial_state is not None:
         _check_shape("initial_state", initial_state, (u.shape[0], 2, N))
-    if not fuses("cpu", Lambda, step, dt, B, C, D, u, initial_state):
+    _check_fused("mimo_scan", Lambda, step, dt, B, C, D, u, initial_state)
+
+
+def _check_fused(operator: str, *tensors: Tensor | None) -> None:
+    if not fuses("cpu", *tensors):
         raise ValueError(
-            "mimo_scan requires tensors on the CPU, all float32 or all float64, outside autocast; check with fuses"
+            f"{operator} requires tensors on the CPU, all float32 or all float64, outside autocast; check with fuses"
         )
 
 

@@ -8,7 +8,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from s5forecast.ops import DISCRETIZATIONS, linear_scan
+from s5forecast.ops import DISCRETIZATIONS, fuses, is_short, linear_scan, liquid_scan
 from s5forecast.ops.naive import multiply
 from s5forecast.ssm.base import StepMatrices
 from s5forecast.ssm.channel_initialization import ChannelInitialization
@@ -32,7 +32,8 @@ class LiquidS4(S4D):
     factor is limited to :math:`\sqrt{|\bar A|}`, so that states forget at least half as fast as without input. The
     result is exact for inputs up to :meth:`exact_bound`.
 
-    The scan writes all states, ``[B, T, 2, N]`` with N = H P / 2, so that memory grows with ``state_size``.
+    On the CPU, regular steps are computed by :func:`~s5forecast.ops.liquid_scan`. Otherwise the scan writes all states,
+    ``[B, T, 2, N]`` with N = H P / 2, so that memory grows with ``state_size``.
 
     Args:
         width: number of channels, H.
@@ -113,7 +114,23 @@ class LiquidS4(S4D):
         return A, multiply(scale, self.B)
 
     def _scan(self, u: Tensor, state: Tensor | None, dt: Tensor | None, C: Tensor) -> tuple[Tensor, Tensor]:
-        """Outputs without D, and the last state, for a few sequences at a time."""
+        """Outputs without D, and the last state."""
+        plain = self.backend == "auto" and is_short(u)
+        if dt is None and not plain and fuses(self.backend, u, self.D, state):
+            return self._scan_fused(u, state, C)
+        return self._scan_blocks(u, state, dt, C)
+
+    def _scan_fused(self, u: Tensor, state: Tensor | None, C: Tensor) -> tuple[Tensor, Tensor]:
+        A, B = self._system(None)
+        limit = _squared_limit(A) if self.clamp else torch.full_like(A[0], torch.finfo(A.dtype).max)
+        weight = self._output_weight(C).view_as(C)
+        state = None if state is None else _exchange(state, self.width)
+        A, B, weight, limit = (_exchange(x, self.width) for x in (A, B, weight, limit))
+        y, last = liquid_scan(A, B, weight, limit, u, state)
+        return y, _exchange(last, self.state_size // 2)
+
+    def _scan_blocks(self, u: Tensor, state: Tensor | None, dt: Tensor | None, C: Tensor) -> tuple[Tensor, Tensor]:
+        """As :meth:`_scan`, for a few sequences at a time."""
         state = self.initial_state(len(u)) if state is None else state
         size = len(u) if torch.compiler.is_compiling() else max(1, BLOCK // (2 * self.num_states * max(u.shape[1], 1)))
         regular = self._system(None) if dt is None else None
@@ -136,7 +153,17 @@ class LiquidS4(S4D):
 
 def _limit(factor: Tensor, A: Tensor) -> Tensor:
     """At most 1, such that the product with ``factor`` has at most the square root of the modulus of A."""
-    tiny = torch.finfo(A.dtype).tiny  # a long step makes A vanish, where the square root has no derivative
-    squared, limit = factor.square().sum(-2), A.square().sum(-2).clamp(min=tiny).sqrt()  # of squared moduli
+    squared, limit = factor.square().sum(-2), _squared_limit(A)
     exceeds = squared > limit
     return torch.where(exceeds, torch.sqrt(limit / torch.where(exceeds, squared, 1.0)), 1.0)
+
+
+def _squared_limit(A: Tensor) -> Tensor:
+    """The largest squared modulus of a clamped factor, the modulus of A."""
+    tiny = torch.finfo(A.dtype).tiny  # a long step makes A vanish, where the square root has no derivative
+    return A.square().sum(-2).clamp(min=tiny).sqrt()
+
+
+def _exchange(x: Tensor, rows: int) -> Tensor:
+    """Transpose the last axis, which is a matrix with ``rows`` rows: states of channels or channels of states."""
+    return x.unflatten(-1, (rows, -1)).mT.flatten(-2)

@@ -4,5 +4,7 @@ from s5forecast.ops.cpu.launch import linear_scan as linear_scan
 from s5forecast.ops.cpu.launch import linear_scan_backward as linear_scan_backward
 from s5forecast.ops.cpu.launch import ssm_scan as ssm_scan
 from s5forecast.ops.cpu.launch import ssm_scan_backward as ssm_scan_backward
+from s5forecast.ops.cpu.liquid import liquid_scan as liquid_scan
+from s5forecast.ops.cpu.liquid import liquid_scan_backward as liquid_scan_backward
 from s5forecast.ops.cpu.mimo import mimo_scan as mimo_scan
 from s5forecast.ops.cpu.mimo import mimo_scan_backward as mimo_scan_backward
