@@ -57,7 +57,7 @@ def run_chunks(u: Tensor, state: Tensor, make: Callable[[int], ChunkMatrices]) -
     chunk = CHUNK if batch * length >= FEW_STEPS else SHORT_CHUNK
     whole = length - length % chunk
     outputs = []
-    with _without_autocast(u.device.type):
+    with without_autocast(u.device.type):
         if whole:
             y, state = _run(u[:, :whole], state, make(chunk))
             outputs.append(y)
@@ -117,7 +117,7 @@ def toeplitz(kernel: Tensor, D: Tensor | None) -> Tensor:
     return padded.unfold(-1, length, 1).flip(-1).transpose(1, 2)
 
 
-def _without_autocast(device: str) -> AbstractContextManager[Any]:
+def without_autocast(device: str) -> AbstractContextManager[Any]:
     """Keeps powers and states in the dtype of the arguments."""
     enabled = device != "meta" and torch.is_autocast_enabled(device)
     return torch.autocast(device, enabled=False) if enabled else nullcontext()
