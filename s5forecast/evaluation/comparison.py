@@ -133,7 +133,8 @@ class Comparison:
         table = self._table(chosen, "item_id")
         best = table.dropna(how="all").idxmin(axis=1)
         columns = self._first.columns
-        return table.assign(best=best.reindex(table.index)).rename_axis(columns.item_id if columns else "item_id")
+        found = table.assign(best=best.reindex(table.index)).set_axis(self._first.given_items(table.index))
+        return found.rename_axis(columns.item_id if columns else "item_id")
 
     def _losses(self, metric: str) -> pd.DataFrame:
         """A metric for each window (or cutoff, for scores over series) in rows and each model in columns."""
