@@ -175,7 +175,9 @@ def backtest(
     forecasts = _frame(cut, frequency, np.concatenate([result.values for result in results], axis=1), forecast_columns)
     result = Backtest(
         name,
-        with_item_columns(_without_duplicates(forecasts), series, roles.targets),
+        with_item_columns(
+            _without_duplicates(forecasts), series, getattr(splitter, "variables", None) or roles.targets
+        ),
         metric_names=metrics,
         seconds=sum(result.seconds for result in results),
         fit_seconds=sum(result.fit_seconds for result in results) if adapted.trains else None,

@@ -18,7 +18,7 @@ from scipy.special import stdtr
 
 from s5forecast.data.faults import warning_once
 from s5forecast.evaluation.backtest import backtest
-from s5forecast.evaluation.column_roles import roles_of_all
+from s5forecast.evaluation.column_roles import check_data, roles_of_all
 from s5forecast.evaluation.leaderboard import leaderboard
 from s5forecast.evaluation.metrics import METRICS, SERIES, JointScore, is_loss, metric_names
 from s5forecast.evaluation.models import span_of, step_of
@@ -237,6 +237,7 @@ def compare(
         raise ValueError("models is empty; give at least one")
     if baseline is not None:
         _check_baseline(baseline, models)
+    check_data(data)
     data = data if isinstance(data, pd.DataFrame | pd.Series) else list(data)
     ready = [model for model in models.values() if isinstance(model, Backtest)]
     metrics = arguments.pop("metrics", None)

@@ -113,9 +113,10 @@ class Backtest:
         places = [place for place, name in enumerate(index.names) if self._sources.get(name) == "item_id"]
         if not places or self.rows["item_id"].equals(self._items):
             return index
-        if index.nlevels == 1:
+        if not isinstance(index, pd.MultiIndex):
             return self._item_values(index)
-        return index.set_levels([self._item_values(index.levels[places[0]])], level=places)
+        values: Any = self._item_values(index.levels[places[0]])
+        return index.set_levels([values], level=places)
 
     def _item_values(self, labels: pd.Index) -> pd.Index:
         first = ~self.rows["item_id"].duplicated()
@@ -327,9 +328,10 @@ class Backtest:
     def _row_errors(self, errors: pd.Series) -> np.ndarray:
         """Seasonal error of each row."""
         keys: pd.Index = pd.Index(self.rows["item_id"])
-        if errors.index.nlevels == 2:
+        if isinstance(errors.index, pd.MultiIndex):
             keys = pd.MultiIndex.from_frame(self.rows[["item_id", "cutoff"]])
-            errors = errors.set_axis(errors.index.set_levels([_labels(errors.index.levels[0])], level=[0]))
+            labels: Any = pd.Index(column_labels(pd.Series(errors.index.levels[0])))
+            errors = errors.set_axis(errors.index.set_levels([labels], level=[0]))
         unknown = keys.difference(errors.index)
         if len(unknown):
             raise ValueError(f"no seasonal error for {unknown[0]!r}; index them by item_id, or item_id and cutoff")
@@ -341,10 +343,6 @@ def summary(title: str, one: Backtest, metrics: pd.DataFrame) -> str:
     series, windows = one.rows["item_id"].nunique(), len(one.rows[WINDOW].drop_duplicates())
     table = metrics.to_string(float_format="{:.4g}".format, line_width=WIDTH)
     return f"{title}: {series} series, {windows} windows, {len(one.rows)} rows\n{table}"
-
-
-def _labels(items: pd.Index) -> pd.Index:
-    return pd.Index(column_labels(pd.Series(items)))
 
 
 def _by_size(codes: np.ndarray) -> Iterable[tuple[np.ndarray, np.ndarray]]:
