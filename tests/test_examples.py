@@ -21,7 +21,7 @@ SHORTER = {
     "windows=28": "windows=4",
     '"2013-03-31"': '"2013-03-18"',
     **{
-        f'load_dataset("{name}")': f'load_dataset("{name}").query("timestamp >= \'{since}\'")'
+        f'load_dataset("{name}")': f'load_dataset("{name}").query("timestamp >= \'{since}\'").reset_index(drop=True)'
         for name, since in RECENT.items()
     },
 }
