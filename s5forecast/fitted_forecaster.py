@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 import pandas as pd
 
+from s5forecast.data.alignment import raise_not_joint
 from s5forecast.data.content import content_order, take
 from s5forecast.data.faults import ON_ERROR, skipped_frame, warn_of_skipped, without_faults
 from s5forecast.data.frames import Queries, SeriesEnds, with_labels, without_series
@@ -101,12 +102,25 @@ class FittedForecaster(ForecasterParameters):
         self.sampling_.warn_of_far(query)
         return self._calibrated(frame, levels) if hasattr(self, "calibrator_") else frame
 
+    @property
+    def usable_predictor(self) -> Any:
+        """The predictor; with ``on_error="skip"``, items that are forecast together may be left out."""
+        return self.predictor_.of_some() if self._leaves_out_items else self.predictor_
+
+    @property
+    def _joint_items(self) -> list[Any]:
+        return self.predictor_.item_ids if self._leaves_out_items else []
+
+    @property
+    def _leaves_out_items(self) -> bool:
+        return self.joint and ON_ERROR[self.on_error]
+
     def forecast_quantiles(self, entries: Sequence[Any], levels: Sequence[float]) -> tuple[np.ndarray, np.ndarray]:
         """Means and quantiles of entries; paths are drawn in batches that do not depend on the order of the series."""
         if not any(hasattr(network, "num_samples") for network in networks(self.predictor_)):
-            return self.predictor_.predict_quantiles(entries, levels)
+            return self.usable_predictor.predict_quantiles(entries, levels)
         order = content_order(entries)
-        mean, quantiles = self.predictor_.predict_quantiles(take(entries, order), levels)
+        mean, quantiles = self.usable_predictor.predict_quantiles(take(entries, order), levels)
         places = np.argsort(order)
         return mean[places], quantiles[places]
 
@@ -157,8 +171,17 @@ class FittedForecaster(ForecasterParameters):
         if not ON_ERROR[self.on_error]:
             return make(data)
         found, skipped = without_faults(make, data, leave_out)
-        self._left_out |= skipped
+        self._left_out = {**skipped, **self._left_out}  # the first reason is named
         return found
+
+    def aligned(self, series: SeriesTable, known: Sequence[Any] | None = None) -> SeriesTable:
+        """The series; with ``on_error="skip"``, raise SeriesError for those that cannot be forecast with the others.
+
+        Args:
+            series: series of a frame.
+            known: labels of the series that are forecast together; any if not given.
+        """
+        return raise_not_joint(series, known) if self._leaves_out_items else series
 
     def _queries(
         self,
@@ -199,7 +222,7 @@ class FittedForecaster(ForecasterParameters):
 
     def _histories(self, df: pd.DataFrame | None, method: str = "predict") -> SeriesTable:
         if df is not None:
-            return self.read(self.sampling_.read, df)
+            return self.read(lambda frame: self.aligned(self.sampling_.read(frame), self._joint_items), df)
         if not hasattr(self, "history_"):
             raise ValueError(f"a loaded model has no data to continue; pass the histories as {method}(df)")
         return self.history_

@@ -19,6 +19,8 @@ from s5forecast.fitted_forecaster import FittedForecaster
 if TYPE_CHECKING:
     import plotly.graph_objects as go
 
+    from s5forecast.data.sampling import Sampling
+    from s5forecast.data.table import SeriesTable
     from s5forecast.evaluation.result import Backtest
     from s5forecast.stream import FrameStream
 
@@ -56,7 +58,9 @@ class S5Forecaster(FittedForecaster):
             they raise an error.
         on_error: What to do about a series with invalid data, such as one without an observed value, with repeated
             timestamps, without its ``future=`` or too short for the windows of a backtest: ``"raise"`` an error, or
-            ``"skip"`` the series with one warning that names all series that are left out.
+            ``"skip"`` the series with one warning that names all series that are left out. Of series that are forecast
+            together, those are left out whose timestamps differ from those of most; the others are forecast as if the
+            values of these were missing.
         estimator_kwargs: Further arguments of the model's estimator, see :class:`~s5forecast.S5Estimator`,
             :class:`~s5forecast.S5AutoregressiveEstimator`, :class:`~s5forecast.S5MultivariateEstimator` and
             :class:`~s5forecast.S5ContinuousEstimator`; and ``num_members``, the number of networks with consecutive
@@ -100,9 +104,13 @@ class S5Forecaster(FittedForecaster):
         began = perf_counter()
         held_out = None
         with self.skipping():
-            sampling, series = self.read(self._make_sampling(self.freq).learn, df)
+            sampling, series = self.read(self._learn, df)
             if validation is not None:
-                held_out = self.read(lambda frame: sampling.read(frame, "validation="), validation, "validation=")
+                held_out = self.read(
+                    lambda frame: self.aligned(sampling.read(frame, "validation="), series.items),
+                    validation,
+                    "validation=",
+                )
         sampling.warn_of_unobserved(sampling.ends(series))
         if held_out is not None:
             sampling.check_validation(held_out, series)
@@ -238,7 +246,7 @@ class S5Forecaster(FittedForecaster):
         self.sampling_.require_regular("predict_samples()", "use predict(times=)")
         query, entries = self._queries(df, future, method="predict_samples")
         order = content_order(entries)
-        drawn = list(self.predictor_.predict(take(entries, order), num_samples=num_samples))
+        drawn = list(self.usable_predictor.predict(take(entries, order), num_samples=num_samples))
         forecasts = [drawn[position] for position in np.argsort(order)]
         if not isinstance(forecasts[0], SampleForecast):
             self._check_trained("predict_samples()")
@@ -369,6 +377,11 @@ class S5Forecaster(FittedForecaster):
         forecaster = cls(**parameters)
         vars(forecaster).update(fitted, sampling_=forecaster._make_sampling(frequency))
         return forecaster
+
+    def _learn(self, df: pd.DataFrame) -> tuple[Sampling, SeriesTable]:
+        """The sampling and the series of a training frame."""
+        sampling, series = self._make_sampling(self.freq).learn(df)
+        return sampling, self.aligned(series)
 
     def _rescaled(self, step_scale: float, df: pd.DataFrame | None) -> S5Forecaster:
         """This forecaster for histories ``df`` in steps ``step_scale`` times as long."""

@@ -129,7 +129,7 @@ class ForecasterParameters:
         self._check_model(self._make_sampling(self.freq).kind)
         check_levels(self.quantile_levels)
         choose(ON_ERROR, self.on_error, "on_error")
-        if self.model == "multivariate" and self.static:
+        if self.joint and self.static:
             raise ValueError(
                 f"model='multivariate' has parameters for each series and takes no static features; leave out "
                 f"static={self.static}"
@@ -213,6 +213,11 @@ class ForecasterParameters:
                 f"{names} {'requires' if len(found) == 1 else 'require'} irregular series; pass freq=None, or, for "
                 f"regular series, {fixes}"
             )
+
+    @property
+    def joint(self) -> bool:
+        """Whether all series are forecast together, and therefore need the same timestamps."""
+        return self.model == "multivariate"
 
     @property
     def _columns(self) -> Columns:

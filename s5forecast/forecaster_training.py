@@ -10,6 +10,7 @@ from gluonts.model.predictor import Predictor
 
 from s5forecast import estimators
 from s5forecast.choices import choose
+from s5forecast.data.faults import ON_ERROR
 from s5forecast.data.sampling import Sampling
 from s5forecast.data.statics import StaticFeatures
 from s5forecast.data.table import SeriesTable
@@ -53,7 +54,7 @@ def train(
     entries = sampling.entries(series, statics)
     held_out = None if validation is None else sampling.entries(validation, statics)
     if parameters.model == "multivariate":
-        return train_items(estimator, entries, held_out)
+        return train_items(estimator, entries, held_out, complete=ON_ERROR[parameters.on_error])
     return estimator.train(entries, held_out)
 
 

@@ -12,11 +12,18 @@ EXAMPLES = Path(__file__).parents[1] / "examples"
 NOTEBOOKS = sorted(EXAMPLES.glob("*.ipynb"))
 PLOTLY = "application/vnd.plotly.v1+json"
 SHORT = '{"max_epochs": 1, "num_batches_per_epoch": 5'
+RECENT = {"nyc_departures_hourly": "2013-11-15", "nyc_flight_delays_q1": "2013-02-20"}
 SHORTER = {
     "S5Forecaster(prediction_length=24,": f"S5Forecaster(estimator_kwargs={SHORT}}}, prediction_length=24,",
     '{"scaling": "global"': f'{SHORT}, "scaling": "global"',
     '{"max_epochs": 20}': '{"max_epochs": 1, "limit_train_batches": 2}',
     "windows=7": "windows=2",
+    "windows=28": "windows=4",
+    '"2013-03-31"': '"2013-03-18"',
+    **{
+        f'load_dataset("{name}")': f'load_dataset("{name}").query("timestamp >= \'{since}\'").reset_index(drop=True)'
+        for name, since in RECENT.items()
+    },
 }
 
 

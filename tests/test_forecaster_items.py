@@ -1,11 +1,14 @@
 """Items of any kind in every method of S5Forecaster: they work, and come back as they were given."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
 
 from s5forecast import S5Forecaster, regularize
-from s5forecast.evaluation import compare
+from s5forecast.evaluation import Backtest, backtest, compare
+from s5forecast.plotting.report import write_report
 
 H = 4
 SMALL = dict(
@@ -89,6 +92,23 @@ def check(found, expected, kind):
     pd.testing.assert_frame_equal(found.drop(columns=names), expected.drop(columns="item_id"))
 
 
+def check_backtest(found, expected, kind):
+    """The result of a backtest of text items, with the items of another kind."""
+    names, keys = identity(kind), keyed(expected.forecasts[["item_id"]], kind)
+    for name in names:
+        given = keys[name].tolist()
+        assert found.forecasts[name].tolist() == given
+        for by in (name, [name, "step"]):
+            assert set(found.by(by).index.get_level_values(name)) == set(given)
+    if len(names) == 1:
+        assert set(found.by("window").index.get_level_values(name)) == set(given)
+        again = Backtest.from_frame(found.forecasts, found.seasonal_error, item_id=name, metrics=found.metric_names)
+        assert again.by(name).sort_index().equals(found.by(name).sort_index())
+        chosen = found.forecasts[[one == given[0] for one in found.forecasts[name]]]
+        assert replace(found, forecasts=chosen).by(name).index.tolist() == given[:1]
+        assert found.rows["item_id"].map(type).isin([str, int]).all()
+
+
 def ahead(df, kind="text"):
     return keyed(df.groupby("item_id", sort=False).tail(H).drop(columns="target"), kind).reset_index(drop=True)
 
@@ -149,25 +169,47 @@ def test_regular_streams(kind, regular, tmp_path):
     check(again, expected, kind)
 
 
+PLAIN = {"quantile_levels": [0.1, 0.5, 0.9]}
+WINDOWS = {"windows": 2, "metrics": ["WQL", "MASE"]}
+
+
+def calibrated(model, df):
+    return model.calibrate(df, windows=4, step=2, method="split", scale="item", per_step=False)
+
+
+@pytest.fixture(scope="module")
+def of_text():
+    """The backtest and the calibrated forecast of text items."""
+    df = frame()
+    model = fit("text", df[df.groupby("item_id").cumcount(ascending=False) >= H], **PLAIN)
+    return model.backtest(df, **WINDOWS), calibrated(model, df).predict(future=ahead(df))
+
+
 @pytest.mark.parametrize("kind", KINDS)
-def test_backtest_calibrate_and_compare(kind, regular):
-    df, (model, _) = frame(), regular
-    past = df[df.groupby("item_id").cumcount(ascending=False) >= H]
-    other = fit(kind, past)
-    given = {"windows": 2, "metrics": ["WQL", "MASE"]}
-    expected, found = model.backtest(df, **given), other.backtest(keyed(df, kind), **given)
+def test_backtest_calibrate_and_compare(kind, of_text):
+    df, (expected, forecast) = frame(), of_text
+    names, given = identity(kind), keyed(df, kind)
+    model = fit(kind, df[df.groupby("item_id").cumcount(ascending=False) >= H], **PLAIN)
+    found = model.backtest(given, **WINDOWS)
     np.testing.assert_array_equal(found.forecasts["0.5"], expected.forecasts["0.5"])
-    assert found.metrics[given["metrics"]].equals(expected.metrics[given["metrics"]])
-    for name in identity(kind):
+    assert found.metrics[WINDOWS["metrics"]].equals(expected.metrics[WINDOWS["metrics"]])
+    check_backtest(found, expected, kind)
+    for name in names:
         np.testing.assert_array_equal(found.by(name)["WQL"].sort_values(), expected.by("item_id")["WQL"].sort_values())
-    both = compare({"model": other, "naive": "naive"}, keyed(df, kind), prediction_length=H, metrics=["WQL"])
+    both = compare({"model": model, "naive": "naive"}, given, prediction_length=H, metrics=["WQL"])
     assert all(np.isfinite(one.metrics["WQL"]).all() for one in both.backtests.values())
-    options = {"method": "split", "scale": "item", "per_step": False}
-    plain_levels = {"quantile_levels": [0.1, 0.5, 0.9]}
-    models = [fit(one, past, **plain_levels) for one in ("text", kind)]
-    for one, data in zip(models, (df, keyed(df, kind)), strict=True):
-        one.calibrate(data, windows=4, step=2, **options)
-    check(models[1].predict(future=ahead(df, kind)), models[0].predict(future=ahead(df)), kind)
+    if len(names) == 1:
+        assert set(both.by_item().index) == set(given[names[0]])
+        ready = backtest(found.forecasts.drop(columns="target"), given, H, **WINDOWS)
+        pd.testing.assert_frame_equal(ready.forecasts, found.forecasts)
+    check(calibrated(model, given).predict(future=ahead(df, kind)), forecast, kind)
+
+
+@pytest.mark.parametrize("kind", ["tuples", "two columns", "dates"])
+def test_report(kind):
+    given = keyed(frame(), kind)
+    found = backtest("naive", given, H, windows=2, columns={"item_id": KINDS[kind][0]})
+    assert "Backtest windows" in write_report(found, history=given)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -184,9 +226,10 @@ def test_irregular_series(kind, irregular, tmp_path):
     stream.save(tmp_path)
     again = other.stream(saved=tmp_path).predict(times=ahead(df, kind))
     pd.testing.assert_frame_equal(again, from_stream)
-    bt = other.backtest(keyed(df, kind), count=3, metrics=["MAE"])
-    assert bt.metrics["MAE"].equals(model.backtest(df, count=3, metrics=["MAE"]).metrics["MAE"])
+    bt, plain = other.backtest(keyed(df, kind), count=3, metrics=["MAE"]), model.backtest(df, count=3, metrics=["MAE"])
+    assert bt.metrics["MAE"].equals(plain.metrics["MAE"])
     assert len(bt.by(identity(kind))) == 2
+    check_backtest(bt, plain, kind)
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -114,3 +114,80 @@ def test_the_warning_of_few_values_names_the_series(fitted):
     outage = (df["item_id"] == "c") & (df.groupby("item_id").cumcount() >= 4)
     with pytest.warns(UserWarning, match="were observed in the context of series 'c'; "):
         fitted.predict(df.assign(target=df["target"].mask(outage)))
+
+
+def skipping(**kwargs):
+    return forecaster(freq="h", on_error="skip", **kwargs)
+
+
+def shorter(df, item, count=1):
+    """The frame without the last rows of a series."""
+    return df[(df["item_id"] != item) | (df.groupby("item_id").cumcount(ascending=False) >= count)]
+
+
+@pytest.mark.parametrize("known", [[], ["price"]])
+def test_series_of_another_span_are_left_out_of_the_training(known):
+    df, given = frame(items=("a", "b", "c")), {"known": known}
+    future = frame(60 + H, ("a", "b", "c")).drop(columns="target") if known else None
+    expected = skipping(**given).fit(df[df["item_id"] != "c"]).predict(future=future)
+    with pytest.warns(UserWarning, match=r"1 series is left out: 'c'; series 'c' has 59 steps from .*, unlike most"):
+        fitted = skipping(**given).fit(shorter(df, "c"), validation=df)
+    assert fitted.skipped_["item_id"].tolist() == ["c"]
+    with pytest.warns(UserWarning, match="left out: 'c'; series 'c' is not one of the training data"):
+        assert fitted.predict(df, future)["item_id"].unique().tolist() == ["a", "b"]
+    pd.testing.assert_frame_equal(skipping(**given).fit(df[df["item_id"] != "c"]).predict(future=future), expected)
+
+
+@pytest.mark.parametrize("known", [[], ["price"]])
+def test_series_are_forecast_without_those_of_another_span(known):
+    df = frame(items=ITEMS)
+    future = frame(60 + H, ITEMS).drop(columns="target") if known else None
+    fitted = skipping(known=known).fit(df)
+    complete = fitted.predict(df, future)
+    for past, reason in {"short": (shorter(df, "c"), "59 steps"), "absent": (df[df["item_id"] != "c"], None)}.values():
+        if reason is None:
+            found = fitted.predict(past, future)
+        else:
+            with pytest.warns(UserWarning, match=f"1 series is left out: 'c'; .*{reason}"):
+                found = fitted.predict(past, future)
+        assert found["item_id"].unique().tolist() == ["b", "a"]
+        assert np.isfinite(found[["mean", *LEVELS]].to_numpy()).all()
+        assert not found["mean"].equals(complete["mean"][: len(found)])  # they depend on the third series
+    with pytest.warns(UserWarning, match="left out: 'c'"):
+        paths = fitted.predict_samples(shorter(df, "c"), future, num_samples=100)
+    np.testing.assert_allclose(paths[sample_columns(paths)].mean(axis=1), found["mean"])
+    with pytest.warns(UserWarning, match="left out: 'c'"):
+        assert len(fitted.to_gluonts(shorter(df, "c"), future)) == 2
+    infinite = df.assign(target=df["target"].astype(float).mask(df["item_id"] == "c", np.inf))
+    with pytest.warns(UserWarning, match="left out: 'c'; .* infinite"):
+        pd.testing.assert_frame_equal(fitted.predict(infinite, future), found)
+
+
+def test_validation_of_some_series():
+    df = frame(items=ITEMS)
+    with pytest.warns(UserWarning, match="1 series is left out: 'c'; series 'c' has 59 steps"):
+        fitted = skipping().fit(df, validation=shorter(df, "c"))
+    assert len(fitted.predict()) == 3 * H
+    with pytest.raises(ValueError, match="missing: 'c'"):
+        forecaster(freq="h").fit(df, validation=df[df["item_id"] != "c"])
+
+
+def test_backtests_without_series_of_another_span():
+    df, given = frame(70, ITEMS), {"windows": 2, "metrics": ["WQL"]}
+    past = df[df.groupby("item_id").cumcount() < 60]
+    for model in (skipping(), skipping().fit(past)):
+        with pytest.warns(UserWarning, match="1 series is left out: 'c'; series 'c' has 69 steps") as caught:
+            found = model.backtest(shorter(df, "c"), **given)
+        assert len(caught) == 1 and found.skipped["item_id"].tolist() == ["c"]
+        assert found.forecasts["item_id"].unique().tolist() == ["b", "a"] and np.isfinite(found.metrics["WQL"]).all()
+    expected = skipping().backtest(df[df["item_id"] != "c"], **given)
+    with pytest.warns(UserWarning, match="left out: 'c'"):
+        found = skipping().backtest(shorter(df, "c"), **given)
+    pd.testing.assert_frame_equal(found.forecasts, expected.forecasts)
+    with pytest.raises(ValueError, match="series 'c' has 69 steps"):
+        forecaster(freq="h").backtest(shorter(df, "c"), **given)
+    wide = {"quantile_levels": [0.4, 0.5, 0.6]}
+    with pytest.warns(UserWarning, match="left out: 'c'"):
+        calibrated = skipping(**wide).fit(past).calibrate(shorter(df, "c"), windows=2)
+    with pytest.warns(UserWarning, match="left out: 'c'"):
+        assert len(calibrated.predict(shorter(df, "c"))) == 2 * H

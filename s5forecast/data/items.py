@@ -54,6 +54,19 @@ def item_label(values: Sequence[Any], names: Sequence[str]) -> Any:
     return str(value) if isinstance(value, tuple) else _plain(value)
 
 
+def column_labels(values: pd.Series) -> pd.Series:
+    """Labels of the series in a column that identifies them; the same column if its values are the labels."""
+    codes = pd.factorize(values)[0]
+    if pd.api.types.is_numeric_dtype(values.dtype) or (codes < 0).any():
+        return values
+    first = np.flatnonzero(np.diff(np.maximum.accumulate(codes), prepend=-1))
+    items = values.iloc[first].tolist()
+    labels = [item_label((item,), ()) for item in items]
+    if labels == items:
+        return values
+    return pd.Series(np.array(labels, dtype=object)[codes], values.index, name=values.name)
+
+
 def label_keys(keys: pd.DataFrame, labels: Sequence[Any]) -> pd.DataFrame:
     """Columns that identify each series, indexed by label."""
     return keys.set_axis(pd.Index(list(labels), dtype=object), axis=0)

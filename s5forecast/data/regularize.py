@@ -70,8 +70,8 @@ def regularize(
     alias = frequency.alias
     how = choose(AGGREGATES, aggregate, "aggregate")
     columns = Columns("", timestamp=timestamp, **identity_columns(item_id))
-    frame = long_frame(frame, columns.identity, timestamp, targets[0], "frame")
     parts = split_frame(frame, columns, targets, (), aggregate=aggregate, what="frame")
+    frame = long_frame(frame, columns.identity, timestamp, targets[0], "frame")
     rows = np.bincount(read_items(frame, columns.identity_in(frame)).codes)
     keys = frame_keys(pd.concat([part.iloc[:1] for _, part in parts]), columns, [item for item, _ in parts])
     values, added, merged = [], [], []

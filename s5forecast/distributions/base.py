@@ -150,9 +150,9 @@ def sample_of(distribution: Distribution, sample_shape: Sequence[int], batch_sha
     s, d = len(sample_shape), len(batch_shape)
     own = [1] * (d - len(distribution.batch_shape)) + list(distribution.batch_shape)
     copies = [size if one == 1 else 1 for one, size in zip(own, batch_shape, strict=True)]
-    drawn = distribution.sample(torch.Size([*sample_shape, *copies])).view(*sample_shape, *copies, *own)
+    drawn = distribution.sample(torch.Size([*sample_shape, *copies])).view((*sample_shape, *copies, *own))
     pairs = [s + i + k for i in range(d) for k in (0, d)]
-    return drawn.permute(*range(s), *pairs).reshape(*sample_shape, *batch_shape)
+    return drawn.permute((*range(s), *pairs)).reshape((*sample_shape, *batch_shape))
 
 
 class ForecastOutput(ParametricOutput):

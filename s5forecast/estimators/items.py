@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -14,13 +13,16 @@ from gluonts.model.forecast import SampleForecast
 from gluonts.model.predictor import Predictor
 
 from s5forecast.aliases import check_folder
+from s5forecast.data.alignment import common_span
 from s5forecast.data.content import by_content
 from s5forecast.estimators.predictor import NetworkPredictor, load_predictor
-from s5forecast.windows.joint import ITEM_IDS
+from s5forecast.windows.joint import ABSENT, ITEM_IDS
 
 if TYPE_CHECKING:
     from s5forecast.estimators.multivariate import S5MultivariateEstimator
 
+# Fields of the covariates of an entry.
+FEATURES = ("feat_dynamic_real", "past_feat_dynamic_real")
 # Names listed in an error.
 MAX_LISTED = 5
 
@@ -33,11 +35,13 @@ class ItemsPredictor(Predictor):
     Args:
         predictor: predictor of entries with a target ``[D, T]``.
         item_ids: names of the D series, in the order of the target.
+        complete: whether a dataset holds some of the items, once. The others count as never observed, with the mean
+            covariates of those in the dataset.
     """
 
-    def __init__(self, predictor: NetworkPredictor, item_ids: Sequence[Any]) -> None:
+    def __init__(self, predictor: NetworkPredictor, item_ids: Sequence[Any], complete: bool = False) -> None:
         super().__init__(prediction_length=predictor.prediction_length)
-        self.predictor, self.item_ids = predictor, list(item_ids)
+        self.predictor, self.item_ids, self.complete = predictor, list(item_ids), complete
 
     def __eq__(self, other: object) -> bool:
         """Whether the other predictor has the same network and names."""
@@ -51,6 +55,10 @@ class ItemsPredictor(Predictor):
     def output(self) -> Any:
         """Output of the network."""
         return self.predictor.output
+
+    def of_some(self) -> ItemsPredictor:
+        """The same predictor for datasets without some of the items."""
+        return ItemsPredictor(self.predictor, self.item_ids, complete=True)
 
     @property
     def choices(self) -> dict[str, Any]:
@@ -108,13 +116,17 @@ class ItemsPredictor(Predictor):
         return [self.item_ids.index(entry["item_id"]) for entry in group]
 
     def _grouped(self, dataset: Iterable[dict[str, Any]]) -> tuple[list[list[dict[str, Any]]], list[dict[str, Any]]]:
-        entries, D = list(dataset), len(self.item_ids)
+        entries = list(dataset)
+        D = len(entries) if self.complete else len(self.item_ids)
         groups = [entries[begin : begin + D] for begin in range(0, len(entries), D)]
-        return groups, [joint_entry(group, self.item_ids) for group in groups]
+        return groups, [joint_entry(group, self.item_ids, self.complete) for group in groups]
 
 
 def train_items(
-    estimator: S5MultivariateEstimator, entries: Sequence[dict[str, Any]], validation: Sequence[dict[str, Any]] | None
+    estimator: S5MultivariateEstimator,
+    entries: Sequence[dict[str, Any]],
+    validation: Sequence[dict[str, Any]] | None,
+    complete: bool = False,
 ) -> ItemsPredictor:
     """Train an estimator on all items jointly; their order and their names make no difference.
 
@@ -122,29 +134,32 @@ def train_items(
         estimator: estimator whose ``target_dim`` is the number of items.
         entries: training data, one entry for each item.
         validation: validation data, one entry for each item.
+        complete: whether items may be missing in ``validation``.
 
     Raises:
         ValueError: naming the items that are not aligned, or missing in ``validation``.
     """
     item_ids = [entry["item_id"] for entry in by_content(entries)]
-    held_out = None if validation is None else [joint_entry(validation, item_ids)]
+    held_out = None if validation is None else [joint_entry(validation, item_ids, complete)]
     return ItemsPredictor(estimator.train([joint_entry(entries, item_ids)], held_out), item_ids)
 
 
-def joint_entry(entries: Sequence[dict[str, Any]], item_ids: Sequence[Any]) -> dict[str, Any]:
+def joint_entry(entries: Sequence[dict[str, Any]], item_ids: Sequence[Any], complete: bool = False) -> dict[str, Any]:
     """One entry with target ``[D, T]`` and the covariates of all series, from aligned entries.
 
     Args:
         entries: one for each item, in any order.
         item_ids: order of the series in the result.
+        complete: whether to add missing items, as series that were never observed.
 
     Raises:
         ValueError: naming the items that are missing, unknown, repeated or not aligned.
     """
-    by_id = {entry["item_id"]: entry for entry in entries}
+    given = {entry["item_id"]: entry for entry in entries}
+    by_id = {**_unobserved(item_ids, entries), **given} if complete else given
     missing = [item for item in item_ids if item not in by_id]
     unknown = [item for item in by_id if item not in item_ids]
-    if missing or unknown or len(entries) != len(item_ids):
+    if missing or unknown or len(entries) != len(given):
         raise ValueError(
             "joint forecasts need each series of the training data exactly once: "
             f"missing: {_listed(missing)}; unknown: {_listed(unknown)}"
@@ -153,15 +168,26 @@ def joint_entry(entries: Sequence[dict[str, Any]], item_ids: Sequence[Any]) -> d
     ordered = [by_id[item] for item in item_ids]
     first = ordered[0]
     joint: dict[str, Any] = {field: first[field] for field in ("start", "timestamps") if field in first}
-    for field in ("feat_dynamic_real", "past_feat_dynamic_real"):
+    for field in FEATURES:
         if field in first:
             joint[field] = np.concatenate([np.atleast_2d(entry[field]) for entry in ordered])
-    return {**joint, "target": np.stack([entry["target"] for entry in ordered]), "info": {ITEM_IDS: list(item_ids)}}
+    absent = [number for number, item in enumerate(item_ids) if item not in given]
+    info = {ITEM_IDS: list(item_ids), **({ABSENT: absent} if absent else {})}
+    return {**joint, "target": np.stack([entry["target"] for entry in ordered]), "info": info}
+
+
+def _unobserved(item_ids: Sequence[Any], entries: Sequence[dict[str, Any]]) -> dict[Any, dict[str, Any]]:
+    """Entries of items that were never observed, aligned with the given entries."""
+    entry = {**entries[0], "target": np.full_like(entries[0]["target"], np.nan, dtype=np.float64)}
+    for field in FEATURES:
+        if field in entry:
+            entry[field] = np.mean([np.atleast_2d(one[field]) for one in entries], axis=0)
+    return {item: {**entry, "item_id": item} for item in item_ids}
 
 
 def _check_aligned(entries: Sequence[dict[str, Any]]) -> None:
     spans = {entry["item_id"]: (entry["start"], len(entry["target"])) for entry in entries}
-    (start, length), _ = Counter(spans.values()).most_common(1)[0]
+    start, length = common_span(spans.values())
     differ = [item for item, span in spans.items() if span != (start, length)]
     if differ:
         other, steps = spans[differ[0]]

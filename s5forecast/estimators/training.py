@@ -19,7 +19,7 @@ from weakref import WeakKeyDictionary
 import lightning.pytorch as pl
 import torch
 from gluonts.core.serde import dump_json
-from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint
+from lightning.pytorch.callbacks import Callback, EarlyStopping, LambdaCallback, LearningRateMonitor, ModelCheckpoint
 from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor
 
@@ -31,6 +31,8 @@ from s5forecast.ops.backends import on_compilation
 from s5forecast.ssm import StateSpaceLayer
 from s5forecast.windows.regular import Batch
 
+# Values that a ModelCheckpoint can monitor in every training.
+COUNTERS = ("epoch", "step")
 # State of stateful callbacks before their first training.
 _UNUSED: WeakKeyDictionary[Callback, dict[str, Any]] = WeakKeyDictionary()
 
@@ -188,10 +190,9 @@ def fit(
     with tempfile.TemporaryDirectory(prefix="s5forecast-") as folder, _quiet(), planned([1.0]) as plan:
         module.seconds = plan.next_seconds()
         callbacks = user_callbacks(trainer_kwargs)
-        best = None
-        if validation is None:
-            _check_monitors(callbacks)
-        elif not trainer_kwargs.get("barebones"):  # which logs no loss
+        best, logs = None, not trainer_kwargs.get("barebones")  # which logs no loss
+        _check_monitors(callbacks, logs, validation is not None)
+        if logs and validation is not None:
             best = _add_validation_callbacks(callbacks, folder, patience)
         if module.seconds is not None:
             callbacks.append(StopAtLimit())
@@ -221,13 +222,36 @@ def monitors_validation(callback: Callback) -> bool:
     return getattr(callback, "monitor", None) == "val_loss"
 
 
-def _check_monitors(callbacks: list[Callback]) -> None:
-    """Raise ValueError for a callback that requires validation data."""
-    for callback in filter(monitors_validation, callbacks):
-        raise ValueError(
-            f"{type(callback).__name__} monitors 'val_loss', which requires validation data; pass validation_data to "
-            "train, or validation= to S5Forecaster.fit, or monitor 'train_loss'"
-        )
+def _check_monitors(callbacks: list[Callback], logs: bool, validated: bool) -> None:
+    """Raise ValueError for a callback that monitors a value that the training does not log.
+
+    Args:
+        callbacks: callbacks given by the caller.
+        logs: whether the training logs its losses.
+        validated: whether there are validation data.
+    """
+    if not validated:
+        for callback in filter(monitors_validation, callbacks):
+            raise ValueError(
+                f"{type(callback).__name__} monitors 'val_loss', which requires validation data; pass validation_data "
+                "to train, or validation= to S5Forecaster.fit, or monitor 'train_loss'"
+            )
+    if any(map(_may_log, callbacks)):
+        return
+    names = ["train_loss", *(["val_loss"] if validated else [])] if logs else []
+    for callback in callbacks:
+        monitor, strict = getattr(callback, "monitor", None), getattr(callback, "strict", True)
+        counted = COUNTERS if isinstance(callback, ModelCheckpoint) else ()
+        if strict and monitor is not None and monitor not in (*names, *counted):
+            fix = f"monitor {' or '.join(map(repr, names))}" if names else "omit barebones=True"
+            raise ValueError(f"{type(callback).__name__} monitors {monitor!r}, which the training does not log; {fix}")
+
+
+def _may_log(callback: Callback) -> bool:
+    """Whether a callback may log values of its own, which others may monitor."""
+    return isinstance(callback, LambdaCallback | LearningRateMonitor) or not type(callback).__module__.startswith(
+        "lightning."
+    )
 
 
 def _add_validation_callbacks(callbacks: list[Callback], folder: str, patience: int) -> ModelCheckpoint:

@@ -173,10 +173,11 @@ def backtest(
     results = run.results(origins, None if directory is None else Store(directory, description))
     cut = [window for origin in origins for window in origin]
     forecasts = _frame(cut, frequency, np.concatenate([result.values for result in results], axis=1), forecast_columns)
-    forecasts = with_item_columns(forecasts, series, roles.targets)
     result = Backtest(
         name,
-        _without_duplicates(forecasts),
+        with_item_columns(
+            _without_duplicates(forecasts), series, getattr(splitter, "variables", None) or roles.targets
+        ),
         metric_names=metrics,
         seconds=sum(result.seconds for result in results),
         fit_seconds=sum(result.fit_seconds for result in results) if adapted.trains else None,

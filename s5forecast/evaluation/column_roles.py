@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from s5forecast.data.frames import Columns, identity_columns
@@ -74,10 +75,25 @@ def check_columns(data: pd.DataFrame, columns: Columns) -> None:
 
 
 def frame_of_series(data: Any, columns: Columns) -> Any:
-    """A long frame of a Series of values by their times; other data unchanged."""
+    """A long frame of a Series of values by their times; other data unchanged.
+
+    Raises:
+        ValueError: as :func:`check_data`.
+    """
+    check_data(data)
     if not isinstance(data, pd.Series):
         return data
     return long_frame(data, columns.identity, columns.timestamp, columns.target)
+
+
+def check_data(data: Any) -> None:
+    """Raise ValueError for data that are neither a long frame nor GluonTS entries."""
+    if isinstance(data, pd.DataFrame | pd.Series):
+        return
+    first = data[0] if isinstance(data, Sequence | np.ndarray) and len(data) else None
+    entries = first is None or isinstance(first, Mapping)
+    if not entries or not isinstance(data, Iterable) or isinstance(data, str | Mapping):
+        raise ValueError(f"data must be a pandas DataFrame or GluonTS entries, got {type(data).__name__}")
 
 
 def _named(columns: Columns) -> list[tuple[str, str]]:

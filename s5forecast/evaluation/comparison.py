@@ -18,7 +18,7 @@ from scipy.special import stdtr
 
 from s5forecast.data.faults import warning_once
 from s5forecast.evaluation.backtest import backtest
-from s5forecast.evaluation.column_roles import roles_of_all
+from s5forecast.evaluation.column_roles import check_data, roles_of_all
 from s5forecast.evaluation.leaderboard import leaderboard
 from s5forecast.evaluation.metrics import METRICS, SERIES, JointScore, is_loss, metric_names
 from s5forecast.evaluation.models import span_of, step_of
@@ -133,7 +133,8 @@ class Comparison:
         table = self._table(chosen, "item_id")
         best = table.dropna(how="all").idxmin(axis=1)
         columns = self._first.columns
-        return table.assign(best=best.reindex(table.index)).rename_axis(columns.item_id if columns else "item_id")
+        found = table.assign(best=best.reindex(table.index)).set_axis(self._first.given_items(table.index))
+        return found.rename_axis(columns.item_id if columns else "item_id")
 
     def _losses(self, metric: str) -> pd.DataFrame:
         """A metric for each window (or cutoff, for scores over series) in rows and each model in columns."""
@@ -236,6 +237,7 @@ def compare(
         raise ValueError("models is empty; give at least one")
     if baseline is not None:
         _check_baseline(baseline, models)
+    check_data(data)
     data = data if isinstance(data, pd.DataFrame | pd.Series) else list(data)
     ready = [model for model in models.values() if isinstance(model, Backtest)]
     metrics = arguments.pop("metrics", None)

@@ -1,16 +1,19 @@
-"""Columns of a backtest that identify a series together."""
+"""Columns of a backtest that identify a series."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
 import pandas as pd
 
 from s5forecast.data.table import FrameSeries
 
 
 def with_item_columns(forecasts: pd.DataFrame, series: Sequence[FrameSeries], variables: Sequence[str]) -> pd.DataFrame:
-    """Add the columns that identify a series after its label, if there are several.
+    """Replace the label of each series by the value of its item column, or add several columns after the label.
+
+    The label stays where it is that value, as text or a number, and where it names a variable as well.
 
     Args:
         forecasts: frame of a backtest, with the label of each series, or of each variable, in the column item_id.
@@ -18,8 +21,14 @@ def with_item_columns(forecasts: pd.DataFrame, series: Sequence[FrameSeries], va
         variables: names of the target columns.
     """
     keys = series[0].keys if len(series) else None
-    if keys is None or len(keys.columns) < 2:
+    if keys is None or not len(keys.columns):
         return forecasts
+    if len(keys.columns) == 1:
+        given = keys.iloc[:, 0]
+        if len(variables) > 1 or given.tolist() == keys.index.tolist():
+            return forecasts
+        rows = pd.Series(np.arange(len(keys)), keys.index)[forecasts["item_id"]]
+        return forecasts.assign(item_id=given.iloc[rows.to_numpy()].array)
     positions = {label: row for row, label in enumerate(keys.index)}
     positions |= {f"{label}:{name}": row for name in variables for label, row in positions.items()}
     rows = forecasts["item_id"].map(positions)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from copy import copy
-from dataclasses import replace
 from itertools import groupby
 from numbers import Integral
 from typing import Any
@@ -14,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from s5forecast.choices import choose
+from s5forecast.data.alignment import raise_unaligned
 from s5forecast.data.faults import SeriesError
 from s5forecast.data.frames import Columns, with_labels
 from s5forecast.data.frequency import Frequency
@@ -171,7 +171,12 @@ class ForecasterModel(Model):
         self.frequency, self.refits = frequency, refits
 
     def check(self, origins: Sequence[Sequence[RegularWindow]], columns: list[str]) -> None:
-        """Check that known columns cover the windows, and that the calibration has the same levels."""
+        """Check that known columns cover the windows, and that the calibration has the same levels.
+
+        Series that are forecast together must have the same timestamps.
+        """
+        if getattr(self.forecaster, "joint", False):
+            raise_unaligned({one.item_id: (one.entry["start"], len(one.entry["target"])) for one in origins[0]})
         missing: dict[str, str] = {}
         for window in (window for windows in origins for window in windows):
             one, ahead = self.series[window.item_id], slice(window.cut, window.cut + window.length)
@@ -211,7 +216,7 @@ class ForecasterModel(Model):
         calibrator = self._calibrator(first)
         forecasts = result.rows if calibrator is None else calibrator.transform(result.rows)
         seconds = getattr(self.forecaster, "fit_seconds_", result.fit_seconds)
-        return replace(result, forecasts=forecasts, fit_seconds=seconds)
+        return result.with_rows(forecasts, fit_seconds=seconds)
 
     def settings(self, first: Sequence[RegularWindow]) -> str:
         """Fingerprint of the arguments, and of the trained predictor if the forecaster is used unchanged."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from s5forecast.data.frames import Columns
+from s5forecast.data.items import column_labels
 from s5forecast.evaluation.definitions import warn_of_zeros
 from s5forecast.evaluation.metrics import (
     DEFAULT_METRICS,
@@ -58,7 +59,7 @@ class Backtest:
             names.
 
     Attributes:
-        rows: ``forecasts`` with the standard names.
+        rows: ``forecasts`` with the standard names, and the label of each series as text or a number in item_id.
 
     Raises:
         ValueError: a column is missing, a forecast is NaN or a target infinite.
@@ -84,6 +85,10 @@ class Backtest:
         missing = [column for column in COLUMNS if column not in self.rows.columns]
         if missing or self.rows.empty:
             raise ValueError(f"the forecasts of {self.name!r} have no rows, or no columns {missing}")
+        items = rows["item_id"]
+        labels = column_labels(items)
+        if labels is not items:
+            object.__setattr__(self, "rows", rows.assign(item_id=labels))
         absent = self.rows[self._forecast_columns + sample_columns(self.rows)].isna().any(axis=1)
         if absent.any():
             row = self.rows[absent].iloc[0]
@@ -98,6 +103,32 @@ class Backtest:
     def with_standard_names(self, frame: pd.DataFrame) -> pd.DataFrame:
         """A frame with the column names of the one that was backtested, with the standard names instead."""
         return frame.rename(columns=self._given_names)
+
+    def with_rows(self, rows: pd.DataFrame, **changes: Any) -> Backtest:
+        """The backtest with other values in ``rows``, whose order is the same."""
+        return replace(self, forecasts=rows.assign(item_id=self._items), **changes)
+
+    def given_items(self, index: pd.Index) -> pd.Index:
+        """An index of groups with the values of the item column in place of the labels of series."""
+        places = [place for place, name in enumerate(index.names) if self._sources.get(name) == "item_id"]
+        if not places or self.rows["item_id"].equals(self._items):
+            return index
+        if not isinstance(index, pd.MultiIndex):
+            return self._item_values(index)
+        values: Any = self._item_values(index.levels[places[0]])
+        return index.set_levels([values], level=places)
+
+    def _item_values(self, labels: pd.Index) -> pd.Index:
+        first = ~self.rows["item_id"].duplicated()
+        given = dict(zip(self.rows["item_id"][first], self._items[first].tolist(), strict=True))
+        values = np.empty(len(labels), dtype=object)
+        values[:] = [given[label] for label in labels]
+        return pd.Index(values, tupleize_cols=False, name=labels.name).astype(self._items.dtype)
+
+    @property
+    def _items(self) -> pd.Series:
+        """What identifies the series of each row, as in the frame that was backtested."""
+        return self.forecasts[self._own_names.get("item_id", "item_id")]
 
     def _warn_of_crossing(self) -> None:
         quantiles = self.rows[list(quantile_columns(self.rows).values())].to_numpy(dtype=float)
@@ -172,6 +203,7 @@ class Backtest:
             ValueError: a column does not exist, or none is given.
         """
         table = self.grouped(column)
+        table.index = self.given_items(table.index)
         names = self._own_names
         if "window" in ([column] if isinstance(column, str) else column):
             table.index.names = [names.get(str(name), name) for name in table.index.names]
@@ -181,7 +213,7 @@ class Backtest:
         """As :meth:`by`, with the standard names for ``"window"``."""
         given = [column] if isinstance(column, str) else list(column)
         names = list(dict.fromkeys(name for one in given for name in (WINDOW if one == "window" else [one])))
-        sources = {**self._given_names, **{name: name for name in self.rows.columns}}
+        sources = self._sources
         unknown = [name for name in names if name != "step" and name not in sources]
         if unknown or not names:
             known = [name for name in self.rows.columns if name not in sample_columns(self.rows)]
@@ -202,6 +234,11 @@ class Backtest:
         # With several targets, each is a series, so that the column of their values has no name of its own.
         target = {} if one.other_targets else {one.target: "target"}
         return {one.item_id: "item_id", one.timestamp: "timestamp", **target}
+
+    @property
+    def _sources(self) -> dict[Any, str]:
+        """Columns of ``rows`` by their own names and those in the frame that was backtested."""
+        return {**self._given_names, **{name: name for name in self.rows.columns}}
 
     @property
     def _own_names(self) -> dict[str, str]:
@@ -291,8 +328,10 @@ class Backtest:
     def _row_errors(self, errors: pd.Series) -> np.ndarray:
         """Seasonal error of each row."""
         keys: pd.Index = pd.Index(self.rows["item_id"])
-        if errors.index.nlevels == 2:
+        if isinstance(errors.index, pd.MultiIndex):
             keys = pd.MultiIndex.from_frame(self.rows[["item_id", "cutoff"]])
+            labels: Any = pd.Index(column_labels(pd.Series(errors.index.levels[0])))
+            errors = errors.set_axis(errors.index.set_levels([labels], level=[0]))
         unknown = keys.difference(errors.index)
         if len(unknown):
             raise ValueError(f"no seasonal error for {unknown[0]!r}; index them by item_id, or item_id and cutoff")

@@ -15,7 +15,7 @@ from s5forecast.data.irregular_entries import read_irregular
 from s5forecast.data.spec import IrregularSpec
 from s5forecast.windows.horizon import Horizon
 from s5forecast.windows.irregular import IrregularStore
-from s5forecast.windows.joint import JointStore
+from s5forecast.windows.joint import ABSENT, JointStore
 from s5forecast.windows.regular import SeriesStore
 
 BatchT = TypeVar("BatchT", bound=tuple)
@@ -170,7 +170,7 @@ def read_store(entries: Iterable[dict[str, Any]], spec: Any, *, forecast: bool) 
     if isinstance(spec, IrregularSpec):
         return IrregularStore(read_irregular(entries, spec, forecast=forecast), spec)
     rows = entries if spec.target_dim is None else _rows(entries, spec.target_dim)
-    series = read_series(rows, spec, forecast=forecast)
+    series = read_series(rows, spec, forecast=forecast, observed=spec.target_dim is None)
     if not series:
         raise ValueError("the dataset is empty; pass at least one series")
     return SeriesStore(series, spec) if spec.target_dim is None else JointStore(series, spec)
@@ -185,9 +185,11 @@ def _rows(entries: Iterable[dict[str, Any]], dim: int) -> Iterator[dict[str, Any
                 f"series {entry.get('item_id', position)!r}: target must have shape ({dim}, T), target_dim={dim}, got "
                 f"{target.shape}; group aligned series with GluonTS's MultivariateGrouper"
             )
+        info = entry.get("info")
+        absent = info.get(ABSENT, ()) if isinstance(info, dict) else ()
         for number, values in enumerate(target):
-            unseen = len(values) and np.asarray(values != values).all()
-            if unseen:
+            unseen = not len(values) or np.asarray(values != values).all()
+            if unseen and number not in absent:
                 raise ValueError(
                     f"series {entry.get('item_id', position)!r}: dimension {number} of target has no observed value; "
                     "remove it or add its history"

@@ -15,6 +15,8 @@ from s5forecast.windows.regular import Batch, SeriesStore
 
 # Field of the info of an entry that names its series.
 ITEM_IDS = "item_ids"
+# Field of the info of an entry with the numbers of series that were left out, and have no observed value.
+ABSENT = "absent"
 
 
 class JointStore:
@@ -59,7 +61,10 @@ class JointStore:
         for position in self._each.positions_with_few_values():
             number, dimension = divmod(position, self.spec.dim)
             entry = self.series[number]
-            names = entry.info.get(ITEM_IDS) if isinstance(entry.info, dict) else None
+            info = entry.info if isinstance(entry.info, dict) else {}
+            if dimension in info.get(ABSENT, ()):
+                continue
+            names = info.get(ITEM_IDS)
             item = position if entry.item_id is None else entry.item_id
             found.append(item if names is None else names[dimension])
         return found

@@ -1,5 +1,6 @@
 """Irregular series resampled to a regular grid."""
 
+import pandas as pd
 import pytest
 from test_irregular_sampling import frame
 
@@ -21,3 +22,9 @@ def test_integer_times_are_not_resampled():
         ValueError, match=r"regularize\(\) requires datetimes, but freq=1 is for .* S5Forecaster\(freq=1\)"
     ):
         regularize(frame(), 1, "y")
+
+
+def test_wide_frames_are_melted_with_their_index():
+    wide = pd.DataFrame({"a": [1.0, 2.0], "b": [3.0, 4.0]}, pd.date_range("2024", periods=2, freq="h"))
+    with pytest.raises(ValueError, match=r"melt them: frame = frame.*\.reset_index\(\)\.melt\(id_vars='timestamp'"):
+        regularize(wide, "h")

@@ -1,15 +1,18 @@
 """Callbacks of the user: their place beside ours, repeated trainings, and predictors of checkpoints."""
 
+from unittest.mock import patch
+
 import numpy as np
 import pandas as pd
 import pytest
 import torch
 from conftest import ESTIMATORS, H, direct, regular
-from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
+from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint
 from test_gluonts_suite import all_values
 
 from s5forecast import S5Forecaster
 from s5forecast.estimators import CombinedEstimator, EnsembleEstimator, S5Predictor
+from s5forecast.estimators.training import ForecastModule
 from s5forecast.evaluation import BASELINES
 
 KINDS = [
@@ -77,6 +80,44 @@ def test_callbacks_that_monitor_validation_data_require_them(data):
     # The copies that weights are computed with have no validation data.
     combined = CombinedEstimator(H, [estimator, BASELINES["naive"](H)], windows=1)
     assert len(combined.train(data, data).members) == 2
+
+
+@pytest.mark.parametrize("callback", [EarlyStopping("loss"), ModelCheckpoint(monitor="val_los")])
+@pytest.mark.parametrize("name", KINDS)
+def test_an_unknown_monitor_is_refused_before_training(callback, name):
+    kind, begun = ESTIMATORS[name], []
+    step = patch.object(ForecastModule, "training_step", side_effect=begun.append)
+    known = {None: "monitor 'train_loss'$", True: "monitor 'train_loss' or 'val_loss'$"}
+    for validation, text in known.items():
+        estimator = kind.make(trainer_kwargs=quiet(callback))
+        message = f"{type(callback).__name__} monitors '{callback.monitor}', which the training does not log; {text}"
+        with step, pytest.raises(ValueError, match=message):
+            estimator.train(kind.data(), validation and kind.data())
+    assert not begun
+    with pytest.raises(ValueError, match="does not log; omit barebones=True"):
+        kind.make(trainer_kwargs={"barebones": True, "callbacks": [EarlyStopping("train_loss")]}).train(kind.data())
+
+
+def test_a_forecaster_refuses_an_unknown_monitor():
+    target = regular()[0]["target"]
+    df = pd.DataFrame({"timestamp": pd.date_range("2024", periods=len(target), freq="h"), "target": target})
+    for kwargs in ({}, {"num_members": 2}, {"max_epochs": 1}):
+        given = {"trainer_kwargs": {"callbacks": EarlyStopping("val_WQL")}, "device": "cpu", **kwargs}
+        with pytest.raises(ValueError, match=r"EarlyStopping monitors 'val_WQL', .* 'train_loss' or 'val_loss'"):
+            S5Forecaster(H, "h", verbose=False, estimator_kwargs=given).fit(df, validation=df)
+
+
+def test_other_values_that_may_be_monitored(data, tmp_path):
+    class Own(Callback):
+        def on_train_epoch_end(self, trainer, module):
+            module.log("own", 1.0)
+
+    for callbacks in (
+        [Own(), EarlyStopping("own")],
+        [EarlyStopping("own", strict=False)],
+        [ModelCheckpoint(tmp_path, monitor="step", mode="max")],
+    ):
+        assert direct(trainer_kwargs=quiet(*callbacks)).train(data, data)
 
 
 def test_other_files_are_no_checkpoints(tmp_path):

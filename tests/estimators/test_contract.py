@@ -3,6 +3,7 @@
 import pickle
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -28,6 +29,19 @@ LEVELS = [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9]
 
 def arrays(forecasts):
     return np.stack([np.stack([f.mean, *(f.quantile(q) for q in LEVELS)]) for f in forecasts])
+
+
+@pytest.fixture(scope="module")
+def predictors():
+    """Trained predictors by estimator, which no test changes."""
+    return {}
+
+
+@pytest.fixture
+def trained(make, data, predictors):
+    if make not in predictors:
+        predictors[make] = make().train(data)
+    return predictors[make]
 
 
 @pytest.mark.parametrize("validated", [False, True])
@@ -92,24 +106,42 @@ def test_gluonts_evaluation(make):
         assert list(forecast.index) == list(label.index[-H:])
 
 
-def test_saved_and_loaded_in_another_process(make, data, tmp_path):
-    predictor = make().train(data)
-    predictor.serialize(tmp_path)
+@pytest.fixture(scope="module")
+def other_process():
+    """Checks predictors in folders, one after the other, because a process takes seconds to start."""
+    command = [sys.executable, "-c", CHECK_FOLDERS, str(Path(__file__).parent)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        yield process
+        process.stdin.close()
+
+
+CHECK_FOLDERS = """
+import sys, traceback
+import numpy as np
+from pathlib import Path
+sys.path[:0] = [sys.argv[1]]
+from gluonts.model.predictor import Predictor
+from conftest import entry
+from test_contract import arrays
+for line in sys.stdin:
+    folder = Path(line.strip())
+    try:
+        found = arrays(Predictor.deserialize(folder).predict([entry()]))
+        assert np.allclose(found, np.load(folder / "expected.npy"), rtol=1e-6)
+        print("equal", flush=True)
+    except Exception:
+        print(repr(traceback.format_exc()), flush=True)
+"""
+
+
+def test_saved_and_loaded_in_another_process(trained, data, tmp_path, other_process):
+    trained.serialize(tmp_path)
     again = Predictor.deserialize(tmp_path)
-    assert isinstance(again, type(predictor)) and again == predictor
-    assert np.array_equal(arrays(again.predict(data)), arrays(predictor.predict(data)))
-    expected = arrays(predictor.predict([entry()]))
-    np.save(tmp_path / "expected.npy", expected)
-    program = (
-        "import sys, numpy as np; from pathlib import Path; sys.path[:0] = [sys.argv[2]]\n"
-        "from gluonts.model.predictor import Predictor\n"
-        "from conftest import entry; from test_contract import arrays\n"
-        "folder = Path(sys.argv[1]); found = arrays(Predictor.deserialize(folder).predict([entry()]))\n"
-        "assert np.allclose(found, np.load(folder / 'expected.npy'), rtol=1e-6)"
-    )
-    here = str(__file__).rsplit("/", 1)[0]
-    run = subprocess.run([sys.executable, "-c", program, str(tmp_path), here], capture_output=True, text=True)
-    assert run.returncode == 0, run.stderr
+    assert isinstance(again, type(trained)) and again == trained
+    assert np.array_equal(arrays(again.predict(data)), arrays(trained.predict(data)))
+    np.save(tmp_path / "expected.npy", arrays(trained.predict([entry()])))
+    print(tmp_path, file=other_process.stdin, flush=True)
+    assert other_process.stdout.readline() == "equal\n"
 
 
 def test_only_tensors_are_unpickled(make_one, data, tmp_path):
@@ -121,13 +153,14 @@ def test_only_tensors_are_unpickled(make_one, data, tmp_path):
     assert all(isinstance(value, torch.Tensor) for value in state.values())
 
 
-def test_training_starts_from_a_predictor(make, data):
-    first = make().train(data)
+def test_training_starts_from_a_predictor(make, trained, data):
+    expected = arrays(trained.predict(data))
     # Without a step of training the weights are those that were given.
-    same = make(lr=0.0, ssm_lr=0.0).train_from(first, data)
-    assert np.array_equal(arrays(same.predict(data)), arrays(first.predict(data)))
-    further = make().train_from(first, data)
-    assert not np.array_equal(arrays(further.predict(data)), arrays(first.predict(data)))
+    same = make(lr=0.0, ssm_lr=0.0).train_from(trained, data)
+    assert np.array_equal(arrays(same.predict(data)), expected)
+    further = make().train_from(trained, data)
+    assert not np.array_equal(arrays(further.predict(data)), expected)
+    assert np.array_equal(arrays(trained.predict(data)), expected), "the first predictor was changed"
 
 
 def test_the_same_seed_gives_the_same_forecasts(make, data):
@@ -141,9 +174,8 @@ def test_the_same_seed_gives_the_same_forecasts(make, data):
     assert not np.array_equal(first, arrays(make(seed=2).train(data, data).predict(data)))
 
 
-def test_interleaved_forecasts_keep_gradients_enabled(make, data):
-    predictor = make().train(data)
-    for _ in zip(predictor.predict(data), predictor.predict(data), strict=True):
+def test_interleaved_forecasts_keep_gradients_enabled(trained, data):
+    for _ in zip(trained.predict(data), trained.predict(data), strict=True):
         assert torch.is_grad_enabled()
     assert torch.is_grad_enabled()
 
@@ -231,9 +263,8 @@ def test_past_covariates_of_the_horizon_are_not_seen(make_one):
     assert width > 1.5  # 2.56 for standard normal noise
 
 
-def test_forecasts_are_pickled_without_their_batch(make, data):
-    forecasts = list(make().train(data).predict(data))
-    for forecast in forecasts:
+def test_forecasts_are_pickled_without_their_batch(trained, data):
+    for forecast in trained.predict(data):
         again = pickle.loads(pickle.dumps(forecast))
         assert np.array_equal(again.quantile(0.3), forecast.quantile(0.3))
         assert np.array_equal(again.mean, forecast.mean)
@@ -268,16 +299,15 @@ def test_from_inputs_counts_the_features(data):
     assert estimator.spec.features.num_feat_dynamic_real == 1 and estimator.cardinality == [3]
 
 
-def test_a_batch_at_a_time_equals_one_by_one(make, data):
-    predictor = make().train(data)
-    together = arrays(predictor.predict(data))
-    mean, quantiles = predictor.predict_quantiles(data, LEVELS)
+def test_a_batch_at_a_time_equals_one_by_one(trained, data):
+    together = arrays(trained.predict(data))
+    mean, quantiles = trained.predict_quantiles(data, LEVELS)
     assert np.allclose(np.moveaxis(quantiles, -1, 1), together[:, 1:], rtol=1e-5)
     assert np.allclose(mean, together[:, 0], rtol=1e-5)
-    if isinstance(next(predictor.predict(data)), SampleForecast):
-        assert_drawn_alike(predictor, data)
+    if isinstance(next(trained.predict(data)), SampleForecast):
+        assert_drawn_alike(trained, data)
         return
-    alone = np.concatenate([arrays(predictor.predict([one])) for one in data])
+    alone = np.concatenate([arrays(trained.predict([one])) for one in data])
     assert np.allclose(together, alone, rtol=1e-4, atol=1e-4)
 
 

@@ -12,6 +12,7 @@ from gluonts.model.predictor import Predictor
 
 from s5forecast.evaluation.backtest import Backtest, backtest
 from s5forecast.evaluation.baselines import GaussianForecast, NaivePredictor, SeasonalNaivePredictor
+from s5forecast.evaluation.comparison import compare
 from s5forecast.evaluation.windows import seasonal_error
 
 SHARED = Path(__file__).parents[3] / "shared" / "data" / "gluonts"
@@ -257,3 +258,10 @@ def test_seasonal_naive_equals_the_published_figures(name, season, wql, mase):
     result = backtest(SeasonalNaivePredictor(length, season), data, prediction_length=length)
     assert result.metrics["WQL"].item() == pytest.approx(wql, abs=5e-5)
     assert result.metrics["MASE"].item() == pytest.approx(mase, abs=1e-3)
+
+
+@pytest.mark.parametrize("data", [None, np.arange(9.0), [1.0, 2.0], {"a": 1}, "data.csv", 3])
+def test_other_kinds_of_data_are_refused(data):
+    for function in (lambda: backtest("naive", data, 4), lambda: compare({"naive": "naive"}, data, 4)):
+        with pytest.raises(ValueError, match=f"a pandas DataFrame or GluonTS entries, got {type(data).__name__}"):
+            function()

@@ -216,3 +216,15 @@ def test_wrong_arguments_are_named():
     ):
         with pytest.raises(ValueError, match=message):
             backtest(**{"model": "constant", "data": entries(), **arguments})
+
+
+def test_variables_of_series_named_by_tuples_keep_their_labels():
+    times = pd.date_range("2024", periods=20, freq="h")
+    frames = [
+        pd.DataFrame({"item_id": [item] * 20, "timestamp": times, "x": np.arange(20.0), "y": np.ones(20)})
+        for item in (("a", 1), ("b", 2))
+    ]
+    found = backtest("last_value", pd.concat(frames), count=2, variables=["x", "y"])
+    assert found.forecasts["item_id"].unique().tolist() == ["('a', 1):x", "('a', 1):y", "('b', 2):x", "('b', 2):y"]
+    alone = backtest("last_value", pd.concat(frames), count=2, columns={"target": "x"})
+    assert alone.forecasts["item_id"].unique().tolist() == [("a", 1), ("b", 2)]
