@@ -7,7 +7,7 @@ import time
 from collections.abc import Sequence
 from contextlib import ExitStack
 from copy import deepcopy
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -98,6 +98,31 @@ class TuningSeries(NamedTuple):
         return any((~np.isnan(target[-self.horizon :])).any() for target in self.targets)
 
 
+class BestWeights:
+    """The weights with the smallest loss of the last horizons of some series.
+
+    Attributes:
+        loss, state: smallest loss, and the parameters that have it.
+        waited: validations since then.
+    """
+
+    def __init__(self, series: TuningSeries) -> None:
+        self.windows = series.last_windows()
+        self.loss, self.waited = math.inf, 0
+        self.state: dict[str, Any] = {}
+
+    @torch.no_grad()
+    def validate(self, network: PretrainedNetwork) -> None:
+        """Compute the loss of a network, and keep its parameters if it is the smallest."""
+        training = network.training
+        loss = network.eval().loss(*self.windows).item()
+        network.train(training)
+        if loss < self.loss:
+            self.loss, self.waited, self.state = loss, 0, deepcopy(network.state_dict())
+        else:
+            self.waited += 1
+
+
 class FineTuning:
     """Trains a network in place for a number of steps, with a linear warm-up and a cosine decay of the learning rate.
 
@@ -115,7 +140,7 @@ class FineTuning:
         self, network: PretrainedNetwork, series: TuningSeries, settings: Settings, validation: TuningSeries | None
     ) -> None:
         self.network, self.series, self.settings = network, series, settings
-        self.held_out = None if validation is None else validation.last_windows()
+        self.best = None if validation is None else BestWeights(validation)
         self.optimizer = make_optimizer(network, settings.lr, settings.ssm_lr)
         self.step, self.compiling = 0, False
         self.longest = max(map(len, series.targets))
@@ -128,35 +153,24 @@ class FineTuning:
             verbose: whether to show a progress bar.
         """
         steps, began = self.settings.num_steps, time.monotonic()
-        reason = "all steps"
         with ExitStack() as stack:
             plan = stack.enter_context(planned([1.0], seconds))
             seconds = plan.next_seconds()
             if verbose:
                 plan.bar.begin(steps)
                 stack.enter_context(on_compilation(lambda: self._show_compiling(plan)))
-            best = self._validated()
-            state, waited, every = deepcopy(self.network.state_dict()), 0, max(1, steps // VALIDATIONS)
+            if self.best is not None:
+                self.best.validate(self.network)
             self.network.train()
-            while self.step < steps:
-                passed = _passed(began, seconds)
-                if passed >= 1:
-                    reason = f"of {steps} steps, within the time limit"
-                    break
-                if waited >= self.settings.patience:
-                    reason = f"of {steps} steps, until the validation loss rose"
-                    break
+            while self.step < steps and (passed := _passed(began, seconds)) < 1 and not self._stopped_early():
                 self.advance(max(self.step / steps, passed))
                 self._show(plan, verbose)
-                if self.held_out is not None and (self.step % every == 0 or self.step == steps):
-                    loss = self._validated()
-                    waited = 0 if loss < best else waited + 1
-                    if loss < best:
-                        best, state = loss, deepcopy(self.network.state_dict())
-            if self.held_out is not None:
-                self.network.load_state_dict(state)
+                if self.best is not None and (self.step % max(1, steps // VALIDATIONS) == 0 or self.step == steps):
+                    self.best.validate(self.network)
+        if self.best is not None:
+            self.network.load_state_dict(self.best.state)
         self.network.eval()
-        return self.step, reason
+        return self.step, self._reason()
 
     def advance(self, progress: float) -> float:
         """Take a step, whose series depend on the seed and its number only, and return its loss.
@@ -195,14 +209,15 @@ class FineTuning:
         at = draw_origins(count, length, rng, self.series.patches)
         return torch.from_numpy(values), torch.from_numpy(seasons), at
 
-    @torch.no_grad()
-    def _validated(self) -> float:
-        if self.held_out is None:
-            return math.inf
-        training = self.network.training
-        loss = self.network.eval().loss(*self.held_out).item()
-        self.network.train(training)
-        return loss
+    def _stopped_early(self) -> bool:
+        return self.best is not None and self.best.waited >= self.settings.patience
+
+    def _reason(self) -> str:
+        steps = self.settings.num_steps
+        if self.step == steps:
+            return "all steps"
+        cause = "until the validation loss rose" if self._stopped_early() else "within the time limit"
+        return f"of {steps} steps, {cause}"
 
     def _show_compiling(self, plan: TrainingPlan) -> None:
         self.compiling = True

@@ -37,9 +37,10 @@ def test_zero_shot_trains_nothing():
 
 def test_fine_tuning_lowers_the_loss_of_the_series():
     found = tuning(square_waves(), season=5.0)
-    before = found._validated()
+    found.best.validate(found.network)
+    before = found.best.loss
     assert found.run(None, verbose=False) == (30, "all steps")
-    assert found._validated() < 0.9 * before and not found.network.training
+    assert found.best.loss < 0.9 * before and not found.network.training
 
 
 def test_the_same_seed_gives_the_same_weights_in_any_order_of_the_series():
