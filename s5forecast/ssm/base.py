@@ -55,8 +55,9 @@ class StateSpaceLayer(nn.Module, ABC):
     one time step.
 
     **Irregular steps.** If ``supports_dt`` is true, ``dt`` is the time since the previous step, 1 on a regular grid,
-    and a step with ``dt = 0`` and an input of 0 must not change the state: padding and missing steps are passed this
-    way. If it is false, ``dt`` is always None, because :class:`~s5forecast.nn.Encoder` refuses other values.
+    and a step with ``dt = 0`` and an input of 0 must change neither the state nor the outputs of other steps: padding
+    and missing steps are passed this way. If it is false, ``dt`` is always None, because
+    :class:`~s5forecast.nn.Encoder` refuses other values.
 
     Attributes:
         supports_dt: whether steps may differ in length.

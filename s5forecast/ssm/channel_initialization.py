@@ -56,8 +56,17 @@ def real(state_size: int) -> tuple[Tensor, Tensor]:
 
 
 def ptd(state_size: int) -> tuple[Tensor, Tensor]:
-    """S4-PTD: HiPPO-LegS with a small perturbation, see :func:`~s5forecast.ssm.initialization.s4_ptd`."""
+    """S4-PTD: HiPPO-LegS with a small perturbation, see :func:`~s5forecast.ssm.initialization.s4_ptd`.
+
+    Raises:
+        ValueError: for two states, which have real eigenvalues and thus no conjugate partners.
+    """
     Lambda, _, B_tilde = s4_ptd(state_size)
+    if (Lambda.imag == 0).any():
+        raise ValueError(
+            f"initialization='ptd' gives real eigenvalues for state_size={state_size}, which have no conjugate "
+            "partner; choose a state_size of 4 or more"
+        )
     return _half(Lambda, B_tilde)
 
 

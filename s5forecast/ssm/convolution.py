@@ -55,7 +55,7 @@ def run_chunks(u: Tensor, state: Tensor, make: Callable[[int], ChunkMatrices]) -
     chunk = CHUNK if batch * length >= FEW_STEPS else SHORT_CHUNK
     whole = length - length % chunk
     outputs = []
-    with _without_autocast(u.device.type):
+    with without_autocast(u.device.type):
         if whole:
             y, state = _run(u[:, :whole], state, make(chunk))
             outputs.append(y)
@@ -111,7 +111,7 @@ def toeplitz(kernel: Tensor) -> Tensor:
     return padded.unfold(-1, length, 1).flip(-1).transpose(1, 2)
 
 
-def _without_autocast(device: str) -> AbstractContextManager[Any]:
+def without_autocast(device: str) -> AbstractContextManager[Any]:
     """Keeps powers and states in the dtype of the arguments."""
     enabled = device != "meta" and torch.is_autocast_enabled(device)
     return torch.autocast(device, enabled=False) if enabled else nullcontext()
@@ -121,8 +121,9 @@ def _run(u: Tensor, state: Tensor, matrices: ChunkMatrices) -> tuple[Tensor, Ten
     """As :func:`run_chunks`, for a whole number of chunks."""
     inputs, response, carry = matrices
     batch, length = len(u), response.shape[-1]
-    parts = u.unflatten(1, (-1, length)).movedim(-1, 0).flatten(1, 2)  # [H, B K, L]
+    count = u.shape[1] // length
+    parts = u.unflatten(1, (count, length)).movedim(-1, 0).flatten(1, 2)  # [H, B K, L]
     y, ends = (parts @ inputs).split([length, response.shape[1]], dim=-1)
-    before, last = carry(ends.unflatten(1, (batch, -1)), state)
+    before, last = carry(ends.unflatten(1, (batch, count)), state)
     y = torch.baddbmm(y, before.flatten(1, 2), response)
-    return y.unflatten(1, (batch, -1)).movedim(0, -1).flatten(1, 2), last
+    return y.unflatten(1, (batch, count)).movedim(0, -1).flatten(1, 2), last

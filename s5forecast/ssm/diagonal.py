@@ -155,9 +155,9 @@ class DiagonalLayer(StateSpaceLayer):
             y, state = self(u[:, None], state, None if dt is None else dt[:, None])
             return y[:, 0], state
         kept = self._keep_step()
-        Bu = self._project(u, kept.B).view_as(state)
+        Bu = self._project(u.to(kept.B.dtype), kept.B).view_as(state)
         state = torch.addcmul(torch.addcmul(Bu, kept.straight, state), kept.across, state.flip(1))
-        return torch.addcmul(self._read(state.flatten(1), kept.C), self.D, u), state
+        return torch.addcmul(self._read(state.flatten(1).to(kept.C.dtype), kept.C), self.D, u), state
 
     def advance(self, state: Tensor, elapsed: Tensor) -> Tensor:
         r"""The states at later times without further input, exactly: :math:`\exp(\Lambda\,\Delta\,\tau)\,x`.
@@ -169,8 +169,8 @@ class DiagonalLayer(StateSpaceLayer):
         Returns:
             ``[B, Q, 2, N]``.
         """
-        steps = self._steps() * elapsed.to(self.D.dtype).unsqueeze(-1)
-        Lambda_bar, _ = DISCRETIZATIONS["dirac"](self.poles(), steps)
+        poles, steps = _at_least_float32(self.poles()), _at_least_float32(self._steps())
+        Lambda_bar, _ = DISCRETIZATIONS["dirac"](poles, steps * elapsed.to(steps.dtype).unsqueeze(-1))
         return multiply(Lambda_bar, state.unsqueeze(1))
 
     def step_matrices(self) -> StepMatrices | None:
@@ -215,7 +215,7 @@ class DiagonalLayer(StateSpaceLayer):
         if C_backward is not None:
             # Projecting the input again takes less time than keeping it for both directions.
             weight, D = self._output_weight(C_backward), torch.zeros_like(self.D)
-            dt_next = None if dt is None else _time_until_next(dt)
+            dt_next = None if dt is None else self._time_until_next(dt)
             y_backward, _ = mimo_scan(
                 *system, dt_next, B, weight, D, self._backward_inputs(u), method=method, reverse=True
             )
@@ -249,7 +249,7 @@ class DiagonalLayer(StateSpaceLayer):
         Lambda_bar: Tensor | None = None
         if dt is None:
             Lambda_bar, B = self._discretize(B)
-        Bu = self._project(u, B.flatten(0, 1)).unflatten(-1, (2, -1))
+        Bu = self._project(u.to(B.dtype), B.flatten(0, 1)).unflatten(-1, (2, -1))
         Bu = Bu.to(torch.promote_types(Bu.dtype, torch.float32))  # the scan computes in float32 at least
 
         def scan(Bu: Tensor, state: Tensor | None, dt: Tensor | None, reverse: bool) -> Tensor:
@@ -265,13 +265,24 @@ class DiagonalLayer(StateSpaceLayer):
         x = scan(Bu, state, dt, False)
         y = read(x, C)
         if C_backward is not None:
-            x_backward = scan(self._backward_inputs(Bu), None, None if dt is None else _time_until_next(dt), True)
+            x_backward = scan(self._backward_inputs(Bu), None, None if dt is None else self._time_until_next(dt), True)
             y = y + read(x_backward, C_backward)
         return torch.addcmul(y, self.D, u), self._last(x, state)
 
     def _backward_inputs(self, u: Tensor) -> Tensor:
         """``u [B, T, ...]``, or the inputs of the next step if the backward scan starts there."""
         return u if self.backward_lag == 0 else torch.cat([u[:, 1:], torch.zeros_like(u[:, :1])], dim=1)
+
+    def _time_until_next(self, dt: Tensor) -> Tensor:
+        """The steps of the backward scan ``[B, T]``, 1 for the last one."""
+        until_next = torch.cat([dt[:, 1:], torch.ones_like(dt[:, :1])], dim=1)
+        if self.backward_lag or self.discretization == "dirac" or not dt.shape[1]:
+            return until_next
+        # An input that is held until the next step is not cut off by padding, which follows with a step of length 0.
+        position = torch.arange(dt.shape[1], device=dt.device)
+        after = torch.where(until_next > 0, position, dt.shape[1] - 1).flip(1).cummin(1).values.flip(1)
+        padding = torch.cat([torch.zeros_like(dt[:, :1], dtype=torch.bool), dt[:, 1:] == 0], dim=1)
+        return until_next.gather(1, after).masked_fill(padding, 0)
 
     def _last(self, x: Tensor, state: Tensor | None) -> Tensor:
         """A copy of the state after the last step, which does not keep the other states in memory."""
@@ -284,9 +295,16 @@ class DiagonalLayer(StateSpaceLayer):
 
     def _discretize(self, B: Tensor) -> tuple[Tensor, Tensor]:
         """``Lambda_bar [2, N]`` and the input matrix of a unit step, in the shape of ``B``."""
-        Lambda_bar, scale = DISCRETIZATIONS[self.discretization](self.poles(), self._steps())
+        Lambda_bar, scale = self._discretize_steps(self._steps())
         (re, im), (B_re, B_im) = (scale.unsqueeze(-1) if B.ndim == 3 else scale), B
         return Lambda_bar, torch.stack([re * B_re - im * B_im, re * B_im + im * B_re])
+
+    def _discretize_steps(self, steps: Tensor) -> tuple[Tensor, Tensor]:
+        """``Lambda_bar`` and the scale of the inputs ``[..., 2, N]`` for steps ``[..., N]``, in float32 at least.
+
+        In bfloat16, factors near 1 are rounded to 1 or above, and states do not decay.
+        """
+        return DISCRETIZATIONS[self.discretization](_at_least_float32(self.poles()), _at_least_float32(steps))
 
     def _output_weight(self, C: Tensor) -> Tensor:
         """The real weights ``[H, 2N]``, or ``[2N]`` if channelwise, that read ``c Re(C x)`` from a flattened state."""
@@ -307,5 +325,5 @@ class DiagonalLayer(StateSpaceLayer):
         return (x * weight).unflatten(-1, (2, self.width, -1)).sum((-3, -1))
 
 
-def _time_until_next(dt: Tensor) -> Tensor:
-    return torch.cat([dt[:, 1:], torch.ones_like(dt[:, :1])], dim=1)
+def _at_least_float32(x: Tensor) -> Tensor:
+    return x.to(torch.promote_types(x.dtype, torch.float32))

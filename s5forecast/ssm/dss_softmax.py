@@ -128,7 +128,7 @@ class DSSSoftmax(StateSpaceLayer):
 def _convolve(u: Tensor, kernel: Tensor) -> Tensor:
     """Causal convolution of ``u [B, T, H]`` with a kernel ``[T, H]``, by FFT."""
     length = u.shape[1]
-    if length == 0:
+    if u.numel() == 0:
         return u
     spectrum = torch.fft.rfft(u.mT, 2 * length) * torch.fft.rfft(kernel.T.to(u.dtype), 2 * length)
     return torch.fft.irfft(spectrum, 2 * length)[..., :length].mT

@@ -52,7 +52,8 @@ class DampedEMA(nn.Module):
 
     def _average(self, direction: int, x: Tensor, state: Tensor, dt: Tensor | None) -> tuple[Tensor, Tensor]:
         p = torch.sigmoid(self.delta[direction])
-        log_q = torch.log1p(-p * torch.sigmoid(self.alpha[direction]))
+        loss = p * torch.sigmoid(self.alpha[direction])
+        log_q = torch.log1p(-loss.clamp(max=1 - torch.finfo(p.dtype).eps / 2))  # finite, also where q rounds to 0
         weight, eta = p * self.beta[direction], self.gamma[direction] / math.sqrt(self.size)
         if x.shape[1] == 1:
             decay = log_q if dt is None else log_q * dt.unsqueeze(-1)

@@ -8,7 +8,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from s5forecast.ops import DISCRETIZATIONS, linear_scan
+from s5forecast.ops import linear_scan
 from s5forecast.ops.naive import multiply
 from s5forecast.ssm.base import StepMatrices
 from s5forecast.ssm.channel_initialization import ChannelInitialization
@@ -100,16 +100,20 @@ class LiquidS4(S4D):
 
     @torch.no_grad()
     def exact_bound(self) -> Tensor:
-        """The largest inputs ``[H]``, in modulus, for which no factor of a unit step can be clamped."""
+        """The largest inputs ``[H]``, in modulus, for which no factor of a unit step is clamped.
+
+        They solve ``|A + B u|^2 = |A|`` for each state and the worse sign of u.
+        """
         A, B = self._system(None)
-        decay = torch.linalg.vector_norm(A, dim=-2)
-        bound = (decay.sqrt() - decay) / torch.linalg.vector_norm(B, dim=-2)
+        squared, along = A.square().sum(-2), (A * B).sum(-2).abs()
+        room = (squared.sqrt() - squared).clamp(min=0)
+        bound = room / (along + torch.sqrt(along.square() + B.square().sum(-2) * room))
         return bound.unflatten(-1, (self.width, -1)).amin(-1)
 
     def _system(self, dt: Tensor | None) -> tuple[Tensor, Tensor]:
         """A and B of a step, ``[2, N]``, or ``[B, T, 2, N]`` for steps ``dt [B, T]``."""
         steps = self._steps() if dt is None else self._steps() * dt.unsqueeze(-1)
-        A, scale = DISCRETIZATIONS[self.discretization](self.poles(), steps)
+        A, scale = self._discretize_steps(steps)
         return A, multiply(scale, self.B)
 
     def _scan(self, u: Tensor, state: Tensor | None, dt: Tensor | None, C: Tensor) -> tuple[Tensor, Tensor]:

@@ -20,7 +20,8 @@ class LRU(DiagonalLayer):
     :math:`\gamma = \exp(\text{gamma\_log})`. Initially :math:`\lambda` is uniform on a ring and
     :math:`\gamma^2 = 1 - |\lambda|^2`. States are not kept in conjugate pairs, in contrast to :class:`S5`.
 
-    Irregular steps are an extension of this package: a step of length dt multiplies the state by :math:`\lambda^{dt}`.
+    Irregular steps are an extension of this package: a step of length dt multiplies the state by :math:`\lambda^{dt}`,
+    with the phase of :math:`\lambda` between :math:`-\pi` and :math:`\pi`, so that slow modes are slow at any step.
 
     Args:
         width: number of inputs and outputs, H.
@@ -85,7 +86,9 @@ class LRU(DiagonalLayer):
         self.D.normal_()
 
     def poles(self) -> Tensor:
-        return torch.stack([-torch.exp(self.nu_log), torch.exp(self.theta_log)])
+        phase = torch.exp(self.theta_log)
+        turns = torch.round(phase.detach() / (2 * math.pi))
+        return torch.stack([-torch.exp(self.nu_log), phase - 2 * math.pi * turns])
 
     def timescales(self) -> Tensor:
         return torch.ones_like(self.nu_log)

@@ -25,18 +25,19 @@ class Mega(StateSpaceLayer):
 
     with gates :math:`\varphi = \sigma(W_\varphi m)` and :math:`r = \mathrm{silu}(W_r m)`. Within a chunk of
     ``chunk_size`` steps, queries see the keys of the same chunk (Mega-chunk); the moving average runs over all steps.
+    Products :math:`q^\top k` are divided by :math:`\sqrt z` for softmax, and by the number of visible keys otherwise.
 
     The state consists of the averages ``[B, H, N]``, the keys and values of the present chunk ``[B, S, z + v]`` and
     their number ``[B]``.
 
     **Irregular steps** are an extension of this package. The averages decay by the length of a step; attention knows
-    the order of the steps, but not their length. Steps with ``dt = 0`` are padding: a causal layer does not count them
-    as positions, a bidirectional one masks their keys.
+    the order of the steps, but not their length. Steps with ``dt = 0`` are padding: they are not counted as positions,
+    and their keys are not seen.
 
     Args:
         width: number of inputs and outputs, H.
         ema_size: number of moving averages of each channel, N.
-        key_size: size of queries and keys, z, even; H / 2 if not given.
+        key_size: size of queries and keys, z, even; H / 2, rounded up to an even number, if not given.
         value_size: size of values, v; 2 H if not given.
         attention: f, a key of ``ATTENTIONS``: ``"softmax"``, ``"laplace"`` or ``"relu2"``.
         bias: b, a key of ``BIASES``: ``"simple"`` or ``"rotary"``.
@@ -138,10 +139,12 @@ class Mega(StateSpaceLayer):
         query, key = (shared * scale + shift for scale, shift in zip(self.scale, self.shift, strict=True))
         entries = torch.cat([key, F.silu(self.values(u))], dim=-1)  # [B, T, z + v]
         observed = torch.ones_like(u[..., 0], dtype=torch.bool) if dt is None else dt > 0
-        if self.bidirectional or (state is None and dt is None):
+        if self.chunk_size is None:
+            self._check_positions(count + observed.sum(1))
+        if dt is None and (self.bidirectional or state is None):
             attended = self._attend_within_chunks(query, entries, observed)
         else:
-            attended = self._attend_to_past(query, entries, observed, cache, count)
+            attended = self._attend_by_position(query, entries, observed, cache, count)
         if not self.bidirectional:
             cache, count = self._remember(entries, observed, cache, count)
         candidate = F.silu(direct + self.attended(attended * reset))
@@ -155,11 +158,12 @@ class Mega(StateSpaceLayer):
         chunk = min(self.chunk_size or length, length)
         query, entries, visible = (_in_chunks(x, chunk) for x in (query, entries, observed.unsqueeze(-1)))
         distance = _distances(chunk, query.device)
-        visible = visible.mT if self.bidirectional else visible.mT & (distance <= 0)
-        return self._attend(query, entries, distance, visible).flatten(1, 2)[:, :length]
+        return self._attend(query, entries, distance, self._in_reach(distance) & visible.mT).flatten(1, 2)[:, :length]
 
-    def _attend_to_past(self, query: Tensor, entries: Tensor, observed: Tensor, cache: Tensor, count: Tensor) -> Tensor:
-        """Values ``[B, T, v]`` of the observed steps of the chunk of each query, up to the query."""
+    def _attend_by_position(
+        self, query: Tensor, entries: Tensor, observed: Tensor, cache: Tensor, count: Tensor
+    ) -> Tensor:
+        """Values ``[B, T, v]`` seen by each query in chunks of observed steps, the first of which are in the cache."""
         length, kept = query.shape[1], cache.shape[1]
         position = count.unsqueeze(1) + observed.cumsum(1) - 1  # [B, T]
         together = torch.cat([cache, entries], dim=1)
@@ -168,7 +172,7 @@ class Mega(StateSpaceLayer):
             positions = torch.cat([slots, position], dim=1)
             known = torch.cat([slots < count.unsqueeze(1), observed], dim=1)
             distance = positions.unsqueeze(1) - position.unsqueeze(2)  # [B, T, S + T]
-            visible = (distance <= 0) & known.unsqueeze(1)
+            visible = self._in_reach(distance) & known.unsqueeze(1)
             if self.chunk_size is not None:
                 chunks = positions // self.chunk_size, position // self.chunk_size
                 visible = visible & (chunks[0].unsqueeze(1) == chunks[1].unsqueeze(2))
@@ -183,8 +187,12 @@ class Mega(StateSpaceLayer):
         )
         known = _in_chunks((slots < (count + observed.sum(1)).unsqueeze(1)).unsqueeze(-1), size)
         distance = _distances(size, query.device)
-        found = self._attend(own, aligned, distance, (distance <= 0) & known.mT).flatten(1, 2)
+        found = self._attend(own, aligned, distance, self._in_reach(distance) & known.mT).flatten(1, 2)
         return found.gather(1, position.clamp(min=0).unsqueeze(-1).expand(-1, -1, self.value_size))
+
+    def _in_reach(self, distance: Tensor) -> Tensor:
+        """Whether keys at these distances may be seen."""
+        return torch.ones_like(distance, dtype=torch.bool) if self.bidirectional else distance <= 0
 
     def _attend(self, query: Tensor, entries: Tensor, distance: Tensor, visible: Tensor) -> Tensor:
         """Values seen by the queries ``[..., Q, z]`` among entries ``[..., K, z + v]``."""
@@ -194,11 +202,7 @@ class Mega(StateSpaceLayer):
     def _remember(self, entries: Tensor, observed: Tensor, cache: Tensor, count: Tensor) -> tuple[Tensor, Tensor]:
         """The entries of the chunk that the next step belongs to, and their number."""
         total = count + observed.sum(1)
-        if self.chunk_size is None:
-            first = torch.zeros_like(total)
-            self._check_positions(total)
-        else:
-            first = total // self.chunk_size * self.chunk_size
+        first = torch.zeros_like(total) if self.chunk_size is None else total // self.chunk_size * self.chunk_size
         slots = first.unsqueeze(1) + torch.arange(self.span, device=total.device)
         source = self._sources(slots, observed, count, self.span).unsqueeze(-1)
         together = torch.cat([cache, entries], dim=1)

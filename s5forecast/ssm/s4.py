@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from s5forecast.choices import choose
 from s5forecast.ops.naive import multiply
 from s5forecast.ssm.base import StateSpaceLayer
-from s5forecast.ssm.convolution import ChunkMatrices, run_chunks, toeplitz
+from s5forecast.ssm.convolution import ChunkMatrices, run_chunks, toeplitz, without_autocast
 from s5forecast.ssm.initialization import log_timescales
 from s5forecast.ssm.low_rank_initialization import LOW_RANK_INITIALIZATIONS, LowRankInitialization
 
@@ -32,7 +32,8 @@ class S4(StateSpaceLayer):
     depend on a length.
 
     The state is ``[B, H, P]``, the real parts of the N = P / 2 states of each channel, then their imaginary parts.
-    Irregular steps are exact, but computed one after the other.
+    Irregular steps use the bilinear rule with the length of each step and are computed one after the other. The rule
+    suits steps that are short compared with the timescales; states do not decay over a very long step.
 
     Args:
         width: number of channels, H.
@@ -123,8 +124,8 @@ class S4(StateSpaceLayer):
             y, state = self(u[:, None], state, None if dt is None else dt[:, None])
             return y[:, 0], state
         A, B, C = self._keep_step()
-        state = (A @ state.unsqueeze(-1)).squeeze(-1) + B * u.unsqueeze(-1)
-        return torch.addcmul((C * state).sum(-1), self.D, u), state
+        state = (A @ state.to(A.dtype).unsqueeze(-1)).squeeze(-1) + B * u.unsqueeze(-1)
+        return torch.addcmul((C * state).sum(-1).to(u.dtype), self.D, u), state
 
     def matrices(self) -> tuple[Tensor, Tensor]:
         """A and B of a unit step, real matrices for the stacked real and imaginary parts: ``[H, P, P]`` and ``[H, P]``.
@@ -143,12 +144,14 @@ class S4(StateSpaceLayer):
 
     def _run(self, u: Tensor, state: Tensor, dt: Tensor | None, C: Tensor) -> tuple[Tensor, Tensor]:
         """Outputs without D, and the last state."""
-        C = _output_weight(C)
-        if dt is not None:
-            return self._run_irregular(u, state, dt, C)
         dtype = torch.promote_types(state.dtype, torch.float32)
-        A, B = (matrix.to(dtype) for matrix in self.matrices())
-        y, last = run_chunks(u.to(dtype), state.to(dtype), partial(_dense_chunks, A, B, C.to(dtype)))
+        inputs, state, C = u.to(dtype), state.to(dtype), _output_weight(C).to(dtype)
+        if dt is None:
+            A, B = (matrix.to(dtype) for matrix in self.matrices())
+            y, last = run_chunks(inputs, state, partial(_dense_chunks, A, B, C))
+        else:
+            with without_autocast(u.device.type):
+                y, last = self._run_irregular(inputs, state, dt.to(dtype), C)
         return y.to(u.dtype), last
 
     def _run_irregular(self, u: Tensor, state: Tensor, dt: Tensor, C: Tensor) -> tuple[Tensor, Tensor]:
@@ -157,8 +160,8 @@ class S4(StateSpaceLayer):
         With half a step h, ``x - h A x = z`` gives ``x = E (z - 2 h P s)`` with ``E = 1 / (1 - h Lambda)`` and
         ``(1 + 2 h W) s = <P, E z>``, where ``W_qr = <P_q, E P_r>`` and ``<p, z> = Re(p^* z)``.
         """
-        half = self._half_step() * dt.unsqueeze(-1)  # [B, T, H]
-        Lambda, P, B = self._poles().movedim(0, -2), self.P.movedim(0, -2), self.B.movedim(0, -2)  # [..., H, 2, N]
+        half = self._half_step().to(dt.dtype) * dt.unsqueeze(-1)  # [B, T, H]
+        Lambda, P, B = (x.movedim(0, -2).to(dt.dtype) for x in (self._poles(), self.P, self.B))  # [..., H, 2, N]
         scaled = half[..., None, None] * Lambda
         conj = torch.stack([1 - scaled[..., 0, :], scaled[..., 1, :]], -2)  # of 1 - h Lambda
         E = conj / conj.square().sum(-2, keepdim=True)  # [B, T, H, 2, N]
@@ -188,7 +191,8 @@ class S4(StateSpaceLayer):
         settings, parameters = (self.step_scale, self.D.dtype, self.D.device), tuple(self.parameters())
         kept = self._kept
         if kept is None or kept[0] != settings or not all(map(torch.equal, kept[1], parameters)):
-            A, B = (matrix.to(self.D.dtype) for matrix in self.matrices())
+            dtype = torch.promote_types(self.D.dtype, torch.float32)
+            A, B = (matrix.to(dtype) for matrix in self.matrices())
             kept = self._kept = settings, tuple(p.clone() for p in parameters), (A, B, _output_weight(self.C))
         return cast(tuple[Tensor, Tensor, Tensor], kept[2])
 

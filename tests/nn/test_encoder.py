@@ -20,7 +20,7 @@ from s5forecast.nn import (
 )
 from s5forecast.nn.block import NORMS, BatchNorm, SharedDropout
 from s5forecast.nn.heads import inverse_softplus
-from s5forecast.ssm import LRU, S4D, S5, flatten_state
+from s5forecast.ssm import LAYERS, LRU, S4D, S5, flatten_state
 
 WIDTH = 6
 
@@ -62,6 +62,14 @@ def test_encoder_of_other_layers(layer):
     check_steps(encoder, False)
     assert encoder.supports_dt == encoder.supports_advance == (layer is ChannelStates)
     assert all(len(tensor) == 4 for tensor in flatten_state(encoder.initial_state(4)))
+
+
+def test_encoder_of_all_causal_layers():
+    torch.manual_seed(0)
+    layers = [name for name in LAYERS if name != "dss_softmax"]
+    encoder = Encoder(WIDTH, len(layers), layer=layers, layer_kwargs={"state_size": 4, "chunk_size": 4}).double()
+    check_steps(encoder, False)
+    check_steps(encoder, True)
 
 
 def test_batch_norm_takes_statistics_over_batch_and_time():

@@ -5,6 +5,7 @@ import torch
 
 from s5forecast.nn import Encoder
 from s5forecast.nn.gaps import skip_gaps
+from s5forecast.ssm import flatten_state, layer_arguments
 
 B, T, WIDTH = 6, 20, 5
 
@@ -29,9 +30,10 @@ def observed():
     return observed
 
 
-def encoder(**kwargs):
+def encoder(layer="s5", **kwargs):
     torch.manual_seed(2)
-    return Encoder(WIDTH, 2, layer_kwargs={"state_size": 8, **kwargs}).double().eval()
+    layer_kwargs = layer_arguments(layer, kwargs, preferred={"state_size": 8})
+    return Encoder(WIDTH, 2, layer=layer, layer_kwargs=layer_kwargs).double().eval()
 
 
 def rows(steps, observed):
@@ -43,10 +45,18 @@ def rows(steps, observed):
         yield one[None, position], dt[None]
 
 
-@pytest.mark.parametrize("discretization", ["zoh", "bilinear", "dirac"])
+@pytest.mark.parametrize(
+    ("layer", "arguments"),
+    [
+        *[("s5", {"discretization": discretization}) for discretization in ("zoh", "bilinear", "dirac")],
+        *[(layer, {}) for layer in ("s4", "s4d", "dss", "lru", "liquid_s4")],
+        *[("mega", {"chunk_size": chunk_size}) for chunk_size in (None, 4, 128)],
+    ],
+    ids=str,
+)
 @pytest.mark.parametrize("bidirectional", [False, True])
-def test_skipped_gaps_equal_the_observed_rows_alone(steps, observed, discretization, bidirectional):
-    network = encoder(discretization=discretization, bidirectional=bidirectional)
+def test_skipped_gaps_equal_the_observed_rows_alone(steps, observed, layer, arguments, bidirectional):
+    network = encoder(layer, bidirectional=bidirectional, **arguments)
     inputs = skip_gaps(steps, observed)
     found, states = network(inputs.steps, dt=inputs.dt, mask=inputs.mask)
     for row, (alone, dt) in enumerate(rows(steps, observed)):
@@ -55,7 +65,8 @@ def test_skipped_gaps_equal_the_observed_rows_alone(steps, observed, discretizat
         if n:
             expected, last = network(alone, dt=dt)
             assert torch.allclose(found[row, -n:], expected[0], atol=1e-12)
-            assert all(torch.allclose(a[row], b[0], atol=1e-12) for a, b in zip(states, last, strict=True))
+            pairs = zip(flatten_state(states), flatten_state(last), strict=True)
+            assert all(torch.allclose(a[row], b[0], atol=1e-12) for a, b in pairs)
 
 
 def test_skipped_gaps_equal_single_longer_steps(steps, observed):

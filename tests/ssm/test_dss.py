@@ -45,40 +45,75 @@ def evaluate_kernel(layer, length, weights="W"):
     return np.einsum("hn,hnl->hl", W * (np.exp(delta) - 1) / Lambda, powers).real
 
 
+def convolved(K, u):
+    """Causal convolution of ``u [B, H, L]`` with ``K [H, L]``, term by term."""
+    terms = [np.einsum("hj,bhj->bh", K[:, : t + 1][:, ::-1], u[..., : t + 1]) for t in range(u.shape[-1])]
+    return np.stack(terms, -1)
+
+
+def convolved_backward(K, u):
+    """As :func:`convolved`, backward in time; the first input is the next one."""
+    later = np.concatenate([u[..., 1:], np.zeros_like(u[..., :1])], -1)
+    return convolved(K, later[..., ::-1])[..., ::-1]
+
+
 @pytest.mark.parametrize("bidirectional", [False, True])
 @pytest.mark.parametrize("separate_steps", [False, True])
 @pytest.mark.parametrize("length", [5, 100])
 def test_outputs_equal_the_definition(separate_steps, bidirectional, length):
     torch.manual_seed(0)
     layer = DSS(3, 8, separate_steps=separate_steps, bidirectional=bidirectional).double()
-    u, K = np.random.default_rng(0).normal(size=(2, 3, length)), evaluate_kernel(layer, length)
-    y = np.stack([np.einsum("hj,bhj->bh", K[:, : t + 1][:, ::-1], u[..., : t + 1]) for t in range(length)], -1)
-    if bidirectional:  # the backward kernel starts at the next input
-        K = evaluate_kernel(layer, length, "W_backward")
-        for t in range(length - 1):
-            y[..., t] += np.einsum("hj,bhj->bh", K[:, : length - t - 1], u[..., t + 1 :])
+    u = np.random.default_rng(0).normal(size=(2, 3, length))
+    y = convolved(evaluate_kernel(layer, length), u)
+    if bidirectional:
+        y += convolved_backward(evaluate_kernel(layer, length, "W_backward"), u)
     assert_close(run(layer, u), y + layer.D.detach().numpy()[:, None] * u, 1e-12)
 
 
-def evaluate_softmax_kernel(layer, length):
-    """K ``[H, L]`` by its definition, in NumPy."""
+def evaluate_softmax_kernel(layer, length, weights="W"):
+    """K ``[H, L]`` by its definition, in NumPy; sums of exponentials are divided by with a regularization."""
     p = {name: value.detach().numpy() for name, value in layer.named_parameters()}
-    Lambda, steps = p["Lambda"][0] + 1j * p["Lambda"][1], np.exp(p["log_step"])
+    Lambda, steps = p["Lambda"][0] + 1j * p["Lambda"][1], layer.step_scale * np.exp(p["log_step"])
     delta = steps[0][:, None] * Lambda.real + 1j * steps[-1][:, None] * Lambda.imag
     terms = np.exp(delta[..., None] * np.arange(length))
-    softmax = terms / terms.sum(-1, keepdims=True)
-    return np.einsum("hn,hnl->hl", (p["W"][0] + 1j * p["W"][1]) / Lambda, softmax).real
+    terms = terms / np.where(Lambda.real > 0, terms[..., -1], 1)[..., None]  # the largest modulus is 1
+    sign = np.where(Lambda.real > 0, -1, 1)
+    total = Lambda * terms.sum(-1) * (np.exp(sign * delta) - 1)
+    inverse = total.conj() / (np.abs(total) ** 2 + 1e-7) * (np.exp(sign * delta) - 1)
+    return np.einsum("hn,hnl->hl", (p[weights][0] + 1j * p[weights][1]) * inverse, terms).real
 
 
 @pytest.mark.parametrize("length", [1, 7, 100])
 @pytest.mark.parametrize("growing", [False, True])
-def test_softmax_kernels_equal_the_definition(length, growing):
-    """Up to the regularization of reciprocals."""
+@pytest.mark.parametrize("separate_steps", [False, True])
+def test_softmax_kernels_equal_the_definition(length, growing, separate_steps):
     torch.manual_seed(0)
-    layer = DSSSoftmax(3, 8, separate_steps=False, dt_min=0.1).double()
+    layer = DSSSoftmax(3, 8, separate_steps=separate_steps, dt_min=0.02, step_scale=0.5).double()
     with torch.no_grad():
         layer.Lambda[0, ::2] *= -1 if growing else 1
-    assert_close(layer.kernel(layer.W, length).T, evaluate_softmax_kernel(layer, length), 1e-4)
+    expected = evaluate_softmax_kernel(layer, length)
+    assert_close(layer.kernel(layer.W, length).T, expected, 1e-11)
+
+
+def test_softmax_weights_sum_to_one():
+    """Without the regularization, which matters for short steps."""
+    torch.manual_seed(0)
+    layer = DSSSoftmax(3, 8, dt_min=0.1).double()
+    Lambda = torch.complex(*layer.Lambda)
+    sums = (torch.complex(*layer.W) / Lambda).sum(-1).real
+    torch.testing.assert_close(layer.kernel(layer.W, 50).sum(0), sums, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("length", [1, 2, 37])
+@pytest.mark.parametrize("bidirectional", [False, True])
+def test_softmax_outputs_equal_the_definition(length, bidirectional):
+    torch.manual_seed(0)
+    layer = DSSSoftmax(3, 8, bidirectional=bidirectional).double()
+    u, K = np.random.default_rng(0).normal(size=(2, 3, length)), evaluate_softmax_kernel(layer, length)
+    expected = convolved(K, u) + layer.D.detach().numpy()[:, None] * u
+    if bidirectional:
+        expected += convolved_backward(evaluate_softmax_kernel(layer, length, "W_backward"), u)
+    assert_close(run(layer, u), expected, 1e-11)
 
 
 def test_initial_poles_have_positive_frequencies_in_descending_order():

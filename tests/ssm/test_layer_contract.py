@@ -2,6 +2,7 @@
 
 import copy
 import inspect
+import math
 
 import pytest
 import torch
@@ -212,6 +213,20 @@ def test_a_step_without_length_and_input_leaves_the_state(causal):
     assert_same(causal.step(zeros[:, 0], state, zeros[:, 0, 0])[1], state)
 
 
+@pytest.mark.parametrize("begin", [0, 4, LENGTH])
+def test_padding_changes_nothing(layer, u, begin):
+    """Steps without length and input, before, between or after the others."""
+    if not layer.supports_dt:
+        pytest.skip("the layer does not support irregular steps")
+    dt, padding = gaps(layer, True), torch.zeros(BATCH, 3, WIDTH, dtype=torch.float64)
+    expected = layer(u, dt=dt)
+    y, state = layer(
+        torch.cat([u[:, :begin], padding, u[:, begin:]], 1),
+        dt=torch.cat([dt[:, :begin], padding[..., 0], dt[:, begin:]], 1),
+    )
+    assert_same((torch.cat([y[:, :begin], y[:, begin + 3 :]], 1), state), expected)
+
+
 def test_dt_is_refused_by_layers_without_it(layer, u):
     dt = torch.ones(BATCH, LENGTH, dtype=torch.float64)
     encoder = Encoder(WIDTH, 1, layer=lambda width: layer).double()
@@ -297,6 +312,44 @@ def test_gradients_equal_finite_differences(layer, u):
     torch.testing.assert_close((values[0] - values[1]) / 2e-6, slope, rtol=1e-6, atol=1e-6)
 
 
+@pytest.mark.parametrize("batch_size", [0, 2])
+@pytest.mark.parametrize("length", [0, 1, 2, 3])
+def test_short_and_empty_sequences(layer, batch_size, length, irregular):
+    dt = gaps(layer, irregular)
+    dt = None if dt is None else dt[:batch_size, :length]
+    u = torch.randn(batch_size, length, WIDTH, dtype=torch.float64)
+    for gradients in (True, False):
+        with torch.set_grad_enabled(gradients):
+            y, state = layer(u, dt=dt)
+            assert y.shape == u.shape
+            assert_same(
+                map_state(torch.zeros_like, state), map_state(torch.zeros_like, layer.initial_state(batch_size))
+            )
+            if length == 0:
+                assert_same(state, layer.initial_state(batch_size))
+    y, _ = layer(u, dt=dt)
+    if y.requires_grad:
+        y.sum().backward()
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_step_scale_shortens_all_steps(variant, u):
+    """It equals steps of half the length, and parameters for half the length."""
+    layer, (cls, arguments) = drawn(variant), VARIANTS[variant]
+    if "step_scale" not in cls.generic_arguments:
+        pytest.skip("the layer has no step_scale")
+    half = cls(WIDTH, **{**arguments, "step_scale": 0.5 * layer.step_scale}).double()
+    half.load_state_dict(layer.state_dict())
+    found, _ = half(u)
+    assert not torch.allclose(found, layer(u)[0])
+    if half.supports_dt and half.supports_step:
+        assert_same(found, layer(u, dt=torch.full((BATCH, LENGTH), 0.5, dtype=torch.float64))[0], atol=1e-10)
+    if hasattr(layer, "log_step"):
+        with torch.no_grad():
+            layer.log_step.sub_(math.log(2))
+        assert_same(found, layer(u)[0], atol=1e-10)
+
+
 def test_devices(layer):
     """All tensors are created on the device of the parameters, which is checked without a GPU."""
     meta = copy.deepcopy(layer).to("meta")
@@ -316,6 +369,47 @@ def test_low_precision(variant, u):
     assert [x.dtype for x in flatten_state(found)] == [x.dtype for x in flatten_state(state)]
     y, _ = layer.bfloat16()(u.bfloat16())
     assert y.dtype == torch.bfloat16 and torch.isfinite(y).all()
+
+
+SLOW = {"dt_min": 1e-3, "dt_max": 2e-3, "r_min": 0.999, "r_max": 0.9995}
+
+
+@pytest.mark.parametrize("variant", ["s5", "s5-bilinear", "s5-chunked", "s4", "s4d", "dss", "lru", "liquid_s4"])
+def test_states_decay_in_bfloat16_as_in_float32(variant, irregular):
+    """Slow states, without input. Factors near 1 would be rounded to 1."""
+    torch.manual_seed(0)
+    cls, arguments = VARIANTS[variant]
+    slow = {name: value for name, value in SLOW.items() if name in inspect.signature(cls).parameters}
+    layer = cls(WIDTH, **arguments, **slow).bfloat16()
+    exact, zeros = copy.deepcopy(layer).float(), torch.zeros(BATCH, 2000, WIDTH, dtype=torch.bfloat16)
+    dt = torch.ones(BATCH, 2000) if irregular else None
+    with torch.no_grad():
+        _, state = exact(torch.randn(BATCH, 50, WIDTH))
+        expected = size(exact(zeros.float(), state, dt)[1])
+        assert expected < 0.8 * size(state)
+        y, last = layer(zeros, state.bfloat16(), dt)
+        assert y.dtype == torch.bfloat16 and size(last) == pytest.approx(expected, rel=0.05)
+        state = state.bfloat16()
+        for u_t in zeros.unbind(1):
+            y, state = layer.step(u_t, state, None if dt is None else dt[:, 0])
+        assert y.dtype == torch.bfloat16 and size(state) == pytest.approx(expected, rel=0.05)
+
+
+def size(state):
+    return torch.linalg.vector_norm(state.double()).item()
+
+
+@pytest.mark.parametrize("variant", LAYERS)
+def test_autocast_keeps_states_over_irregular_steps(variant):
+    layer, u = drawn(variant).float(), torch.randn(2, 200, WIDTH)
+    if not layer.supports_dt:
+        pytest.skip("the layer does not support irregular steps")
+    dt = 2 * torch.rand(2, 200)
+    exact, _ = layer(u, dt=dt)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        y, state = layer(u, dt=dt)
+    assert (y.float() - exact).abs().max() < 0.05 * exact.abs().max()
+    assert all(x.dtype in (torch.float32, torch.int64) for x in flatten_state(state))
 
 
 def test_dynamics_parameters_belong_to_the_layer(layer):

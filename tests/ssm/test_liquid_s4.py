@@ -48,16 +48,19 @@ def test_outputs_equal_the_definition(method, irregular, clamp, bidirectional):
     assert_close(layer(torch.from_numpy(u), dt=None if dt is None else torch.from_numpy(dt))[0], expected, 1e-11)
 
 
-def test_inputs_within_the_bound_are_exact():
+@pytest.mark.parametrize("method", ["zoh", "bilinear"])
+def test_inputs_up_to_the_bound_are_exact(method):
+    """Beyond it, an input of one of both signs is clamped, in every channel."""
     torch.manual_seed(0)
-    layer, u = LiquidS4(WIDTH, STATES).double(), torch.rand(2, 50, WIDTH, dtype=torch.float64) * 2 - 1
+    layer = LiquidS4(WIDTH, STATES, discretization=method).double()
     bound = layer.exact_bound()
     assert bound.shape == (WIDTH,) and (bound > 0).all()
-    clamped = [layer(scale * bound * u)[0] for scale in (1, 100)]
+    signs = torch.stack([torch.ones(50, WIDTH), -torch.ones(50, WIDTH), torch.rand(50, WIDTH) * 2 - 1]).double()
+    clamped = [layer(scale * bound * signs)[0] for scale in (0.9999, 1.0001)]
     layer.clamp = False
-    exact = [layer(scale * bound * u)[0] for scale in (1, 100)]
-    torch.testing.assert_close(clamped[0], exact[0], rtol=0, atol=0)
-    assert not torch.allclose(clamped[1], exact[1])
+    exact = [layer(scale * bound * signs)[0] for scale in (0.9999, 1.0001)]
+    assert torch.equal(clamped[0], exact[0])
+    assert (clamped[1] != exact[1])[:2].any(1).any(0).all()
 
 
 def test_large_inputs_stay_finite():

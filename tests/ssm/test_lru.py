@@ -49,6 +49,7 @@ def test_initial_poles_lie_on_the_ring():
     torch.manual_seed(0)
     layer = LRU(2, 1000, r_min=0.5, r_max=0.9, max_phase=1.0)
     (real, imag) = layer.poles()
+    torch.testing.assert_close(imag, layer.theta_log.exp(), rtol=0, atol=0)
     radius = torch.exp(real)
     assert radius.min() >= 0.5 - 1e-6 and radius.max() <= 0.9 + 1e-6
     assert imag.min() >= 0 and imag.max() <= 1
@@ -63,6 +64,19 @@ def test_a_long_step_is_a_power():
     zeros = torch.zeros(2, 3, 3, dtype=torch.float64)
     dt = torch.full((2, 1), 3.0, dtype=torch.float64)
     torch.testing.assert_close(layer(zeros[:, :1], state, dt)[1], layer(zeros, state)[1])
+
+
+def test_a_slow_mode_is_slow_at_any_step():
+    """Phases a little below 2 pi turn slowly backward, also over half a step."""
+    layer = LRU(1, 1, step_scale=0.5).double()
+    with torch.no_grad():
+        layer.nu_log.fill_(np.log(1e-3))
+        layer.theta_log.fill_(np.log(2 * np.pi - 0.1))
+        y, _ = layer(torch.ones(1, 10, 1, dtype=torch.float64))
+        pole = np.exp(-1e-3 - 0.1j)
+    B, C = (torch.complex(*matrix).item() for matrix in (layer.B, layer.C))
+    x = B * np.exp(layer.gamma_log.item()) * sum(pole ** (k / 2) for k in range(10))
+    assert y[0, -1, 0].item() == pytest.approx((C * x).real + layer.D.item())
 
 
 @pytest.mark.parametrize("arguments", [{"r_min": 0.9, "r_max": 0.5}, {"r_max": 1.5}, {"max_phase": 0.0}], ids=str)

@@ -8,7 +8,7 @@ from scipy.special import erf, expit
 from torch.nn.functional import batch_norm, layer_norm, linear, silu
 
 from s5forecast.ssm import Mega
-from s5forecast.ssm.attention import ATTENTIONS, RotaryBias, SimpleBias
+from s5forecast.ssm.attention import ATTENTIONS, BIASES, RotaryBias, SimpleBias
 from s5forecast.ssm.ema import DampedEMA
 from s5forecast.ssm.mega import _distances
 
@@ -19,20 +19,22 @@ def np_silu(x):
     return x * expit(x)
 
 
-def ema(p, x):
+def ema(p, x, dt):
     """The moving averages of ``x [B, T, H]`` by their recurrence, in NumPy."""
 
-    def average(d, x):
+    def average(d, x, dt):
         h, y = 0, []
         P = expit(p["delta"][d])
         for t in range(x.shape[1]):
-            h = (1 - P * expit(p["alpha"][d])) * h + P * p["beta"][d] * x[:, t, :, None]
+            decay = (1 - P * expit(p["alpha"][d])) ** dt[:, t, None, None]
+            h = decay * h + P * p["beta"][d] * x[:, t, :, None]
             y.append((p["gamma"][d] / np.sqrt(P.shape[-1]) * h).sum(-1))
         return np.stack(y, 1)
 
-    y = average(0, x)
+    y = average(0, x, dt)
     if len(p["delta"]) == 2:
-        y = y + average(1, x[:, ::-1])[:, ::-1]
+        until_next = np.concatenate([dt[:, 1:], np.ones_like(dt[:, :1])], 1)
+        y = y + average(1, x[:, ::-1], until_next[:, ::-1])[:, ::-1]
     return y + p["omega"] * x
 
 
@@ -46,11 +48,27 @@ def weights(attention, scores, bias, visible, size):
     return (1 + erf((s - 0.707107) / (0.282095 * np.sqrt(2)))) / 2 * visible
 
 
-def evaluate(layer, attention, u):
+def rotated(vector, position):
+    """Pairs of numbers, one of each half, as complex numbers that turn with the position."""
+    half = len(vector) // 2
+    angle = position * 10_000.0 ** (-np.arange(half) / half)
+    return (vector[:half] + 1j * vector[half:]) * np.exp(1j * angle)
+
+
+def position_bias(p, query, keys):
+    """Biases ``[K]`` of the keys at some positions."""
+    if "bias.weight" in p:
+        return p["bias.weight"][len(p["bias.weight"]) // 2 + keys - query]
+    a = rotated(p["bias.alpha"], query)
+    return np.array([(a.conj() * rotated(p["bias.beta"], key)).sum().real for key in keys])
+
+
+def evaluate(layer, attention, u, dt=None):
     """The definition, with one loop over queries, in NumPy."""
+    dt = np.ones(u.shape[:2]) if dt is None else dt
     p = {name: value.detach().numpy() for name, value in layer.named_parameters()}
     z, v, H, T = layer.key_size, layer.value_size, layer.width, u.shape[1]
-    m = np_silu(ema({name.split(".")[1]: value for name, value in p.items() if name.startswith("average")}, u))
+    m = np_silu(ema({name.split(".")[1]: value for name, value in p.items() if name.startswith("average")}, u, dt))
     gate, hidden, direct = np.split(m @ p["mixed.weight"].T + p["mixed.bias"], [H, H + z + v], -1)
     shared, reset = np.split(np_silu(hidden), [z], -1)
     q, k = (shared * p["scale"][i] + p["shift"][i] for i in range(2))
@@ -59,7 +77,7 @@ def evaluate(layer, attention, u):
     for t in range(T):
         start = t // size * size
         keys = np.arange(start, t + 1 if not layer.bidirectional else min(start + size, T))
-        bias = p["bias.weight"][len(p["bias.weight"]) // 2 + keys - t]
+        bias = position_bias(p, t, keys)
         scores = np.einsum("bz,bsz->bs", q[:, t], k[:, keys])
         a = weights(attention, scores, bias, np.ones_like(scores), z)
         attended.append(np.einsum("bs,bsv->bv", a, values[:, keys]))
@@ -68,28 +86,40 @@ def evaluate(layer, attention, u):
     return phi * h + (1 - phi) * u
 
 
+def drawn(**arguments):
+    """A layer whose parameters are so large that each of them matters."""
+    torch.manual_seed(0)
+    layer = Mega(WIDTH, max_positions=40, **arguments).double()
+    for parameter in layer.parameters():
+        torch.nn.init.normal_(parameter, std=0.5)
+    return layer
+
+
+@pytest.mark.parametrize("irregular", [False, True])
+@pytest.mark.parametrize("bias", BIASES)
 @pytest.mark.parametrize("bidirectional", [False, True])
 @pytest.mark.parametrize("attention", ATTENTIONS)
 @pytest.mark.parametrize("chunk_size", [None, 8])
-def test_outputs_equal_the_definition(attention, chunk_size, bidirectional):
-    torch.manual_seed(0)
-    layer = Mega(WIDTH, attention=attention, chunk_size=chunk_size, bidirectional=bidirectional, max_positions=40)
-    for parameter in layer.double().parameters():
-        torch.nn.init.normal_(parameter, std=0.5)
-    u = np.random.default_rng(0).normal(size=(2, 37, WIDTH))
-    assert_close(layer(torch.from_numpy(u))[0], evaluate(layer, attention, u), 1e-12)
+def test_outputs_equal_the_definition(attention, chunk_size, bidirectional, bias, irregular):
+    layer = drawn(attention=attention, chunk_size=chunk_size, bidirectional=bidirectional, bias=bias)
+    rng = np.random.default_rng(0)
+    u, dt = rng.normal(size=(2, 37, WIDTH)), rng.uniform(0.1, 3, size=(2, 37)) if irregular else None
+    y, _ = layer(torch.from_numpy(u), dt=None if dt is None else torch.from_numpy(dt))
+    assert_close(y, evaluate(layer, attention, u, dt), 1e-12)
 
 
-@pytest.mark.parametrize("bias", [SimpleBias, RotaryBias])
-@pytest.mark.parametrize("chunk_size", [None, 4])
-def test_padding_between_steps_is_not_seen(chunk_size, bias):
-    torch.manual_seed(0)
-    layer = Mega(WIDTH, chunk_size=chunk_size, bias="simple" if bias is SimpleBias else "rotary").double()
+@pytest.mark.parametrize("bias", BIASES)
+@pytest.mark.parametrize("bidirectional", [False, True])
+@pytest.mark.parametrize("chunk_size", [None, 4, 16])
+@pytest.mark.parametrize("begin", [0, 5, 10])
+def test_padding_is_not_seen(begin, chunk_size, bidirectional, bias):
+    """Neither before, between nor after the steps, of which there are more than the padding."""
+    layer = drawn(chunk_size=chunk_size, bias=bias, bidirectional=bidirectional)
     u, gap = torch.randn(2, 10, WIDTH, dtype=torch.float64), torch.zeros(2, 3, WIDTH, dtype=torch.float64)
     dt = torch.ones(2, 13, dtype=torch.float64)
-    dt[:, 5:8] = 0
+    dt[:, begin : begin + 3] = 0
     y, state = layer(u)
-    padded, after = layer(torch.cat([u[:, :5], gap, u[:, 5:]], 1), dt=dt)
+    padded, after = layer(torch.cat([u[:, :begin], gap, u[:, begin:]], 1), dt=dt)
     torch.testing.assert_close(padded[:, dt[0] > 0], y)
     torch.testing.assert_close(after, state)
 
@@ -108,6 +138,26 @@ def test_more_steps_than_positions_are_refused():
     _, state = layer(torch.randn(1, 8, WIDTH))
     with pytest.raises(ValueError, match="at most max_positions=8 steps, got 9; set chunk_size"):
         layer.step(torch.randn(1, WIDTH), state)
+    both = Mega(WIDTH, chunk_size=None, max_positions=8, bidirectional=True)
+    both(torch.randn(1, 8, WIDTH))
+    with pytest.raises(ValueError, match="at most max_positions=8 steps, got 9"):
+        both(torch.randn(1, 9, WIDTH))
+
+
+def test_averages_without_memory_are_finite():
+    """Factors q that round to zero, as after long training, and padding."""
+    layer = Mega(WIDTH, bidirectional=True)
+    with torch.no_grad():
+        layer.average.alpha.fill_(50)
+        layer.average.delta.fill_(50)
+    dt = torch.ones(2, 9)
+    dt[:, :3] = 0
+    for steps in (None, dt):
+        layer.zero_grad()
+        y, _ = layer(torch.randn(2, 9, WIDTH), dt=steps)
+        y.square().mean().backward()
+        assert torch.isfinite(y).all()
+        assert all(torch.isfinite(p.grad).all() for p in layer.parameters())
 
 
 def test_arguments_are_checked():

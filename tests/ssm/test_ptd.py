@@ -4,8 +4,10 @@ import math
 from functools import partial
 from itertools import pairwise
 
+import numpy as np
 import pytest
 import torch
+from reference import cases
 
 from s5forecast.ssm import S5
 from s5forecast.ssm.initialization import (
@@ -210,3 +212,16 @@ def test_invalid_arguments_are_refused():
         hippo_ptd(16, 2, perturbation=0.001)
     with pytest.raises(ValueError, match="state_size=10"):
         hippo_ptd(10, 3)
+
+
+@pytest.mark.shared
+@cases("s5_ptd_init", without=["N128", "N128_v2"])
+def test_reference_perturbations(case):
+    """The published perturbations, found by gradient descent, are diagonalized to the published eigenvalues."""
+    perturbed = torch.from_numpy(case["V"] @ np.diag(case["Lambda"]) @ case["Vinv"]).real
+    A, _ = hippo_legs(len(perturbed))
+    assert norm(perturbed - A) < 0.1 * norm(A)
+    Lambda, V = perturb_then_diagonalize(A, perturbed - A)
+    assert norm(rebuilt(Lambda, V) - perturbed) < 1e-12 * norm(perturbed)
+    distance = np.abs(Lambda.numpy()[:, None] - case["Lambda"]).min(0)
+    assert distance.max() < 1e-9 * np.abs(case["Lambda"]).max()

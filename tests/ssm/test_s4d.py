@@ -90,9 +90,27 @@ def test_initial_poles():
     np.testing.assert_allclose(CHANNEL_INITIALIZATIONS["real"](P)[0].numpy(), -(n + 1.0))
 
 
-def test_an_odd_number_of_states_is_refused():
+@pytest.mark.parametrize("size", [4, 8, 16])
+def test_inputs_of_legs_are_those_of_hippo(size):
+    """By the transfer function B^T (s - N)^-1 B with the normal part N of HiPPO, which needs no eigenvectors."""
+    n = np.arange(size)
+    root = np.sqrt(2 * n + 1)
+    skew = -0.5 * np.outer(root, root) * np.sign(n[:, None] - n)
+    Lambda, B = (z.numpy() for z in CHANNEL_INITIALIZATIONS["legs"](size))
+    for s in 1j * np.array([0.3, 2.0, 20.0]):
+        expected = root @ np.linalg.solve((s + 0.5) * np.eye(size) - skew, root)
+        found = (np.abs(B) ** 2 / (s - Lambda) + np.abs(B) ** 2 / (s - Lambda.conj())).sum()
+        assert found == pytest.approx(expected, rel=1e-10)
+    for name in ("lin", "inv", "inv2", "quad", "real"):
+        assert (CHANNEL_INITIALIZATIONS[name](size)[1] == 1).all()
+
+
+def test_unsuitable_numbers_of_states_are_refused():
     with pytest.raises(ValueError, match="state_size=7 must be even"):
         S4D(WIDTH, 7)
+    assert S4D(WIDTH, 4, initialization="ptd").log_decay.isfinite().all()
+    with pytest.raises(ValueError, match=r"'ptd' gives real eigenvalues for state_size=2.*choose a state_size of 4"):
+        S4D(WIDTH, 2, initialization="ptd")
 
 
 @pytest.mark.shared

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from reference import assert_close, assert_close_in_float32, cases
 from scipy.linalg import expm
 
 from s5forecast.ops import is_short
@@ -123,3 +124,24 @@ def test_one_short_sequence_is_scanned_as_many_are(irregular):
         alone, own = layer(u[:1], dt=None if dt is None else dt[:1])
         assert is_short(u[:1]) and not is_short(u)
     assert torch.allclose(alone, together[:1], atol=1e-5) and torch.allclose(own, state[:1], atol=1e-5)
+
+
+@pytest.mark.shared
+@cases("s5_ptd")
+def test_reference_of_perturb_then_diagonalize(case):
+    """All states are kept there, with negative real parts in the causal case."""
+    backward = {"C_tilde_backward": parts(case["C2"])} if "C2" in case else {}
+    real = case["Lambda_re"] if backward else -np.abs(case["Lambda_re"])
+    layer = S5.from_continuous(
+        torch.from_numpy(real + 1j * case["Lambda_im"]), parts(case["B"]), parts(case["C1" if backward else "C"]),
+        *(torch.from_numpy(case[name]) for name in ("D", "log_step")),
+        **backward, bidirectional=bool(backward), conj_sym=False,
+    )  # fmt: skip
+    u = torch.from_numpy(case["u"])[None]
+    assert_close(layer(u)[0][0], case["y"])
+    assert_close_in_float32(layer, lambda layer: layer(u.to(layer.D))[0])
+
+
+def parts(array):
+    """Complex numbers of ``[..., 2]``."""
+    return torch.view_as_complex(torch.from_numpy(array).contiguous())
