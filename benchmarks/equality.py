@@ -249,6 +249,12 @@ def forecaster(own: dict | None = None, samples: bool = False, **kwargs: object)
     return found
 
 
+def pretrained(preset: str, **own: object) -> dict[str, np.ndarray]:
+    model = S5Forecaster(H, "h", preset=preset, estimator_kwargs=own, verbose=False).fit(departures())
+    stream = _named(numbers(model.stream().predict()), "stream")
+    return numbers(model.predict()) | _named(numbers(model.predict(quantile_levels=[0.25, 0.75])), "levels") | stream
+
+
 def forecaster_features() -> dict[str, np.ndarray]:
     df = departures()
     df = df.assign(hour=np.sin(df["timestamp"].dt.hour / 4), weekend=1.0 * (df["timestamp"].dt.dayofweek > 4))
@@ -439,6 +445,8 @@ PARTS = {
     "forecaster/ensemble": lambda: forecaster(own={"num_members": 2}),
     "forecaster/best": lambda: forecaster(preset="best"),
     "forecaster/fast": lambda: forecaster(preset="fast"),
+    "forecaster/zero_shot": lambda: pretrained("zero_shot"),
+    "forecaster/fine_tuned": lambda: pretrained("fine_tuned", num_steps=3),
     "forecaster/pooled": lambda: forecaster(
         samples=True, model="autoregressive", own=DRAWS["own"] | {"num_members": 2}
     ),

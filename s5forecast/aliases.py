@@ -74,6 +74,7 @@ CURRENT = {
         "estimators.items.ItemsPredictor",
         "estimators.peers.PeerPredictor",
         "estimators.predictor.S5Predictor",
+        "estimators.pretrained.PretrainedPredictor",
         "evaluation.baselines.ConstantPredictor",
         "evaluation.baselines.DriftPredictor",
         "evaluation.baselines.NaivePredictor",
@@ -86,6 +87,7 @@ CURRENT = {
         "networks.continuous.ContinuousNetwork",
         "networks.direct.DirectNetwork",
         "networks.multivariate.MultivariateNetwork",
+        "networks.pretrained.PretrainedNetwork",
         "networks.recursive_decoder.RecursiveDecoderNetwork",
     )
 }

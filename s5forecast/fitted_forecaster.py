@@ -17,7 +17,7 @@ from s5forecast.data.frequency import Frequency
 from s5forecast.data.sampling import Sampling
 from s5forecast.data.statics import StaticFeatures
 from s5forecast.data.table import SeriesTable
-from s5forecast.forecaster_parameters import ForecasterParameters
+from s5forecast.forecaster_parameters import ZERO_SHOT, ForecasterParameters
 from s5forecast.levels import check_levels, level_name
 from s5forecast.notices import warn_user
 
@@ -67,6 +67,11 @@ class FittedForecaster(ForecasterParameters):
         """Frequency of the training frame; ``None`` for irregular series."""
         self._check_fitted()
         return self.sampling_.frequency
+
+    @property
+    def needs_no_training(self) -> bool:
+        """Whether :meth:`fit` trains nothing, so that other methods can do without it."""
+        return self.preset == ZERO_SHOT
 
     def forecast_levels(self, quantile_levels: Sequence[float] | None) -> list[float]:
         """The quantile levels of a forecast, by default those of the constructor.
@@ -141,7 +146,10 @@ class FittedForecaster(ForecasterParameters):
         if not hasattr(self, "predictor_"):
             from sklearn.exceptions import NotFittedError
 
-            raise NotFittedError(f"this {type(self).__name__} is not fitted yet; call fit(df) first")
+            fix = "call fit(df) first"
+            if self.needs_no_training:
+                fix += ", which trains nothing, or pass the histories, as in predict(df)"
+            raise NotFittedError(f"this {type(self).__name__} is not fitted yet; {fix}")
 
     def _check_trained(self, what: str) -> None:
         """Raise ValueError if seasonal naive replaced the model."""
@@ -207,7 +215,7 @@ class FittedForecaster(ForecasterParameters):
 
     def _warn_of_short(self, series: SeriesTable) -> None:
         """Warn if a history is shorter than the context of the networks and than every training series."""
-        contexts = [network.spec.context_length for network in networks(self.predictor_)]
+        contexts = [one.spec.context_length for one in single_predictors(self.predictor_)]
         if self.shortest_series_ is None or not contexts:
             return
         lengths = self.sampling_.lengths(series)
@@ -230,10 +238,15 @@ class FittedForecaster(ForecasterParameters):
 
 def networks(predictor: Any) -> Iterator[Any]:
     """The networks of a predictor and of its parts."""
+    return (one.prediction_net for one in single_predictors(predictor))
+
+
+def single_predictors(predictor: Any) -> Iterator[Any]:
+    """The predictors of single networks: a predictor itself, or its parts."""
     if hasattr(predictor, "prediction_net"):
-        yield predictor.prediction_net
+        yield predictor
     for part in _parts(predictor):
-        yield from networks(part)
+        yield from single_predictors(part)
 
 
 def _parts(predictor: Any) -> list[Any]:

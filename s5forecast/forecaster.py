@@ -15,6 +15,7 @@ from s5forecast.choices import choose
 from s5forecast.data.content import content_order, take
 from s5forecast.data.statics import StaticFeatures
 from s5forecast.fitted_forecaster import FittedForecaster
+from s5forecast.forecaster_parameters import PRETRAINED, ZERO_SHOT
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -46,7 +47,10 @@ class S5Forecaster(FittedForecaster):
         preset: ``"fast"`` takes a third of the time of ``"default"``; ``"best"`` combines several models:
             networks of different kinds and contexts and, where values are few, statistical models, see
             :class:`~s5forecast.presets.BestEstimator`. For models other than ``"direct"`` and for irregular series it
-            is an ensemble of three networks.
+            is an ensemble of three networks. ``"zero_shot"`` trains nothing: a network that was pretrained on synthetic
+            series forecasts regular series of any frequency, also without :meth:`fit`. ``"fine_tuned"`` trains this
+            network further, for less time than ``"default"``. Both require ``model="direct"`` and use no covariates,
+            see :class:`~s5forecast.estimators.PretrainedEstimator`.
         model: ``"direct"`` forecasts the whole horizon in one pass. ``"autoregressive"`` draws sample paths that are
             joint over the horizon. ``"multivariate"`` forecasts all series together, which must have the same
             timestamps; its paths are also joint over series.
@@ -88,6 +92,27 @@ class S5Forecaster(FittedForecaster):
         [24]
     """
 
+    @classmethod
+    def pretrained(cls, prediction_length: int, freq: str | int = "infer", **parameters: Any) -> S5Forecaster:
+        """A forecaster that needs no training, for any number of regular series of any frequency.
+
+        It is the preset ``"zero_shot"``: a network that was pretrained on synthetic series and comes with the package.
+        Methods that are given histories, such as ``predict(df)``, do not require :meth:`fit`, which stores histories
+        and frequency, as all other methods do.
+
+        Args:
+            prediction_length: Steps to forecast.
+            freq: Frequency of the series, by default inferred from each frame.
+            parameters: Further parameters of the constructor.
+
+        Example:
+            >>> from s5forecast import S5Forecaster, load_dataset
+            >>> fc = S5Forecaster.pretrained(24).predict(load_dataset("nyc_departures_hourly"))
+            >>> list(fc.columns)
+            ['item_id', 'timestamp', 'mean', '0.1', '0.2', ..., '0.9']
+        """
+        return cls(prediction_length, freq, preset=ZERO_SHOT, **parameters)
+
     def fit(self, df: pd.DataFrame, validation: pd.DataFrame | None = None) -> S5Forecaster:
         """Train on all series of a long frame.
 
@@ -101,6 +126,10 @@ class S5Forecaster(FittedForecaster):
         from s5forecast.forecaster_training import train
 
         self._check_parameters()
+        if validation is not None and self.needs_no_training:
+            raise ValueError(
+                f"validation= has no effect with preset={self.preset!r}, which trains nothing; leave it out"
+            )
         began = perf_counter()
         held_out = None
         with self.skipping():
@@ -157,7 +186,10 @@ class S5Forecaster(FittedForecaster):
         Raises:
             ValueError: For invalid data, naming the series, the column and the fix.
         """
-        self._check_fitted()
+        fitted, df = self._fitted_on(df)
+        if fitted is not self:
+            asked: dict[str, Any] = {"times": times, "horizon": horizon, "every": every, "step_scale": step_scale}
+            return fitted.predict(df, future, quantile_levels, **asked)
         levels = self.forecast_levels(quantile_levels)
         if step_scale != 1:
             rescaled = self._rescaled(step_scale, df)
@@ -171,7 +203,8 @@ class S5Forecaster(FittedForecaster):
         """Correct the quantiles of all later forecasts, based on forecasts of the last windows of every series.
 
         As in :meth:`backtest`, a copy fitted on the data before the windows forecasts them if this model was trained
-        on them. A later :meth:`fit` removes the calibration.
+        on them. A later :meth:`fit` removes the calibration. A forecaster that needs no training and is not fitted is
+        fitted on ``df`` first.
 
         Args:
             df: Histories, including the windows.
@@ -186,6 +219,8 @@ class S5Forecaster(FittedForecaster):
         """
         from s5forecast.evaluation.calibrator import ConformalCalibrator
 
+        if self.needs_no_training and not hasattr(self, "predictor_"):
+            self.fit(df)
         self._check_fitted()
         self.sampling_.require_regular("calibrate()", "forecast with predict(times=) alone")
         uncalibrated = copy(self)
@@ -215,7 +250,9 @@ class S5Forecaster(FittedForecaster):
         """
         from s5forecast.stream import FrameStream
 
-        self._check_fitted()
+        fitted, df = self._fitted_on(df)
+        if fitted is not self:
+            return fitted.stream(df, saved=saved)
         self._check_trained("stream()")
         if df is not None and saved is not None:
             raise ValueError("pass either df= or saved=, not both")
@@ -242,7 +279,9 @@ class S5Forecaster(FittedForecaster):
         """
         from gluonts.model.forecast import SampleForecast
 
-        self._check_fitted()
+        fitted, df = self._fitted_on(df)
+        if fitted is not self:
+            return fitted.predict_samples(df, future, num_samples)
         self.sampling_.require_regular("predict_samples()", "use predict(times=)")
         query, entries = self._queries(df, future, method="predict_samples")
         order = content_order(entries)
@@ -250,9 +289,10 @@ class S5Forecaster(FittedForecaster):
         forecasts = [drawn[position] for position in np.argsort(order)]
         if not isinstance(forecasts[0], SampleForecast):
             self._check_trained("predict_samples()")
+            advice = ", and leave out preset=" if self.preset in PRETRAINED else ""
             raise ValueError(
                 f"model={self.model!r} forecasts each step separately and draws no paths; use model='autoregressive', "
-                "or model='multivariate' for paths of all series together"
+                f"or model='multivariate' for paths of all series together{advice}"
             )
         return self.sampling_.samples_frame(query, np.stack([forecast.samples.T for forecast in forecasts]))
 
@@ -309,11 +349,11 @@ class S5Forecaster(FittedForecaster):
             df: Long frame.
             future: The ``known`` columns over the horizon; by default the entries end with the history.
         """
-        self._check_fitted()
+        fitted, histories = self._fitted_on(df)
         if future is not None:
-            return list(self._queries(df, future)[1])
-        with self.skipping():
-            return list(self.sampling_.entries(self._histories(df), self.statics_))
+            return list(fitted._queries(histories, future)[1])
+        with fitted.skipping():
+            return list(fitted.sampling_.entries(fitted._histories(histories), fitted.statics_))
 
     def plot(
         self, forecast: pd.DataFrame, history: pd.DataFrame | None = None, *, target: str | None = None, **kwargs: Any
@@ -331,7 +371,8 @@ class S5Forecaster(FittedForecaster):
         """
         from s5forecast.plotting.forecasts import plot_forecast
 
-        self._check_fitted()
+        if not self.needs_no_training:
+            self._check_fitted()
         if "item_id" in kwargs:
             raise TypeError(
                 f"plot() uses the column item_id={self.item_id!r} of the forecaster; pass the series to show as "
@@ -383,6 +424,20 @@ class S5Forecaster(FittedForecaster):
         sampling, series = self._make_sampling(self.freq).learn(df)
         return sampling, self.aligned(series)
 
+    def _fitted_on(self, df: pd.DataFrame | None) -> tuple[S5Forecaster, pd.DataFrame | None]:
+        """This forecaster and ``df`` if it is fitted; if it needs no training, a copy fitted on ``df``, and ``None``.
+
+        Raises:
+            NotFittedError: if it needs training, or without ``df``.
+        """
+        if hasattr(self, "predictor_") or df is None or not self.needs_no_training:
+            self._check_fitted()
+            return self, df
+        fitted = copy(self).fit(df)
+        if hasattr(fitted, "skipped_"):
+            self.skipped_ = fitted.skipped_
+        return fitted, None
+
     def _rescaled(self, step_scale: float, df: pd.DataFrame | None) -> S5Forecaster:
         """This forecaster for histories ``df`` in steps ``step_scale`` times as long."""
         from s5forecast.estimators.predictor import count_substeps
@@ -391,6 +446,7 @@ class S5Forecaster(FittedForecaster):
         substeps = count_substeps(step_scale)
         sampling = self.sampling_.divided(substeps)
         alias, trained = sampling.alias, self.sampling_.alias
+        predictor = self.predictor_.rescaled(step_scale)
         if df is None:
             raise ValueError(
                 f"step_scale={step_scale} requires histories in steps of {alias!r}; pass them as predict(df)"
@@ -401,7 +457,7 @@ class S5Forecaster(FittedForecaster):
                 "step_scale with a forecaster that is not calibrated"
             )
         rescaled = copy(self)
-        rescaled.sampling_, rescaled.predictor_ = sampling, self.predictor_.rescaled(step_scale)
+        rescaled.sampling_, rescaled.predictor_ = sampling, predictor
         if self.shortest_series_ is not None:
             rescaled.shortest_series_ = substeps * self.shortest_series_
         return rescaled

@@ -29,6 +29,8 @@ ESTIMATORS: dict[str, dict[str, Any]] = {
     },
     "irregular": {"direct": "S5ContinuousEstimator"},
 }
+# Presets of the pretrained network, which uses no covariates, and the one that needs no training.
+PRETRAINED, ZERO_SHOT = ("zero_shot", "fine_tuned"), "zero_shot"
 # What to do for regular series about arguments that require irregular ones.
 REGULAR_FIXES = {
     "target": "pass one target",
@@ -134,7 +136,18 @@ class ForecasterParameters:
                 f"model='multivariate' has parameters for each series and takes no static features; leave out "
                 f"static={self.static}"
             )
+        self._check_covariates()
         self._check_columns(self._columns)
+
+    def _check_covariates(self) -> None:
+        """Raise ValueError for covariates that the preset does not use."""
+        given = {"known": list(self.known), "static": list(self.static)}
+        if self.preset in PRETRAINED and any(given.values()):
+            names = " and ".join(f"{name}={columns}" for name, columns in given.items() if columns)
+            raise ValueError(
+                f"preset={self.preset!r} uses no covariates, because its network is pretrained without them; leave out "
+                f"{names}, or choose preset='default' or 'best'"
+            )
 
     def _check_names(self) -> None:
         """Raise ValueError for names of columns that are not text."""

@@ -18,12 +18,13 @@ from s5forecast.estimators.defaults import REASONS, default_cycles
 from s5forecast.estimators.items import train_items
 from s5forecast.forecaster_parameters import ESTIMATORS, ForecasterParameters
 from s5forecast.levels import check_levels
-from s5forecast.presets.limited import TimeLimitedEstimator, base_network
-from s5forecast.presets.presets import apply_preset
+from s5forecast.presets.limited import base_network
+from s5forecast.presets.presets import apply_preset, estimator_class
 
 OWN_ARGUMENTS = (
     "freq", "prediction_length", "prediction_horizon", "quantile_levels", "seed", "target_dim", "cardinality",
     "num_feat_dynamic_real", "num_past_feat_dynamic_real", "num_feat_static_real", "num_feat_static_cat",
+    "time_limit", "verbose",
 )  # fmt: skip
 
 
@@ -49,7 +50,7 @@ def train(
         ValueError: for bad ``estimator_kwargs`` or data.
     """
     estimator = untrained_estimator(parameters, sampling, series, statics)
-    if isinstance(estimator, TimeLimitedEstimator):
+    if parameters.time_limit is not None:
         estimator.spent = spent
     entries = sampling.entries(series, statics)
     held_out = None if validation is None else sampling.entries(validation, statics)
@@ -63,7 +64,8 @@ def untrained_estimator(
 ) -> Estimator:
     """The untrained estimator of some series; arguments and errors are those of :func:`train`."""
     found = choose(ESTIMATORS[sampling.kind], parameters.model, "model")
-    make = getattr(estimators, found) if isinstance(found, str) else found
+    network = getattr(estimators, found) if isinstance(found, str) else found
+    make = estimator_class(network, parameters.preset)
     given = dict(parameters.estimator_kwargs or {})
     check_estimator_kwargs(make, given)
     arguments = {
@@ -73,6 +75,7 @@ def untrained_estimator(
         "num_feat_static_cat": len(statics.categorical),
         "cardinality": statics.cardinality,
         "seed": parameters.seed,
+        "verbose": parameters.verbose,
     }
     accepted = signature(make).parameters
     if "cycles" in accepted:
@@ -80,9 +83,12 @@ def untrained_estimator(
     if parameters.model == "multivariate":
         arguments["num_feat_dynamic_real"] *= len(series)
     taken = {name: value for name, value in arguments.items() if name in accepted}
-    trainer_kwargs = {"enable_progress_bar": parameters.verbose, **(given.pop("trainer_kwargs", None) or {})}
-    complete = {**taken, **given, "trainer_kwargs": trainer_kwargs}
-    estimator = apply_preset(make, complete, parameters.preset, parameters.time_limit)
+    if "trainer_kwargs" in accepted:
+        taken["trainer_kwargs"] = {
+            "enable_progress_bar": parameters.verbose,
+            **(given.pop("trainer_kwargs", None) or {}),
+        }
+    estimator = apply_preset(network, {**taken, **given}, parameters.preset, parameters.time_limit)
     if "cycles" in taken and "cycles" not in given:
         base_network(estimator).choices.choose("cycles", taken["cycles"], REASONS["cycles"])
     return estimator

@@ -21,7 +21,7 @@ ALLOWED = {
     "windows": {"data"},
     "networks": {"ops", "ssm", "nn", "distributions", "data", "windows"},
     "pretraining": {"ssm", "networks"},
-    "estimators": {"ops", "ssm", "nn", "distributions", "data", "windows", "networks"},
+    "estimators": {"ops", "ssm", "nn", "distributions", "data", "windows", "networks", "pretraining"},
     "evaluation": {"data"},
     "plotting": {"data", "evaluation"},
     "presets": {"data", "estimators", "evaluation"},

@@ -9,6 +9,8 @@ import lightning.pytorch as pl
 import pytest
 from pages import DOCS, pages_with_code, run_page
 
+from s5forecast.presets import PRESETS
+
 MODULES = ("", ".distributions", ".estimators", ".evaluation", ".nn", ".ops", ".plotting", ".presets", ".ssm")
 TYPES = {"DistributionOutput", "Output", "ParametricOutput", "State", "AUTO"}  # of annotations, and a constant
 
@@ -19,6 +21,7 @@ TYPES = {"DistributionOutput", "Output", "ParametricOutput", "State", "AUTO"}  #
 def test_the_code_of_a_page_runs(page, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(pl, "Trainer", partial(shortened, pl.Trainer))
+    monkeypatch.setitem(PRESETS, "fine_tuned", PRESETS["fine_tuned"]._replace(arguments={"num_steps": 1}))
     run_page(page)
 
 

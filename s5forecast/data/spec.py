@@ -120,6 +120,10 @@ class WindowSpec(NamedTuple):
         )
 
 
+class PretrainedSpec(WindowSpec):
+    """Contents of what the pretrained network sees of a series: its last values, without covariates."""
+
+
 class IrregularSpec(NamedTuple):
     """Contents of a window of an irregular series.
 

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from s5forecast.estimators.ensemble import EnsembleEstimator, EnsemblePredictor
     from s5forecast.estimators.gluonts_predictor import S5Predictor
     from s5forecast.estimators.multivariate import S5MultivariateEstimator
+    from s5forecast.estimators.pretrained import PretrainedPredictor
+    from s5forecast.estimators.pretrained_estimator import PretrainedEstimator
 
 _HOMES = {
     "CombinedEstimator": "combined",
@@ -24,6 +26,8 @@ _HOMES = {
     "EnsembleEstimator": "ensemble",
     "EnsemblePredictor": "ensemble",
     "ForecastEstimator": "base",
+    "PretrainedEstimator": "pretrained_estimator",
+    "PretrainedPredictor": "pretrained",
     "S5AutoregressiveEstimator": "autoregressive",
     "S5ContinuousEstimator": "continuous",
     "S5Estimator": "direct",
@@ -37,6 +41,8 @@ __all__ = [
     "EnsembleEstimator",
     "EnsemblePredictor",
     "ForecastEstimator",
+    "PretrainedEstimator",
+    "PretrainedPredictor",
     "S5AutoregressiveEstimator",
     "S5ContinuousEstimator",
     "S5Estimator",

@@ -165,3 +165,9 @@ def check_positive(**arguments: int) -> None:
     for name, value in arguments.items():
         if value < 1:
             raise ValueError(f"{name} must be at least 1, got {value}")
+
+
+def check_share(synthetic_share: float | None) -> None:
+    """Raise ValueError for a share outside of [0, 1]."""
+    if synthetic_share is not None and not 0 <= synthetic_share <= 1:
+        raise ValueError(f"synthetic_share must lie in [0, 1], got {synthetic_share}")

@@ -16,9 +16,10 @@ from s5forecast.estimators.arguments import (
     NetworkArguments,
     TrainingArguments,
     check_positive,
+    check_share,
     spread_arguments,
 )
-from s5forecast.estimators.base import ForecastEstimator, check_share
+from s5forecast.estimators.base import ForecastEstimator
 from s5forecast.estimators.defaults import (
     LEAST_SHARE,
     PATH_TAILS,

@@ -325,12 +325,6 @@ class ForecastEstimator(ContinuedTraining, PyTorchLightningEstimator):
         return read_store(by_content(data), self.window_spec(), forecast=False)
 
 
-def check_share(synthetic_share: float | None) -> None:
-    """Raise ValueError for a share outside of [0, 1]."""
-    if synthetic_share is not None and not 0 <= synthetic_share <= 1:
-        raise ValueError(f"synthetic_share must lie in [0, 1], got {synthetic_share}")
-
-
 def _check_ours(predictor: Any) -> None:
     found = getattr(predictor, "network", predictor)
     if not isinstance(found, ForecastNetwork):

@@ -13,9 +13,10 @@ from s5forecast.estimators.arguments import (
     FeatureArguments,
     NetworkArguments,
     TrainingArguments,
+    check_share,
     spread_arguments,
 )
-from s5forecast.estimators.base import ForecastEstimator, check_share
+from s5forecast.estimators.base import ForecastEstimator
 from s5forecast.estimators.defaults import resolve_patches, resolve_window
 from s5forecast.levels import DECILES
 from s5forecast.networks.direct import DirectNetwork

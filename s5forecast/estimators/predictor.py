@@ -7,7 +7,7 @@ a GluonTS ``PyTorchPredictor``, see :mod:`~s5forecast.estimators.gluonts_predict
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import torch
@@ -22,7 +22,7 @@ from s5forecast.aliases import check_folder, check_text, load, resolve
 from s5forecast.distributions import Output
 from s5forecast.networks.loading import limit_to_weights
 from s5forecast.networks.prediction import Predictions, collect_quantiles
-from s5forecast.windows.batches import chunks, read_store
+from s5forecast.windows.batches import WindowStore, chunks, read_store
 from s5forecast.windows.normalization import warn_few_values
 
 if TYPE_CHECKING:
@@ -54,10 +54,12 @@ class NetworkPredictor(RepresentablePredictor):
 
     Attributes:
         choices: record of the values that were chosen automatically in training.
+        saved_class: import path that saved folders name.
     """
 
     prediction_net: Any
     device: Any
+    saved_class: ClassVar[str] = GLUONTS_PREDICTOR
 
     @validated()
     def __init__(self, prediction_net: nn.Module, spec: Any, batch_size: int = 256, device: str = "auto") -> None:
@@ -177,21 +179,29 @@ class NetworkPredictor(RepresentablePredictor):
             batch = store.gather_ahead(torch.arange(len(store)))
             with torch.no_grad():
                 found = self.prediction_net(type(batch)(*(x.to(self.device) for x in batch)), num_samples)
-            few += store.items_with_few_values()
+            few += self.items_with_few_values(store)
             chunk = next(parts, None)
             if few and chunk is None:
-                warn_few_values(few, self.spec)
+                self.warn_of_few_values(few)
             yield found, store.horizons()
+
+    def items_with_few_values(self, store: WindowStore) -> list[Any]:
+        """Series that have too few recent values to be normalized by them."""
+        return store.items_with_few_values()
+
+    def warn_of_few_values(self, items: Sequence[Any]) -> None:
+        """Warn that series have too few recent values to be normalized by them."""
+        warn_few_values(items, self.spec)
 
     def serialize(self, path: Path) -> None:
         """Write to an existing folder: JSON and tensors, no pickled code.
 
-        The folder names the GluonTS adapter as its class, so that GluonTS reads it.
+        The folder names :attr:`saved_class`, by default the GluonTS adapter, so that GluonTS reads it.
         """
         RepresentablePredictor.serialize(self, path)
         for name, field in (("gluonts-config.json", "type"), ("predictor.json", "class")):
             stored = json.loads((path / name).read_text())
-            (path / name).write_text(json.dumps({**stored, field: GLUONTS_PREDICTOR}))
+            (path / name).write_text(json.dumps({**stored, field: self.saved_class}))
         torch.save(self.prediction_net.state_dict(), path / "prediction-net-state.pt")
         (path / "format.json").write_text(json.dumps({"format_version": PREDICTOR_FORMAT}))
         (path / "choices.json").write_text(json.dumps(self.choices))

@@ -120,9 +120,7 @@ class RegularState(NamedTuple):
                 time[row] = torch.from_numpy(own)
         batch = Batch(*(x.to(predictor.device) for x in history.ahead(time, queries.covariates, spec)))
         found = predictor.network.predict_from_state(batch, moved.history, moved.layers, num_samples)
-        with quiet_periods():
-            period = spec.frequency.period_alias
-            starts = [pd.Period(ordinal=last, freq=period) + 1 for last in history.time.tolist()]
+        starts = forecast_starts(history.time, spec)
         return found, [Horizon(*one) for one in zip(queries.items, queries.infos, starts, strict=True)]
 
     @classmethod
@@ -140,6 +138,13 @@ class RegularState(NamedTuple):
         mask = None if mask is None else mask.to(predictor.device)
         after = predictor.network.update_state(batch, history, layers, mask)
         return to_device(cls(history, after), "cpu")
+
+
+def forecast_starts(time: Tensor, spec: WindowSpec) -> list[pd.Period]:
+    """The step after each last step ``time [S]``."""
+    with quiet_periods():
+        period = spec.frequency.period_alias
+        return [pd.Period(ordinal=last, freq=period) + 1 for last in time.tolist()]
 
 
 def _check_known(items: Sequence[Any], states: SeriesStates) -> None:

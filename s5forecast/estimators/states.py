@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from s5forecast.aliases import check_folder
 from s5forecast.ssm import State
+from s5forecast.windows.batches import WindowStore
 
 STATES_FORMAT = 1
 # Gives an entry with the static features of a new series.
@@ -29,6 +30,10 @@ class NetworkRunner(Protocol):
 
     @property
     def network(self) -> Any: ...
+
+    def items_with_few_values(self, store: WindowStore) -> list[Any]: ...
+
+    def warn_of_few_values(self, items: Sequence[Any]) -> None: ...
 
 
 class SeriesStates:

@@ -10,24 +10,29 @@ import numpy as np
 import torch
 from gluonts.model.forecast import Forecast
 
-from s5forecast.data.spec import IrregularSpec, WindowSpec
+from s5forecast.data.spec import IrregularSpec, PretrainedSpec, WindowSpec
 from s5forecast.estimators.irregular_state import IrregularState
+from s5forecast.estimators.pretrained_state import PretrainedState
 from s5forecast.estimators.regular_state import RegularState
 from s5forecast.estimators.states import Describe, NetworkRunner, SeriesStates, fingerprint
 from s5forecast.networks.prediction import Predictions, collect_quantiles
 from s5forecast.windows.batches import read_store
-from s5forecast.windows.normalization import warn_few_values
 
 # Class of the states, by the class that describes the windows.
-STATES: dict[type, Any] = {WindowSpec: RegularState, IrregularSpec: IrregularState}
+STATES: dict[type, Any] = {
+    WindowSpec: RegularState,
+    IrregularSpec: IrregularState,
+    PretrainedSpec: PretrainedState,
+}
 
 
 class ForecastStream:
     """Forecasts series while new observations arrive, at a cost that does not depend on the length of their past.
 
     It keeps the state of the network after the last observation of each series instead of the history; see
-    :class:`~s5forecast.estimators.regular_state.RegularState` and
-    :class:`~s5forecast.estimators.irregular_state.IrregularState`.
+    :class:`~s5forecast.estimators.regular_state.RegularState`,
+    :class:`~s5forecast.estimators.irregular_state.IrregularState` and
+    :class:`~s5forecast.estimators.pretrained_state.PretrainedState`.
 
     Args:
         predictor: predictor with the network.
@@ -49,8 +54,8 @@ class ForecastStream:
         """
         predictor.network.eval().check_streams()
         store, kind = read_store(entries, predictor.spec, forecast=False), STATES[type(predictor.spec)]
-        if few := store.items_with_few_values():
-            warn_few_values(few, predictor.spec)
+        if few := predictor.items_with_few_values(store):
+            predictor.warn_of_few_values(few)
         batches = torch.arange(len(store)).split(predictor.batch_size)
         parts = [kind.start(predictor, store, index).tensors() for index in batches]
         items = [one.item_id for one in store.series]

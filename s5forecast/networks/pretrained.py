@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
+from gluonts.core.component import validated
 from torch import Tensor, nn
 
 from s5forecast.nn import Encoder
@@ -65,6 +66,7 @@ class PretrainedNetwork(nn.Module):
         hidden: width of the decoder.
     """
 
+    @validated()
     def __init__(self, width: int = 128, num_layers: int = 4, state_size: int = 128, hidden: int = 192) -> None:
         super().__init__()
         self.input = nn.Linear(PATCH * STEP_FEATURES + PATCH_FEATURES, width)
@@ -80,6 +82,9 @@ class PretrainedNetwork(nn.Module):
         self.output = nn.Linear(hidden, PATCH * (CANDIDATES + len(LEVELS)))
         with torch.no_grad():
             self.output.weight.mul_(0.1)
+
+    def check_streams(self) -> None:
+        """Accept streams: the state of a series consists of its last values."""
 
     def encode(self, past: Past) -> Tensor:
         """Features of each patch, ``[B, T / PATCH, width]``; those before the first observed value have no effect."""

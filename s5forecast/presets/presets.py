@@ -8,17 +8,30 @@ from typing import Any, NamedTuple
 from gluonts.model.estimator import Estimator
 
 from s5forecast.choices import choose
-from s5forecast.estimators import EnsembleEstimator, S5AutoregressiveEstimator, S5Estimator, S5MultivariateEstimator
+from s5forecast.estimators import (
+    EnsembleEstimator,
+    PretrainedEstimator,
+    S5AutoregressiveEstimator,
+    S5Estimator,
+    S5MultivariateEstimator,
+)
 from s5forecast.estimators.defaults import MEMBERS
 from s5forecast.presets.best import BestEstimator
 from s5forecast.presets.limited import TimeLimitedEstimator
 
 
 class Preset(NamedTuple):
-    """Default arguments of the network and number of networks."""
+    """Arguments of the network and number of networks.
+
+    Args:
+        arguments: default arguments of the model's estimator, fixed arguments of another one.
+        members: number of networks.
+        estimator: estimator that takes the place of that of ``model="direct"``.
+    """
 
     arguments: dict[str, Any]
     members: int = 1
+    estimator: Any = None
 
 
 PRESETS = {
@@ -26,6 +39,8 @@ PRESETS = {
     "fast": Preset({"num_batches_per_epoch": 14}),
     "default": Preset({}),
     "best": Preset({}, MEMBERS),
+    "zero_shot": Preset({"num_steps": 0}, estimator=PretrainedEstimator),
+    "fine_tuned": Preset({}, estimator=PretrainedEstimator),
 }
 MODELS: dict[str, Any] = {
     "direct": S5Estimator,
@@ -75,6 +90,9 @@ def apply_preset(make: Any, arguments: dict[str, Any], preset: str, time_limit: 
         ValueError: as :func:`make_estimator`.
     """
     chosen = choose(PRESETS, str(preset), "preset")
+    if chosen.estimator is not None:
+        _check_replaced(make, arguments, preset)
+        return chosen.estimator(**arguments, **chosen.arguments, time_limit=time_limit)
     accepted = signature(make).parameters
     arguments = {**{name: value for name, value in chosen.arguments.items() if name in accepted}, **arguments}
     members = arguments.pop("num_members", chosen.members)
@@ -84,3 +102,24 @@ def apply_preset(make: Any, arguments: dict[str, Any], preset: str, time_limit: 
     elif members != 1:
         estimator = EnsembleEstimator(estimator, members)
     return estimator if time_limit is None else TimeLimitedEstimator(estimator, time_limit)
+
+
+def estimator_class(make: Any, preset: str) -> Any:
+    """The class of which :func:`apply_preset` makes the estimators of single networks, by default ``make``."""
+    return choose(PRESETS, str(preset), "preset").estimator or make
+
+
+def _check_replaced(make: Any, arguments: dict[str, Any], preset: str) -> None:
+    """Raise ValueError for a model or arguments that the estimator of a preset does not have."""
+    chosen = PRESETS[preset]
+    if make is not S5Estimator:
+        raise ValueError(
+            f"preset={preset!r} is available for regular series and model='direct' only; leave out model= and pass "
+            "freq=, or choose another preset"
+        )
+    accepted = [name for name in signature(chosen.estimator).parameters if name not in chosen.arguments]
+    if unknown := [name for name in arguments if name not in accepted]:
+        raise ValueError(
+            f"preset={preset!r} does not take {unknown}: the pretrained network has a fixed size and uses no "
+            f"covariates; its arguments are {accepted}"
+        )

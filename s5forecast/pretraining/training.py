@@ -50,7 +50,7 @@ class Pretraining:
         torch.manual_seed(seed)
         self.network = PretrainedNetwork() if network is None else network
         self.average = deepcopy(self.network).requires_grad_(False)
-        self.optimizer = _optimizer(self.network)
+        self.optimizer = make_optimizer(self.network)
         self.step, self.spent, self.series = 0, 0.0, 0
         self.losses: list[float] = []
 
@@ -143,30 +143,43 @@ class Pretraining:
 
 def draw_batch(rng: np.random.Generator) -> tuple[Tensor, Tensor, Origins]:
     """Series of one random length ``[B, T]``, their seasons ``[B, 2]``, and forecast origins in them."""
-    weights = np.array(LENGTH_WEIGHTS)
-    length = int(rng.choice(LENGTHS, p=weights / weights.sum()))
+    length = draw_length(rng)
     count = max(FEWEST_SERIES, VALUES // length)
     batch = draw(count, length, rng)
+    return torch.from_numpy(batch.values), torch.from_numpy(batch.seasons), draw_origins(count, length, rng)
+
+
+def draw_length(rng: np.random.Generator, longest: int = LENGTHS[-1]) -> int:
+    """A random length of series, at most the first one that is not below ``longest``."""
+    count = 1 + sum(length < longest for length in LENGTHS[:-1])
+    weights = np.array(LENGTH_WEIGHTS[:count])
+    return int(rng.choice(LENGTHS[:count], p=weights / weights.sum()))
+
+
+def draw_origins(count: int, length: int, rng: np.random.Generator, farthest: int = FARTHEST) -> Origins:
+    """Forecast origins in ``count`` series of ``length`` steps, each with some of the next ``farthest`` patches."""
     patches = length // PATCH
     num_origins = min(MOST_ORIGINS, max(1, DECODED // (count * AHEAD)))
     origin = rng.integers(1, patches, size=(count, num_origins, 1))  # patches before the origin
-    reach = np.minimum(FARTHEST, patches - origin)
+    reach = np.minimum(farthest, patches - origin)
     # Near patches are drawn more often than far ones.
     ahead = np.minimum(np.floor(np.exp(rng.random((count, num_origins, AHEAD)) * np.log(reach + 1)) - 1), reach - 1)
     series = np.broadcast_to(np.arange(count)[:, None, None], ahead.shape)
     origin = np.broadcast_to(origin, ahead.shape)
-    at = Origins(*(torch.from_numpy(x.reshape(-1).astype(np.int64)) for x in (series, origin * PATCH, ahead)))
-    return torch.from_numpy(batch.values), torch.from_numpy(batch.seasons), at
+    return Origins(*(torch.from_numpy(x.reshape(-1).astype(np.int64)) for x in (series, origin * PATCH, ahead)))
 
 
-def _optimizer(network: PretrainedNetwork) -> torch.optim.AdamW:
-    """AdamW with the dynamics of the state-space layers in a group of their own, without weight decay."""
+def make_optimizer(network: PretrainedNetwork, lr: float = LR, ssm_lr: float = DYNAMICS_LR) -> torch.optim.AdamW:
+    """AdamW with the dynamics of the state-space layers in a group of their own, without weight decay.
+
+    The learning rate of each group is also its ``base_lr``.
+    """
     layers = [module for module in network.modules() if isinstance(module, StateSpaceLayer)]
     dynamics = {id(parameter): parameter for layer in layers for parameter in layer.dynamics_parameters()}
     others = [parameter for parameter in network.parameters() if id(parameter) not in dynamics]
     groups = [
-        {"params": [one for one in others if one.ndim > 1], "base_lr": LR},
-        {"params": [one for one in others if one.ndim <= 1], "base_lr": LR, "weight_decay": 0.0},
-        {"params": list(dynamics.values()), "base_lr": DYNAMICS_LR, "weight_decay": 0.0},
+        {"params": [one for one in others if one.ndim > 1], "base_lr": lr},
+        {"params": [one for one in others if one.ndim <= 1], "base_lr": lr, "weight_decay": 0.0},
+        {"params": list(dynamics.values()), "base_lr": ssm_lr, "weight_decay": 0.0},
     ]
-    return torch.optim.AdamW(groups, lr=LR, betas=BETAS, weight_decay=WEIGHT_DECAY, fused=True)
+    return torch.optim.AdamW(groups, lr=lr, betas=BETAS, weight_decay=WEIGHT_DECAY, fused=True)

@@ -220,12 +220,13 @@ def test_data_inside_the_package_are_found(tmp_path):
 
 
 @pytest.mark.slow
-def test_the_wheel_carries_the_data(tmp_path):
+def test_the_wheel_carries_the_data_and_the_pretrained_weights(tmp_path):
     if importlib.util.find_spec("hatchling") is None:
         pytest.skip("hatchling is not installed, so no wheel can be built without a network")
     options = ["--no-deps", "--no-build-isolation", "--quiet", "--wheel-dir", str(tmp_path)]
     subprocess.run([sys.executable, "-m", "pip", "wheel", *options, str(ROOT)], check=True)
     (wheel,) = tmp_path.glob("*.whl")
     shutil.unpack_archive(wheel, tmp_path / "site", format="zip")
-    expected = tmp_path / "site" / "s5forecast" / "data" / "repository.py"
-    assert load_elsewhere(tmp_path / "site", tmp_path) == f"{expected} (33354, 3)"
+    package = tmp_path / "site" / "s5forecast"
+    assert load_elsewhere(tmp_path / "site", tmp_path) == f"{package / 'data' / 'repository.py'} (33354, 3)"
+    assert (package / "networks" / "pretrained.npz").exists()

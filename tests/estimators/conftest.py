@@ -1,6 +1,9 @@
 """Small estimators and data sets for all tests of estimators."""
 
 from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -10,6 +13,7 @@ import pytest
 from s5forecast.estimators import (
     CombinedEstimator,
     EnsembleEstimator,
+    PretrainedEstimator,
     S5AutoregressiveEstimator,
     S5ContinuousEstimator,
     S5Estimator,
@@ -17,7 +21,10 @@ from s5forecast.estimators import (
 )
 from s5forecast.estimators.peers import PEERS
 from s5forecast.evaluation import BASELINES
+from s5forecast.networks.pretrained import PretrainedNetwork
+from s5forecast.networks.pretrained_weights import save_weights
 from s5forecast.presets import BestEstimator, TimeLimitedEstimator
+from s5forecast.seeding import seeded
 
 H, L = 4, 12
 SMALL = dict(
@@ -87,6 +94,23 @@ def continuous(**kwargs):
     return S5ContinuousEstimator(**{**arguments, "prediction_horizon": 5.0, **kwargs})
 
 
+_FOLDER = TemporaryDirectory()
+
+
+@cache
+def small_weights():
+    """File of a small network, instead of the pretrained weights."""
+    path = Path(_FOLDER.name) / "weights.npz"
+    with seeded(0):
+        save_weights(path, PretrainedNetwork(width=16, num_layers=1, state_size=8, hidden=16), {"seconds": 1})
+    return str(path)
+
+
+def pretrained(**kwargs):
+    given = {"freq": "h", "prediction_length": H, "weights": small_weights(), "num_steps": 2, "verbose": False}
+    return PretrainedEstimator(**{**given, **kwargs})
+
+
 def peer(name):
     few = {"num_batches_per_epoch": 2, "batch_size": 4}
     return lambda **kwargs: PEERS[name](
@@ -123,6 +147,7 @@ ESTIMATORS = {
     "CombinedEstimator": Kind(
         lambda **kwargs: CombinedEstimator(H, [direct(**kwargs), BASELINES["seasonal_naive"](H)], windows=1)
     ),
+    "PretrainedEstimator": Kind(pretrained),
     "BestEstimator": Kind(lambda **kwargs: BestEstimator(direct(**kwargs), 2), long),
     # Without a season, so that the trained model is not replaced by seasonal naive.
     "TimeLimitedEstimator": Kind(lambda **kwargs: TimeLimitedEstimator(multivariate(**kwargs), 1000.0), joint),

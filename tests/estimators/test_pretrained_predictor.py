@@ -1,25 +1,26 @@
-"""PretrainedPredictor: forecasts of series of any frequency and length, by weights read without pickle."""
+"""PretrainedPredictor: forecasts of entries of any frequency and length, its weights, and streams of it."""
+
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
+from conftest import small_weights
 from gluonts.model.predictor import Predictor
 
 from s5forecast.data.frequency import Frequency, quiet_periods
 from s5forecast.data.seasons import find_season
-from s5forecast.estimators import pretrained
-from s5forecast.estimators.pretrained import PretrainedPredictor, seasons_of, zero_shot
+from s5forecast.estimators import PretrainedPredictor
+from s5forecast.estimators.stream import ForecastStream
+from s5forecast.evaluation.fingerprint import fingerprint
 from s5forecast.networks.pretrained import LEVELS, PretrainedNetwork
-from s5forecast.networks.pretrained_weights import load_record, load_weights, save_weights
+from s5forecast.networks.pretrained_weights import load_weights
+from s5forecast.networks.zero_shot import CONTEXT
 
 
-@pytest.fixture(scope="module")
-def weights(tmp_path_factory):
-    torch.manual_seed(0)
-    path = tmp_path_factory.mktemp("weights") / "weights.npz"
-    save_weights(path, PretrainedNetwork(), {"seconds": 1, "seed": 0})
-    return path
+def make(freq="D", prediction_length=5, **kwargs):
+    return PretrainedPredictor(freq, prediction_length, **{"weights": small_weights(), **kwargs})
 
 
 def entries(freq, lengths=(40, 100, 7)):
@@ -29,78 +30,67 @@ def entries(freq, lengths=(40, 100, 7)):
     return [{"start": start, "target": 10 + rng.normal(size=n), "item_id": f"{n}"} for n in lengths]
 
 
-def test_weights_are_kept_in_half_precision_with_their_record(weights):
-    torch.manual_seed(0)
-    network = PretrainedNetwork()
-    for name, value in load_weights(weights).state_dict().items():
-        torch.testing.assert_close(value, network.state_dict()[name], rtol=1e-3, atol=1e-6)
-    assert load_record(weights) == {"seconds": 1, "seed": 0} and weights.stat().st_size < 1.5e6
-
-
-@pytest.mark.parametrize("freq", ["h", "15min", "10s", "D", "B", "W-TUE", "ME", "QE-DEC", "YE-DEC", "2D"])
-def test_any_frequency_is_forecast(weights, freq):
+@pytest.mark.parametrize("freq", ["h", "15min", "10s", "D", "B", "W-TUE", "ME", "QE-DEC", "YE-DEC", "2D", "3step"])
+def test_any_frequency_is_forecast(freq):
     data = entries(freq)
-    forecasts = list(PretrainedPredictor(freq, 5, str(weights)).predict(data))
+    forecasts = list(make(freq).predict(data))
     for entry, forecast in zip(data, forecasts, strict=True):
         assert forecast.item_id == entry["item_id"]
         with quiet_periods():
             assert forecast.start_date == entry["start"] + len(entry["target"])
         quantiles = np.stack([forecast.quantile(level) for level in (0.1, 0.5, 0.9)])
         assert quantiles.shape == (3, 5) and (np.diff(quantiles, axis=0) > 0).all()
+        assert (quantiles[0] < forecast.mean).all() and (forecast.mean < quantiles[2]).all()
 
 
-def test_the_batch_does_not_change_forecasts(weights):
+def test_the_shipped_weights_are_the_default():
+    predictor = PretrainedPredictor("h", 48)
+    shipped = load_weights().state_dict()
+    assert all(torch.equal(shipped[name], value) for name, value in predictor.network.state_dict().items())
+    assert predictor == PretrainedPredictor("h", 48) and predictor != PretrainedPredictor("h", 24)
+    assert predictor != make("h", 48)
+    assert {"version", "seed", "hours", "loss", "sha256"} <= predictor.choices["weights"]["value"].keys()
+
+
+def test_the_batch_does_not_change_forecasts():
     data = entries("h")
-    together, alone = (list(PretrainedPredictor("h", 5, str(weights), batch_size=n).predict(data)) for n in (3, 1))
+    together, alone = (list(make("h", batch_size=n).predict(data)) for n in (3, 1))
     for one, other in zip(together, alone, strict=True):
         np.testing.assert_allclose(one.quantile(0.5), other.quantile(0.5), rtol=1e-3)
 
 
-def test_a_saved_predictor_forecasts_the_same(weights, tmp_path):
-    predictor = PretrainedPredictor("h", 5, str(weights), quantile_levels=[0.05, 0.5])
-    predictor.serialize(tmp_path)
-    loaded = Predictor.deserialize(tmp_path)
-    one, other = (next(iter(each.predict(entries("h")))) for each in (predictor, loaded))
-    np.testing.assert_array_equal(one.quantile(0.05), other.quantile(0.05))
+def test_levels_of_forecasts():
+    data, levels = entries("h"), [0.01, 0.05, 0.22, 0.5]
+    mean, quantiles = make("h").predict_quantiles(data, levels)
+    assert mean.shape == (3, 5) and quantiles.shape == (3, 5, 4) and (np.diff(quantiles) > 0).all()
+    given = list(make("h", quantile_levels=levels).predict(data))
+    for row, one, other in zip(quantiles, make("h").predict(data), given, strict=True):
+        assert one.forecast_keys == ["mean", *map(str, LEVELS)]
+        assert other.forecast_keys == ["mean", *map(str, sorted({*LEVELS, *levels}))]
+        for column, level in zip(row.T, levels, strict=True):
+            np.testing.assert_allclose(one.quantile(level), column, rtol=1e-12)
+            np.testing.assert_allclose(other.quantile(level), column, rtol=1e-12)
 
 
-def test_negated_series_have_negated_forecasts():
-    torch.manual_seed(0)
-    network, targets = PretrainedNetwork().eval(), [entry["target"] for entry in entries("h")]
-    forecast = zero_shot(network, targets, (24.0, 168.0), 9)
-    negated = zero_shot(network, [-target for target in targets], (24.0, 168.0), 9)
-    np.testing.assert_allclose(negated, -forecast[..., ::-1], rtol=1e-4, atol=1e-4)
+def test_a_saved_predictor_keeps_its_weights(tmp_path):
+    network = PretrainedNetwork(width=16, num_layers=2, state_size=8, hidden=8).eval()
+    for number, predictor in enumerate((make(quantile_levels=[0.05, 0.5]), make(weights=network))):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        predictor.serialize(folder)
+        assert small_weights() not in "".join(path.read_text() for path in folder.glob("*.json"))
+        loaded = Predictor.deserialize(folder)
+        assert loaded == predictor and loaded.choices == predictor.choices
+        one, other = (next(iter(each.predict(entries("D")))) for each in (predictor, loaded))
+        np.testing.assert_array_equal(one.quantile(0.05), other.quantile(0.05))
 
 
-def test_long_horizons_interleave_forecasts_of_coarser_steps(monkeypatch):
-    def last_and_count(network, values, seasons, steps):
-        last = values[:, -1:, None].expand(-1, steps, len(LEVELS))
-        return (last + 1000 * torch.arange(1, steps + 1)[:, None]).numpy()
-
-    monkeypatch.setattr(pretrained, "_symmetric", last_and_count)
-    forecast = zero_shot(None, [np.arange(103.0)], (4.0, 0.0), 300)[0, :, 0]
-    # Step h follows the latest value that is a multiple of two steps before it.
-    expected = [103 + h - 2 * (h // 2 + 1) + 1000 * (h // 2 + 1) for h in range(300)]
-    np.testing.assert_array_equal(forecast, expected)
-
-
-@pytest.mark.parametrize(
-    ("freq", "expected"),
-    [
-        ("h", (24, 168)), ("15min", (96, 672)), ("5min", (288, 0)), ("min", (60, 0)), ("s", (60, 0)), ("3h", (8, 56)),
-        ("D", (7, 365.25)), ("B", (5, 261)), ("W-SUN", (52, 0)), ("7D", (52, 0)), ("2W-SUN", (26, 0)), ("ME", (12, 0)),
-        ("3ME", (4, 0)), ("QE-DEC", (4, 0)), ("YE-DEC", (0, 0)), ("12ME", (0, 0)),
-    ],
-)  # fmt: skip
-def test_seasons_follow_from_the_frequency(freq, expected):
-    assert seasons_of(Frequency.parse(freq)) == expected
-
-
-def test_series_without_negative_values_have_no_negative_forecasts():
-    torch.manual_seed(0)
-    network, counts = PretrainedNetwork().eval(), np.random.default_rng(0).poisson(0.4, size=60).astype(float)
-    forecast = zero_shot(network, [counts, counts - 1, -counts], (7.0, 0.0), 9)
-    assert (forecast[0] >= 0).all() and (forecast[1] < 0).any() and (forecast[2] <= 0).all()
+def test_equality_and_fingerprints_are_by_the_weights():
+    other = load_weights(Path(small_weights()))
+    assert make(weights=other) == make() and fingerprint(make(weights=other)) == fingerprint(make())
+    with torch.no_grad():
+        other.output.bias[0] += 1
+    assert make(weights=other) != make() and fingerprint(make(weights=other)) != fingerprint(make())
 
 
 @pytest.mark.parametrize("season", [5, 12, 30])
@@ -117,34 +107,88 @@ def test_noise_has_no_season():
     assert find_season(np.ones(300)) == 0
 
 
-def test_the_season_can_be_given_or_found(weights):
+def test_the_season_can_be_given_or_found():
     data = [{**entry, "target": entry["target"] + 5 * (np.arange(len(entry["target"])) % 5)} for entry in entries("D")]
     given, found, own = (
-        [forecast.quantile(0.5) for forecast in PretrainedPredictor("D", 5, str(weights), season).predict(data)]
-        for season in (5, "auto", None)
+        [forecast.quantile(0.5) for forecast in make(season=season).predict(data)] for season in (5, "auto", None)
     )
     np.testing.assert_allclose(found[:2], given[:2], rtol=1e-5)
     assert not np.allclose(own[0], given[0])
     with pytest.raises(ValueError, match="season must be"):
-        PretrainedPredictor("D", 5, str(weights), "weekly")
+        make(season="weekly")
 
 
-def test_a_series_without_values_is_an_error(weights):
-    data = [{"start": pd.Period("2024-01-01", freq="h"), "target": np.full(5, np.nan), "item_id": "a"}]
-    with pytest.raises(ValueError, match="'a' has no observed value"):
-        list(PretrainedPredictor("h", 5, str(weights)).predict(data))
+def test_series_that_do_not_fit_are_named():
+    (entry,) = entries("h", (5,))
+    for change, message in [
+        ({"target": np.full(5, np.nan)}, "series 'a': target has no observed value"),
+        ({"target": np.ones((2, 5))}, "series 'a': target must have one dimension"),
+        ({"target": np.array([1.0, np.inf])}, "series 'a': target has an infinite value"),
+        ({"start": pd.Period("2024", "D")}, "series 'a': start has freq 'D', but the estimator has freq='h'"),
+    ]:
+        with pytest.raises(ValueError, match=message):
+            list(make("h").predict([{**entry, "item_id": "a", **change}]))
 
 
-def test_an_outage_as_long_as_the_context_is_skipped(weights):
-    predictor = PretrainedPredictor("D", 5, str(weights))
-    longer = PretrainedPredictor("D", 5 + pretrained.CONTEXT, str(weights))
+def test_other_rates_and_devices_are_refused():
+    predictor = make("h")
+    assert predictor.rescaled(1) is predictor and predictor.to("auto").device == "cpu"
+    with pytest.raises(ValueError, match="forecasts series of any frequency, so pass their freq="):
+        predictor.rescaled(0.25)
+    with pytest.raises(ValueError, match="runs on the CPU"):
+        predictor.to("cuda")
+
+
+def test_an_outage_as_long_as_the_context_is_skipped():
     target = 1000 + np.random.default_rng(0).normal(size=200)
-    (found,) = predictor.quantiles([np.r_[target, [np.nan] * pretrained.CONTEXT]])
-    (expected,) = longer.quantiles([target])
+    (found,) = make().quantiles([np.r_[target, [np.nan] * CONTEXT]])
+    (expected,) = make(prediction_length=5 + CONTEXT).quantiles([target])
     assert np.array_equal(found, expected[-5:]) and (np.abs(found - 1000) < 100).all()
 
 
-def test_series_of_few_values_are_named(weights):
+def test_series_of_few_values_are_named():
     data = entries("D", (40, 2, 1))
     with pytest.warns(UserWarning, match="2 series, the first of them '2', have fewer than 4 observed values"):
-        list(PretrainedPredictor("D", 5, str(weights)).predict(data))
+        list(make().predict(data))
+
+
+@pytest.mark.parametrize(("freq", "prediction_length"), [("D", 5), ("h", 300)])
+def test_a_stream_forecasts_as_the_whole_history_does(freq, prediction_length, tmp_path):
+    predictor = make(freq, prediction_length)
+    whole = entries(freq, (40, 2500, 60))
+    whole[0]["target"][-3:] = np.nan
+    whole[2]["target"][30] = -200.0  # removes the bound at zero, long before the end
+    cuts = (30, 2400, 59)
+    begun = [{**one, "target": one["target"][:cut]} for one, cut in zip(whole, cuts, strict=True)]
+    stream = predictor.stream(begun)
+    for first, last in ((0, 1), (1, 7), (7, 200)):
+        rows = [
+            {**one, "start": one["start"] + cut + first, "target": one["target"][cut + first : cut + last]}
+            for one, cut in zip(whole, cuts, strict=True)
+            if len(one["target"]) > cut + first
+        ]
+        stream.update(rows)
+    stream.save(tmp_path)
+    loaded = ForecastStream.load(tmp_path, predictor)
+    asked = [{"item_id": one["item_id"]} for one in whole]
+    for found, again, expected in zip(
+        stream.predict(asked), loaded.predict(asked), predictor.predict(whole), strict=True
+    ):
+        assert found.start_date == expected.start_date
+        for level in (0.1, 0.9):
+            np.testing.assert_allclose(found.quantile(level), expected.quantile(level), rtol=1e-3, atol=1e-3)
+            np.testing.assert_array_equal(found.quantile(level), again.quantile(level))
+    assert {name: tuple(x.shape) for name, x in stream.states.tensors.items() if name == "past"} == {
+        "past": (3, predictor.spec.context_length)
+    }
+
+
+def test_a_stream_continues_after_an_outage_longer_than_the_context():
+    target = 1000 + np.random.default_rng(0).normal(size=50)
+    (entry,) = entries("D", (50,))
+    stream = make().stream([{**entry, "target": target}])
+    gap = np.full(CONTEXT + 20, np.nan)
+    stream.update([{**entry, "start": entry["start"] + 50, "target": gap}])
+    (found,) = stream.predict([{"item_id": "50"}])
+    (expected,) = make().predict([{**entry, "target": np.r_[target, gap]}])
+    np.testing.assert_allclose(found.quantile(0.5), expected.quantile(0.5), rtol=1e-5)
