@@ -23,7 +23,7 @@ from s5forecast.levels import check_levels
 from s5forecast.networks.prediction import Prediction, Predictions
 from s5forecast.networks.pretrained import FEWEST_OBSERVED, LEVELS, PretrainedNetwork
 from s5forecast.networks.pretrained_weights import SHIPPED, load_record, load_weights
-from s5forecast.networks.zero_shot import CONTEXT, count_parts, seasons_of, whole_seasons, zero_shot
+from s5forecast.networks.zero_shot import CONTEXT, bounds_of, count_parts, seasons_of, whole_seasons, zero_shot
 from s5forecast.notices import warn_user
 from s5forecast.windows.batches import WindowStore, chunks
 from s5forecast.windows.horizon import Horizon
@@ -145,7 +145,8 @@ class PretrainedPredictor(NetworkPredictor):
 
     def prediction(self, targets: list[np.ndarray], bounds: np.ndarray | None = None) -> Prediction:
         """Forecast of the horizon after B series, with arguments as for :meth:`quantiles`."""
-        quantiles = torch.from_numpy(self.quantiles(targets, bounds))
+        limits = np.array([bounds_of(target) for target in targets]) if bounds is None else bounds
+        quantiles = torch.from_numpy(self.quantiles(targets, limits))
         B, H, _ = quantiles.shape
         found = Prediction(
             QuantileOutput(list(LEVELS)),
@@ -154,6 +155,7 @@ class PretrainedPredictor(NetworkPredictor):
             scale=torch.ones(B, 1, dtype=torch.float64),
             offset=torch.zeros(B, H),
             counts=torch.zeros(B, 1, dtype=torch.bool),
+            limits=torch.from_numpy(limits),
         )
         further = torch.from_numpy(found.quantiles(self.output.quantiles))
         return replace(found, output=self.output, args=(further,))

@@ -49,6 +49,7 @@ class Prediction:
     scale: Tensor  # [B, 1] float64
     offset: Tensor | None  # [B, H]
     counts: Tensor  # [B, 1] bool, whether the values are non-negative integers
+    limits: Tensor | None = None  # [B, 2] float64, of the means and quantiles of a quantile output
     _quantile: dict[float, np.ndarray] = field(default_factory=dict, repr=False)  # level -> [B, H]
 
     @classmethod
@@ -90,7 +91,7 @@ class Prediction:
         """Mean of the values, ``[B, H]``."""
         if isinstance(self.output, QuantileOutput):
             weights = self.output.mean_weights().to(self.args[0].device)
-            mean = _numpy(self._quantiles() @ weights)
+            mean = self._limited(_numpy(self._quantiles() @ weights))
             return np.where(_numpy(self.counts), mean.clip(min=0), mean)
         return _numpy(self.distribution().mean)
 
@@ -100,6 +101,7 @@ class Prediction:
             quantiles = _numpy(self._quantiles())
             if list(levels) != self.output.quantiles:
                 quantiles = _interpolated(self.output.quantiles, quantiles, levels)
+            quantiles = self._limited(quantiles)
             # A quantile of counts is a count.
             return np.where(_numpy(self.counts)[..., None], quantiles.round().clip(min=0), quantiles)
         return np.stack([self.quantile(level) for level in levels], axis=-1)
@@ -133,6 +135,7 @@ class Prediction:
             scale=self.scale[index],
             offset=None if self.offset is None else self.offset[index],
             counts=self.counts[index],
+            limits=None if self.limits is None else self.limits[index],
             _quantile={},
         )
 
@@ -160,6 +163,12 @@ class Prediction:
                 item_id=one.item_id,
                 info=one.info,
             )
+
+    def _limited(self, values: np.ndarray) -> np.ndarray:
+        if self.limits is None:
+            return values
+        low, high = _numpy(self.limits).reshape(-1, 2, *[1] * (values.ndim - 1)).swapaxes(0, 1)
+        return values.clip(low, high)
 
     def _location(self) -> Tensor:
         if self.loc is None or self.offset is None:

@@ -1,5 +1,6 @@
 """PretrainedPredictor: forecasts of entries of any frequency and length, its weights, and streams of it."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -70,6 +71,16 @@ def test_levels_of_forecasts():
         for column, level in zip(row.T, levels, strict=True):
             np.testing.assert_allclose(one.quantile(level), column, rtol=1e-12)
             np.testing.assert_allclose(other.quantile(level), column, rtol=1e-12)
+
+
+def test_extrapolated_levels_keep_the_sign_of_the_series():
+    counts = np.random.default_rng(0).poisson(2.0, size=60).astype(float)
+    found = make("h").prediction([counts, -counts])
+    quantiles = found.quantiles([0.0001, 0.9999])
+    assert quantiles[0].min() == 0 == quantiles[1].max() and found.mean()[0].min() >= 0 >= found.mean()[1].max()
+    np.testing.assert_array_equal(found[1:].quantiles([0.0001, 0.9999]), quantiles[1:])
+    np.testing.assert_array_equal(found[1].quantiles([0.0001, 0.9999]), quantiles[1])
+    assert replace(found, limits=None).quantiles([0.0001])[0].min() < 0
 
 
 def test_a_saved_predictor_keeps_its_weights(tmp_path):
