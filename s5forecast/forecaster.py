@@ -219,14 +219,13 @@ class S5Forecaster(FittedForecaster):
         """
         from s5forecast.evaluation.calibrator import ConformalCalibrator
 
-        if self.needs_no_training and not hasattr(self, "predictor_"):
-            self.fit(df)
-        self._check_fitted()
-        self.sampling_.require_regular("calibrate()", "forecast with predict(times=) alone")
-        uncalibrated = copy(self)
+        fitted, _ = self._fitted_on(df)
+        fitted.sampling_.require_regular("calibrate()", "forecast with predict(times=) alone")
+        uncalibrated = copy(fitted)
         uncalibrated._forget_calibration()
         past = uncalibrated.backtest(df, windows, step, metrics=())
-        self.calibrator_ = ConformalCalibrator(method, **options).fit(past)
+        calibrator = ConformalCalibrator(method, **options).fit(past)
+        vars(self).update(vars(fitted), calibrator_=calibrator)
         with self.skipping():
             self.calibrated_until_ = self.sampling_.until(self._histories(df))
         if past.skipped is not None:

@@ -123,6 +123,13 @@ def test_calibration():
     np.testing.assert_array_equal(calibrated["mean"], zero_shot().predict(df)["mean"])
 
 
+def test_a_calibration_that_fails_changes_nothing():
+    forecaster = zero_shot()
+    with pytest.raises(ValueError, match="windows"):
+        forecaster.calibrate(frame(), windows=50)
+    assert vars(forecaster) == vars(zero_shot())
+
+
 def test_bad_series_are_skipped():
     df = frame(count=3)
     df.loc[df["item_id"] == "s1", "target"] = np.nan
