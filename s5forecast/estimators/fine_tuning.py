@@ -15,7 +15,7 @@ from torch import Tensor
 
 from s5forecast.estimators.plan import TrainingPlan, planned
 from s5forecast.networks.pretrained import FEWEST_OBSERVED, PATCH, Origins, PretrainedNetwork
-from s5forecast.networks.zero_shot import CONTEXT, FARTHEST, count_parts, interleaved, thinned_seasons
+from s5forecast.networks.zero_shot import CONTEXT, FARTHEST, excess_of, interleaved, parts_of, thinned_seasons
 from s5forecast.ops.backends import on_compilation
 from s5forecast.pretraining.prior import draw
 from s5forecast.pretraining.training import CLIP, FEWEST_SERIES, draw_length, draw_origins, make_optimizer
@@ -47,9 +47,9 @@ class TuningSeries(NamedTuple):
     @classmethod
     def of(cls, targets: Sequence[np.ndarray], seasons: Sequence[tuple[float, float]], horizon: int) -> TuningSeries:
         """The series with enough observed values to train on."""
-        parts = [count_parts(horizon, short) for short, _ in seasons]
+        parts = [parts_of(target, horizon, short) for target, (short, _) in zip(targets, seasons, strict=True)]
         divided = [
-            (interleaved(target, part, count), thinned_seasons(pair, count))
+            (interleaved(target - excess_of(target), part, count), thinned_seasons(pair, count))
             for target, pair, count in zip(targets, seasons, parts, strict=True)
             for part in range(count)
         ]
@@ -93,9 +93,12 @@ class TuningSeries(NamedTuple):
         )
         return torch.from_numpy(values), torch.from_numpy(self.seasons[::every]), at
 
-    def observed_horizons(self) -> bool:
-        """Whether the last horizon of any series has an observed value."""
-        return any((~np.isnan(target[-self.horizon :])).any() for target in self.targets)
+    def have_scored_horizon(self) -> bool:
+        """Whether the loss of the last horizon of any series counts: a value in it, and enough values before it."""
+        seen = [~np.isnan(target) for target in self.targets]
+        return any(
+            one[-self.horizon :].any() and one[: -self.horizon][-CONTEXT:].sum() >= FEWEST_OBSERVED for one in seen
+        )
 
 
 class BestWeights:

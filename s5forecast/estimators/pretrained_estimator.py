@@ -169,8 +169,11 @@ class PretrainedEstimator(ContinuedTraining, Estimator):
 
     def _held_out(self, predictor: PretrainedPredictor, data: Dataset) -> TuningSeries:
         found = self._tuning(predictor, self._read(predictor, data))
-        if not found.observed_horizons():
-            raise ValueError("validation_data has no observed value in the last horizon of any series")
+        if not found.have_scored_horizon():
+            raise ValueError(
+                f"validation_data has no observed value in the last horizon of any series with {FEWEST_OBSERVED} "
+                "observed values before it; pass whole histories"
+            )
         return found
 
     def _settings(self) -> Settings:

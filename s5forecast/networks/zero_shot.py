@@ -10,13 +10,18 @@ from torch import Tensor
 
 from s5forecast.data.frequency import Frequency
 from s5forecast.data.offset_aliases import DAY
-from s5forecast.networks.pretrained import LEVELS, PATCH, PretrainedNetwork
+from s5forecast.networks.pretrained import FEWEST_OBSERVED, LEVELS, PATCH, PretrainedNetwork
 
 CONTEXT = 1056
 # Longest season in steps: two of them must fit into the context.
 LONGEST_SEASON = CONTEXT // 2
 # Steps that the network forecasts at once; the farthest that it is trained on.
 FARTHEST = 192
+# Largest level in standard deviations, because scales in the network are limited by the level. A season of 24 steps
+# with noise has intervals that are 1.6 times as wide at 2,000 as at 0, and 100 times as wide at 400,000.
+HIGHEST = 300.0
+# Standard deviations below this part of the level may be rounding errors.
+ROUNDING = 1e-12
 SEASONS = {"D": (7.0, 365.25), "B": (5.0, 261.0), "W": (52.0, 0.0), "M": (12.0, 0.0), "Q": (4.0, 0.0), "Y": (0.0, 0.0)}
 
 
@@ -60,16 +65,22 @@ def zero_shot(
         seasons: short and long season of all series.
         steps: steps to forecast.
         bounds: limits of the quantiles ``[B, 2]``, see :func:`bounds_of`, which is the default.
+
+    Raises:
+        ValueError: for values that are too large to be squared.
     """
-    parts = count_parts(steps, seasons[0])
-    each = -(-steps // parts)
-    thinned = torch.tensor(thinned_seasons(seasons, parts), dtype=torch.float32)
-    quantiles = np.empty((len(targets), each * parts, len(LEVELS)))
-    for part in range(parts):
-        series = [interleaved(target, part, parts) for target in targets]
-        quantiles[:, part::parts] = _symmetric(network, _padded(series), thinned.expand(len(series), 2), each)
+    parts = np.array([parts_of(target, steps, seasons[0]) for target in targets])
+    shifts = np.array([excess_of(target) for target in targets])
+    quantiles = np.empty((len(targets), steps, len(LEVELS)))
+    for count in np.unique(parts):
+        rows = np.flatnonzero(parts == count)
+        lowered = [targets[row] - shifts[row] for row in rows]
+        quantiles[rows] = _in_parts(network, lowered, seasons, steps, int(count))
+    quantiles += shifts[:, None, None]
+    if not np.isfinite(quantiles).all():
+        raise ValueError("the target has values whose squares exceed the range of float64; divide it by a constant")
     limits = np.array([bounds_of(target) for target in targets]) if bounds is None else bounds
-    return np.clip(quantiles[:, :steps], limits[:, None, :1], limits[:, None, 1:])
+    return np.clip(quantiles, limits[:, None, :1], limits[:, None, 1:])
 
 
 def bounds_of(target: np.ndarray) -> tuple[float, float]:
@@ -77,10 +88,29 @@ def bounds_of(target: np.ndarray) -> tuple[float, float]:
     return 0.0 if np.nanmin(target) >= 0 else -np.inf, 0.0 if np.nanmax(target) <= 0 else np.inf
 
 
+def excess_of(target: np.ndarray) -> float:
+    """Level of a series beyond ``HIGHEST`` standard deviations, which is subtracted before forecasts; 0 for most."""
+    recent = target[-CONTEXT:]
+    values = recent[~np.isnan(recent)]
+    if not len(values):
+        return 0.0
+    with np.errstate(over="ignore"):
+        level, spread = values.mean(), values.std()
+    excess = abs(level) - HIGHEST * spread
+    return float(np.copysign(excess, level)) if excess > 0 and spread > ROUNDING * abs(level) else 0.0
+
+
 def count_parts(steps: int, season: float) -> int:
     """Number of interleaved series as which a horizon is forecast: the fewest, at best a divisor of the season."""
     fewest = -(-steps // FARTHEST)
     return next((parts for parts in range(fewest, 2 * fewest + 1) if season and season % parts == 0), fewest)
+
+
+def parts_of(target: np.ndarray, steps: int, season: float) -> int:
+    """Number of interleaved series for a series; 1 if any of them had too few values, as after regular gaps."""
+    parts = count_parts(steps, season)
+    recent = (interleaved(target, part, parts)[-CONTEXT:] for part in range(parts))
+    return parts if all((~np.isnan(one)).sum() >= FEWEST_OBSERVED for one in recent) else 1
 
 
 def interleaved(target: np.ndarray, part: int, parts: int) -> np.ndarray:
@@ -98,6 +128,19 @@ def _thinned(season: float, parts: int) -> float:
     if season % parts == 0 or season > FARTHEST:
         return season / parts
     return season // gcd(int(season), parts)
+
+
+def _in_parts(
+    network: PretrainedNetwork, targets: list[np.ndarray], seasons: tuple[float, float], steps: int, parts: int
+) -> np.ndarray:
+    """Quantiles ``[B, steps, Q]``, from a forecast of each of the interleaved series."""
+    each = -(-steps // parts)
+    thinned = torch.tensor(thinned_seasons(seasons, parts), dtype=torch.float32)
+    quantiles = np.empty((len(targets), each * parts, len(LEVELS)))
+    for part in range(parts):
+        series = [interleaved(target, part, parts) for target in targets]
+        quantiles[:, part::parts] = _symmetric(network, _padded(series), thinned.expand(len(series), 2), each)
+    return quantiles[:, :steps]
 
 
 def _symmetric(network: PretrainedNetwork, values: Tensor, seasons: Tensor, steps: int) -> np.ndarray:

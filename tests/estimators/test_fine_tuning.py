@@ -132,6 +132,20 @@ def test_long_horizons_are_trained_on_interleaved_series():
     np.testing.assert_array_equal(np.sort(np.concatenate(series.targets)), np.arange(100.0))
 
 
+def test_series_are_trained_on_as_they_are_forecast():
+    noise = np.random.default_rng(0).normal(size=100)
+    sparse = np.where(np.arange(100) % 2, np.nan, noise)
+    series = TuningSeries.of([1e6 + noise, sparse], [(24.0, 0.0)] * 2, 300)
+    assert [len(target) for target in series.targets] == [50, 50, 100]
+    assert max(np.nanmax(target) for target in series.targets) < 2000
+
+
+def test_validation_data_too_short_to_be_scored_are_an_error():
+    short = entry(H + 3, "short")
+    with pytest.raises(ValueError, match="no observed value in the last horizon of any series with 4"):
+        pretrained().train(regular(), [short])
+
+
 def test_series_that_are_too_short_are_left_out():
     few = {**entry(60, "few"), "target": np.r_[np.full(60, np.nan), np.ones(FEWEST_OBSERVED)]}
     assert np.isfinite(quantiles(pretrained().train([*regular(), few]))).all()

@@ -7,7 +7,7 @@ import torch
 from s5forecast.data.frequency import Frequency
 from s5forecast.networks import zero_shot as module
 from s5forecast.networks.pretrained import LEVELS, PretrainedNetwork
-from s5forecast.networks.zero_shot import bounds_of, seasons_of, zero_shot
+from s5forecast.networks.zero_shot import bounds_of, excess_of, seasons_of, zero_shot
 
 SIZE = {"width": 16, "num_layers": 1, "state_size": 8, "hidden": 16}
 
@@ -51,6 +51,29 @@ def test_long_horizons_interleave_forecasts_of_coarser_steps(monkeypatch):
     # Step h follows the latest value that is a multiple of two steps before it.
     expected = [103 + h - 2 * (h // 2 + 1) + 1000 * (h // 2 + 1) for h in range(300)]
     np.testing.assert_array_equal(forecast, expected)
+
+
+@pytest.mark.parametrize("target", [np.full(3, 20.0), np.where(np.arange(400) % 2, np.nan, 20.0)])
+def test_series_with_too_few_values_to_interleave_are_forecast_at_once(network, target):
+    forecast = zero_shot(network, [*series((400,)), target], (24.0, 168.0), 300)
+    assert (np.abs(forecast[1] - 20) < 10).all()
+    for one, expected in zip((*series((400,)), target), forecast, strict=True):
+        np.testing.assert_allclose(zero_shot(network, [one], (24.0, 168.0), 300)[0], expected, rtol=1e-4)
+
+
+def test_a_high_level_does_not_change_the_intervals(network):
+    noise = np.random.default_rng(0).normal(size=200)
+    noise = (noise - noise.mean()) / noise.std()
+    expected = zero_shot(network, [noise + 300], (24.0, 0.0), 9) - 300
+    for level in (1e6, 1e9):
+        np.testing.assert_allclose(zero_shot(network, [noise + level], (24.0, 0.0), 9) - level, expected, atol=1e-2)
+        assert excess_of(-noise - level) == -excess_of(noise + level)
+    assert excess_of(np.full(50, 0.1)) == excess_of(noise + 299) == excess_of(np.full(3, np.nan)) == 0
+
+
+def test_values_that_overflow_are_an_error(network):
+    with pytest.raises(ValueError, match="exceed the range of float64; divide it by a constant"):
+        zero_shot(network, [1e200 * series()[0]], (24.0, 0.0), 9)
 
 
 def test_series_without_negative_values_have_no_negative_forecasts(network):
