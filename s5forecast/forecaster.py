@@ -67,8 +67,9 @@ class S5Forecaster(FittedForecaster):
             values of these were missing.
         estimator_kwargs: Further arguments of the model's estimator, see :class:`~s5forecast.S5Estimator`,
             :class:`~s5forecast.S5AutoregressiveEstimator`, :class:`~s5forecast.S5MultivariateEstimator` and
-            :class:`~s5forecast.S5ContinuousEstimator`; and ``num_members``, the number of networks with consecutive
-            seeds, which see the whole, half and a quarter of the context in turn.
+            :class:`~s5forecast.S5ContinuousEstimator`, or, with the presets of the pretrained network, of
+            :class:`~s5forecast.estimators.PretrainedEstimator`; and ``num_members``, the number of networks with
+            consecutive seeds, which see the whole, half and a quarter of the context in turn.
         seed: The same seed gives the same result on a CPU.
         verbose: Whether to show a progress bar during training.
 
@@ -242,7 +243,7 @@ class S5Forecaster(FittedForecaster):
         Returns:
             A stream: ``stream.update(new_rows)`` adds the next rows of some series, ``stream.predict()`` forecasts
             (irregular series with ``times=``), ``stream.save(folder)`` saves the stream. Location and scale of each
-            series do not change after the start.
+            series do not change after the start, except with the pretrained network.
 
         Raises:
             ValueError: For invalid data, or a model that cannot stream, with the reason and the fix.

@@ -204,8 +204,10 @@ class ForecasterParameters:
         if self.season is None:
             return frequency
         if frequency is None or not frequency.integer:
+            own = f", unless estimator_kwargs={{'season': {self.season!r}}} sets another one"
             raise ValueError(
                 f"season={self.season!r} requires integer times, freq=1; the seasons of datetimes follow from freq="
+                f"{own if self.preset in PRETRAINED else ''}"
             )
         if not isinstance(self.season, Integral) or self.season < 1:
             raise ValueError(f"season must be a number of steps, 1 for no season, got {self.season!r}")

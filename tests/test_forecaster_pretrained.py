@@ -210,6 +210,11 @@ def test_season_and_weights_of_the_estimator():
     assert not np.allclose(given.predict(df)["0.1"], zero_shot().predict(df)["0.1"])
 
 
+def test_the_error_for_a_season_of_datetimes_names_the_argument():
+    with pytest.raises(ValueError, match=r"unless estimator_kwargs=\{'season': 12\} sets another one"):
+        zero_shot(season=12).predict(frame("D"))
+
+
 def test_estimators_for_gluonts():
     start = pd.Period("2024-01-01", "h")
     data = [{"item_id": "a", "start": start, "target": np.arange(60.0)}]

@@ -33,8 +33,9 @@ class PretrainedEstimator(ContinuedTraining, Estimator):
     """Fine-tunes the network that was pretrained on synthetic series, or uses it as it is.
 
     Fine-tuning starts from the pretrained weights and takes a few steps on windows of the training data, together with
-    synthetic series, so that few data do not spoil what was learned before. Covariates and static features are not
-    used. The defaults were chosen while the network was planned, on small data sets; they are not tuned further.
+    synthetic series, so that a small data set does not erase what was learned before. Covariates and static features
+    are not used. The defaults were chosen while the network was planned, on small data sets; they are not tuned
+    further.
 
     Args:
         freq: offset or Period alias of the data.
@@ -45,8 +46,8 @@ class PretrainedEstimator(ContinuedTraining, Estimator):
         lr, ssm_lr: learning rates, the second one of the dynamics of the state-space layers.
         patience: validations without improvement after which training stops; there are six of them.
         predict_batch_size: series per batch of a forecast.
-        time_limit: seconds of training; if they are over, the training stops. At worst, nothing is trained.
-        seed: the same seed gives the same result.
+        time_limit: seconds after which the training stops. If none are left at its start, nothing is trained.
+        seed: the same seed gives the same result; ``None`` for a random one.
         device: ``"cpu"``, or ``"auto"``, which is the same.
         verbose: whether to show a progress bar.
 

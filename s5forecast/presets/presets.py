@@ -64,12 +64,14 @@ def make_estimator(
         prediction_length: steps to forecast.
         preset: ``"fast"`` trains a single network in a third of the time of ``"default"``. ``"best"`` trains
             several: :class:`~s5forecast.presets.BestEstimator` for ``"direct"``, and an ensemble of three whose sample
-            paths are pooled for the other models.
+            paths are pooled for the other models. ``"zero_shot"`` and ``"fine_tuned"``, for ``"direct"`` only, use
+            the pretrained network as it is or after a short training, see
+            :class:`~s5forecast.estimators.PretrainedEstimator`.
         model: ``"direct"``, ``"autoregressive"`` or ``"multivariate"``: :class:`~s5forecast.S5Estimator`,
             :class:`~s5forecast.S5AutoregressiveEstimator` or :class:`~s5forecast.S5MultivariateEstimator`.
         time_limit: seconds of training, see :class:`~s5forecast.presets.TimeLimitedEstimator`.
-        estimator_kwargs: further arguments of the model's estimator, and ``num_members``, the number of networks in an
-            ensemble.
+        estimator_kwargs: further arguments of the estimator, and ``num_members``, the number of networks in an
+            ensemble; the pretrained network is a single one.
 
     Raises:
         ValueError: for an unknown name, with the known ones, or arguments that are refused by the estimator.
