@@ -20,7 +20,7 @@ ALLOWED = {
     "data": set(),
     "windows": {"data"},
     "networks": {"ops", "ssm", "nn", "distributions", "data", "windows"},
-    "pretraining": {"ssm", "networks"},
+    "pretraining": {"ops", "ssm", "networks"},
     "estimators": {"ops", "ssm", "nn", "distributions", "data", "windows", "networks", "pretraining"},
     "evaluation": {"data"},
     "plotting": {"data", "evaluation"},

@@ -41,7 +41,8 @@ class PretrainedEstimator(ContinuedTraining, Estimator):
         freq: offset or Period alias of the data.
         prediction_length: steps to forecast, H.
         num_steps: training steps; 0 to train nothing.
-        weights, season, quantile_levels: as for :class:`~s5forecast.estimators.PretrainedPredictor`.
+        weights: path of a file that ``python -m s5forecast.pretraining`` wrote, as text; by default the shipped one.
+        season, quantile_levels: as for :class:`~s5forecast.estimators.PretrainedPredictor`.
         synthetic_share: fraction of synthetic series in each step.
         lr, ssm_lr: learning rates, the second one of the dynamics of the state-space layers.
         patience: validations without improvement after which training stops; there are six of them.

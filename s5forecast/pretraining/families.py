@@ -1,18 +1,16 @@
-"""Synthetic series, each a random family and a random chain of transformations, compiled by Numba.
-
-All compiled functions are in this file, because Numba's cache does not see changes of other files.
-"""
+"""Synthetic series, each a random family and a random chain of transformations, compiled by Numba."""
 
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
+
+from s5forecast.ops.cpu.rows import cached
 
 # Fraction of negated series.
 NEGATED = 0.35
 
 
-@njit(cache=True)
+@cached
 def fill_all(values: np.ndarray, seasons: np.ndarray, seeds: np.ndarray) -> None:
     """Fill ``values [N, T]`` by series with ``seasons [N, 2]``, each from a seed of its own."""
     for row in range(values.shape[0]):
@@ -20,7 +18,7 @@ def fill_all(values: np.ndarray, seasons: np.ndarray, seeds: np.ndarray) -> None
         _fill(values[row], seasons[row, 0], seasons[row, 1])
 
 
-@njit(cache=True)
+@cached
 def _fill(out: np.ndarray, short: float, long: float) -> None:
     """One series: a family, at times the sum of two, then transformations."""
     length = out.shape[0]
@@ -43,7 +41,7 @@ def _fill(out: np.ndarray, short: float, long: float) -> None:
         out[t] = x[t]
 
 
-@njit(cache=True)
+@cached
 def _family(x: np.ndarray, short: float, long: float) -> bool:
     """Fill ``x`` by a random family; whether its values must not be transformed, such as counts."""
     kind = np.random.random()
@@ -69,7 +67,7 @@ def _family(x: np.ndarray, short: float, long: float) -> bool:
     return False
 
 
-@njit(cache=True)
+@cached
 def _noise(x: np.ndarray) -> None:
     """Noise of unit size: white, at times with heavy tails, and at times partly autocorrelated over up to 300 steps."""
     freedom = 0.0 if np.random.random() < 0.7 else np.random.uniform(2.5, 8.0)
@@ -87,7 +85,7 @@ def _noise(x: np.ndarray) -> None:
         x[t] = smooth * last + white * e
 
 
-@njit(cache=True)
+@cached
 def _profile(p: np.ndarray) -> None:
     """One period of a season, of mean 0 and spread 1: harmonics, bumps, levels or free values."""
     n = p.shape[0]
@@ -123,7 +121,7 @@ def _profile(p: np.ndarray) -> None:
         p[:] = 0.0
 
 
-@njit(cache=True)
+@cached
 def _at(p: np.ndarray, t: float, period: float) -> float:
     """The profile at a step, interpolated where the period is no whole number."""
     place = (t % period) / period * p.shape[0]
@@ -132,7 +130,7 @@ def _at(p: np.ndarray, t: float, period: float) -> float:
     return (1.0 - share) * p[first % p.shape[0]] + share * p[(first + 1) % p.shape[0]]
 
 
-@njit(cache=True)
+@cached
 def _level(x: np.ndarray) -> None:
     """A random walk with a slope that is damped, moves or changes at random steps."""
     length = x.shape[0]
@@ -151,7 +149,7 @@ def _level(x: np.ndarray) -> None:
         x[t] = value
 
 
-@njit(cache=True)
+@cached
 def _structural(x: np.ndarray, short: float, long: float) -> None:
     """Level, one or two seasons whose sizes and shapes may walk, and noise."""
     length = x.shape[0]
@@ -196,7 +194,7 @@ def _structural(x: np.ndarray, short: float, long: float) -> None:
         x[t] += season + noise[t] * (np.exp(0.5 * s) if uneven else 1.0)
 
 
-@njit(cache=True)
+@cached
 def _week(days: np.ndarray, size: float) -> None:
     """Effects of the days of a week: weekends that differ from work days, and single days."""
     if np.random.random() < 0.6:
@@ -205,7 +203,7 @@ def _week(days: np.ndarray, size: float) -> None:
         days[i] += 0.3 * size * np.random.normal()
 
 
-@njit(cache=True)
+@cached
 def _rest(days: np.ndarray, value: float) -> None:
     """Set one or two successive days."""
     begin, rest = np.random.randint(days.shape[0]), 1 + np.random.randint(2)
@@ -213,7 +211,7 @@ def _rest(days: np.ndarray, value: float) -> None:
         days[(begin + i) % days.shape[0]] = value
 
 
-@njit(cache=True)
+@cached
 def _oscillators(x: np.ndarray, short: float, long: float) -> None:
     """Damped oscillators driven by noise: a Gaussian process with quasi-periodic kernels."""
     x[:] = 0.0
@@ -239,7 +237,7 @@ def _oscillators(x: np.ndarray, short: float, long: float) -> None:
     x += _lognormal(-2.0, 1.2) * noise
 
 
-@njit(cache=True)
+@cached
 def _random_walk(x: np.ndarray) -> None:
     """A walk, at times one that returns to its mean, whose volatility moves."""
     memory = 1.0 if np.random.random() < 0.6 else np.exp(-1.0 / _lognormal(3.0, 1.2))
@@ -254,7 +252,7 @@ def _random_walk(x: np.ndarray) -> None:
         x[t] = value
 
 
-@njit(cache=True)
+@cached
 def _regimes(x: np.ndarray) -> None:
     """A few regimes of different level, spread and memory, each of random duration."""
     count = np.random.randint(2, 5)
@@ -270,7 +268,7 @@ def _regimes(x: np.ndarray) -> None:
         x[t] = level[now] + value
 
 
-@njit(cache=True)
+@cached
 def _calendar(x: np.ndarray, short: float, long: float) -> None:
     """Daily series with a week, a smooth year and holidays on fixed dates or weekdays; structural for other seasons."""
     if long < 200 or long > 400:
@@ -305,7 +303,7 @@ def _calendar(x: np.ndarray, short: float, long: float) -> None:
             x[t] += floating[int(date / n) % 53]
 
 
-@njit(cache=True)
+@cached
 def _counts(x: np.ndarray, short: float, long: float) -> None:
     """Counts whose rate is the exponential of a structural series."""
     _structural(x, short, long)
@@ -319,7 +317,7 @@ def _counts(x: np.ndarray, short: float, long: float) -> None:
         x[t] = np.random.poisson(rate) if rate < 1e4 else np.rint(rate + np.sqrt(rate) * np.random.normal())
 
 
-@njit(cache=True)
+@cached
 def _intermittent(x: np.ndarray) -> None:
     """Intermittent demand of random size, at times one that starts or ends gradually."""
     length = x.shape[0]
@@ -338,7 +336,7 @@ def _intermittent(x: np.ndarray) -> None:
             x[t] = max(np.rint(demand), 1.0) if whole else demand
 
 
-@njit(cache=True)
+@cached
 def _growth(x: np.ndarray, short: float) -> None:
     """Waves of logistic growth, as increments or cumulated, often as counts."""
     length = x.shape[0]
@@ -369,12 +367,12 @@ def _growth(x: np.ndarray, short: float) -> None:
         x[t] = value if cumulated else step
 
 
-@njit(cache=True)
+@cached
 def _lognormal(mean: float, deviation: float) -> float:
     return np.exp(np.random.normal(mean, deviation))
 
 
-@njit(cache=True)
+@cached
 def _standardize(x: np.ndarray) -> None:
     mean = x.mean()
     spread = max(x.std(), 1e-9)
@@ -382,7 +380,7 @@ def _standardize(x: np.ndarray) -> None:
         x[t] = (x[t] - mean) / spread
 
 
-@njit(cache=True)
+@cached
 def _coarsen(x: np.ndarray, finer: int) -> np.ndarray:
     """Average or thin a series of a finer step."""
     if finer == 1:
@@ -395,7 +393,7 @@ def _coarsen(x: np.ndarray, finer: int) -> np.ndarray:
     return y
 
 
-@njit(cache=True)
+@cached
 def _transform(x: np.ndarray) -> None:
     """Exponential, saturation, rectification, reversal and level."""
     _standardize(x)
@@ -426,7 +424,7 @@ def _transform(x: np.ndarray) -> None:
             x[t] += offset
 
 
-@njit(cache=True)
+@cached
 def _degrade(x: np.ndarray, short: float) -> None:
     """Shifts, outliers, rounding, missing values, scale and sign, which forecasts of negated series need."""
     length = x.shape[0]

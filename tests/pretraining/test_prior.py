@@ -1,5 +1,7 @@
 """The synthetic prior: any series can be drawn, again and without infinite values."""
 
+from importlib.util import module_from_spec, spec_from_file_location
+
 import numpy as np
 import pytest
 
@@ -51,3 +53,22 @@ def test_counts_are_whole_numbers():
     series = np.empty(200)
     families._counts(series, 7.0, 0.0)
     assert (series >= 0).all() and (series == np.rint(series)).all()
+
+
+def test_series_can_be_drawn_without_a_writable_cache(monkeypatch):
+    from s5forecast.ops.cpu import rows
+
+    njit = rows.numba.njit
+
+    def refuse(*functions, **options):
+        if options.pop("cache", False):
+            raise RuntimeError("cannot cache function 'f': no locator available")
+        return njit(*functions, **options)
+
+    spec = spec_from_file_location("families_again", families.__file__)
+    again = module_from_spec(spec)
+    with monkeypatch.context() as patched:
+        patched.setattr(rows.numba, "njit", refuse)
+        spec.loader.exec_module(again)
+    profile = np.array([0.0, 1.0, 0.0, -1.0])
+    assert again._at(profile, 1.0, 4.0) == families._at(profile, 1.0, 4.0)

@@ -37,12 +37,17 @@ ANY = 1000
 
 
 def kernel(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Compile a kernel as :func:`cached` does."""
+    return cached(function, **OPTIONS)
+
+
+def cached(function: Callable[..., Any], **options: Any) -> Callable[..., Any]:
     """Compile a function on its first call; cache the machine code on disk if a directory is writable."""
     try:
-        compiled = numba.njit(cache=True, **OPTIONS)(function)
+        compiled = numba.njit(cache=True, **options)(function)
     except RuntimeError:
-        return numba.njit(**OPTIONS)(function)
-    # By default, Numba only detects changes in the file of the kernel itself.
+        return numba.njit(**options)(function)
+    # By default, Numba only detects changes in the file of the function itself.
     compiled._cache._cache_file._source_stamp = source_stamp(Path(function.__code__.co_filename))
     compiled._cache.save_overload = _if_possible(compiled._cache.save_overload)
     return compiled
