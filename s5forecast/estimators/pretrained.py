@@ -23,7 +23,15 @@ from s5forecast.levels import check_levels
 from s5forecast.networks.prediction import Prediction, Predictions
 from s5forecast.networks.pretrained import FEWEST_OBSERVED, LEVELS, PretrainedNetwork
 from s5forecast.networks.pretrained_weights import SHIPPED, load_record, load_weights
-from s5forecast.networks.zero_shot import CONTEXT, bounds_of, count_parts, seasons_of, whole_seasons, zero_shot
+from s5forecast.networks.zero_shot import (
+    CONTEXT,
+    bounds_of,
+    count_parts,
+    most_parts,
+    seasons_of,
+    whole_seasons,
+    zero_shot,
+)
 from s5forecast.notices import warn_user
 from s5forecast.windows.batches import WindowStore, chunks
 from s5forecast.windows.horizon import Horizon
@@ -191,9 +199,11 @@ class PretrainedPredictor(NetworkPredictor):
             self.warn_of_few_values(few)
 
     def _spec(self, freq: str, prediction_length: int) -> PretrainedSpec:
-        seasons = self.seasons(np.empty(0)) if self.season != AUTO else (0.0, 0.0)
-        context = CONTEXT * count_parts(prediction_length, seasons[0])
-        return PretrainedSpec(self.frequency.alias, context, prediction_length, [])
+        if self.season == AUTO:
+            parts = most_parts(prediction_length)
+        else:
+            parts = count_parts(prediction_length, self.seasons(np.empty(0))[0])
+        return PretrainedSpec(self.frequency.alias, CONTEXT * parts, prediction_length, [])
 
     def _recorded_seasons(self) -> dict[str, Any]:
         if self.season == AUTO:

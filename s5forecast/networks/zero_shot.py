@@ -103,7 +103,14 @@ def excess_of(target: np.ndarray) -> float:
 def count_parts(steps: int, season: float) -> int:
     """Number of interleaved series as which a horizon is forecast: the fewest, at best a divisor of the season."""
     fewest = -(-steps // FARTHEST)
-    return next((parts for parts in range(fewest, 2 * fewest + 1) if season and season % parts == 0), fewest)
+    choices = range(fewest, most_parts(steps) + 1)
+    return next((parts for parts in choices if season and season % parts == 0), fewest)
+
+
+def most_parts(steps: int) -> int:
+    """Largest number of interleaved series for any season."""
+    fewest = -(-steps // FARTHEST)
+    return 2 * fewest if fewest > 1 else 1
 
 
 def parts_of(target: np.ndarray, steps: int, season: float) -> int:

@@ -194,6 +194,15 @@ def test_a_stream_forecasts_as_the_whole_history_does(freq, prediction_length, t
     }
 
 
+def test_a_stream_keeps_the_context_of_any_season_that_is_found():
+    target = np.tile([5.0, 1, 9, 2, 7, 3, 8, 4, 6], 400)[:3500] + np.linspace(0, 20, 3500)
+    (entry,) = entries("D", (3500,))
+    predictor = make(prediction_length=300, season="auto")
+    (found,) = predictor.stream([{**entry, "target": target}]).predict([{"item_id": "3500"}])
+    (expected,) = predictor.predict([{**entry, "target": target}])
+    np.testing.assert_allclose(found.quantile(0.1), expected.quantile(0.1), rtol=1e-6)
+
+
 def test_a_stream_continues_after_an_outage_longer_than_the_context():
     target = 1000 + np.random.default_rng(0).normal(size=50)
     (entry,) = entries("D", (50,))
