@@ -46,7 +46,7 @@ LAYERS: dict[str, tuple[str, dict[str, Any]]] = {
     "dss_softmax": ("dss_softmax", {"state_size": STATES // 2}),
     "liquid_s4": ("liquid_s4", {"state_size": 16}),
 }
-SEEDS = {"s5": 3, "s4d": 3, "mega": 3}
+SEEDS = {"s5": 3, "s4d": 3, "mega": 3, "lru": 3}
 
 
 def main() -> None:

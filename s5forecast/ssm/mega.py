@@ -172,7 +172,7 @@ class Mega(StateSpaceLayer):
             visible = visible & _in_chunks(torch.ones_like(query[..., :1], dtype=torch.bool), chunk).mT
         query, key, value = (_in_chunks(x, chunk) for x in (query, key, value))
         found = self._attend(query, key, value, distance, visible)
-        return found.unflatten(0, (batch, -1)).flatten(1, 2)[:, :length]
+        return found.reshape(batch, -(-length // chunk) * chunk, self.value_size)[:, :length]
 
     def _attend_by_position(
         self, query: Tensor, entries: Tensor, observed: Tensor, cache: Tensor, count: Tensor
@@ -203,7 +203,7 @@ class Mega(StateSpaceLayer):
         distance = _distances(size, query.device)
         visible = self._in_reach(distance) & known.mT
         found = self._attend(own, *self._key_and_value(aligned), distance=distance, visible=visible)
-        found = found.unflatten(0, (len(query), -1)).flatten(1, 2)
+        found = found.reshape(*slots.shape, self.value_size)
         return found.gather(1, position.clamp(min=0).unsqueeze(-1).expand(-1, -1, self.value_size))
 
     def _in_reach(self, distance: Tensor) -> Tensor:
@@ -262,7 +262,7 @@ def _in_chunks(x: Tensor, size: int) -> Tensor:
     """``[B, T, F]`` to ``[B K, size, F]``, padded by zeros."""
     missing = -x.shape[1] % size
     x = F.pad(x, (0, 0, 0, missing)) if missing else x
-    return x.unflatten(1, (-1, size)).flatten(0, 1)
+    return x.reshape(len(x) * (x.shape[1] // size), size, x.shape[2])
 
 
 def _distances(size: int, device: torch.device) -> Tensor:
