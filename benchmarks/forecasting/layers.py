@@ -112,7 +112,8 @@ def report(rows: pd.DataFrame) -> str:
     by_task = ratios["WQL"].unstack("layer")
     note = (
         "Validation windows; geometric means over tasks of WQL, MASE and processor time divided by those of S5. "
-        "Written by `layers.py --report`."
+        "Encoders have about as many parameters; `parameters` counts the whole network, whose decoder grows with the "
+        "width. Written by `layers.py --report`."
     )
     return (
         f"# Forecasts of each layer, relative to S5\n\n{note}\n\n{table.round(3).to_markdown()}\n\n"

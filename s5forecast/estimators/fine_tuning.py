@@ -18,7 +18,7 @@ from s5forecast.networks.pretrained import FEWEST_OBSERVED, PATCH, Origins, Pret
 from s5forecast.networks.zero_shot import CONTEXT, FARTHEST, excess_of, interleaved, parts_of, thinned_seasons
 from s5forecast.ops.backends import on_compilation
 from s5forecast.pretraining.prior import draw
-from s5forecast.pretraining.training import CLIP, FEWEST_SERIES, draw_length, draw_origins, make_optimizer
+from s5forecast.pretraining.training import FEWEST_SERIES, descend, draw_length, draw_origins, make_optimizer
 
 # Values of a step, half as many as in pretraining; part of the steps in which the learning rate rises.
 VALUES, WARMUP = 8_192, 0.1
@@ -184,21 +184,15 @@ class FineTuning:
         Raises:
             FloatingPointError: if the loss is not finite.
         """
-        values, seasons, at = self.draw(np.random.default_rng([self.settings.seed, self.step]))
-        for group in self.optimizer.param_groups:
-            group["lr"] = group["base_lr"] * _rate(progress, self.settings.num_steps)
-        self.optimizer.zero_grad(set_to_none=True)
-        loss = self.network.loss(values, seasons, at)
-        if not torch.isfinite(loss):
+        batch = self.draw(np.random.default_rng([self.settings.seed, self.step]))
+        loss = descend(self.network, self.optimizer, batch, _rate(progress, self.settings.num_steps))
+        if not math.isfinite(loss):
             raise FloatingPointError(
-                f"the loss is {loss.item()} at step {self.step}; lower lr (now {self.settings.lr}), or check the "
-                "target for extreme values"
+                f"the loss is {loss} at step {self.step}; lower lr (now {self.settings.lr}), or check the target for "
+                "extreme values"
             )
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(self.network.parameters(), CLIP)
-        self.optimizer.step()
         self.step += 1
-        return loss.item()
+        return loss
 
     def draw(self, rng: np.random.Generator) -> tuple[Tensor, Tensor, Origins]:
         """Windows of the series, then synthetic series, of one random length; their seasons; origins in them."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 from collections.abc import Callable
 from copy import deepcopy
+from math import isfinite
 from pathlib import Path
 from time import process_time
 from typing import Any
@@ -74,20 +75,14 @@ class Pretraining:
         Raises:
             FloatingPointError: if the loss is not finite.
         """
-        values, seasons, at = draw_batch(np.random.default_rng([self.seed, self.step]))
-        for group in self.optimizer.param_groups:
-            group["lr"] = group["base_lr"] * self._rate()
-        self.optimizer.zero_grad(set_to_none=True)
-        loss = self.network.loss(values, seasons, at)
-        if not torch.isfinite(loss):
-            raise FloatingPointError(f"the loss is {loss.item()} at step {self.step}; lower the learning rate")
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(self.network.parameters(), CLIP)
-        self.optimizer.step()
+        batch = draw_batch(np.random.default_rng([self.seed, self.step]))
+        loss = descend(self.network, self.optimizer, batch, self._rate())
+        if not isfinite(loss):
+            raise FloatingPointError(f"the loss is {loss} at step {self.step}; lower the learning rate")
         self.step += 1
-        self.series += len(values)
+        self.series += len(batch[0])
         self._update_average()
-        return loss.item()
+        return loss
 
     def save(self) -> None:
         """Write a checkpoint with everything that a resumed training needs."""
@@ -167,6 +162,21 @@ def draw_origins(count: int, length: int, rng: np.random.Generator, farthest: in
     series = np.broadcast_to(np.arange(count)[:, None, None], ahead.shape)
     origin = np.broadcast_to(origin, ahead.shape)
     return Origins(*(torch.from_numpy(x.reshape(-1).astype(np.int64)) for x in (series, origin * PATCH, ahead)))
+
+
+def descend(
+    network: PretrainedNetwork, optimizer: torch.optim.Optimizer, batch: tuple[Tensor, Tensor, Origins], rate: float
+) -> float:
+    """Take a step of the optimizer at ``rate`` times its learning rates, unless the loss is not finite; the loss."""
+    for group in optimizer.param_groups:
+        group["lr"] = group["base_lr"] * rate
+    optimizer.zero_grad(set_to_none=True)
+    loss = network.loss(*batch)
+    if torch.isfinite(loss):
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(network.parameters(), CLIP)
+        optimizer.step()
+    return loss.item()
 
 
 def make_optimizer(network: PretrainedNetwork, lr: float = LR, ssm_lr: float = DYNAMICS_LR) -> torch.optim.AdamW:

@@ -12,7 +12,15 @@ from torch import Tensor, nn
 
 # sqrt(1 / 2) and sqrt(1 / (4 pi)), rounded as in the published implementation
 LAPLACE_MEAN, LAPLACE_STD = 0.707107, 0.282095
-HIDDEN = -1e30  # score of a key that is not visible; finite, so that a query without any visible key has no NaN
+HIDDEN = -1e30  # score of a key that is not visible
+
+
+def hidden_score(query: Tensor) -> float:
+    """``HIDDEN``, or half of the lowest float16 where products are float16: finite, so that no query gives NaN."""
+    device = query.device.type
+    autocast = device != "meta" and torch.is_autocast_enabled(device)
+    dtype = torch.get_autocast_dtype(device) if autocast else query.dtype
+    return max(HIDDEN, torch.finfo(dtype).min / 2)
 
 
 def laplace(scores: Tensor) -> Tensor:
@@ -24,7 +32,7 @@ class Attention(NamedTuple):
     """How weights ``[..., Q, K]`` are computed from products of queries and keys.
 
     Attributes:
-        weights: function of the scores, the scaled products plus the bias. It is zero at ``HIDDEN``.
+        weights: function of the scores, the scaled products plus the bias. It is zero at ``hidden_score``.
         by_count: whether products are divided by the number of visible keys, or by the square root of their size.
     """
 

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from s5forecast.choices import choose
-from s5forecast.ssm.attention import ATTENTIONS, BIASES, HIDDEN
+from s5forecast.ssm.attention import ATTENTIONS, BIASES, hidden_score
 from s5forecast.ssm.base import StateSpaceLayer
 from s5forecast.ssm.ema import DampedEMA
 
@@ -214,7 +214,7 @@ class Mega(StateSpaceLayer):
         """Values seen by queries ``[C, Q, z]`` among keys ``[C, K, z]``; ``visible`` is ``[Q, K]`` or ``[C, Q, K]``."""
         if self.attention.by_count:
             query = query / visible.sum(-1, keepdim=True).clamp(min=1)
-        bias = self.bias(distance).masked_fill(~visible, HIDDEN)
+        bias = self.bias(distance).masked_fill(~visible, hidden_score(query))
         return self.attention.weights(torch.baddbmm(bias, query, key.mT)) @ value
 
     def _key_and_value(self, entries: Tensor) -> tuple[Tensor, Tensor]:

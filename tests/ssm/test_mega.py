@@ -303,3 +303,17 @@ def test_reference_biases(case):
         bias, tolerance = load(RotaryBias(positions, 6), alpha=case["alpha"], beta=case["beta"]), 1e-6
     for size in (16, 8):
         assert_close(bias(_distances(size, "cpu")), case[f"M{size}"], tolerance)
+
+
+@pytest.mark.parametrize("attention", ATTENTIONS)
+@pytest.mark.parametrize("dtype", (torch.float16, torch.bfloat16))
+def test_gradients_of_unseen_keys_are_finite_in_half_precision(attention, dtype):
+    """Queries within padding see no key."""
+    torch.manual_seed(0)
+    layer = Mega(WIDTH, attention=attention, chunk_size=8)
+    dt = torch.ones(2, 40)
+    dt[1, :20] = 0
+    with torch.autocast("cpu", dtype=dtype):
+        y, _ = layer(torch.randn(2, 40, WIDTH) * (dt > 0).unsqueeze(-1), dt=dt)
+    y.float().sum().backward()
+    assert y.isfinite().all() and all(p.grad.isfinite().all() for p in layer.parameters() if p.grad is not None)
