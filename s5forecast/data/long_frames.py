@@ -26,7 +26,7 @@ def long_frame(data: Any, identity: Sequence[str], timestamp: str, value: str, w
     """
     frame = data.to_frame(value) if isinstance(data, pd.Series) else data
     if not isinstance(frame, pd.DataFrame):
-        raise ValueError(f"{what} must be a pandas DataFrame, got {type(frame).__name__}")
+        raise ValueError(f"{what} must be a data frame of pandas, Polars or pyarrow, got {type(frame).__name__}")
     if frame.columns.nlevels > 1:
         raise ValueError(_two_levels(frame, timestamp, what))
     levels = [name for name in frame.index.names if name in (*identity, timestamp)]

@@ -93,7 +93,7 @@ def check_data(data: Any) -> None:
     first = data[0] if isinstance(data, Sequence | np.ndarray) and len(data) else None
     entries = first is None or isinstance(first, Mapping)
     if not entries or not isinstance(data, Iterable) or isinstance(data, str | Mapping):
-        raise ValueError(f"data must be a pandas DataFrame or GluonTS entries, got {type(data).__name__}")
+        raise ValueError(f"data must be a data frame or GluonTS entries, got {type(data).__name__}")
 
 
 def _named(columns: Columns) -> list[tuple[str, str]]:

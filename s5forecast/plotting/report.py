@@ -14,6 +14,7 @@ import pandas as pd
 import plotly.graph_objects as go
 from plotly.offline import get_plotlyjs
 
+from s5forecast.data.frame_kinds import Frame, takes_frames
 from s5forecast.evaluation.comparison import check_same_windows
 from s5forecast.evaluation.leaderboard import is_error, leaderboard
 from s5forecast.evaluation.metrics import points_of
@@ -38,13 +39,14 @@ CONFIG = {
 }
 
 
+@takes_frames("history", "forecast")
 def write_report(
     backtests: Backtest | Sequence[Backtest] | Mapping[str, Backtest] | Any,
     path: str | Path | None = None,
     *,
     title: str = "Forecast report",
-    history: pd.DataFrame | None = None,
-    forecast: pd.DataFrame | None = None,
+    history: Frame | None = None,
+    forecast: Frame | None = None,
     note: str = "",
 ) -> Path | str:
     """Write an interactive HTML page with forecasts, errors, calibration and sharpness, which works offline.

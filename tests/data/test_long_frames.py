@@ -85,7 +85,7 @@ def test_columns_of_two_levels_are_refused_with_the_line_that_stacks_them():
 
 
 def test_other_data():
-    with pytest.raises(ValueError, match="df must be a pandas DataFrame, got ndarray"):
+    with pytest.raises(ValueError, match="df must be a data frame of pandas, Polars or pyarrow, got ndarray"):
         SAMPLINGS[0].learn(VALUES)
     unnamed = SERIES["two levels"].rename_axis([None, None])
     for data in (unnamed, unnamed.to_frame("target")):

@@ -169,7 +169,7 @@ def set_cell(df, row, column, value):
 
 
 BAD_FRAMES = {
-    "not a frame": (lambda df: df.to_dict(), "df must be a pandas DataFrame, got dict"),
+    "not a frame": (lambda df: df.to_dict(), "df must be a data frame of pandas, Polars or pyarrow, got dict"),
     "empty": (lambda df: df.iloc[:0], "df has no rows"),
     "misspelt": (lambda df: df.rename(columns={"target": "tagret"}), "df has no column 'target'; did you .* 'tagret'"),
     "no known": (lambda df: df.drop(columns="price"), "no column 'price'"),
