@@ -21,6 +21,7 @@ from s5forecast.forecaster_parameters import PRETRAINED, ZERO_SHOT
 if TYPE_CHECKING:
     import plotly.graph_objects as go
 
+    from s5forecast.data.check import DataCheck
     from s5forecast.data.sampling import Sampling
     from s5forecast.data.table import SeriesTable
     from s5forecast.evaluation.result import Backtest
@@ -155,6 +156,28 @@ class S5Forecaster(FittedForecaster):
         self.trained_until_ = max(sampling.until(one) for one in (series, held_out) if one is not None)
         self.fit_seconds_ = perf_counter() - began
         return self
+
+    @takes_frames("df", "future")
+    def check(self, df: Frame, future: Frame | None = None) -> DataCheck:
+        """Check a frame before training: errors, suspicious values, and what training would choose.
+
+        Errors of the data are part of the result and raise nothing.
+
+        Args:
+            df: Frame to train on.
+            future: The ``known`` columns over the horizon, as for :meth:`predict`.
+
+        Returns:
+            The findings, statistics of each series, and the settings that training would use with their reasons;
+            :func:`~s5forecast.plotting.write_check` writes them to a page.
+
+        Raises:
+            ValueError: For invalid arguments of the constructor.
+        """
+        from s5forecast.forecaster_check import check_frame
+
+        self._check_parameters()
+        return check_frame(self, df, future)
 
     @takes_frames("df", "times", "future")
     def predict(
