@@ -88,7 +88,8 @@ PLANTED = {
     "not a frame": ([1, 2, 3], "error", "invalid", None, "must be a data frame"),
     "empty": (hours()[:0], "error", "invalid", None, "df has no rows"),
     "wide": (
-        hours().pivot(index="timestamp", columns="item_id", values="target"), "error", "invalid", None, r"df.*\.melt\(",
+        hours().pivot(index="timestamp", columns="item_id", values="target"),
+        "error", "invalid", None, r"from_wide\(df\)",
     ),
     "two frequencies": (
         pd.concat([hours(), hours(["d"], freq="D")]), "error", "invalid", None, "do not have one common frequency",

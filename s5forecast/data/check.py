@@ -63,7 +63,7 @@ class DataCheck:
         >>> df = pd.DataFrame({"timestamp": days, "target": [5.0, 4.0, 9.0] * 19 + [5.0, 900.0]})
         >>> check = S5Forecaster(7).check(df)
         >>> check.findings["check"].tolist()
-        ['outliers', 'gaps']
+        ['reading', 'outliers']
         >>> int(check.series["gaps"].iloc[0])
         1
     """

@@ -65,7 +65,7 @@ RULES = (
         lambda table: table["farthest"],
         lambda row: (
             f"has {row.outliers} {'value' if row.outliers == 1 else 'values'} more than three interquartile ranges "
-            f"beyond the quartiles, the farthest {row.farthest:,.0f} ranges"
+            f"beyond the quartiles (the farthest {row.farthest:,.0f})"
         ),
         "correct errors, or mark them as missing",
     ),
@@ -76,7 +76,7 @@ RULES = (
         lambda table: table["farthest"],
         lambda row: (
             f"has {row.outliers} {'value' if row.outliers == 1 else 'values'} more than three interquartile ranges "
-            f"beyond the quartiles, the farthest {row.farthest:,.0f} ranges"
+            f"beyond the quartiles (the farthest {row.farthest:,.0f})"
         ),
         "rare extremes are hard to predict",
     ),

@@ -44,11 +44,13 @@ class FrameKind:
         """A frame with one column."""
         zone = getattr(values.dtype, "tz", None)
         plain = values.dt.tz_convert(None) if zone is not None else values
+        if pd.api.types.is_datetime64_any_dtype(plain.dtype) and plain.dt.unit == "s":
+            plain = plain.dt.as_unit("ms")  # dates have seconds in pandas, which Polars does not
         column = nw.col(name)
         if zone is not None:
             column = column.dt.replace_time_zone("UTC").dt.convert_time_zone(str(zone))
-        elif pd.api.types.is_float_dtype(values.dtype):
-            column = column.fill_nan(None)
+        elif pd.api.types.is_float_dtype(values.dtype) and values.hasnans:
+            column = nw.when(~column.is_nan()).then(column)
         wanted = self.dtypes.get(name)
         if wanted is not None and _keeps(values, wanted):
             column = column.cast(wanted)
