@@ -200,7 +200,7 @@ def _short(sampling: Sampling, table: SeriesTable, context: int | None) -> list[
     least = int(short[lengths[short].argmin()])
     text = f"{table.name(least)} has {lengths[least]} rows, fewer than the {context} that networks see"
     if len(short) > 1:
-        text = f"{len(short)} of {len(table)} series; most, {text}"
+        text = f"{len(short)} of {len(table)} series; for example, {text}"
     return [Finding("note", "short", f"{text}; context_length= sets another number", len(short), table.items[least])]
 
 

@@ -65,7 +65,7 @@ RULES = (
         lambda table: table["farthest"],
         lambda row: (
             f"has {row.outliers} {'value' if row.outliers == 1 else 'values'} more than three interquartile ranges "
-            f"beyond the quartiles (the farthest {row.farthest:,.0f})"
+            f"beyond the quartiles (the farthest by {row.farthest:,.0f})"
         ),
         "correct errors, or mark them as missing",
     ),
@@ -76,7 +76,7 @@ RULES = (
         lambda table: table["farthest"],
         lambda row: (
             f"has {row.outliers} {'value' if row.outliers == 1 else 'values'} more than three interquartile ranges "
-            f"beyond the quartiles (the farthest {row.farthest:,.0f})"
+            f"beyond the quartiles (the farthest by {row.farthest:,.0f})"
         ),
         "rare extremes are hard to predict",
     ),
@@ -131,7 +131,7 @@ def statistical_findings(rows: Rows, target: str, table: pd.DataFrame, horizon: 
             most = int(positions[rule.size(table).to_numpy()[positions].argmax()])
             text = f"{rows.name(most)} {rule.describe(next(table.iloc[most : most + 1].itertuples()))}"
             if len(positions) > 1:
-                text = f"{len(positions)} of {len(table)} series; most, {text}"
+                text = f"{len(positions)} of {len(table)} series; for example, {text}"
             label = rows.labels[most]
             yield Finding(rule.severity, rule.check, f"{several}{text}; {rule.advice}", len(positions), label)
 

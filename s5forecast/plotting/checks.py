@@ -143,7 +143,7 @@ def plot_availability(rows: Rows, drawn: Sequence[int]) -> go.Figure:
         hovertemplate="%{y}<br>%{x}<br>%{z:.0%} observed<extra></extra>",
     )
     figure = styled(go.Figure(heatmap), title=None, height=130 + ROW_HEIGHT * len(drawn))
-    figure.update_layout(margin_t=16)
+    figure.update_layout(margin_t=40)
     return figure.update_yaxes(autorange="reversed", type="category", showgrid=False)
 
 
@@ -209,7 +209,7 @@ def _marks(rows: Rows, findings: pd.DataFrame, series: pd.DataFrame) -> dict[int
 
 
 def _counts(numbers: pd.Series) -> str:
-    texts = [f"{number} {name}" for name, number in numbers.items() if number]
+    texts = [f"{name} {number}" for name, number in numbers.items() if number]
     return f" · {', '.join(texts)}" if texts else ""
 
 
