@@ -31,6 +31,9 @@ if TYPE_CHECKING:
 class S5Forecaster(FittedForecaster):
     """Probabilistic forecasts of the series of a long DataFrame.
 
+    All methods take frames of pandas, Polars (also lazy ones), pyarrow and other kinds that narwhals reads, and return
+    the same kind.
+
     Args:
         prediction_length: Steps to forecast. For irregular series, how many of the next observations to train on.
         freq: Offset alias of the timestamps, such as ``"h"``, ``"15min"``, ``"MS"``; ``"infer"`` detects it. A whole
