@@ -68,7 +68,8 @@ def automatic_choices(
     Those of an ensemble or combination are the settings of its first network. Arguments and errors are those of
     :func:`train`.
     """
-    network = base_network(untrained_estimator(parameters, sampling, series, statics))
+    estimator = untrained_estimator(parameters, sampling, series, statics)
+    network = estimator if hasattr(estimator, "resolve_choices") else base_network(estimator)
     entries = sampling.entries(series, statics)
     if parameters.model == "multivariate":
         entries = [joint_entry(entries, [entry["item_id"] for entry in by_content(entries)])]

@@ -210,6 +210,12 @@ def test_settings_are_those_of_the_training():
         assert str(expected.loc[name, "value"]) == str(row["value"]), name
 
 
+@pytest.mark.parametrize("rows, tuned", [(80, True), (1700, False)])
+def test_the_network_for_few_values(rows, tuned):
+    names = forecaster().check(hours(n=rows)).choices["name"].tolist()
+    assert ("network" in names) == tuned and ("context_length" in names) != tuned
+
+
 SETTINGS = {
     "autoregressive": {"model": "autoregressive"},
     "multivariate": {"model": "multivariate"},
@@ -270,7 +276,10 @@ def test_the_command_line(tmp_path, capsys):
     names = ["--target", "sales", "--timestamp", "hour"]
     given = ["check", str(tmp_path / "good.csv"), *names, "--prediction-length", "6"]
     assert main([*given, "--page", str(tmp_path / "check.html")]) == 0
-    assert "frequency 'h': 1 note" in capsys.readouterr().out and (tmp_path / "check.html").stat().st_size > 10**6
+    assert (
+        "frequency 'h': nothing to report" in capsys.readouterr().out
+        and (tmp_path / "check.html").stat().st_size > 10**6
+    )
     assert main([*given, "--freq", "none"]) == 0
     assert main(given[:2]) == 1
     assert "no column 'timestamp'" in capsys.readouterr().out
