@@ -13,9 +13,8 @@ from gluonts.model.predictor import Predictor
 from s5forecast.estimators.continued import ContinuedTraining
 from s5forecast.estimators.defaults import Choice, Choices
 from s5forecast.estimators.direct import S5Estimator
-from s5forecast.estimators.pretrained import PretrainedPredictor
+from s5forecast.estimators.pretrained import FEWEST_OBSERVED, PretrainedPredictor
 from s5forecast.estimators.pretrained_estimator import PretrainedEstimator
-from s5forecast.networks.pretrained import FEWEST_OBSERVED
 from s5forecast.presets.limited import base_network
 
 # Fewer values than this in all series are fine-tuned on, chosen on validation windows of the seven smallest tasks, see
