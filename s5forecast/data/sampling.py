@@ -99,7 +99,7 @@ class Sampling(ABC):
         """
 
     @abstractmethod
-    def stream_queries(self, query: Queries) -> Any:
+    def stream_queries(self, query: Queries, statics: StaticFeatures) -> Any:
         """The query in the form that streams take: entries for regular series, ``IrregularRows`` for irregular ones."""
 
     @abstractmethod
