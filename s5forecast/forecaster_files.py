@@ -110,10 +110,16 @@ def plain_parameters(parameters: dict[str, Any]) -> dict[str, Any]:
         **parameters,
         **{name: list(parameters[name]) for name in ("known", "past", "static")},
         "quantile_levels": check_levels(parameters["quantile_levels"]),
+        "holidays": _plain_names(parameters["holidays"]),
         "horizon": _plain_duration(parameters["horizon"]),
-        **{role: name if isinstance(name, str) else list(name) for role, name in names.items()},
+        **{role: _plain_names(name) for role, name in names.items()},
         "estimator_kwargs": {name: _plain_duration(value) for name, value in kwargs.items()},
     }
+
+
+def _plain_names(names: Any) -> Any:
+    """One name, a list of names, or ``None``."""
+    return names if names is None or isinstance(names, str) else list(names)
 
 
 def _trainer_kwargs(parameters: dict[str, Any]) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from s5forecast.choices import choose
 from s5forecast.data.faults import ON_ERROR
 from s5forecast.data.frames import Columns, identity_columns
 from s5forecast.data.frequency import Frequency
+from s5forecast.data.holiday_calendar import HolidayCalendar
 from s5forecast.data.irregular_sampling import IrregularSampling
 from s5forecast.data.regular_sampling import RegularSampling
 from s5forecast.data.sampling import Sampling
@@ -58,6 +59,7 @@ class ForecasterParameters:
         known: Sequence[str] = (),
         past: Sequence[str] = (),
         static: Sequence[str] = (),
+        holidays: str | Sequence[str] | None = None,
         weight: str | None = None,
         quantile_levels: Sequence[float] = DECILES,
         preset: str = "default",
@@ -79,6 +81,7 @@ class ForecasterParameters:
         self.known = known
         self.past = past
         self.static = static
+        self.holidays = holidays
         self.weight = weight
         self.quantile_levels = quantile_levels
         self.preset = preset
@@ -150,7 +153,9 @@ class ForecasterParameters:
             raise ValueError(
                 f"weight={self.weight!r} requires regular series and model='direct' or 'autoregressive'; leave it out"
             )
-        given = {"known": list(self.known), "past": list(self.past), "static": list(self.static)}
+        lists = {"known": self.known, "past": self.past, "static": self.static}
+        given: dict[str, Any] = {name: list(columns) for name, columns in lists.items()}
+        given["holidays"] = self.holidays
         if self.preset in PRETRAINED and any(given.values()):
             names = " and ".join(f"{name}={columns}" for name, columns in given.items() if columns)
             raise ValueError(
@@ -199,6 +204,7 @@ class ForecasterParameters:
         Raises:
             ValueError: for parameters of the other kind of sampling.
         """
+        holidays = HolidayCalendar.parse(self.holidays)
         if freq is None:
             if self.horizon is None and self.prediction_length is None:
                 raise ValueError(
@@ -206,10 +212,10 @@ class ForecasterParameters:
                     "next observations to forecast"
                 )
             self._with_season(None)
-            return IrregularSampling(self._columns, self.horizon, self.prediction_length, self.aggregate)
+            return IrregularSampling(self._columns, self.horizon, self.prediction_length, self.aggregate, holidays)
         self._refuse_irregular_arguments()
         frequency = self._with_season(None if freq == "infer" else Frequency.parse(freq))
-        return RegularSampling(self._columns, self.prediction_length, frequency)  # type: ignore[arg-type]
+        return RegularSampling(self._columns, self.prediction_length, frequency, holidays)  # type: ignore[arg-type]
 
     def _with_season(self, frequency: Frequency | None) -> Frequency | None:
         """The frequency with the season of integer times, if it is given."""

@@ -230,9 +230,6 @@ def test_backtest_errors_are_raised_before_training(monkeypatch):
     ):
         with pytest.raises(ValueError, match=message):
             model.backtest(df, **arguments)
-    df.loc[58, "price"] = np.nan
-    with pytest.raises(ValueError, match="series 'b': known column 'price' has no value at 2024-01-03 10:00"):
-        model.backtest(df)
 
 
 def test_callbacks_are_not_saved(tmp_path):

@@ -72,9 +72,7 @@ def _read(entry: dict[str, Any], name: str, spec: WindowSpec, forecast: bool, ob
         covariates=covariates,
         static_real=read_static(entry, "feat_static_real", spec.features.num_feat_static_real, name, np.float32),
         static_cat=read_static(entry, "feat_static_cat", spec.features.num_feat_static_cat, name, np.int64),
-        weight=_weight(entry, name, target)
-        if spec.features.weighted and not forecast
-        else np.ones(len(target), dtype=np.float32),
+        weight=_weight(entry, name, target, given=spec.features.weighted and not forecast),
     )
 
 
@@ -88,8 +86,10 @@ def dynamic_fields(features: FeatureSpec) -> list[tuple[str, int, bool]]:
     ]
 
 
-def _weight(entry: dict[str, Any], name: str, target: np.ndarray) -> np.ndarray:
-    """The weight of each step, ``[T]``; steps without a target may have none."""
+def _weight(entry: dict[str, Any], name: str, target: np.ndarray, *, given: bool) -> np.ndarray:
+    """The weight of each step, ``[T]``, 1 if it is not ``given``; steps without a target may have none."""
+    if not given:
+        return np.ones(len(target), dtype=np.float32)
     weight = read_numbers(np.asarray(read_field(entry, "weight", name)), "weight", name)
     if weight.ndim > 1 or (weight.ndim == 1 and len(weight) < len(target)):
         raise ValueError(

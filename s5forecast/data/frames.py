@@ -20,6 +20,7 @@ from s5forecast.data.ordering import row_order
 from s5forecast.data.static_columns import refuse_infinite, static_values
 from s5forecast.data.time_columns import column_times
 
+NUMBERS_ONLY: Labels = {}  # labels of covariates without categories
 # Names of pandas reductions that merge rows of one time; they skip missing values.
 AGGREGATES = {"mean": "mean", "last": "last"}
 
@@ -125,7 +126,7 @@ class Queries(NamedTuple):
     codes: np.ndarray  # [M] position of the series of each row in items
     known: np.ndarray  # [M, F] float32, known covariates at these times
     last: list[Any] | pd.Index  # [k] time of the last observation of each item
-    labels: Labels = {}  # of the known covariates
+    labels: Labels = NUMBERS_ONLY  # of the known covariates
 
     @property
     def order(self) -> np.ndarray:

@@ -19,6 +19,7 @@ from s5forecast.data.frames import (
     series_name,
     tidy_frame,
 )
+from s5forecast.data.holiday_calendar import HolidayCalendar
 from s5forecast.data.items import join_keys, read_items
 from s5forecast.data.long_frames import require_column
 from s5forecast.data.sampling import Sampling, check_prediction_length, check_same_names
@@ -48,6 +49,7 @@ class IrregularSampling(Sampling):
         horizon: how far ahead the model is trained to forecast, a duration or, if times are numbers, a number.
         prediction_length: how many of the next observations the model is trained to forecast.
         aggregate: a key of ``AGGREGATES``, which merges rows of one series and time; by default they raise an error.
+        holidays: calendar whose holidays are known covariates.
 
     Raises:
         ValueError: for a prediction length that is not a positive whole number.
@@ -57,6 +59,7 @@ class IrregularSampling(Sampling):
     horizon: Any = None
     prediction_length: int | None = None
     aggregate: str | None = None
+    holidays: HolidayCalendar | None = None
 
     kind = "irregular"
     frequency = None
@@ -71,7 +74,7 @@ class IrregularSampling(Sampling):
     def read(self, df: pd.DataFrame, what: str = "df") -> SeriesTable:
         series = read_table(df, self.columns.unweighted, numeric_time=True, aggregate=self.aggregate, what=what)
         self._check_horizon(datetimes=isinstance(series.timestamps[0], pd.Timestamp))
-        return replace(series, target=series.target.astype(np.float64, copy=False))
+        return self.with_holidays(replace(series, target=series.target.astype(np.float64, copy=False)))
 
     def read_next(self, df: pd.DataFrame, ends: SeriesEnds, statics: StaticFeatures) -> NextRows:
         columns, targets = self.columns, list(self.columns.targets)
@@ -94,10 +97,13 @@ class IrregularSampling(Sampling):
         )
 
     def _encoded(self, tidy: pd.DataFrame, names: Sequence[str], statics: StaticFeatures) -> np.ndarray:
-        """The covariates of new rows with the codes of the training, ``[R, F]``; ``names`` are those of their series."""
+        """The covariates of new rows as in training, ``[R, F]``; ``names`` are those of their series."""
         rows, labels = coded(self.columns.covariates, tidy)
-        known = len(self.columns.known)
-        parts = ((rows[:known], statics.known), (rows[known:], statics.past))
+        known, past = np.split(rows, [len(self.columns.known)])
+        if self.holidays is not None:
+            further, added = self.holidays.covariates(tidy[self.columns.timestamp], None)
+            known, labels = np.concatenate([known, further]), {**labels, **added}
+        parts = ((known, statics.known), (past, statics.past))
         return np.concatenate([encoded(part, labels, found, names.__getitem__) for part, found in parts]).T
 
     def _encode_new(
@@ -137,7 +143,7 @@ class IrregularSampling(Sampling):
         known, labels = self._known_at(times, keys, codes, [series_name(item) for item in items])
         query = Queries(keys, items, codes, known, [ends.last[ends.positions[item]] for item in items], labels)
         self._check_later(query)
-        return query
+        return self.query_with_holidays(query)
 
     def entries(
         self, series: SeriesTable, statics: StaticFeatures, query: Queries | None = None

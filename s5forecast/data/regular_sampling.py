@@ -22,6 +22,7 @@ from s5forecast.data.frames import (
 )
 from s5forecast.data.frequency import Frequency
 from s5forecast.data.gaps import fill_gaps, infer_frequency, report_gaps
+from s5forecast.data.holiday_calendar import HolidayCalendar
 from s5forecast.data.sampling import Sampling, check_prediction_length, check_same_names
 from s5forecast.data.seasons import common_season
 from s5forecast.data.statics import StaticFeatures
@@ -38,6 +39,7 @@ class RegularSampling(Sampling):
         columns: roles of the columns.
         prediction_length: steps to forecast, H.
         frequency: frequency of the grid; inferred by :meth:`learn` if not given.
+        holidays: calendar whose holidays are known covariates.
 
     Raises:
         ValueError: for a prediction length that is not a positive whole number.
@@ -46,6 +48,7 @@ class RegularSampling(Sampling):
     columns: Columns
     prediction_length: int
     frequency: Frequency | None = None
+    holidays: HolidayCalendar | None = None
 
     kind = "regular"
 
@@ -61,11 +64,13 @@ class RegularSampling(Sampling):
             frequency.range(last.max(), self.prediction_length + 1)
         except ValueError as error:
             raise ValueError(f"{series.name(int(last.argmax()))}: {error}") from error
-        return replace(self, frequency=frequency), series
+        learned = replace(self, frequency=frequency)
+        return learned, learned.with_holidays(series)
 
     def read(self, df: pd.DataFrame, what: str = "df") -> SeriesTable:
         columns = self.columns if what == "validation=" else self.columns.unweighted
-        return read_frame(df, columns, self.frequency or "infer", what)[0]
+        series, frequency = read_frame(df, columns, self.frequency or "infer", what)
+        return replace(self, frequency=frequency).with_holidays(series)
 
     def read_next(self, df: pd.DataFrame, ends: SeriesEnds, statics: StaticFeatures) -> NextRows:
         """Read the steps after the end of some series; absent rows become missing values.
@@ -92,7 +97,7 @@ class RegularSampling(Sampling):
             past=covariates[len(columns.known) :],
             labels=labels,
         )
-        steps = self._next_steps(new, ends)
+        steps = self.with_holidays(self._next_steps(new, ends))
         last = list(ends.last)
         for item, end in zip(items, steps.timestamps[steps.bounds[1:] - 1], strict=True):
             last[ends.positions[item]] = end
@@ -119,7 +124,7 @@ class RegularSampling(Sampling):
         items, codes = ends.items, np.repeat(np.arange(S), H)
         keys = self.item_columns(ends, H).assign(**{self.columns.timestamp: stamps})
         known, labels = self._known_ahead(ends, stamps, future)
-        return Queries(keys, items, codes, known, ends.last, labels)
+        return self.query_with_holidays(Queries(keys, items, codes, known, ends.last, labels))
 
     def entries(self, series: SeriesTable, statics: StaticFeatures, query: Queries | None = None) -> FrameEntries:
         statics.warn_of_unknown(series)

@@ -11,7 +11,6 @@ from typing import Any
 
 from s5forecast.data.spec import FeatureSpec, IrregularSpec, WindowSpec
 
-
 # Numbers of features that earlier layouts had.
 FLAT_FEATURES = (
     "num_feat_dynamic_real", "num_past_feat_dynamic_real", "num_feat_static_real", "num_feat_static_cat",

@@ -9,8 +9,8 @@ from typing import Any, Protocol
 import numpy as np
 import pandas as pd
 
-from s5forecast.data.frames import Columns, Queries, series_name
 from s5forecast.data.covariates import Labels, cardinalities, encoded, warn_of_unknown_labels
+from s5forecast.data.frames import Columns, Queries, series_name
 from s5forecast.data.static_columns import UNKNOWN, category_code, category_label
 from s5forecast.data.table import SeriesTable
 from s5forecast.notices import warn_user
@@ -119,9 +119,7 @@ class StaticFeatures:
     def dynamic_fields(self, known: np.ndarray, past: np.ndarray | None = None) -> dict[str, np.ndarray]:
         """The fields of an entry for encoded covariates ``[F, T]``, those of the past if they are given."""
         fields = _by_kind("feat_dynamic", known, self.known)
-        return (
-            fields if past is None else fields | (_by_kind("past_feat_dynamic", past, self.past) if len(past) else {})
-        )
+        return fields if past is None or not len(past) else fields | _by_kind("past_feat_dynamic", past, self.past)
 
     def encode(self, one: HasStatic) -> dict[str, np.ndarray]:
         """The entry fields ``feat_static_real`` and ``feat_static_cat``; an unknown category is -1.

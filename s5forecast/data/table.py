@@ -11,7 +11,7 @@ import pandas as pd
 
 from s5forecast.data.covariates import Labels, coded, decoded
 from s5forecast.data.faults import SeriesError, raise_for_rows
-from s5forecast.data.frames import Columns, frame_keys, series_name, tidy_frame
+from s5forecast.data.frames import NUMBERS_ONLY, Columns, frame_keys, series_name, tidy_frame
 from s5forecast.data.items import repeat_rows
 
 
@@ -25,14 +25,14 @@ class FrameSeries(NamedTuple):
     static: dict[str, Any]
     keys: pd.DataFrame | None = None  # columns that identify all series of the frame, indexed by label
     past: np.ndarray | None = None  # [F, T] float32
-    labels: Labels = {}  # of the known and the past covariates
+    labels: Labels = NUMBERS_ONLY  # of the known and the past covariates
     weight: np.ndarray | None = None  # [T]
 
     @property
     def name(self) -> str:
         return series_name(self.item_id)
 
-    def covariates(self, columns: Columns, steps: slice, *, past: bool) -> dict[str, np.ndarray]:
+    def covariates(self, columns: Columns, steps: slice | np.ndarray, *, past: bool) -> dict[str, np.ndarray]:
         """Columns of a frame with the known covariates at some steps and, of the past, the others and the weight."""
         found = {c: decoded(c, row[steps], self.labels) for c, row in zip(columns.known, self.known, strict=True)}
         if past and self.past is not None:
@@ -155,6 +155,13 @@ class SeriesTable(Sequence[FrameSeries]):
         """The first target alone, ``[R]``."""
         return replace(self, target=self.target[0])
 
+    def with_known(self, rows: np.ndarray, labels: Labels) -> SeriesTable:
+        """The table with further known covariates, ``[F, R]``, after its own."""
+        names = list(self.labels)
+        ordered = {name: self.labels[name] for name in names[: len(self.known)]}
+        others = {name: self.labels[name] for name in names[len(self.known) :]}
+        return replace(self, known=np.concatenate([self.known, rows]), labels={**ordered, **labels, **others})
+
     def last_rows(self, chosen: np.ndarray) -> np.ndarray:
         """Last of the ``chosen [R]`` rows of each series, ``[S]``; -1 if it has none."""
         return np.maximum.reduceat(np.where(chosen, np.arange(len(chosen)), -1), self.begins)
@@ -249,20 +256,21 @@ def find_faults(
 
 def _check_weight(table: SeriesTable, columns: Columns) -> None:
     """Raise ValueError, naming the series, for a row with a target whose weight is missing or negative."""
-    if table.weight is None:
+    weight = table.weight
+    if weight is None:
         return
     names = [table.name(position) for position in range(len(table))]
     raise_for_rows(
-        table.observed & ~(table.weight >= 0),
+        table.observed & ~(weight >= 0),
         table.owners,
         names,
         lambda row: (
             f"{names[table.owners[row]]}: the weight {columns.weight!r} is "
-            f"{'missing' if np.isnan(table.weight[row]) else table.weight[row]} at {table.timestamps[row]}; give a "
+            f"{'missing' if np.isnan(weight[row]) else weight[row]} at {table.timestamps[row]}; give a "
             "number of at least 0"
         ),
     )
-    if not (table.weight[table.observed] > 0).any():
+    if not (weight[table.observed] > 0).any():
         raise ValueError(f"the weight {columns.weight!r} is 0 in all rows; give a positive weight to some of them")
 
 

@@ -75,9 +75,9 @@ class S5ContinuousEstimator(ForecastEstimator):
         activation, dropout: of each block.
         num_feat_dynamic_real, num_past_feat_dynamic_real: number of covariates known at the query times, and of others.
         num_feat_static_real, num_feat_static_cat, cardinality: number of static features, categories of each.
-        dynamic_cardinalities, past_dynamic_cardinalities: number of categories of each categorical covariate, known over
-            the horizon and not, as for GluonTS's TFT. Entries have the codes ``0 ... n - 1`` of its n categories in
-            ``feat_dynamic_cat`` and ``past_feat_dynamic_cat``, -1 for an unknown category, NaN for a missing one.
+        dynamic_cardinalities, past_dynamic_cardinalities: number of categories of each categorical covariate, known
+            over the horizon and not. ``feat_dynamic_cat`` and ``past_feat_dynamic_cat`` of an entry have the codes 0,
+            1, … of these categories, -1 for an unknown category, NaN for a missing one.
         weighted: not available for irregular series.
         lr, ssm_lr, weight_decay, warmup, patience: as in :class:`~s5forecast.S5Estimator`.
         batch_size, num_batches_per_epoch, max_epochs, predict_batch_size, trainer_kwargs, seed, device: as there.

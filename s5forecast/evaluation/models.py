@@ -302,7 +302,7 @@ class IrregularForecasterModel(ForecasterModel):
             rows = slice(0, window.cut) if past else slice(window.cut, window.cut + window.length)
             target = np.atleast_2d(entry["target"])[:, rows]
             values: dict[str, Any] = {self.roles.timestamp: entry["time"][rows]}
-            values |= one.covariates(self.roles, rows, past=past)
+            values |= one.covariates(self.roles, one.timestamps.get_indexer(values[self.roles.timestamp]), past=past)
             if past:
                 values |= {**dict(zip(self.roles.targets, target, strict=True)), **one.static}
             frames.append(pd.DataFrame(values))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -24,6 +25,8 @@ class FeatureInputs(nn.Module):
     static_input: nn.Linear
     categories: CategoryEmbedding | None
     step_categories: StepCategories
+    _numeric: list[int]
+    _categorical: list[int]
 
     def add_features(
         self, num_covariates: int, num_statics: int | None = None, categorical: Mapping[int, int] | None = None
@@ -170,7 +173,7 @@ class StepCategories(nn.Module):
         )
         with torch.no_grad():
             for count, table in zip(cardinality, self.tables, strict=True):
-                table.weight[count] = 0
+                cast(nn.Embedding, table).weight[count] = 0
 
     def forward(self, codes: Tensor) -> Tensor:
         """``codes [..., F]`` to ``[..., width]``; codes outside ``0 ... cardinality - 1`` are unknown."""
