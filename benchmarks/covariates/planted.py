@@ -66,14 +66,14 @@ def recovered(seed: int) -> dict[str, float]:
         return model.predict(future=future.assign(**changes), quantile_levels=[0.5])["0.5"].to_numpy()
 
     price, closed = future["price"].to_numpy(), future["closed"].to_numpy()
-    dear, cheap = forecast(price=price * PRICE_CHANGE), forecast(price=price / PRICE_CHANGE)
+    dear, cheap = forecast(price=price * PRICE_CHANGE)[~closed], forecast(price=price / PRICE_CHANGE)[~closed]
     elasticity = -np.log(dear / cheap) / (2 * np.log(PRICE_CHANGE))
-    promotion = forecast(event="promotion") / forecast(event="none") - 1
+    promotion = forecast(event="promotion")[~closed] / forecast(event="none")[~closed] - 1
     relative = forecast() / future["expected"].to_numpy()
     holiday = relative[closed].mean() / relative[~closed].mean() - 1
     return {
-        "price elasticity": float(elasticity[~closed].mean()),
-        "promotion": float(promotion[~closed].mean()),
+        "price elasticity": float(elasticity.mean()),
+        "promotion": float(promotion.mean()),
         "holiday": float(holiday),
     }
 

@@ -38,7 +38,7 @@ def covariate_values(
 
 
 def is_categorical(values: pd.Series) -> bool:
-    """Whether a column holds categories, booleans, or text without any number."""
+    """Whether a column holds categories, booleans, or text without any number; missing objects are categories."""
     if isinstance(values.dtype, pd.CategoricalDtype) or pd.api.types.is_bool_dtype(values.dtype):
         return True
     if not (pd.api.types.is_object_dtype(values.dtype) or pd.api.types.is_string_dtype(values.dtype)):
@@ -46,8 +46,6 @@ def is_categorical(values: pd.Series) -> bool:
     found = pd.unique(values.dropna())
     booleans = [isinstance(value, bool | np.bool_) for value in found]
     texts = [isinstance(value, str) for value in found]
-    if not len(found):
-        return not pd.api.types.is_object_dtype(values.dtype)
     return all(booleans) or (all(texts) and not any(map(_is_number, found)))
 
 

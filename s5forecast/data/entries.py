@@ -33,24 +33,30 @@ def read_series(
     """
     if isinstance(entries, FrameEntries) and fits(entries, spec, forecast=forecast, observed=observed):
         return read_arrays(entries, spec)
-    names, found = [], []
+    found, lacking = [], {}
     for position, entry in enumerate(entries):
-        names.append(f"series {entry.get('item_id', position)!r}")
-        found.append(_read(entry, names[-1], spec, forecast, observed))
-    if forecast:
-        _report_missing(found, names, spec)
+        name = f"series {entry.get('item_id', position)!r}"
+        found.append(_read(entry, name, spec, forecast, observed))
+        step = _first_missing(entry, found[-1], spec) if forecast else None
+        if step is not None:
+            lacking[name] = step
+    if lacking:
+        fields = [field for field, count, known in dynamic_fields(spec.features) if count and known]
+        warn_of_missing_known(fields, list(lacking), f"at step {next(iter(lacking.values()))}")
     return found
 
 
-def _report_missing(series: Sequence[Series], names: Sequence[str], spec: WindowSpec) -> None:
-    """Warn once if known covariates are missing at steps to forecast."""
-    H, known = spec.prediction_length, spec.features.num_known
-    missing = {name: np.isnan(one.covariates[-H:, :known]) for name, one in zip(names, series, strict=True)}
-    lacking = {name: rows for name, rows in missing.items() if rows.any()}
-    if lacking:
-        first = next(iter(lacking.values())).any(axis=1)
-        fields = [field for field, count, ahead in dynamic_fields(spec.features) if count and ahead]
-        warn_of_missing_known(fields, list(lacking), f"at step {int(first.argmax()) + 1}")
+def _first_missing(entry: dict[str, Any], one: Series, spec: WindowSpec) -> int | None:
+    """First step to forecast, from 1, at which a known number is missing or a field has ended, if there is one.
+
+    A missing category may mean that there is none, such as no event.
+    """
+    H, features = spec.prediction_length, spec.features
+    missing = np.isnan(one.covariates[-H:, : features.num_feat_dynamic_real]).any(axis=1)
+    for field, count, known in dynamic_fields(features):
+        if known and count:
+            missing[np.shape(entry[field])[-1] - len(one.target) :] = True
+    return int(missing.argmax()) + 1 if missing.any() else None
 
 
 def _read(entry: dict[str, Any], name: str, spec: WindowSpec, forecast: bool, observed: bool) -> Series:

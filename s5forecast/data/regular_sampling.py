@@ -198,8 +198,9 @@ class RegularSampling(Sampling):
         rows, labels = coded(known, tidy)
         values = np.where((found < 0)[:, None], np.float32(np.nan), rows.T[found])
         self._check_covered((found >= 0).reshape(len(ends.items), -1), ends, stamps)
-        if np.isnan(values).any():
-            self._warn_of_missing(values, ends, stamps)
+        # A missing category of a given row may mean that there is none, such as no event.
+        numbers = np.array([labels[column] is None for column in known])
+        self._warn_of_missing(np.isnan(values) & (numbers | (found < 0)[:, None]), ends, stamps)
         return values, labels
 
     def _check_covered(self, found: np.ndarray, ends: SeriesEnds, stamps: Any) -> None:
@@ -219,9 +220,10 @@ class RegularSampling(Sampling):
         if reasons:
             raise SeriesError(reasons)
 
-    def _warn_of_missing(self, values: np.ndarray, ends: SeriesEnds, stamps: Any) -> None:
-        """Warn of known covariates ``[S * H, F]`` that are missing at steps to forecast."""
-        missing = np.isnan(values)
+    def _warn_of_missing(self, missing: np.ndarray, ends: SeriesEnds, stamps: Any) -> None:
+        """Warn of known covariates that are ``missing [S * H, F]`` at steps to forecast."""
+        if not missing.any():
+            return
         first, owners = int(missing.any(axis=1).argmax()), np.flatnonzero(missing.any(axis=1)) // self.prediction_length
         warn_of_missing_known(
             [column for column, lacks in zip(self.columns.known, missing.any(axis=0), strict=True) if lacks],

@@ -43,7 +43,7 @@ KINDS = {
     "numbers": (pd.Series([1.5, None]), False),
     "nullable numbers": (pd.Series([1, None], dtype="Int64"), False),
     "objects that are numbers": (pd.Series([1, 2.5], dtype=object), False),
-    "missing objects": (pd.Series([None, None], dtype=object), False),
+    "missing objects": (pd.Series([None, None], dtype=object), True),
 }
 
 
