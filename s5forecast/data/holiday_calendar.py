@@ -18,6 +18,7 @@ from s5forecast.data.offset_aliases import DAY
 from s5forecast.data.timestamps import time_index
 
 NO_HOLIDAY = "none"
+LANGUAGE = "en_US"  # of the names, which otherwise follow the locale of the machine
 
 
 @dataclass(frozen=True)
@@ -112,7 +113,7 @@ def _days(stamps: pd.DatetimeIndex) -> np.ndarray:
 def _holidays(country: str, first: int, last: int) -> tuple[np.ndarray, np.ndarray]:
     """Days since 1970 and names of the holidays, also of the years before the first and after the last one."""
     try:
-        found = import_module("holidays").country_holidays(country, years=range(first - 1, last + 2))
+        found = import_module("holidays").country_holidays(country, years=range(first - 1, last + 2), language=LANGUAGE)
     except NotImplementedError as error:
         raise ValueError(f"holidays={country!r} is not a country of the package holidays: {error}") from error
     ordered = sorted(found.items())
