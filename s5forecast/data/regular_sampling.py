@@ -224,11 +224,11 @@ class RegularSampling(Sampling):
         """Warn of known covariates that are ``missing [S * H, F]`` at steps to forecast."""
         if not missing.any():
             return
-        first, owners = int(missing.any(axis=1).argmax()), np.flatnonzero(missing.any(axis=1)) // self.prediction_length
+        steps, columns = np.nonzero(missing)
         warn_of_missing_known(
-            [column for column, lacks in zip(self.columns.known, missing.any(axis=0), strict=True) if lacks],
-            [series_name(ends.items[owner]) for owner in np.unique(owners).tolist()],
-            f"at {stamps[first]}",
+            [self.columns.known[number] for number in np.unique(columns).tolist()],
+            [series_name(ends.items[owner]) for owner in np.unique(steps // self.prediction_length).tolist()],
+            f"at {stamps[steps[0]]}",
         )
 
     def _unobserved_rows(self, ends: SeriesEnds) -> str:
