@@ -296,7 +296,8 @@ class IrregularSampling(Sampling):
         found = {one: covariate_values(times[one], stamps, codes, names, frame="times=") for one in columns}
         rows, labels = coded(columns, pd.DataFrame(found, index=times.index))
         # A missing category may mean that there is none, such as no event.
-        missing = np.isnan(rows) & np.array([labels[column] is None for column in columns])[:, None]
+        numbers = np.array([labels[column] is None for column in columns], dtype=bool)
+        missing = np.isnan(rows) & numbers[:, None]
         if missing.any():
             lacking = np.flatnonzero(missing.any(axis=0))
             warn_of_missing_known(
