@@ -66,7 +66,9 @@ def _read(entry: dict[str, Any], name: str, spec: WindowSpec, forecast: bool, ob
     begin = 0
     for field, count, known in dynamic_fields(spec.features):
         last = steps if known else len(target)
-        values = _dynamic(entry, field, count, name, len(target), forecast=forecast and known)[:, :last]
+        values = _dynamic(entry, field, count, name, len(target), spec.prediction_length if forecast and known else 0)[
+            :, :last
+        ]
         covariates[: values.shape[1], begin : begin + count] = values.T
         begin += count
     return Series(
@@ -142,17 +144,17 @@ def local_time(entry: dict[str, Any], spec: WindowSpec, steps: int) -> np.ndarra
     return stamps.tz_localize(None).as_unit("ns").asi8 // TICKS[spec.frequency.unit]
 
 
-def _dynamic(entry: dict[str, Any], field: str, count: int, name: str, length: int, *, forecast: bool) -> np.ndarray:
-    """The rows of a field of covariates; for a forecast, they must reach into the horizon."""
+def _dynamic(entry: dict[str, Any], field: str, count: int, name: str, length: int, horizon: int) -> np.ndarray:
+    """The rows of a field of covariates, which must reach into the ``horizon`` that is to be forecast, if any."""
     if not count:
         return np.empty((0, length), dtype=np.float32)
     values = read_numbers(np.atleast_2d(np.asarray(read_field(entry, field, name))), field, name)
     if values.shape[0] != count:
         raise ValueError(f"{name}: {field} has {values.shape[0]} rows, but the estimator expects {count}")
-    if values.shape[1] < length + forecast:
+    if values.shape[1] < length + (horizon > 0):
         raise ValueError(
-            f"{name}: {field} has {values.shape[1]} steps, but the target has {length}; give the values of the history"
-            + (" and the horizon" if forecast else "")
+            f"{name}: {field} has {values.shape[1]} steps, but {length + horizon} are needed"
+            + (" for the history and the horizon" if horizon else "")
         )
     return values
 
