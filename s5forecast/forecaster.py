@@ -46,8 +46,13 @@ class S5Forecaster(FittedForecaster):
         target, item_id, timestamp: Column names. A frame without the column ``item_id`` is one series. Several
             columns may identify a series together, ``item_id=["store", "sku"]``. Irregular series may have several
             targets, ``target=["wind", "pressure"]``, observed at different times.
-        known: Numeric columns that are known over the horizon.
-        static: Columns that are constant in each series. Text, booleans and the dtype category are categories.
+        known: Columns that are known over the horizon. In these, in ``past`` and in ``static``, text, booleans and the
+            dtype category are categories; all may have missing values.
+        past: Columns that are known up to the forecast only.
+        static: Columns that are constant in each series.
+        holidays: Country of the public holidays that are known covariates, such as ``"US"``, or several; requires the
+            package holidays. Days are those of the time zone of the timestamps.
+        weight: Column with the weight of each row in the training loss, at least 0; regular series only.
         quantile_levels: Levels of the forecasts, in (0, 1).
         preset: ``"fast"`` takes a third of the time of ``"default"``; both fine-tune a pretrained network if there are
             few values, see :class:`~s5forecast.presets.DefaultEstimator`. ``"best"`` combines several models:
@@ -199,7 +204,8 @@ class S5Forecaster(FittedForecaster):
 
         Args:
             df: Histories to continue, also of series that are not in the training frame, which is the default.
-            future: The ``known`` columns over the horizon, a row for each series and timestamp.
+            future: The ``known`` columns over the horizon, a row for each series and timestamp. Missing values are
+                masked, with a warning for absent rows and missing numbers.
             quantile_levels: Levels of the forecasts; those of the constructor by default.
             times: For irregular series, a frame with the item_id and timestamp of each forecast and the ``known``
                 columns at these times. Each time must come after the last observation of its series.

@@ -36,7 +36,7 @@ def save_forecaster(forecaster: FittedForecaster, path: Path) -> None:
         "format_version": FORECASTER_FORMAT,
         "parameters": parameters,
         "frequency": forecaster.sampling_.alias,
-        "statics": asdict(forecaster.statics_),
+        "statics": _plain_statics(forecaster.statics_),
         "num_series": forecaster.num_series_,
         "shortest_series": forecaster.shortest_series_,
         "trained_until": forecaster.trained_until_,
@@ -63,7 +63,7 @@ def load_forecaster(path: Path, device: str | None) -> tuple[dict[str, Any], str
         raise ValueError(f"{path} was written by a later version of s5forecast; update s5forecast")
     fitted = {
         "predictor_": load_predictor(path / PREDICTOR_FOLDER, device),
-        "statics_": StaticFeatures(**state["statics"]),
+        "statics_": _restored_statics(state),
         "num_series_": state.get("num_series"),
         "shortest_series_": state.get("shortest_series"),
         "trained_until_": state["trained_until"],
@@ -75,6 +75,17 @@ def load_forecaster(path: Path, device: str | None) -> tuple[dict[str, Any], str
         calibrator = ConformalCalibrator.from_json(state["calibrator"])
         fitted |= {"calibrator_": calibrator, "calibrated_until_": state["calibrated_until"]}
     return _current_parameters(state["parameters"]), state["frequency"], fitted
+
+
+def _plain_statics(statics: StaticFeatures) -> dict[str, Any]:
+    """The encoding as plain data; JSON does not keep the order of a mapping."""
+    return {**asdict(statics), "known": list(statics.known.items()), "past": list(statics.past.items())}
+
+
+def _restored_statics(state: dict[str, Any]) -> StaticFeatures:
+    """The encoding; earlier versions had known covariates that are numbers, and did not store them."""
+    stored = {"known": [(name, None) for name in state["parameters"]["known"]], "past": (), **state["statics"]}
+    return StaticFeatures(**{**stored, "known": dict(stored["known"]), "past": dict(stored["past"])})
 
 
 def _current_parameters(saved: dict[str, Any]) -> dict[str, Any]:
@@ -97,12 +108,18 @@ def plain_parameters(parameters: dict[str, Any]) -> dict[str, Any]:
     names = {role: parameters[role] for role in ("target", "item_id")}
     return {
         **parameters,
-        **{name: list(parameters[name]) for name in ("known", "static")},
+        **{name: list(parameters[name]) for name in ("known", "past", "static")},
         "quantile_levels": check_levels(parameters["quantile_levels"]),
+        "holidays": _plain_names(parameters["holidays"]),
         "horizon": _plain_duration(parameters["horizon"]),
-        **{role: name if isinstance(name, str) else list(name) for role, name in names.items()},
+        **{role: _plain_names(name) for role, name in names.items()},
         "estimator_kwargs": {name: _plain_duration(value) for name, value in kwargs.items()},
     }
+
+
+def _plain_names(names: Any) -> Any:
+    """One name, a list of names, or ``None``."""
+    return names if names is None or isinstance(names, str) else list(names)
 
 
 def _trainer_kwargs(parameters: dict[str, Any]) -> dict[str, Any]:

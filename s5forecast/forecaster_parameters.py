@@ -11,6 +11,7 @@ from s5forecast.choices import choose
 from s5forecast.data.faults import ON_ERROR
 from s5forecast.data.frames import Columns, identity_columns
 from s5forecast.data.frequency import Frequency
+from s5forecast.data.holiday_calendar import HolidayCalendar
 from s5forecast.data.irregular_sampling import IrregularSampling
 from s5forecast.data.regular_sampling import RegularSampling
 from s5forecast.data.sampling import Sampling
@@ -56,7 +57,10 @@ class ForecasterParameters:
         item_id: str | Sequence[str] = "item_id",
         timestamp: str = "timestamp",
         known: Sequence[str] = (),
+        past: Sequence[str] = (),
         static: Sequence[str] = (),
+        holidays: str | Sequence[str] | None = None,
+        weight: str | None = None,
         quantile_levels: Sequence[float] = DECILES,
         preset: str = "default",
         model: str = "direct",
@@ -75,7 +79,10 @@ class ForecasterParameters:
         self.item_id = item_id
         self.timestamp = timestamp
         self.known = known
+        self.past = past
         self.static = static
+        self.holidays = holidays
+        self.weight = weight
         self.quantile_levels = quantile_levels
         self.preset = preset
         self.model = model
@@ -125,8 +132,9 @@ class ForecasterParameters:
         return {name: one.default for name, one in signature(cls).parameters.items()}
 
     def _check_parameters(self) -> None:
-        if not all(isinstance(names, Iterable) and not isinstance(names, str) for names in (self.known, self.static)):
-            raise ValueError("known and static must be lists of column names, as in known=['price']")
+        lists = (self.known, self.past, self.static)
+        if not all(isinstance(names, Iterable) and not isinstance(names, str) for names in lists):
+            raise ValueError("known, past and static must be lists of column names, as in known=['price']")
         self._check_names()
         self._check_model(self._make_sampling(self.freq).kind)
         check_levels(self.quantile_levels)
@@ -140,8 +148,14 @@ class ForecasterParameters:
         self._check_columns(self._columns)
 
     def _check_covariates(self) -> None:
-        """Raise ValueError for covariates that the preset does not use."""
-        given = {"known": list(self.known), "static": list(self.static)}
+        """Raise ValueError for covariates that the preset, or weights that the model, does not use."""
+        if self.weight is not None and not self._uses_weight:
+            raise ValueError(
+                f"weight={self.weight!r} requires regular series and model='direct' or 'autoregressive'; leave it out"
+            )
+        lists = {"known": self.known, "past": self.past, "static": self.static}
+        given: dict[str, Any] = {name: list(columns) for name, columns in lists.items()}
+        given["holidays"] = self.holidays
         if self.preset in PRETRAINED and any(given.values()):
             names = " and ".join(f"{name}={columns}" for name, columns in given.items() if columns)
             raise ValueError(
@@ -154,7 +168,9 @@ class ForecasterParameters:
         roles: dict[str, Any] = {role: getattr(self, role) for role in ("target", "item_id", "timestamp")}
         lists = {role: [name] if isinstance(name, str) or not isinstance(name, Iterable) else list(name)
                  for role, name in roles.items()}  # fmt: skip
-        for role, names in {**lists, "known": list(self.known), "static": list(self.static)}.items():
+        lists |= {"weight": [] if self.weight is None else [self.weight]}
+        others = {"known": list(self.known), "past": list(self.past), "static": list(self.static)}
+        for role, names in {**lists, **others}.items():
             wrong = [name for name in names if not isinstance(name, str)]
             if wrong or (not names and role in roles):
                 raise ValueError(
@@ -174,7 +190,8 @@ class ForecasterParameters:
     def _check_columns(self, columns: Columns) -> None:
         """Raise ValueError for a column with several roles, or with the name of a column of forecasts."""
         identity = dict.fromkeys([columns.item_id, *columns.keys])
-        roles = [*columns.targets, *identity, columns.timestamp, *columns.known, *columns.static]
+        weight = [] if columns.weight is None else [columns.weight]
+        roles = [*columns.targets, *identity, columns.timestamp, *columns.covariates, *columns.static, *weight]
         if twice := sorted({name for name in roles if roles.count(name) > 1}):
             raise ValueError(f"each column must have one role, but {twice} have several; leave out all but one")
         results = {"mean", *map(level_name, check_levels(self.quantile_levels))}
@@ -187,6 +204,7 @@ class ForecasterParameters:
         Raises:
             ValueError: for parameters of the other kind of sampling.
         """
+        holidays = HolidayCalendar.parse(self.holidays)
         if freq is None:
             if self.horizon is None and self.prediction_length is None:
                 raise ValueError(
@@ -194,10 +212,10 @@ class ForecasterParameters:
                     "next observations to forecast"
                 )
             self._with_season(None)
-            return IrregularSampling(self._columns, self.horizon, self.prediction_length, self.aggregate)
+            return IrregularSampling(self._columns, self.horizon, self.prediction_length, self.aggregate, holidays)
         self._refuse_irregular_arguments()
         frequency = self._with_season(None if freq == "infer" else Frequency.parse(freq))
-        return RegularSampling(self._columns, self.prediction_length, frequency)  # type: ignore[arg-type]
+        return RegularSampling(self._columns, self.prediction_length, frequency, holidays)  # type: ignore[arg-type]
 
     def _with_season(self, frequency: Frequency | None) -> Frequency | None:
         """The frequency with the season of integer times, if it is given."""
@@ -230,6 +248,10 @@ class ForecasterParameters:
             )
 
     @property
+    def _uses_weight(self) -> bool:
+        return self.freq is not None and self.model != "multivariate" and self.preset not in PRETRAINED
+
+    @property
     def joint(self) -> bool:
         """Whether all series are forecast together, and therefore need the same timestamps."""
         return self.model == "multivariate"
@@ -241,6 +263,8 @@ class ForecasterParameters:
             target=first,
             timestamp=self.timestamp,
             known=tuple(self.known),
+            past=tuple(self.past),
+            weight=self.weight,
             static=tuple(self.static),
             other_targets=tuple(others),
             **identity_columns(self.item_id),

@@ -25,7 +25,7 @@ from s5forecast.presets.presets import apply_preset, estimator_class
 OWN_ARGUMENTS = (
     "freq", "prediction_length", "prediction_horizon", "quantile_levels", "seed", "target_dim", "cardinality",
     "num_feat_dynamic_real", "num_past_feat_dynamic_real", "num_feat_static_real", "num_feat_static_cat",
-    "time_limit", "verbose",
+    "dynamic_cardinalities", "past_dynamic_cardinalities", "weighted", "time_limit", "verbose",
 )  # fmt: skip
 
 
@@ -91,14 +91,18 @@ def untrained_estimator(
         "num_feat_static_real": len(statics.real),
         "num_feat_static_cat": len(statics.categorical),
         "cardinality": statics.cardinality,
+        **statics.dynamic_arguments,
+        "weighted": parameters.weight is not None,
         "seed": parameters.seed,
         "verbose": parameters.verbose,
     }
     accepted = signature(make).parameters
+    _check_categorical(statics, "dynamic_cardinalities" in accepted, make.__name__)
     if "cycles" in accepted:
         arguments["cycles"] = default_cycles(series)
     if parameters.model == "multivariate":
-        arguments["num_feat_dynamic_real"] *= len(series)
+        for name in ("num_feat_dynamic_real", "num_past_feat_dynamic_real"):
+            arguments[name] *= len(series)
     taken = {name: value for name, value in arguments.items() if name in accepted}
     if "trainer_kwargs" in accepted:
         taken["trainer_kwargs"] = {
@@ -109,6 +113,16 @@ def untrained_estimator(
     if "cycles" in taken and "cycles" not in given:
         base_network(estimator).choices.choose("cycles", taken["cycles"], REASONS["cycles"])
     return estimator
+
+
+def _check_categorical(statics: StaticFeatures, accepted: bool, name: str) -> None:
+    """Raise ValueError for categorical covariates if the estimator takes none."""
+    columns = [column for column, labels in {**statics.known, **statics.past}.items() if labels is not None]
+    if columns and not accepted:
+        raise ValueError(
+            f"{name} takes no categorical covariates, such as {columns}; convert them to numbers, or use "
+            "model='direct' or 'autoregressive'"
+        )
 
 
 def check_estimator_kwargs(make: type, given: dict[str, Any]) -> None:

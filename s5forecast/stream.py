@@ -110,7 +110,7 @@ class FrameStream:
 
         with self.forecaster.skipping():
             query = self.forecaster.without_faults(make, self.ends, SeriesEnds.without_names)
-        queries = self.forecaster.sampling_.stream_queries(query)
+        queries = self.forecaster.sampling_.stream_queries(query, self.forecaster.statics_)
         return self.forecaster.forecast_frame(query, lambda known: self.states.quantiles(queries, known), levels)
 
     def save(self, path: str | Path) -> None:

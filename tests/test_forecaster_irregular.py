@@ -96,7 +96,9 @@ def test_several_targets_statics_and_known_columns(tmp_path):
         forecaster.predict(times=queries(df))
     with pytest.raises(ValueError, match="known columns"):
         forecaster.predict(every="1h")
-    for value, fault in ((np.nan, "missing at 2024"), (np.inf, "infinite at 2024"), ("x", "must hold numbers")):
+    with pytest.warns(UserWarning, match=r"series 'b': the known covariates \['holiday'\] are missing"):
+        forecaster.predict(times=times.assign(holiday=[1.0, np.nan, 1.0]))
+    for value, fault in ((np.inf, "infinite at 2024"), ("x", "must hold numbers")):
         wrong = times.assign(holiday=[1.0, value, 1.0])
         for ask in (forecaster, forecaster.stream()):
             with pytest.raises(ValueError, match=rf"series 'b'.*'holiday'.*{fault}"):

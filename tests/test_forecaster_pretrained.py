@@ -147,7 +147,7 @@ def test_saved_and_loaded(make, tmp_path):
     forecaster = make(freq="h").fit(df)
     forecaster.save(tmp_path)
     loaded = S5Forecaster.load(tmp_path)
-    assert loaded.get_params() == {**forecaster.get_params(), "known": [], "static": [],
+    assert loaded.get_params() == {**forecaster.get_params(), "known": [], "past": [], "static": [],
                                    "estimator_kwargs": forecaster.estimator_kwargs or {},
                                    "quantile_levels": list(forecaster.quantile_levels)}  # fmt: skip
     pd.testing.assert_frame_equal(loaded.predict(df), forecaster.predict())

@@ -161,18 +161,15 @@ def test_the_choice_is_checked_and_errors_are_pickled():
     assert str(error) == "series 'a' is bad" and error.reasons == {"series 'a'": "series 'a' is bad"}
 
 
-def test_backtests_read_a_frame_once_and_skip_series_without_known_values():
+def test_backtests_read_a_frame_once_and_mask_missing_known_values():
     gap = series("gap").drop(index=3)
     df = pd.concat([good(), gap, series("bad").assign(price=lambda one: one["price"].where(one.index < 38))])
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         result = forecaster().backtest(df, metrics=["MAE"])
-    assert (
-        list(result.skipped["item_id"]) == ["bad"]
-        and "known column 'price' has no value" in result.skipped["reason"][0]
-    )
+    assert result.skipped.empty
     texts = [str(one.message) for one in caught]
-    assert sum("1 series is left out: 'bad'" in text for text in texts) == 1
+    assert sum("series 'bad': the known covariates ['price'] are missing" in text for text in texts) == 1
     assert sum("are absent from the 'h' grid of 1 of 4 series" in text for text in texts) == 1
 
 

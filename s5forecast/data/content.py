@@ -13,8 +13,8 @@ from s5forecast.data.frame_entries import FrameEntries
 
 # Fields of an entry that a network sees.
 FIELDS = (
-    "start", "target", "time", "cut_time", "feat_dynamic_real", "past_feat_dynamic_real", "feat_static_real",
-    "feat_static_cat",
+    "start", "target", "time", "cut_time", "feat_dynamic_real", "feat_dynamic_cat", "past_feat_dynamic_real",
+    "past_feat_dynamic_cat", "feat_static_real", "feat_static_cat", "weight",
 )  # fmt: skip
 
 
@@ -51,9 +51,10 @@ def _frame_hashes(entries: FrameEntries) -> list[tuple[bytes, bytes]]:
             {
                 "start": str(start),
                 "target": table.target[begin:end],
-                "feat_dynamic_real": table.known[:, begin:end],
+                **entries.statics.dynamic_fields(table.known[:, begin:end], table.past[:, begin:end]),
                 "feat_static_real": real[position],
                 "feat_static_cat": cat[position],
+                **({} if table.weight is None else {"weight": table.weight[begin:end]}),
             }
         )
         for position, (start, begin, end) in enumerate(zip(starts, bounds, bounds[1:], strict=False))

@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from s5forecast.data.covariates import warn_of_missing_known
 from s5forecast.data.frame_entries import FrameEntries, fits, read_arrays
 from s5forecast.data.offset_aliases import TICKS
 from s5forecast.data.series import Series
 
 if TYPE_CHECKING:
-    from s5forecast.data.spec import WindowSpec
+    from s5forecast.data.spec import FeatureSpec, WindowSpec
 
 
 def read_series(
@@ -32,22 +33,44 @@ def read_series(
     """
     if isinstance(entries, FrameEntries) and fits(entries, spec, forecast=forecast, observed=observed):
         return read_arrays(entries, spec)
-    return [_read(entry, f"series {entry.get('item_id', position)!r}", spec, forecast, observed)
-            for position, entry in enumerate(entries)]  # fmt: skip
+    found, lacking = [], {}
+    for position, entry in enumerate(entries):
+        name = f"series {entry.get('item_id', position)!r}"
+        found.append(_read(entry, name, spec, forecast, observed))
+        step = _first_missing(entry, found[-1], spec) if forecast else None
+        if step is not None:
+            lacking[name] = step
+    if lacking:
+        fields = [field for field, count, known in dynamic_fields(spec.features) if count and known]
+        warn_of_missing_known(fields, list(lacking), f"at step {next(iter(lacking.values()))}")
+    return found
+
+
+def _first_missing(entry: dict[str, Any], one: Series, spec: WindowSpec) -> int | None:
+    """First step to forecast, from 1, at which a known number is missing or a field has ended, if there is one.
+
+    A missing category may mean that there is none, such as no event.
+    """
+    H, features = spec.prediction_length, spec.features
+    missing = np.isnan(one.covariates[-H:, : features.num_feat_dynamic_real]).any(axis=1)
+    for field, count, known in dynamic_fields(features):
+        if known and count:
+            missing[np.shape(entry[field])[-1] - len(one.target) :] = True
+    return int(missing.argmax()) + 1 if missing.any() else None
 
 
 def _read(entry: dict[str, Any], name: str, spec: WindowSpec, forecast: bool, observed: bool) -> Series:
     target = _target(entry, name, observed)
     steps = len(target) + spec.prediction_length
-    known = _dynamic(
-        entry, "feat_dynamic_real", spec.features.num_feat_dynamic_real, name, len(target), steps if forecast else 0
-    )
-    past = _dynamic(entry, "past_feat_dynamic_real", spec.features.num_past_feat_dynamic_real, name, len(target), 0)
-    covariates = np.full((steps, len(known) + len(past)), np.nan, dtype=np.float32)
-    for column, values in enumerate(known):
-        covariates[: len(values), column] = values[:steps]
-    for column, values in enumerate(past, start=len(known)):
-        covariates[: len(target), column] = values[: len(target)]
+    covariates = np.full((steps, spec.features.num_covariates), np.nan, dtype=np.float32)
+    begin = 0
+    for field, count, known in dynamic_fields(spec.features):
+        last = steps if known else len(target)
+        values = _dynamic(entry, field, count, name, len(target), spec.prediction_length if forecast and known else 0)[
+            :, :last
+        ]
+        covariates[: values.shape[1], begin : begin + count] = values.T
+        begin += count
     return Series(
         item_id=entry.get("item_id"),
         info=entry.get("info"),
@@ -57,7 +80,33 @@ def _read(entry: dict[str, Any], name: str, spec: WindowSpec, forecast: bool, ob
         covariates=covariates,
         static_real=read_static(entry, "feat_static_real", spec.features.num_feat_static_real, name, np.float32),
         static_cat=read_static(entry, "feat_static_cat", spec.features.num_feat_static_cat, name, np.int64),
+        weight=_weight(entry, name, target, given=spec.features.weighted and not forecast),
     )
+
+
+def dynamic_fields(features: FeatureSpec) -> list[tuple[str, int, bool]]:
+    """Name and number of rows of each field of covariates, in order, and whether it covers the horizon."""
+    return [
+        ("feat_dynamic_real", features.num_feat_dynamic_real, True),
+        ("feat_dynamic_cat", len(features.dynamic_cardinalities), True),
+        ("past_feat_dynamic_real", features.num_past_feat_dynamic_real, False),
+        ("past_feat_dynamic_cat", len(features.past_dynamic_cardinalities), False),
+    ]
+
+
+def _weight(entry: dict[str, Any], name: str, target: np.ndarray, *, given: bool) -> np.ndarray:
+    """The weight of each step, ``[T]``, 1 if it is not ``given``; steps without a target may have none."""
+    if not given:
+        return np.ones(len(target), dtype=np.float32)
+    weight = read_numbers(np.asarray(read_field(entry, "weight", name)), "weight", name)
+    if weight.ndim > 1 or (weight.ndim == 1 and len(weight) < len(target)):
+        raise ValueError(
+            f"{name}: weight has shape {weight.shape}; give one number, or one for each of the {len(target)} steps"
+        )
+    weight = np.broadcast_to(weight[..., : len(target)], target.shape)
+    if not (weight[~np.isnan(target)] >= 0).all():
+        raise ValueError(f"{name}: weight is missing or negative at a step with a target; give a number of at least 0")
+    return np.nan_to_num(weight)
 
 
 def _target(entry: dict[str, Any], name: str, observed: bool) -> np.ndarray:
@@ -95,20 +144,18 @@ def local_time(entry: dict[str, Any], spec: WindowSpec, steps: int) -> np.ndarra
     return stamps.tz_localize(None).as_unit("ns").asi8 // TICKS[spec.frequency.unit]
 
 
-def _dynamic(entry: dict[str, Any], field: str, count: int, name: str, length: int, needed: int) -> np.ndarray:
+def _dynamic(entry: dict[str, Any], field: str, count: int, name: str, length: int, horizon: int) -> np.ndarray:
+    """The rows of a field of covariates, which must reach into the ``horizon`` that is to be forecast, if any."""
     if not count:
         return np.empty((0, length), dtype=np.float32)
     values = read_numbers(np.atleast_2d(np.asarray(read_field(entry, field, name))), field, name)
     if values.shape[0] != count:
         raise ValueError(f"{name}: {field} has {values.shape[0]} rows, but the estimator expects {count}")
-    if values.shape[1] < max(length, needed):
+    if values.shape[1] < length + (horizon > 0):
         raise ValueError(
-            f"{name}: {field} has {values.shape[1]} steps, but {max(length, needed)} are needed"
-            + (" for the history and the horizon" if needed else "")
+            f"{name}: {field} has {values.shape[1]} steps, but {length + horizon} are needed"
+            + (" for the history and the horizon" if horizon else "")
         )
-    missing = np.isnan(values[:, length:needed]).any(1)
-    if missing.any():
-        raise ValueError(f"{name}: {field} row {missing.argmax()} is missing within the horizon; fill it")
     return values
 
 

@@ -10,6 +10,7 @@ from typing import Any, overload
 import numpy as np
 import pandas as pd
 
+from s5forecast.data.covariates import cardinalities
 from s5forecast.data.frequency import Frequency
 from s5forecast.data.offset_aliases import TICKS
 from s5forecast.data.series import SeriesArrays
@@ -26,9 +27,9 @@ class FrameEntries(Sequence[dict[str, Any]]):
     Networks read the arrays of the table instead of the entries.
 
     Args:
-        table: series.
+        table: series, whose covariates have the codes of the training.
         frequency: frequency of all series.
-        statics: encoding of the static columns.
+        statics: encoding of the static columns and the covariates.
         future: known covariates over the horizon, ``[S, H, F]``, which follow those of the past.
     """
 
@@ -50,13 +51,15 @@ class FrameEntries(Sequence[dict[str, Any]]):
         position = range(len(self))[index]
         one = self.table[position]
         future = () if self.future is None else (self.future[position].T,)
+        known = np.concatenate([one.known, *future], axis=1) if future else one.known
         return {
             "item_id": str(position) if one.item_id is None else one.item_id,
             "start": self.frequency.period(one.timestamps[0], exact=False),
             "timestamps": one.timestamps,
             "target": one.target,
-            "feat_dynamic_real": np.concatenate([one.known, *future], axis=1) if future else one.known,
+            **self.statics.dynamic_fields(known, one.past),
             **self.statics.encode(one),
+            **({} if one.weight is None else {"weight": one.weight}),
         }
 
     def take(self, positions: Sequence[int]) -> FrameEntries:
@@ -93,24 +96,27 @@ def fits(entries: FrameEntries, spec: WindowSpec, *, forecast: bool, observed: b
     real, cat = entries.static_arrays if features != features.without_statics() else (np.empty((0, 0)),) * 2
     return (
         entries.frequency.period_alias == spec.frequency.period_alias
-        and features.num_past_feat_dynamic_real == 0
+        and features.num_covariates - features.num_known == len(table.past)
+        and tuple(features.past_dynamic_cardinalities) == tuple(cardinalities(entries.statics.past))
+        and not np.isinf(table.past).any()
+        and (forecast or features.weighted == (table.weight is not None))
         and features.num_feat_static_real in (0, real.shape[1])
         and features.num_feat_static_cat in (0, cat.shape[1])
         and not np.isinf(real).any()
         and not np.isinf(table.target).any()
         and not (observed and (table.last_rows(table.observed) < 0).any())
-        and (features.num_feat_dynamic_real == 0 or _fits_known(entries, spec, forecast))
+        and (features.num_known == 0 or _fits_known(entries, spec, forecast))
     )
 
 
 def _fits_known(entries: FrameEntries, spec: WindowSpec, forecast: bool) -> bool:
     known, future = entries.table.known, entries.future
-    if len(known) != spec.features.num_feat_dynamic_real or np.isinf(known).any():
+    same = tuple(spec.features.dynamic_cardinalities) == tuple(cardinalities(entries.statics.known))
+    if not same or len(known) != spec.features.num_known or np.isinf(known).any():
         return False
     if future is None:
         return not forecast
-    covered = future.shape[1] >= spec.prediction_length and not np.isinf(future).any()
-    return covered and not (forecast and np.isnan(future).any())
+    return future.shape[1] >= spec.prediction_length and not bool(np.isinf(future).any())
 
 
 def read_arrays(entries: FrameEntries, spec: WindowSpec) -> SeriesArrays:
@@ -121,11 +127,16 @@ def read_arrays(entries: FrameEntries, spec: WindowSpec) -> SeriesArrays:
     target = np.full(bounds[-1], np.nan, dtype=table.target.dtype)
     target[rows] = table.target
     covariates = np.full((bounds[-1], spec.features.num_covariates), np.nan, dtype=np.float32)
-    if spec.features.num_feat_dynamic_real:
-        covariates[rows] = table.known.T
+    known = spec.features.num_known
+    if known:
+        covariates[rows, :known] = table.known.T
         if entries.future is not None:
             ahead = (bounds[1:, None] + np.arange(-H, 0)).ravel()
-            covariates[ahead] = entries.future[:, :H].reshape(S * H, -1)
+            covariates[ahead, :known] = entries.future[:, :H].reshape(S * H, -1)
+    if spec.features.num_covariates > known:
+        covariates[rows, known:] = table.past.T
+    weight = np.zeros(bounds[-1], dtype=np.float32)
+    weight[rows] = np.nan_to_num(table.weight) if spec.features.weighted and table.weight is not None else 1
     none = np.empty((S, 0))
     real = entries.static_arrays[0] if spec.features.num_feat_static_real else none.astype(np.float32)
     cat = entries.static_arrays[1] if spec.features.num_feat_static_cat else none.astype(np.int64)
@@ -140,6 +151,7 @@ def read_arrays(entries: FrameEntries, spec: WindowSpec) -> SeriesArrays:
         covariates=covariates,
         static_real=real,
         static_cat=cat,
+        weight=weight,
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any, NamedTuple
 
@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from s5forecast.choices import choose
+from s5forecast.data.covariates import Labels, covariate_values
 from s5forecast.data.faults import raise_for_rows
 from s5forecast.data.items import label_keys, read_items
 from s5forecast.data.long_frames import long_frame, require_column, require_columns
@@ -19,6 +20,7 @@ from s5forecast.data.ordering import row_order
 from s5forecast.data.static_columns import refuse_infinite, static_values
 from s5forecast.data.time_columns import column_times
 
+NUMBERS_ONLY: Labels = {}  # labels of covariates without categories
 # Names of pandas reductions that merge rows of one time; they skip missing values.
 AGGREGATES = {"mean": "mean", "last": "last"}
 
@@ -34,6 +36,8 @@ class Columns:
     static: tuple[str, ...] = ()
     other_targets: tuple[str, ...] = ()  # for irregular series; targets may be observed at different times
     keys: tuple[str, ...] = ()  # several columns that identify a series together, instead of item_id
+    past: tuple[str, ...] = ()  # covariates that are not known over the horizon
+    weight: str | None = None  # weight of each row in the training loss
 
     @property
     def identity(self) -> tuple[str, ...]:
@@ -44,6 +48,16 @@ class Columns:
         """The columns that identify a series, none if a frame without the default item column is one series."""
         default = self.identity == (Columns.item_id,) and Columns.item_id not in frame
         return [] if default else list(self.identity)
+
+    @property
+    def covariates(self) -> tuple[str, ...]:
+        """The known columns, then the past ones."""
+        return *self.known, *self.past
+
+    @property
+    def unweighted(self) -> Columns:
+        """The roles without the weight, which only training needs."""
+        return replace(self, weight=None)
 
     @property
     def targets(self) -> tuple[str, ...]:
@@ -112,6 +126,7 @@ class Queries(NamedTuple):
     codes: np.ndarray  # [M] position of the series of each row in items
     known: np.ndarray  # [M, F] float32, known covariates at these times
     last: list[Any] | pd.Index  # [k] time of the last observation of each item
+    labels: Labels = NUMBERS_ONLY  # of the known covariates
 
     @property
     def order(self) -> np.ndarray:
@@ -205,7 +220,8 @@ def tidy_frame(
     Args:
         frame: long frame, or a Series of the first numeric column.
         columns: roles of the columns, of which those of the series and timestamp are used.
-        numeric, static: names of numeric columns, and of columns that are constant in each series.
+        numeric, static: names of numeric columns, also of covariates, which may be categories, and of columns that are
+            constant in each series.
         numeric_time: whether times may be numbers.
         integer_time: whether times must be integers.
         aggregate: a key of ``AGGREGATES``, which merges rows of one series and time; by default they raise an error.
@@ -234,10 +250,10 @@ def tidy_frame(
     tidy = frame[needed].assign(
         **{columns.timestamp: column_times(frame[columns.timestamp], codes, names, numeric_time, integer_time, what)}
     )
+    times = tidy[columns.timestamp]
     for column in numeric:
-        tidy[column] = column_numbers(
-            tidy[column], tidy[columns.timestamp], codes, names, categories=column in columns.known, frame=what
-        )
+        read = covariate_values if column in columns.covariates else column_numbers
+        tidy[column] = read(tidy[column], times, codes, names, frame=what)
     for column in static:
         tidy[column] = static_values(tidy[column])
         refuse_infinite(tidy[column], codes, names)
@@ -248,7 +264,8 @@ def tidy_frame(
         how = "with aggregate='mean' or 'last'" if numeric_time else "for example with groupby(...).mean()"
         _refuse_duplicates(tidy[columns.timestamp], codes, names, columns, how, what)
     else:
-        tidy, codes = _aggregated(tidy, codes, columns.timestamp, numeric, aggregate)
+        numbers = [column for column in numeric if pd.api.types.is_numeric_dtype(tidy[column])]
+        tidy, codes = _aggregated(tidy, codes, columns.timestamp, numbers, aggregate)
     return tidy, codes, found
 
 

@@ -108,11 +108,22 @@ def insert_steps(table: SeriesTable, position: np.ndarray, frequency: Frequency)
         return table
     rows = np.repeat(bounds[:-1], table.lengths) + position
     target = np.full(bounds[-1], np.nan, dtype=table.target.dtype)
-    known = np.full((len(table.known), bounds[-1]), np.nan, dtype=np.float32)
+    known, past = (np.full((len(one), bounds[-1]), np.nan, dtype=np.float32) for one in (table.known, table.past))
     target[rows], known[:, rows] = table.target, table.known
+    if len(past):
+        past[:, rows] = table.past
+    weight = None if table.weight is None else np.zeros(bounds[-1])
+    if weight is not None:
+        weight[rows] = table.weight
     timestamps = frequency.ranges(time_index(table.timestamps[table.begins]), steps)
     return replace(
-        table, bounds=bounds, timestamps=timestamps.rename(table.timestamps.name), target=target, known=known
+        table,
+        bounds=bounds,
+        timestamps=timestamps.rename(table.timestamps.name),
+        target=target,
+        known=known,
+        past=past,
+        weight=weight,
     )
 
 

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from s5forecast.data.entries import read_field, read_numbers, read_static
+from s5forecast.data.entries import dynamic_fields, read_field, read_numbers, read_static
 from s5forecast.data.spec import IrregularSpec
 from s5forecast.data.times import Instants, check_kind, check_zone, read_instants
 
@@ -95,9 +95,8 @@ def read_observations(entry: dict[str, Any], name: str, spec: IrregularSpec) -> 
     n = len(instants.exact)
     target = _rows(entry, "target", spec.target_dim, name, n).astype(np.float64)
     _check_order(instants, read_field(entry, "time", name), name)
-    known = _rows(entry, "feat_dynamic_real", spec.features.num_feat_dynamic_real, name, n)
-    past = _rows(entry, "past_feat_dynamic_real", spec.features.num_past_feat_dynamic_real, name, n)
-    return instants, target, np.concatenate([known, past], axis=1).astype(np.float32)
+    rows = [_rows(entry, field, count, name, n) for field, count, _ in dynamic_fields(spec.features)]
+    return instants, target, np.concatenate(rows, axis=1).astype(np.float32)
 
 
 def _check_order(instants: Instants, given: Any, name: str) -> None:
@@ -129,12 +128,12 @@ def read_query(entry: dict[str, Any], name: str, spec: IrregularSpec) -> tuple[I
     query = read_instants(read_field(entry, "query_time", name), "query_time", name)
     if not len(query.exact):
         raise ValueError(f"{name}: query_time is empty; pass at least one time")
-    known = _rows(entry, "query_feat_dynamic_real", spec.features.num_feat_dynamic_real, name, len(query.exact))
-    missing = np.isnan(known).any(axis=0)
-    if missing.any():
-        raise ValueError(f"{name}: query_feat_dynamic_real row {missing.argmax()} is missing at a query time; fill it")
-    unknown = np.full((len(known), spec.features.num_past_feat_dynamic_real), np.nan)
-    return query, np.concatenate([known, unknown], axis=1)
+    Q = len(query.exact)
+    rows = [
+        _rows(entry, f"query_{field}", count, name, Q) if known else np.full((Q, count), np.nan)
+        for field, count, known in dynamic_fields(spec.features)
+    ]
+    return query, np.concatenate(rows, axis=1)
 
 
 def _after(query: np.ndarray, entry: dict[str, Any], kept: np.ndarray, name: str) -> np.ndarray:

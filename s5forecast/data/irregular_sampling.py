@@ -9,6 +9,7 @@ from typing import Any, NamedTuple, NoReturn
 import numpy as np
 import pandas as pd
 
+from s5forecast.data.covariates import Labels, coded, covariate_values, encoded, warn_of_missing_known
 from s5forecast.data.frames import (
     Columns,
     NextRows,
@@ -18,9 +19,9 @@ from s5forecast.data.frames import (
     series_name,
     tidy_frame,
 )
+from s5forecast.data.holiday_calendar import HolidayCalendar
 from s5forecast.data.items import join_keys, read_items
 from s5forecast.data.long_frames import require_column
-from s5forecast.data.numeric_columns import column_numbers
 from s5forecast.data.sampling import Sampling, check_prediction_length, check_same_names
 from s5forecast.data.statics import StaticFeatures
 from s5forecast.data.table import SeriesTable, read_table
@@ -48,6 +49,7 @@ class IrregularSampling(Sampling):
         horizon: how far ahead the model is trained to forecast, a duration or, if times are numbers, a number.
         prediction_length: how many of the next observations the model is trained to forecast.
         aggregate: a key of ``AGGREGATES``, which merges rows of one series and time; by default they raise an error.
+        holidays: calendar whose holidays are known covariates.
 
     Raises:
         ValueError: for a prediction length that is not a positive whole number.
@@ -57,6 +59,7 @@ class IrregularSampling(Sampling):
     horizon: Any = None
     prediction_length: int | None = None
     aggregate: str | None = None
+    holidays: HolidayCalendar | None = None
 
     kind = "irregular"
     frequency = None
@@ -69,21 +72,21 @@ class IrregularSampling(Sampling):
         return self, self.read(df)
 
     def read(self, df: pd.DataFrame, what: str = "df") -> SeriesTable:
-        series = read_table(df, self.columns, numeric_time=True, aggregate=self.aggregate, what=what)
+        series = read_table(df, self.columns.unweighted, numeric_time=True, aggregate=self.aggregate, what=what)
         self._check_horizon(datetimes=isinstance(series.timestamps[0], pd.Timestamp))
-        return replace(series, target=series.target.astype(np.float64, copy=False))
+        return self.with_holidays(replace(series, target=series.target.astype(np.float64, copy=False)))
 
     def read_next(self, df: pd.DataFrame, ends: SeriesEnds, statics: StaticFeatures) -> NextRows:
         columns, targets = self.columns, list(self.columns.targets)
         static = [column for column in columns.static if column in df]
-        numeric = [*targets, *columns.known]
+        numeric = [*targets, *columns.covariates]
         tidy, codes, items = tidy_frame(df, columns, numeric, static, numeric_time=True, aggregate=self.aggregate)
         rows = IrregularRows(
             items=items,
             series=codes,
             instants=read_instants(tidy[columns.timestamp], columns.timestamp, "the frame"),
             target=tidy[targets].to_numpy(dtype=np.float64),
-            covariates=tidy[list(columns.known)].to_numpy(dtype=np.float32),
+            covariates=self._encoded(tidy, [series_name(items[code]) for code in codes], statics),
             column=columns.timestamp,
         )
         check_same_names(None not in items, ends.named, columns, "the new rows", "the stream")
@@ -92,6 +95,16 @@ class IrregularSampling(Sampling):
         return NextRows(
             rows, later, lambda item: self._encode_new(item, items.index(item), first_rows[static], statics)
         )
+
+    def _encoded(self, tidy: pd.DataFrame, names: Sequence[str], statics: StaticFeatures) -> np.ndarray:
+        """The covariates of new rows as in training, ``[R, F]``; ``names`` are those of their series."""
+        rows, labels = coded(self.columns.covariates, tidy)
+        known, past = np.split(rows, [len(self.columns.known)])
+        if self.holidays is not None:
+            further, added = self.holidays.covariates(tidy[self.columns.timestamp], None)
+            known, labels = np.concatenate([known, further]), {**labels, **added}
+        parts = ((known, statics.known), (past, statics.past))
+        return np.concatenate([encoded(part, labels, found, names.__getitem__) for part, found in parts]).T
 
     def _encode_new(
         self, item: Any, row: int, first_rows: pd.DataFrame, statics: StaticFeatures
@@ -127,46 +140,48 @@ class IrregularSampling(Sampling):
         for item in items:
             if item not in ends.positions:
                 raise ValueError(f"times= contains series {item!r}, which has no history; add its history first")
-        known = self._known_at(times, keys, codes, [series_name(item) for item in items])
-        query = Queries(keys, items, codes, known, [ends.last[ends.positions[item]] for item in items])
+        known, labels = self._known_at(times, keys, codes, [series_name(item) for item in items])
+        query = Queries(keys, items, codes, known, [ends.last[ends.positions[item]] for item in items], labels)
         self._check_later(query)
-        return query
+        return self.query_with_holidays(query)
 
     def entries(
         self, series: SeriesTable, statics: StaticFeatures, query: Queries | None = None
     ) -> list[dict[str, Any]]:
         statics.warn_of_unknown(series)
+        series = statics.encode_covariates(series)
         entries = {
             one.item_id: {
                 **({} if one.item_id is None else {"item_id": one.item_id}),
                 "time": one.timestamps,
                 "target": one.target,
-                "feat_dynamic_real": one.known,
+                **statics.dynamic_fields(one.known, one.past),
                 **statics.encode(one),
             }
             for one in series
         }
         if query is None:
             return list(entries.values())
-        times = query.keys[self.columns.timestamp]
+        times, known = query.keys[self.columns.timestamp], statics.encode_known(query)
         return [
             {
                 **entries[item],
                 "query_time": pd.Index(times.iloc[rows]),
-                "query_feat_dynamic_real": query.known[rows].T,
+                **{f"query_{name}": one for name, one in statics.dynamic_fields(known[rows].T).items()},
             }
             for item, rows in zip(query.items, query.rows(), strict=True)
         ]
 
-    def stream_queries(self, query: Queries) -> IrregularRows:
+    def stream_queries(self, query: Queries, statics: StaticFeatures) -> IrregularRows:
         """The times of a query as rows sorted by series, without targets."""
         order, column = query.order, self.columns.timestamp
+        unknown = np.full((len(order), len(self.columns.past)), np.nan, dtype=np.float32)
         return IrregularRows(
             items=query.items,
             series=query.codes[order],
             instants=read_instants(query.keys[column].iloc[order], column, "times="),
             target=np.empty((len(order), 0)),
-            covariates=query.known[order],
+            covariates=np.concatenate([statics.encode_known(query)[order], unknown], axis=1),
             column=column,
         )
 
@@ -175,7 +190,6 @@ class IrregularSampling(Sampling):
             "prediction_horizon": self.horizon,
             "prediction_length": self.prediction_length,
             "target_dim": len(self.columns.targets),
-            "num_feat_dynamic_real": len(self.columns.known),
         }
 
     def last_observed(self, series: SeriesTable) -> pd.Index:
@@ -264,8 +278,10 @@ class IrregularSampling(Sampling):
             raise ValueError(f"column {column!r} of times= has {stamps[out_of_range(stamps)].iloc[0]}, but {RANGE_FIX}")
         return times[[*names, column]].assign(**{column: stamps})
 
-    def _known_at(self, times: pd.DataFrame, keys: pd.DataFrame, codes: np.ndarray, names: Sequence[str]) -> np.ndarray:
-        """The known columns at the times to forecast, ``[M, F]`` float32.
+    def _known_at(
+        self, times: pd.DataFrame, keys: pd.DataFrame, codes: np.ndarray, names: Sequence[str]
+    ) -> tuple[np.ndarray, Labels]:
+        """The known columns at the times to forecast, ``[M, F]`` float32, and their labels; warns of missing values.
 
         Args:
             times: frame of times to forecast.
@@ -274,20 +290,22 @@ class IrregularSampling(Sampling):
             names: names of the series.
 
         Raises:
-            ValueError: for a missing or infinite value, naming the series, the column and the time.
+            ValueError: for an infinite value, naming the series, the column and the time.
         """
-        columns = self.columns
-        stamps, known = keys[columns.timestamp], np.empty((len(keys), len(columns.known)), dtype=np.float32)
-        for number, column in enumerate(columns.known):
-            known[:, number] = column_numbers(times[column], stamps, codes, names, categories=True, frame="times=")
-            missing = np.isnan(known[:, number])
-            if missing.any():
-                row = int(missing.argmax())
-                raise ValueError(
-                    f"{names[codes[row]]}: column {column!r} is missing at {stamps.iloc[row]}, a time to forecast; "
-                    "fill it"
-                )
-        return known
+        columns, stamps = list(self.columns.known), keys[self.columns.timestamp]
+        found = {one: covariate_values(times[one], stamps, codes, names, frame="times=") for one in columns}
+        rows, labels = coded(columns, pd.DataFrame(found, index=times.index))
+        # A missing category may mean that there is none, such as no event.
+        numbers = np.array([labels[column] is None for column in columns], dtype=bool)
+        missing = np.isnan(rows) & numbers[:, None]
+        if missing.any():
+            lacking = np.flatnonzero(missing.any(axis=0))
+            warn_of_missing_known(
+                [column for column, lacks in zip(columns, missing.any(axis=1), strict=True) if lacks],
+                [names[code] for code in np.unique(codes[lacking]).tolist()],
+                f"at {stamps.iloc[int(lacking[0])]}",
+            )
+        return rows.T, labels
 
 
 def grid_steps(horizon: Any, every: Any, *, datetimes: bool) -> list[Any]:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from s5forecast.data.covariates import Labels, coded, warn_of_missing_known
 from s5forecast.data.faults import SeriesError
 from s5forecast.data.frame_entries import FrameEntries
 from s5forecast.data.frames import (
@@ -21,10 +22,11 @@ from s5forecast.data.frames import (
 )
 from s5forecast.data.frequency import Frequency
 from s5forecast.data.gaps import fill_gaps, infer_frequency, report_gaps
+from s5forecast.data.holiday_calendar import HolidayCalendar
 from s5forecast.data.sampling import Sampling, check_prediction_length, check_same_names
 from s5forecast.data.seasons import common_season
 from s5forecast.data.statics import StaticFeatures
-from s5forecast.data.table import Faults, SeriesTable, known_rows, raise_first, read_table
+from s5forecast.data.table import Faults, SeriesTable, raise_first, read_table
 from s5forecast.data.timestamps import exact_times, same_zone, time_index
 from s5forecast.notices import warn_user
 
@@ -37,6 +39,7 @@ class RegularSampling(Sampling):
         columns: roles of the columns.
         prediction_length: steps to forecast, H.
         frequency: frequency of the grid; inferred by :meth:`learn` if not given.
+        holidays: calendar whose holidays are known covariates.
 
     Raises:
         ValueError: for a prediction length that is not a positive whole number.
@@ -45,6 +48,7 @@ class RegularSampling(Sampling):
     columns: Columns
     prediction_length: int
     frequency: Frequency | None = None
+    holidays: HolidayCalendar | None = None
 
     kind = "regular"
 
@@ -60,10 +64,13 @@ class RegularSampling(Sampling):
             frequency.range(last.max(), self.prediction_length + 1)
         except ValueError as error:
             raise ValueError(f"{series.name(int(last.argmax()))}: {error}") from error
-        return replace(self, frequency=frequency), series
+        learned = replace(self, frequency=frequency)
+        return learned, learned.with_holidays(series)
 
     def read(self, df: pd.DataFrame, what: str = "df") -> SeriesTable:
-        return read_frame(df, self.columns, self.frequency or "infer", what)[0]
+        columns = self.columns if what == "validation=" else self.columns.unweighted
+        series, frequency = read_frame(df, columns, self.frequency or "infer", what)
+        return replace(self, frequency=frequency).with_holidays(series)
 
     def read_next(self, df: pd.DataFrame, ends: SeriesEnds, statics: StaticFeatures) -> NextRows:
         """Read the steps after the end of some series; absent rows become missing values.
@@ -74,25 +81,28 @@ class RegularSampling(Sampling):
             ValueError: for a series that is not in ``ends``, a row that is not after the end of its series, or other
                 invalid data, naming the series, the column and the fix.
         """
-        columns, numeric = self.columns, [self.columns.target, *self.columns.known]
+        columns, numeric = self.columns, [self.columns.target, *self.columns.covariates]
         tidy, codes, items = tidy_frame(df, columns, numeric, (), integer_time=self._fixed_frequency.integer)
         check_same_names(items != [None], ends.named, columns, "the new rows", "the stream")
         begins = np.flatnonzero(np.diff(codes, prepend=-1))
+        covariates, labels = coded(columns.covariates, tidy)
         new = SeriesTable(
             items=items,
             bounds=np.append(begins, len(codes)),
             timestamps=time_index(tidy[columns.timestamp]),
             target=tidy[columns.target].to_numpy(dtype=np.float64),
-            known=known_rows(tidy, columns),
+            known=covariates[: len(columns.known)],
             static=tidy[[]].iloc[begins],
             keys=frame_keys(tidy.iloc[begins], columns, items),
+            past=covariates[len(columns.known) :],
+            labels=labels,
         )
-        steps = self._next_steps(new, ends)
+        steps = self.with_holidays(self._next_steps(new, ends))
         last = list(ends.last)
         for item, end in zip(items, steps.timestamps[steps.bounds[1:] - 1], strict=True):
             last[ends.positions[item]] = end
         return NextRows(
-            to_entries(steps, self._fixed_frequency, StaticFeatures()), ends._replace(last=last, unobserved=0)
+            to_entries(steps, self._fixed_frequency, statics.of_covariates()), ends._replace(last=last, unobserved=0)
         )
 
     def query(
@@ -113,22 +123,23 @@ class RegularSampling(Sampling):
         stamps = stamps[np.arange(len(stamps)) % (H + 1) > 0]
         items, codes = ends.items, np.repeat(np.arange(S), H)
         keys = self.item_columns(ends, H).assign(**{self.columns.timestamp: stamps})
-        return Queries(keys, items, codes, self._known_ahead(ends, stamps, future), ends.last)
+        known, labels = self._known_ahead(ends, stamps, future)
+        return self.query_with_holidays(Queries(keys, items, codes, known, ends.last, labels))
 
     def entries(self, series: SeriesTable, statics: StaticFeatures, query: Queries | None = None) -> FrameEntries:
         statics.warn_of_unknown(series)
-        future = None if query is None else query.known.reshape(len(series), self.prediction_length, -1)
+        future = None if query is None else statics.encode_known(query).reshape(len(series), self.prediction_length, -1)
         return to_entries(series, self._fixed_frequency, statics, future)
 
-    def stream_queries(self, query: Queries) -> list[dict[str, Any]]:
+    def stream_queries(self, query: Queries, statics: StaticFeatures) -> list[dict[str, Any]]:
         """GluonTS entries of the horizon only, without a target and with known covariates ``[F, H]``."""
-        stamps = time_index(query.keys[self.columns.timestamp])
+        stamps, known = time_index(query.keys[self.columns.timestamp]), statics.encode_known(query)
         return [
             {
                 "item_id": str(number) if item is None else item,
                 "start": self._fixed_frequency.period(stamps[rows[0]], exact=False),
                 "timestamps": stamps[rows],
-                "feat_dynamic_real": query.known[rows].T,
+                **statics.dynamic_fields(known[rows].T),
             }
             for number, (item, rows) in enumerate(zip(query.items, query.rows(), strict=True))
         ]
@@ -138,7 +149,6 @@ class RegularSampling(Sampling):
             "freq": self._fixed_frequency.alias,
             "prediction_length": self.prediction_length,
             "target_dim": len(series),
-            "num_feat_dynamic_real": len(self.columns.known),
         }
 
     def divided(self, substeps: int) -> RegularSampling:
@@ -168,11 +178,11 @@ class RegularSampling(Sampling):
         assert self.frequency is not None, "learn() sets the frequency"
         return self.frequency
 
-    def _known_ahead(self, ends: SeriesEnds, stamps: Any, future: pd.DataFrame | None) -> np.ndarray:
-        """Known covariates at the next ``stamps [S * H]`` of the series, float32 ``[S * H, F]``."""
+    def _known_ahead(self, ends: SeriesEnds, stamps: Any, future: pd.DataFrame | None) -> tuple[np.ndarray, Labels]:
+        """Known covariates at the next ``stamps [S * H]`` of the series, float32 ``[S * H, F]``, and their labels."""
         known = list(self.columns.known)
         if not known:
-            return np.empty((len(stamps), 0), dtype=np.float32)
+            return np.empty((len(stamps), 0), dtype=np.float32), {}
         if future is None:
             hint = f"; {self._unobserved_rows(ends)}" if ends.unobserved else ""
             raise ValueError(f"the known columns {known} are required over the horizon; pass them as future={hint}")
@@ -185,17 +195,41 @@ class RegularSampling(Sampling):
         times = same_zone(time_index(tidy[time]), getattr(stamps, "tz", None), name)
         number = np.repeat(np.arange(len(ends.items)), self.prediction_length)
         found = _rows_at(number, stamps, owners, times)
-        values = known_rows(tidy, self.columns).T[found]
-        missing = (found < 0) | np.isnan(values).any(axis=1)
-        if missing.any():
-            reasons = {}
-            for owner in np.unique(np.flatnonzero(missing) // self.prediction_length).tolist():
-                rows = slice(owner * self.prediction_length, (owner + 1) * self.prediction_length)
-                own = tidy.loc[owners == owner, known].set_axis(times[owners == owner], axis=0)
-                name = series_name(ends.items[owner])
-                reasons[name] = self._missing_known(name, own, stamps[rows])
+        rows, labels = coded(known, tidy)
+        values = np.where((found < 0)[:, None], np.float32(np.nan), rows.T[found])
+        self._check_covered((found >= 0).reshape(len(ends.items), -1), ends, stamps)
+        # A missing category of a given row may mean that there is none, such as no event.
+        numbers = np.array([labels[column] is None for column in known])
+        self._warn_of_missing(np.isnan(values) & (numbers | (found < 0)[:, None]), ends, stamps)
+        return values, labels
+
+    def _check_covered(self, found: np.ndarray, ends: SeriesEnds, stamps: Any) -> None:
+        """Raise ValueError for a series that has no row of ``future=`` within the horizon.
+
+        Args:
+            found: whether ``future=`` has a row for each step to forecast, ``[S, H]``.
+            ends: ends of the series.
+            stamps: times of the steps, ``[S * H]``.
+        """
+        reasons = {}
+        for owner in np.flatnonzero(~found.any(axis=1)).tolist():
+            name, first = series_name(ends.items[owner]), owner * self.prediction_length
+            begin, end = stamps[first], stamps[first + self.prediction_length - 1]
+            known = list(self.columns.known)
+            reasons[name] = f"{name}: future= has no rows for it from {begin} to {end}; add {known} at these times"
+        if reasons:
             raise SeriesError(reasons)
-        return values
+
+    def _warn_of_missing(self, missing: np.ndarray, ends: SeriesEnds, stamps: Any) -> None:
+        """Warn of known covariates that are ``missing [S * H, F]`` at steps to forecast."""
+        if not missing.any():
+            return
+        steps, columns = np.nonzero(missing)
+        warn_of_missing_known(
+            [self.columns.known[number] for number in np.unique(columns).tolist()],
+            [series_name(ends.items[owner]) for owner in np.unique(steps // self.prediction_length).tolist()],
+            f"at {stamps[steps[0]]}",
+        )
 
     def _unobserved_rows(self, ends: SeriesEnds) -> str:
         """Describe the steps without a target at the end of every series, and what to do about them."""
@@ -204,18 +238,6 @@ class RegularSampling(Sampling):
         start = self._fixed_frequency.range(min(ends.last), 2)[1]
         fix = "pass future rows as future= instead" if self.columns.known else "leave out rows without a target"
         return f"the last {rows} no target in {series}, so forecasts start after them, from {_short(start)}; {fix}"
-
-    def _missing_known(self, name: str, part: pd.DataFrame, stamps: Any) -> str:
-        """Error message for the known columns of a series in ``future=``, of which a value is missing."""
-        known = list(self.columns.known)
-        if part.empty:
-            return f"{name}: future= has no rows for it; add {known} from {stamps[0]} to {stamps[-1]}"
-        missing = part.reindex(stamps).isna()
-        column = missing.any().idxmax()
-        return (
-            f"{name}: column {column!r} of future= has no value at {missing[column].idxmax()}; "
-            f"give a value for each of the {len(stamps)} steps from {stamps[0]} to {stamps[-1]}"
-        )
 
     def _next_steps(self, new: SeriesTable, ends: SeriesEnds) -> SeriesTable:
         """The steps from the one after the end of each series to its last new row."""
@@ -228,6 +250,7 @@ class RegularSampling(Sampling):
             timestamps=last.append(stamps)[order],
             target=np.insert(new.target, new.begins, np.nan),
             known=np.insert(new.known, new.begins, np.nan, axis=1),
+            past=np.insert(new.past, new.begins, np.nan, axis=1) if len(new.past) else new.past,
         )
         filled = fill_gaps(from_last, self._fixed_frequency)
         kept = np.ones(len(filled.timestamps), dtype=bool)
@@ -238,6 +261,7 @@ class RegularSampling(Sampling):
             timestamps=filled.timestamps[kept],
             target=filled.target[kept],
             known=filled.known[:, kept],
+            past=filled.past[:, kept] if len(filled.past) else filled.past,
         )
 
     def _checked_later(self, new: SeriesTable, ends: SeriesEnds) -> tuple[Any, Any]:
@@ -295,10 +319,10 @@ def to_entries(
     Args:
         series: series with targets ``[R]``.
         frequency: frequency of all series.
-        statics: encoding of the static columns.
-        future: known covariates over the horizon, ``[S, H, F]``, which are appended to those of the past.
+        statics: encoding of the static columns and the covariates.
+        future: encoded known covariates over the horizon, ``[S, H, F]``, which are appended to those of the past.
     """
-    return FrameEntries(series, frequency, statics, future)
+    return FrameEntries(statics.encode_covariates(series), frequency, statics, future)
 
 
 def _rows_at(series: np.ndarray, stamps: Any, owners: np.ndarray, times: Any) -> np.ndarray:

@@ -12,6 +12,7 @@ import pandas as pd
 
 from s5forecast.data.frames import Columns, NextRows, Queries, SeriesEnds
 from s5forecast.data.frequency import Frequency
+from s5forecast.data.holiday_calendar import HolidayCalendar
 from s5forecast.data.items import repeat_rows
 from s5forecast.data.statics import StaticFeatures
 from s5forecast.data.table import SeriesTable
@@ -24,6 +25,7 @@ class Sampling(ABC):
 
     Attributes:
         kind: name of the kind of sampling, a key of the dictionaries of estimators and backtests.
+        holidays: calendar whose holidays are known covariates, if any.
         columns: roles of the columns.
         frequency: frequency of regular series; ``None`` for irregular ones.
     """
@@ -31,6 +33,7 @@ class Sampling(ABC):
     kind: ClassVar[str]
     columns: Columns
     frequency: Frequency | None
+    holidays: HolidayCalendar | None
 
     @property
     def alias(self) -> str | None:
@@ -99,7 +102,7 @@ class Sampling(ABC):
         """
 
     @abstractmethod
-    def stream_queries(self, query: Queries) -> Any:
+    def stream_queries(self, query: Queries, statics: StaticFeatures) -> Any:
         """The query in the form that streams take: entries for regular series, ``IrregularRows`` for irregular ones."""
 
     @abstractmethod
@@ -121,6 +124,20 @@ class Sampling(ABC):
         Raises:
             ValueError: for irregular series.
         """
+
+    def with_holidays(self, series: SeriesTable) -> SeriesTable:
+        """The series with their holidays as known covariates."""
+        if self.holidays is None:
+            return series
+        return series.with_known(*self.holidays.covariates(series.timestamps, self.frequency))
+
+    def query_with_holidays(self, query: Queries) -> Queries:
+        """The query with the holidays at its times as known covariates."""
+        if self.holidays is None:
+            return query
+        rows, labels = self.holidays.covariates(query.keys[self.columns.timestamp], self.frequency)
+        known = np.concatenate([query.known, rows.T], axis=1)
+        return query._replace(known=known, labels={**query.labels, **labels})
 
     def until(self, series: SeriesTable) -> Any:
         """End of the last series, comparable between frames with different time zones."""

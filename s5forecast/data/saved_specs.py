@@ -11,12 +11,17 @@ from typing import Any
 
 from s5forecast.data.spec import FeatureSpec, IrregularSpec, WindowSpec
 
+# Numbers of features that earlier layouts had.
+FLAT_FEATURES = (
+    "num_feat_dynamic_real", "num_past_feat_dynamic_real", "num_feat_static_real", "num_feat_static_cat",
+)  # fmt: skip
+
 
 class FlatWindowSpec(tuple):
     """``WindowSpec`` with one field for each number of features."""
 
     _fields = (
-        "freq", "context_length", "prediction_length", "lags", "scaling", *FeatureSpec._fields, "recursive",
+        "freq", "context_length", "prediction_length", "lags", "scaling", *FLAT_FEATURES, "recursive",
         "target_dim", "substeps",
     )  # fmt: skip
     _make = WindowSpec._make
@@ -30,7 +35,7 @@ class FlatIrregularSpec(tuple):
 
     _fields = (
         "target_dim", "context_length", "horizon", "prediction_length", "max_queries", "datetimes", "cycles",
-        *FeatureSpec._fields,
+        *FLAT_FEATURES,
     )  # fmt: skip
     _make = IrregularSpec._make
 
@@ -41,5 +46,5 @@ class FlatIrregularSpec(tuple):
 def _grouped(names: tuple[str, ...], args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
     """The fields of an earlier layout, with the numbers of features combined into a ``FeatureSpec``."""
     fields = {**dict(zip(names, args, strict=False)), **kwargs}
-    features = {name: fields.pop(name) for name in FeatureSpec._fields if name in fields}
+    features = {name: fields.pop(name) for name in FLAT_FEATURES if name in fields}
     return {**fields, "features": FeatureSpec(**features)}

@@ -23,6 +23,7 @@ class Series(NamedTuple):
     covariates: np.ndarray  # [T + H, F] float32: known over the horizon, then observed only; NaN where missing
     static_real: np.ndarray  # [F] float32
     static_cat: np.ndarray  # [F] int64
+    weight: np.ndarray  # [T] weight of each step in the training loss
 
     @property
     def forecast_start(self) -> pd.Period:
@@ -46,6 +47,7 @@ class SeriesArrays(Sequence[Series]):
         covariates: float32 ``[N, F]``, NaN where missing.
         static_real: float32 ``[S, F]``.
         static_cat: int64 ``[S, F]``.
+        weight: weight of each step in the training loss, ``[N]``; 0 over the horizon.
     """
 
     item_ids: Sequence[Any]
@@ -58,6 +60,7 @@ class SeriesArrays(Sequence[Series]):
     covariates: np.ndarray
     static_real: np.ndarray
     static_cat: np.ndarray
+    weight: np.ndarray
 
     @classmethod
     def of(cls, series: Sequence[Series]) -> SeriesArrays:
@@ -77,6 +80,7 @@ class SeriesArrays(Sequence[Series]):
             covariates=np.concatenate([one.covariates for one in series]),
             static_real=np.stack([one.static_real for one in series]),
             static_cat=np.stack([one.static_cat for one in series]),
+            weight=np.concatenate([part for one in series for part in (one.weight, np.zeros(H, dtype=np.float32))]),
         )
 
     def __len__(self) -> int:
@@ -100,6 +104,7 @@ class SeriesArrays(Sequence[Series]):
             covariates=self.covariates[begin:end],
             static_real=self.static_real[position],
             static_cat=self.static_cat[position],
+            weight=self.weight[begin : end - self.horizon],
         )
 
     @property

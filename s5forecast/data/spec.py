@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from s5forecast.data.frequency import Frequency
@@ -15,21 +16,41 @@ class FeatureSpec(NamedTuple):
         num_past_feat_dynamic_real: covariates known in the past only.
         num_feat_static_real: static numeric features.
         num_feat_static_cat: static categorical features.
+        dynamic_cardinalities: number of categories of each categorical covariate known over the horizon.
+        past_dynamic_cardinalities: number of categories of each categorical covariate known in the past only.
+        weighted: whether training entries have a ``weight``.
     """
 
     num_feat_dynamic_real: int = 0
     num_past_feat_dynamic_real: int = 0
     num_feat_static_real: int = 0
     num_feat_static_cat: int = 0
+    dynamic_cardinalities: Sequence[int] = ()
+    past_dynamic_cardinalities: Sequence[int] = ()
+    weighted: bool = False
+
+    @property
+    def num_known(self) -> int:
+        """Number of covariates of each step that are known over the horizon."""
+        return self.num_feat_dynamic_real + len(self.dynamic_cardinalities)
 
     @property
     def num_covariates(self) -> int:
-        """Number of covariates of each step; those known over the horizon come first."""
-        return self.num_feat_dynamic_real + self.num_past_feat_dynamic_real
+        """Number of covariates of each step: those known over the horizon, then others; numbers before categories."""
+        return self.num_known + self.num_past_feat_dynamic_real + len(self.past_dynamic_cardinalities)
+
+    @property
+    def categorical(self) -> dict[int, int]:
+        """Position among the covariates, and number of categories, of each categorical covariate."""
+        past = self.num_known + self.num_past_feat_dynamic_real
+        return {
+            **dict(enumerate(self.dynamic_cardinalities, start=self.num_feat_dynamic_real)),
+            **dict(enumerate(self.past_dynamic_cardinalities, start=past)),
+        }
 
     def without_covariates(self) -> FeatureSpec:
         """The specification without covariates."""
-        return self._replace(num_feat_dynamic_real=0, num_past_feat_dynamic_real=0)
+        return FeatureSpec(0, 0, self.num_feat_static_real, self.num_feat_static_cat, weighted=self.weighted)
 
     def without_statics(self) -> FeatureSpec:
         """The specification without static features."""

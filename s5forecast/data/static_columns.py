@@ -12,6 +12,8 @@ import pandas as pd
 
 from s5forecast.data.faults import raise_for_rows
 
+UNKNOWN = -1  # code of an unknown category
+
 
 def static_values(values: pd.Series) -> pd.Series:
     """Numbers as float64, NaN where missing; any other column as text labels, ``None`` where missing.
@@ -42,6 +44,16 @@ def refuse_infinite(values: pd.Series, codes: np.ndarray, names: Sequence[str]) 
                 "missing (NaN)"
             ),
         )
+
+
+def category_code(value: Any, categories: Sequence[str]) -> int:
+    """Position of a category; numbers also stand for booleans, and for the spelling of earlier versions."""
+    if pd.isna(value):
+        return UNKNOWN
+    names = [category_label(value), str(value)]
+    if isinstance(value, float) and value in (0, 1):
+        names.append(str(bool(value)))
+    return next((categories.index(name) for name in names if name in categories), UNKNOWN)
 
 
 def category_label(value: Any) -> str:

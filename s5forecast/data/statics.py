@@ -1,20 +1,20 @@
-"""Encoding of the static columns of a frame as numbers and category codes."""
+"""Encoding of the static columns and the covariates of a frame as numbers and category codes."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 import numpy as np
 import pandas as pd
 
-from s5forecast.data.frames import Columns
-from s5forecast.data.static_columns import category_label
+from s5forecast.data.covariates import Labels, cardinalities, encoded, warn_of_unknown_labels
+from s5forecast.data.frames import Columns, Queries, series_name
+from s5forecast.data.static_columns import UNKNOWN, category_code, category_label
 from s5forecast.data.table import SeriesTable
 from s5forecast.notices import warn_user
 
-UNKNOWN = -1
 # Categories listed in a warning.
 MAX_LISTED = 3
 
@@ -31,17 +31,21 @@ class HasStatic(Protocol):
 
 @dataclass(frozen=True)
 class StaticFeatures:
-    """Encoding of static columns, learned from the training series.
+    """Encoding of static columns and of covariates, learned from the training series.
 
     Args:
-        real: numeric columns.
-        categorical: the other columns: categories, booleans and text.
-        categories: labels of the known categories of each categorical column.
+        real: numeric static columns.
+        categorical: the other static columns: categories, booleans and text.
+        categories: labels of the known categories of each categorical static column.
+        known: labels of each covariate known over the horizon; ``None`` for numbers.
+        past: labels of each other covariate.
     """
 
     real: Sequence[str] = ()
     categorical: Sequence[str] = ()
     categories: Sequence[Sequence[str]] = ()
+    known: Labels = field(default_factory=dict)
+    past: Labels = field(default_factory=dict)
 
     @classmethod
     def learn(cls, series: SeriesTable, columns: Columns) -> StaticFeatures:
@@ -52,13 +56,17 @@ class StaticFeatures:
         categories = [
             sorted({category_label(value) for value in values[column] if not pd.isna(value)}) for column in categorical
         ]
-        return cls(real, categorical, categories)
+        names = list(series.labels)
+        known, past = names[: len(series.known)], names[len(series.known) :]
+        dynamic = ({name: series.labels[name] for name in chosen} for chosen in (known, past))
+        return cls(real, categorical, categories, *dynamic)
 
     def warn_of_unknown(self, series: SeriesTable) -> None:
         """Warn about each categorical column none of whose values occurred in training."""
+        warn_of_unknown_labels(series.labels, {**self.known, **self.past})
         for column, names in zip(self.categorical, self.categories, strict=True):
             found = series.static[column].dropna().unique().tolist()
-            if found and all(_code(value, names) == UNKNOWN for value in found):
+            if found and all(category_code(value, names) == UNKNOWN for value in found):
                 shown = [category_label(value) for value in found]
                 warn_user(
                     f"no value of the static column {column!r} is a category of the training, which had "
@@ -70,6 +78,49 @@ class StaticFeatures:
         """Number of categories of each categorical column."""
         return [len(names) for names in self.categories]
 
+    def of_covariates(self) -> StaticFeatures:
+        """The encoding of the covariates alone."""
+        return StaticFeatures(known=self.known, past=self.past)
+
+    @property
+    def dynamic_arguments(self) -> dict[str, Any]:
+        """Arguments of an estimator for the covariates."""
+        return {
+            f"num_{prefix}feat_dynamic_real": sum(labels is None for labels in columns.values())
+            for prefix, columns in (("", self.known), ("past_", self.past))
+        } | {
+            f"{prefix}dynamic_cardinalities": cardinalities(columns)
+            for prefix, columns in (("", self.known), ("past_", self.past))
+        }
+
+    def encode_covariates(self, series: SeriesTable) -> SeriesTable:
+        """The series with the codes of the training, numbers before categories.
+
+        Raises:
+            ValueError: if a column that had numbers in training has text.
+        """
+
+        def name(row: int) -> str:
+            return series.name(int(series.owners[row]))
+
+        known = encoded(series.known, series.labels, self.known, name)
+        past = encoded(series.past, series.labels, self.past, name)
+        same = known is series.known and past is series.past
+        return series if same else replace(series, known=known, past=past)
+
+    def encode_known(self, query: Queries) -> np.ndarray:
+        """The known covariates at the times of a query, ``[M, F]``, as :meth:`encode_covariates`."""
+
+        def name(row: int) -> str:
+            return series_name(query.items[query.codes[row]])
+
+        return encoded(query.known.T, query.labels, self.known, name).T
+
+    def dynamic_fields(self, known: np.ndarray, past: np.ndarray | None = None) -> dict[str, np.ndarray]:
+        """The fields of an entry for encoded covariates ``[F, T]``, those of the past if they are given."""
+        fields = _by_kind("feat_dynamic", known, self.known)
+        return fields if past is None or not len(past) else fields | _by_kind("past_feat_dynamic", past, self.past)
+
     def encode(self, one: HasStatic) -> dict[str, np.ndarray]:
         """The entry fields ``feat_static_real`` and ``feat_static_cat``; an unknown category is -1.
 
@@ -77,7 +128,8 @@ class StaticFeatures:
             ValueError: if a column that was numeric in training has a value that is not a number.
         """
         codes = [
-            _code(one.static[column], names) for column, names in zip(self.categorical, self.categories, strict=True)
+            category_code(one.static[column], names)
+            for column, names in zip(self.categorical, self.categories, strict=True)
         ]
         numbers = [_number(one, column) for column in self.real]
         return {
@@ -95,23 +147,26 @@ class StaticFeatures:
             real[:, number] = values if numeric else [_number(one, column) for one in series]
         for number, (column, names) in enumerate(zip(self.categorical, self.categories, strict=True)):
             positions, found = pd.factorize(series.static[column])
-            cat[:, number] = np.array([*(_code(value, names) for value in found), UNKNOWN])[positions]
+            cat[:, number] = np.array([*(category_code(value, names) for value in found), UNKNOWN])[positions]
         return real, cat
+
+
+def _by_kind(field: str, rows: np.ndarray, columns: Labels) -> dict[str, np.ndarray]:
+    """Rows of numbers and rows of codes as two fields; no field of codes without categorical columns."""
+    codes = len(cardinalities(columns))
+    reals = len(rows) - codes
+    found = {f"{field}_real": rows[:reals] if codes else rows}
+    return {**found, f"{field}_cat": _whole(rows[reals:])} if codes else found
+
+
+def _whole(codes: np.ndarray) -> np.ndarray:
+    """Codes as integers, unless some are missing."""
+    return codes if np.isnan(codes).any() else codes.astype(np.int64)
 
 
 def _listed(names: Sequence[str]) -> str:
     """The first names, as text."""
     return f"{list(names[:MAX_LISTED])}" + (f" and {len(names) - MAX_LISTED} more" if len(names) > MAX_LISTED else "")
-
-
-def _code(value: Any, categories: Sequence[str]) -> int:
-    """Position of a category; numbers also stand for booleans, and for the spelling of earlier versions."""
-    if pd.isna(value):
-        return UNKNOWN
-    names = [category_label(value), str(value)]
-    if isinstance(value, float) and value in (0, 1):
-        names.append(str(bool(value)))
-    return next((categories.index(name) for name in names if name in categories), UNKNOWN)
 
 
 def _number(one: HasStatic, column: str) -> float:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple, overload
 
 import numpy as np
 import pandas as pd
 
-from s5forecast.data.faults import SeriesError
-from s5forecast.data.frames import Columns, frame_keys, series_name, tidy_frame
+from s5forecast.data.covariates import Labels, coded, decoded
+from s5forecast.data.faults import SeriesError, raise_for_rows
+from s5forecast.data.frames import NUMBERS_ONLY, Columns, frame_keys, series_name, tidy_frame
 from s5forecast.data.items import repeat_rows
 
 
@@ -23,10 +24,22 @@ class FrameSeries(NamedTuple):
     known: np.ndarray  # [F, T] float32
     static: dict[str, Any]
     keys: pd.DataFrame | None = None  # columns that identify all series of the frame, indexed by label
+    past: np.ndarray | None = None  # [F, T] float32
+    labels: Labels = NUMBERS_ONLY  # of the known and the past covariates
+    weight: np.ndarray | None = None  # [T]
 
     @property
     def name(self) -> str:
         return series_name(self.item_id)
+
+    def covariates(self, columns: Columns, steps: slice | np.ndarray, *, past: bool) -> dict[str, np.ndarray]:
+        """Columns of a frame with the known covariates at some steps and, of the past, the others and the weight."""
+        found = {c: decoded(c, row[steps], self.labels) for c, row in zip(columns.known, self.known, strict=True)}
+        if past and self.past is not None:
+            found |= {c: decoded(c, row[steps], self.labels) for c, row in zip(columns.past, self.past, strict=True)}
+        if past and columns.weight is not None and self.weight is not None:
+            found[columns.weight] = self.weight[steps]
+        return found
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,9 +51,12 @@ class SeriesTable(Sequence[FrameSeries]):
         bounds: first row of each series, and R, int64 ``[S + 1]``. Every series has a row.
         timestamps: datetimes, or numbers if the series are irregular, ``[R]``.
         target: ``[R]``, or ``[D, R]`` if the series are irregular; NaN where not observed.
-        known: known columns, float32 ``[F, R]``.
+        known: known columns, float32 ``[F, R]``; categories are codes of their ``labels``, NaN where missing.
         static: static columns, one row for each series.
         keys: columns that identify the series, one row for each, indexed by label.
+        past: other covariates, as ``known``.
+        labels: labels of each known and past covariate, in order; ``None`` for numbers.
+        weight: weight of each row in the training loss, ``[R]``; ``None`` if all count the same.
     """
 
     items: list[Any]
@@ -50,6 +66,9 @@ class SeriesTable(Sequence[FrameSeries]):
     known: np.ndarray
     static: pd.DataFrame
     keys: pd.DataFrame
+    past: np.ndarray = field(default_factory=lambda: np.empty((0, 0), dtype=np.float32))
+    labels: Labels = field(default_factory=dict)
+    weight: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.items)
@@ -71,6 +90,9 @@ class SeriesTable(Sequence[FrameSeries]):
             known=self.known[:, rows],
             static={column: self.static[column].iloc[position] for column in columns},
             keys=self.keys,
+            past=self.past[:, rows],
+            labels=self.labels,
+            weight=None if self.weight is None else self.weight[rows],
         )
 
     @property
@@ -106,14 +128,17 @@ class SeriesTable(Sequence[FrameSeries]):
             rows: Any = slice(self.bounds[positions[0]], self.bounds[positions[-1] + 1])
         else:
             rows = np.arange(bounds[-1]) + np.repeat(self.begins[positions] - bounds[:-1], lengths)
-        return SeriesTable(
-            [self.items[position] for position in positions],
-            bounds,
-            self.timestamps[rows],
-            self.target[..., rows],
-            self.known[:, rows],
-            self.static.iloc[positions],
-            self.keys.iloc[positions],
+        return replace(
+            self,
+            items=[self.items[position] for position in positions],
+            bounds=bounds,
+            timestamps=self.timestamps[rows],
+            target=self.target[..., rows],
+            known=self.known[:, rows],
+            static=self.static.iloc[positions],
+            keys=self.keys.iloc[positions],
+            past=self.past[:, rows] if len(self.past) else self.past,
+            weight=None if self.weight is None else self.weight[rows],
         )
 
     def without_names(self, reasons: Mapping[str, str]) -> tuple[SeriesTable, list[Any]]:
@@ -129,6 +154,13 @@ class SeriesTable(Sequence[FrameSeries]):
     def univariate(self) -> SeriesTable:
         """The first target alone, ``[R]``."""
         return replace(self, target=self.target[0])
+
+    def with_known(self, rows: np.ndarray, labels: Labels) -> SeriesTable:
+        """The table with further known covariates, ``[F, R]``, after its own."""
+        names = list(self.labels)
+        ordered = {name: self.labels[name] for name in names[: len(self.known)]}
+        others = {name: self.labels[name] for name in names[len(self.known) :]}
+        return replace(self, known=np.concatenate([self.known, rows]), labels={**ordered, **labels, **others})
 
     def last_rows(self, chosen: np.ndarray) -> np.ndarray:
         """Last of the ``chosen [R]`` rows of each series, ``[S]``; -1 if it has none."""
@@ -191,7 +223,8 @@ def find_faults(
 
     The error messages are in the order of the checks, so that a caller can raise the first or leave out these series.
     """
-    numeric = [*columns.targets, *columns.known]
+    weights = [] if columns.weight is None else [columns.weight]
+    numeric = [*columns.targets, *columns.covariates, *weights]
     tidy, codes, items = tidy_frame(
         frame,
         columns,
@@ -204,24 +237,41 @@ def find_faults(
     )
     begins = np.flatnonzero(np.diff(codes, prepend=-1))
     first_rows = tidy.iloc[begins]
+    covariates, labels = coded(columns.covariates, tidy)
     table = SeriesTable(
         items=items,
         bounds=np.append(begins, len(codes)),
         timestamps=pd.Index(tidy[columns.timestamp]),
         target=np.stack([tidy[column].to_numpy() for column in columns.targets]),
-        known=known_rows(tidy, columns),
+        known=covariates[: len(columns.known)],
         static=first_rows[list(columns.static)],
         keys=frame_keys(first_rows, columns, items),
+        past=covariates[len(columns.known) :],
+        labels=labels,
+        weight=None if columns.weight is None else tidy[columns.weight].to_numpy(),
     )
+    _check_weight(table, columns)
     return table, _unobserved(table, columns), _changing(table, tidy, columns)
 
 
-def known_rows(tidy: pd.DataFrame, columns: Columns) -> np.ndarray:
-    """Known columns of the rows of a tidy frame, float32 ``[F, R]``."""
-    known = np.empty((len(columns.known), len(tidy)), dtype=np.float32)
-    for number, column in enumerate(columns.known):
-        known[number] = tidy[column]
-    return known
+def _check_weight(table: SeriesTable, columns: Columns) -> None:
+    """Raise ValueError, naming the series, for a row with a target whose weight is missing or negative."""
+    weight = table.weight
+    if weight is None:
+        return
+    names = [table.name(position) for position in range(len(table))]
+    raise_for_rows(
+        table.observed & ~(weight >= 0),
+        table.owners,
+        names,
+        lambda row: (
+            f"{names[table.owners[row]]}: the weight {columns.weight!r} is "
+            f"{'missing' if np.isnan(weight[row]) else weight[row]} at {table.timestamps[row]}; give a "
+            "number of at least 0"
+        ),
+    )
+    if not (weight[table.observed] > 0).any():
+        raise ValueError(f"the weight {columns.weight!r} is 0 in all rows; give a positive weight to some of them")
 
 
 def _unobserved(table: SeriesTable, columns: Columns) -> Faults:

@@ -54,16 +54,27 @@ class NetworkArguments(NamedTuple):
 
 
 class FeatureArguments(NamedTuple):
-    """Arguments for the number of features of each kind, and of categories of each categorical feature."""
+    """Arguments for the number of features of each kind, of categories of each categorical feature, and for weights."""
 
     num_feat_dynamic_real: int = 0
     num_past_feat_dynamic_real: int = 0
     num_feat_static_real: int = 0
     num_feat_static_cat: int = 0
     cardinality: list[int] | None = None
+    dynamic_cardinalities: list[int] | None = None
+    past_dynamic_cardinalities: list[int] | None = None
+    weighted: bool = False
 
     def spec(self) -> FeatureSpec:
-        return FeatureSpec(*self[:-1])
+        return FeatureSpec(
+            self.num_feat_dynamic_real,
+            self.num_past_feat_dynamic_real,
+            self.num_feat_static_real,
+            self.num_feat_static_cat,
+            tuple(self.dynamic_cardinalities or ()),
+            tuple(self.past_dynamic_cardinalities or ()),
+            self.weighted,
+        )
 
     def categories(self) -> list[int]:
         """Number of categories of each categorical feature.

@@ -79,6 +79,10 @@ class S5AutoregressiveEstimator(ForecastEstimator):
             windows if they would be less than a fifth.
         num_feat_dynamic_real, num_past_feat_dynamic_real: number of covariates known over the horizon, and of others.
         num_feat_static_real, num_feat_static_cat, cardinality: number of static features, categories of each.
+        dynamic_cardinalities, past_dynamic_cardinalities: number of categories of each categorical covariate, known
+            over the horizon and not. ``feat_dynamic_cat`` and ``past_feat_dynamic_cat`` of an entry have the codes 0,
+            1, … of these categories, -1 for an unknown category, NaN for a missing one.
+        weighted: whether training entries have a ``weight``, a number or one for each step, which multiplies the loss.
         lr, ssm_lr, weight_decay, warmup, patience: as in :class:`~s5forecast.S5Estimator`.
         batch_size, num_batches_per_epoch, predict_batch_size, trainer_kwargs, device: as there.
         seed: the same seed gives the same result on a CPU, including the paths; ``None`` draws one.

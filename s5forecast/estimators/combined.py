@@ -39,7 +39,10 @@ from s5forecast.levels import DECILES, check_levels
 
 # Smallest loss, as a share of the largest.
 SMALLEST_LOSS = 1e-9
-DYNAMIC = (FieldName.FEAT_DYNAMIC_REAL, FieldName.PAST_FEAT_DYNAMIC_REAL)
+DYNAMIC = (
+    FieldName.FEAT_DYNAMIC_REAL, FieldName.FEAT_DYNAMIC_CAT, FieldName.PAST_FEAT_DYNAMIC_REAL,
+    FieldName.PAST_FEAT_DYNAMIC_CAT,
+)  # fmt: skip
 logger = logging.getLogger(__name__)
 
 

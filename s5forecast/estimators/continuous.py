@@ -75,6 +75,10 @@ class S5ContinuousEstimator(ForecastEstimator):
         activation, dropout: of each block.
         num_feat_dynamic_real, num_past_feat_dynamic_real: number of covariates known at the query times, and of others.
         num_feat_static_real, num_feat_static_cat, cardinality: number of static features, categories of each.
+        dynamic_cardinalities, past_dynamic_cardinalities: number of categories of each categorical covariate, known
+            over the horizon and not. ``feat_dynamic_cat`` and ``past_feat_dynamic_cat`` of an entry have the codes 0,
+            1, … of these categories, -1 for an unknown category, NaN for a missing one.
+        weighted: not available for irregular series.
         lr, ssm_lr, weight_decay, warmup, patience: as in :class:`~s5forecast.S5Estimator`.
         batch_size, num_batches_per_epoch, max_epochs, predict_batch_size, trainer_kwargs, seed, device: as there.
 
@@ -111,6 +115,8 @@ class S5ContinuousEstimator(ForecastEstimator):
         check_positive(target_dim=target_dim, context_length=context_length, max_queries=max_queries)
         choose(dict.fromkeys(CONTINUOUS_SCALINGS), scaling, "scaling")
         check_weights(variable_weights, target_dim)
+        if features.weighted:
+            raise ValueError("weighted=True requires regular series; use S5Estimator or S5AutoregressiveEstimator")
         datetimes = _datetimes(prediction_horizon, time_unit, cycles)
         self.time_unit = base_units(time_unit, datetimes, "time_unit")
         self.spec = IrregularSpec(

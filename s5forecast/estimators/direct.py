@@ -57,6 +57,10 @@ class S5Estimator(ForecastEstimator):
             with bounded support.
         num_feat_dynamic_real, num_past_feat_dynamic_real: number of covariates known over the horizon, and of others.
         num_feat_static_real, num_feat_static_cat, cardinality: number of static features, categories of each.
+        dynamic_cardinalities, past_dynamic_cardinalities: number of categories of each categorical covariate, known
+            over the horizon and not. ``feat_dynamic_cat`` and ``past_feat_dynamic_cat`` of an entry have the codes 0,
+            1, … of these categories, -1 for an unknown category, NaN for a missing one.
+        weighted: whether training entries have a ``weight``, a number or one for each step, which multiplies the loss.
         lr, ssm_lr: learning rates of the network and of the state-space dynamics.
         weight_decay: weight decay of AdamW.
         warmup: fraction of the training steps over which the learning rates rise.

@@ -12,7 +12,7 @@ from s5forecast.data.frames import Columns, identity_columns
 from s5forecast.data.long_frames import conversion, long_frame
 from s5forecast.evaluation.result import Backtest
 
-ROLES = ("target", "item_id", "timestamp", "known", "static")
+ROLES = ("target", "item_id", "timestamp", "known", "past", "static", "weight")
 
 
 def as_columns(columns: Columns | Mapping[str, Any]) -> Columns:
@@ -27,8 +27,10 @@ def as_columns(columns: Columns | Mapping[str, Any]) -> Columns:
     if unknown:
         raise ValueError(f"columns has the unknown roles {unknown}; choose from {list(ROLES)}")
     first, *others = _listed(columns.get("target", Columns.target))
-    given: dict[str, Any] = {role: tuple(_listed(columns[role])) for role in ("known", "static") if role in columns}
-    given |= {"timestamp": columns["timestamp"]} if "timestamp" in columns else {}
+    given: dict[str, Any] = {
+        role: tuple(_listed(columns[role])) for role in ("known", "past", "static") if role in columns
+    }
+    given |= {role: columns[role] for role in ("timestamp", "weight") if role in columns}
     given |= identity_columns(columns["item_id"]) if "item_id" in columns else {}
     return Columns(target=first, other_targets=tuple(others), **given)
 
@@ -98,7 +100,8 @@ def check_data(data: Any) -> None:
 
 def _named(columns: Columns) -> list[tuple[str, str]]:
     """Role and name of each column."""
-    lists = {"target": columns.targets, "known": columns.known, "static": columns.static}
+    lists = {"target": columns.targets, "known": columns.known, "past": columns.past, "static": columns.static}
+    lists["weight"] = () if columns.weight is None else (columns.weight,)
     single = [*(("item_id", name) for name in columns.identity), ("timestamp", columns.timestamp)]
     return [*single, *((role, name) for role, names in lists.items() for name in names)]
 

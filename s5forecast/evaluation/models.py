@@ -14,7 +14,6 @@ import pandas as pd
 
 from s5forecast.choices import choose
 from s5forecast.data.alignment import raise_unaligned
-from s5forecast.data.faults import SeriesError
 from s5forecast.data.frames import Columns, with_labels
 from s5forecast.data.frequency import Frequency
 from s5forecast.data.table import FrameSeries, repeat_keys
@@ -171,22 +170,12 @@ class ForecasterModel(Model):
         self.frequency, self.refits = frequency, refits
 
     def check(self, origins: Sequence[Sequence[RegularWindow]], columns: list[str]) -> None:
-        """Check that known columns cover the windows, and that the calibration has the same levels.
+        """Check that the calibration has the same levels.
 
         Series that are forecast together must have the same timestamps.
         """
         if getattr(self.forecaster, "joint", False):
             raise_unaligned({one.item_id: (one.entry["start"], len(one.entry["target"])) for one in origins[0]})
-        missing: dict[str, str] = {}
-        for window in (window for windows in origins for window in windows):
-            one, ahead = self.series[window.item_id], slice(window.cut, window.cut + window.length)
-            for name, values in zip(self.roles.known, one.known[:, ahead], strict=True):
-                if np.isnan(values).any():
-                    when = one.timestamps[ahead][int(np.isnan(values).argmax())]
-                    text = f"known column {name!r} has no value at {when}, within the windows to forecast; fill it in"
-                    missing.setdefault(one.name, f"{one.name}: {text}")
-        if missing:
-            raise SeriesError(missing)
         calibrator = self._calibrator(origins[0])
         levels = sorted(float(column) for column in columns if column != "mean")
         if calibrator is not None and levels != list(calibrator.levels_):
@@ -262,7 +251,7 @@ class ForecasterModel(Model):
             steps = slice(0, window.cut) if past else slice(window.cut, window.cut + ahead)
             values: dict[str, Any] = {
                 self.roles.timestamp: one.timestamps[steps],
-                **dict(zip(self.roles.known, one.known[:, steps], strict=True)),
+                **one.covariates(self.roles, steps, past=past),
             }
             if past:
                 values |= {self.roles.target: one.target[steps], **one.static}
@@ -311,9 +300,9 @@ class IrregularForecasterModel(ForecasterModel):
         for window in windows:
             one, entry = self.series[window.item_id], window.entry
             rows = slice(0, window.cut) if past else slice(window.cut, window.cut + window.length)
-            known, target = entry["feat_dynamic_real"][:, rows], np.atleast_2d(entry["target"])[:, rows]
+            target = np.atleast_2d(entry["target"])[:, rows]
             values: dict[str, Any] = {self.roles.timestamp: entry["time"][rows]}
-            values |= dict(zip(self.roles.known, known, strict=True))
+            values |= one.covariates(self.roles, one.timestamps.get_indexer(values[self.roles.timestamp]), past=past)
             if past:
                 values |= {**dict(zip(self.roles.targets, target, strict=True)), **one.static}
             frames.append(pd.DataFrame(values))

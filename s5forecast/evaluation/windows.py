@@ -35,7 +35,9 @@ PAST_FIELDS = (
 )
 STATIC_FIELDS = ("item_id", "start", "info", "feat_static_real", "feat_static_cat")
 KNOWN_FIELDS = ("feat_dynamic", "feat_dynamic_real", "feat_dynamic_cat", "dynamic_feat", "time_feat")
-IRREGULAR_FIELDS = ("target", "feat_dynamic_real", "past_feat_dynamic_real")
+IRREGULAR_FIELDS = (
+    "target", "feat_dynamic_real", "feat_dynamic_cat", "past_feat_dynamic_real", "past_feat_dynamic_cat",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -179,8 +181,8 @@ class IrregularWindow(Window):
     def input(self) -> DataEntry:
         """The history, and the times to forecast as ``query_time [H]``, with the features known then."""
         entry, ahead = self.entry, np.arange(self.cut, self.cut + self.length)
-        known = entry.get("feat_dynamic_real")
-        queries = {} if known is None else {"query_feat_dynamic_real": np.atleast_2d(known)[:, ahead]}
+        fields = [field for field in ("feat_dynamic_real", "feat_dynamic_cat") if entry.get(field) is not None]
+        queries = {f"query_{field}": np.atleast_2d(entry[field])[:, ahead] for field in fields}
         start = entry.get("start", _first_period(entry["time"]))
         return {**self.past, "start": start, "query_time": entry["time"][ahead], **queries}
 
@@ -457,8 +459,9 @@ def split_irregular(
     for window in windows:
         entry = window.input
         padded = np.minimum(np.arange(longest), window.length - 1)
-        if "query_feat_dynamic_real" in entry:
-            entry["query_feat_dynamic_real"] = entry["query_feat_dynamic_real"][:, padded]
+        for field in ("query_feat_dynamic_real", "query_feat_dynamic_cat"):
+            if field in entry:
+                entry[field] = entry[field][:, padded]
         target = np.asarray(window.entry["target"], dtype=np.float64)[..., window.cut + padded]
         target[..., window.length :] = np.nan
         split.training.append(window.past)

@@ -56,7 +56,9 @@ class AutoregressiveNetwork(UnivariateNetwork):
         self.num_samples, self.seed = num_samples, seed
         self.register_buffer("counts", torch.tensor(False))
         features = spec.features
-        covariates = self.add_features(features.num_covariates, features.num_feat_static_real + WINDOW_STATICS)
+        covariates = self.add_features(
+            features.num_covariates, features.num_feat_static_real + WINDOW_STATICS, features.categorical
+        )
         self.input = nn.Linear(2 * len(spec.lags) + num_calendar_features(spec.frequency) + covariates, width)
         self.add_static_inputs(cardinality, width)
         self.encoder = Encoder(
@@ -74,7 +76,7 @@ class AutoregressiveNetwork(UnivariateNetwork):
         values = torch.cat([batch.past, batch.target], dim=1)
         target = torch.where(batch.mask > 0, values, self.output.value_in_support)
         loss = self.one_step(batch).loss(batch.values, target)
-        return (loss * mask).sum() / mask.sum().clamp(min=1)
+        return (loss * mask * batch.weight).sum() / mask.sum().clamp(min=1)
 
     def one_step(self, batch: Batch) -> Prediction:
         """The distribution of each of the L + H steps given the true values before it."""

@@ -87,7 +87,9 @@ class ContinuousNetwork(FeatureInputs, ForecastNetwork):
             self.register_buffer(name, torch.ones(D, dtype=torch.float64))
         self.register_buffer("weights", torch.tensor([1.0] * D if variable_weights is None else variable_weights))
         self.register_buffer("counts", torch.zeros(D, dtype=torch.bool))
-        covariates = self.add_features(spec.features.num_covariates, spec.features.num_feat_static_real)
+        covariates = self.add_features(
+            spec.features.num_covariates, spec.features.num_feat_static_real, spec.features.categorical
+        )
         times = (1 + (D if D > 1 else 0)) if dt_as_feature else 0
         self.input = nn.Linear(2 * D + times + C + covariates, width)
         self.add_static_inputs(cardinality, width, num_others=2 * D)

@@ -60,7 +60,9 @@ class DirectNetwork(UnivariateNetwork):
         self.quantile_levels = list(DECILES) if quantile_levels is None else quantile_levels
         self.register_buffer("counts", torch.tensor(False))
         features = spec.features
-        covariates = self.add_features(features.num_covariates, features.num_feat_static_real + WINDOW_STATICS)
+        covariates = self.add_features(
+            features.num_covariates, features.num_feat_static_real + WINDOW_STATICS, features.categorical
+        )
         inputs = 3 + 2 * len(spec.lags) + num_calendar_features(spec.frequency, spec.substeps) + covariates
         self.patching = Patching(inputs, width, patch_length)
         self.add_static_inputs(cardinality, width)
@@ -166,7 +168,7 @@ class DirectNetwork(UnivariateNetwork):
         mask = batch.mask[:, horizon]
         target = torch.where(mask > 0, batch.target, self.output.value_in_support)
         loss = prediction.loss(batch.values[:, horizon], target, self.training_loss, self.quantile_levels)
-        return (loss * mask).sum() / mask.sum().clamp(min=1)
+        return (loss * mask * batch.weight[:, horizon]).sum() / mask.sum().clamp(min=1)
 
     def _inputs(self, batch: Batch, horizon: int) -> Tensor:
         """``[B, T, width]``; the last ``horizon`` steps are to be forecast."""

@@ -99,7 +99,7 @@ class MultivariateNetwork(FeatureInputs, ForecastNetwork):
     def fit_features(self, windows: TrainingWindows) -> None:
         """Take location and scale of covariates, and the empirical marginals, from training windows."""
         batch = windows.draw(JOINT_FITTING_WINDOWS)
-        self.covariates.fit(batch.covariates)
+        self.fit_covariates(batch.covariates)
         if self.marginals is not None:
             self.marginals.fit(self._side_by_side(batch.values), self._side_by_side(batch.mask))
 

@@ -2,7 +2,7 @@
 
 from s5forecast.nn.block import ACTIVATIONS, Block
 from s5forecast.nn.encoder import Encoder
-from s5forecast.nn.features import CategoryEmbedding, FeatureInputs, Standardization
+from s5forecast.nn.features import CategoryEmbedding, FeatureInputs, Standardization, StepCategories
 from s5forecast.nn.gaps import MISSING
 from s5forecast.nn.gaussianization import Gaussianization
 from s5forecast.nn.heads import JointHead, OutputHead, SeasonalSkip
@@ -26,4 +26,5 @@ __all__ = [
     "RecentMean",
     "SeasonalSkip",
     "Standardization",
+    "StepCategories",
 ]

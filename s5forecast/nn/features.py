@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 
 LARGEST_SCORE = 10.0  # standard deviations
+LARGEST_EMBEDDING = 50  # as in GluonTS's DeepAR
 
 
 class FeatureInputs(nn.Module):
@@ -22,21 +24,33 @@ class FeatureInputs(nn.Module):
     statics: Standardization
     static_input: nn.Linear
     categories: CategoryEmbedding | None
+    step_categories: StepCategories
+    _numeric: list[int]
+    _categorical: list[int]
 
-    def add_features(self, num_covariates: int, num_statics: int | None = None) -> int:
+    def add_features(
+        self, num_covariates: int, num_statics: int | None = None, categorical: Mapping[int, int] | None = None
+    ) -> int:
         """Create the standardization of covariates and static features.
 
         Args:
             num_covariates: covariates of each step.
             num_statics: static features that are standardized; ``None`` if the network takes none.
+            categorical: position, and number of categories, of each covariate that is categorical.
 
         Returns:
             The number of input features that the covariates add to each step.
         """
-        self.covariates = Standardization(num_covariates)
+        categorical = categorical or {}
+        self._numeric = [position for position in range(num_covariates) if position not in categorical]
+        self._categorical = list(categorical)
+        self.covariates = Standardization(len(self._numeric))
         if num_statics is not None:
             self.statics = Standardization(num_statics)
-        return 2 * num_covariates
+        if not categorical:
+            return 2 * num_covariates
+        self.step_categories = StepCategories(list(categorical.values()))
+        return 2 * len(self._numeric) + self.step_categories.width
 
     def add_static_inputs(self, cardinality: list[int], width: int, num_others: int = 0) -> None:
         """Create the projection of the static features and the embedding of the categories.
@@ -52,12 +66,23 @@ class FeatureInputs(nn.Module):
     @torch.no_grad()
     def fit_standardization(self, covariates: Tensor, static_real: Tensor) -> None:
         """Take location and scale of covariates and static features from training windows."""
-        self.covariates.fit(covariates)
+        self.fit_covariates(covariates)
         self.statics.fit(static_real)
 
+    @torch.no_grad()
+    def fit_covariates(self, covariates: Tensor) -> None:
+        """Take location and scale of the numeric covariates from training windows."""
+        self.covariates.fit(covariates[..., self._numeric] if self._categorical else covariates)
+
     def step_inputs(self, features: Sequence[Tensor], calendar: Tensor, covariates: Tensor) -> Tensor:
-        """Concatenate the network's own features, each ``[..., F]``, the calendar and the standardized covariates."""
-        return torch.cat([*features, calendar, self.covariates(covariates)], dim=-1)
+        """Concatenate the network's own features, each ``[..., F]``, the calendar and the covariates.
+
+        Numeric covariates are standardized, categorical ones are embedded.
+        """
+        if not self._categorical:
+            return torch.cat([*features, calendar, self.covariates(covariates)], dim=-1)
+        numbers, codes = covariates[..., self._numeric], covariates[..., self._categorical]
+        return torch.cat([*features, calendar, self.covariates(numbers), self.step_categories(codes)], dim=-1)
 
     def static_inputs(self, static_real: Tensor, static_cat: Tensor, others: Tensor | None = None) -> Tensor:
         """Project static features and categories to ``[B, width]``, to be added to all steps of a series."""
@@ -123,3 +148,41 @@ class CategoryEmbedding(nn.Module):
                 unknown = unknown | (torch.rand(code.shape, device=code.device) < self.hidden)
             columns.append(table(torch.where(unknown, count, code)))
         return torch.stack(columns).sum(0)
+
+
+class StepCategories(nn.Module):
+    """Embeddings of the categorical covariates of each step, one after the other.
+
+    A missing category, NaN, has an embedding of its own, which is zero at first. An unknown category is embedded as
+    zero. In training, each category is replaced by the unknown one with probability
+    ``hidden``, as in :class:`CategoryEmbedding`. A covariate of n categories has ``min(50, (n + 1) // 2)`` features,
+    as in GluonTS's DeepAR.
+
+    Args:
+        cardinality: number of categories of each covariate.
+        hidden: probability of hiding a category.
+    """
+
+    def __init__(self, cardinality: list[int], hidden: float = 0.05) -> None:
+        super().__init__()
+        self.cardinality, self.hidden = cardinality, hidden
+        sizes = [max(1, min(LARGEST_EMBEDDING, (count + 1) // 2)) for count in cardinality]
+        self.width = sum(sizes)
+        self.tables = nn.ModuleList(
+            nn.Embedding(count + 2, size, padding_idx=count + 1) for count, size in zip(cardinality, sizes, strict=True)
+        )
+        with torch.no_grad():
+            for count, table in zip(cardinality, self.tables, strict=True):
+                cast(nn.Embedding, table).weight[count] = 0
+
+    def forward(self, codes: Tensor) -> Tensor:
+        """``codes [..., F]`` to ``[..., width]``; codes outside ``0 ... cardinality - 1`` are unknown."""
+        columns = []
+        for count, table, code in zip(self.cardinality, self.tables, codes.unbind(-1), strict=True):
+            missing = code.isnan()
+            unknown = ~missing & ((code < 0) | (code >= count))
+            if self.training:
+                unknown = unknown | (~missing & (torch.rand(code.shape, device=code.device) < self.hidden))
+            known = code.nan_to_num(0.0).long().clamp(0, max(count - 1, 0))
+            columns.append(table(torch.where(missing, count, torch.where(unknown, count + 1, known))))
+        return torch.cat(columns, dim=-1)

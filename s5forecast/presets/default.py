@@ -118,7 +118,7 @@ def tuned_like(
     own = {
         name: value
         for name, value in arguments.items()
-        if name not in SHARED and value not in (defaults[name].default, [], {})
+        if name not in SHARED and _plain(value) not in (defaults[name].default, [], {})
     }
     trainer, device = own.pop("trainer_kwargs", {}), own.pop("device", "cpu")
     if own or device != "cpu" or set(trainer) - {"enable_progress_bar"}:
@@ -126,3 +126,7 @@ def tuned_like(
     shared = {name: arguments[name] for name in SHARED if name in arguments}
     verbose = trainer.get("enable_progress_bar", True)
     return PretrainedEstimator(**shared, num_steps=num_steps, time_limit=time_limit, verbose=verbose)
+
+
+def _plain(value: Any) -> Any:
+    return value.tolist() if isinstance(value, np.ndarray | np.generic) else value

@@ -250,4 +250,5 @@ class SeriesHistory(NamedTuple):
             target=values[:, :0],
             level=self.level,
             counts=self.counts,
+            weight=torch.ones_like(mask[:, own], dtype=torch.float32),
         )

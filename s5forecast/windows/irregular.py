@@ -228,7 +228,7 @@ class IrregularStore:
         return self._reach[self.begin[index] + cut - 1]
 
     def _known_ahead(self, covariates: Tensor) -> Tensor:
-        covariates[..., self.spec.features.num_feat_dynamic_real :] = torch.nan
+        covariates[..., self.spec.features.num_known :] = torch.nan
         return covariates
 
 

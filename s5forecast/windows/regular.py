@@ -38,11 +38,12 @@ class Batch(NamedTuple):
     target: Tensor  # [B, H] float64, not normalized, 0 where not observed
     level: Tensor  # [B, 1] float64, mean absolute value, 1 if it is 0
     counts: Tensor  # [B, 1] bool, whether the history consists of non-negative integers
+    weight: Tensor  # [B, L + H] float32, weight of each step in the training loss
 
     def context(self) -> Batch:
         """The steps before the horizon."""
         L = self.past.shape[1]
-        along_time = ("values", "mask", "lags", "lag_mask", "calendar", "covariates")
+        along_time = ("values", "mask", "lags", "lag_mask", "calendar", "covariates", "weight")
         return self._replace(**{name: getattr(self, name)[:, :L] for name in along_time})
 
 
@@ -67,6 +68,7 @@ class SeriesStore:
         self.covariates = torch.from_numpy(arrays.covariates)
         self.static_real = torch.from_numpy(arrays.static_real)
         self.static_cat = torch.from_numpy(arrays.static_cat)
+        self.weight = _relative(torch.from_numpy(arrays.weight).double(), self.mask).float()
         self._steps = torch.arange(-spec.context_length, H)
         offsets = lag_offsets(
             torch.tensor(spec.lags, dtype=torch.long), spec.context_length, H, recursive=spec.recursive
@@ -135,6 +137,7 @@ class SeriesStore:
             target=values[:, L:],
             level=level,
             counts=self.counts[index, None],
+            weight=self.weight[rows],
         )
 
     def _horizon(self, position: int) -> Horizon:
@@ -173,7 +176,7 @@ class SeriesStore:
     def _covariates(self, rows: Tensor, position: Tensor) -> Tensor:
         """Covariates; NaN before the series, and over the horizon for covariates that are not known in advance."""
         covariates = self.covariates[rows].where((position >= 0)[..., None], torch.nan)
-        covariates[:, self.spec.context_length :, self.spec.features.num_feat_dynamic_real :] = torch.nan
+        covariates[:, self.spec.context_length :, self.spec.features.num_known :] = torch.nan
         return covariates
 
     def _row(self, index: Tensor, position: Tensor) -> Tensor:
@@ -198,6 +201,12 @@ def cut_range(length: Tensor, spec: WindowSpec) -> tuple[Tensor, Tensor]:
     highest = torch.where(length > spec.prediction_length, highest, length - 1)
     lowest = torch.clamp(highest // 2, min=1, max=spec.context_length)
     return lowest, highest
+
+
+def _relative(weight: Tensor, mask: Tensor) -> Tensor:
+    """Weights ``[N]`` divided by their mean over the observed steps, so that their unit makes no difference."""
+    mean = (weight * mask).sum() / mask.sum().clamp(min=1)
+    return weight / torch.where(mean > 0, mean, 1.0)
 
 
 def _normalized(values: Tensor, mask: Tensor, loc: Tensor, scale: Tensor) -> Tensor:

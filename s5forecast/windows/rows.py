@@ -10,7 +10,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from s5forecast.data.entries import read_field, read_numbers, read_series
+from s5forecast.data.entries import dynamic_fields, read_field, read_numbers, read_series
 from s5forecast.data.frequency import quiet_periods
 from s5forecast.data.irregular_entries import read_observations, read_query
 from s5forecast.data.series import Series
@@ -99,16 +99,18 @@ class RegularQueries(NamedTuple):
 
     @classmethod
     def read(cls, entries: Sequence[dict[str, Any]], spec: WindowSpec) -> RegularQueries:
-        """Read the horizons of entries, with ``feat_dynamic_real [F, H]`` if the spec has known covariates.
+        """Read the horizons of entries, with ``feat_dynamic_real [F, H]`` if the spec has known covariates, and
+        ``feat_dynamic_cat [F, H]`` if some of them are categorical.
 
         Raises:
             ValueError: for invalid covariates, naming the series, the field and the fix.
         """
-        known, H = spec.features.num_feat_dynamic_real, spec.prediction_length
+        H, begin = spec.prediction_length, 0
         covariates = np.full((len(entries), H, spec.features.num_covariates), np.nan, dtype=np.float32)
-        for row, entry in enumerate(entries):
-            if known:
-                covariates[row, :, :known] = _known(entry, known, H).T
+        for field, count, known in dynamic_fields(spec.features):
+            for row, entry in enumerate(entries if known and count else ()):
+                covariates[row, :, begin : begin + count] = _known(entry, field, count, H).T
+            begin += count
         items, infos, times = ([entry.get(name) for entry in entries] for name in ("item_id", "info", "time"))
         return cls(items, infos, times, torch.from_numpy(covariates))
 
@@ -242,7 +244,7 @@ def shown_time(exact: Any, instants: Instants) -> Any:
 
 def _read_steps(entries: Sequence[dict[str, Any]], spec: WindowSpec) -> Sequence[Series]:
     """Check entries of new steps, which have no static features."""
-    bare = spec._replace(features=spec.features.without_statics())
+    bare = spec._replace(features=spec.features.without_statics()._replace(weighted=False))
     return read_series(entries, bare, forecast=False, observed=False)
 
 
@@ -271,19 +273,15 @@ def _following(one: Series, last: int, spec: WindowSpec) -> StepArrays:
     )
 
 
-def _known(entry: dict[str, Any], count: int, length: int) -> np.ndarray:
-    """Covariates over the horizon, ``[F, H]``."""
+def _known(entry: dict[str, Any], field: str, count: int, length: int) -> np.ndarray:
+    """Covariates over the horizon, ``[F, H]``, NaN where missing."""
     name = _name(entry)
-    field = np.atleast_2d(np.asarray(read_field(entry, "feat_dynamic_real", name)))
-    values = read_numbers(field, "feat_dynamic_real", name)
+    values = read_numbers(np.atleast_2d(np.asarray(read_field(entry, field, name))), field, name)
     if values.shape != (count, length):
         raise ValueError(
-            f"{name}: feat_dynamic_real has shape {values.shape}, expected ({count}, {length}); pass only the "
-            "values over the horizon"
+            f"{name}: {field} has shape {values.shape}, expected ({count}, {length}); pass only the values over the "
+            "horizon"
         )
-    missing = np.isnan(values).any(axis=1)
-    if missing.any():
-        raise ValueError(f"{name}: feat_dynamic_real row {missing.argmax()} is missing within the horizon; fill it")
     return values
 
 

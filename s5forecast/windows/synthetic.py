@@ -39,6 +39,7 @@ def _like(model: Series, values: np.ndarray, store: WindowStore) -> Series:
         covariates=np.full((steps, model.covariates.shape[1]), np.nan, dtype=np.float32),
         static_real=np.full_like(model.static_real, np.nan),
         static_cat=np.full_like(model.static_cat, -1),
+        weight=np.ones(len(values), dtype=np.float32),
     )
 
 

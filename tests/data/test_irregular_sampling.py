@@ -43,7 +43,7 @@ def test_queries_keep_the_order_of_the_rows():
     assert [entry["item_id"] for entry in entries] == ["a", "b"]
     flat = np.concatenate([entry["query_time"] for entry in entries])
     assert (query.in_order(flat) == days.to_numpy()).all()
-    rows = SAMPLING.stream_queries(query)
+    rows = SAMPLING.stream_queries(query, StaticFeatures())
     assert rows.items == ["a", "b"] and rows.series.tolist() == [0, 0, 1]
     with pytest.raises(ValueError, match="contains series 'c', which has no history"):
         SAMPLING.query(SAMPLING.ends(series), times=times.assign(item_id="c"))

@@ -98,9 +98,9 @@ def test_other_data():
         SAMPLINGS[0].learn(pd.Series(VALUES))
 
 
-@pytest.mark.parametrize("role", ["target", "item_id", "timestamp", "known", "static"])
+@pytest.mark.parametrize("role", ["target", "item_id", "timestamp", "known", "past", "static"])
 def test_names_that_are_not_text(role):
-    name = [0] if role in ("known", "static") else 0
+    name = [0] if role in ("known", "past", "static") else 0
     with pytest.raises(ValueError, match=rf"{role}=.* must be the name of a column, as text; .*astype\(str\)"):
         S5Forecaster(2, "D", **{role: name}).fit(WIDE["integer names"])
 

@@ -247,8 +247,11 @@ def test_future_that_does_not_cover_the_horizon():
     with pytest.raises(ValueError, match=r"\['price'\].*future="):
         sampling.query(ends)
     short = frame(3, start="2024-01-11").drop(index=[5])
-    with pytest.raises(ValueError, match="series 'a': column 'price' of future= has no value at 2024-01-13"):
-        sampling.query(ends, short)
+    with pytest.warns(
+        UserWarning, match=r"series 'a': the known covariates \['price'\] are missing .* at 2024-01-13"
+    ) as found:
+        known = sampling.query(ends, short).known
+    assert len(found) == 1 and np.isnan(known[:, 0]).tolist() == [False] * 5 + [True]
     with pytest.raises(ValueError, match="series 'a': future= has no rows"):
         sampling.query(ends, short[short["item_id"] == "b"])
 

@@ -17,6 +17,7 @@ from s5forecast.nn import (
     Patching,
     SeasonalSkip,
     Standardization,
+    StepCategories,
 )
 from s5forecast.nn.block import NORMS, BatchNorm, SharedDropout
 from s5forecast.nn.heads import inverse_softplus
@@ -125,6 +126,21 @@ def test_unknown_categories_are_embedded_as_zero():
     assert torch.equal(found[2], embedding.tables[1].weight[0])
     torch.manual_seed(0)
     hidden = CategoryEmbedding([3], 5, hidden=0.5)(torch.zeros(1000, 1, dtype=torch.int64))
+    assert 400 < (hidden == 0).all(1).sum() < 600
+
+
+def test_categories_of_steps_are_embedded_one_after_the_other():
+    torch.manual_seed(0)
+    embedding = StepCategories([3, 200, 1]).eval()
+    assert embedding.width == 2 + 50 + 1
+    codes = torch.tensor([[[0, 199, 0], [-1, 200, 5]], [[torch.nan, 7, torch.nan], [2, 0, -1]]])
+    found = embedding(codes)
+    assert found.shape == (2, 2, 53) and (found[0, 1] == 0).all()
+    assert torch.equal(found[0, 0, :2], embedding.tables[0].weight[0])
+    assert (found[1, 0, :2] == 0).all() and embedding.tables[0].weight[3].requires_grad  # missing, zero at first
+    found.sum().backward()
+    assert embedding.tables[0].weight.grad[3].any() and not embedding.tables[0].weight.grad[4].any()
+    hidden = StepCategories([3], hidden=0.5)(torch.zeros(1000, 1))
     assert 400 < (hidden == 0).all(1).sum() < 600
 
 
