@@ -4,6 +4,7 @@ from s5forecast.ops.backends import BACKENDS as BACKENDS
 from s5forecast.ops.backends import is_short as is_short
 from s5forecast.ops.checks import fuses as fuses
 from s5forecast.ops.discretization import DISCRETIZATIONS as DISCRETIZATIONS
+from s5forecast.ops.operators import gated_attention as gated_attention
 from s5forecast.ops.operators import linear_scan as linear_scan
 from s5forecast.ops.operators import liquid_scan as liquid_scan
 from s5forecast.ops.operators import mimo_scan as mimo_scan

@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from s5forecast.ops import autograd, averages, backends, liquid
+from s5forecast.ops import attention, autograd, averages, backends, liquid
 from s5forecast.ops.checks import check_fused, check_shape, refuse_forward_mode, shape
 from s5forecast.ops.discretization import DISCRETIZATIONS
 from s5forecast.ops.naive import multiply
@@ -242,6 +242,68 @@ def moving_averages(
     check_fused("moving_averages", *arguments)
     y, last, _ = averages.moving_averages(*arguments, _needs_gradients(*arguments))
     return y, last
+
+
+def gated_attention(
+    averaged: Tensor,
+    u: Tensor,
+    mixed: Tensor,
+    mixed_bias: Tensor,
+    values: Tensor,
+    values_bias: Tensor,
+    attended: Tensor,
+    scale: Tensor,
+    shift: Tensor,
+    bias: Tensor,
+    *,
+    kind: str,
+    causal: bool,
+) -> Tensor:
+    """Gated attention within chunks that begin with the sequence, as :class:`s5forecast.ssm.Mega` defines it.
+
+    One fused operator for tensors that :func:`fuses` accepts, which writes nothing but the outputs to memory. The
+    backward pass computes everything else again. It can be differentiated once, by autograd.
+
+    Args:
+        averaged: `[B, T, H]`, the moving averages before their activation.
+        u: `[B, T, H]`.
+        mixed: `[2 H + z + v, H]`, the projection of the averages to the gate of the output, the input of queries and
+            keys, the gate of the values, and the candidate.
+        mixed_bias: `[2 H + z + v]`.
+        values: `[v, H]`.
+        values_bias: `[v]`.
+        attended: `[H, v]`, the projection of the values seen to the candidate.
+        scale, shift: `[2, z]`, of queries and of keys.
+        bias: `[2 C - 1]`, those of the distances C - 1, ..., 1 - C of a key from its query, for chunks of C steps.
+        kind: the function of the scores, one of `attention.KINDS`.
+        causal: whether keys of later steps are not seen.
+
+    Returns:
+        `[B, T, H]`.
+
+    Raises:
+        ValueError: if shapes or dtypes do not match, or the kind is unknown.
+        NotImplementedError: for forward-mode derivatives.
+
+    References:
+        Mega: Moving Average Equipped Gated Attention, Ma, Zhou, Kong, He, Gui, Neubig, May, Zettlemoyer, 2022.
+    """
+    arguments = averaged, u, mixed, mixed_bias, values, values_bias, attended, scale, shift, bias
+    refuse_forward_mode(*arguments)
+    (v, H), z = values.shape, scale.shape[-1]
+    if u.ndim != 3 or u.shape[2] != H:
+        raise ValueError(f"'u' has shape {shape(u)}, expected [B, T, {H}].")
+    if bias.ndim != 1 or bias.numel() % 2 == 0:
+        raise ValueError(f"'bias' has shape {shape(bias)}, expected [2 C - 1] for chunks of C steps.")
+    if kind not in attention.KINDS:
+        raise ValueError(f"'kind' is {kind!r}, expected one of {', '.join(attention.KINDS)}.")
+    F = 2 * H + z + v
+    sizes = tuple(u.shape), tuple(u.shape), (F, H), (F,), (v, H), (v,), (H, v), (2, z), (2, z)
+    names = "averaged", "u", "mixed", "mixed_bias", "values", "values_bias", "attended", "scale", "shift"
+    for name, value, size in zip(names, arguments, sizes, strict=False):
+        check_shape(name, value, size)
+    check_fused("gated_attention", *arguments)
+    return attention.gated_attention(*arguments, kind, causal)
 
 
 def _needs_gradients(*tensors: Tensor | None) -> bool:
