@@ -1,7 +1,7 @@
 """Attention weights of a tile of queries, and their adjoint.
 
-A tile is `TILE` queries. Products of its queries with those keys that it may see are blocks `[TILE, TILE]` with one row
-for each key, so that loops over queries vectorize.
+A tile is `TILE` queries. Its products with the keys are matrices `[K, TILE]` with one row for each key, so that loops
+over queries vectorize.
 """
 
 import math
@@ -20,36 +20,29 @@ SCORE, WEIGHT, BIAS, TOP, TOTAL, DWEIGHT, DBIAS = range(3 * GROUPS, 3 * GROUPS +
 
 
 @numba.njit(**INNER)
-def first_visible(key: int, first: int, size: int, causal: bool) -> int:
-    """The first query of the tile that sees a key; `first` is the position of the tile in a chunk of `size` steps."""
-    if key >= size:
-        return TILE
-    return key - first if causal else 0
-
-
-@numba.njit(**INNER)
 def weigh(
-    scores: Array, weights: Array, bias: Array, top: Array, total: Array, first: int, size: int, seen: int, kind: int,
+    scores: Array, weights: Array, bias: Array, top: Array, total: Array, first: int, keys: int, kind: int,
     causal: bool,
 ) -> None:  # fmt: skip
-    """Add the bias to the scores of `seen` blocks of keys, and write the weights of the keys, 0 if not visible.
+    """Add the bias to the scores of some keys, and write their weights, which are 0 if they are not visible.
 
-    `bias` begins with that of the first query and a key `bias.size // 2` steps later.
+    The tile begins at the position `first` of the chunk. `bias` begins with that of a key `bias.size // 2` steps after
+    the query.
     """
     zero, number = scores.dtype.type(0), scores.dtype.type
     highest, sums = row(top, TOP, 0), row(total, TOTAL, 0)
     for r in range(TILE):
         highest[r], sums[r] = -np.inf, zero
-    for key in range(seen * TILE):
+    for key in range(keys):
         score, b = row(scores, SCORE, key * TILE), row(bias, BIAS, bias.size // 2 - key + first)
-        visible = first_visible(key, first, size, causal)
+        visible = key - first if causal else 0
         for r in range(TILE):
             value = score[r] + b[r]
             score[r] = value
             highest[r] = value if (r >= visible) & (value > highest[r]) else highest[r]
-    for key in range(seen * TILE):
+    for key in range(keys):
         score, weight = row(scores, SCORE, key * TILE), row(weights, WEIGHT, key * TILE)
-        visible = first_visible(key, first, size, causal)
+        visible = key - first if causal else 0
         if kind == SOFTMAX:
             for r in range(TILE):
                 value = exp(score[r] - highest[r])
@@ -65,7 +58,7 @@ def weigh(
                 value = zero if score[r] < zero else score[r]
                 weight[r] = value * value if r >= visible else zero
     if kind == SOFTMAX:
-        for key in range(seen * TILE):
+        for key in range(keys):
             weight = row(weights, WEIGHT, key * TILE)
             for r in range(TILE):
                 weight[r] /= sums[r]
@@ -73,7 +66,7 @@ def weigh(
 
 @numba.njit(**INNER)
 def weigh_backward(
-    scores: Array, weights: Array, dweights: Array, dbias: Array, total: Array, first: int, size: int, seen: int,
+    scores: Array, weights: Array, dweights: Array, dbias: Array, total: Array, first: int, keys: int,
     kind: int, causal: bool,
 ) -> None:  # fmt: skip
     """The adjoint of `weigh`: overwrite the gradients with respect to the weights by those of the scores."""
@@ -82,14 +75,14 @@ def weigh_backward(
     for r in range(TILE):
         sums[r] = zero
     if kind == SOFTMAX:
-        for key in range(seen * TILE):
+        for key in range(keys):
             weight, d = row(weights, WEIGHT, key * TILE), row(dweights, DWEIGHT, key * TILE)
             for r in range(TILE):
                 sums[r] += weight[r] * d[r]
-    for key in range(seen * TILE):
+    for key in range(keys):
         score, weight = row(scores, SCORE, key * TILE), row(weights, WEIGHT, key * TILE)
         d, db = row(dweights, DWEIGHT, key * TILE), row(dbias, DBIAS, dbias.size // 2 - key + first)
-        visible = first_visible(key, first, size, causal)
+        visible = key - first if causal else 0
         if kind == SOFTMAX:
             for r in range(TILE):
                 d[r] = weight[r] * (d[r] - sums[r])

@@ -43,7 +43,7 @@ def averages_forward(
 ) -> None:
     """Write the outputs to `y`, and the averages before each tile to `kept [B, tiles, N]` unless it is empty."""
     length, width, states = x.shape[1], x.shape[2], q.size
-    h, direct = np.empty((TILE + 1) * width, x.dtype), row(omega, DIRECT, 0)
+    direct = row(omega, DIRECT, 0)
     for i in range(part[0], part[1]):
         for tile in range(0, length, TILE):
             size, at = min(TILE, length - tile), i * length + tile
@@ -52,22 +52,18 @@ def averages_forward(
                 for c in range(part[2], part[3]):
                     y_t[c] = direct[c] * x_t[c]
             for k in range(0, states, width):
-                carried, first = row(state, STATE, i * states + k), row(h, BEFORE, 0)
-                for c in range(part[2], part[3]):
-                    first[c] = carried[c]
+                carried = row(state, STATE, i * states + k)
                 if kept.size:
                     copy = row(kept, KEPT, (i * kept.shape[1] + tile // TILE) * states + k)
                     for c in range(part[2], part[3]):
                         copy[c] = carried[c]
-                advance(q, p, x, h, k, at, size, part)
-                read = row(eta, READ, k)
-                for r in range(size):
-                    y_t, after = row(y, OUTPUT, (at + r) * width), row(h, AFTER, (r + 1) * width)
+                factor, weight, read = row(q, FACTOR, k), row(p, WEIGHT, k), row(eta, READ, k)
+                for r in range(at, at + size):
+                    x_t, y_t = row(x, INPUT, r * width), row(y, OUTPUT, r * width)
                     for c in range(part[2], part[3]):
-                        y_t[c] += read[c] * after[c]
-                last = row(h, AFTER, size * width)
-                for c in range(part[2], part[3]):
-                    carried[c] = last[c]
+                        h = factor[c] * carried[c] + weight[c] * x_t[c]
+                        carried[c] = h
+                        y_t[c] += read[c] * h
 
 
 @kernel

@@ -7,88 +7,38 @@ less time than writing it to memory.
 from functools import partial
 from itertools import pairwise
 from math import prod, sqrt
-from typing import Any, NamedTuple
+from typing import Any
 
 import numba
 import numpy as np
-import torch.nn.functional as F
 from torch import Tensor
 
 from s5forecast.ops.attention import KINDS, SOFTMAX, Gradients
 from s5forecast.ops.cpu.activations import sigmoid
 from s5forecast.ops.cpu.attention import TILE, weigh, weigh_backward
+from s5forecast.ops.cpu.gated_arrays import (
+    Adjoint,
+    Parameters,
+    Room,
+    Slopes,
+    make_adjoint,
+    make_room,
+    parameters_of,
+    views,
+)
 from s5forecast.ops.cpu.launch import array, as_rows
 from s5forecast.ops.cpu.pool import in_parallel, threads_for
 from s5forecast.ops.cpu.products import add_product, clear
 from s5forecast.ops.cpu.rows import ANY, GROUPS, INNER, Array, kernel, row
 
 COST = 4  # work per entry of the projections of a step, relative to a state of a plain scan
+FLUSH_CHUNKS = 8  # chunks summed in the dtype of the input before they are added to the float64 sums
 
 # Groups of rows
 (
     GIVEN, M, P, GATE, SHARED, RESET, DIRECT, BIAS, Q, K, V, O, G, C, TURNED, SCALE, SHIFT,
     INPUT, OUTPUT, DY, DU, DA, DG, DO, DQ, DK, DV, DS, DSCALE, DSHIFT,
 ) = range(4 * GROUPS, 4 * GROUPS + 30)  # fmt: skip
-
-
-class Parameters(NamedTuple):
-    """Matrices `[outputs, inputs]`, their transposes and biases; `bias [2 chunk - 1]` with a margin of `TILE`."""
-
-    mixed: Array  # [F, H]
-    mixed_T: Array
-    mixed_bias: Array
-    values: Array  # [v, H]
-    values_T: Array
-    values_bias: Array
-    attended: Array  # [H, v]
-    attended_T: Array
-    scale: Array  # [2, z]
-    shift: Array  # [2, z]
-    bias: Array
-
-
-class Slopes(NamedTuple):
-    """Gradients with respect to the parameters."""
-
-    mixed: Array
-    mixed_bias: Array
-    values: Array
-    values_bias: Array
-    attended: Array
-    scale: Array
-    shift: Array
-    bias: Array
-
-
-class Room(NamedTuple):
-    """What is computed of a chunk of P steps, a whole number of tiles, and of a tile of queries."""
-
-    m: Array  # [P, H]
-    mixed: Array  # [P, F], logits of the gate, input of queries and keys, gate of the values, candidate
-    values: Array  # [P, v], before their activation
-    q: Array  # [P, z]
-    k: Array  # [P, z]
-    v: Array  # [P, v]
-    o: Array  # [TILE, v], the values seen
-    g: Array  # [TILE, v], the same after their gate
-    c: Array  # [TILE, H], the candidate before its activation
-    q_T: Array  # [z, TILE]
-    scores: Array  # [P / TILE, TILE, TILE]
-    weights: Array
-    top: Array  # [TILE]
-    total: Array  # [TILE]
-
-
-class Adjoint(NamedTuple):
-    """Gradients with respect to entries of :class:`Room`."""
-
-    q: Array  # [TILE, z]
-    k: Array  # [P, z]
-    v: Array  # [P, v]
-    o: Array  # [TILE, v]
-    o_T: Array  # [v, TILE]
-    weights: Array  # [P / TILE, TILE, TILE]
-    shared: Array  # [P, z]
 
 
 @numba.njit(**INNER)
@@ -149,18 +99,16 @@ def turn(x: Array, first: int, x_T: Array) -> None:
 
 @numba.njit(**INNER)
 def attend(w: Parameters, s: Room, first: int, size: int, kind: int, causal: bool) -> int:
-    """Scores, weights, values seen, and the candidate of a tile of queries; returns the number of blocks of keys."""
+    """Scores, weights, values seen, and the candidate of a tile of queries; returns the number of keys."""
     z, v, features = s.q.shape[1], s.v.shape[1], s.mixed.shape[1]
     width, one, count = s.m.shape[1], s.q.strides[1] // s.q.itemsize, min(TILE, size - first)
-    seen = first // TILE + 1 if causal else (size + TILE - 1) // TILE
+    keys = first + count if causal else size
     turn(s.q, first, s.q_T)
+    clear(s.scores[:keys])
+    add_product(s.scores[:keys], s.k[:keys], s.q_T, z, one)
+    weigh(s.scores, s.weights, w.bias, s.top, s.total, first, keys, kind, causal)
     clear(s.o)
-    for j in range(seen):
-        clear(s.scores[j])
-        add_product(s.scores[j], s.k[j * TILE : (j + 1) * TILE], s.q_T, z, one)
-    weigh(s.scores, s.weights, w.bias, s.top, s.total, first, size, seen, kind, causal)
-    for j in range(seen):
-        add_product(s.o, s.weights[j], s.v[j * TILE : (j + 1) * TILE], one, TILE)
+    add_product(s.o, s.weights[:keys], s.v[:keys], one, TILE)
     for r in range(count):
         reset, o, g = row(s.mixed, RESET, (first + r) * features + width + z), row(s.o, O, r * v), row(s.g, G, r * v)
         for n in range(v):
@@ -169,7 +117,7 @@ def attend(w: Parameters, s: Room, first: int, size: int, kind: int, causal: boo
         for h in range(width):
             c[h] = direct[h]
     add_product(s.c[:count], s.g[:count], w.attended_T, v, one)
-    return seen
+    return keys
 
 
 @kernel
@@ -233,21 +181,19 @@ def gates_backward(
 
 @numba.njit(**INNER)
 def attend_backward(
-    w: Parameters, s: Room, d: Adjoint, slopes: Slopes, first: int, size: int, seen: int, kind: int, causal: bool
+    w: Parameters, s: Room, d: Adjoint, slopes: Slopes, first: int, size: int, keys: int, kind: int, causal: bool
 ) -> None:
     """From `d.o` to the gradients with respect to keys, values, and the shared input by way of the queries."""
     z, v, width, features = s.q.shape[1], s.v.shape[1], s.m.shape[1], s.mixed.shape[1]
     one = s.q.strides[1] // s.q.itemsize
     turn(d.o, 0, d.o_T)
+    clear(d.weights[:keys])
+    add_product(d.weights[:keys], s.v[:keys], d.o_T, v, one)
+    add_product(d.v[:keys], s.weights[:keys], d.o, TILE, one)
+    weigh_backward(s.scores, s.weights, d.weights, slopes.bias, s.total, first, keys, kind, causal)
     clear(d.q)
-    for j in range(seen):
-        clear(d.weights[j])
-        add_product(d.weights[j], s.v[j * TILE : (j + 1) * TILE], d.o_T, v, one)
-        add_product(d.v[j * TILE : (j + 1) * TILE], s.weights[j], d.o, TILE, one)
-    weigh_backward(s.scores, s.weights, d.weights, slopes.bias, s.total, first, size, seen, kind, causal)
-    for j in range(seen):
-        add_product(d.q, d.weights[j], s.k[j * TILE : (j + 1) * TILE], one, TILE)
-        add_product(d.k[j * TILE : (j + 1) * TILE], d.weights[j], s.q[first : first + TILE], TILE, one)
+    add_product(d.q, d.weights[:keys], s.k[:keys], one, TILE)
+    add_product(d.k[:keys], d.weights[:keys], s.q[first : first + TILE], TILE, one)
     scale, dscale, dshift = row(w.scale, SCALE, 0), row(slopes.scale, DSCALE, 0), row(slopes.shift, DSHIFT, 0)
     for r in range(min(TILE, size - first)):
         f = s.q.dtype.type(factor(first + r, size, z, kind, causal))
@@ -326,22 +272,25 @@ def gated_backward(
         clear(d.k)
         clear(d.v)
         for first in range(0, size, TILE):
-            seen = attend(w, s, first, size, kind, causal)
+            keys = attend(w, s, first, size, kind, causal)
             gates_backward(w, s, d, slopes, dy, u, du, at, first, min(TILE, size - first))
-            attend_backward(w, s, d, slopes, first, size, seen, kind, causal)
+            attend_backward(w, s, d, slopes, first, size, keys, kind, causal)
         project_backward(w, s, d, slopes, a, u, da, du, at, size)
-        for m in range(terms.size):
-            total[m] += terms[m]
-            terms[m] = 0
+        if (n + 1 - begin) % FLUSH_CHUNKS == 0 or n + 1 == end:
+            for m in range(terms.size):
+                total[m] += terms[m]
+                terms[m] = 0
 
 
 def gated_attention(*given: Any) -> Tensor:
     """The operator of ops/operators.py; its arguments, followed by the kind of attention and whether it is causal."""
     averaged, u, *parameters, kind, causal = given
     chunk, y = parameters[-1].numel() // 2 + 1, u.new_empty(u.shape)
-    w, arrays = _parameters(*parameters), [as_rows(x) for x in (array(averaged), array(u), y.numpy())]
+    w, arrays = parameters_of(*parameters), [as_rows(x) for x in (array(averaged), array(u), y.numpy())]
     flags = u.shape[1], chunk, KINDS.index(kind), causal
-    in_parallel([partial(gated_forward, w, _room(w, chunk), *arrays, *flags, *part) for part in _parts(u, w, chunk)])
+    in_parallel(
+        [partial(gated_forward, w, make_room(w, chunk), *arrays, *flags, *part) for part in _parts(u, w, chunk)]
+    )
     return y
 
 
@@ -349,54 +298,22 @@ def gated_attention_backward(dy: Tensor, *given: Any) -> Gradients:
     """The gradients with respect to the tensors among the arguments of `gated_attention`."""
     averaged, u, *parameters, kind, causal = given
     chunk, da, du = parameters[-1].numel() // 2 + 1, u.new_empty(u.shape), u.new_empty(u.shape)
-    w = _parameters(*parameters)
+    w = parameters_of(*parameters)
     arrays = [as_rows(x) for x in (*map(array, (dy, averaged, u)), da.numpy(), du.numpy())]
     flags = u.shape[1], chunk, KINDS.index(kind), causal
     shapes = [x.shape for x in (w.mixed, w.mixed_bias, w.values, w.values_bias, w.attended, w.scale, w.shift, w.bias)]
     parts, size = _parts(u, w, chunk), sum(map(prod, shapes))
     totals, tasks = [np.zeros(size) for _ in parts], []
     for total, part in zip(totals, parts, strict=True):
-        terms, room = np.zeros(size, w.mixed.dtype), _room(w, chunk)
-        slopes = Slopes(*_views(terms, shapes))
-        tasks.append(partial(gated_backward, w, room, _adjoint(room), slopes, terms, total, *arrays, *flags, *part))
+        terms, room = np.zeros(size, w.mixed.dtype), make_room(w, chunk)
+        slopes = Slopes(*views(terms, shapes))
+        tasks.append(partial(gated_backward, w, room, make_adjoint(room), slopes, terms, total, *arrays, *flags, *part))
     in_parallel(tasks)
-    *gradients, bias = (u.new_tensor(x) for x in _views(sum(totals, np.zeros(size)), shapes))
+    *gradients, bias = (u.new_tensor(x) for x in views(sum(totals, np.zeros(size)), shapes))
     return da, du, *gradients, bias[TILE:-TILE].clone()
-
-
-def _parameters(
-    mixed: Tensor, mixed_bias: Tensor, values: Tensor, values_bias: Tensor, attended: Tensor, scale: Tensor,
-    shift: Tensor, bias: Tensor,
-) -> Parameters:  # fmt: skip
-    pairs = [
-        x
-        for matrix, b in ((mixed, [mixed_bias]), (values, [values_bias]), (attended, []))
-        for x in (matrix, matrix.t(), *b)
-    ]
-    return Parameters(*map(array, (*pairs, scale, shift, F.pad(bias, (TILE, TILE)))))
 
 
 def _parts(u: Tensor, w: Parameters, chunk: int) -> list[tuple[int, int]]:
     count = len(u) * -(-u.shape[1] // chunk)
     threads = min(count, threads_for(u.shape[0] * u.shape[1] * len(w.mixed) * COST))
     return list(pairwise(count * i // threads for i in range(threads + 1)))
-
-
-def _room(w: Parameters, chunk: int) -> Room:
-    tiles, (features, width), v, z = -(-chunk // TILE), w.mixed.shape, len(w.values), w.scale.shape[1]
-    rows = tiles * TILE
-    shapes = (
-        (rows, width), (rows, features), (rows, v), (rows, z), (rows, z), (rows, v), (TILE, v), (TILE, v),
-        (TILE, width), (z, TILE), (tiles, TILE, TILE), (tiles, TILE, TILE), (TILE,), (TILE,),
-    )  # fmt: skip
-    return Room(*(np.zeros(shape, w.mixed.dtype) for shape in shapes))
-
-
-def _adjoint(s: Room) -> Adjoint:
-    shapes = (TILE, s.q.shape[1]), s.k.shape, s.v.shape, s.o.shape, s.o.shape[::-1], s.weights.shape, s.k.shape
-    return Adjoint(*(np.zeros(shape, s.m.dtype) for shape in shapes))
-
-
-def _views(terms: Array, shapes: list[tuple[int, ...]]) -> list[Array]:
-    sizes = np.cumsum([prod(shape) for shape in shapes])[:-1]
-    return [part.reshape(shape) for part, shape in zip(np.split(terms, sizes), shapes, strict=True)]
