@@ -44,7 +44,8 @@ class S5Forecaster(FittedForecaster):
         known: Numeric columns that are known over the horizon.
         static: Columns that are constant in each series. Text, booleans and the dtype category are categories.
         quantile_levels: Levels of the forecasts, in (0, 1).
-        preset: ``"fast"`` takes a third of the time of ``"default"``; ``"best"`` combines several models:
+        preset: ``"fast"`` takes a third of the time of ``"default"``; both fine-tune a pretrained network if there are
+            few values, see :class:`~s5forecast.presets.DefaultEstimator`. ``"best"`` combines several models:
             networks of different kinds and contexts and, where values are few, statistical models, see
             :class:`~s5forecast.presets.BestEstimator`. For models other than ``"direct"`` and for irregular series it
             is an ensemble of three networks. ``"zero_shot"`` trains nothing: a network that was pretrained on synthetic

@@ -28,6 +28,8 @@ COLUMNS = (
     "set", "wql", "naive_wql", "ratio", "ratio_each", "coverage_80", "naive_coverage_80", "ratio_special",
     "coverage_special", "train_seconds", "steps", "synthetic_share", "scaling",
 )  # fmt: skip
+# Arguments of presets without a trainer.
+QUIET: dict[str, dict[str, Any]] = {"zero_shot": {"verbose": False}, "fine_tuned": {"verbose": False}}
 
 
 def main() -> None:
@@ -48,7 +50,7 @@ def main() -> None:
 def run(data: SmallSet, preset: str, arguments: dict[str, Any]) -> dict[str, Any]:
     """Train once on the data before all windows, and evaluate the forecasts of all windows."""
     steps = data.windows * data.prediction_length
-    given = {"seed": 0, "trainer_kwargs": {"enable_progress_bar": False}, **arguments}
+    given = {"seed": 0, **QUIET.get(preset, {"trainer_kwargs": {"enable_progress_bar": False}}), **arguments}
     estimator = make_estimator(data.freq, data.prediction_length, preset=preset, **given)
     began = process_time()
     with warnings.catch_warnings():

@@ -17,6 +17,7 @@ from s5forecast.estimators import (
 )
 from s5forecast.estimators.defaults import MEMBERS
 from s5forecast.presets.best import BestEstimator
+from s5forecast.presets.default import DefaultEstimator, tuned_like
 from s5forecast.presets.limited import TimeLimitedEstimator
 
 
@@ -27,17 +28,19 @@ class Preset(NamedTuple):
         arguments: default arguments of the model's estimator, fixed arguments of another one.
         members: number of networks.
         estimator: estimator that takes the place of that of ``model="direct"``.
+        tuning_steps: steps of the fine-tuning that takes the place of ``model="direct"`` where there are few values.
     """
 
     arguments: dict[str, Any]
     members: int = 1
     estimator: Any = None
+    tuning_steps: int | None = None
 
 
 PRESETS = {
     # 28 % of the default's steps take at most a third of its processor time, see benchmarks/presets_speed.py.
-    "fast": Preset({"num_batches_per_epoch": 14}),
-    "default": Preset({}),
+    "fast": Preset({"num_batches_per_epoch": 14}, tuning_steps=42),
+    "default": Preset({}, tuning_steps=150),
     "best": Preset({}, MEMBERS),
     "zero_shot": Preset({"num_steps": 0}, estimator=PretrainedEstimator),
     "fine_tuned": Preset({}, estimator=PretrainedEstimator),
@@ -62,7 +65,9 @@ def make_estimator(
     Args:
         freq: offset or Period alias of the data.
         prediction_length: steps to forecast.
-        preset: ``"fast"`` trains a single network in a third of the time of ``"default"``. ``"best"`` trains
+        preset: ``"default"`` trains a single network, and ``"fast"`` does so in a third of the time; if there are fewer
+            than 5,000 values, no covariates and no other arguments of the network, both fine-tune the pretrained one,
+            see :class:`~s5forecast.presets.DefaultEstimator`. ``"best"`` trains
             several: :class:`~s5forecast.presets.BestEstimator` for ``"direct"``, and an ensemble of three whose sample
             paths are pooled for the other models. ``"zero_shot"`` and ``"fine_tuned"``, for ``"direct"`` only, use
             the pretrained network as it is or after a short training, see
@@ -95,6 +100,7 @@ def apply_preset(make: Any, arguments: dict[str, Any], preset: str, time_limit: 
     if chosen.estimator is not None:
         _check_replaced(make, arguments, preset)
         return chosen.estimator(**arguments, **chosen.arguments, time_limit=time_limit)
+    given = arguments
     accepted = signature(make).parameters
     arguments = {**{name: value for name, value in chosen.arguments.items() if name in accepted}, **arguments}
     members = arguments.pop("num_members", chosen.members)
@@ -103,7 +109,12 @@ def apply_preset(make: Any, arguments: dict[str, Any], preset: str, time_limit: 
         estimator = BestEstimator(estimator, members)
     elif members != 1:
         estimator = EnsembleEstimator(estimator, members)
-    return estimator if time_limit is None else TimeLimitedEstimator(estimator, time_limit)
+    if time_limit is not None:
+        estimator = TimeLimitedEstimator(estimator, time_limit)
+    if chosen.tuning_steps is None or make is not S5Estimator or members != 1:
+        return estimator
+    tuned = tuned_like(given, chosen.tuning_steps, time_limit)
+    return estimator if tuned is None else DefaultEstimator(estimator, tuned)
 
 
 def estimator_class(make: Any, preset: str) -> Any:

@@ -1,0 +1,121 @@
+"""DefaultEstimator: a network trained on the series, or the fine-tuned pretrained one if there are few values."""
+
+from collections.abc import Sequence
+from inspect import signature
+from typing import Any
+
+import numpy as np
+from gluonts.core.component import validated
+from gluonts.dataset.common import Dataset
+from gluonts.model.estimator import Estimator
+from gluonts.model.predictor import Predictor
+
+from s5forecast.estimators.continued import ContinuedTraining
+from s5forecast.estimators.defaults import Choices
+from s5forecast.estimators.direct import S5Estimator
+from s5forecast.estimators.pretrained import PretrainedPredictor
+from s5forecast.estimators.pretrained_estimator import PretrainedEstimator
+from s5forecast.networks.pretrained import FEWEST_OBSERVED
+
+# Fewer values than this in all series are fine-tuned on, chosen on validation windows of the seven smallest tasks, see
+# benchmarks/forecasting/NOTES.md: of 216 to 4,445 values, not of 6,705.
+MAX_VALUES = 5_000
+# Arguments of S5Estimator that both estimators have, by their names in PretrainedEstimator.
+SHARED = ("freq", "prediction_length", "quantile_levels", "predict_batch_size", "seed")
+
+
+class DefaultEstimator(ContinuedTraining, Estimator):
+    """Trains a network on the series, or fine-tunes the pretrained one if all series have fewer than 5,000 values.
+
+    Too few values to learn from make forecasts worse than seasonal naive and intervals too narrow; the pretrained
+    network needs a short training only. Covariates need a network of their own.
+
+    Args:
+        estimator: estimator of a network that is trained on the series.
+        tuned: estimator of the pretrained network.
+
+    Attributes:
+        spent: seconds of a time limit that passed before :meth:`train`, such as those in which the data were read.
+    """
+
+    @validated()
+    def __init__(self, estimator: Estimator, tuned: PretrainedEstimator) -> None:
+        super().__init__()
+        self.estimator, self.tuned, self.spent = estimator, tuned, 0.0
+        self.prediction_length = tuned.prediction_length
+
+    def train(
+        self,
+        training_data: Dataset,
+        validation_data: Dataset | None = None,
+        from_predictor: Predictor | None = None,
+        ckpt_path: str | None = None,
+        **kwargs: Any,
+    ) -> Any:
+        """Train the network that suits the number of values.
+
+        Args:
+            training_data, validation_data: as for the estimators.
+            from_predictor: a predictor of this estimator, whose network is trained further.
+            ckpt_path: as for :class:`~s5forecast.S5Estimator`, whose network is then trained.
+            kwargs: further arguments of the estimators.
+
+        Raises:
+            ValueError: as the estimators.
+        """
+        data = list(training_data)
+        if from_predictor is not None:
+            chosen = self.tuned if isinstance(from_predictor, PretrainedPredictor) else self.estimator
+            kwargs["from_predictor"] = from_predictor
+        else:
+            chosen = self.choose(data) if ckpt_path is None else self.estimator
+        if chosen is self.estimator:
+            kwargs["ckpt_path"] = ckpt_path
+        if hasattr(chosen, "spent"):
+            chosen.spent = self.spent
+        predictor = chosen.train(data, validation_data, **kwargs)
+        if chosen is self.tuned and from_predictor is None:
+            choices = Choices()
+            choices.choose("network", "the pretrained one, fine-tuned", f"fewer than {MAX_VALUES:,} values")
+            predictor.choices |= choices.plain()
+        return predictor
+
+    def choose(self, training_data: Sequence[dict[str, Any]]) -> Any:
+        """The estimator for some training data."""
+        targets = [np.asarray(entry["target"]) for entry in training_data]
+        if sum(len(target) for target in targets) >= MAX_VALUES:
+            return self.estimator
+        enough = any(np.isfinite(target.astype(np.float64)).sum() > FEWEST_OBSERVED for target in targets)
+        return self.tuned if enough else self.estimator
+
+    def trainings(self, training_data: Dataset) -> list[Any]:
+        """Estimators of the networks that :meth:`train` trains, in their order."""
+        data = list(training_data)
+        return self.choose(data).trainings(data)
+
+
+def tuned_like(
+    arguments: dict[str, Any], num_steps: int, time_limit: float | None = None
+) -> PretrainedEstimator | None:
+    """The fine-tuning that can take the place of ``S5Estimator(**arguments)``.
+
+    Args:
+        arguments: arguments of :class:`~s5forecast.S5Estimator`.
+        num_steps: steps of the fine-tuning.
+        time_limit: seconds of training.
+
+    Returns:
+        ``None`` if the arguments ask for covariates, a GPU, or anything else that the pretrained network does not have.
+    """
+    defaults = signature(S5Estimator).parameters
+    own = {
+        name: value
+        for name, value in arguments.items()
+        if name not in SHARED and value not in (defaults[name].default, [], {})
+    }
+    trainer, device = own.pop("trainer_kwargs", {}), own.pop("device", "cpu")
+    if own or device != "cpu" or set(trainer) - {"enable_progress_bar"}:
+        return None
+    shared = {name: arguments[name] for name in SHARED if name in arguments}
+    verbose = trainer.get("enable_progress_bar", True)
+    return PretrainedEstimator(**shared, num_steps=num_steps, time_limit=time_limit, verbose=verbose)

@@ -1,0 +1,101 @@
+"""The presets of single networks: which network the number of values chooses."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from gluonts.model.predictor import Predictor
+
+from s5forecast import S5Estimator, S5Forecaster, make_estimator
+from s5forecast.estimators import PretrainedEstimator, PretrainedPredictor
+from s5forecast.estimators.predictor import S5Predictor
+from s5forecast.presets import DefaultEstimator
+from s5forecast.presets.default import MAX_VALUES, tuned_like
+
+H = 4
+SMALL = {"context_length": 12, "width": 8, "num_layers": 1, "state_size": 4, "device": "cpu"}
+SHORT = {**SMALL, "max_epochs": 1, "num_batches_per_epoch": 2}
+QUIET = {"trainer_kwargs": {"enable_progress_bar": False}}
+
+
+def entries(*lengths):
+    rng = np.random.default_rng(0)
+    start = pd.Period("2024-01-01", "D")
+    return [{"item_id": str(n), "start": start, "target": 5 + rng.random(length)} for n, length in enumerate(lengths)]
+
+
+def short_default():
+    """The default with trainings of one step."""
+    network = S5Estimator("D", H, **SHORT, **QUIET)
+    return DefaultEstimator(network, PretrainedEstimator("D", H, num_steps=1, verbose=False))
+
+
+@pytest.mark.parametrize(
+    ("lengths", "tuned"),
+    [
+        ((MAX_VALUES - 1,), True),
+        ((MAX_VALUES,), False),
+        ((2_000, 2_000, 999), True),
+        ((4_000, 1_000), False),
+        ((3,), False),
+    ],
+)
+def test_the_number_of_values_in_all_series_decides(lengths, tuned):
+    estimator = short_default()
+    assert estimator.choose(entries(*lengths)) is (estimator.tuned if tuned else estimator.estimator)
+
+
+def test_values_that_are_missing_are_not_enough_to_fine_tune():
+    estimator, (entry,) = short_default(), entries(60)
+    entry["target"][4:] = np.nan
+    assert estimator.choose([entry]) is estimator.estimator
+
+
+def test_trains_either_network_and_records_which(tmp_path):
+    few = short_default().train(entries(80, 60))
+    assert type(few) is PretrainedPredictor and few.choices["network"]["reason"] == "fewer than 5,000 values"
+    many = short_default().train(entries(MAX_VALUES))
+    assert isinstance(many, S5Predictor) and "network" not in many.choices
+    for predictor in (few, many):
+        continued = short_default().train_from(predictor, entries(80, 60))
+        assert type(continued) is type(predictor) and continued != predictor
+        folder = tmp_path / type(predictor).__name__
+        folder.mkdir()
+        predictor.serialize(folder)
+        assert Predictor.deserialize(folder) == predictor
+
+
+@pytest.mark.parametrize("preset", ["default", "fast"])
+def test_presets(preset):
+    estimator = make_estimator("D", H, preset, quantile_levels=[0.2, 0.8], seed=3, device="cpu", **QUIET)
+    assert type(estimator) is DefaultEstimator and type(estimator.estimator) is S5Estimator
+    tuned = estimator.tuned
+    assert (tuned.seed, tuned.verbose, tuned.forecasting["quantile_levels"]) == (3, False, [0.2, 0.8])
+    assert tuned.num_steps == {"default": 150, "fast": 42}[preset]
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"width": 16}, {"num_feat_dynamic_real": 1}, {"distr_output": "student_t"}, {"device": "cuda"},
+        {"trainer_kwargs": {"max_epochs": 2}}, {"layer": "s4d"},
+    ],
+)  # fmt: skip
+def test_arguments_of_the_network_need_a_network_of_their_own(given):
+    assert tuned_like({"freq": "D", "prediction_length": H, **given}, 1) is None
+
+
+def test_a_time_limit_applies_to_both():
+    limited = make_estimator("D", H, time_limit=60.0, **QUIET)
+    assert limited.tuned.time_limit == 60 and limited.estimator.time_limit == 60
+    limited.spent = 59.999
+    assert limited.train(entries(80)).choices["num_steps"]["value"] < 150
+    assert limited.tuned.spent == 59.999
+
+
+def test_frames_and_columns():
+    df = pd.DataFrame({"timestamp": pd.date_range("2024", periods=80), "target": np.arange(80.0) % 7, "price": 1.0})
+    few = S5Forecaster(H, freq="D", time_limit=0.5, verbose=False).fit(df.drop(columns="price"))
+    assert type(few.predictor_) is PretrainedPredictor
+    assert few.summary().loc["network", "reason"] == "fewer than 5,000 values"
+    with_price = S5Forecaster(H, freq="D", known=["price"], estimator_kwargs=SHORT, verbose=False).fit(df)
+    assert isinstance(with_price.predictor_, S5Predictor)
