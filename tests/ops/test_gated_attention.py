@@ -42,15 +42,14 @@ def with_gradients(layer, u):
 
 def assert_equal_to_composition(layer, u, monkeypatch):
     found = with_gradients(layer, u)
-    with torch.no_grad():
-        assert torch.equal(layer(u)[0], found[0])
     with monkeypatch.context() as patch:
         patch.setattr(mega, "fuses", lambda *_: False)
         expected = with_gradients(layer, u)
     for a, b in zip(found, expected, strict=True):
         assert a.dtype == b.dtype
         tolerance = 1e-12 if u.dtype == torch.float64 else 1e-5
-        torch.testing.assert_close(a, b, rtol=0, atol=float(tolerance * b.abs().max()))
+        scale = max(1.0, float(b.abs().max()))  # gradients of the shift of keys are zero for softmax, up to rounding
+        torch.testing.assert_close(a, b, rtol=0, atol=tolerance * scale)
 
 
 @pytest.mark.parametrize("dtype", (torch.float64, torch.float32), ids=str)
