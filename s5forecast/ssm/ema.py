@@ -71,7 +71,7 @@ class DampedEMA(nn.Module):
         given = torch.exp(log_q), weight, eta
         if x.shape[1] and not is_short(x) and fuses("auto", x, state, *given):
             q, p, eta, first = (value.mT.flatten(-2) for value in (*given, state))
-            y, last = moving_averages(q, p, eta, torch.zeros_like(x[0, 0]) if omega is None else omega, x, first)
+            y, last = moving_averages(q, p, eta, x.new_zeros(self.width) if omega is None else omega, x, first)
             return y, last.unflatten(-1, (self.size, self.width)).mT.contiguous()
         q, b, c = (_planes(value.flatten()) for value in given)
         make = partial(diagonal_chunks, q, b, c, omega, self.width, "auto")
