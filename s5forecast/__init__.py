@@ -13,6 +13,7 @@ from s5forecast.aliases import serve_old_modules
 if TYPE_CHECKING:
     from s5forecast.data.regularize import regularize
     from s5forecast.data.repository import list_datasets, load_dataset
+    from s5forecast.data.wide import from_wide
     from s5forecast.estimators import (
         S5AutoregressiveEstimator,
         S5ContinuousEstimator,
@@ -40,6 +41,7 @@ _HOMES = {
     "list_datasets": "s5forecast.data.repository",
     "load_dataset": "s5forecast.data.repository",
     "regularize": "s5forecast.data.regularize",
+    "from_wide": "s5forecast.data.wide",
 }
 
 __all__ = [
@@ -50,6 +52,7 @@ __all__ = [
     "S5MultivariateEstimator",
     "S5Predictor",
     "backtest",
+    "from_wide",
     "list_datasets",
     "load_dataset",
     "make_estimator",

@@ -12,6 +12,7 @@ import pandas as pd
 from s5forecast.data.alignment import raise_not_joint
 from s5forecast.data.content import content_order, take
 from s5forecast.data.faults import ON_ERROR, skipped_frame, warn_of_skipped, without_faults
+from s5forecast.data.frame_kinds import FrameKind
 from s5forecast.data.frames import Queries, SeriesEnds, with_labels, without_series
 from s5forecast.data.frequency import Frequency
 from s5forecast.data.sampling import Sampling
@@ -41,6 +42,7 @@ class FittedForecaster(ForecasterParameters):
         fit_seconds_: Training time.
         calibrator_: Corrects the quantiles of every forecast; absent before calibration.
         calibrated_until_: Last time of the calibration data.
+        frame_kind_: Kind of the frame that :meth:`fit` or :meth:`calibrate` was given, in which forecasts are returned.
         skipped_: With ``on_error="skip"``, the series that the last call left out, and the reasons.
     """
 
@@ -54,6 +56,7 @@ class FittedForecaster(ForecasterParameters):
     fit_seconds_: float
     calibrator_: ConformalCalibrator
     calibrated_until_: Any
+    frame_kind_: FrameKind
     skipped_: pd.DataFrame
 
     @property

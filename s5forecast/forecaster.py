@@ -13,6 +13,7 @@ import pandas as pd
 
 from s5forecast.choices import choose
 from s5forecast.data.content import content_order, take
+from s5forecast.data.frame_kinds import Frame, FrameKind, takes_frames
 from s5forecast.data.statics import StaticFeatures
 from s5forecast.fitted_forecaster import FittedForecaster
 from s5forecast.forecaster_parameters import PRETRAINED, ZERO_SHOT
@@ -20,6 +21,7 @@ from s5forecast.forecaster_parameters import PRETRAINED, ZERO_SHOT
 if TYPE_CHECKING:
     import plotly.graph_objects as go
 
+    from s5forecast.data.check import DataCheck
     from s5forecast.data.sampling import Sampling
     from s5forecast.data.table import SeriesTable
     from s5forecast.evaluation.result import Backtest
@@ -28,6 +30,9 @@ if TYPE_CHECKING:
 
 class S5Forecaster(FittedForecaster):
     """Probabilistic forecasts of the series of a long DataFrame.
+
+    All methods take frames of pandas, Polars (also lazy ones), pyarrow and other kinds that narwhals reads, and return
+    the same kind.
 
     Args:
         prediction_length: Steps to forecast. For irregular series, how many of the next observations to train on.
@@ -115,7 +120,8 @@ class S5Forecaster(FittedForecaster):
         """
         return cls(prediction_length, freq, preset=ZERO_SHOT, **parameters)
 
-    def fit(self, df: pd.DataFrame, validation: pd.DataFrame | None = None) -> S5Forecaster:
+    @takes_frames("df", "validation")
+    def fit(self, df: Frame, validation: Frame | None = None) -> S5Forecaster:
         """Train on all series of a long frame.
 
         Args:
@@ -155,13 +161,36 @@ class S5Forecaster(FittedForecaster):
         self.fit_seconds_ = perf_counter() - began
         return self
 
+    @takes_frames("df", "future")
+    def check(self, df: Frame, future: Frame | None = None) -> DataCheck:
+        """Check a frame before training: errors, suspicious values, and what training would choose.
+
+        Errors of the data are part of the result and raise nothing.
+
+        Args:
+            df: Frame to train on.
+            future: The ``known`` columns over the horizon, as for :meth:`predict`.
+
+        Returns:
+            The findings, statistics of each series, and the settings that training would use with their reasons;
+            :func:`~s5forecast.plotting.write_check` writes them to a page.
+
+        Raises:
+            ValueError: For invalid arguments of the constructor.
+        """
+        from s5forecast.forecaster_check import check_frame
+
+        self._check_parameters()
+        return check_frame(self, df, future)
+
+    @takes_frames("df", "times", "future")
     def predict(
         self,
-        df: pd.DataFrame | None = None,
-        future: pd.DataFrame | None = None,
+        df: Frame | None = None,
+        future: Frame | None = None,
         quantile_levels: Sequence[float] | None = None,
         *,
-        times: pd.DataFrame | None = None,
+        times: Frame | None = None,
         horizon: Any = None,
         every: Any = None,
         step_scale: float = 1.0,
@@ -199,8 +228,9 @@ class S5Forecaster(FittedForecaster):
         query, entries = self._queries(df, future, times, horizon, every)
         return self.forecast_frame(query, lambda known: self.forecast_quantiles(entries, known), levels)
 
+    @takes_frames("df")
     def calibrate(
-        self, df: pd.DataFrame, windows: int, step: int | None = None, method: str = "adaptive", **options: Any
+        self, df: Frame, windows: int, step: int | None = None, method: str = "adaptive", **options: Any
     ) -> S5Forecaster:
         """Correct the quantiles of all later forecasts, based on forecasts of the last windows of every series.
 
@@ -234,7 +264,8 @@ class S5Forecaster(FittedForecaster):
             self.skipped_ = past.skipped
         return self
 
-    def stream(self, df: pd.DataFrame | None = None, *, saved: str | Path | None = None) -> FrameStream:
+    @takes_frames("df")
+    def stream(self, df: Frame | None = None, *, saved: str | Path | None = None) -> FrameStream:
         """Forecast series while new rows arrive, at a cost that does not depend on the length of their history.
 
         Args:
@@ -262,8 +293,9 @@ class S5Forecaster(FittedForecaster):
         with self.skipping():
             return FrameStream.start(self, self._histories(df, "stream"))
 
+    @takes_frames("df", "future")
     def predict_samples(
-        self, df: pd.DataFrame | None = None, future: pd.DataFrame | None = None, num_samples: int = 100
+        self, df: Frame | None = None, future: Frame | None = None, num_samples: int = 100
     ) -> pd.DataFrame:
         """Draw sample paths over the steps that follow each series.
 
@@ -297,9 +329,10 @@ class S5Forecaster(FittedForecaster):
             )
         return self.sampling_.samples_frame(query, np.stack([forecast.samples.T for forecast in forecasts]))
 
+    @takes_frames("df")
     def backtest(
         self,
-        df: pd.DataFrame,
+        df: Frame,
         windows: int = 1,
         step: int | None = None,
         metrics: Sequence[Any] | None = None,
@@ -343,7 +376,8 @@ class S5Forecaster(FittedForecaster):
             progress=progress, since=since, count=count, fraction=fraction,
         )  # fmt: skip
 
-    def to_gluonts(self, df: pd.DataFrame, future: pd.DataFrame | None = None) -> list[dict[str, Any]]:
+    @takes_frames("df", "future")
+    def to_gluonts(self, df: Frame, future: Frame | None = None) -> list[dict[str, Any]]:
         """Convert the series of a frame to GluonTS entries, for :attr:`predictor_` or another predictor.
 
         Args:
@@ -356,8 +390,9 @@ class S5Forecaster(FittedForecaster):
         with fitted.skipping():
             return list(fitted.sampling_.entries(fitted._histories(histories), fitted.statics_))
 
+    @takes_frames("forecast", "history")
     def plot(
-        self, forecast: pd.DataFrame, history: pd.DataFrame | None = None, *, target: str | None = None, **kwargs: Any
+        self, forecast: Frame, history: Frame | None = None, *, target: str | None = None, **kwargs: Any
     ) -> go.Figure:
         """Plot a forecast and its history as a fan chart.
 
@@ -419,6 +454,11 @@ class S5Forecaster(FittedForecaster):
         forecaster = cls(**parameters)
         vars(forecaster).update(fitted, sampling_=forecaster._make_sampling(frequency))
         return forecaster
+
+    def as_kind(self, kind: FrameKind) -> S5Forecaster:
+        """Record the kind of the frame that was given, in which methods without a frame return theirs."""
+        self.frame_kind_ = kind
+        return self
 
     def _learn(self, df: pd.DataFrame) -> tuple[Sampling, SeriesTable]:
         """The sampling and the series of a training frame."""

@@ -10,12 +10,13 @@ from gluonts.model.predictor import Predictor
 
 from s5forecast import estimators
 from s5forecast.choices import choose
+from s5forecast.data.content import by_content
 from s5forecast.data.faults import ON_ERROR
 from s5forecast.data.sampling import Sampling
 from s5forecast.data.statics import StaticFeatures
 from s5forecast.data.table import SeriesTable
 from s5forecast.estimators.defaults import REASONS, default_cycles
-from s5forecast.estimators.items import train_items
+from s5forecast.estimators.items import joint_entry, train_items
 from s5forecast.forecaster_parameters import ESTIMATORS, ForecasterParameters
 from s5forecast.levels import check_levels
 from s5forecast.presets.limited import base_network
@@ -57,6 +58,22 @@ def train(
     if parameters.model == "multivariate":
         return train_items(estimator, entries, held_out, complete=ON_ERROR[parameters.on_error])
     return estimator.train(entries, held_out)
+
+
+def automatic_choices(
+    parameters: ForecasterParameters, sampling: Sampling, series: SeriesTable, statics: StaticFeatures
+) -> dict[str, dict[str, Any]]:
+    """Settings that training on the series would use, as saved in ``choices``; nothing is trained.
+
+    Those of an ensemble or combination are the settings of its first network. Arguments and errors are those of
+    :func:`train`.
+    """
+    estimator = untrained_estimator(parameters, sampling, series, statics)
+    network = estimator if hasattr(estimator, "resolve_choices") else base_network(estimator)
+    entries = sampling.entries(series, statics)
+    if parameters.model == "multivariate":
+        entries = [joint_entry(entries, [entry["item_id"] for entry in by_content(entries)])]
+    return network.resolve_choices(entries).plain()
 
 
 def untrained_estimator(

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from s5forecast.data.frame_kinds import PANDAS, Frame, FrameKind, takes_frames
 from s5forecast.data.frames import Queries, SeriesEnds
 from s5forecast.data.items import given_items, plain_keys, restored_keys
 from s5forecast.data.table import SeriesTable
@@ -32,6 +33,7 @@ class FrameStream:
 
     def __init__(self, forecaster: FittedForecaster, states: ForecastStream, ends: SeriesEnds) -> None:
         self.forecaster, self.states, self.ends = forecaster, states, ends
+        self.frame_kind_ = PANDAS
 
     @classmethod
     def start(cls, forecaster: FittedForecaster, series: SeriesTable) -> FrameStream:
@@ -56,7 +58,13 @@ class FrameStream:
         """What identifies each series: its ``item_id``, or a tuple if several columns do."""
         return self.ends.items if self.ends.keys is None else given_items(self.ends.keys)
 
-    def update(self, df: pd.DataFrame) -> FrameStream:
+    def as_kind(self, kind: FrameKind) -> FrameStream:
+        """Return forecasts in a kind of frame, that of the last rows which the stream was given."""
+        self.frame_kind_ = kind
+        return self
+
+    @takes_frames("df")
+    def update(self, df: Frame) -> FrameStream:
         """Add the next rows of some series, in any order.
 
         Args:
@@ -77,12 +85,13 @@ class FrameStream:
         self.ends = new.ends
         return self
 
+    @takes_frames("times", "future")
     def predict(
         self,
-        future: pd.DataFrame | None = None,
+        future: Frame | None = None,
         quantile_levels: Sequence[float] | None = None,
         *,
-        times: pd.DataFrame | None = None,
+        times: Frame | None = None,
         horizon: Any = None,
         every: Any = None,
     ) -> pd.DataFrame:

@@ -133,8 +133,8 @@ def test_evaluation_and_plotting_load_without_torch():
 def test_the_table_of_contents():
     assert set(s5forecast.__all__) == {
         "S5AutoregressiveEstimator", "S5ContinuousEstimator", "S5Estimator", "S5Forecaster",
-        "S5MultivariateEstimator", "S5Predictor", "backtest", "list_datasets", "load_dataset", "make_estimator",
-        "regularize",
+        "S5MultivariateEstimator", "S5Predictor", "backtest", "from_wide", "list_datasets", "load_dataset",
+        "make_estimator", "regularize",
     }  # fmt: skip
     for name in s5forecast.__all__:
         assert callable(getattr(s5forecast, name)) and name in dir(s5forecast)

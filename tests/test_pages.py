@@ -19,6 +19,8 @@ TYPES = {"DistributionOutput", "Output", "ParametricOutput", "State", "AUTO"}  #
 @pytest.mark.filterwarnings("ignore::UserWarning")
 @pytest.mark.parametrize("page", pages_with_code())
 def test_the_code_of_a_page_runs(page, tmp_path, monkeypatch):
+    if "import polars" in (DOCS / page).read_text():
+        pytest.importorskip("polars", reason="Polars is not installed: pip install -c constraints.txt '.[polars]'")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(pl, "Trainer", partial(shortened, pl.Trainer))
     monkeypatch.setitem(PRESETS, "fine_tuned", PRESETS["fine_tuned"]._replace(arguments={"num_steps": 1}))

@@ -218,8 +218,8 @@ def tidy_frame(
     Raises:
         ValueError: for invalid data, naming the series, the column and the fix.
     """
-    given, value = frame, numeric[0] if numeric else columns.target
-    frame = long_frame(given, columns.identity, columns.timestamp, value, what)
+    value = numeric[0] if numeric else columns.target
+    frame = long_frame(frame, columns.identity, columns.timestamp, value, what)
     if frame.empty:
         raise ValueError(f"{what} has no rows")
     if not frame.columns.is_unique:
@@ -227,7 +227,7 @@ def tidy_frame(
         raise ValueError(f"several columns of {what} have the same name: {twice}; rename them")
     keys = columns.identity_in(frame)
     needed = list(dict.fromkeys([*keys, columns.timestamp, *numeric, *static]))
-    require_columns(frame, needed, given, what, timestamp=columns.timestamp, item_id=columns.identity[-1], value=value)
+    require_columns(frame, needed, what, timestamp=columns.timestamp, item_id=columns.identity[-1], value=value)
     items = read_items(frame, keys, what)
     codes, found = items.codes, items.labels
     names = [series_name(item) for item in found]

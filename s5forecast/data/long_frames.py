@@ -18,7 +18,7 @@ def long_frame(data: Any, identity: Sequence[str], timestamp: str, value: str, w
     Args:
         data: long frame, or a Series of the values of one series, or of several by the levels of its index.
         identity, timestamp: names of the columns that identify series, and of times.
-        value: column of the values of a Series, and of a wide frame after melting.
+        value: column of the values of a Series, and of a wide frame after its conversion.
         what: name of the frame in error messages.
 
     Raises:
@@ -26,7 +26,7 @@ def long_frame(data: Any, identity: Sequence[str], timestamp: str, value: str, w
     """
     frame = data.to_frame(value) if isinstance(data, pd.Series) else data
     if not isinstance(frame, pd.DataFrame):
-        raise ValueError(f"{what} must be a pandas DataFrame, got {type(frame).__name__}")
+        raise ValueError(f"{what} must be a data frame of pandas, Polars or pyarrow, got {type(frame).__name__}")
     if frame.columns.nlevels > 1:
         raise ValueError(_two_levels(frame, timestamp, what))
     levels = [name for name in frame.index.names if name in (*identity, timestamp)]
@@ -43,15 +43,15 @@ def long_frame(data: Any, identity: Sequence[str], timestamp: str, value: str, w
     return frame
 
 
-def require_columns(frame: pd.DataFrame, columns: Sequence[str], given: Any, what: str, **melted: str) -> None:
-    """As :func:`require_column` for several columns of a long frame that was ``given`` in another form.
+def require_columns(frame: pd.DataFrame, columns: Sequence[str], what: str, **long: str) -> None:
+    """As :func:`require_column` for several columns.
 
     Args:
-        melted: names of the columns ``timestamp``, ``item_id`` and ``value`` of a wide frame after melting.
+        long: names of the columns ``timestamp``, ``item_id`` and ``value`` of a wide frame after its conversion.
     """
     for column in columns:
         if column not in frame:
-            hint = melting(frame, given, what, **melted) if column in melted.values() else ""
+            hint = conversion(frame, what, **long) if column in long.values() else ""
             require_column(frame, column, what, hint)
 
 
@@ -68,24 +68,21 @@ def require_column(frame: pd.DataFrame, column: str, what: str, wide: str = "") 
         raise ValueError(f"{what} has no column {column!r}{hint} Its columns are {found}{more}{'' if close else wide}")
 
 
-def melting(frame: pd.DataFrame, given: Any, what: str, *, timestamp: str, item_id: str, value: str) -> str:
+def conversion(frame: pd.DataFrame, what: str, *, timestamp: str, item_id: str, value: str) -> str:
     """The line that converts a wide frame, with a column for each series; empty if the frame has another form.
 
     Args:
         frame: frame with the times as a column.
-        given: the frame of the user, which may have the times as its index.
         what: name of the frame.
-        timestamp, item_id, value: names of the columns after melting.
+        timestamp, item_id, value: names of the columns after the conversion.
     """
     numbers = [name for name in frame.select_dtypes("number") if name != timestamp]
     if timestamp not in frame or item_id in frame or value in frame or not numbers:
         return ""
     name = what.rstrip("=")
-    index = "" if timestamp in given else f".rename_axis({timestamp!r}).reset_index()"
-    return (
-        f". If each column is a series, melt them: {name} = {name}{index}.melt(id_vars={timestamp!r}, "
-        f"var_name={item_id!r}, value_name={value!r})"
-    )
+    given = {"item_id": item_id, "timestamp": timestamp, "target": value}
+    others = "".join(f", {role}={column!r}" for role, column in given.items() if role != column)
+    return f". If each column is a series, convert it: {name} = s5forecast.from_wide({name}{others})"
 
 
 def _two_levels(frame: pd.DataFrame, timestamp: str, what: str) -> str:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from s5forecast.choices import choose
+from s5forecast.data.frame_kinds import Frame, FrameKind, takes_frames
 from s5forecast.data.frames import AGGREGATES, Columns, frame_keys, identity_columns, split_frame
 from s5forecast.data.frequency import Frequency
 from s5forecast.data.items import given_items, read_items
@@ -18,13 +19,18 @@ from s5forecast.data.long_frames import long_frame
 class Regularized(NamedTuple):
     """A frame on a regular grid, and the number of rows of each series that were added and merged."""
 
-    frame: pd.DataFrame
+    frame: Any
     added: pd.Series  # steps without an observation, which have NaN
     merged: pd.Series  # observations merged with others of the same step
 
+    def as_kind(self, kind: FrameKind) -> Regularized:
+        """With the frame in another kind."""
+        return self._replace(frame=kind.convert(self.frame))
 
+
+@takes_frames("frame")
 def regularize(
-    frame: pd.DataFrame,
+    frame: Frame,
     freq: str,
     target: str | Sequence[str] = "target",
     *,

@@ -40,13 +40,16 @@ def to_timestamps(values: pd.Series, frame: str = "df") -> pd.Series:
     Times with several UTC offsets, such as local times with daylight saving, are converted to UTC with a warning.
 
     Args:
-        values: column of datetimes of pandas, Arrow or Python, of dates, or of text.
+        values: column of datetimes of pandas, Arrow or Python, of dates, of text, or of periods, which are stamped by
+            their start.
         frame: name of the frame in messages.
 
     Raises:
         ValueError: for other values, naming the column and the conversion.
     """
     values = own_dtype(values)
+    if isinstance(values.dtype, pd.PeriodDtype):
+        return values.dt.to_timestamp()
     if pd.api.types.is_datetime64_any_dtype(values):
         return values
     if isinstance(values.dtype, pd.ArrowDtype) and values.dtype.kind == "M":
@@ -61,13 +64,8 @@ def read_times(values: pd.Series, frame: str = "df") -> pd.Series:
 
 
 def require_datetimes(values: pd.Series, frame: str = "df") -> pd.Series:
-    """As :func:`to_timestamps`; numbers and periods are refused, with their conversion."""
+    """As :func:`to_timestamps`; numbers are refused, with their conversion."""
     values = own_dtype(values)
-    if isinstance(values.dtype, pd.PeriodDtype):
-        raise ValueError(
-            f"{_name(values, frame)} must hold timestamps, got {values.dtype}; convert it with .dt.to_timestamp(), or "
-            f"with {_frame(frame)} = {_frame(frame)}.to_timestamp() if the periods are the index"
-        )
     if pd.api.types.is_timedelta64_dtype(values):
         raise ValueError(
             f"{_name(values, frame)} must hold timestamps, got {values.dtype}; add the time at which it starts, or, "

@@ -160,6 +160,19 @@ class ForecastEstimator(ContinuedTraining, PyTorchLightningEstimator):
         self.choices["synthetic_share"] = self.synthetic_windows(store)
         self.fit_epochs(store)
 
+    def resolve_choices(self, training_data: Dataset) -> Choices:
+        """The settings that training on the data would use; nothing is trained.
+
+        Raises:
+            ValueError: if training would raise it before its first step.
+        """
+        with seeded(self.seed):
+            store = self._store(training_data)
+            self.fit_choices(store, None)
+            self.create_lightning_module().network.fit_support(self._training_windows(store))
+        self.choices.mark_defaults(signature(type(self)).parameters)
+        return self.choices
+
     def fit_scaling(self, store: WindowStore, from_predictor: PyTorchPredictor | None) -> None:
         """Choose the scaling by the training data, or take that of the predictor to start from."""
         if not self.automatic_scaling:

@@ -20,7 +20,7 @@ from s5forecast.data.entries import read_series
 from s5forecast.data.series import Series
 from s5forecast.estimators.arguments import check_positive, check_share
 from s5forecast.estimators.continued import ContinuedTraining
-from s5forecast.estimators.defaults import REASONS, Choices
+from s5forecast.estimators.defaults import REASONS, Choice, Choices
 from s5forecast.estimators.fine_tuning import FineTuning, Settings, TuningSeries
 from s5forecast.estimators.pretrained import PretrainedPredictor
 from s5forecast.networks.pretrained import FEWEST_OBSERVED
@@ -130,6 +130,12 @@ class PretrainedEstimator(ContinuedTraining, Estimator):
         predictor.choices = {**predictor.choices, **self.choices.plain()}
         logger.info("%s with %s", type(self).__name__, self.choices)
         return predictor
+
+    def resolve_choices(self, training_data: Dataset) -> Choices:
+        """The settings that training on the data would use; nothing is trained."""
+        predictor = self._predictor(None)
+        self._read(predictor, training_data)
+        return Choices({name: Choice(**one) for name, one in predictor.choices.items()})
 
     def trainings(self, training_data: Dataset) -> list[Any]:
         """Estimators of the networks that :meth:`train` trains, in their order."""

@@ -14,6 +14,7 @@ from gluonts.dataset.common import DataEntry
 
 from s5forecast.choices import choose
 from s5forecast.data.faults import ON_ERROR, skipped_frame, warn_of_skipped, without_faults
+from s5forecast.data.frame_kinds import Frame, takes_frames
 from s5forecast.data.frames import Columns, series_name, without_series
 from s5forecast.data.frequency import Frequency
 from s5forecast.data.irregular_sampling import IrregularSampling
@@ -36,9 +37,10 @@ from s5forecast.evaluation.windows import (
 from s5forecast.levels import DECILES, check_levels
 
 
+@takes_frames("data", "model")
 def backtest(
     model: Any,
-    data: Iterable[DataEntry] | pd.DataFrame,
+    data: Iterable[DataEntry] | Frame,
     prediction_length: int | None = None,
     *,
     windows: int = 1,

@@ -12,6 +12,7 @@ from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
 from s5forecast.choices import choose
+from s5forecast.data.frame_kinds import Frame, takes_frames
 from s5forecast.evaluation.arrays import ForecastArrays, rounded_counts
 from s5forecast.evaluation.conformal import (
     CONFORMAL_METHODS,
@@ -83,6 +84,7 @@ class ConformalCalibrator(TransformerMixin, BaseEstimator):
         self.learning_rate = learning_rate
         self.item_share = item_share
 
+    @takes_frames("forecasts")
     def fit(self, forecasts: Any, y: None = None) -> ConformalCalibrator:
         """Learn the corrections from a ``Backtest``, or its frame of forecasts with the targets; y is ignored."""
         method = self._checked_method()
@@ -108,7 +110,8 @@ class ConformalCalibrator(TransformerMixin, BaseEstimator):
             self.partial_fit(forecasts)
         return self
 
-    def partial_fit(self, forecasts: pd.DataFrame, y: None = None) -> ConformalCalibrator:
+    @takes_frames("forecasts")
+    def partial_fit(self, forecasts: Frame, y: None = None) -> ConformalCalibrator:
         """Update adaptive corrections by further windows with their targets, in the order of their cutoffs."""
         check_is_fitted(self, "corrections_")
         if not CONFORMAL_METHODS[self.method].follows:
@@ -116,7 +119,8 @@ class ConformalCalibrator(TransformerMixin, BaseEstimator):
         _, self.corrections_, self.item_corrections_ = self._follow(self._checked_arrays(forecasts))
         return self
 
-    def transform(self, forecasts: pd.DataFrame) -> pd.DataFrame:
+    @takes_frames("forecasts")
+    def transform(self, forecasts: Frame) -> pd.DataFrame:
         """The frame with corrected quantiles, in ascending order.
 
         Adaptive methods use the targets in the frame: the correction of a window depends on the targets known at its
@@ -134,7 +138,7 @@ class ConformalCalibrator(TransformerMixin, BaseEstimator):
         moved = np.where(self._scale(arrays) > 0, moved, arrays.quantiles)
         moved = np.where(self._counts(arrays)[:, None], rounded_counts(moved, arrays.levels), moved)
         columns = quantile_columns(forecasts).values()
-        dtypes = [np.result_type(forecasts[column].dtype, np.float32) for column in columns]
+        dtypes = [_float_dtype(forecasts[column].dtype) for column in columns]
         found = forecasts.copy()
         for column, values, dtype in zip(columns, in_order(moved, arrays.levels).T, dtypes, strict=True):
             found[column] = values.astype(dtype)
@@ -277,6 +281,11 @@ class ConformalCalibrator(TransformerMixin, BaseEstimator):
         shares = method.shares(np.array(self.levels_))
         needed = {level: needed_scores(share) for level, share in zip(self.levels_, shares, strict=True)}
         return max(needed.items(), key=lambda pair: pair[1])
+
+
+def _float_dtype(given: Any) -> np.dtype[Any]:
+    """The dtype of corrected values: that of the column, at least single precision; double for nullable numbers."""
+    return np.result_type(given, np.float32) if isinstance(given, np.dtype) else np.dtype(np.float64)
 
 
 def _median_errors(arrays: ForecastArrays) -> pd.Series:

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from s5forecast.data.frames import Columns, identity_columns
-from s5forecast.data.long_frames import long_frame, melting
+from s5forecast.data.long_frames import conversion, long_frame
 from s5forecast.evaluation.result import Backtest
 
 ROLES = ("target", "item_id", "timestamp", "known", "static")
@@ -55,7 +55,7 @@ def check_columns(data: pd.DataFrame, columns: Columns) -> None:
     frame = long_frame(data, columns.identity, columns.timestamp, columns.target)
     present = set(frame.columns)
     names = {"timestamp": columns.timestamp, "item_id": columns.identity[-1], "value": columns.target}
-    wide = melting(frame, data, "df", **names)
+    wide = conversion(frame, "df", **names)
     for role, name in _named(columns):
         one_series = role == "item_id" and columns.identity == (Columns.item_id,)
         if name not in present and not one_series:
@@ -93,7 +93,7 @@ def check_data(data: Any) -> None:
     first = data[0] if isinstance(data, Sequence | np.ndarray) and len(data) else None
     entries = first is None or isinstance(first, Mapping)
     if not entries or not isinstance(data, Iterable) or isinstance(data, str | Mapping):
-        raise ValueError(f"data must be a pandas DataFrame or GluonTS entries, got {type(data).__name__}")
+        raise ValueError(f"data must be a data frame or GluonTS entries, got {type(data).__name__}")
 
 
 def _named(columns: Columns) -> list[tuple[str, str]]:

@@ -17,6 +17,7 @@ from gluonts.dataset.common import DataEntry
 from scipy.special import stdtr
 
 from s5forecast.data.faults import warning_once
+from s5forecast.data.frame_kinds import PANDAS, Frame, FrameKind, takes_frames, to_pandas
 from s5forecast.evaluation.backtest import backtest
 from s5forecast.evaluation.column_roles import check_data, roles_of_all
 from s5forecast.evaluation.leaderboard import leaderboard
@@ -60,6 +61,12 @@ class Comparison:
     def __repr__(self) -> str:
         title = f"Comparison of {len(self.backtests)} models with the baseline {self.baseline!r}"
         return summary(title, self._first, leaderboard(self.backtests))
+
+    def as_kind(self, kind: FrameKind) -> Comparison:
+        """With the forecasts of all backtests in a kind of frame."""
+        if kind is PANDAS:
+            return self
+        return replace(self, backtests={name: one.as_kind(kind) for name, one in self.backtests.items()})
 
     def leaderboard(self, metric: str | None = None) -> pd.DataFrame:
         """Metrics, skill and average rank of each model, sorted by ``metric``.
@@ -196,9 +203,10 @@ class Comparison:
         return metric or scores[0]
 
 
+@takes_frames("data")
 def compare(
     models: Mapping[str, Any],
-    data: Iterable[DataEntry] | pd.DataFrame,
+    data: Iterable[DataEntry] | Frame,
     prediction_length: int | None = None,
     *,
     baseline: str | None = None,
@@ -237,6 +245,7 @@ def compare(
         raise ValueError("models is empty; give at least one")
     if baseline is not None:
         _check_baseline(baseline, models)
+    models = {name: to_pandas(model) for name, model in models.items()}
     check_data(data)
     data = data if isinstance(data, pd.DataFrame | pd.Series) else list(data)
     ready = [model for model in models.values() if isinstance(model, Backtest)]

@@ -12,16 +12,19 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
+from s5forecast.data.frame_kinds import Frame, takes_frames
 from s5forecast.levels import level_name, quantile_columns
 
 
-def reliability(forecasts: pd.DataFrame, target: str = "target") -> pd.DataFrame:
+@takes_frames("forecasts")
+def reliability(forecasts: Frame, target: str = "target") -> pd.DataFrame:
     """Share of targets below each quantile of a long frame, in columns level, observed, count."""
     levels, shares = _shares_below(forecasts, target)
     return pd.DataFrame({"level": levels, "observed": _mean(shares), "count": len(shares)})
 
 
-def interval_coverage(forecasts: pd.DataFrame, target: str = "target") -> pd.DataFrame:
+@takes_frames("forecasts")
+def interval_coverage(forecasts: Frame, target: str = "target") -> pd.DataFrame:
     """Share of targets inside each central interval of a long frame, in columns level, observed, count, width.
 
     The width is the mean over the rows with a target, in the unit of the target.
@@ -40,7 +43,8 @@ def interval_coverage(forecasts: pd.DataFrame, target: str = "target") -> pd.Dat
     return pd.DataFrame(rows, columns=["level", "observed", "count", "width"])
 
 
-def pit_histogram(forecasts: pd.DataFrame, target: str = "target") -> pd.DataFrame:
+@takes_frames("forecasts")
+def pit_histogram(forecasts: Frame, target: str = "target") -> pd.DataFrame:
     """Histogram of the probability integral transform, in columns lower, upper, observed, density.
 
     The bins are bounded by the quantile levels. ``observed`` is the share of targets in a bin, and density = observed /

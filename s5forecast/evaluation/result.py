@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterable, Sequence
+from copy import copy
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from s5forecast.data.frame_kinds import PANDAS, Frame, FrameKind, takes_frames, to_pandas
 from s5forecast.data.frames import Columns
 from s5forecast.data.items import column_labels
 from s5forecast.evaluation.definitions import warn_of_zeros
@@ -57,16 +59,18 @@ class Backtest:
         columns: column roles of the frame that was backtested, whose names ``forecasts`` has, except a name that
             another column of the forecasts has, such as ``"cutoff"``; the given frame may have them or the standard
             names.
+        kind: kind of the frame ``forecasts``.
 
     Attributes:
-        rows: ``forecasts`` with the standard names, and the label of each series as text or a number in item_id.
+        rows: ``forecasts`` as a pandas frame with the standard names, and the label of each series as text or a number
+            in item_id.
 
     Raises:
         ValueError: a column is missing, a forecast is NaN or a target infinite.
     """
 
     name: str
-    forecasts: pd.DataFrame
+    forecasts: Frame
     seasonal_error: pd.Series | None = None
     metric_names: Sequence[Any] = DEFAULT_METRICS
     seconds: float | None = None
@@ -74,14 +78,16 @@ class Backtest:
     squared_seasonal_error: pd.Series | None = None
     columns: Columns | None = None
     skipped: pd.DataFrame | None = None
+    kind: FrameKind = PANDAS
     rows: pd.DataFrame = field(init=False)
+    _forecasts: pd.DataFrame = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        present = self.forecasts.columns
-        own = {name: standard for name, standard in self._given_names.items() if standard not in present}
-        rows = self.forecasts.rename(columns=own) if own else self.forecasts
+        given = to_pandas(self.forecasts)
+        own = {name: standard for name, standard in self._given_names.items() if standard not in given.columns}
+        rows = given.rename(columns=own) if own else given
         object.__setattr__(self, "rows", rows)
-        object.__setattr__(self, "forecasts", rows.rename(columns=self._own_names))
+        self._set_forecasts(rows.rename(columns=self._own_names))
         missing = [column for column in COLUMNS if column not in self.rows.columns]
         if missing or self.rows.empty:
             raise ValueError(f"the forecasts of {self.name!r} have no rows, or no columns {missing}")
@@ -99,6 +105,18 @@ class Backtest:
             row = self.rows[infinite].iloc[0]
             raise ValueError(f"the target of series {row['item_id']!r} at {row['timestamp']} is infinite")
         self._warn_of_crossing()
+
+    def as_kind(self, kind: FrameKind) -> Backtest:
+        """The backtest with ``forecasts`` in another kind of frame; cutoffs have the dtype of timestamps."""
+        found = copy(self)
+        time = kind.dtypes.get(self._own_names.get("timestamp", "timestamp"))
+        object.__setattr__(found, "kind", replace(kind, dtypes={"cutoff": time, **kind.dtypes}))
+        found._set_forecasts(self._forecasts)
+        return found
+
+    def _set_forecasts(self, frame: pd.DataFrame) -> None:
+        object.__setattr__(self, "_forecasts", frame)
+        object.__setattr__(self, "forecasts", self.kind.convert(frame))
 
     def with_standard_names(self, frame: pd.DataFrame) -> pd.DataFrame:
         """A frame with the column names of the one that was backtested, with the standard names instead."""
@@ -128,7 +146,7 @@ class Backtest:
     @property
     def _items(self) -> pd.Series:
         """What identifies the series of each row, as in the frame that was backtested."""
-        return self.forecasts[self._own_names.get("item_id", "item_id")]
+        return self._forecasts[self._own_names.get("item_id", "item_id")]
 
     def _warn_of_crossing(self) -> None:
         quantiles = self.rows[list(quantile_columns(self.rows).values())].to_numpy(dtype=float)
@@ -141,9 +159,10 @@ class Backtest:
             warnings.warn(message, UserWarning, stacklevel=4)
 
     @classmethod
+    @takes_frames("forecasts")
     def from_frame(
         cls,
-        forecasts: pd.DataFrame,
+        forecasts: Frame,
         seasonal_error: pd.Series | None = None,
         *,
         name: str = "model",

@@ -1,5 +1,6 @@
 """Figures and a report page of forecasts and models: data frames in, plotly Figures out."""
 
+from s5forecast.plotting.checks import write_check
 from s5forecast.plotting.evaluation import (
     plot_calibration,
     plot_coverage_width,
@@ -22,5 +23,6 @@ __all__ = [
     "plot_score_over_time",
     "plot_timescales",
     "plot_transfer_functions",
+    "write_check",
     "write_report",
 ]

@@ -7,15 +7,14 @@ import pandas as pd
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
+from s5forecast.data.frame_kinds import Frame, to_pandas
 from s5forecast.evaluation.diagnostics import interval_coverage, pit_histogram, reliability
 from s5forecast.plotting.theme import OBSERVED, PALETTE, line_style, styled, translucent
 
 HEIGHT = 400
 
 
-def plot_calibration(
-    forecasts: Mapping[str, pd.DataFrame], *, target: str = "target", title: str | None = None
-) -> go.Figure:
+def plot_calibration(forecasts: Mapping[str, Frame], *, target: str = "target", title: str | None = None) -> go.Figure:
     """Reliability diagrams: observed against nominal shares of targets below quantiles and inside intervals.
 
     Calibrated forecasts lie on the diagonal. Points below it in the right panel indicate intervals that are too narrow.
@@ -30,7 +29,7 @@ def plot_calibration(
         diagonal = go.Scatter(x=[0, 1], y=[0, 1], name="calibrated", mode="lines", hoverinfo="skip")
         diagonal.line = {"color": OBSERVED, "width": 1, "dash": "dot"}
         figure.add_trace(diagonal.update(showlegend=column == 1, legendgroup="calibrated"), 1, column)
-    for number, (name, frame) in enumerate(forecasts.items()):
+    for number, (name, frame) in enumerate(_pandas(forecasts).items()):
         for column, shares in enumerate((reliability(frame, target), interval_coverage(frame, target)), start=1):
             figure.add_trace(_curve(shares["level"], shares["observed"], name, number, column == 1), 1, column)
     styled(figure, title=title, height=HEIGHT)
@@ -76,7 +75,7 @@ def plot_score_over_time(
     return _panels(scores, metrics, title).update_xaxes(title_text="time of the forecast")
 
 
-def plot_pit(forecasts: Mapping[str, pd.DataFrame], *, target: str = "target", title: str | None = None) -> go.Figure:
+def plot_pit(forecasts: Mapping[str, Frame], *, target: str = "target", title: str | None = None) -> go.Figure:
     """Histograms of the probability integral transform (PIT), between the quantile levels of the forecast.
 
     A calibrated forecast is flat at 1. A U shape indicates intervals that are too narrow, a hump intervals that are too
@@ -89,7 +88,7 @@ def plot_pit(forecasts: Mapping[str, pd.DataFrame], *, target: str = "target", t
     """
     traces = [go.Scatter(x=[0, 1], y=[1, 1], name="calibrated", mode="lines", hoverinfo="skip")]
     traces[0].line = {"color": OBSERVED, "width": 1, "dash": "dot"}
-    for number, (name, frame) in enumerate(forecasts.items()):
+    for number, (name, frame) in enumerate(_pandas(forecasts).items()):
         bins = pit_histogram(frame, target)
         edges = np.repeat([*bins["lower"], 1.0], 2)
         density = np.concatenate([[0.0], np.repeat(bins["density"], 2), [0.0]])
@@ -103,7 +102,7 @@ def plot_pit(forecasts: Mapping[str, pd.DataFrame], *, target: str = "target", t
 
 
 def plot_coverage_width(
-    forecasts: Mapping[str, pd.DataFrame], *, target: str = "target", title: str | None = None
+    forecasts: Mapping[str, Frame], *, target: str = "target", title: str | None = None
 ) -> go.Figure:
     """Mean width of the central intervals against their observed coverage, one point for each interval.
 
@@ -116,7 +115,7 @@ def plot_coverage_width(
     """
     figure = go.Figure()
     nominal = set()
-    for number, (name, frame) in enumerate(forecasts.items()):
+    for number, (name, frame) in enumerate(_pandas(forecasts).items()):
         found = interval_coverage(frame, target)
         nominal |= set(found["level"])
         trace = _curve(found["observed"], found["width"], name, number, True)
@@ -154,3 +153,7 @@ def _curve(x: pd.Series | pd.Index, y: pd.Series, name: str, number: int, legend
         showlegend=legend,
         hovertemplate="%{y:.4~g}",
     )
+
+
+def _pandas(frames: Mapping[str, Frame]) -> dict[str, pd.DataFrame]:
+    return {name: to_pandas(frame) for name, frame in frames.items()}

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
+from s5forecast.data.frame_kinds import Frame, takes_frames, to_pandas
 from s5forecast.data.frames import Columns, identity_columns, with_labels
 from s5forecast.data.items import item_label
 from s5forecast.data.long_frames import long_frame
@@ -19,14 +20,15 @@ HEIGHT = 440
 ROOM = 0.03  # empty space after the last time, as a fraction of the time shown
 
 
+@takes_frames("forecast", "history", "actuals")
 def plot_forecast(
-    history: pd.DataFrame | None,
-    forecast: pd.DataFrame,
+    history: Frame | None,
+    forecast: Frame,
     *,
     target: str = "target",
     item_id: str | Sequence[str] = "item_id",
     timestamp: str = "timestamp",
-    actuals: pd.DataFrame | None = None,
+    actuals: Frame | None = None,
     items: Sequence[Any] | None = None,
     max_history: int | None = None,
     mean: bool = False,
@@ -73,14 +75,15 @@ def plot_forecast(
     return _figure(traces, chosen, target, timestamp, title)
 
 
+@takes_frames("backtest", "history")
 def plot_backtest(
     backtest: Any,
-    history: pd.DataFrame | None = None,
+    history: Frame | None = None,
     *,
     target: str = "target",
     item_id: str | Sequence[str] = "item_id",
     timestamp: str = "timestamp",
-    others: Mapping[str, pd.DataFrame] | None = None,
+    others: Mapping[str, Frame] | None = None,
     items: Sequence[Any] | None = None,
     max_history: int | None = None,
     title: str | None = None,
@@ -103,7 +106,7 @@ def plot_backtest(
     columns = Columns(target, timestamp=timestamp, **identity_columns(item_id))
     fans = _by_item(frame, Columns(), "backtest", "target", "cutoff")
     pasts = {} if history is None else _beside(_by_item(history, columns, "history", "target"), fans)
-    medians = {name: _by_item(other, Columns(), name, "cutoff") for name, other in (others or {}).items()}
+    medians = {name: _by_item(to_pandas(other), Columns(), name, "cutoff") for name, other in (others or {}).items()}
     chosen = _chosen(fans, items, columns)
     traces = []
     for item in chosen:

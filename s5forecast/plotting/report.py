@@ -6,14 +6,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from html import escape
 from pathlib import Path
-from string import Template
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
-from plotly.offline import get_plotlyjs
 
+from s5forecast.data.frame_kinds import Frame, takes_frames
 from s5forecast.evaluation.comparison import check_same_windows
 from s5forecast.evaluation.leaderboard import is_error, leaderboard
 from s5forecast.evaluation.metrics import points_of
@@ -26,25 +25,21 @@ from s5forecast.plotting.evaluation import (
     plot_score_over_time,
 )
 from s5forecast.plotting.forecasts import plot_backtest, plot_forecast
+from s5forecast.plotting.page import figure_html, page, scrollable, section, selectable, write
 from s5forecast.plotting.tables import leaderboard_table, number, pairwise_table
 
 MAX_ITEMS, MAX_WINDOWS = 30, 14
 RANKING = "WQL"  # relative to the level of a series, so that series can be ranked
-CONFIG = {
-    "displaylogo": False,
-    "responsive": True,
-    "showSendToCloud": False,
-    "modeBarButtonsToRemove": ["select2d", "lasso2d"],
-}
 
 
+@takes_frames("history", "forecast")
 def write_report(
     backtests: Backtest | Sequence[Backtest] | Mapping[str, Backtest] | Any,
     path: str | Path | None = None,
     *,
     title: str = "Forecast report",
-    history: pd.DataFrame | None = None,
-    forecast: pd.DataFrame | None = None,
+    history: Frame | None = None,
+    forecast: Frame | None = None,
     note: str = "",
 ) -> Path | str:
     """Write an interactive HTML page with forecasts, errors, calibration and sharpness, which works offline.
@@ -85,11 +80,7 @@ def write_report(
         _pit_section(named),
         _width_section(named),
     ]
-    page = _page(title, _summary(named, table), sections)
-    if path is None:
-        return page
-    Path(path).write_text(page, encoding="utf-8")
-    return Path(path)
+    return write(page(title, _summary(named, table), sections), path)
 
 
 def _read(given: Any) -> tuple[dict[str, Backtest], pd.DataFrame, pd.DataFrame | None]:
@@ -113,7 +104,7 @@ def _leaderboard_section(table: pd.DataFrame, note: str) -> str:
     if "skill" in table:
         text += " Skill is the reduction of the baseline's error; the rank is the mean over windows."
     extra = f"<p>{escape(note)}</p>" if note else ""
-    return _section("Leaderboard", text, f'<div class="scroll">{leaderboard_table(table)}</div>{extra}')
+    return section("Leaderboard", text, scrollable(leaderboard_table(table)) + extra)
 
 
 def _pairwise_section(pairs: pd.DataFrame, names: list[str]) -> str:
@@ -121,7 +112,7 @@ def _pairwise_section(pairs: pd.DataFrame, names: list[str]) -> str:
         "Share of windows in which the model of the row has a lower error than the model of the column. A star marks "
         "mean errors that differ significantly (Diebold-Mariano test, p < 0.05)."
     )
-    return _section("Pairwise comparison", text, f'<div class="scroll">{pairwise_table(pairs, names)}</div>')
+    return section("Pairwise comparison", text, scrollable(pairwise_table(pairs, names)))
 
 
 def _forecast_section(
@@ -133,7 +124,7 @@ def _forecast_section(
     horizon = int(_item_column(forecast).value_counts().max())
     figure = plot_forecast(history, forecast, items=list(chosen), title="")
     text = f"Median and central intervals of the next {horizon} steps by {name}, after the last observed values."
-    return _section("Forecast", text, _selectable(figure, "forecast", chosen, len(known)))
+    return section("Forecast", text, _selectable(figure, "forecast", chosen, len(known)))
 
 
 def _windows_section(
@@ -150,7 +141,7 @@ def _windows_section(
     if backtest.rows.groupby("item_id")["cutoff"].nunique().max() > MAX_WINDOWS:
         text += f" The last {MAX_WINDOWS} windows are drawn."
     count = backtest.rows["item_id"].nunique()
-    return _section("Backtest windows", text, _selectable(figure, "backtest", errors, count))
+    return section("Backtest windows", text, _selectable(figure, "backtest", errors, count))
 
 
 def _horizon_section(backtests: Mapping[str, Backtest]) -> str:
@@ -158,7 +149,9 @@ def _horizon_section(backtests: Mapping[str, Backtest]) -> str:
         return ""
     errors, metrics = _errors(backtests, "step")
     text = "Error of each step ahead, over all series and windows."
-    return _section("Error over the horizon", text, _figure(plot_error_by_horizon(errors, metrics=metrics), "horizon"))
+    return section(
+        "Error over the horizon", text, figure_html(plot_error_by_horizon(errors, metrics=metrics), "horizon")
+    )
 
 
 def _time_section(backtests: Mapping[str, Backtest]) -> str:
@@ -167,7 +160,7 @@ def _time_section(backtests: Mapping[str, Backtest]) -> str:
     errors, metrics = _errors(backtests, "cutoff")
     text = "Error of each window over all series and steps, by the time of the forecast."
     figure = plot_score_over_time({name: frame.sort_index() for name, frame in errors.items()}, metrics=metrics)
-    return _section("Score over time", text, _figure(figure, "time"))
+    return section("Score over time", text, figure_html(figure, "time"))
 
 
 def _calibration_section(backtests: Mapping[str, Backtest]) -> str:
@@ -176,7 +169,7 @@ def _calibration_section(backtests: Mapping[str, Backtest]) -> str:
         "Values that equal quantiles, as counts often do, are distributed over their levels. Calibrated forecasts lie "
         "on the dotted diagonal; points below it on the right indicate intervals that are too narrow."
     )
-    return _section("Calibration", text, _figure(plot_calibration(_frames(backtests)), "calibration"))
+    return section("Calibration", text, figure_html(plot_calibration(_frames(backtests)), "calibration"))
 
 
 def _pit_section(backtests: Mapping[str, Backtest]) -> str:
@@ -184,7 +177,7 @@ def _pit_section(backtests: Mapping[str, Backtest]) -> str:
         "Position of the observed values in the forecast distribution. Calibrated forecasts are flat at 1. A U shape "
         "indicates intervals that are too narrow, a hump intervals that are too wide, a slope a bias."
     )
-    return _section("PIT histogram", text, _figure(plot_pit(_frames(backtests)), "pit"))
+    return section("PIT histogram", text, figure_html(plot_pit(_frames(backtests)), "pit"))
 
 
 def _width_section(backtests: Mapping[str, Backtest]) -> str:
@@ -192,7 +185,7 @@ def _width_section(backtests: Mapping[str, Backtest]) -> str:
         "Mean width of the central intervals against the share of values inside. At equal coverage, lower is sharper. "
         "Dotted lines mark the nominal shares."
     )
-    return _section("Coverage against width", text, _figure(plot_coverage_width(_frames(backtests)), "width"))
+    return section("Coverage against width", text, figure_html(plot_coverage_width(_frames(backtests)), "width"))
 
 
 def _frames(backtests: Mapping[str, Backtest]) -> dict[str, pd.DataFrame]:
@@ -260,37 +253,12 @@ def _last_windows(forecasts: pd.DataFrame, items: Mapping[str, float]) -> pd.Dat
 
 def _selectable(figure: go.Figure, name: str, errors: Mapping[str, float], count: int) -> str:
     """The figure with a selector of series, grouped into the best and the worst."""
-    if len(errors) < 2:
-        return _figure(figure, name)
-    figure.layout.updatemenus = None
-    figure.layout.margin.t = 56
     items = list(errors)
     half = (len(items) + 1) // 2
     groups = {"forecast best": items[:half], "forecast worst": items[half:][::-1]}
-    options = "".join(
-        f'<optgroup label="{label}">{"".join(_option(item, errors[item]) for item in members)}</optgroup>'
-        for label, members in groups.items()
-    )
-    shown = f" {len(items)} of {count}" if count > len(items) else ""
-    return f'<label>series <select data-figure="{name}">{options}</select>{shown}</label>' + _figure(figure, name)
+    texts = {label: {item: _option(item, errors[item]) for item in members} for label, members in groups.items()}
+    return selectable(figure, name, texts, count)
 
 
 def _option(item: str, error: float) -> str:
-    text = escape(item) if np.isnan(error) else f"{escape(item)} · {RANKING} {number(error)}"
-    return f'<option value="{escape(item)}">{text}</option>'
-
-
-def _figure(figure: go.Figure, name: str) -> str:
-    content = figure.to_html(full_html=False, include_plotlyjs=False, div_id=name, config=CONFIG)
-    return f"<figure>{content}</figure>"
-
-
-def _section(heading: str, text: str, content: str) -> str:
-    return f"<section><h2>{heading}</h2><p>{escape(text)}</p>{content}</section>"
-
-
-def _page(title: str, summary: str, sections: list[str]) -> str:
-    template = Template(Path(__file__).with_name("report.html").read_text(encoding="utf-8"))
-    return template.substitute(
-        title=escape(title), summary=escape(summary), plotly=get_plotlyjs(), sections="\n".join(sections)
-    )
+    return item if np.isnan(error) else f"{item} · {RANKING} {number(error)}"

@@ -14,6 +14,8 @@ from s5forecast.evaluation.result import TIMES
 
 HEADINGS = dict(zip(TIMES, ("seconds to fit", "seconds to predict"), strict=True))
 SIGNIFICANT = 0.05
+# Classes of cells, and the number of characters from which on text is wrapped.
+TEXT, LONG_TEXT, LONG = ' class="text"', ' class="text long"', 40
 
 
 def leaderboard_table(metrics: pd.DataFrame) -> str:
@@ -36,6 +38,42 @@ def pairwise_table(pairs: pd.DataFrame, names: Sequence[Any]) -> str:
         cells = [_wins(by_pair[(model, other)]) if other != model else "<td>–</td>" for other in names]
         rows.append(f"<tr><th>{escape(str(model))}</th>{''.join(cells)}</tr>")
     return f"<table><thead><tr><th>wins of … over</th>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table>"
+
+
+def text_table(frame: pd.DataFrame, *, severity: str = "", marked: Sequence[str] = ()) -> str:
+    """HTML table of a frame of text and numbers.
+
+    Args:
+        frame: rows to show.
+        severity: column of severities, each with a mark of its color.
+        marked: columns of numbers that are highlighted if they are not 0.
+    """
+    style = {name: _style(frame[name]) for name in frame}
+    head = "".join(f"<th{style[name]}>{escape(str(name))}</th>" for name in frame)
+    rows = [
+        "".join(
+            _any_cell(value, style[name], name == severity, name in marked)
+            for name, value in zip(frame, values, strict=True)
+        )
+        for values in frame.itertuples(index=False, name=None)
+    ]
+    body = "".join(f"<tr>{row}</tr>" for row in rows)
+    return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+
+
+def _style(values: pd.Series) -> str:
+    """Class of the cells of a column: none for numbers; long text is wrapped."""
+    if pd.api.types.is_numeric_dtype(values.dtype):
+        return ""
+    return LONG_TEXT if values.astype(str).str.len().max() > LONG else TEXT
+
+
+def _any_cell(value: Any, style: str, severity: bool, marked: bool) -> str:
+    if not style:
+        text = "–" if pd.isna(value) else f"{value:,}"
+        return f'<td class="best">{text}</td>' if marked and text not in ("–", "0") else f"<td>{text}</td>"
+    text = escape(str(value))
+    return f'<td{style}><span class="{text}">●</span> {text}</td>' if severity else f"<td{style}>{text}</td>"
 
 
 def number(value: float) -> str:

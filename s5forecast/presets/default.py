@@ -11,15 +11,17 @@ from gluonts.model.estimator import Estimator
 from gluonts.model.predictor import Predictor
 
 from s5forecast.estimators.continued import ContinuedTraining
-from s5forecast.estimators.defaults import Choices
+from s5forecast.estimators.defaults import Choice, Choices
 from s5forecast.estimators.direct import S5Estimator
-from s5forecast.estimators.pretrained import PretrainedPredictor
+from s5forecast.estimators.pretrained import FEWEST_OBSERVED, PretrainedPredictor
 from s5forecast.estimators.pretrained_estimator import PretrainedEstimator
-from s5forecast.networks.pretrained import FEWEST_OBSERVED
+from s5forecast.presets.limited import base_network
 
 # Fewer values than this in all series are fine-tuned on, chosen on validation windows of the seven smallest tasks, see
 # benchmarks/forecasting/NOTES.md: of 216 to 4,445 values, not of 6,705.
 MAX_VALUES = 5_000
+# The choice of the pretrained network.
+TUNED = Choice("the pretrained one, fine-tuned", f"fewer than {MAX_VALUES:,} values", given=False)
 # Arguments of S5Estimator that both estimators have, by their names in PretrainedEstimator.
 SHARED = ("freq", "prediction_length", "quantile_levels", "predict_batch_size", "seed")
 
@@ -75,10 +77,15 @@ class DefaultEstimator(ContinuedTraining, Estimator):
             chosen.spent = self.spent
         predictor = chosen.train(data, validation_data, **kwargs)
         if chosen is self.tuned and from_predictor is None:
-            choices = Choices()
-            choices.choose("network", "the pretrained one, fine-tuned", f"fewer than {MAX_VALUES:,} values")
-            predictor.choices |= choices.plain()
+            predictor.choices |= Choices(network=TUNED).plain()
         return predictor
+
+    def resolve_choices(self, training_data: Dataset) -> Choices:
+        """The settings that training on the data would use; nothing is trained."""
+        data = list(training_data)
+        chosen = self.choose(data)
+        choices = base_network(chosen).resolve_choices(data)
+        return Choices(choices | {"network": TUNED}) if chosen is self.tuned else choices
 
     def choose(self, training_data: Sequence[dict[str, Any]]) -> Any:
         """The estimator for some training data."""

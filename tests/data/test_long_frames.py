@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+import s5forecast
 from s5forecast import S5Forecaster, backtest, regularize
 from s5forecast.data.frames import Columns
 from s5forecast.data.irregular_sampling import IrregularSampling
@@ -62,12 +63,12 @@ WIDE = {
 
 @pytest.mark.parametrize("form", WIDE)
 @pytest.mark.parametrize("sampling", SAMPLINGS)
-def test_wide_frames_are_refused_with_the_line_that_melts_them(sampling, form):
+def test_wide_frames_are_refused_with_the_line_that_converts_them(sampling, form):
     df = WIDE[form]
-    with pytest.raises(ValueError, match=r"df has no column 'target'.*If each column is a series, melt") as caught:
+    with pytest.raises(ValueError, match=r"df has no column 'target'.*If each column is a series, convert") as caught:
         sampling.learn(df)
-    line = str(caught.value).split("melt them: ")[1]
-    found = {"df": df}
+    line = str(caught.value).split("convert it: ")[1]
+    found = {"df": df, "s5forecast": s5forecast}
     exec(line, found)
     _, series = sampling.learn(found["df"])
     assert [np.ravel(one.target).tolist() for one in series] == [VALUES.tolist()] * (len(series))
@@ -85,7 +86,7 @@ def test_columns_of_two_levels_are_refused_with_the_line_that_stacks_them():
 
 
 def test_other_data():
-    with pytest.raises(ValueError, match="df must be a pandas DataFrame, got ndarray"):
+    with pytest.raises(ValueError, match="df must be a data frame of pandas, Polars or pyarrow, got ndarray"):
         SAMPLINGS[0].learn(VALUES)
     unnamed = SERIES["two levels"].rename_axis([None, None])
     for data in (unnamed, unnamed.to_frame("target")):
@@ -105,13 +106,13 @@ def test_names_that_are_not_text(role):
 
 
 @pytest.mark.parametrize("form", WIDE)
-def test_backtests_of_wide_frames_show_the_line_that_melts_them(form):
+def test_backtests_of_wide_frames_show_the_line_that_converts_them(form):
     with pytest.raises(
-        ValueError, match=r"the frame has no column 'target'.*If each column is a series, melt"
+        ValueError, match=r"the frame has no column 'target'.*If each column is a series, convert"
     ) as caught:
         backtest("naive", WIDE[form], 2)
-    found = {"df": WIDE[form]}
-    exec(str(caught.value).split("melt them: ")[1], found)
+    found = {"df": WIDE[form], "s5forecast": s5forecast}
+    exec(str(caught.value).split("convert it: ")[1], found)
     assert len(backtest("naive", found["df"], 2, metrics=["MAE"]).forecasts)
     with pytest.raises(ValueError, match="df has columns of 2 levels"):
         backtest("naive", prices(), 2)

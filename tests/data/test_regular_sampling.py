@@ -169,7 +169,7 @@ def set_cell(df, row, column, value):
 
 
 BAD_FRAMES = {
-    "not a frame": (lambda df: df.to_dict(), "df must be a pandas DataFrame, got dict"),
+    "not a frame": (lambda df: df.to_dict(), "df must be a data frame of pandas, Polars or pyarrow, got dict"),
     "empty": (lambda df: df.iloc[:0], "df has no rows"),
     "misspelt": (lambda df: df.rename(columns={"target": "tagret"}), "df has no column 'target'; did you .* 'tagret'"),
     "no known": (lambda df: df.drop(columns="price"), "no column 'price'"),
@@ -208,7 +208,6 @@ BAD_FRAMES = {
     "numbers as text": (lambda df: df.assign(target=df["target"].astype(str)), "'0.0'; .*to_numeric$"),
     "two frequencies": (lambda df: pd.concat([df, frame(items=["c"], freq="h")]), "'h' in series 'c'"),
     "same name": (lambda df: pd.concat([df, df[["price"]]], axis=1), r"same name: \['price'\]"),
-    "periods": (lambda df: df.assign(timestamp=df["timestamp"].dt.to_period("D")), "to_timestamp"),
     "stray time": (
         lambda df: pd.concat([frame(freq="s"), df.iloc[:1].assign(timestamp=pd.Timestamp("1900-01-01"))]),
         "series 'b' has 11 rows on a 's' grid",

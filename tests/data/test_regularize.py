@@ -24,7 +24,7 @@ def test_integer_times_are_not_resampled():
         regularize(frame(), 1, "y")
 
 
-def test_wide_frames_are_melted_with_their_index():
+def test_wide_frames_are_refused_with_their_conversion():
     wide = pd.DataFrame({"a": [1.0, 2.0], "b": [3.0, 4.0]}, pd.date_range("2024", periods=2, freq="h"))
-    with pytest.raises(ValueError, match=r"melt them: frame = frame.*\.reset_index\(\)\.melt\(id_vars='timestamp'"):
+    with pytest.raises(ValueError, match=r"frame = s5forecast\.from_wide\(frame\)"):
         regularize(wide, "h")

@@ -1,6 +1,5 @@
 """One form of time for columns of any kind, and the advice for columns that cannot be read."""
 
-import re
 from datetime import date, datetime, timedelta, timezone
 from zoneinfo import ZoneInfo
 
@@ -10,6 +9,7 @@ import pytest
 
 from s5forecast import regularize
 from s5forecast.data.frames import Columns
+from s5forecast.data.frequency import Frequency
 from s5forecast.data.irregular_sampling import IrregularSampling
 from s5forecast.data.regular_sampling import RegularSampling, read_frame
 from s5forecast.data.statics import StaticFeatures
@@ -187,12 +187,23 @@ def test_advice_for_times_between_whole_numbers_is_not_a_year():
         require_datetimes(pd.Series([1960.0, 1960.5], name="day"))
 
 
-def test_durations_and_periods_are_refused_with_the_conversion():
+def test_durations_are_refused_with_the_conversion():
     with pytest.raises(ValueError, match=r"got timedelta64\[ns\]; add the time .* df\['day'\]\.dt\.total_seconds\(\)"):
         require_datetimes(pd.Series(pd.to_timedelta([1, 2], unit="h"), name="day"))
-    df = pd.DataFrame({"target": [1.0, 2.0]}, pd.period_range("2024-01", periods=2, freq="M"))
-    with pytest.raises(ValueError, match=r"with df = df\.to_timestamp\(\)") as caught:
-        RegularSampling(Columns(), 2).read(df)
-    found = {"df": df}
-    exec(re.search(r"df = df\.to_timestamp\(\)", str(caught.value))[0], found)
-    assert len(RegularSampling(Columns(), 2).read(found["df"])) == 1
+
+
+@pytest.mark.parametrize("alias, start", [("M", "MS"), ("Q-DEC", "QS-JAN"), ("W-SUN", "W-MON"), ("D", "D"), ("h", "h")])
+def test_periods_are_stamped_by_their_start(alias, start):
+    periods = pd.period_range("2024-01", periods=8, freq=alias)
+    values = np.arange(8.0)
+    frames = [
+        pd.DataFrame({"target": values}, periods),
+        pd.DataFrame({"timestamp": periods, "target": values}),
+        pd.DataFrame({"timestamp": list(periods), "target": values}).astype({"timestamp": object}),
+        pd.Series(values, periods),
+        pd.DataFrame({"target": values}, pd.MultiIndex.from_product([["a"], periods], names=["item_id", "timestamp"])),
+    ]
+    for frame in frames:
+        sampling, series = RegularSampling(Columns(), 2).learn(frame)
+        assert series.timestamps.tolist() == periods.to_timestamp().tolist()
+        assert sampling.frequency == Frequency.parse(start)

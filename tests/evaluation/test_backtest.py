@@ -263,5 +263,5 @@ def test_seasonal_naive_equals_the_published_figures(name, season, wql, mase):
 @pytest.mark.parametrize("data", [None, np.arange(9.0), [1.0, 2.0], {"a": 1}, "data.csv", 3])
 def test_other_kinds_of_data_are_refused(data):
     for function in (lambda: backtest("naive", data, 4), lambda: compare({"naive": "naive"}, data, 4)):
-        with pytest.raises(ValueError, match=f"a pandas DataFrame or GluonTS entries, got {type(data).__name__}"):
+        with pytest.raises(ValueError, match=f"a data frame or GluonTS entries, got {type(data).__name__}"):
             function()

@@ -1,0 +1,71 @@
+"""Command line: ``python -m s5forecast check FILE`` checks a file of series before training."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from s5forecast.data.frames import Columns
+
+READERS: dict[str, Callable[[Path], pd.DataFrame]] = {
+    ".parquet": pd.read_parquet,
+    ".feather": pd.read_feather,
+    ".json": pd.read_json,
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command; the exit status is 0 if the data have no error, and 1 otherwise."""
+    parser = argparse.ArgumentParser(prog="python -m s5forecast", description=__doc__.split("\n")[0])
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    _add_check(commands.add_parser("check", help="check a file of series before training"))
+    given = parser.parse_args(arguments)
+    try:
+        return int(given.run(given))
+    except (OSError, ValueError) as error:
+        parser.exit(2, f"{error}\n")
+
+
+def _add_check(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("file", type=Path, help="CSV file (also compressed), or a Parquet, Feather or JSON file")
+    parser.add_argument("--prediction-length", type=int, default=24, help="steps to forecast, by default 24")
+    parser.add_argument("--freq", default="infer", help="offset alias such as h, a whole number, or none (irregular)")
+    parser.add_argument("--target", default=Columns.target, help="column of the values")
+    parser.add_argument("--timestamp", default=Columns.timestamp, help="column of the times")
+    parser.add_argument("--item-id", nargs="+", default=[Columns.item_id], help="columns that identify a series")
+    parser.add_argument("--known", nargs="+", default=[], help="columns that are known over the horizon")
+    parser.add_argument("--static", nargs="+", default=[], help="columns that are constant in each series")
+    parser.add_argument("--future", type=Path, help="file with the known columns over the horizon")
+    parser.add_argument("--page", type=Path, help="HTML page to write")
+    parser.set_defaults(run=_check)
+
+
+def _check(given: argparse.Namespace) -> int:
+    from s5forecast.forecaster import S5Forecaster
+
+    names = ("prediction_length", "target", "timestamp", "item_id", "known", "static")
+    forecaster = S5Forecaster(freq=_frequency(given.freq), **{name: getattr(given, name) for name in names})
+    check = forecaster.check(_read(given.file), None if given.future is None else _read(given.future))
+    print(check)
+    if given.page is not None:
+        from s5forecast.plotting import write_check
+
+        print(f"page: {write_check(check, given.page)}")
+    return 0 if check.passed else 1
+
+
+def _frequency(text: str) -> str | int | None:
+    return None if text == "none" else int(text) if text.isdigit() else text
+
+
+def _read(path: Path) -> Any:
+    return READERS.get(path.suffix, pd.read_csv)(path)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

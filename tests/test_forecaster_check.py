@@ -1,0 +1,291 @@
+"""S5Forecaster.check: findings, statistics and settings before training, without an exception for bad data."""
+
+import re
+import subprocess
+import sys
+import warnings
+
+import numpy as np
+import pandas as pd
+import pytest
+from frame_kinds import KINDS, class_of, make, plain
+
+from s5forecast import S5Forecaster
+from s5forecast.__main__ import main
+from s5forecast.data.check import MAX_SHOWN
+from s5forecast.plotting import write_check
+
+H = 6
+SMALL = dict(width=8, num_layers=1, state_size=4, num_batches_per_epoch=2, max_epochs=1, batch_size=4, device="cpu")
+
+
+def hours(items=("a", "b", "c"), n=80, freq="h"):
+    rng = np.random.default_rng(0)
+    parts = [
+        pd.DataFrame(
+            {
+                "item_id": item,
+                "timestamp": pd.date_range("2024-01-01", periods=n, freq=freq),
+                "target": rng.normal(10, 1, n).round(3),
+                "price": rng.normal(size=n),
+                "shop": item.upper(),
+            }
+        )
+        for item in items
+    ]
+    return pd.concat(parts, ignore_index=True)
+
+
+def changed(rows, column, value):
+    df = hours()
+    df.loc[rows, column] = value
+    return df
+
+
+def forecaster(**parameters):
+    return S5Forecaster(**{"prediction_length": H, "freq": "h", "verbose": False, **parameters})
+
+
+def found(check):
+    return {(row.severity, row.check): row for row in check.findings[::-1].itertuples()}
+
+
+def test_good_data_have_no_findings():
+    check = forecaster(freq="infer", static=["shop"], estimator_kwargs={"context_length": 48}).check(hours())
+    assert check.passed and check.findings.empty
+    assert str(check).startswith(
+        "Check of 3 series, 240 rows from 2024-01-01 00:00:00 to 2024-01-04 07:00:00, frequency 'h': nothing to report"
+    )
+    assert check.series["item_id"].tolist() == ["a", "b", "c"]
+    assert (check.series[["rows", "steps"]] == 80).all(axis=None) and (check.series["gaps"] == 0).all()
+
+
+# How data are changed, and the severity, the name, the series and a part of the message of what is found.
+PLANTED = {
+    "gaps": (hours().drop(index=[20, 21]), "warning", "reading", None, "2 timestamps are absent"),
+    "duplicates": (pd.concat([hours(), hours()[90:92]]), "error", "invalid", "b", "2024-01-01 10:00:00 more than once"),
+    "nothing observed": (changed(slice(80, 159), "target", np.nan), "error", "invalid", "b", "no observed value"),
+    "infinite": (changed(3, "target", np.inf), "error", "invalid", "a", "is infinite at 2024-01-01 03:00:00"),
+    "missing time": (changed(3, "timestamp", pd.NaT), "error", "invalid", "a", "missing timestamps"),
+    "missing series": (changed(3, "item_id", None), "error", "invalid", None, "column 'item_id' has missing values"),
+    "off the grid": (
+        hours().assign(timestamp=lambda df: df["timestamp"] + pd.to_timedelta((df.index == 85) * 5, "min")),
+        "error", "invalid", "b", "is not on the grid",
+    ),
+    "changing static": (changed(3, "shop", "Z"), "error", "invalid", "a", "static column 'shop' changes"),
+    "constant": (changed(slice(0, 79), "target", 5.0), "warning", "constant", "a", "one value in all 80 observed rows"),
+    "stretch": (changed(slice(170, 189), "target", 5.0), "note", "stretches", "c", "same value in 20 consecutive rows"),
+    "outlier": (changed(100, "target", 9999.0), "warning", "outliers", "b", "has 1 value more than three"),
+    "zeros": (changed(slice(0, 59), "target", 0.0), "note", "zeros", "a", "is 0 in 60 of 80 observed rows"),
+    "missing": (changed(slice(80, 139), "target", np.nan), "note", "missing", "b", "no value in 60 of 80 rows"),
+    "negative counts": (
+        hours().assign(target=lambda df: df["target"].round() - 30 * (df.index == 4)),
+        "warning", "negative", "a", "whole numbers, of which 1 is negative",
+    ),
+    "early end": (hours().drop(index=range(150, 160)), "note", "ends", "b", "ends at 2024-01-03 21:00:00"),
+    "no column": (hours().drop(columns="target"), "error", "invalid", None, "no column 'target'"),
+    "text": (hours().assign(target=lambda df: df["target"].astype(str)), "error", "invalid", "a", "must hold numbers"),
+    "not a frame": ([1, 2, 3], "error", "invalid", None, "must be a data frame"),
+    "empty": (hours()[:0], "error", "invalid", None, "df has no rows"),
+    "wide": (
+        hours().pivot(index="timestamp", columns="item_id", values="target"),
+        "error", "invalid", None, r"from_wide\(df\)",
+    ),
+    "two frequencies": (
+        pd.concat([hours(), hours(["d"], freq="D")]), "error", "invalid", None, "do not have one common frequency",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", PLANTED)
+def test_planted_faults_are_found(name):
+    df, severity, kind, item, message = PLANTED[name]
+    check = forecaster(freq="infer" if name == "two frequencies" else "h", static=["shop"]).check(df)
+    row = found(check)[severity, kind]
+    assert re.search(message, row.message) and row.item_id == item
+    assert check.passed == (severity != "error")
+    assert f"{severity:8} {kind:13} " in str(check)
+    assert "<html" in write_check(check)
+
+
+@pytest.mark.parametrize("name", [name for name, planted in PLANTED.items() if planted[1] == "error"])
+def test_errors_are_those_of_fit(name):
+    df = PLANTED[name][0]
+    model = forecaster(freq="infer" if name == "two frequencies" else "h", static=["shop"])
+    with pytest.raises(ValueError) as raised:
+        model.fit(df)
+    assert str(raised.value) in list(model.check(df).findings["message"])
+
+
+STRANGE = {
+    "None": None,
+    "text": "file.csv",
+    "a list of entries": [{"target": [1.0]}],
+    "no columns": pd.DataFrame(),
+    "one row": hours(n=1)[:1],
+    "two levels of columns": pd.DataFrame(np.ones((3, 2)), columns=pd.MultiIndex.from_product([["x"], ["a", "b"]])),
+    "repeated columns": pd.concat([hours(), hours()[["target"]]], axis=1),
+    "names of mixed types": hours().assign(item_id=[1, "a", ("a", 1)] * 80),
+    "mixed times": hours().assign(timestamp=["soon", 3, pd.Timestamp("2024-01-01")] * 80),
+    "years outside of nanoseconds": hours().assign(timestamp=np.arange("1500", "1740", dtype="datetime64[Y]")),
+    "two time zones": hours().assign(timestamp=["2024-01-01T00:00+01:00", "2024-01-01T00:00+02:00"] * 120),
+    "durations": hours().assign(timestamp=pd.to_timedelta(np.arange(240), "h")),
+    "complex": hours().assign(target=1j),
+    "objects": hours().assign(target=[[1], {}, None] * 80),
+    "all missing": hours().assign(target=np.nan),
+    "no times": hours().assign(timestamp=pd.NaT),
+    "no series": hours().assign(item_id=None),
+    "huge": hours().assign(target=lambda df: df["target"] * 1e300),
+    "integers too large": hours().assign(target=2**62),
+    "categories": hours().assign(item_id=lambda df: df["item_id"].astype("category"), target=1),
+}
+PARAMETERS = {
+    "regular": {},
+    "inferred": {"freq": "infer"},
+    "integer": {"freq": 1},
+    "irregular": {"freq": None, "horizon": "6h"},
+    "multivariate": {"model": "multivariate"},
+    "columns": {"known": ["price"], "static": ["shop"], "item_id": ["item_id", "shop2"]},
+}
+
+
+@pytest.mark.parametrize("name", STRANGE)
+def test_nothing_is_raised_for_bad_data(name):
+    for parameters in PARAMETERS.values():
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            check = forecaster(**parameters).check(STRANGE[name])
+        assert str(check).startswith("Check")
+        assert "<html" in write_check(check)
+
+
+def test_invalid_arguments_are_raised():
+    with pytest.raises(ValueError, match="unknown model"):
+        forecaster(model="other").check(hours())
+
+
+@pytest.mark.parametrize("shift", [-2, -1, 0, 1, 4])
+def test_a_known_column_that_gives_the_target_away(shift):
+    df = hours().assign(copy=lambda df: df.groupby("item_id")["target"].shift(-shift), price=1.0)
+    df["copy"] = df["copy"].fillna(0.0)
+    row = found(forecaster(known=["price", "copy"]).check(df))["warning", "leakage"]
+    names = {-2: "2 steps earlier", -1: "1 step earlier", 0: "of the same row", 1: "1 step later", 4: "4 steps later"}
+    assert f"known column 'copy' equals 'target' {names[shift]} in" in row.message
+
+
+def test_columns_that_are_no_copies():
+    lagged = hours().assign(price=lambda df: df.groupby("item_id")["target"].shift(H).fillna(0.0))
+    assert ("warning", "leakage") not in found(forecaster(known=["price"]).check(lagged))
+    mostly_zero = hours().assign(
+        target=lambda df: (df.index % 40 == 3) * 5.0, price=lambda df: (df.index % 40 == 20) * 1.0
+    )
+    assert ("warning", "leakage") not in found(forecaster(known=["price"]).check(mostly_zero))
+
+
+@pytest.mark.parametrize("zone", [None, "Europe/Berlin"])
+def test_known_columns_over_the_horizon(zone):
+    df = hours()
+    df["timestamp"] = df["timestamp"].dt.tz_localize(zone)
+    number = df.groupby("item_id").cumcount()
+    past, future = df[number < 80 - H], df[number >= 80 - H].drop(columns="target")
+    model = forecaster(known=["price"])
+    assert "check(df, future=...)" in found(model.check(past))["note", "future"].message
+    complete = model.check(past, future)
+    assert complete.passed and complete.series["known_ahead"].tolist() == [H] * 3
+    partial = model.check(past, future.drop(index=[79, 158, 159]))
+    assert partial.series["known_ahead"].tolist() == [H - 1, H - 2, H]
+    errors = partial.findings.query("check == 'future'")
+    assert errors["item_id"].tolist() == ["a", "b"] and (errors["severity"] == "error").all()
+    with pytest.raises(ValueError, match="no column 'price'"):
+        raise ValueError(found(model.check(past, future.drop(columns="price")))["error", "future"].message)
+
+
+def test_settings_are_those_of_the_training():
+    df = hours(n=120)
+    model = forecaster(estimator_kwargs=SMALL)
+    expected = model.fit(df).summary()
+    choices = model.check(df).choices.set_index("name")
+    assert {"frequency", "context_length", "lags_seq", "distr_output", "scaling", "max_epochs"} <= {*choices.index}
+    for name, row in choices.iterrows():
+        assert str(expected.loc[name, "value"]) == str(row["value"]), name
+
+
+@pytest.mark.parametrize("rows, tuned", [(80, True), (1700, False)])
+def test_the_network_for_few_values(rows, tuned):
+    names = forecaster().check(hours(n=rows)).choices["name"].tolist()
+    assert ("network" in names) == tuned and ("context_length" in names) != tuned
+
+
+SETTINGS = {
+    "autoregressive": {"model": "autoregressive"},
+    "multivariate": {"model": "multivariate"},
+    "best": {"preset": "best"},
+    "time limit": {"time_limit": 5},
+    "zero_shot": {"preset": "zero_shot"},
+    "fine_tuned": {"preset": "fine_tuned"},
+    "irregular": {"freq": None, "horizon": "6h"},
+    "automatic output": {"estimator_kwargs": {"distr_output": "auto"}},
+}
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+def test_settings_of_every_model(name):
+    check = forecaster(**SETTINGS[name]).check(hours())
+    assert check.passed and len(check.choices) > 1 and "training would use" in str(check)
+
+
+def test_why_nothing_can_be_trained():
+    model, df = forecaster(estimator_kwargs={"distr_output": "negative_binomial"}), changed(3, "target", 1.5)
+    check = model.check(df)
+    with pytest.raises(ValueError) as raised:
+        model.fit(df)
+    assert found(check)["error", "training"].message == str(raised.value)
+    assert check.choices.empty and "nothing can be trained" in str(check)
+
+
+def test_irregular_series_of_several_targets():
+    df = hours().rename(columns={"target": "wind", "price": "rain"})
+    df["timestamp"] += pd.to_timedelta(np.random.default_rng(0).integers(0, 30, len(df)), "min")
+    df.loc[5, "rain"] = 1e5
+    check = forecaster(freq=None, target=["wind", "rain"]).check(df)
+    assert check.series["target"].tolist() == ["wind"] * 3 + ["rain"] * 3 and "irregular" in check.scope
+    assert check.series["step"].between(pd.Timedelta("30min"), pd.Timedelta("90min")).all()
+    assert found(check)["warning", "outliers"].message.startswith("column 'rain': series 'a' has 1 value")
+    assert "<html" in write_check(check)
+
+
+def test_many_errors_are_shortened():
+    df = hours([f"s{number:02}" for number in range(MAX_SHOWN + 5)])
+    check = forecaster().check(pd.concat([df, df]))
+    assert len(check.findings) == MAX_SHOWN + 5 and "and 5 more" in str(check)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_frames_of_every_kind(kind):
+    df = PLANTED["outlier"][0]
+    expected, check = forecaster(static=["shop"]).check(df), forecaster(static=["shop"]).check(make(kind, df))
+    for name in ("series", "findings"):
+        assert isinstance(getattr(check, name), class_of(kind))
+        pd.testing.assert_frame_equal(plain(getattr(check, name)), plain(getattr(expected, name)))
+    assert str(check) == str(expected)
+    assert len(write_check(check)) == pytest.approx(len(write_check(expected)), rel=0.01)
+
+
+def test_the_command_line(tmp_path, capsys):
+    hours().rename(columns={"target": "sales", "timestamp": "hour"}).to_csv(tmp_path / "good.csv", index=False)
+    names = ["--target", "sales", "--timestamp", "hour"]
+    given = ["check", str(tmp_path / "good.csv"), *names, "--prediction-length", "6"]
+    assert main([*given, "--page", str(tmp_path / "check.html")]) == 0
+    assert "frequency 'h': nothing to report" in capsys.readouterr().out
+    assert (tmp_path / "check.html").stat().st_size > 10**6
+    assert main([*given, "--freq", "none"]) == 0
+    assert main(given[:2]) == 1
+    assert "no column 'timestamp'" in capsys.readouterr().out
+    with pytest.raises(SystemExit) as ended:
+        main(["check", str(tmp_path / "absent.csv")])
+    assert ended.value.code == 2 and "absent.csv" in capsys.readouterr().err
+
+
+def test_the_module_runs():
+    done = subprocess.run([sys.executable, "-m", "s5forecast", "check", "--help"], capture_output=True, text=True)
+    assert done.returncode == 0 and "--prediction-length" in done.stdout
