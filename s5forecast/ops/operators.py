@@ -4,9 +4,9 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd import forward_ad
 
-from s5forecast.ops import autograd, backends, liquid
+from s5forecast.ops import attention, autograd, averages, backends, liquid
+from s5forecast.ops.checks import check_fused, check_shape, refuse_forward_mode, shape
 from s5forecast.ops.discretization import DISCRETIZATIONS
 from s5forecast.ops.naive import multiply
 
@@ -49,10 +49,10 @@ def linear_scan(
     References:
         Simplified State Space Layers for Sequence Modeling, Smith, Warrington, Linderman, 2023.
     """
-    _refuse_forward_mode(a, b, initial_state)
+    refuse_forward_mode(a, b, initial_state)
     _check_scan_inputs("b", b, initial_state)
     if a.shape != b.shape[2:] and a.shape != b.shape:
-        raise ValueError(f"'a' has shape {_shape(a)}, expected {list(b.shape[2:])} or {_shape(b)} as 'b' has.")
+        raise ValueError(f"'a' has shape {shape(a)}, expected {list(b.shape[2:])} or {shape(b)} as 'b' has.")
     (a, b, initial_state), dtype = _promote(a, b, initial_state)
     backend = backends.choose_backend(backend, b)
     return autograd.linear_scan(a, b, initial_state, reverse, backend).to(dtype)
@@ -95,12 +95,12 @@ def ssm_scan(
     References:
         Simplified State Space Layers for Sequence Modeling, Smith, Warrington, Linderman, 2023.
     """
-    _refuse_forward_mode(Lambda, step, dt, Bu, initial_state)
+    refuse_forward_mode(Lambda, step, dt, Bu, initial_state)
     _check_scan_inputs("Bu", Bu, initial_state)
-    _check_shape("Lambda", Lambda, tuple(Bu.shape[2:]))
-    _check_shape("step", step, (Bu.shape[3],))
+    check_shape("Lambda", Lambda, tuple(Bu.shape[2:]))
+    check_shape("step", step, (Bu.shape[3],))
     if dt is not None:
-        _check_shape("dt", dt, tuple(Bu.shape[:2]))
+        check_shape("dt", dt, tuple(Bu.shape[:2]))
     _check_method(method)
     (Lambda, step, dt, Bu, initial_state), dtype = _promote(Lambda, step, dt, Bu, initial_state)
     backend = backends.choose_backend(backend, Bu)
@@ -153,10 +153,10 @@ def mimo_scan(
         Simplified State Space Layers for Sequence Modeling, Smith, Warrington, Linderman, 2023.
     """
     arguments = Lambda, step, dt, B, C, D, u, initial_state
-    _refuse_forward_mode(*arguments)
+    refuse_forward_mode(*arguments)
     _check_mimo_inputs(*arguments)
     _check_method(method)
-    keep = torch.is_grad_enabled() and any(v is not None and v.requires_grad for v in arguments)
+    keep = _needs_gradients(*arguments)
     y, last, _ = autograd.mimo_scan(*arguments, method, reverse, keep)
     return y, last
 
@@ -189,39 +189,132 @@ def liquid_scan(
         Liquid Structural State-Space Models, Hasani, Lechner, Wang, Chahine, Amini, Rus, 2022.
     """
     arguments = A, B, C, limit, u, initial_state
-    _refuse_forward_mode(*arguments)
+    refuse_forward_mode(*arguments)
     N = limit.numel()
     if u.ndim != 3 or u.shape[2] == 0 or N % u.shape[2]:
-        raise ValueError(f"'u' has shape {_shape(u)}, expected [B, T, H], where H divides {N}, the number of states.")
+        raise ValueError(f"'u' has shape {shape(u)}, expected [B, T, H], where H divides {N}, the number of states.")
     for name, value in (("A", A), ("B", B), ("C", C)):
-        _check_shape(name, value, (2, N))
-    _check_shape("limit", limit, (N,))
+        check_shape(name, value, (2, N))
+    check_shape("limit", limit, (N,))
     if initial_state is not None:
-        _check_shape("initial_state", initial_state, (u.shape[0], 2, N))
-    _check_fused("liquid_scan", *arguments)
-    keep = torch.is_grad_enabled() and any(v is not None and v.requires_grad for v in arguments)
+        check_shape("initial_state", initial_state, (u.shape[0], 2, N))
+    check_fused("liquid_scan", *arguments)
+    keep = _needs_gradients(*arguments)
     y, last, _ = liquid.liquid_scan(*arguments, keep)
     return y, last
 
 
-def fuses(backend: str, *tensors: Tensor | None) -> bool:
-    """Whether the fused operators accept these tensors: all float32 or all float64, on the CPU, outside autocast."""
-    given = [tensor for tensor in tensors if tensor is not None]
-    dtype = given[0].dtype
-    return (
-        backends.HAS_NUMBA
-        and backend in ("auto", "cpu")
-        and dtype in (torch.float32, torch.float64)
-        and all(tensor.dtype == dtype and tensor.device.type == "cpu" for tensor in given)
-        and not torch.is_autocast_enabled("cpu")
-    )
+def moving_averages(
+    q: Tensor, p: Tensor, eta: Tensor, omega: Tensor, x: Tensor, state: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Weighted sums of moving averages, `y_t = eta h_t + omega x_t` with `h_t = q h_{t-1} + p x_t`.
+
+    Each of the H channels has N / H averages, at a stride of H. One fused operator for tensors that :func:`fuses`
+    accepts, which does not write the averages to memory. It can be differentiated once, by autograd.
+
+    Args:
+        q: `[N]`, factors between 0 and 1.
+        p: `[N]`, weights of the input.
+        eta: `[N]`, weights of the averages.
+        omega: `[H]`.
+        x: `[B, T, H]`.
+        state: `[B, N]`, the averages before the first step.
+
+    Returns:
+        `y [B, T, H]` and the averages after the last step, `[B, N]`.
+
+    Raises:
+        ValueError: if shapes or dtypes do not match.
+        NotImplementedError: for forward-mode derivatives.
+
+    References:
+        Mega: Moving Average Equipped Gated Attention, Ma, Zhou, Kong, He, Gui, Neubig, May, Zettlemoyer, 2022.
+    """
+    arguments = q, p, eta, omega, x, state
+    refuse_forward_mode(*arguments)
+    N, H = q.numel(), omega.numel()
+    if x.ndim != 3 or x.shape[2] != H or H == 0 or N % H:
+        raise ValueError(f"'x' has shape {shape(x)}, expected [B, T, {H}], where {H} divides {N}.")
+    for name, value in (("q", q), ("p", p), ("eta", eta)):
+        check_shape(name, value, (N,))
+    check_shape("omega", omega, (H,))
+    check_shape("state", state, (len(x), N))
+    check_fused("moving_averages", *arguments)
+    y, last, _ = averages.moving_averages(*arguments, _needs_gradients(*arguments))
+    return y, last
+
+
+def gated_attention(
+    averaged: Tensor,
+    u: Tensor,
+    mixed: Tensor,
+    mixed_bias: Tensor,
+    values: Tensor,
+    values_bias: Tensor,
+    attended: Tensor,
+    scale: Tensor,
+    shift: Tensor,
+    bias: Tensor,
+    *,
+    kind: str,
+    causal: bool,
+) -> Tensor:
+    """Gated attention within chunks that begin with the sequence, as :class:`s5forecast.ssm.Mega` defines it.
+
+    One fused operator for tensors that :func:`fuses` accepts, which writes nothing but the outputs to memory. The
+    backward pass computes everything else again. It can be differentiated once, by autograd.
+
+    Args:
+        averaged: `[B, T, H]`, the moving averages before their activation.
+        u: `[B, T, H]`.
+        mixed: `[2 H + z + v, H]`, the projection of the averages to the gate of the output, the input of queries and
+            keys, the gate of the values, and the candidate.
+        mixed_bias: `[2 H + z + v]`.
+        values: `[v, H]`.
+        values_bias: `[v]`.
+        attended: `[H, v]`, the projection of the values seen to the candidate.
+        scale, shift: `[2, z]`, of queries and of keys.
+        bias: `[2 C - 1]`, those of the distances C - 1, ..., 1 - C of a key from its query, for chunks of C steps.
+        kind: the function of the scores, one of `attention.KINDS`.
+        causal: whether keys of later steps are not seen.
+
+    Returns:
+        `[B, T, H]`.
+
+    Raises:
+        ValueError: if shapes or dtypes do not match, or the kind is unknown.
+        NotImplementedError: for forward-mode derivatives.
+
+    References:
+        Mega: Moving Average Equipped Gated Attention, Ma, Zhou, Kong, He, Gui, Neubig, May, Zettlemoyer, 2022.
+    """
+    arguments = averaged, u, mixed, mixed_bias, values, values_bias, attended, scale, shift, bias
+    refuse_forward_mode(*arguments)
+    (v, H), z = values.shape, scale.shape[-1]
+    if u.ndim != 3 or u.shape[2] != H:
+        raise ValueError(f"'u' has shape {shape(u)}, expected [B, T, {H}].")
+    if bias.ndim != 1 or bias.numel() % 2 == 0:
+        raise ValueError(f"'bias' has shape {shape(bias)}, expected [2 C - 1] for chunks of C steps.")
+    if kind not in attention.KINDS:
+        raise ValueError(f"'kind' is {kind!r}, expected one of {', '.join(attention.KINDS)}.")
+    F = 2 * H + z + v
+    sizes = tuple(u.shape), tuple(u.shape), (F, H), (F,), (v, H), (v,), (H, v), (2, z), (2, z)
+    names = "averaged", "u", "mixed", "mixed_bias", "values", "values_bias", "attended", "scale", "shift"
+    for name, value, size in zip(names, arguments, sizes, strict=False):
+        check_shape(name, value, size)
+    check_fused("gated_attention", *arguments)
+    return attention.gated_attention(*arguments, kind, causal)
+
+
+def _needs_gradients(*tensors: Tensor | None) -> bool:
+    return torch.is_grad_enabled() and any(v is not None and v.requires_grad for v in tensors)
 
 
 def _check_scan_inputs(name: str, b: Tensor, initial_state: Tensor | None) -> None:
     if b.ndim != 4 or b.shape[2] != 2:
-        raise ValueError(f"'{name}' has shape {_shape(b)}, expected [B, T, 2, N].")
+        raise ValueError(f"'{name}' has shape {shape(b)}, expected [B, T, 2, N].")
     if initial_state is not None:
-        _check_shape("initial_state", initial_state, (b.shape[0], 2, b.shape[3]))
+        check_shape("initial_state", initial_state, (b.shape[0], 2, b.shape[3]))
 
 
 def _check_mimo_inputs(
@@ -237,46 +330,22 @@ def _check_mimo_inputs(
     """Check all shapes, because the kernels do not check bounds."""
     N, H = step.numel(), D.numel()
     if u.ndim != 3 or u.shape[2] != H:
-        raise ValueError(f"'u' has shape {_shape(u)}, expected [B, T, {H}].")
-    _check_shape("Lambda", Lambda, (2, N))
-    _check_shape("step", step, (N,))
-    _check_shape("B", B, (2 * N, H))
-    _check_shape("C", C, (H, 2 * N))
-    _check_shape("D", D, (H,))
+        raise ValueError(f"'u' has shape {shape(u)}, expected [B, T, {H}].")
+    check_shape("Lambda", Lambda, (2, N))
+    check_shape("step", step, (N,))
+    check_shape("B", B, (2 * N, H))
+    check_shape("C", C, (H, 2 * N))
+    check_shape("D", D, (H,))
     if dt is not None:
-        _check_shape("dt", dt, tuple(u.shape[:2]))
+        check_shape("dt", dt, tuple(u.shape[:2]))
     if initial_state is not None:
-        _check_shape("initial_state", initial_state, (u.shape[0], 2, N))
-    _check_fused("mimo_scan", Lambda, step, dt, B, C, D, u, initial_state)
-
-
-def _check_fused(operator: str, *tensors: Tensor | None) -> None:
-    if not fuses("cpu", *tensors):
-        raise ValueError(
-            f"{operator} requires tensors on the CPU, all float32 or all float64, outside autocast; check with fuses"
-        )
-
-
-def _check_shape(name: str, tensor: Tensor, shape: tuple[int, ...]) -> None:
-    if tuple(tensor.shape) != shape:
-        raise ValueError(f"'{name}' has shape {_shape(tensor)}, expected {list(shape)}.")
+        check_shape("initial_state", initial_state, (u.shape[0], 2, N))
+    check_fused("mimo_scan", Lambda, step, dt, B, C, D, u, initial_state)
 
 
 def _check_method(method: str) -> None:
     if method not in DISCRETIZATIONS:
         raise ValueError(f"'method' is {method!r}, expected one of {', '.join(DISCRETIZATIONS)}.")
-
-
-def _refuse_forward_mode(*tensors: Tensor | None) -> None:
-    """Raise NotImplementedError for a tensor with a tangent, which a custom operator would silently drop."""
-    if forward_ad._current_level < 0:
-        return
-    if any(v is not None and forward_ad.unpack_dual(v).tangent is not None for v in tensors):
-        raise NotImplementedError("the scans have no forward-mode derivatives; use torch.autograd.grad or backward()")
-
-
-def _shape(tensor: Tensor) -> list[int]:
-    return list(tensor.shape)
 
 
 def _promote(*tensors: Tensor | None) -> tuple[list[Any], torch.dtype]:

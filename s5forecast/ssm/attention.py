@@ -10,8 +10,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-# sqrt(1 / 2) and sqrt(1 / (4 pi)), rounded as in the published implementation
-LAPLACE_MEAN, LAPLACE_STD = 0.707107, 0.282095
+from s5forecast.ops.attention import LAPLACE_MEAN, LAPLACE_STD
+
 HIDDEN = -1e30  # score of a key that is not visible
 
 

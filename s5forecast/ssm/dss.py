@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from s5forecast.ssm.diagonal import DiagonalLayer
+from s5forecast.ssm.exponential import bounded_exp
 from s5forecast.ssm.initialization import hippo_normal, log_timescales
 
 
@@ -78,7 +79,7 @@ class DSS(DiagonalLayer):
             yield self.W_backward
 
     def poles(self) -> Tensor:
-        steps = torch.exp(self.log_step).unsqueeze(-1)  # [2 or 1, H, 1]
+        steps = bounded_exp(self.log_step).unsqueeze(-1)  # [2 or 1, H, 1]
         return (self._shared_poles().unsqueeze(1) * steps).flatten(1)
 
     def timescales(self) -> Tensor:
@@ -98,7 +99,7 @@ class DSS(DiagonalLayer):
 
     def _shared_poles(self) -> Tensor:
         """Lambda ``[2, N]``, shared by all channels."""
-        return torch.stack([-torch.exp(self.log_decay), self.frequency])
+        return torch.stack([-bounded_exp(self.log_decay), self.frequency])
 
     def extra_repr(self) -> str:
         return f"width={self.width}, state_size={self.state_size}, bidirectional={self.W_backward is not None}"

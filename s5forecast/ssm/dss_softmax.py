@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from s5forecast.ssm.base import StateSpaceLayer
+from s5forecast.ssm.exponential import bounded_exp
 from s5forecast.ssm.initialization import hippo_normal, log_timescales
 
 REGULARIZATION = 1e-7  # of reciprocals, as in the published implementation
@@ -91,7 +92,7 @@ class DSSSoftmax(StateSpaceLayer):
     def kernel(self, W: Tensor, length: int) -> Tensor:
         """K ``[L, H]``, float64, in memory that grows with the root of L for each state."""
         Lambda = torch.complex(*self.Lambda.double())
-        steps = self.step_scale * torch.exp(self.log_step.double()).unsqueeze(-1)  # [2 or 1, H, 1]
+        steps = self.step_scale * bounded_exp(self.log_step.double()).unsqueeze(-1)  # [2 or 1, H, 1]
         delta = torch.complex(steps[0] * Lambda.real, steps[-1] * Lambda.imag)  # [H, N]
         # A growing mode is the mirror image of a decaying one, divided by its largest value.
         growing = Lambda.real > 0

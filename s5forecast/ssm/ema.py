@@ -8,7 +8,7 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from s5forecast.ops import ssm_scan
+from s5forecast.ops import fuses, is_short, moving_averages, ssm_scan
 from s5forecast.ssm.convolution import diagonal_chunks, run_chunks
 
 
@@ -68,7 +68,12 @@ class DampedEMA(nn.Module):
                 method="dirac",
             )[:, :, 0].unflatten(-1, (self.width, self.size))  # fmt: skip
             return _add((eta * states).sum(-1), omega, x), states[:, -1].clone() if x.shape[1] else state
-        q, b, c = (_planes(value.flatten()) for value in (torch.exp(log_q), weight, eta))
+        given = torch.exp(log_q), weight, eta
+        if x.shape[1] and not is_short(x) and fuses("auto", x, state, *given):
+            q, p, eta, first = (value.mT.flatten(-2) for value in (*given, state))
+            y, last = moving_averages(q, p, eta, x.new_zeros(self.width) if omega is None else omega, x, first)
+            return y, last.unflatten(-1, (self.size, self.width)).mT.contiguous()
+        q, b, c = (_planes(value.flatten()) for value in given)
         make = partial(diagonal_chunks, q, b, c, omega, self.width, "auto")
         y, last = run_chunks(x.to(state.dtype), torch.cat([state, torch.zeros_like(state)], -1), make)
         return y.to(x.dtype), last[..., : self.size]

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from s5forecast.ssm.diagonal import DiagonalLayer
+from s5forecast.ssm.exponential import bounded_exp
 
 
 class LRU(DiagonalLayer):
@@ -86,15 +87,15 @@ class LRU(DiagonalLayer):
         self.D.normal_()
 
     def poles(self) -> Tensor:
-        phase = torch.exp(self.theta_log)
+        phase = bounded_exp(self.theta_log)
         turns = torch.round(phase.detach() / (2 * math.pi))
-        return torch.stack([-torch.exp(self.nu_log), phase - 2 * math.pi * turns])
+        return torch.stack([-bounded_exp(self.nu_log), phase - 2 * math.pi * turns])
 
     def timescales(self) -> Tensor:
         return torch.ones_like(self.nu_log)
 
     def input_matrix(self) -> Tensor:
-        return torch.exp(self.gamma_log).unsqueeze(-1) * self.B
+        return bounded_exp(self.gamma_log).unsqueeze(-1) * self.B
 
     def output_matrix(self) -> Tensor:
         return self.C

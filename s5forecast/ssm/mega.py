@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from s5forecast.choices import choose
+from s5forecast.ops import fuses, gated_attention, is_short
 from s5forecast.ssm.attention import ATTENTIONS, BIASES, hidden_score
 from s5forecast.ssm.base import StateSpaceLayer
 from s5forecast.ssm.ema import DampedEMA
@@ -76,7 +77,7 @@ class Mega(StateSpaceLayer):
         self.width, self.key_size, self.value_size = width, z, v
         self.bidirectional, self.chunk_size = bidirectional, chunk_size
         self.span = max_positions if chunk_size is None else chunk_size
-        self.attention = choose(ATTENTIONS, attention, "attention")
+        self.attention, self.attention_name = choose(ATTENTIONS, attention, "attention"), attention
         self.average = DampedEMA(width, ema_size, bidirectional)
         self.values = nn.Linear(width, v)
         self.mixed = nn.Linear(width, z + v + 2 * width)  # gate, queries and keys, gate of the values, candidate
@@ -119,8 +120,31 @@ class Mega(StateSpaceLayer):
     def forward(
         self, u: Tensor, state: Any = None, dt: Tensor | None = None
     ) -> tuple[Tensor, tuple[Tensor, Tensor, Tensor]]:
+        if dt is None and (self.bidirectional or state is None) and self._fuses(u):
+            return self._fused(u, state)
         gate, candidate, state = self.gate_and_candidate(u, state, dt)
         return torch.addcmul(u, gate, candidate - u), state
+
+    def _fuses(self, u: Tensor) -> bool:
+        return u.numel() > 0 and not is_short(u) and fuses("auto", u, *self.parameters())
+
+    def _fused(self, u: Tensor, state: Any) -> tuple[Tensor, tuple[Tensor, Tensor, Tensor]]:
+        """As :meth:`forward`, for a sequence whose first step begins a chunk."""
+        averages, cache, count = self.initial_state(len(u)) if state is None else state
+        averaged, averages = self.average(u, averages)
+        length = u.shape[1]
+        size = min(self.chunk_size or length, length)
+        if self.chunk_size is None:
+            self._check_positions(count + length)
+        y = gated_attention(
+            averaged, u, self.mixed.weight, self.mixed.bias, self.values.weight, self.values.bias,
+            self.attended.weight, self.scale, self.shift, self.bias(torch.arange(size - 1, -size, -1, device=u.device)),
+            kind=self.attention_name, causal=not self.bidirectional,
+        )  # fmt: skip
+        if not self.bidirectional:
+            first = 0 if self.chunk_size is None else length // self.chunk_size * self.chunk_size
+            cache, count = self._remember_first(*self._keys_and_values(averaged[:, first:], u[:, first:]), count)
+        return y, (averages, cache, count)
 
     def step(self, u: Tensor, state: Any, dt: Tensor | None = None) -> tuple[Tensor, tuple[Tensor, Tensor, Tensor]]:
         if self.bidirectional:
@@ -152,6 +176,11 @@ class Mega(StateSpaceLayer):
             cache, count = self._remember(entries, observed, cache, count)
         candidate = F.silu(direct + self.attended(attended * reset))
         return torch.sigmoid(gate), candidate, (averages, cache, count)
+
+    def _keys_and_values(self, averaged: Tensor, u: Tensor) -> tuple[Tensor, Tensor]:
+        own = slice(self.width, self.width + self.key_size)
+        shared = F.silu(F.linear(F.silu(averaged), self.mixed.weight[own], self.mixed.bias[own]))
+        return torch.addcmul(self.shift[1], shared, self.scale[1]), F.silu(self.values(u))
 
     def _mix(self, averaged: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Logits of the gate, input of queries and keys, gate of the values, and the candidate without attention."""

@@ -14,6 +14,7 @@ from s5forecast.choices import choose
 from s5forecast.ops.naive import multiply
 from s5forecast.ssm.base import StateSpaceLayer
 from s5forecast.ssm.convolution import ChunkMatrices, run_chunks, toeplitz, without_autocast
+from s5forecast.ssm.exponential import bounded_exp
 from s5forecast.ssm.initialization import log_timescales
 from s5forecast.ssm.low_rank_initialization import LOW_RANK_INITIALIZATIONS, LowRankInitialization
 
@@ -181,10 +182,10 @@ class S4(StateSpaceLayer):
         return (torch.stack(states, 1) if states else u), x.flatten(-2)
 
     def _poles(self) -> Tensor:
-        return torch.stack([-torch.exp(self.log_decay), self.frequency])
+        return torch.stack([-bounded_exp(self.log_decay), self.frequency])
 
     def _half_step(self) -> Tensor:
-        return self.step_scale / 2 * torch.exp(self.log_step)
+        return self.step_scale / 2 * bounded_exp(self.log_step)
 
     def _keep_step(self) -> tuple[Tensor, Tensor, Tensor]:
         """The matrices of a step, kept until a parameter changes."""

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from s5forecast.choices import choose
 from s5forecast.ssm.channel_initialization import CHANNEL_INITIALIZATIONS, ChannelInitialization
 from s5forecast.ssm.diagonal import DiagonalLayer
+from s5forecast.ssm.exponential import bounded_exp
 from s5forecast.ssm.initialization import log_timescales
 
 
@@ -87,10 +88,10 @@ class S4D(DiagonalLayer):
         self.log_step.copy_(log_timescales(self.width, self.dt_min, self.dt_max))
 
     def poles(self) -> Tensor:
-        return torch.stack([-torch.exp(self.log_decay), self.frequency])
+        return torch.stack([-bounded_exp(self.log_decay), self.frequency])
 
     def timescales(self) -> Tensor:
-        return torch.exp(self.log_step).repeat_interleave(self.state_size // 2)
+        return bounded_exp(self.log_step).repeat_interleave(self.state_size // 2)
 
     def input_matrix(self) -> Tensor:
         return self.B

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from s5forecast.choices import choose
 from s5forecast.ssm.diagonal import DiagonalLayer
+from s5forecast.ssm.exponential import bounded_exp
 from s5forecast.ssm.initialization import (
     INITIALIZATIONS,
     OUTPUT_MATRICES,
@@ -173,7 +174,7 @@ class S5(DiagonalLayer):
         return torch.stack([real.clamp(max=CLIPPED_REAL_PART), imag])
 
     def timescales(self) -> Tensor:
-        return torch.exp(self.log_step)
+        return bounded_exp(self.log_step)
 
     def input_matrix(self) -> Tensor:
         return self.B_tilde

@@ -204,6 +204,24 @@ def test_outputs_and_gradients_are_finite_after_a_long_gap(layer, u):
     assert all(torch.isfinite(p.grad).all() for p in layer.parameters() if p.grad is not None)
 
 
+@pytest.mark.parametrize("value", [-1000.0, -45.0, 45.0, 1000.0])
+def test_outputs_and_gradients_are_finite_for_extreme_logarithms(layer, u, irregular, value):
+    """Decay rates and steps whose exponentials overflow in float32."""
+    if type(layer) not in LAYERS.values():
+        pytest.skip("an example of the tests")
+    layer, u, dt = layer.float(), u.float(), gaps(layer, irregular)
+    of_averages = "average.delta", "average.alpha"
+    names = [name for name, _ in layer.named_parameters() if "log" in name or name in of_averages]
+    for name in names:
+        drawn = copy.deepcopy(layer)
+        drawn.get_parameter(name).data.fill_(value)
+        y, _ = drawn(u, dt=None if dt is None else dt.float())
+        y.mean().backward()
+        assert torch.isfinite(y).all(), name
+        for other, parameter in drawn.named_parameters():
+            assert parameter.grad is None or torch.isfinite(parameter.grad).all(), (name, other)
+
+
 def test_a_step_without_length_and_input_leaves_the_state(causal):
     if not causal.supports_dt:
         pytest.skip("the layer does not support irregular steps")

@@ -168,7 +168,7 @@ def liquid_scan(
     y, state = u.new_zeros(u.shape), start(initial_state, u, states)
     kept = u.new_empty(len(u), tiles, 2, states) if keep else u.new_empty(0, 0, 2, states)
     arrays = *map(array, (A, B, C, limit, u)), y.numpy(), kept.numpy(), state.numpy()
-    in_parallel([partial(liquid_forward, *arrays, part) for part in _parts(u, states)])
+    in_parallel([partial(liquid_forward, *arrays, part) for part in channel_parts(u, states * COST)])
     return y, state, kept
 
 
@@ -199,7 +199,7 @@ def liquid_scan_backward(
     in_parallel(
         [
             partial(liquid_backward, *arrays, totals.part((*part, True)), state.numpy(), part)
-            for part in _parts(u, states)
+            for part in channel_parts(u, states * COST)
         ]
     )
     total = totals.sum(u.dtype)
@@ -207,9 +207,10 @@ def liquid_scan_backward(
     return dA, dB, dC, total[6].clone(), du, state
 
 
-def _parts(u: Tensor, states: int) -> list[Part]:
+def channel_parts(u: Tensor, work: int) -> list[Part]:
+    """Parts of the batch and of the channels for each thread; ``work`` is the number of states of a step."""
     batch, length, width = u.shape
-    threads = threads_for(batch * length * states * COST)
+    threads = threads_for(batch * length * work)
     shares = max(1, min(batch, threads))
     groups = max(1, min(width, threads // shares))
     batches, channels = _ranges(batch, shares), _ranges(width, groups)
