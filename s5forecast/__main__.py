@@ -39,6 +39,9 @@ def _add_check(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--timestamp", default=Columns.timestamp, help="column of the times")
     parser.add_argument("--item-id", nargs="+", default=[Columns.item_id], help="columns that identify a series")
     parser.add_argument("--known", nargs="+", default=[], help="columns that are known over the horizon")
+    parser.add_argument("--past", nargs="+", default=[], help="covariates that are not known over the horizon")
+    parser.add_argument("--holidays", nargs="+", help="countries whose holidays are covariates, such as US")
+    parser.add_argument("--weight", help="column of the weights in the training loss")
     parser.add_argument("--static", nargs="+", default=[], help="columns that are constant in each series")
     parser.add_argument("--future", type=Path, help="file with the known columns over the horizon")
     parser.add_argument("--page", type=Path, help="HTML page to write")
@@ -48,7 +51,7 @@ def _add_check(parser: argparse.ArgumentParser) -> None:
 def _check(given: argparse.Namespace) -> int:
     from s5forecast.forecaster import S5Forecaster
 
-    names = ("prediction_length", "target", "timestamp", "item_id", "known", "static")
+    names = ("prediction_length", "target", "timestamp", "item_id", "known", "past", "static", "holidays", "weight")
     forecaster = S5Forecaster(freq=_frequency(given.freq), **{name: getattr(given, name) for name in names})
     check = forecaster.check(_read(given.file), None if given.future is None else _read(given.future))
     print(check)

@@ -131,24 +131,35 @@ def _durations(times: Any, gaps: np.ndarray) -> pd.Series:
 
 
 def _leaks(readable: Readable, horizon: int) -> Iterator[Finding]:
-    """Known columns that equal the target within the horizon."""
+    """Known columns that equal a target within the horizon, and past columns that equal a later target."""
     sampling, table = readable
     columns = sampling.columns
-    target = table.target if table.target.ndim == 1 else table.target[0]
-    for leak in find_leaks(table, target, columns.known, range(1 - horizon, horizon + 1)):
-        yield Finding("warning", "leakage", leak.message(columns.target, horizon), len(table))
+    roles = (
+        ("known", columns.known, range(1 - horizon, horizon + 1)),
+        ("past", columns.past, range(1, horizon + 1)),
+    )
+    for name, target in zip(columns.targets, np.atleast_2d(table.target), strict=True):
+        for role, covariates, shifts in roles:
+            for leak in find_leaks(table, target, role, covariates, shifts):
+                yield Finding("warning", "leakage", leak.message(name, horizon), len(table))
 
 
 def _known_ahead(readable: Readable, future: Any) -> tuple[dict[Any, int], list[Finding]]:
-    """Steps of the horizon with all known columns, by the label of the series, and what predict would raise."""
+    """Steps of the horizon with all known columns, by label of the series; errors and warnings of ``predict``."""
     sampling, table = readable
     known, ends = list(sampling.columns.known), sampling.ends(table)
     if future is None:
         text = f"predict() requires the known columns {known} over the horizon; check them with check(df, future=...)"
         return {}, [Finding("note", "future", text, len(table))]
     try:
-        query = sampling.query(ends, future)
-        return dict.fromkeys(query.items, len(query.keys) // len(query.items)), []
+        with warnings.catch_warnings(record=True) as warned:
+            warnings.simplefilter("always")
+            sampling.query(ends, future)
+        ahead = _covered(readable, future)
+        short = [item for item in table.items if ahead[item] < sampling.prediction_length]  # type: ignore[attr-defined]
+        texts = dict.fromkeys(str(one.message) for one in warned if issubclass(one.category, UserWarning))
+        first = short[0] if short else None
+        return ahead, [Finding("warning", "future", text, max(len(short), 1), first) for text in texts]
     except SeriesError as error:
         names = {table.name(position): item for position, item in enumerate(table.items)}
         errors = [Finding("error", "future", text, 1, names.get(name)) for name, text in error.reasons.items()]
@@ -158,13 +169,16 @@ def _known_ahead(readable: Readable, future: Any) -> tuple[dict[Any, int], list[
 
 
 def _covered(readable: Readable, future: pd.DataFrame) -> dict[Any, int]:
-    """Steps of the horizon with all known columns, of a frame that can be read."""
+    """Steps of the horizon with all known columns, of a frame that can be read.
+
+    A missing category in a given row counts as known, because it may mean that there is none.
+    """
     sampling: Any = readable.sampling
     columns, known = sampling.columns, list(sampling.columns.known)
     due = replace(sampling, columns=replace(columns, known=())).query(sampling.ends(readable.table))
     integer = sampling.frequency.integer
     tidy, codes, items = tidy_frame(future, columns, known, (), integer_time=integer, what="future=")
-    complete = tidy[known].notna().all(axis=1).to_numpy()
+    complete = tidy[known].select_dtypes("number").notna().all(axis=1).to_numpy()
     given = _places(np.array(items, dtype=object)[codes[complete]], tidy[columns.timestamp][complete])
     asked = _places(np.array(due.items, dtype=object)[due.codes], due.keys[columns.timestamp])
     counts = np.bincount(due.codes, weights=asked.isin(given), minlength=len(due.items)).astype(int)

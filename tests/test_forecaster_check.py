@@ -173,6 +173,26 @@ def test_a_known_column_that_gives_the_target_away(shift):
     assert f"known column 'copy' equals 'target' {names[shift]} in" in row.message
 
 
+@pytest.mark.parametrize("shift, leaks", [(-1, False), (0, False), (1, True), (H, True), (H + 1, False)])
+def test_a_past_column_that_gives_the_target_away(shift, leaks):
+    df = hours().assign(copy=lambda df: df.groupby("item_id")["target"].shift(-shift))
+    row = found(forecaster(past=["price", "copy"]).check(df)).get(("warning", "leakage"))
+    assert (row is not None) == leaks
+    assert not leaks or f"past column 'copy' equals 'target' {shift} step" in row.message
+
+
+def test_covariates_of_every_kind():
+    pytest.importorskip("holidays")
+    df = hours().assign(event=lambda df: df["item_id"].where(df.index % 9 == 0), weight=2.0)
+    names = {"known": ["event"], "past": ["price"], "static": ["shop"], "holidays": "US", "weight": "weight"}
+    future = df.assign(timestamp=df["timestamp"] + pd.Timedelta("80h")).groupby("item_id").head(H)
+    check = forecaster(**names).check(df, future)
+    assert check.passed and check.series["known_ahead"].tolist() == [H] * 3
+    assert not {"leakage", "future"} & set(check.findings["check"])
+    wrong = found(forecaster(**names).check(df.assign(weight=-1.0)))["error", "invalid"]
+    assert "weight" in wrong.message
+
+
 def test_columns_that_are_no_copies():
     lagged = hours().assign(price=lambda df: df.groupby("item_id")["target"].shift(H).fillna(0.0))
     assert ("warning", "leakage") not in found(forecaster(known=["price"]).check(lagged))
@@ -194,8 +214,10 @@ def test_known_columns_over_the_horizon(zone):
     assert complete.passed and complete.series["known_ahead"].tolist() == [H] * 3
     partial = model.check(past, future.drop(index=[79, 158, 159]))
     assert partial.series["known_ahead"].tolist() == [H - 1, H - 2, H]
-    errors = partial.findings.query("check == 'future'")
-    assert errors["item_id"].tolist() == ["a", "b"] and (errors["severity"] == "error").all()
+    warning = found(partial)["warning", "future"]
+    assert partial.passed and warning.series == 2 and warning.item_id == "a" and "are masked" in warning.message
+    absent = model.check(past, future[future["item_id"] != "b"])
+    assert absent.series["known_ahead"].tolist() == [H, 0, H] and found(absent)["error", "future"].item_id == "b"
     with pytest.raises(ValueError, match="no column 'price'"):
         raise ValueError(found(model.check(past, future.drop(columns="price")))["error", "future"].message)
 
@@ -279,6 +301,8 @@ def test_the_command_line(tmp_path, capsys):
     assert "frequency 'h': nothing to report" in capsys.readouterr().out
     assert (tmp_path / "check.html").stat().st_size > 10**6
     assert main([*given, "--freq", "none"]) == 0
+    assert main([*given, "--past", "price", "--weight", "sale"]) == 1
+    assert "no column 'sale'" in capsys.readouterr().out
     assert main(given[:2]) == 1
     assert "no column 'timestamp'" in capsys.readouterr().out
     with pytest.raises(SystemExit) as ended:

@@ -17,14 +17,16 @@ MAX_SHIFT, SAMPLED = 60, 20_000
 
 
 class Leak(NamedTuple):
-    """A known column that equals the target of another step.
+    """A covariate that equals the target of another step.
 
     Args:
+        role: argument of the forecaster that names the column, ``"known"`` or ``"past"``.
         column: name of the column.
         shift: steps from the column to the target that it equals; negative for an earlier target.
         share: share of equal values.
     """
 
+    role: str
     column: str
     shift: int
     share: float
@@ -33,30 +35,37 @@ class Leak(NamedTuple):
         """What was found, and what to do about it."""
         steps = f"{abs(self.shift)} step{'s' if abs(self.shift) > 1 else ''}"
         where = f"{steps} {'later' if self.shift > 0 else 'earlier'}" if self.shift else "of the same row"
+        reason = (
+            f"it cannot be known over a horizon of {horizon} steps"
+            if self.role == "known"
+            else "its values are not known before the target"
+        )
         return (
-            f"known column {self.column!r} equals {target!r} {where} in {100 * self.share:.0f} % of the values, so it "
-            f"cannot be known over a horizon of {horizon} steps; leave it out of known="
+            f"{self.role} column {self.column!r} equals {target!r} {where} in {100 * self.share:.0f} % of the values, "
+            f"so {reason}; leave it out of {self.role}="
         )
 
 
-def find_leaks(table: SeriesTable, target: np.ndarray, names: Sequence[str], shifts: range) -> list[Leak]:
-    """The known columns that equal the target some steps later.
+def find_leaks(table: SeriesTable, target: np.ndarray, role: str, names: Sequence[str], shifts: range) -> list[Leak]:
+    """The covariates that equal the target some steps later.
 
     Args:
         table: R rows of S series.
         target: values, ``[R]``.
-        names: names of the known columns.
+        role: ``"known"`` or ``"past"``, the covariates to compare.
+        names: names of these columns; known rows beyond them, such as holidays, are not compared.
         shifts: shifts to compare, of which those closest to 0 are taken.
 
     Returns:
         For each column that is a copy, the shift with the largest share of equal values.
     """
     with np.errstate(over="ignore"):
-        target, owners = target.astype(table.known.dtype), table.owners
+        target, owners = target.astype(np.float32), table.owners
     nearest = sorted(shifts, key=abs)[: 2 * MAX_SHIFT]
     leaks = []
-    for name, column in zip(names, table.known, strict=True):
-        found = [Leak(name, shift, _equal(column, target, owners, shift)) for shift in nearest]
+    rows = table.known if role == "known" else table.past
+    for name, column in zip(names, rows[: len(names)], strict=True):
+        found = [Leak(role, name, shift, _equal(column, target, owners, shift)) for shift in nearest]
         best = max(found, key=lambda leak: leak.share, default=None)
         if best is not None and best.share >= SHARE:
             leaks.append(best)
