@@ -27,7 +27,7 @@ class HolidayCalendar:
 
     For steps of a day or less, and for irregular series, each country has two covariates: the holiday, a category, and
     the days since the nearest holiday, negative before it. For longer steps it has one: the number of holidays within
-    the step.
+    the step. In years of which the package knows no holidays, the distance is missing.
 
     Args:
         countries: codes of the package ``holidays``, such as ``"US"``.
@@ -43,7 +43,7 @@ class HolidayCalendar:
         """The calendar of one country or of several; ``None`` without any."""
         if holidays is None:
             return None
-        countries = (holidays,) if isinstance(holidays, str) else tuple(holidays)
+        countries = (holidays,) if isinstance(holidays, str) else tuple(dict.fromkeys(holidays))
         if not countries or not all(isinstance(country, str) for country in countries):
             raise ValueError(f"holidays={holidays!r} must be a country code such as 'US', or a list of them")
         if find_spec("holidays") is None:
@@ -85,7 +85,11 @@ Found = dict[str, tuple[np.ndarray, Sequence[str] | None]]
 def _of_days(stamps: pd.DatetimeIndex, country: str, frequency: Frequency | None) -> Found:
     """The holiday of the day of each time, and the days since the nearest one."""
     day = _days(stamps.tz_localize(None))
-    days, names = _holidays(country, stamps.min().year, stamps.max().year)
+    years = stamps.year
+    days, names = _holidays(country, years.min(), years.max())
+    if not len(days):
+        unknown = np.full(len(day), np.nan)
+        return {"holiday": (np.zeros(len(day)), [NO_HOLIDAY]), "days since holiday": (unknown, None)}
     after = np.searchsorted(days, day).clip(1, len(days) - 1)
     since, until = day - days[after - 1], days[after] - day
     distance = np.where(until <= since, -until, since)

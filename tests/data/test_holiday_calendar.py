@@ -1,3 +1,4 @@
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -84,3 +85,14 @@ def test_the_package_is_named_if_it_is_absent(monkeypatch):
     monkeypatch.setattr(holiday_calendar, "find_spec", lambda name: None)
     with pytest.raises(ValueError, match=r"pip install 's5forecast\[holidays\]'"):
         HolidayCalendar.parse("US")
+
+
+@pytest.mark.parametrize("year", ["1700", "2250"])
+def test_years_without_known_holidays_have_no_distance(year):
+    rows, labels = found = calendar("US").covariates(pd.date_range(f"{year}-12-25", periods=3), Frequency.parse("D"))
+    assert labels_of(found, "holiday (US)") == ["none"] * 3
+    assert np.isnan(rows[list(labels).index("days since holiday (US)")]).all()
+
+
+def test_a_country_given_twice_counts_once():
+    assert calendar("US", "DE", "US") == calendar("US", "DE")
