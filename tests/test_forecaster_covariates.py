@@ -159,6 +159,15 @@ def test_streams_have_the_same_covariates(holidays):
         assert not np.allclose(values(other.predict(future)), found)
 
 
+def test_streams_need_no_weights():
+    history, future = split(frame())
+    early, late = split(history.drop(columns="importance"), 8)
+    model = forecaster(estimator_kwargs=CAUSAL, weight="importance").fit(history)
+    found = values(model.stream(early).update(late).predict(future))
+    weighted = model.stream(split(history, 8)[0]).update(late)
+    np.testing.assert_array_equal(values(weighted.predict(future)), found)
+
+
 def test_irregular_series_have_the_same_covariates(tmp_path):
     history, future = split(frame())
     model = irregular().fit(history)

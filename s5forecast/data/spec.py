@@ -56,6 +56,10 @@ class FeatureSpec(NamedTuple):
         """The specification without static features."""
         return self._replace(num_feat_static_real=0, num_feat_static_cat=0)
 
+    def without_weights(self) -> FeatureSpec:
+        """The specification without weights, which only the training needs."""
+        return self._replace(weighted=False)
+
 
 class TypicalWindow(NamedTuple):
     """What training windows have in common, for windows with too few values to be normalized by their own.

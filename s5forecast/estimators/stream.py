@@ -46,14 +46,15 @@ class ForecastStream:
 
     @classmethod
     def start(cls, predictor: NetworkRunner, entries: Iterable[dict[str, Any]]) -> ForecastStream:
-        """Stream of series with a history, which are entries as in training.
+        """Stream of series with a history, which are entries as in training; weights are not needed.
 
         Raises:
             ValueError: for an entry that does not fit, naming the series, the field and the fix; for a network that
                 cannot be advanced step by step, with the reason.
         """
         predictor.network.eval().check_streams()
-        store, kind = read_store(entries, predictor.spec, forecast=False), STATES[type(predictor.spec)]
+        spec = predictor.spec._replace(features=predictor.spec.features.without_weights())
+        store, kind = read_store(entries, spec, forecast=False), STATES[type(spec)]
         if few := predictor.items_with_few_values(store):
             predictor.warn_of_few_values(few)
         batches = torch.arange(len(store)).split(predictor.batch_size)

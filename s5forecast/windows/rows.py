@@ -244,7 +244,7 @@ def shown_time(exact: Any, instants: Instants) -> Any:
 
 def _read_steps(entries: Sequence[dict[str, Any]], spec: WindowSpec) -> Sequence[Series]:
     """Check entries of new steps, which have no static features."""
-    bare = spec._replace(features=spec.features.without_statics()._replace(weighted=False))
+    bare = spec._replace(features=spec.features.without_statics().without_weights())
     return read_series(entries, bare, forecast=False, observed=False)
 
 
