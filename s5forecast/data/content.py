@@ -18,6 +18,11 @@ FIELDS = (
 )  # fmt: skip
 
 
+def as_sequence(dataset: Iterable[dict[str, Any]]) -> Sequence[dict[str, Any]]:
+    """The entries of a dataset, to be read several times; those of a frame are not created."""
+    return dataset if isinstance(dataset, Sequence) else list(dataset)
+
+
 def by_content(entries: Iterable[dict[str, Any]]) -> Sequence[dict[str, Any]]:
     """Sort the entries of a dataset by their content, and name those without item_id by their position."""
     if not isinstance(entries, FrameEntries):

@@ -68,6 +68,11 @@ class FrameEntries(Sequence[dict[str, Any]]):
         return replace(self, table=self.table.take(positions), future=future)
 
     @property
+    def num_values(self) -> int:
+        """Number of steps of all targets."""
+        return len(self.table.target)
+
+    @property
     def item_ids(self) -> list[Any]:
         """The item_id of each entry; a series without a name is series 0."""
         return [str(position) if item is None else item for position, item in enumerate(self.table.items)]
@@ -99,7 +104,7 @@ def fits(entries: FrameEntries, spec: WindowSpec, *, forecast: bool, observed: b
         and features.num_covariates - features.num_known == len(table.past)
         and tuple(features.past_dynamic_cardinalities) == tuple(cardinalities(entries.statics.past))
         and not np.isinf(table.past).any()
-        and (forecast or features.weighted == (table.weight is not None))
+        and (forecast or not features.weighted or table.weight is not None)
         and features.num_feat_static_real in (0, real.shape[1])
         and features.num_feat_static_cat in (0, cat.shape[1])
         and not np.isinf(real).any()

@@ -211,10 +211,6 @@ class ForecastEstimator(ContinuedTraining, PyTorchLightningEstimator):
         else:
             self.choices.choose("max_epochs", self.epochs(store), REASONS["max_epochs"])
 
-    def full_training(self) -> bool:
-        """Whether the length of the training is chosen automatically."""
-        return not (self.choices["max_epochs"].given or any(name in self.trainer_kwargs for name in OTHER_LIMITS))
-
     def has_automatic_length(self) -> bool:
         """Whether the number of training steps is chosen automatically."""
         return not (self.choices["max_epochs"].given or any(name in self.trainer_kwargs for name in OTHER_LIMITS))

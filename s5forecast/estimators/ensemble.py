@@ -15,6 +15,7 @@ from gluonts.model.forecast import Forecast, SampleForecast
 from gluonts.model.predictor import Predictor
 
 from s5forecast.aliases import check_folder
+from s5forecast.data.content import as_sequence
 from s5forecast.data.spec import IrregularSpec
 from s5forecast.distributions import Output
 from s5forecast.estimators.arguments import check_positive
@@ -24,7 +25,6 @@ from s5forecast.estimators.defaults import CONTEXT_SHARES, MEMBERS
 from s5forecast.estimators.plan import planned
 from s5forecast.levels import DECILES
 from s5forecast.networks.prediction import Predictions, SamplePaths, collect_quantiles
-from s5forecast.windows.batches import as_sequence
 
 
 class EnsembleEstimator(ContinuedTraining, Estimator):
@@ -55,7 +55,10 @@ class EnsembleEstimator(ContinuedTraining, Estimator):
 
         super().__init__()
         if not isinstance(estimator, ForecastEstimator):
-            raise ValueError(f"estimator must be an estimator of a single network, got {type(estimator).__name__}")
+            raise ValueError(
+                f"estimator must be an estimator of a single network, such as S5Estimator, got "
+                f"{type(estimator).__name__}; for an ensemble from make_estimator, pass num_members= to it"
+            )
         check_positive(num_members=num_members)
         self.estimator, self.num_members = estimator, num_members
         self.context_shares = list(CONTEXT_SHARES) if context_shares is None else context_shares

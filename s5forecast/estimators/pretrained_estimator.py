@@ -137,6 +137,21 @@ class PretrainedEstimator(ContinuedTraining, Estimator):
         self._read(predictor, training_data)
         return Choices({name: Choice(**one) for name, one in predictor.choices.items()})
 
+    def can_train(self, training_data: Dataset, validation_data: Dataset | None = None) -> bool:
+        """Whether the data have enough observed values for the fine-tuning.
+
+        Args:
+            training_data, validation_data: as for :meth:`train`.
+
+        Raises:
+            ValueError: for invalid entries.
+        """
+        predictor = self._predictor(None)
+        found = self._usable(predictor, self._read(predictor, training_data))
+        if not found.targets or validation_data is None:
+            return bool(found.targets)
+        return self._usable(predictor, self._read(predictor, validation_data)).have_scored_horizon()
+
     def trainings(self, training_data: Dataset) -> list[Any]:
         """Estimators of the networks that :meth:`train` trains, in their order."""
         return [self] if self.num_steps else []
@@ -166,14 +181,17 @@ class PretrainedEstimator(ContinuedTraining, Estimator):
         return series
 
     def _tuning(self, predictor: PretrainedPredictor, series: Sequence[Series]) -> TuningSeries:
-        targets = [one.target.astype(np.float64) for one in series]
-        found = TuningSeries.of(targets, list(map(predictor.seasons, targets)), self.prediction_length)
+        found = self._usable(predictor, series)
         if not found.targets:
             raise ValueError(
                 f"no series has more than {FEWEST_OBSERVED} observed values, which fine-tuning needs; give longer "
                 "histories, or use preset='zero_shot', which trains nothing"
             )
         return found
+
+    def _usable(self, predictor: PretrainedPredictor, series: Sequence[Series]) -> TuningSeries:
+        targets = [one.target.astype(np.float64) for one in series]
+        return TuningSeries.of(targets, list(map(predictor.seasons, targets)), self.prediction_length)
 
     def _held_out(self, predictor: PretrainedPredictor, data: Dataset) -> TuningSeries:
         found = self._tuning(predictor, self._read(predictor, data))

@@ -71,7 +71,10 @@ class BestEstimator(ContinuedTraining, Estimator):
     def __init__(self, estimator: Estimator, num_members: int = MEMBERS) -> None:
         super().__init__()
         if not isinstance(estimator, S5Estimator):
-            raise ValueError(f"estimator must be an S5Estimator, got {type(estimator).__name__}")
+            raise ValueError(
+                f"estimator must be an S5Estimator, got {type(estimator).__name__}; make_estimator with "
+                "preset='best' makes this estimator"
+            )
         self.estimator, self.num_members = estimator, num_members
         self.prediction_length = estimator.window_spec().prediction_length
         self.ensemble = EnsembleEstimator(estimator, num_members)

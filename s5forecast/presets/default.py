@@ -10,10 +10,12 @@ from gluonts.dataset.common import Dataset
 from gluonts.model.estimator import Estimator
 from gluonts.model.predictor import Predictor
 
+from s5forecast.data.content import as_sequence
+from s5forecast.data.frame_entries import FrameEntries
 from s5forecast.estimators.continued import ContinuedTraining
 from s5forecast.estimators.defaults import Choice, Choices
 from s5forecast.estimators.direct import S5Estimator
-from s5forecast.estimators.pretrained import FEWEST_OBSERVED, PretrainedPredictor
+from s5forecast.estimators.pretrained import PretrainedPredictor
 from s5forecast.estimators.pretrained_estimator import PretrainedEstimator
 from s5forecast.presets.limited import base_network
 
@@ -65,39 +67,47 @@ class DefaultEstimator(ContinuedTraining, Estimator):
         Raises:
             ValueError: as the estimators.
         """
-        data = list(training_data)
+        data, held_out = as_sequence(training_data), None if validation_data is None else as_sequence(validation_data)
         if from_predictor is not None:
             chosen = self.tuned if isinstance(from_predictor, PretrainedPredictor) else self.estimator
             kwargs["from_predictor"] = from_predictor
         else:
-            chosen = self.choose(data) if ckpt_path is None else self.estimator
+            chosen = self.choose(data, held_out) if ckpt_path is None else self.estimator
         if chosen is self.estimator:
             kwargs["ckpt_path"] = ckpt_path
         if hasattr(chosen, "spent"):
             chosen.spent = self.spent
-        predictor = chosen.train(data, validation_data, **kwargs)
+        predictor = chosen.train(data, held_out, **kwargs)
         if chosen is self.tuned and from_predictor is None:
             predictor.choices |= Choices(network=TUNED).plain()
         return predictor
 
     def resolve_choices(self, training_data: Dataset) -> Choices:
         """The settings that training on the data would use; nothing is trained."""
-        data = list(training_data)
+        data = as_sequence(training_data)
         chosen = self.choose(data)
         choices = base_network(chosen).resolve_choices(data)
         return Choices(choices | {"network": TUNED}) if chosen is self.tuned else choices
 
-    def choose(self, training_data: Sequence[dict[str, Any]]) -> Any:
-        """The estimator for some training data."""
-        targets = [np.asarray(entry["target"]) for entry in training_data]
-        if sum(len(target) for target in targets) >= MAX_VALUES:
+    def choose(
+        self, training_data: Sequence[dict[str, Any]], validation_data: Sequence[dict[str, Any]] | None = None
+    ) -> Any:
+        """The estimator for some data.
+
+        Args:
+            training_data, validation_data: as for :meth:`train`; the network is trained on the series if either has too
+                few values for a fine-tuning.
+
+        Raises:
+            ValueError: for invalid entries.
+        """
+        if not len(training_data) or _count_values(training_data) >= MAX_VALUES:
             return self.estimator
-        enough = any(np.isfinite(target.astype(np.float64)).sum() > FEWEST_OBSERVED for target in targets)
-        return self.tuned if enough else self.estimator
+        return self.tuned if self.tuned.can_train(training_data, validation_data) else self.estimator
 
     def trainings(self, training_data: Dataset) -> list[Any]:
         """Estimators of the networks that :meth:`train` trains, in their order."""
-        data = list(training_data)
+        data = as_sequence(training_data)
         return self.choose(data).trainings(data)
 
 
@@ -126,6 +136,13 @@ def tuned_like(
     shared = {name: arguments[name] for name in SHARED if name in arguments}
     verbose = trainer.get("enable_progress_bar", True)
     return PretrainedEstimator(**shared, num_steps=num_steps, time_limit=time_limit, verbose=verbose)
+
+
+def _count_values(entries: Sequence[dict[str, Any]]) -> int:
+    """Number of steps of all targets; entries are checked later."""
+    if isinstance(entries, FrameEntries):
+        return entries.num_values
+    return sum(np.size(entry.get("target", ())) for entry in entries)
 
 
 def _plain(value: Any) -> Any:

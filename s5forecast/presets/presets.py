@@ -100,7 +100,7 @@ def apply_preset(make: Any, arguments: dict[str, Any], preset: str, time_limit: 
     if chosen.estimator is not None:
         _check_replaced(make, arguments, preset)
         return chosen.estimator(**arguments, **chosen.arguments, time_limit=time_limit)
-    given = arguments
+    given = {name: value for name, value in arguments.items() if name != "num_members"}
     accepted = signature(make).parameters
     arguments = {**{name: value for name, value in chosen.arguments.items() if name in accepted}, **arguments}
     members = arguments.pop("num_members", chosen.members)

@@ -140,11 +140,6 @@ class LastWindows(Generic[BatchT]):
             yield self.store.gather_ahead(index) if self.cut is None else self.store.gather(index, self.cut[rows])
 
 
-def as_sequence(dataset: Iterable[dict[str, Any]]) -> Sequence[dict[str, Any]]:
-    """The entries of a dataset, to be read several times; those of a frame are not created."""
-    return dataset if isinstance(dataset, Sequence) else list(dataset)
-
-
 def chunks(dataset: Iterable[dict[str, Any]], size: int) -> Iterator[Sequence[dict[str, Any]]]:
     """At most ``size`` entries at a time; slices of a sequence, so that the entries of a frame are not created."""
     if isinstance(dataset, Sequence):

@@ -6,9 +6,12 @@ import pytest
 from gluonts.model.predictor import Predictor
 
 from s5forecast import S5Estimator, S5Forecaster, make_estimator
-from s5forecast.estimators import PretrainedEstimator, PretrainedPredictor
+from s5forecast.data.frame_entries import FrameEntries
+from s5forecast.data.statics import StaticFeatures
+from s5forecast.estimators import EnsembleEstimator, PretrainedEstimator, PretrainedPredictor
 from s5forecast.estimators.predictor import S5Predictor
-from s5forecast.presets import DefaultEstimator
+from s5forecast.forecaster_training import untrained_estimator
+from s5forecast.presets import BestEstimator, DefaultEstimator
 from s5forecast.presets.default import MAX_VALUES, tuned_like
 
 H = 4
@@ -50,6 +53,32 @@ def test_values_that_are_missing_are_not_enough_to_fine_tune():
     assert estimator.choose([entry]) is estimator.estimator
 
 
+def test_a_validation_too_short_to_fine_tune_on_trains_the_network():
+    train, held_out = entries(80), entries(6)
+    assert isinstance(short_default().train(train, held_out), S5Predictor)
+    assert type(short_default().train(train, entries(80))) is PretrainedPredictor
+
+
+@pytest.mark.parametrize(
+    "target, message", [(None, "series 0 has no field 'target'"), (["a"] * 30, "series 0: target must hold numbers")]
+)
+def test_invalid_entries_are_named(target, message):
+    entry = {"start": pd.Period("2024-01-01", "D"), **({} if target is None else {"target": target})}
+    with pytest.raises(ValueError, match=message):
+        short_default().train([entry])
+
+
+@pytest.mark.parametrize("steps", [60, 3_000])
+def test_entries_of_a_frame_are_not_created(steps, monkeypatch):
+    stamps = pd.date_range("2024", periods=steps)
+    values = np.random.default_rng(0).random(steps)
+    df = pd.concat([pd.DataFrame({"item_id": item, "timestamp": stamps, "target": values}) for item in "ab"])
+    sampling, series = S5Forecaster(H, freq="D")._make_sampling("D").learn(df)
+    data = sampling.entries(series, StaticFeatures.learn(series, sampling.columns))
+    monkeypatch.setattr(FrameEntries, "__getitem__", lambda self, index: pytest.fail("an entry was created"))
+    short_default().train(data)
+
+
 def test_trains_either_network_and_records_which(tmp_path):
     few = short_default().train(entries(80, 60))
     assert type(few) is PretrainedPredictor and few.choices["network"]["reason"] == "fewer than 5,000 values"
@@ -77,7 +106,9 @@ def test_presets(preset):
     "given",
     [
         {"width": 16}, {"num_feat_dynamic_real": 1}, {"distr_output": "student_t"}, {"device": "cuda"},
-        {"trainer_kwargs": {"max_epochs": 2}}, {"layer": "s4d"},
+        {"trainer_kwargs": {"max_epochs": 2}}, {"layer": "s4d"}, {"num_past_feat_dynamic_real": 1},
+        {"num_feat_static_real": 1}, {"num_feat_static_cat": 1, "cardinality": [2]}, {"dynamic_cardinalities": [3]},
+        {"past_dynamic_cardinalities": [3]}, {"weighted": True},
     ],
 )  # fmt: skip
 def test_arguments_of_the_network_need_a_network_of_their_own(given):
@@ -99,3 +130,32 @@ def test_frames_and_columns():
     assert few.summary().loc["network", "reason"] == "fewer than 5,000 values"
     with_price = S5Forecaster(H, freq="D", known=["price"], estimator_kwargs=SHORT, verbose=False).fit(df)
     assert isinstance(with_price.predictor_, S5Predictor)
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"known": ["price"]}, {"past": ["price"]}, {"known": ["event"]}, {"past": ["event"]}, {"static": ["shop"]},
+        {"weight": "price"}, {"holidays": "US"},
+    ],
+)  # fmt: skip
+def test_covariates_of_any_kind_and_weights_need_a_network_of_their_own(given):
+    if "holidays" in given:
+        pytest.importorskip("holidays", reason="the extra holidays is not installed")
+    days = pd.date_range("2024", periods=80)
+    df = pd.DataFrame({"timestamp": days, "target": np.arange(80.0) % 7, "price": 1.0 + np.arange(80) % 2})
+    df["shop"], df["event"] = "a", np.where(df["price"] > 1, "sale", "none")
+    forecaster = S5Forecaster(H, freq="D", verbose=False, **given)
+    sampling, series = forecaster._make_sampling("D").learn(df)
+    statics = StaticFeatures.learn(series, sampling.columns)
+    assert type(untrained_estimator(forecaster, sampling, series, statics)) is S5Estimator
+
+
+def test_a_single_member_is_the_default():
+    assert type(make_estimator("D", H, num_members=1, **QUIET)) is DefaultEstimator
+
+
+@pytest.mark.parametrize(("several", "advice"), [(EnsembleEstimator, "num_members="), (BestEstimator, "preset='best'")])
+def test_ensembles_of_the_default_name_what_to_do(several, advice):
+    with pytest.raises(ValueError, match=f"got DefaultEstimator; .*{advice}"):
+        several(short_default())
