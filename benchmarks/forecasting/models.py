@@ -9,7 +9,7 @@ from gluonts.model.estimator import Estimator
 from gluonts.model.seasonal_naive import SeasonalNaivePredictor as PointSeasonalNaive
 from tasks import Task
 
-from s5forecast import S5AutoregressiveEstimator, make_estimator
+from s5forecast import S5AutoregressiveEstimator, S5Estimator, make_estimator
 from s5forecast.estimators.peers import PEERS
 from s5forecast.evaluation.baselines import BASELINES, SeasonalNaivePredictor
 from s5forecast.presets import PRESETS
@@ -22,6 +22,11 @@ def preset(name: str) -> Callable[[Task, int], Estimator]:
     return lambda task, seed: make_estimator(
         task.freq, task.prediction_length, name, quantile_levels=LEVELS, seed=seed, device="cpu"
     )
+
+
+def s5_direct(task: Task, seed: int) -> S5Estimator:
+    """A network trained on the task alone, also where the default preset fine-tunes the pretrained one."""
+    return S5Estimator(task.freq, task.prediction_length, quantile_levels=LEVELS, seed=seed, device="cpu")
 
 
 def s5_autoregressive(task: Task, seed: int) -> S5AutoregressiveEstimator:
@@ -50,6 +55,7 @@ def baseline(name: str) -> Callable[[Task, int], Any]:
 
 MODELS: dict[str, Callable[[Task, int], Any]] = {
     **{name: preset(name) for name in PRESETS},
+    "s5_direct": s5_direct,
     "s5_autoregressive": s5_autoregressive,
     "s5_recursive_encoder": s5_recursive_encoder,
     "seasonal_naive": seasonal_naive,

@@ -27,7 +27,7 @@ from tasks import FOLDER, Task, load_tasks
 from s5forecast.estimators.combined import CombinedPredictor
 from s5forecast.estimators.ensemble import EnsemblePredictor
 from s5forecast.estimators.peers import PeerEstimator
-from s5forecast.estimators.predictor import S5Predictor
+from s5forecast.estimators.predictor import NetworkPredictor
 from s5forecast.evaluation.backtest import backtest
 from s5forecast.levels import DECILES
 
@@ -46,7 +46,7 @@ VALIDATION = (
     "covid_deaths/D/short", "chronos/tourism_quarterly",
 )  # fmt: skip
 TOLERANCE = 0.01
-OURS = (S5Predictor, EnsemblePredictor, CombinedPredictor)
+OURS = (NetworkPredictor, EnsemblePredictor, CombinedPredictor)
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -142,7 +142,7 @@ def append_row(path: Path, columns: Sequence[str], row: dict[str, Any]) -> None:
 def _parameters(predictor: Any) -> int:
     if isinstance(predictor, EnsemblePredictor | CombinedPredictor):
         return sum(map(_parameters, predictor.members))
-    if not isinstance(predictor, PyTorchPredictor):
+    if not isinstance(predictor, NetworkPredictor | PyTorchPredictor):
         return 0
     return sum(parameter.numel() for parameter in predictor.prediction_net.parameters())
 

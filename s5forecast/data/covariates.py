@@ -50,7 +50,7 @@ def is_categorical(values: pd.Series) -> bool:
 
 
 def coded(columns: Sequence[str], tidy: pd.DataFrame) -> tuple[np.ndarray, dict[str, Sequence[str] | None]]:
-    """Columns of checked rows as float32 ``[F, R]``, NaN where missing, and the labels of those that are categories."""
+    """Columns of checked rows as float32 ``[F, R]``, NaN where missing; the labels of the categorical columns."""
     rows = np.empty((len(columns), len(tidy)), dtype=np.float32)
     labels: dict[str, Sequence[str] | None] = {}
     for number, column in enumerate(columns):

@@ -19,20 +19,20 @@ from s5forecast.estimators.pretrained import PretrainedPredictor
 from s5forecast.estimators.pretrained_estimator import PretrainedEstimator
 from s5forecast.presets.limited import base_network
 
-# Fewer values than this in all series are fine-tuned on, chosen on validation windows of the seven smallest tasks, see
-# benchmarks/forecasting/NOTES.md: of 216 to 4,445 values, not of 6,705.
+# With fewer values, the pretrained network is fine-tuned. Chosen on validation windows of seven tasks: this is better
+# on average for those of 216 to 4,445 values, and worse for that of 6,705, see benchmarks/small/NOTES.md.
 MAX_VALUES = 5_000
 # The choice of the pretrained network.
 TUNED = Choice("the pretrained one, fine-tuned", f"fewer than {MAX_VALUES:,} values", given=False)
-# Arguments of S5Estimator that both estimators have, by their names in PretrainedEstimator.
+# Arguments that both estimators have.
 SHARED = ("freq", "prediction_length", "quantile_levels", "predict_batch_size", "seed")
 
 
 class DefaultEstimator(ContinuedTraining, Estimator):
     """Trains a network on the series, or fine-tunes the pretrained one if all series have fewer than 5,000 values.
 
-    Too few values to learn from make forecasts worse than seasonal naive and intervals too narrow; the pretrained
-    network needs a short training only. Covariates need a network of their own.
+    A network that is trained on few values alone may forecast worse than seasonal naive, with too narrow intervals. The
+    pretrained network has learned from synthetic series before. Data with covariates need a network of their own.
 
     Args:
         estimator: estimator of a network that is trained on the series.
