@@ -42,7 +42,7 @@ ZERO_SHOT = ("Chronos-2", "Chronos-Bolt-small", "FlowState-r1.1", "PatchTST-FM-r
 # In the figure of accuracy and time: variants that are not drawn, and names that are not to the right of their points.
 NOT_DRAWN = [LABELS["s5_recursive_encoder"], LABELS["seasonal_naive"]]
 TEXT_POSITIONS = {
-    "fast": "middle left", "default": "top right", "best": "bottom center", "TFT": "top center",
+    "fast": "top center", "default": "bottom left", "best": "bottom center", "TFT": "top center",
     "PatchTST": "bottom center",
 }  # fmt: skip
 NOTE = (
@@ -142,7 +142,7 @@ def accuracy_against_time(tables: dict[str, pd.DataFrame], measured: pd.DataFram
         for label, ratio in _best_published(ratios).items():
             figure.add_hline(
                 ratio, line={"dash": "dot", "color": "gray", "width": 1.2}, annotation={"text": label, "font_size": 11},
-                annotation_position="top left", row=1, col=column,
+                annotation_position="top right", row=1, col=column,
             )  # fmt: skip
     styled(figure, title="Accuracy and time (lower and further left is better)", height=460)
     figure.update_xaxes(type="log", title_text="processor seconds", range=[1.1, 2.9], tickvals=[20, 50, 100, 200, 500])
