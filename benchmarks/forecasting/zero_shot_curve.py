@@ -1,22 +1,19 @@
-"""How does the accuracy on validation windows grow with the time of pretraining? Reads validation.csv, writes curve.csv.
+"""How does the accuracy on validation windows improve with the time of pretraining?
 
-    python benchmarks/pretraining/curve.py [--image ../../docs/images/pretraining.png]
+    python zero_shot_curve.py [--image ../../docs/images/pretraining.png]
 
-``curve.csv`` has one row for each file of weights and suite. The figure needs kaleido.
+Reads ``validation.csv`` of ``../pretraining`` and writes ``curve.csv`` beside it, with one row for each file of weights and
+suite. The figure needs kaleido.
 """
 
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
 
 import pandas as pd
 import plotly.graph_objects as go
-
-FOLDER = Path(__file__).parent
-sys.path.insert(0, str(FOLDER.parent / "forecasting"))
-
+from tasks import FOLDER
 from zero_shot import summary
 
 from s5forecast.plotting.theme import PALETTE, styled
@@ -35,8 +32,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--image", type=Path, help="PNG file of WQL against hours of pretraining")
     image = parser.parse_args().image
-    table = curve(pd.read_csv(FOLDER / "validation.csv"))
-    table.to_csv(FOLDER / "curve.csv", index=False, lineterminator="\n")
+    table = curve(pd.read_csv(RESULTS / "validation.csv"))
+    table.to_csv(RESULTS / "curve.csv", index=False, lineterminator="\n")
     print(table.to_string(index=False))
     if image:
         figure(table).write_image(image, width=900, height=420, scale=2)
