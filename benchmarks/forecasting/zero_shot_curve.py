@@ -2,8 +2,8 @@
 
     python zero_shot_curve.py [--image ../../docs/images/pretraining.png]
 
-Reads ``validation.csv`` of ``../pretraining`` and writes ``curve.csv`` beside it, with one row for each file of weights and
-suite. The figure needs kaleido.
+Reads ``validation.csv`` of ``../pretraining`` and writes ``curve.csv`` beside it, with one row for each file of weights
+and suite. The figure needs kaleido.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from zero_shot import summary
 
 from s5forecast.plotting.theme import PALETTE, styled
 
+RESULTS = FOLDER.parent / "pretraining"
 SUITES = {
     "gift": "GIFT-Eval, 23 tasks",
     "chronos": "Chronos benchmarks, 11 data sets",
