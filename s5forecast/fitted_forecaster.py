@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from s5forecast.data.alignment import raise_not_joint
+from s5forecast.data.asked import Asked
 from s5forecast.data.content import content_order, take
 from s5forecast.data.faults import ON_ERROR, skipped_frame, warn_of_skipped, without_faults
 from s5forecast.data.frame_kinds import FrameKind
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from s5forecast.evaluation.calibrator import ConformalCalibrator
 
 T = TypeVar("T")
+H = TypeVar("H", SeriesTable, SeriesEnds)
 
 
 class FittedForecaster(ForecasterParameters):
@@ -185,6 +187,29 @@ class FittedForecaster(ForecasterParameters):
         self._left_out = {**skipped, **self._left_out}  # the first reason is named
         return found
 
+    def query(
+        self,
+        histories: H,
+        ends: Callable[[H], SeriesEnds],
+        future: pd.DataFrame | None = None,
+        times: pd.DataFrame | None = None,
+        horizon: Any = None,
+        every: Any = None,
+    ) -> tuple[H, Queries]:
+        """The histories and the times to forecast; with ``on_error="skip"`` without the series that have an error.
+
+        Args:
+            histories: a ``SeriesTable`` or ``SeriesEnds``.
+            ends: returns the ends of the histories.
+            future, times, horizon, every: as for :meth:`s5forecast.S5Forecaster.predict`.
+        """
+
+        def make(asked: Asked) -> tuple[H, Queries]:
+            query = self.sampling_.query(ends(asked.histories), asked.future, asked.times, horizon, every)
+            return asked.histories, query
+
+        return self.without_faults(make, Asked(histories, future, times, self._columns), Asked.without_names)
+
     def aligned(self, series: SeriesTable, known: Sequence[Any] | None = None) -> SeriesTable:
         """The series; with ``on_error="skip"``, raise SeriesError for those that cannot be forecast with the others.
 
@@ -205,12 +230,9 @@ class FittedForecaster(ForecasterParameters):
     ) -> tuple[Queries, Sequence[dict[str, Any]]]:
         """The times to forecast, and the GluonTS entries to forecast at these times."""
 
-        def make(series: SeriesTable) -> tuple[SeriesTable, SeriesEnds, Queries]:
-            ends = self.sampling_.ends(series)
-            return series, ends, self.sampling_.query(ends, future, times, horizon, every)
-
         with self.skipping():
-            series, ends, query = self.without_faults(make, self._histories(df, method), SeriesTable.without_names)
+            series, query = self.query(self._histories(df, method), self.sampling_.ends, future, times, horizon, every)
+            ends = self.sampling_.ends(series)
         if df is not None:
             self.sampling_.warn_of_unobserved(ends)
             self._warn_of_short(series)

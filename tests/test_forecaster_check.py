@@ -92,7 +92,7 @@ PLANTED = {
         "error", "invalid", None, r"from_wide\(df\)",
     ),
     "two frequencies": (
-        pd.concat([hours(), hours(["d"], freq="D")]), "error", "invalid", None, "do not have one common frequency",
+        pd.concat([hours(), hours(["d"], freq="D")]), "error", "invalid", "d", "do not have one common frequency",
     ),
 }  # fmt: skip
 

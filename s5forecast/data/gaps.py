@@ -24,9 +24,9 @@ def infer_frequency(table: SeriesTable) -> Frequency:
     """The frequency that all series with more than one row have in common.
 
     Raises:
-        ValueError: for a series without a regular frequency, or several frequencies.
+        ValueError: for series without a regular frequency, or with another one than most.
     """
-    found: dict[Frequency, str] = {}
+    found: dict[Frequency, list[int]] = {}
     left = np.flatnonzero((table.lengths > 1) | (len(table) == 1))
     while len(left):
         position, left = int(left[0]), left[1:]
@@ -36,12 +36,23 @@ def infer_frequency(table: SeriesTable) -> Frequency:
         except ValueError as error:
             raise SeriesError({one.name: str(error)}) from error
         if frequency not in found:
-            found[frequency] = one.name
-            left = left[~_surely_have(frequency, table)[left]]
-    if len(found) != 1:
-        seen = ", ".join(f"{frequency.alias!r} in {name}" for frequency, name in found.items())
-        raise ValueError(f"the series do not have one common frequency ({seen or 'one row each'}); pass freq=")
-    return next(iter(found))
+            alike = _surely_have(frequency, table)[left]
+            found[frequency], left = left[alike].tolist(), left[~alike]
+        found[frequency].append(position)
+    if not found:
+        raise ValueError("the series do not have one common frequency (one row each); pass freq=")
+    common = max(found, key=lambda one: (len(found[one]), table.lengths[found[one]].sum(), one.alias))
+    others = {position: frequency for frequency in found if frequency != common for position in found[frequency]}
+    usual = f"{common.alias!r} of {table.name(min(found[common]))}"
+    raise_first(
+        table,
+        {
+            position: f"{table.name(position)}: its frequency {frequency.alias!r} differs from {usual}; the series do "
+            "not have one common frequency, so leave this one out, or pass freq="
+            for position, frequency in others.items()
+        },
+    )
+    return common
 
 
 def _surely_have(frequency: Frequency, table: SeriesTable) -> np.ndarray:

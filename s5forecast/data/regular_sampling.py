@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -59,12 +60,8 @@ class RegularSampling(Sampling):
         series, frequency = read_frame(df, self.columns, self.frequency or "infer")
         if frequency.integer and not frequency.has_season:
             frequency = frequency.with_season(common_season(one.target for one in series))
-        last = self.last_observed(series)
-        try:
-            frequency.range(last.max(), self.prediction_length + 1)
-        except ValueError as error:
-            raise ValueError(f"{series.name(int(last.argmax()))}: {error}") from error
         learned = replace(self, frequency=frequency)
+        learned._check_horizon(self.last_observed(series), series.items)
         return learned, learned.with_holidays(series)
 
     def read(self, df: pd.DataFrame, what: str = "df") -> SeriesTable:
@@ -119,6 +116,7 @@ class RegularSampling(Sampling):
                 f"the next {self.prediction_length} steps"
             )
         S, H = len(ends.last), self.prediction_length
+        self._check_horizon(ends.last, ends.items)
         stamps = self._fixed_frequency.ranges(time_index(ends.last), np.full(S, H + 1))
         stamps = stamps[np.arange(len(stamps)) % (H + 1) > 0]
         items, codes = ends.items, np.repeat(np.arange(S), H)
@@ -177,6 +175,20 @@ class RegularSampling(Sampling):
     def _fixed_frequency(self) -> Frequency:
         assert self.frequency is not None, "learn() sets the frequency"
         return self.frequency
+
+    def _check_horizon(self, last: Any, items: Sequence[Any]) -> None:
+        """Raise ValueError for the series whose horizon goes beyond the timestamps that are supported."""
+        last, reasons = time_index(last), {}
+        for position in np.argsort(exact_times(last))[::-1].tolist():
+            try:
+                self._fixed_frequency.ranges(last[[position]], np.array([self.prediction_length + 1]))
+            except ValueError as error:
+                name = series_name(items[position])
+                reasons[name] = f"{name}: {error}"
+            else:
+                break
+        if reasons:
+            raise SeriesError(reasons)
 
     def _known_ahead(self, ends: SeriesEnds, stamps: Any, future: pd.DataFrame | None) -> tuple[np.ndarray, Labels]:
         """Known covariates at the next ``stamps [S * H]`` of the series, float32 ``[S * H, F]``, and their labels."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import warnings
+from collections.abc import Callable
 from datetime import tzinfo
 from typing import Any
 
@@ -34,6 +35,19 @@ NUMBER_DATES = (
 NUMERIC_DATE = r"^(\d{1,2})([/.-])(\d{1,2})([/.-])(\d{4}|\d{2})( \d{1,2}:\d{2}(?::\d{2})?)?$"
 
 
+class UnreadableTimes(ValueError):
+    """Values of some rows that cannot be read as times.
+
+    Args:
+        bad: whether each value cannot be read, ``[R]``.
+        texts: error message of a row.
+    """
+
+    def __init__(self, bad: np.ndarray, texts: Callable[[int], str]) -> None:
+        super().__init__(texts(int(bad.argmax())))
+        self.bad, self.texts = bad, texts
+
+
 def to_timestamps(values: pd.Series, frame: str = "df") -> pd.Series:
     """Convert datetimes of any kind, and ISO 8601 text, to datetimes of NumPy.
 
@@ -49,7 +63,7 @@ def to_timestamps(values: pd.Series, frame: str = "df") -> pd.Series:
     """
     values = own_dtype(values)
     if isinstance(values.dtype, pd.PeriodDtype):
-        return values.dt.to_timestamp()
+        return _from_periods(values, frame)
     if pd.api.types.is_datetime64_any_dtype(values):
         return values
     if isinstance(values.dtype, pd.ArrowDtype) and values.dtype.kind == "M":
@@ -114,6 +128,13 @@ def same_zone(stamps: Any, zone: tzinfo | None, name: str) -> Any:
     return stamps if zone is None else stamps.tz_convert(zone)
 
 
+def in_zone(stamps: pd.Series, zone: tzinfo | None) -> pd.Series:
+    """Times with a time zone in the time zone of the history, others unchanged."""
+    if zone is None or not isinstance(stamps.dtype, pd.DatetimeTZDtype):
+        return stamps
+    return stamps.dt.tz_convert(zone)
+
+
 def _name(values: pd.Series, frame: str) -> str:
     return f"column {values.name!r}" + ("" if frame == "df" else f" of {frame}")
 
@@ -146,6 +167,14 @@ def _of_numbers(values: pd.Series, frame: str) -> str:
     )
 
 
+def _from_periods(values: pd.Series, frame: str) -> pd.Series:
+    """Start of each period."""
+    try:
+        return values.dt.to_timestamp()
+    except (OverflowError, pd.errors.OutOfBoundsDatetime):
+        return _outside_nanoseconds(values.dt.strftime("%Y-%m-%dT%H:%M:%S"), frame)
+
+
 def _from_arrow(values: pd.Series, dtype: pd.ArrowDtype) -> pd.Series:
     """Datetimes of NumPy with the same unit and time zone."""
     zone = getattr(dtype.pyarrow_dtype, "tz", None)
@@ -166,12 +195,13 @@ def _parsed(values: pd.Series, frame: str) -> pd.Series:
     except pd.errors.OutOfBoundsDatetime:
         return _outside_nanoseconds(values, frame)
     except (TypeError, ValueError):
-        bad = _first_unreadable(values)
-        if bad is not None:
-            raise ValueError(
-                f"{_name(values, frame)} cannot be read as ISO 8601 timestamps, for example {bad!r}; convert it first: "
-                + _conversion(values, _column(values, frame))
-            ) from None
+        bad = _unreadable(values)
+        if bad.any():
+            text = (
+                f"{_name(values, frame)} cannot be read as ISO 8601 timestamps, for example {{!r}}; convert it first: "
+            )
+            advice = _conversion(values, _column(values, frame))
+            raise UnreadableTimes(bad, lambda row: text.format(values.iloc[row]) + advice) from None
         stamps = None
     if stamps is None or not pd.api.types.is_datetime64_any_dtype(stamps):
         return _in_utc(values, frame)
@@ -210,11 +240,10 @@ def _outside_nanoseconds(values: pd.Series, frame: str) -> pd.Series:
     return pd.Series(np.array(plain, dtype="datetime64[us]"), values.index, name=values.name)
 
 
-def _first_unreadable(values: pd.Series) -> object:
-    """The first value that is not a timestamp; ``None`` if each one is."""
+def _unreadable(values: pd.Series) -> np.ndarray:
+    """Whether each value is not a timestamp, ``[R]``."""
     found = pd.to_datetime(values, format="ISO8601", errors="coerce", utc=True)
-    bad = values[found.isna() & values.notna()]
-    return None if bad.empty else bad.iloc[0]
+    return (found.isna() & values.notna()).to_numpy()
 
 
 def _conversion(values: pd.Series, column: str) -> str:

@@ -24,7 +24,7 @@ from s5forecast.data.table import FrameSeries
 from s5forecast.evaluation.column_roles import as_columns, check_columns, frame_of_series, roles_of
 from s5forecast.evaluation.item_columns import with_item_columns
 from s5forecast.evaluation.metrics import evaluate, metric_names
-from s5forecast.evaluation.models import Model, irregular_model, name_of, regular_model, span_of, step_of
+from s5forecast.evaluation.models import Model, irregular_model, name_of, on_error_of, regular_model, span_of, step_of
 from s5forecast.evaluation.result import KEYS, WINDOW, Backtest
 from s5forecast.evaluation.runs import Run, Store, describe
 from s5forecast.evaluation.windows import (
@@ -61,7 +61,7 @@ def backtest(
     directory: str | Path | None = None,
     n_jobs: int = 1,
     progress: bool = False,
-    on_error: str = "raise",
+    on_error: str | None = None,
 ) -> Backtest:
     """Forecast past windows of every series, each from its history alone, and compare with the observed values.
 
@@ -110,7 +110,8 @@ def backtest(
         n_jobs: number of parallel processes over windows or fits, as in joblib.
         progress: whether to show a progress bar over the windows.
         on_error: ``"raise"`` an error for a series that is invalid or too short for the windows, or ``"skip"`` it, with
-            one warning; ``skipped`` of the result names all series that are left out, with the reasons.
+            one warning; ``skipped`` of the result names all series that are left out, with the reasons. By default that
+            of an ``S5Forecaster``, otherwise ``"raise"``.
 
     Raises:
         ValueError: a series is too short, a level or metric is unknown, arguments for regular and irregular series are
@@ -141,7 +142,7 @@ def backtest(
     metrics = metric_names(splitter.default_metrics if metrics is None else metrics)
     name = name_of(model) if name is None else name
     prepare = _irregular if isinstance(splitter, IrregularSplitter) else _regular
-    skip, skipped = choose(ON_ERROR, on_error, "on_error"), {}
+    skip, skipped = choose(ON_ERROR, on_error or on_error_of([model]), "on_error"), {}
 
     def read(rows: Any) -> Any:
         return prepare(model, rows, splitter, roles, freq, bool(refit))

@@ -449,6 +449,12 @@ def step_of(models: Iterable[Any]) -> Any:
     return next((freq for freq in found if isinstance(freq, Integral)), None)
 
 
+def on_error_of(models: Iterable[Any]) -> str:
+    """``"skip"`` if a forecaster leaves out series that have an error, otherwise ``"raise"``."""
+    skip = any(getattr(model, "on_error", None) == "skip" for model in models if is_forecaster(model))
+    return "skip" if skip else "raise"
+
+
 def _by_name(model: Any, frame: Sequence[FrameSeries] | None) -> dict[Any, FrameSeries]:
     """Series of a frame by the item_id of their windows."""
     if frame is None:

@@ -24,6 +24,7 @@ from gluonts.time_feature.seasonality import get_seasonality
 from s5forecast.data.faults import SeriesError
 from s5forecast.data.frequency import Frequency, quiet_periods
 from s5forecast.data.times import Instants, is_duration, read_instants
+from s5forecast.data.timestamps import RANGE_FIX, out_of_range
 from s5forecast.evaluation.metrics import DEFAULT_METRICS, UNSCALED_METRICS
 
 PAST_FIELDS = (
@@ -400,6 +401,8 @@ class IrregularSplitter(WindowSplitter):
         time = pd.Timestamp(moment) if instants.datetimes else moment
         if instants.datetimes and instants.aware != (time.tz is not None):
             raise ValueError(f"since={moment!r} and the times of the data must both have a time zone, or neither")
+        if instants.datetimes and out_of_range(pd.Series([time])).any():
+            raise ValueError(f"since={moment!r} is out of range, because {RANGE_FIX}")
         return int(np.searchsorted(instants.exact, read_instants([time], "since", "the split").exact[0], "right"))
 
     def _end(self, instants: Instants, cut: int) -> int:

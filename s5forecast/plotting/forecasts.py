@@ -11,7 +11,7 @@ from s5forecast.data.frame_kinds import Frame, takes_frames, to_pandas
 from s5forecast.data.frames import Columns, identity_columns, with_labels
 from s5forecast.data.items import item_label
 from s5forecast.data.long_frames import long_frame
-from s5forecast.data.timestamps import read_times
+from s5forecast.data.timestamps import RANGE_FIX, out_of_range, read_times
 from s5forecast.levels import quantile_columns
 from s5forecast.plotting.theme import OBSERVED, PALETTE, line_style, styled, translucent
 
@@ -140,6 +140,8 @@ def _by_item(frame: pd.DataFrame, columns: Columns, what: str, *needed: str) -> 
         spelt = [old for old, new in names.items() if new in missing] or missing
         raise ValueError(f"the {what} has no column {spelt}; choose one of its columns {list(frame.columns)}")
     times = read_times(frame["timestamp"], what)
+    if pd.api.types.is_datetime64_any_dtype(times) and out_of_range(times).any():
+        raise ValueError(f"the {what} has the time {times[out_of_range(times)].iloc[0]}, but {RANGE_FIX}")
     if isinstance(times.dtype, pd.DatetimeTZDtype):
         times = times.dt.tz_localize(None)  # plotly shows wall time
     frame = frame.assign(timestamp=times)

@@ -1,5 +1,6 @@
 """One form of time for columns of any kind, and the advice for columns that cannot be read."""
 
+from dataclasses import replace
 from datetime import date, datetime, timedelta, timezone
 from zoneinfo import ZoneInfo
 
@@ -8,6 +9,7 @@ import pandas as pd
 import pytest
 
 from s5forecast import regularize
+from s5forecast.data.faults import SeriesError
 from s5forecast.data.frames import Columns
 from s5forecast.data.frequency import Frequency
 from s5forecast.data.irregular_sampling import IrregularSampling
@@ -155,7 +157,13 @@ OLD = pd.date_range("1500-01-01", periods=6, freq="YS", unit="s")
 LATE = pd.date_range(end="2262-04-10", periods=6, freq="D")
 
 
-@pytest.mark.parametrize("times", [OLD, OLD.tz_localize("UTC"), OLD.strftime("%Y-%m-%d"), OLD.as_unit("us").shift(900)])
+OLD_TIMES = {
+    "datetimes": OLD, "with a time zone": OLD.tz_localize("UTC"), "text": OLD.strftime("%Y-%m-%d"),
+    "microseconds": OLD.as_unit("us").shift(900), "periods": pd.period_range("1500-01-01", periods=6, freq="D"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("times", OLD_TIMES.values(), ids=OLD_TIMES)
 @pytest.mark.parametrize("sampling", [RegularSampling(Columns(), 2), IrregularSampling(Columns(), "1D")])
 def test_years_that_are_not_supported_are_refused_with_the_series(sampling, times):
     df = pd.DataFrame({"item_id": "a", "timestamp": times, "target": 1.0})
@@ -170,6 +178,19 @@ def test_horizons_that_end_too_late_are_refused_before_training(freq, zone):
     df = pd.DataFrame({"item_id": "a", "timestamp": times, "target": 1.0})
     with pytest.raises(ValueError, match=r"series 'a': \d+ steps of '.*' after 22.* are too many: .*freq=1"):
         RegularSampling(Columns(), 1000).learn(df)
+
+
+def test_forecasts_that_end_too_late_name_the_series():
+    df = pd.concat([pd.DataFrame({"item_id": item, "timestamp": LATE.shift(-9 * late), "target": 1.0})
+                    for late, item in enumerate("ba")])  # fmt: skip
+    sampling, series = RegularSampling(Columns(), 1).learn(df)
+    with pytest.raises(SeriesError, match=r"series 'b': 3 steps of 'D' after 2262-04-10 .* are too many") as caught:
+        replace(sampling, prediction_length=3).query(sampling.ends(series))
+    assert list(caught.value.reasons) == ["series 'b'"]
+    irregular, series = IrregularSampling(Columns()).learn(df)
+    with pytest.raises(SeriesError, match="series 'b': horizon=3D after 2262-04-10") as caught:
+        irregular.query(irregular.ends(series), horizon="3D", every="1D")
+    assert list(caught.value.reasons) == ["series 'b'"]
 
 
 def test_irregular_times_that_are_too_late():

@@ -206,3 +206,10 @@ def test_first_of_overlapping_windows_is_drawn():
     figure = plot_backtest(windows("a", steps=(0, 1, 2, 3, 4)))
     assert np.isnan(np.asarray(by_name(figure)["median"].y, dtype=float)).sum() == 1
     assert len(by_name(figure)["observed"].x) == 8
+
+
+def test_years_that_are_not_supported_are_refused():
+    old = pd.DataFrame({"timestamp": np.arange("1500-01-01", "1500-01-20", dtype="datetime64[D]"), "target": 1.0})
+    old["timestamp"] = old["timestamp"].astype("datetime64[s]")
+    with pytest.raises(ValueError, match=r"the history has the time 1500-01-01.* from 1678 to 2261"):
+        plot_forecast(old, forecast("a").drop(columns="item_id"))
