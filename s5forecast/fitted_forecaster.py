@@ -15,6 +15,7 @@ from s5forecast.data.faults import ON_ERROR, skipped_frame, warn_of_skipped, wit
 from s5forecast.data.frame_kinds import FrameKind
 from s5forecast.data.frames import Queries, SeriesEnds, with_labels, without_series
 from s5forecast.data.frequency import Frequency
+from s5forecast.data.missing_known import collecting
 from s5forecast.data.sampling import Sampling
 from s5forecast.data.statics import StaticFeatures
 from s5forecast.data.table import SeriesTable
@@ -125,6 +126,10 @@ class FittedForecaster(ForecasterParameters):
 
     def forecast_quantiles(self, entries: Sequence[Any], levels: Sequence[float]) -> tuple[np.ndarray, np.ndarray]:
         """Means and quantiles of entries; paths are drawn in batches that do not depend on the order of the series."""
+        with collecting([]):  # the frame is already reported
+            return self._quantiles(entries, levels)
+
+    def _quantiles(self, entries: Sequence[Any], levels: Sequence[float]) -> tuple[np.ndarray, np.ndarray]:
         if not any(hasattr(network, "num_samples") for network in networks(self.predictor_)):
             return self.usable_predictor.predict_quantiles(entries, levels)
         order = content_order(entries)

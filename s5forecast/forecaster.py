@@ -14,6 +14,7 @@ import pandas as pd
 from s5forecast.choices import choose
 from s5forecast.data.content import content_order, take
 from s5forecast.data.frame_kinds import Frame, FrameKind, takes_frames
+from s5forecast.data.missing_known import collecting
 from s5forecast.data.statics import StaticFeatures
 from s5forecast.fitted_forecaster import FittedForecaster
 from s5forecast.forecaster_parameters import PRETRAINED, ZERO_SHOT
@@ -324,7 +325,8 @@ class S5Forecaster(FittedForecaster):
         self.sampling_.require_regular("predict_samples()", "use predict(times=)")
         query, entries = self._queries(df, future, method="predict_samples")
         order = content_order(entries)
-        drawn = list(self.usable_predictor.predict(take(entries, order), num_samples=num_samples))
+        with collecting([]):  # the frame is already reported
+            drawn = list(self.usable_predictor.predict(take(entries, order), num_samples=num_samples))
         forecasts = [drawn[position] for position in np.argsort(order)]
         if not isinstance(forecasts[0], SampleForecast):
             self._check_trained("predict_samples()")

@@ -22,6 +22,7 @@ from gluonts.model.predictor import Predictor
 from s5forecast.aliases import check_folder
 from s5forecast.data.frame_entries import FrameEntries
 from s5forecast.data.frequency import quiet_periods
+from s5forecast.data.missing_known import collecting, in_step, reported_once
 from s5forecast.estimators.arguments import check_positive
 from s5forecast.estimators.continued import ContinuedTraining, members_of
 from s5forecast.estimators.defaults import (
@@ -252,7 +253,7 @@ class CombinedPredictor(Predictor):
         copies = tee(map(with_arrays, dataset), len(self.members))
         keys = ["mean", *map(str, self.quantile_levels)]
         members = [_without_gradients(iter(m.predict(c))) for m, c in zip(self.members, copies, strict=True)]
-        for several in zip(*members, strict=True):
+        for several in in_step(members):
             first = several[0]
             yield QuantileForecast(self._combined(several), first.start_date, keys, first.item_id, first.info)
 
@@ -263,7 +264,8 @@ class CombinedPredictor(Predictor):
             ValueError: as :meth:`predict`.
         """
         entries = dataset if isinstance(dataset, FrameEntries) else [with_arrays(entry) for entry in dataset]
-        found = [_member_quantiles(member, entries, levels) for member in self.members]
+        with reported_once():
+            found = [_member_quantiles(member, entries, levels) for member in self.members]
         return self._averaged(*zip(*found, strict=True))
 
     def _combined(self, forecasts: Sequence[Forecast]) -> np.ndarray:
@@ -384,10 +386,11 @@ def quantile_loss(predictor: Predictor, windows: TestData) -> float:
     """Quantile loss at the deciles, summed over all series and all steps with a value."""
     levels = np.array(DECILES)[:, None]
     losses = []
-    for forecast, label in zip(predictor.predict(windows.input), windows.label, strict=True):
-        quantiles = _finite(predictor, forecast.item_id, [forecast.quantile(level) for level in DECILES])
-        error = np.asarray(label["target"], dtype=np.float64) - quantiles
-        losses.append(float(np.nansum(np.maximum(levels * error, (levels - 1) * error))))
+    with collecting([]):  # missing values of the training are not reported as those to forecast
+        for forecast, label in zip(predictor.predict(windows.input), windows.label, strict=True):
+            quantiles = _finite(predictor, forecast.item_id, [forecast.quantile(level) for level in DECILES])
+            error = np.asarray(label["target"], dtype=np.float64) - quantiles
+            losses.append(float(np.nansum(np.maximum(levels * error, (levels - 1) * error))))
     return math.fsum(losses)  # which does not depend on their order
 
 

@@ -18,6 +18,7 @@ from s5forecast.data.frame_kinds import Frame, takes_frames
 from s5forecast.data.frames import Columns, series_name, without_series
 from s5forecast.data.frequency import Frequency
 from s5forecast.data.irregular_sampling import IrregularSampling
+from s5forecast.data.missing_known import reported_once
 from s5forecast.data.regular_sampling import read_frame, to_entries
 from s5forecast.data.statics import StaticFeatures
 from s5forecast.data.table import FrameSeries
@@ -172,7 +173,8 @@ def backtest(
     warn_of_skipped(skipped)
     run = Run(adapted, forecast_columns, samples, int(refit), n_jobs, progress, name)
     description = describe(run, name_of(model), [*splitter.settings, int(refit)], origins)
-    results = run.results(origins, None if directory is None else Store(directory, description))
+    with reported_once():
+        results = run.results(origins, None if directory is None else Store(directory, description))
     cut = [window for origin in origins for window in origin]
     forecasts = _frame(cut, frequency, np.concatenate([result.values for result in results], axis=1), forecast_columns)
     result = Backtest(
