@@ -167,8 +167,8 @@ class S5Forecaster(FittedForecaster):
         self.fit_seconds_ = perf_counter() - began
         return self
 
-    @takes_frames("df", "future")
-    def check(self, df: Frame, future: Frame | None = None) -> DataCheck:
+    @takes_frames("df", "future", "times")
+    def check(self, df: Frame, future: Frame | None = None, *, times: Frame | None = None) -> DataCheck:
         """Check a frame before training: errors, suspicious values, and what training would choose.
 
         Errors of the data are part of the result and raise nothing.
@@ -176,6 +176,7 @@ class S5Forecaster(FittedForecaster):
         Args:
             df: Frame to train on.
             future: The ``known`` columns over the horizon, as for :meth:`predict`.
+            times: For irregular series, the times to forecast and the ``known`` columns at these times.
 
         Returns:
             The findings, statistics of each series, and the settings that training would use with their reasons;
@@ -187,7 +188,7 @@ class S5Forecaster(FittedForecaster):
         from s5forecast.forecaster_check import check_frame
 
         self._check_parameters()
-        return check_frame(self, df, future)
+        return check_frame(self, df, future, times)
 
     @takes_frames("df", "times", "future")
     def predict(

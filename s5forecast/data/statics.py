@@ -109,11 +109,15 @@ class StaticFeatures:
         return series if same else replace(series, known=known, past=past)
 
     def encode_known(self, query: Queries) -> np.ndarray:
-        """The known covariates at the times of a query, ``[M, F]``, as :meth:`encode_covariates`."""
+        """The known covariates at the times of a query, ``[M, F]``, as :meth:`encode_covariates`.
+
+        Warns about each categorical column none of whose labels occurred in training.
+        """
 
         def name(row: int) -> str:
             return series_name(query.items[query.codes[row]])
 
+        warn_of_unknown_labels(query.labels, self.known)
         return encoded(query.known.T, query.labels, self.known, name).T
 
     def dynamic_fields(self, known: np.ndarray, past: np.ndarray | None = None) -> dict[str, np.ndarray]:
