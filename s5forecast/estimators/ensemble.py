@@ -87,8 +87,8 @@ class EnsembleEstimator(ContinuedTraining, Estimator):
         """
         members = self._members()
         starts = self._starts(members, from_predictor, kwargs.get("ckpt_path"))
-        training_data = list(training_data)
-        validation_data = None if validation_data is None else list(validation_data)
+        training_data = as_sequence(training_data)
+        validation_data = None if validation_data is None else as_sequence(validation_data)
         trained: list[Any] = []
         with planned([1.0] * len(members)) as plan:
             for member, start in zip(members, starts, strict=True):
