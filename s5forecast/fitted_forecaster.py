@@ -11,7 +11,7 @@ import pandas as pd
 
 from s5forecast.data.alignment import raise_not_joint
 from s5forecast.data.content import content_order, take
-from s5forecast.data.faults import ON_ERROR, skipped_frame, warn_of_skipped, without_faults
+from s5forecast.data.faults import ON_ERROR, Skipped, warn_of_skipped, without_faults
 from s5forecast.data.frame_kinds import FrameKind
 from s5forecast.data.frames import Queries, SeriesEnds, with_labels, without_series
 from s5forecast.data.frequency import Frequency
@@ -171,11 +171,11 @@ class FittedForecaster(ForecasterParameters):
     @contextmanager
     def skipping(self) -> Iterator[None]:
         """Name the series that the block leaves out in one warning, and record them in ``skipped_``."""
-        self._left_out: dict[Any, str] = {}
+        self._left_out = Skipped()
         yield
         if ON_ERROR[self.on_error]:
-            self.skipped_ = skipped_frame(self._left_out, self._columns.item_id)
-            warn_of_skipped(self._left_out)
+            self.skipped_ = self._left_out.frame(self._columns.item_id, self._columns.identity)
+            warn_of_skipped(self._left_out.reasons)
         del self._left_out
 
     def read(self, read: Callable[[pd.DataFrame], T], df: pd.DataFrame, what: str = "df") -> T:
@@ -187,7 +187,7 @@ class FittedForecaster(ForecasterParameters):
         if not ON_ERROR[self.on_error]:
             return make(data)
         found, skipped = without_faults(make, data, leave_out)
-        self._left_out = {**skipped, **self._left_out}  # the first reason is named
+        self._left_out.update(skipped)
         return found
 
     def aligned(self, series: SeriesTable, known: Sequence[Any] | None = None) -> SeriesTable:

@@ -79,9 +79,9 @@ def _read(forecaster: FittedForecaster, df: Any) -> tuple[Readable | None, list[
                 sampling.warn_of_unobserved(sampling.ends(table))
                 return Readable(sampling, table), [*_invalid(errors), *_warned(warned, len(table))]
             except SeriesError as error:
-                df, labels = without_series(df, error.reasons, forecaster._columns)
-                errors |= dict(zip(labels, error.reasons.values(), strict=False))
-                if not labels or df.empty:
+                df, left = without_series(df, error.reasons, forecaster._columns)
+                errors |= dict(zip(left.index.tolist(), error.reasons.values(), strict=False))
+                if not len(left) or df.empty:
                     return None, _invalid(errors or {None: str(error)})
             except DATA_ERRORS as error:
                 return None, [*_invalid({None: str(error)}), *_invalid(errors)]
