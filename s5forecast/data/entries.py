@@ -102,6 +102,14 @@ def dynamic_fields(features: FeatureSpec) -> list[tuple[str, int, bool]]:
     ]
 
 
+def count_categories(entries: Iterable[dict[str, Any]], field: str) -> list[int]:
+    """Number of categories of each row of a field, from the largest code in all entries; none without the field."""
+    given = [np.asarray(entry[field], dtype=np.float64) for entry in entries if field in entry]
+    rows = [one.reshape(-1, 1) if field == "feat_static_cat" else np.atleast_2d(one) for one in given]
+    codes = [np.nan_to_num(one, nan=-1).max(axis=1, initial=0) for one in rows]
+    return [int(largest) + 1 for largest in np.max(codes, axis=0)] if codes else []
+
+
 def _weight(entry: dict[str, Any], name: str, target: np.ndarray, *, given: bool) -> np.ndarray:
     """The weight of each step, ``[T]``, 1 if it is not ``given``; steps without a target may have none."""
     if not given:
