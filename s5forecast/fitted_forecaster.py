@@ -15,7 +15,7 @@ from s5forecast.data.faults import ON_ERROR, Skipped, warn_of_skipped, without_f
 from s5forecast.data.frame_kinds import FrameKind
 from s5forecast.data.frames import Queries, SeriesEnds, with_labels, without_series
 from s5forecast.data.frequency import Frequency
-from s5forecast.data.missing_known import collecting
+from s5forecast.data.missing_known import collecting, reported_once
 from s5forecast.data.sampling import Sampling
 from s5forecast.data.statics import StaticFeatures
 from s5forecast.data.table import SeriesTable
@@ -214,12 +214,14 @@ class FittedForecaster(ForecasterParameters):
             ends = self.sampling_.ends(series)
             return series, ends, self.sampling_.query(ends, future, times, horizon, every)
 
-        with self.skipping():
-            series, ends, query = self.without_faults(make, self._histories(df, method), SeriesTable.without_names)
+        with reported_once():
+            with self.skipping():
+                series, ends, query = self.without_faults(make, self._histories(df, method), SeriesTable.without_names)
+            entries = self.sampling_.entries(series, self.statics_, query)
         if df is not None:
             self.sampling_.warn_of_unobserved(ends)
             self._warn_of_short(series)
-        return query, self.sampling_.entries(series, self.statics_, query)
+        return query, entries
 
     def _warn_of_short(self, series: SeriesTable) -> None:
         """Warn if a history is shorter than the context of the networks and than every training series."""

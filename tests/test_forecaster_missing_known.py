@@ -113,6 +113,12 @@ def of_frame(method="predict", ahead="future", make=forecaster, **kwargs):
     return lambda: getattr(fitted, method)(**{ahead: MASKED})
 
 
+def of_empty_column(make=forecaster, ahead="future"):
+    """A column without any value has no numbers, so that only the training tells that they are missing."""
+    fitted = make().fit(HISTORY)
+    return lambda: fitted.predict(**{ahead: FUTURE.assign(price=[None] * len(FUTURE))})
+
+
 def of_stream(ahead="future", make=forecaster):
     stream = make().fit(HISTORY).stream()
     return lambda: stream.predict(**{ahead: MASKED})
@@ -161,6 +167,8 @@ WAYS = {
     "joint frame": lambda: of_frame(model="multivariate", estimator_kwargs=JOINT),
     "joint paths": lambda: of_frame("predict_samples", model="multivariate", estimator_kwargs=JOINT),
     "irregular frame": lambda: of_frame(ahead="times", make=irregular),
+    "empty column": of_empty_column,
+    "empty irregular column": lambda: of_empty_column(irregular, "times"),
     "stream of a frame": of_stream,
     "stream of an irregular frame": lambda: of_stream("times", irregular),
     "backtest of a frame": of_backtest,

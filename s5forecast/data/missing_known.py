@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
+from itertools import chain
 from typing import Any, NamedTuple
 
 from s5forecast.notices import warn_user
@@ -30,11 +31,9 @@ class MissingKnown(NamedTuple):
         return cls(list(columns), list(lacking), f"at step {min(next(iter(lacking.values())).values())}")
 
     def and_others(self, others: Sequence[MissingKnown]) -> MissingKnown:
-        """With what others found in further series; the same series may have other names of columns there."""
-        columns, series = dict.fromkeys(self.columns), dict.fromkeys(self.series)
-        for one in others:
-            if not series.keys() >= set(one.series):
-                columns, series = columns | dict.fromkeys(one.columns), series | dict.fromkeys(one.series)
+        """With the columns and series of others; the first step remains."""
+        found = [self, *others]
+        columns, series = (dict.fromkeys(chain(*names)) for names in list(zip(*found, strict=True))[:2])
         return MissingKnown(list(columns), list(series), self.first)
 
 

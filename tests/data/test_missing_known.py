@@ -21,10 +21,7 @@ def texts(caught):
 
 
 def test_a_block_merges_what_is_missing():
-    others = [
-        MissingKnown(["event"], ["series 'b'", "series 'c'"], "at step 1"),
-        PRICE._replace(columns=["field"], series=["series 'b'"]),
-    ]
+    others = [MissingKnown(["event"], ["series 'b'", "series 'c'"], "at step 1"), PRICE]
     with pytest.warns(UserWarning) as caught, reported_once():
         report([PRICE])
         report(others)
