@@ -13,6 +13,7 @@ import pandas as pd
 from s5forecast.data.frame_kinds import PANDAS, Frame, FrameKind, takes_frames
 from s5forecast.data.frames import SeriesEnds
 from s5forecast.data.items import given_items, plain_keys, restored_keys
+from s5forecast.data.missing_known import reported_once
 from s5forecast.data.table import SeriesTable
 from s5forecast.data.time_zones import zone_name
 from s5forecast.estimators.stream import ForecastStream
@@ -105,9 +106,10 @@ class FrameStream:
                 and the fix.
         """
         levels = self.forecaster.forecast_levels(quantile_levels)
-        with self.forecaster.skipping():
-            _, query = self.forecaster.query(self.ends, lambda ends: ends, future, times, horizon, every)
-        queries = self.forecaster.sampling_.stream_queries(query, self.forecaster.statics_)
+        with reported_once():
+            with self.forecaster.skipping():
+                _, query = self.forecaster.query(self.ends, lambda ends: ends, future, times, horizon, every)
+            queries = self.forecaster.sampling_.stream_queries(query, self.forecaster.statics_)
         return self.forecaster.forecast_frame(query, lambda known: self.states.quantiles(queries, known), levels)
 
     def save(self, path: str | Path) -> None:

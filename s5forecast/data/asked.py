@@ -6,9 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from s5forecast.data.frames import Columns, SeriesEnds, series_name, without_series
+from s5forecast.data.items import join_keys
 from s5forecast.data.table import SeriesTable
 
 
@@ -32,14 +34,15 @@ class Asked:
         histories = self.histories.positions if isinstance(self.histories, SeriesEnds) else self.histories
         return min(len(part) for part in (histories, self.future, self.times) if part is not None)
 
-    def without_names(self, reasons: Mapping[str, str]) -> tuple[Asked, list[Any]]:
-        """All parts without the series of the given names, and the labels of these series in the order of the names."""
-        histories, found = self.histories.without_names(reasons)
+    def without_names(self, reasons: Mapping[str, str]) -> tuple[Asked, pd.DataFrame]:
+        """All parts without the series of the given names, and the keys of these series in the order of the names."""
+        histories, left = self.histories.without_names(reasons)
         frames = {"future": self.future, "times": self.times}
         for name, frame in frames.items():
             if frame is not None:
-                frames[name], labels = without_series(frame, reasons, self.columns, f"{name}=")
-                found += [label for label in labels if label not in found]
+                frames[name], keys = without_series(frame, reasons, self.columns, f"{name}=")
+                new = keys[~keys.index.isin(left.index)]
+                left = join_keys(left, new[list(left)]) if len(new) else left
         order = {name: number for number, name in enumerate(reasons)}
-        found.sort(key=lambda label: order[series_name(label)])
-        return replace(self, histories=histories, **frames), found
+        places = np.argsort([order[series_name(label)] for label in left.index])
+        return replace(self, histories=histories, **frames), left.iloc[places]
