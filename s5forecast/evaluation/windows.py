@@ -24,7 +24,7 @@ from gluonts.time_feature.seasonality import get_seasonality
 from s5forecast.data.faults import SeriesError
 from s5forecast.data.frequency import Frequency, quiet_periods
 from s5forecast.data.times import Instants, is_duration, read_instants
-from s5forecast.data.timestamps import RANGE_FIX, out_of_range
+from s5forecast.data.timestamps import RANGE_FIX
 from s5forecast.evaluation.metrics import DEFAULT_METRICS, UNSCALED_METRICS
 
 PAST_FIELDS = (
@@ -401,7 +401,7 @@ class IrregularSplitter(WindowSplitter):
         time = pd.Timestamp(moment) if instants.datetimes else moment
         if instants.datetimes and instants.aware != (time.tz is not None):
             raise ValueError(f"since={moment!r} and the times of the data must both have a time zone, or neither")
-        if instants.datetimes and out_of_range(pd.Series([time])).any():
+        if instants.datetimes and not pd.Timestamp.min < time.tz_localize(None) < pd.Timestamp.max:
             raise ValueError(f"since={moment!r} is out of range, because {RANGE_FIX}")
         return int(np.searchsorted(instants.exact, read_instants([time], "since", "the split").exact[0], "right"))
 
