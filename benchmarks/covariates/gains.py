@@ -44,7 +44,7 @@ def _cell(mean: pd.Series, gained: pd.DataFrame, model: str, kind: str) -> str:
 
 
 def _signed(value: float) -> str:
-    return f"{value:+.1f}".replace("-", "−")
+    return f"{round(value, 1) + 0.0:+.1f}".replace("-", "−")
 
 
 if __name__ == "__main__":
