@@ -26,7 +26,9 @@ def as_markdown(rows: pd.DataFrame) -> str:
     gained = gains(rows)
     mean = rows.groupby(["model", "covariates"])["WQL"].mean()
     models, kinds = rows["model"].unique(), rows["covariates"].unique()
-    lines = ["| columns | " + " | ".join(NAMES[model] for model in models) + " |", "|---" * (len(models) + 1) + "|"]
+    seeds = rows.groupby("model")["seed"].nunique()
+    heads = [f"{NAMES[model]}, {seeds[model]} {'seed' if seeds[model] == 1 else 'seeds'}" for model in models]
+    lines = ["| columns | " + " | ".join(heads) + " |", "|---" * (len(models) + 1) + "|"]
     for kind in kinds:
         cells = [_cell(mean, gained, model, kind) for model in models]
         lines.append(f"| {kind} | " + " | ".join(cells) + " |")
@@ -40,7 +42,8 @@ def _cell(mean: pd.Series, gained: pd.DataFrame, model: str, kind: str) -> str:
     if kind == "none":
         return wql
     found = gained.loc[(model, kind)].dropna()
-    return f"{wql}, {_signed(found.mean())} % ({_signed(found.min())} to {_signed(found.max())})"
+    limits = f" ({_signed(found.min())} to {_signed(found.max())})" if len(found) > 1 else ""
+    return f"{wql}, {_signed(found.mean())} %{limits}"
 
 
 def _signed(value: float) -> str:
