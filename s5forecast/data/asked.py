@@ -45,4 +45,4 @@ class Asked:
                 left = join_keys(left, new[list(left)]) if len(new) else left
         order = {name: number for number, name in enumerate(reasons)}
         places = np.argsort([order[series_name(label)] for label in left.index])
-        return replace(self, histories=histories, **frames), left.iloc[places]
+        return replace(self, histories=histories, future=frames["future"], times=frames["times"]), left.iloc[places]
