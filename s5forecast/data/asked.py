@@ -11,7 +11,6 @@ import pandas as pd
 
 from s5forecast.data.frames import Columns, SeriesEnds, series_name, without_series
 from s5forecast.data.items import join_keys
-from s5forecast.data.table import SeriesTable
 
 
 @dataclass(frozen=True, eq=False)
@@ -19,12 +18,12 @@ class Asked:
     """Series to forecast, and the frames that belong to them.
 
     Args:
-        histories: histories, or their ends.
+        histories: a ``SeriesTable``, or the ``SeriesEnds`` of the histories.
         future, times: as for :meth:`s5forecast.S5Forecaster.predict`.
         columns: roles of the columns of these frames.
     """
 
-    histories: SeriesTable | SeriesEnds | Any
+    histories: Any
     future: pd.DataFrame | None
     times: pd.DataFrame | None
     columns: Columns
