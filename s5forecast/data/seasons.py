@@ -7,6 +7,8 @@ from collections.abc import Iterable
 
 import numpy as np
 
+# Field of the entries of integer times, whose Periods have no season.
+SEASON_FIELD = "season_length"
 # A season found in a series: its autocorrelation, and the number of times that it is observed.
 CORRELATED, FEWEST_SEASONS = 0.3, 3
 # Peaks of about the same height are one season and its multiples.
