@@ -181,7 +181,7 @@ class PretrainedPredictor(NetworkPredictor):
     def warn_of_few_values(self, items: Sequence[Any]) -> None:
         """Warn of series with so few values that the network cannot know their spread."""
         warn_user(
-            f"{len(items)} series, the first of them {items[0]!r}, have fewer than {FEWEST_OBSERVED} observed values; "
+            f"{_counted(items)} fewer than {FEWEST_OBSERVED} observed values; "
             "their spread is not known to a network that was not trained on similar series, so do not rely on the "
             "intervals; S5Estimator takes the typical spread of its training data"
         )
@@ -234,3 +234,7 @@ def _observed(target: np.ndarray) -> int:
 def _outage(target: np.ndarray) -> int:
     """Steps after the last observed value, if hardly any value is observed in the context; the network skips them."""
     return 0 if _observed(target[-CONTEXT:]) >= FEWEST_OBSERVED else int((~np.isnan(target))[::-1].argmax())
+
+
+def _counted(items: Sequence[Any]) -> str:
+    return f"series {items[0]!r} has" if len(items) == 1 else f"{len(items)} series, such as {items[0]!r}, have"
