@@ -111,7 +111,7 @@ def _conversion(text: pd.Series, categories: bool, frame: str) -> str:
         if len(with_comma) and with_comma.str.fullmatch(pattern).all():
             return _choice(reading, column, cleaning)
     if cleaning and pd.to_numeric(found, errors="coerce").notna().all():
-        return f"convert it: {column} = pd.to_numeric({column}.astype(str){cleaning})"
+        return f"convert it: {column} = pd.to_numeric({column}.astype('string'){cleaning})"
     if pd.to_numeric(found, errors="coerce").notna().all():
         return "convert it with pd.to_numeric"
     if categories:
@@ -122,7 +122,7 @@ def _conversion(text: pd.Series, categories: bool, frame: str) -> str:
 def _choice(readings: Sequence[Spelling], column: str, cleaning: str) -> str:
     """The line for each reading; without ``cleaning``, also how to read a file with such numbers."""
     return ", or ".join(
-        f"{one.condition}{column} = pd.to_numeric({column}.astype(str){cleaning}{one.replacements})"
+        f"{one.condition}{column} = pd.to_numeric({column}.astype('string'){cleaning}{one.replacements})"
         + ("" if cleaning else f" (in a file: pd.read_csv(..., {one.arguments}))")
         for one in readings
     )

@@ -187,7 +187,7 @@ def nan_forecast(forecasts):
         ({"quantile_levels": (0.5, 0.5)}, "not repeat"),
         ({"metrics": ("WAPE",)}, "unknown metric 'WAPE'"),
         ({"metrics": ("MSIS",)}, "'0.025'"),
-        ({"prediction_length": 2}, r"series 's' has shape \(3,\).*2 steps from 2024-01-01 08:00"),
+        ({"prediction_length": 2}, r"series 's' has shape \(3,\).*2 steps and starts at 2024-01-01 08:00"),
         ({"data": []}, "no series"),
         ({"data": [{"start": 0, "target": np.ones((2, 9)), "item_id": "d"}]}, "'d'.*one entry per dimension"),
         ({"freq": "fortnight"}, "fortnight"),
