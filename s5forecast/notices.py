@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 import warnings
 from pathlib import Path
 
 PACKAGE = str(Path(__file__).parent) + os.sep
+# Between the lines of this package that enter and leave a block.
+BETWEEN = contextlib.__file__
 
 
 def warn_user(message: str) -> None:
     """Issue a UserWarning at the innermost line outside this package."""
     depth, frame = 1, sys._getframe(1)
-    while frame.f_back is not None and frame.f_code.co_filename.startswith(PACKAGE):
+    while frame.f_back is not None and frame.f_code.co_filename.startswith((PACKAGE, BETWEEN)):
         depth, frame = depth + 1, frame.f_back
     warnings.warn(message, UserWarning, stacklevel=depth + 1)
