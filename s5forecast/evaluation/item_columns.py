@@ -36,8 +36,8 @@ def with_item_columns(forecasts: pd.DataFrame, series: Sequence[FrameSeries], va
         given = keys.iloc[:, 0]
         if len(variables) > 1:
             return forecasts
-        rows = keys.index.get_indexer(pd.Index(forecasts["item_id"], dtype=object))
-        return forecasts.assign(item_id=given.iloc[rows].array)
+        places = keys.index.get_indexer(pd.Index(forecasts["item_id"], dtype=object))
+        return forecasts.assign(item_id=given.iloc[places].array)
     positions = {label: row for row, label in enumerate(keys.index)}
     positions |= {f"{label}:{name}": row for name in variables for label, row in positions.items()}
     rows = forecasts["item_id"].map(positions)

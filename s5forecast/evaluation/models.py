@@ -447,7 +447,9 @@ def span_of(models: Iterable[Any]) -> tuple[int | None, Any]:
 def frequency_of(freq: Any, models: Iterable[Any], season: int | None = None) -> Any:
     """``freq``, by default that of the first forecaster of integer times, with the season of integer times if known."""
     own = next((_integer_frequency(model) for model in models if _has_integer_times(model)), None)
-    freq = Frequency.parse(freq) if isinstance(freq, Integral) else freq or own
+    if isinstance(freq, Integral):
+        freq = Frequency.parse(freq)  # type: ignore[arg-type]
+    freq = freq or own
     if not isinstance(freq, Frequency) or not freq.integer:
         return freq
     if own is not None and own.multiple == freq.multiple and not freq.has_season:
