@@ -39,5 +39,5 @@ def find_season(target: np.ndarray) -> float:
 def common_season(targets: Iterable[np.ndarray]) -> int:
     """The season that most of the series have, 1 if there is none."""
     found = Counter(round(find_season(target)) for target in targets)
-    season, count = found.most_common(1)[0]
+    season, count = next(iter(found.most_common(1)), (1, 0))
     return season if season > 1 and 2 * count > found.total() else 1
