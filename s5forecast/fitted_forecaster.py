@@ -160,6 +160,11 @@ class FittedForecaster(ForecasterParameters):
             if self.needs_no_training:
                 fix += ", which trains nothing, or pass the histories, as in predict(df)"
             raise NotFittedError(f"this {type(self).__name__} is not fitted yet; {fix}")
+        if self.joint and not hasattr(self.predictor_, "item_ids"):
+            raise ValueError(
+                "predictor_ does not name the series that model='multivariate' forecasts together; fit again, and use "
+                "the weights of a checkpoint with forecaster.predictor_ = forecaster.predictor_.from_checkpoint(path)"
+            )
 
     def _check_trained(self, what: str) -> None:
         """Raise ValueError if seasonal naive replaced the model."""

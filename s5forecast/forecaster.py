@@ -370,7 +370,8 @@ class S5Forecaster(FittedForecaster):
             windows: Number of windows at the end of each series.
             step: Steps from one window to the next, ``prediction_length`` by default.
             metrics: Names in ``evaluation.METRICS``; a selection for the kind of series by default.
-            season: Steps of the differences that scale MASE; that of GluonTS for the frequency by default.
+            season: Steps of the differences that scale MASE; that of GluonTS for the frequency by default, for integer
+                times the one of this forecaster.
             refit: True fits a new copy at every window, a number k at every k-th window.
             directory, n_jobs, progress: As for :func:`~s5forecast.backtest`.
             since, count, fraction: Exactly one of these for irregular series, instead of ``windows`` and ``step``:

@@ -146,8 +146,12 @@ def report_gaps(before: SeriesTable, after: SeriesTable, frequency: Frequency) -
         most = int(added.argmax())
         where = "" if len(before) == 1 else f" (most in {before.name(most)}: {added[most]})"
         doubt = "; most of the grid is absent: are the dates parsed correctly, or is freq= wrong?"
+        stamps, fate = (
+            ("timestamp is", "it is treated as a missing value")
+            if absent == 1
+            else ("timestamps are", "they are treated as missing values")
+        )
         warn_user(
-            f"{absent} timestamps are absent from the {frequency.text} grid of {np.count_nonzero(added)} of "
-            f"{len(before)} series{where}; they are treated as missing values"
-            f"{doubt if 2 * absent > len(after.timestamps) else ''}"
+            f"{absent} {stamps} absent from the {frequency.text} grid of {np.count_nonzero(added)} of {len(before)} "
+            f"series{where}; {fate}{doubt if 2 * absent > len(after.timestamps) else ''}"
         )

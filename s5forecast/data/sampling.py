@@ -216,8 +216,8 @@ def check_same_names(named: bool, expected: bool, columns: Columns, what: str, o
     if named != expected:
         names = ", ".join(map(repr, columns.identity))
         raise ValueError(
-            f"{what} and {other} must both have, or both lack, a column {names}; {what} has "
-            f"{'one' if named else 'none'}"
+            f"{what} and {other} must both have, or both lack, a column {names}; it is in "
+            f"{what if named else other} only"
         )
 
 

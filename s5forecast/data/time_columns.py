@@ -88,16 +88,9 @@ def _refuse_out_of_range(values: pd.Series, codes: np.ndarray, names: list[str],
 def _integers(values: pd.Series, codes: np.ndarray, names: list[str], what: str) -> pd.Series:
     """Integer times, int64."""
     if not pd.api.types.is_numeric_dtype(values):
-        text = not pd.api.types.is_datetime64_any_dtype(values) and pd.to_numeric(values, errors="coerce").notna().all()
-        column = f"{what.rstrip('=')}[{values.name!r}]"
-        fix = (
-            f"convert it: {column} = pd.to_numeric({column})"
-            if text
-            else "pass freq='infer' or an alias such as 'D' for datetimes"
-        )
         raise ValueError(
             f"column {values.name!r} of {what} holds {values.dtype}, but freq= is a number, which requires integer "
-            f"times; {fix}"
+            f"times; {_integer_fix(values, what)}"
         )
     numbers = values.to_numpy(dtype=np.float64, na_value=np.nan)
     wrong = ~(np.isfinite(numbers) & (numbers == np.floor(numbers)))
@@ -120,3 +113,15 @@ def _integers(values: pd.Series, codes: np.ndarray, names: list[str], what: str)
         ),
     )
     return values.astype(np.int64)
+
+
+def _integer_fix(values: pd.Series, what: str) -> str:
+    """How to convert times that are no numbers to integers, or to use them otherwise."""
+    column = f"{what.rstrip('=')}[{values.name!r}]"
+    if pd.api.types.is_timedelta64_dtype(values):
+        gaps = values.dropna().drop_duplicates().sort_values().diff()
+        step = f"pd.Timedelta({gaps.min().total_seconds():g}, 's')" if len(gaps) > 1 else "their step"
+        return f"divide it by the length of a step: {column} = {column} // {step}"
+    if not pd.api.types.is_datetime64_any_dtype(values) and pd.to_numeric(values, errors="coerce").notna().all():
+        return f"convert it: {column} = pd.to_numeric({column})"
+    return "pass freq='infer' or an alias such as 'D' for datetimes"

@@ -132,6 +132,11 @@ NUMBERS = {
     "years": ([2020, 2021], "format='%Y'"),
     "months": ([202001, 202002], "format='%Y%m'"),
     "days": ([20200101, 20200102], "format='%Y%m%d'"),
+    "days of a spreadsheet": ([43_831, 43_832], "unit='D', origin='1899-12-30'"),
+    "hours of days": ([2020010100, 2020010123], "format='%Y%m%d%H'"),
+    "minutes of days": ([202001010000, 202001012359], "format='%Y%m%d%H%M'"),
+    "seconds of days": ([20200101000000, 20200101235959], "format='%Y%m%d%H%M%S'"),
+    "seconds that are no hours of days": ([2020013100, 2020013200], "unit='s'"),
     "seconds": ([1_577_836_800, 1_577_840_400], "unit='s'"),
     "milliseconds": ([1_577_836_800_000.0, 1_577_840_400_000.0], "unit='ms'"),
     "microseconds": ([1_577_836_800_000_000, 1_577_840_400_000_000], "unit='us'"),
@@ -148,7 +153,7 @@ def test_advice_for_numbers_names_the_unit(kind, dtype):
         require_datetimes(df["day"])
     line = str(caught.value).split("suggest ")[1].split(";")[0]
     assert arguments in line
-    if dtype == "as given":
+    if dtype == "as given" and "that are no" not in kind:
         exec(line, {"df": df, "pd": pd})
         assert df["day"].dt.year.tolist() == [2020, 2021 if kind == "years" else 2020]
 
@@ -228,3 +233,39 @@ def test_periods_are_stamped_by_their_start(alias, start):
         sampling, series = RegularSampling(Columns(), 2).learn(frame)
         assert series.timestamps.tolist() == periods.to_timestamp().tolist()
         assert sampling.frequency == Frequency.parse(start)
+
+
+TEXT = {
+    "seconds": (["1577836800", "1577840400"], "unit='s'", "2020-01-01 01:00"),
+    "hours of days": (["2020010100", "2020010101"], "format='%Y%m%d%H'", "2020-01-01 01:00"),
+    "days of a spreadsheet": (["43831", "43832"], "origin='1899-12-30'", "2020-01-02"),
+    "afternoon": (["01/13/2020 11:05 AM", "01/13/2020 1:05 PM"], "'%m/%d/%Y %I:%M %p'", "2020-01-13 13:05"),
+    "year first": (
+        ["2020-01-13 11:05:09 am", "2020-01-13 1:05:09 pm"],
+        "'%Y-%m-%d %I:%M:%S %p'",
+        "2020-01-13 13:05:09",
+    ),
+    "without a space": (["13.01.2020 11:05AM", "13.01.2020 1:05PM"], "'%d.%m.%Y %I:%M%p'", "2020-01-13 13:05"),
+    "weeks": (["2020-W01", "2020-W02"], "'%G-W%V-%u'", "2020-01-06"),
+    "days of weeks": (["2020W011", "2020W012"], "'%GW%V%u'", "2019-12-31"),
+}
+
+
+@pytest.mark.parametrize("kind", TEXT)
+@pytest.mark.parametrize("dtype", [object, "string"])
+def test_the_line_that_reads_text(kind, dtype):
+    values, arguments, second = TEXT[kind]
+    df = pd.DataFrame({"day": pd.Series(values, dtype=dtype)})
+    with pytest.raises(ValueError, match="cannot be read as ISO 8601 timestamps") as caught:
+        to_timestamps(df["day"])
+    line = str(caught.value).split("convert it first: ")[1]
+    assert arguments in line
+    exec(line, {"df": df, "pd": pd})
+    assert df["day"][1] == pd.Timestamp(second)
+
+
+def test_text_of_numbers_of_steps():
+    with pytest.raises(
+        ValueError, match=r"df\['day'\] = pd.to_numeric\(df\['day'\]\), and pass freq=1 if they are numbers"
+    ):
+        to_timestamps(pd.Series(["17", "18"], name="day"))
