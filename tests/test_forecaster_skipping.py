@@ -170,7 +170,7 @@ def test_backtests_read_a_frame_once_and_mask_missing_known_values():
     assert result.skipped.empty
     texts = [str(one.message) for one in caught]
     assert sum("series 'bad': the known covariates ['price'] are missing" in text for text in texts) == 1
-    assert sum("are absent from the 'h' grid of 1 of 4 series" in text for text in texts) == 1
+    assert sum("is absent from the 'h' grid of 1 of 4 series" in text for text in texts) == 1
 
 
 @pytest.mark.parametrize("cut", [{"count": 3}, {"since": pd.Timestamp("2024-01-02 00:00")}])
