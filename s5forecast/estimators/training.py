@@ -173,8 +173,8 @@ def fit(
     """Train in place; with validation windows, stop early and restore the best weights.
 
     An ``EarlyStopping``, or a ``ModelCheckpoint`` that monitors a value, replaces the default one if it is among the
-    callbacks in ``trainer_kwargs``. Exceptions are raised. Only callbacks, loggers and
-    profilers of the caller write files, by default where Lightning does.
+    callbacks in ``trainer_kwargs``. Exceptions are raised. Files are written only by callbacks, loggers
+    and profilers that the caller gives, by default to Lightning's folders.
 
     Args:
         module: the network with its optimizer.
