@@ -1,4 +1,4 @@
-"""Files are read by the kind that their name tells; errors are one line."""
+"""The name of a file decides how it is read; errors are one line."""
 
 import sys
 from zipfile import ZipFile
