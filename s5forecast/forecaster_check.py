@@ -267,7 +267,8 @@ def _short(sampling: Sampling, table: SeriesTable, context: int | None) -> list[
     text = f"{table.name(least)} has {lengths[least]} rows, fewer than the context of {context} steps"
     if len(short) > 1:
         text = f"{len(short)} of {len(table)} series; for example, {text}"
-    return [Finding("note", "short", f"{text}; set a shorter context_length= in estimator_kwargs=", len(short), table.items[least])]
+    text += "; estimator_kwargs={'context_length': ...} sets another length"
+    return [Finding("note", "short", text, len(short), table.items[least])]
 
 
 def _scope(rows: Rows, readable: Readable | None) -> str:

@@ -53,8 +53,8 @@ class Leak:
         series = first if len(table) == 1 else f"{len(self.series)} of {len(table)} series, such as {first}"
         time = f"{horizon} steps ahead" if self.role == "known" else "at the time of its row"
         return (
-            f"{self.role} column {self.column!r} {relation} {target!r} {where} in {series}; if its values are not known "
-            f"{time}, leave it out of {self.role}="
+            f"{self.role} column {self.column!r} {relation} {target!r} {where} in {series}; if its values are not "
+            f"known {time}, leave it out of {self.role}="
         )
 
 
@@ -63,11 +63,11 @@ class Pairs:
     """Rows of a covariate, which are compared with the targets of other rows of the same series.
 
     Args:
-        rows: rows of the table at which the covariate changes, ``[N]``.
+        rows: rows of the table around changes of the covariate, ``[N]``.
         values, changes: value of the covariate at these rows, and its difference from the one before it, ``[N]``.
         series: position of the series, ``[N]``.
         target: targets of all R rows, NaN for outliers, ``[R]``.
-        owners: position of the series of all rows, ``[R]``.
+        bounds: first row of each series, and R, ``[S + 1]``.
     """
 
     rows: np.ndarray
@@ -75,7 +75,12 @@ class Pairs:
     changes: np.ndarray
     series: np.ndarray
     target: np.ndarray
-    owners: np.ndarray
+    bounds: np.ndarray
+
+    @property
+    def count(self) -> int:
+        """Number of series, S."""
+        return len(self.bounds) - 1
 
     def of_series(self, chosen: np.ndarray) -> Pairs:
         """The rows of some series, by whether each is ``chosen [S]``."""
@@ -85,9 +90,9 @@ class Pairs:
 
     def targets(self, shift: int) -> np.ndarray:
         """Targets some steps after the rows, NaN outside of the series, ``[N]``."""
-        there = (self.rows + shift).clip(0, len(self.target) - 1)
-        inside = (there == self.rows + shift) & (self.owners[there] == self.series)
-        return np.where(inside, self.target[there], np.nan)
+        there = self.rows + shift
+        inside = (there >= self.bounds[self.series]) & (there < self.bounds[self.series + 1])
+        return np.where(inside, self.target[np.where(inside, there, 0)], np.nan)
 
     def unexplained(self, of: np.ndarray, by: np.ndarray) -> np.ndarray:
         """Share of the variance of each series that a line leaves, ``[S]``; 1 without enough values."""
@@ -111,7 +116,7 @@ class Pairs:
         return self._sums(series, squares) ** 2 / np.where(fourth > 0, fourth, 1)
 
     def _sums(self, series: np.ndarray, values: np.ndarray | None = None) -> np.ndarray:
-        return np.bincount(series, values, minlength=int(self.owners[-1]) + 1)
+        return np.bincount(series, values, minlength=self.count)
 
 
 def find_leaks(
@@ -135,16 +140,14 @@ def find_leaks(
     Yields:
         A leak for each shift of each column, those of most series first.
     """
-    owners = table.owners
     with np.errstate(over="ignore"):
         target = target.astype(np.float32).astype(np.float64)
-    target = _without_outliers(np.where(np.isfinite(target), target, np.nan), owners)
+    target, _, _ = _without_outliers(np.where(np.isfinite(target), target, np.nan), table)
     lead, reach = horizon if role == "known" else 0, max(horizon, LEAST_REACH)
     covariates = table.known if role == "known" else table.past
     for name, codes in zip(names, covariates[: len(names)], strict=True):
-        values = _without_outliers(_numbers(codes, table.labels.get(name)), owners)
-        rows, changes = _changing_rows(values, owners)
-        pairs = Pairs(rows, values[rows], changes, owners[rows], target, owners)
+        values, rows, changes = _without_outliers(_numbers(codes, table.labels.get(name)), table)
+        pairs = Pairs(rows, values[rows], changes, table.owners[rows], target, table.bounds)
         shifts = _search(pairs, lead, reach, seasons)
         distinct, counts = np.unique(shifts[np.isfinite(shifts)].astype(int), return_counts=True)
         for shift in distinct[np.argsort(-counts, kind="stable")].tolist():
@@ -164,12 +167,11 @@ def _search(pairs: Pairs, lead: int, reach: int, seasons: Sequence[int]) -> np.n
         reach: longest shift.
         seasons: lengths of seasons in steps.
     """
-    S, most = int(pairs.owners[-1]) + 1, ROWS // ROWS_OF_SERIES
-    shifts = sorted(range(1 - lead, reach + 1), key=abs)
-    if S <= most:
+    most, shifts = ROWS // ROWS_OF_SERIES, sorted(range(1 - lead, reach + 1), key=abs)
+    if pairs.count <= most:
         return _leaking(pairs, lead, reach, seasons, shifts)
-    some = np.zeros(S, dtype=bool)
-    some[np.linspace(0, S - 1, most).astype(int)] = True
+    some = np.zeros(pairs.count, dtype=bool)
+    some[np.linspace(0, pairs.count - 1, most).astype(int)] = True
     found = _leaking(pairs.of_series(some), lead, reach, seasons, shifts)
     shifts = np.unique(found[np.isfinite(found)]).astype(int).tolist()
     return _leaking(pairs, lead, reach, seasons, shifts) if shifts else found
@@ -177,8 +179,7 @@ def _search(pairs: Pairs, lead: int, reach: int, seasons: Sequence[int]) -> np.n
 
 def _leaking(pairs: Pairs, lead: int, reach: int, seasons: Sequence[int], shifts: Sequence[int]) -> np.ndarray:
     """As :func:`_search`, of some shifts."""
-    S = int(pairs.owners[-1]) + 1
-    found, least = np.full(S, np.nan), np.ones(S)
+    found, least = np.full(pairs.count, np.nan), np.ones(pairs.count)
     for shift in shifts:
         later = pairs.targets(shift)
         left = pairs.unexplained(later, pairs.values)
@@ -196,28 +197,37 @@ def _leaking(pairs: Pairs, lead: int, reach: int, seasons: Sequence[int], shifts
     return found
 
 
-def _changing_rows(values: np.ndarray, owners: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Rows at which a value differs from the one before it in its series, and the differences.
+def _changing_rows(values: np.ndarray, owners: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Rows around changes of a value within a series, and the difference of each from the value before it.
 
-    Of each series, the rows are at most those that :data:`ROWS` allows, at equal distances.
+    Of each of ``count`` series, the changes are at most as many as :data:`ROWS` allows, at equal distances. The rows
+    before the changes are included: at the others alone, two values alternate, and each tells the one before it.
     """
     seen = np.flatnonzero(~np.isnan(values))
-    changes = np.diff(values[seen])
-    changed = np.flatnonzero((changes != 0) & (np.diff(owners[seen]) == 0))
-    rows, changes = seen[changed + 1], changes[changed]
-    counts = np.bincount(owners[rows], minlength=1)
-    number = np.arange(len(rows)) - np.repeat(np.cumsum(counts) - counts, counts)
-    most, count = max(ROWS // len(counts), ROWS_OF_SERIES), np.maximum(counts, 1)[owners[rows]]
-    kept = (count <= most) | (number * most // count != (number - 1) * most // count)
-    return rows[kept], changes[kept]
+    series = owners[seen]
+    changes = np.diff(values[seen], prepend=0.0)
+    changes[np.diff(series, prepend=-1) != 0] = 0.0
+    changed = np.flatnonzero(changes)
+    series = series[changed]
+    counts = np.bincount(series, minlength=count)
+    number = np.arange(len(changed)) - np.repeat(np.cumsum(counts) - counts, counts)
+    most, of = max(ROWS // count, ROWS_OF_SERIES), counts[series]
+    kept = changed[(of <= most) | (number * most // of != (number - 1) * most // of)]
+    places = np.union1d(kept, kept - 1)
+    return seen[places], changes[places]
 
 
-def _without_outliers(values: np.ndarray, owners: np.ndarray) -> np.ndarray:
-    """Values, NaN beyond the outer fences of the values at which a series changes."""
-    rows, count = _changing_rows(values, owners)[0], int(owners[-1]) + 1
+def _without_outliers(values: np.ndarray, table: SeriesTable) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Values, NaN beyond the outer fences of those at which a series changes, and their :func:`_changing_rows`."""
+    owners, count = table.owners, len(table)
+    rows, changes = _changing_rows(values, owners, count)
     low, high = (quantiles(values[rows], owners[rows], count, level) for level in (0.25, 0.75))
     reach = np.where(high > low, FENCE * (high - low), np.inf)
-    return np.where((values < (low - reach)[owners]) | (values > (high + reach)[owners]), np.nan, values)
+    outside = (values < np.repeat(low - reach, table.lengths)) | (values > np.repeat(high + reach, table.lengths))
+    if not outside.any():
+        return values, rows, changes
+    values = np.where(outside, np.nan, values)
+    return values, *_changing_rows(values, owners, count)
 
 
 def _numbers(row: np.ndarray, labels: Sequence[str] | None) -> np.ndarray:

@@ -134,9 +134,9 @@ def plot_availability(rows: Rows, drawn: Sequence[int], grid: pd.Index | None) -
         drawn: positions of the series to draw.
         grid: steps of regular series; without them, the share is that of the rows.
     """
-    first, share = _observed_shares(rows, drawn, grid)
+    edges, share = _observed_shares(rows, drawn, grid)
     heatmap = go.Heatmap(
-        x=_wall_times(rows, first),
+        x=_wall_times(rows, edges),
         y=[_label(rows, position) for position in drawn],
         z=share,
         zmin=0,
@@ -151,22 +151,23 @@ def plot_availability(rows: Rows, drawn: Sequence[int], grid: pd.Index | None) -
 
 
 def _observed_shares(rows: Rows, drawn: Sequence[int], grid: pd.Index | None) -> tuple[np.ndarray, np.ndarray]:
-    """First instant of each interval, ``[B]``, and the shares of observed steps, ``[len(drawn), B]``, NaN without any."""
+    """Bounds of B intervals, ``[B + 1]``, and shares of observed steps, ``[len(drawn), B]``, NaN without any step."""
     steps = np.unique(rows.instants) if grid is None else _steps(grid, rows)
-    first = np.array([part[0] for part in np.array_split(steps, min(BINS, len(steps)))])
-    bins = len(first)
+    bins, end = min(BINS, len(steps)), steps[-1:] + 1
+    first = np.array([part[0] for part in np.array_split(steps, bins)])
+    edges = np.append(first, end) if grid is not None else np.linspace(steps[0], end[0], bins + 1)
     seen = ~np.isnan(np.stack(list(rows.targets.values()))).all(axis=0)
     share = np.full((len(drawn), bins), np.nan)
     for number, position in enumerate(drawn):
         part = slice(*rows.bounds[position : position + 2])
         own = rows.instants[part]
-        expected = own if grid is None else steps[(steps >= own[0]) & (steps <= own[-1])]
-        observed, due = (
-            np.bincount(np.searchsorted(first, found, "right").clip(1) - 1, minlength=bins)
-            for found in (own[seen[part]], expected)
+        due = own if grid is None else steps[(steps >= own[0]) & (steps <= own[-1])]
+        observed, expected = (
+            np.bincount((np.searchsorted(edges, found, "right") - 1).clip(0, bins - 1), minlength=bins)
+            for found in (own[seen[part]], due)
         )
-        share[number] = np.minimum(observed / np.where(due > 0, due, np.nan), 1)
-    return first, share
+        share[number] = np.minimum(observed / np.where(expected > 0, expected, np.nan), 1)
+    return edges, share
 
 
 def _steps(grid: Any, rows: Rows) -> np.ndarray:
@@ -198,30 +199,47 @@ def _traces(rows: Rows, position: int, target: str, item: str, steps: np.ndarray
     shown, out = _within_axis(values)
     number = list(rows.targets).index(target)
     color = OBSERVED if number == 0 else PALETTE[number % len(PALETTE)]
-    name = target if len(rows.targets) > 1 else "observed"
     breaks = _gaps(instants, steps)
     line_at, line = np.insert(instants, breaks + 1, instants[breaks]), np.insert(shown, breaks + 1, np.nan)
-    kept, end = _thinned(line, POINTS), _wall_times(rows, own[-1:])[0]
-
-    def scatter(at: np.ndarray, y: np.ndarray, **style: Any) -> go.Scatter:
-        return go.Scatter(x=_wall_times(rows, at), y=y, meta={"item": item, "end": end}, **style)
-
-    mode = "lines" if len(values) > 2 else "markers"
-    traces = [scatter(line_at[kept], line[kept], name=name, mode=mode, line={"color": color, "width": 1.4})]
+    kept = _thinned(line, POINTS)
+    style = {
+        "name": target if len(rows.targets) > 1 else "observed",
+        "mode": "lines" if len(values) > 2 else "markers",
+        "line": {"color": color, "width": 1.4},
+    }
+    found = [(line_at[kept], line[kept], style)]
     edges = np.union1d(own[[0, -1]], instants)
-    missing = _gaps(edges, steps)[:POINTS]
-    if len(missing):
-        at = edges[np.stack([missing, missing + 1, missing + 1], axis=1)].ravel()
-        lowest = np.resize([shown.min(initial=np.inf), shown.min(initial=np.inf), np.nan], len(at))
-        style = {"color": PALETTE[4], "width": 5}
-        traces.append(scatter(at, np.where(np.isinf(lowest), 0, lowest), name="no values", mode="lines", line=style))
+    if len(missing := _gaps(edges, steps)[:POINTS]):
+        found.append(_missing_line(edges, missing, shown.min() if len(shown) else 0.0))
     if len(out):
-        marks = out[:: -(-len(out) // POINTS)]
-        side = np.sign(values[marks] - shown[marks]).astype(int) + 1
-        style = {"color": PALETTE[1], "size": 8, "symbol": SYMBOLS[side].tolist(), "line": {"width": 1.6}}
-        hover = {"customdata": values[marks], "hovertemplate": "%{x}<br>%{customdata:,}<extra>outlier</extra>"}
-        traces.append(scatter(instants[marks], shown[marks], name="outliers", mode="markers", marker=style, **hover))
-    return traces
+        found.append(_outlier_marks(instants, values, shown, out[:: -(-len(out) // POINTS)]))
+    meta = {"item": item, "end": _wall_times(rows, own[-1:])[0]}
+    return [go.Scatter(x=_wall_times(rows, at), y=y, meta=meta, **style) for at, y, style in found]
+
+
+def _missing_line(
+    edges: np.ndarray, missing: np.ndarray, height: float
+) -> tuple[np.ndarray, np.ndarray, dict[str, Any]]:
+    """Instants, values and style of a line along the intervals after the positions ``missing`` of ``edges``."""
+    at = edges[np.stack([missing, missing + 1, missing + 1], axis=1)].ravel()
+    style = {"name": "no values", "mode": "lines", "line": {"color": PALETTE[4], "width": 5}}
+    return at, np.resize([height, height, np.nan], len(at)), style
+
+
+def _outlier_marks(
+    instants: np.ndarray, values: np.ndarray, shown: np.ndarray, out: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, dict[str, Any]]:
+    """Instants, heights and style of the outliers at the positions ``out``; triangles point beyond the axis."""
+    symbols = SYMBOLS[np.sign(values[out] - shown[out]).astype(int) + 1].tolist()
+    edge = {"width": 1.6, "color": PALETTE[1]}
+    style = {
+        "name": "outliers",
+        "mode": "markers",
+        "marker": {"color": PALETTE[1], "size": 8, "symbol": symbols, "line": edge},
+        "customdata": values[out],
+        "hovertemplate": "%{x}<br>%{customdata:,}<extra>outlier</extra>",
+    }
+    return instants[out], shown[out], style
 
 
 def _gaps(instants: np.ndarray, steps: np.ndarray | None) -> np.ndarray:
