@@ -62,7 +62,7 @@ def test_good_data_have_no_findings():
 
 # How data are changed, and the severity, the name, the series and a part of the message of what is found.
 PLANTED = {
-    "gaps": (hours().drop(index=[20, 21]), "warning", "reading", None, "2 timestamps are absent"),
+    "gaps": (hours().drop(index=[20, 21]), "warning", "reading", "a", "2 timestamps are absent"),
     "duplicates": (pd.concat([hours(), hours()[90:92]]), "error", "invalid", "b", "2024-01-01 10:00:00 more than once"),
     "nothing observed": (changed(slice(80, 159), "target", np.nan), "error", "invalid", "b", "no observed value"),
     "infinite": (changed(3, "target", np.inf), "error", "invalid", "a", "is infinite at 2024-01-01 03:00:00"),

@@ -19,10 +19,11 @@ def _read_csv(path: Path) -> pd.DataFrame:
     separators = [one for one in OTHER_SEPARATORS if len(names) == 1 and one in names[0]]
     if not separators:
         return pd.read_csv(path)
-    read = partial(pd.read_csv, path, sep=separators[0])
-    frame = read()
+    frame = pd.read_csv(path, sep=separators[0])
     text = frame.select_dtypes(exclude="number")
-    return read(decimal=",") if any(map(_has_decimal_commas, text.items())) else frame
+    if any(map(_has_decimal_commas, text.items())):
+        return pd.read_csv(path, sep=separators[0], decimal=",")
+    return frame
 
 
 def _has_decimal_commas(column: tuple[Any, pd.Series]) -> bool:
