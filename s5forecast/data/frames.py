@@ -17,7 +17,7 @@ from s5forecast.data.items import label_keys, read_items
 from s5forecast.data.long_frames import long_frame, require_column, require_columns
 from s5forecast.data.numeric_columns import column_numbers
 from s5forecast.data.ordering import row_order
-from s5forecast.data.static_columns import refuse_infinite, static_values
+from s5forecast.data.static_columns import refuse_too_large, static_values
 from s5forecast.data.time_columns import column_times
 
 NUMBERS_ONLY: Labels = {}  # labels of covariates without categories
@@ -38,6 +38,7 @@ class Columns:
     keys: tuple[str, ...] = ()  # several columns that identify a series together, instead of item_id
     past: tuple[str, ...] = ()  # covariates that are not known over the horizon
     weight: str | None = None  # weight of each row in the training loss
+    categorical: tuple[str, ...] = ()  # covariates that held categories in training
 
     @property
     def identity(self) -> tuple[str, ...]:
@@ -53,6 +54,10 @@ class Columns:
     def covariates(self) -> tuple[str, ...]:
         """The known columns, then the past ones."""
         return *self.known, *self.past
+
+    def with_kinds(self, labels: Labels) -> Columns:
+        """The roles of later frames, whose covariates are numbers or categories as they were in training."""
+        return replace(self, categorical=tuple(name for name in self.covariates if labels.get(name) is not None))
 
     @property
     def unweighted(self) -> Columns:
@@ -255,11 +260,15 @@ def tidy_frame(
     times = column_times(frame[columns.timestamp], codes, names, numeric_time, integer_time, what)
     read: dict[str, Any] = {column: frame[column] for column in needed} | {columns.timestamp: times}
     for column in numeric:
-        numbers_of = covariate_values if column in columns.covariates else column_numbers
-        read[column] = numbers_of(read[column], times, codes, names, frame=what)
+        values = read[column]
+        if column in columns.covariates:
+            kind = {"categorical": column in columns.categorical}
+            read[column] = covariate_values(values, times, codes, names, what, **kind)
+        else:
+            read[column] = column_numbers(values, times, codes, names, frame=what)
     for column in static:
         read[column] = static_values(read[column])
-        refuse_infinite(read[column], codes, names)
+        refuse_too_large(read[column], codes, names)
     tidy = pd.DataFrame(read, index=frame.index, copy=False)
     order = row_order(_exact(tidy[columns.timestamp]), codes)
     if order is not None:

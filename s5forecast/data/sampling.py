@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from dataclasses import replace
 from numbers import Integral
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import pandas as pd
 
+from s5forecast.data.covariates import Labels
 from s5forecast.data.frames import Columns, NextRows, Queries, SeriesEnds
 from s5forecast.data.frequency import Frequency
 from s5forecast.data.holiday_calendar import HolidayCalendar
@@ -18,6 +20,9 @@ from s5forecast.data.statics import StaticFeatures
 from s5forecast.data.table import SeriesTable
 from s5forecast.data.timestamps import same_zone
 from s5forecast.levels import level_name
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 
 class Sampling(ABC):
@@ -124,6 +129,10 @@ class Sampling(ABC):
         Raises:
             ValueError: for irregular series.
         """
+
+    def with_kinds(self, labels: Labels) -> Self:
+        """The sampling that reads covariates as numbers or categories as in training, which had these labels."""
+        return replace(self, columns=self.columns.with_kinds(labels))  # type: ignore[type-var]
 
     def with_holidays(self, series: SeriesTable) -> SeriesTable:
         """The series with their holidays as known covariates."""
