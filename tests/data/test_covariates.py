@@ -67,7 +67,8 @@ def test_rows_and_labels_of_a_frame():
     table = read_table(frame(), COLUMNS)
     assert table.known.shape == table.past.shape == (2, 12)
     assert table.labels == {"price": None, "event": ["fair", "none", "sale"], "sky": ["rain", "sun"], "wind": None}
-    assert decoded("event", table.known[1], table.labels)[:4].tolist() == ["none", "sale", None, "fair"]
+    events = pd.Series(decoded("event", table.known[1], table.labels)[:4])
+    assert events.tolist() == ["none", "sale", np.nan, "fair"] and events.cat.categories.tolist() == table.labels["event"]
     assert table.weight.tolist() == [1.0] * 6 + [2.0] * 6
     part = table.take([1])
     assert part.past.shape == (2, 6) and part.weight.tolist() == [2.0] * 6
