@@ -126,6 +126,14 @@ def encoded(rows: np.ndarray, labels: Labels, categories: Labels, series_of: Cal
     return found
 
 
+def known_fields(categories: Labels) -> dict[str, list[str]]:
+    """The known columns in the rows of each field of an entry."""
+    return {
+        "feat_dynamic_real": [column for column, labels in categories.items() if labels is None],
+        "feat_dynamic_cat": [column for column, labels in categories.items() if labels is not None],
+    }
+
+
 def cardinalities(categories: Labels) -> list[int]:
     """Number of categories of each categorical column."""
     return [len(known) for known in categories.values() if known is not None]

@@ -10,7 +10,7 @@ import pandas as pd
 
 from s5forecast.data.feature_values import check_features
 from s5forecast.data.frame_entries import FrameEntries, fits, read_arrays
-from s5forecast.data.missing_known import MissingKnown, report
+from s5forecast.data.missing_known import MissingKnown, report, row_names
 from s5forecast.data.offset_aliases import TICKS
 from s5forecast.data.series import Series
 from s5forecast.data.single_precision import RANGE, too_large
@@ -50,6 +50,7 @@ def read_series(
 def first_missing(covariates: np.ndarray, entry: dict[str, Any], begin: int, features: FeatureSpec) -> dict[str, int]:
     """First step to forecast, from 1, at which a number of each known field is missing or the field has ended, if any.
 
+    The keys are the fields, or the columns of a frame, see :func:`~s5forecast.data.missing_known.row_names`.
     A missing category may mean that there is none, such as no event.
 
     Args:
@@ -58,13 +59,14 @@ def first_missing(covariates: np.ndarray, entry: dict[str, Any], begin: int, fea
         begin: position of the first step to forecast in the fields.
         features: number of features of each kind.
     """
-    found, column = {}, 0
+    found, column = dict[str, int](), 0
     for field, count, known in dynamic_fields(features):
         if known and count:
-            missing = np.isnan(covariates[:, column : column + count]).any(axis=1) & (field == "feat_dynamic_real")
+            missing = np.isnan(covariates[:, column : column + count]) & (field == "feat_dynamic_real")
             missing[np.shape(entry[field])[-1] - begin :] = True
-            if missing.any():
-                found[field] = int(missing.argmax()) + 1
+            for name, steps in zip(row_names(field, count), missing.T, strict=True):
+                if steps.any():
+                    found[name] = min(found.get(name, len(steps)), int(steps.argmax()) + 1)
         column += count
     return found
 
@@ -119,7 +121,7 @@ def _weight(entry: dict[str, Any], name: str, target: np.ndarray, *, given: bool
         raise ValueError(
             f"{name}: weight has shape {weight.shape}; give one number, or one for each of the {len(target)} steps"
         )
-    weight = np.broadcast_to(weight[..., : len(target)], target.shape)
+    weight = np.broadcast_to(weight[: len(target)] if weight.ndim else weight, target.shape)
     given_weight = weight[~np.isnan(target)]
     if not (given_weight >= 0).all():
         raise ValueError(f"{name}: weight is missing or negative at a step with a target; give a number of at least 0")

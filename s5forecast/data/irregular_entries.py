@@ -10,7 +10,7 @@ import pandas as pd
 
 from s5forecast.data.entries import dynamic_fields, read_field, read_numbers, read_static
 from s5forecast.data.feature_values import check_features
-from s5forecast.data.missing_known import MissingKnown, report
+from s5forecast.data.missing_known import MissingKnown, report, row_names
 from s5forecast.data.spec import FeatureSpec, IrregularSpec
 from s5forecast.data.times import Instants, check_kind, check_zone, read_instants
 
@@ -154,12 +154,14 @@ def report_missing(
         known: covariates at these times, ``[Q, F]`` each.
         spec: contents of the windows.
     """
-    missing = [np.isnan(values[:, : spec.features.num_feat_dynamic_real]).any(axis=1) for values in known]
+    count = spec.features.num_feat_dynamic_real
+    missing = [np.isnan(values[:, :count]) for values in known]
     lacking = [position for position, rows in enumerate(missing) if rows.any()]
     if lacking:
-        first = pd.Series(times[lacking[0]]).iloc[int(missing[lacking[0]].argmax())]
-        fields = ["query_feat_dynamic_real"]
-        report([MissingKnown(fields, [names[position] for position in lacking], f"at {first}")])
+        first = pd.Series(times[lacking[0]]).iloc[int(missing[lacking[0]].any(axis=1).argmax())]
+        rows = np.any([one.any(axis=0) for one in missing], axis=0)
+        columns = dict.fromkeys(np.array(row_names("query_feat_dynamic_real", count), dtype=object)[rows].tolist())
+        report([MissingKnown(list(columns), [names[position] for position in lacking], f"at {first}")])
 
 
 def _after(query: np.ndarray, entry: dict[str, Any], kept: np.ndarray, name: str) -> np.ndarray:

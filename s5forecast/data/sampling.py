@@ -138,7 +138,7 @@ class Sampling(ABC):
         """The series with their holidays as known covariates."""
         if self.holidays is None:
             return series
-        return series.with_known(*self.holidays.covariates(series.timestamps, self.frequency))
+        return series.with_known(*self.holidays.covariates(series.timestamps, self.frequency, self.columns.timestamp))
 
     def query_with_holidays(self, query: Queries) -> Queries:
         """The query with the holidays at its times as known covariates."""
