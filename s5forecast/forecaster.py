@@ -463,8 +463,7 @@ class S5Forecaster(FittedForecaster):
 
         parameters, frequency, fitted = load_forecaster(Path(path), device)
         forecaster = cls(**parameters)
-        statics = fitted["statics_"]
-        sampling = forecaster._make_sampling(frequency).with_kinds({**statics.known, **statics.past})
+        sampling = forecaster._make_sampling(frequency).with_kinds(fitted["statics_"])
         vars(forecaster).update(fitted, sampling_=sampling)
         return forecaster
 

@@ -73,7 +73,7 @@ class IrregularSampling(Sampling):
 
     def learn(self, df: pd.DataFrame) -> tuple[IrregularSampling, SeriesTable]:
         series = self.read(df)
-        return self.with_kinds(series.labels), series
+        return self.with_kinds(StaticFeatures.learn(series, self.columns)), series
 
     def read(self, df: pd.DataFrame, what: str = "df") -> SeriesTable:
         series = read_table(df, self.columns.unweighted, numeric_time=True, aggregate=self.aggregate, what=what)

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 import pandas as pd
 
-from s5forecast.data.covariates import Labels
 from s5forecast.data.frames import Columns, NextRows, Queries, SeriesEnds
 from s5forecast.data.frequency import Frequency
 from s5forecast.data.holiday_calendar import HolidayCalendar
@@ -130,9 +129,10 @@ class Sampling(ABC):
             ValueError: for irregular series.
         """
 
-    def with_kinds(self, labels: Labels) -> Self:
-        """The sampling that reads covariates as numbers or categories as in training, which had these labels."""
-        return replace(self, columns=self.columns.with_kinds(labels))  # type: ignore[type-var]
+    def with_kinds(self, statics: StaticFeatures) -> Self:
+        """The sampling that reads columns as numbers or categories as in training, which had this encoding."""
+        columns = self.columns.with_kinds({**statics.known, **statics.past}, statics.categorical)
+        return replace(self, columns=columns)  # type: ignore[type-var]
 
     def with_holidays(self, series: SeriesTable) -> SeriesTable:
         """The series with their holidays as known covariates."""

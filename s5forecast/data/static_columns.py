@@ -63,7 +63,7 @@ def category_code(value: Any, categories: Sequence[str]) -> int:
     if pd.isna(value):
         return UNKNOWN
     label = category_label(value)
-    names = [label, str(value)] + ([str(label == "1")] if label in ("0", "1") else [])
+    names = [label, str(value), f"{label}.0"] + ([str(label == "1")] if label in ("0", "1") else [])
     return next((categories.index(name) for name in names if name in categories), UNKNOWN)
 
 
