@@ -72,7 +72,8 @@ class IrregularSampling(Sampling):
             check_prediction_length(self.prediction_length)
 
     def learn(self, df: pd.DataFrame) -> tuple[IrregularSampling, SeriesTable]:
-        return self, self.read(df)
+        series = self.read(df)
+        return self.with_kinds(StaticFeatures.learn(series, self.columns)), series
 
     def read(self, df: pd.DataFrame, what: str = "df") -> SeriesTable:
         series = read_table(df, self.columns.unweighted, numeric_time=True, aggregate=self.aggregate, what=what)
@@ -338,7 +339,12 @@ class IrregularSampling(Sampling):
             ValueError: for an infinite value, naming the series, the column and the time.
         """
         columns, stamps = list(self.columns.known), keys[self.columns.timestamp]
-        found = {one: covariate_values(times[one], stamps, codes, names, frame="times=") for one in columns}
+        found = {
+            one: covariate_values(
+                times[one], stamps, codes, names, "times=", categorical=one in self.columns.categorical
+            )
+            for one in columns
+        }
         rows, labels = coded(columns, pd.DataFrame(found, index=times.index))
         # A missing category may mean that there is none, such as no event.
         numbers = np.array([labels[column] is None for column in columns], dtype=bool)

@@ -61,7 +61,7 @@ class RegularSampling(Sampling):
         series, frequency = read_frame(df, self.columns, self.frequency or "infer")
         if frequency.integer and not frequency.has_season:
             frequency = frequency.with_season(common_season(one.target for one in series))
-        learned = replace(self, frequency=frequency)
+        learned = replace(self, frequency=frequency).with_kinds(StaticFeatures.learn(series, self.columns))
         learned._check_horizon(self.last_observed(series), series.items)
         return learned, learned.with_holidays(series)
 
