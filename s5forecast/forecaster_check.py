@@ -148,8 +148,9 @@ def _durations(times: Any, gaps: np.ndarray) -> pd.Series:
 
 def _leaks(readable: Readable, horizon: int) -> Iterator[Finding]:
     """Known and past columns that give the target of a later step away."""
-    sampling, table = readable
-    columns, seasons = sampling.columns, sampling.frequency.seasons if sampling.kind == "regular" else ()
+    table, sampling = readable.table, readable.sampling
+    columns, frequency = sampling.columns, getattr(sampling, "frequency", None)
+    seasons = () if frequency is None else frequency.seasons
     for name, target in zip(columns.targets, np.atleast_2d(table.target), strict=True):
         for role, covariates in (("known", columns.known), ("past", columns.past)):
             for leak in find_leaks(table, target, role, covariates, horizon, seasons):
