@@ -6,6 +6,7 @@ import contextlib
 import os
 import sys
 import warnings
+from collections.abc import Iterable
 from pathlib import Path
 
 PACKAGE = str(Path(__file__).parent) + os.sep
@@ -13,7 +14,20 @@ PACKAGE = str(Path(__file__).parent) + os.sep
 BETWEEN = contextlib.__file__
 
 
-def warn_user(message: str) -> None:
+class SeriesWarning(UserWarning):
+    """A warning about some of the series.
+
+    Args:
+        message: text of the warning.
+        series: names of the series, such as ``"series 'a'"``, the most affected first.
+    """
+
+    def __init__(self, message: str, series: Iterable[str]) -> None:
+        super().__init__(message)
+        self.series = tuple(series)
+
+
+def warn_user(message: str | SeriesWarning) -> None:
     """Issue a UserWarning at the innermost line outside this package."""
     depth, frame = 1, sys._getframe(1)
     while frame.f_back is not None and frame.f_code.co_filename.startswith((PACKAGE, BETWEEN)):

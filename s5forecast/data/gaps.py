@@ -12,7 +12,7 @@ from s5forecast.data.frequency import Frequency
 from s5forecast.data.offset_aliases import DAY, TICKS
 from s5forecast.data.table import Faults, SeriesTable, raise_first
 from s5forecast.data.timestamps import time_index
-from s5forecast.notices import warn_user
+from s5forecast.notices import SeriesWarning, warn_user
 
 # A grid longer than both is attributed to a wrong timestamp.
 MAX_STEPS, MAX_STEPS_PER_ROW = 10_000_000, 100
@@ -151,7 +151,9 @@ def report_gaps(before: SeriesTable, after: SeriesTable, frequency: Frequency) -
             if absent == 1
             else ("timestamps are", "they are treated as missing values")
         )
-        warn_user(
-            f"{absent} {stamps} absent from the {frequency.text} grid of {np.count_nonzero(added)} of {len(before)} "
+        lacking = np.argsort(-added, kind="stable")[: np.count_nonzero(added)].tolist()
+        message = (
+            f"{absent} {stamps} absent from the {frequency.text} grid of {len(lacking)} of {len(before)} "
             f"series{where}; {fate}{doubt if 2 * absent > len(after.timestamps) else ''}"
         )
+        warn_user(SeriesWarning(message, map(before.name, lacking)))
