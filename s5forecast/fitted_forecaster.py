@@ -11,6 +11,7 @@ import pandas as pd
 
 from s5forecast.data.alignment import raise_not_joint
 from s5forecast.data.content import content_order, take
+from s5forecast.data.disk_data import DiskData
 from s5forecast.data.faults import ON_ERROR, skipped_frame, warn_of_skipped, without_faults
 from s5forecast.data.frame_kinds import FrameKind
 from s5forecast.data.frames import Queries, SeriesEnds, with_labels, without_series
@@ -174,7 +175,16 @@ class FittedForecaster(ForecasterParameters):
         del self._left_out
 
     def read(self, read: Callable[[pd.DataFrame], T], df: pd.DataFrame, what: str = "df") -> T:
-        """The result of a function of a long frame; with ``on_error="skip"`` without the series that have an error."""
+        """The result of a function of a long frame; with ``on_error="skip"`` without the series that have an error.
+
+        Raises:
+            ValueError: for data on disk of a model that forecasts all series together.
+        """
+        if self.joint and isinstance(df, DiskData):
+            raise ValueError(
+                "model='multivariate' forecasts all series together and takes data in memory; pass a frame, such as "
+                "pandas.read_parquet(path)"
+            )
         return self.without_faults(read, df, lambda rows, reasons: without_series(rows, reasons, self._columns, what))
 
     def without_faults(self, make: Callable[[Any], T], data: Any, leave_out: Callable[..., Any]) -> T:
@@ -204,17 +214,28 @@ class FittedForecaster(ForecasterParameters):
         method: str = "predict",
     ) -> tuple[Queries, Sequence[dict[str, Any]]]:
         """The times to forecast, and the GluonTS entries to forecast at these times."""
+        with self.skipping():
+            series, ends, query = self.query(self._histories(df, method), future, times, horizon, every)
+        if df is not None:
+            self.sampling_.warn_of_unobserved(ends)
+            self._warn_of_short(series)
+        return query, self.sampling_.entries(series, self.statics_, query)
+
+    def query(
+        self,
+        histories: SeriesTable,
+        future: pd.DataFrame | None = None,
+        times: pd.DataFrame | None = None,
+        horizon: Any = None,
+        every: Any = None,
+    ) -> tuple[SeriesTable, SeriesEnds, Queries]:
+        """The series that can be forecast, their ends and the times to forecast, within :meth:`skipping`."""
 
         def make(series: SeriesTable) -> tuple[SeriesTable, SeriesEnds, Queries]:
             ends = self.sampling_.ends(series)
             return series, ends, self.sampling_.query(ends, future, times, horizon, every)
 
-        with self.skipping():
-            series, ends, query = self.without_faults(make, self._histories(df, method), SeriesTable.without_names)
-        if df is not None:
-            self.sampling_.warn_of_unobserved(ends)
-            self._warn_of_short(series)
-        return query, self.sampling_.entries(series, self.statics_, query)
+        return self.without_faults(make, histories, SeriesTable.without_names)
 
     def _warn_of_short(self, series: SeriesTable) -> None:
         """Warn if a history is shorter than the context of the networks and than every training series."""

@@ -16,6 +16,7 @@ from s5forecast.data.content import content_order, take
 from s5forecast.data.frame_kinds import Frame, FrameKind, takes_frames
 from s5forecast.data.statics import StaticFeatures
 from s5forecast.fitted_forecaster import FittedForecaster
+from s5forecast.forecast_request import Request
 from s5forecast.forecaster_parameters import PRETRAINED, ZERO_SHOT
 
 if TYPE_CHECKING:
@@ -125,7 +126,7 @@ class S5Forecaster(FittedForecaster):
         """
         return cls(prediction_length, freq, preset=ZERO_SHOT, **parameters)
 
-    @takes_frames("df", "validation")
+    @takes_frames("df", "validation", on_disk=("df", "validation"))
     def fit(self, df: Frame, validation: Frame | None = None) -> S5Forecaster:
         """Train on all series of a long frame.
 
@@ -188,7 +189,7 @@ class S5Forecaster(FittedForecaster):
         self._check_parameters()
         return check_frame(self, df, future)
 
-    @takes_frames("df", "times", "future")
+    @takes_frames("df", "times", "future", on_disk=("df", "future"))
     def predict(
         self,
         df: Frame | None = None,
@@ -199,7 +200,8 @@ class S5Forecaster(FittedForecaster):
         horizon: Any = None,
         every: Any = None,
         step_scale: float = 1.0,
-    ) -> pd.DataFrame:
+        output: str | Path | None = None,
+    ) -> Any:
         """Forecast the steps that follow each regular series, or irregular series at the requested times.
 
         Args:
@@ -225,12 +227,19 @@ class S5Forecaster(FittedForecaster):
         """
         fitted, df = self._fitted_on(df)
         if fitted is not self:
-            asked: dict[str, Any] = {"times": times, "horizon": horizon, "every": every, "step_scale": step_scale}
+            asked: dict[str, Any] = {
+                "times": times, "horizon": horizon, "every": every, "step_scale": step_scale, "output": output,
+            }  # fmt: skip
             return fitted.predict(df, future, quantile_levels, **asked)
         levels = self.forecast_levels(quantile_levels)
         if step_scale != 1:
             rescaled = self._rescaled(step_scale, df)
-            return rescaled.predict(df, future, levels, times=times, horizon=horizon, every=every)
+            return rescaled.predict(df, future, levels, times=times, horizon=horizon, every=every, output=output)
+        request = Request(levels, future, times, horizon, every)
+        if output is not None or request.needs_parts(getattr(self, "history_", None) if df is None else df):
+            from s5forecast.forecast_parts import predict_in_parts
+
+            return predict_in_parts(self, df, request, output)
         query, entries = self._queries(df, future, times, horizon, every)
         return self.forecast_frame(query, lambda known: self.forecast_quantiles(entries, known), levels)
 

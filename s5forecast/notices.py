@@ -5,14 +5,41 @@ from __future__ import annotations
 import os
 import sys
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 
 PACKAGE = str(Path(__file__).parent) + os.sep
+# Messages by the line of this package that warns, within a block that issues one warning for each line.
+_collected: ContextVar[dict[tuple[str, int], list[str]] | None] = ContextVar("_collected", default=None)
 
 
 def warn_user(message: str) -> None:
     """Issue a UserWarning at the innermost line outside this package."""
+    collected = _collected.get()
+    if collected is not None:
+        caller = sys._getframe(1)
+        collected.setdefault((caller.f_code.co_filename, caller.f_lineno), []).append(message)
+        return
     depth, frame = 1, sys._getframe(1)
     while frame.f_back is not None and frame.f_code.co_filename.startswith(PACKAGE):
         depth, frame = depth + 1, frame.f_back
     warnings.warn(message, UserWarning, stacklevel=depth + 1)
+
+
+@contextmanager
+def one_warning_each() -> Iterator[None]:
+    """Issue one warning for each kind that occurs in the block, with the number of similar ones.
+
+    Data that are read or forecast in parts would repeat a warning for every part.
+    """
+    found: dict[tuple[str, int], list[str]] = {}
+    token = _collected.set(found)
+    try:
+        yield
+    finally:
+        _collected.reset(token)
+    for first, *others in found.values():
+        different = set(others) - {first}
+        warn_user(first + (f" (and {len(different)} similar warnings for other series)" if different else ""))

@@ -43,8 +43,13 @@ def content_order(entries: Sequence[dict[str, Any]]) -> list[int]:
     The first hash is that of the ranks of the values, so that other units of the values or of the time do not change
     the order.
     """
-    hashes = _frame_hashes(entries) if isinstance(entries, FrameEntries) else list(map(_hash, entries))
+    hashes = content_hashes(entries)
     return sorted(range(len(hashes)), key=hashes.__getitem__)
+
+
+def content_hashes(entries: Sequence[dict[str, Any]]) -> list[tuple[bytes, bytes]]:
+    """The hashes that entries are sorted by."""
+    return _frame_hashes(entries) if isinstance(entries, FrameEntries) else list(map(_hash, entries))
 
 
 def _frame_hashes(entries: FrameEntries) -> list[tuple[bytes, bytes]]:

@@ -164,7 +164,12 @@ def frame_keys(first_rows: pd.DataFrame, columns: Columns, labels: Sequence[Any]
 def without_series(
     frame: pd.DataFrame, reasons: Mapping[str, str], columns: Columns, what: str = "df"
 ) -> tuple[pd.DataFrame, list[Any]]:
-    """A long frame without the series of the given names, and the labels of these series in the order of the names."""
+    """A long frame without the series of the given names, and the labels of these series in the order of the names.
+
+    Data on disk leave out series by their own method.
+    """
+    if not isinstance(frame, pd.DataFrame | pd.Series) and hasattr(frame, "without"):
+        return frame.without(reasons)
     frame = long_frame(frame, columns.identity, columns.timestamp, columns.target, what)
     items = read_items(frame, columns.identity_in(frame), what)
     labels = {series_name(label): (label, code) for code, label in enumerate(items.labels)}

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -26,8 +27,21 @@ def infer_frequency(table: SeriesTable) -> Frequency:
     Raises:
         ValueError: for a series without a regular frequency, or several frequencies.
     """
+    return common_frequency(find_frequencies(table, single=len(table) == 1))
+
+
+def find_frequencies(table: SeriesTable, *, single: bool) -> dict[Frequency, str]:
+    """The frequencies of the series with more than one row, each with the name of the first series that has it.
+
+    Args:
+        table: series, which may be some of all.
+        single: whether the data have a single series, whose frequency is required.
+
+    Raises:
+        SeriesError: for a series without a regular frequency.
+    """
     found: dict[Frequency, str] = {}
-    left = np.flatnonzero((table.lengths > 1) | (len(table) == 1))
+    left = np.flatnonzero((table.lengths > 1) | single)
     while len(left):
         position, left = int(left[0]), left[1:]
         one = table[position]
@@ -38,6 +52,11 @@ def infer_frequency(table: SeriesTable) -> Frequency:
         if frequency not in found:
             found[frequency] = one.name
             left = left[~_surely_have(frequency, table)[left]]
+    return found
+
+
+def common_frequency(found: Mapping[Frequency, str]) -> Frequency:
+    """The only frequency among those of all series; raises ValueError for none or several."""
     if len(found) != 1:
         seen = ", ".join(f"{frequency.alias!r} in {name}" for frequency, name in found.items())
         raise ValueError(f"the series do not have one common frequency ({seen or 'one row each'}); pass freq=")
@@ -127,16 +146,34 @@ def insert_steps(table: SeriesTable, position: np.ndarray, frequency: Frequency)
     )
 
 
-def report_gaps(before: SeriesTable, after: SeriesTable, frequency: Frequency) -> None:
-    """Warn once of the steps that :func:`fill_gaps` inserted."""
-    added = after.lengths - before.lengths
-    absent = int(added.sum())
-    if absent:
+@dataclass
+class Gaps:
+    """Steps that :func:`fill_gaps` inserted into one or several tables."""
+
+    absent: int = 0
+    series: int = 0  # series with absent steps
+    most: tuple[int, str] = (0, "")  # most absent steps of a series, and its name
+    steps: int = 0
+    total: int = 0  # series
+
+    def add(self, before: SeriesTable, after: SeriesTable) -> None:
+        """Count the steps of a table."""
+        added = after.lengths - before.lengths
         most = int(added.argmax())
-        where = "" if len(before) == 1 else f" (most in {before.name(most)}: {added[most]})"
+        self.most = max(self.most, (int(added[most]), before.name(most)), key=lambda one: one[0])
+        self.absent += int(added.sum())
+        self.series += int(np.count_nonzero(added))
+        self.steps += int(after.bounds[-1])
+        self.total += len(before)
+
+    def report(self, frequency: Frequency) -> None:
+        """Warn once of all inserted steps."""
+        if not self.absent:
+            return
+        where = "" if self.total == 1 else f" (most in {self.most[1]}: {self.most[0]})"
         doubt = "; most of the grid is absent: are the dates parsed correctly, or is freq= wrong?"
         warn_user(
-            f"{absent} timestamps are absent from the {frequency.text} grid of {np.count_nonzero(added)} of "
-            f"{len(before)} series{where}; they are treated as missing values"
-            f"{doubt if 2 * absent > len(after.timestamps) else ''}"
+            f"{self.absent} timestamps are absent from the {frequency.text} grid of {self.series} of "
+            f"{self.total} series{where}; they are treated as missing values"
+            f"{doubt if 2 * self.absent > self.steps else ''}"
         )

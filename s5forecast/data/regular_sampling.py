@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -9,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from s5forecast.data.covariates import Labels, coded, warn_of_missing_known
+from s5forecast.data.disk_data import DiskData, read_parts
 from s5forecast.data.faults import SeriesError
 from s5forecast.data.frame_entries import FrameEntries
 from s5forecast.data.frames import (
@@ -21,7 +23,7 @@ from s5forecast.data.frames import (
     tidy_frame,
 )
 from s5forecast.data.frequency import Frequency
-from s5forecast.data.gaps import fill_gaps, infer_frequency, report_gaps
+from s5forecast.data.gaps import Gaps, common_frequency, fill_gaps, find_frequencies
 from s5forecast.data.holiday_calendar import HolidayCalendar
 from s5forecast.data.sampling import Sampling, check_prediction_length, check_same_names
 from s5forecast.data.seasons import common_season
@@ -56,7 +58,7 @@ class RegularSampling(Sampling):
         check_prediction_length(self.prediction_length)
 
     def learn(self, df: pd.DataFrame) -> tuple[RegularSampling, SeriesTable]:
-        series, frequency = read_frame(df, self.columns, self.frequency or "infer")
+        series, frequency = self._read(df, self.columns, self.frequency or "infer")
         if frequency.integer and not frequency.has_season:
             frequency = frequency.with_season(common_season(one.target for one in series))
         last = self.last_observed(series)
@@ -64,13 +66,21 @@ class RegularSampling(Sampling):
             frequency.range(last.max(), self.prediction_length + 1)
         except ValueError as error:
             raise ValueError(f"{series.name(int(last.argmax()))}: {error}") from error
-        learned = replace(self, frequency=frequency)
-        return learned, learned.with_holidays(series)
+        return replace(self, frequency=frequency), series
 
     def read(self, df: pd.DataFrame, what: str = "df") -> SeriesTable:
         columns = self.columns if what == "validation=" else self.columns.unweighted
-        series, frequency = read_frame(df, columns, self.frequency or "infer", what)
-        return replace(self, frequency=frequency).with_holidays(series)
+        return self._read(df, columns, self.frequency or "infer", what)[0]
+
+    def _read(
+        self, df: pd.DataFrame, columns: Columns, freq: str | Frequency, what: str = "df"
+    ) -> tuple[SeriesTable, Frequency]:
+        """The series with their holidays, and their frequency."""
+
+        def finish(series: SeriesTable, frequency: Frequency) -> SeriesTable:
+            return replace(self, frequency=frequency).with_holidays(series)
+
+        return read_frame(df, columns, freq, what, finish)
 
     def read_next(self, df: pd.DataFrame, ends: SeriesEnds, statics: StaticFeatures) -> NextRows:
         """Read the steps after the end of some series; absent rows become missing values.
@@ -159,8 +169,8 @@ class RegularSampling(Sampling):
         return series.timestamps[series.bounds[1:] - 1]
 
     def ends(self, series: SeriesTable) -> SeriesEnds:
-        unobserved = series.bounds[1:] - 1 - series.last_rows(series.observed)
-        return super().ends(series)._replace(unobserved=int(unobserved.min()))
+        unobserved = ((block.bounds[1:] - 1 - block.last_rows(block.observed)).min() for block in series.blocks())
+        return super().ends(series)._replace(unobserved=int(min(unobserved)))
 
     def warn_of_unobserved(self, ends: SeriesEnds) -> None:
         if ends.unobserved:
@@ -293,21 +303,49 @@ class RegularSampling(Sampling):
 
 
 def read_frame(
-    frame: pd.DataFrame, columns: Columns, freq: str | int | Frequency = "infer", what: str = "df"
+    frame: pd.DataFrame | DiskData,
+    columns: Columns,
+    freq: str | int | Frequency = "infer",
+    what: str = "df",
+    finish: Callable[[SeriesTable, Frequency], SeriesTable] = lambda series, _: series,
 ) -> tuple[SeriesTable, Frequency]:
     """Check a long frame and convert it to regular series with targets ``[R]``, in order of first appearance.
 
     The frame is not changed. Rows are sorted by time. Gaps become missing values, which are reported in one warning.
+
+    Args:
+        frame: long frame, or data on disk, which are read in parts.
+        columns: roles of the columns.
+        freq: frequency of all series.
+        what: name of the frame in error messages.
+        finish: adds holidays to the series of a part.
 
     Raises:
         ValueError: for invalid data, naming the series, the column and the fix.
     """
     given = None if isinstance(freq, str) and freq == "infer" else Frequency.parse(freq)
     integer = given is not None and given.integer
-    series = read_table(frame, columns, integer_time=integer, what=what).univariate()
-    frequency = infer_frequency(series) if given is None else given
-    regular = fill_gaps(series, frequency)
-    report_gaps(series, regular, frequency)
+    found: dict[Frequency, str] = {}
+    gaps = Gaps()
+
+    def read(part: pd.DataFrame) -> SeriesTable:
+        series = read_table(part, columns, integer_time=integer, what=what).univariate()
+        if given is None:
+            single = (frame.num_series(columns, what) if isinstance(frame, DiskData) else len(series)) == 1
+            found.update(
+                {
+                    **found,
+                    **{key: name for key, name in find_frequencies(series, single=single).items() if key not in found},
+                }
+            )
+        frequency = given or common_frequency(found)
+        regular = fill_gaps(series, frequency)
+        gaps.add(series, regular)
+        return finish(regular, frequency)
+
+    regular = read_parts(frame, columns, read, what)
+    frequency = given or common_frequency(found)
+    gaps.report(frequency)
     return regular, frequency
 
 
