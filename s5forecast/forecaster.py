@@ -243,7 +243,7 @@ class S5Forecaster(FittedForecaster):
         query, entries = self._queries(df, future, times, horizon, every)
         return self.forecast_frame(query, lambda known: self.forecast_quantiles(entries, known), levels)
 
-    @takes_frames("df")
+    @takes_frames("df", on_disk=("df",))
     def calibrate(
         self, df: Frame, windows: int, step: int | None = None, method: str = "adaptive", **options: Any
     ) -> S5Forecaster:
@@ -279,7 +279,7 @@ class S5Forecaster(FittedForecaster):
             self.skipped_ = past.skipped
         return self
 
-    @takes_frames("df")
+    @takes_frames("df", on_disk=("df",))
     def stream(self, df: Frame | None = None, *, saved: str | Path | None = None) -> FrameStream:
         """Forecast series while new rows arrive, at a cost that does not depend on the length of their history.
 
@@ -308,7 +308,7 @@ class S5Forecaster(FittedForecaster):
         with self.skipping():
             return FrameStream.start(self, self._histories(df, "stream"))
 
-    @takes_frames("df", "future")
+    @takes_frames("df", "future", on_disk=("df",))
     def predict_samples(
         self, df: Frame | None = None, future: Frame | None = None, num_samples: int = 100
     ) -> pd.DataFrame:
@@ -344,7 +344,7 @@ class S5Forecaster(FittedForecaster):
             )
         return self.sampling_.samples_frame(query, np.stack([forecast.samples.T for forecast in forecasts]))
 
-    @takes_frames("df")
+    @takes_frames("df", on_disk=("df",))
     def backtest(
         self,
         df: Frame,
@@ -391,7 +391,7 @@ class S5Forecaster(FittedForecaster):
             progress=progress, since=since, count=count, fraction=fraction,
         )  # fmt: skip
 
-    @takes_frames("df", "future")
+    @takes_frames("df", "future", on_disk=("df",))
     def to_gluonts(self, df: Frame, future: Frame | None = None) -> list[dict[str, Any]]:
         """Convert the series of a frame to GluonTS entries, for :attr:`predictor_` or another predictor.
 

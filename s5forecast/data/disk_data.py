@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from glob import glob, has_magic
 from pathlib import Path
-from tempfile import TemporaryDirectory, mkdtemp
 from typing import Any
 
 import numpy as np
@@ -19,6 +18,7 @@ from s5forecast.data.mapped_table import TableWriter
 from s5forecast.data.partitions import consecutive_parts, part_of_series, read_part, write_parts
 from s5forecast.data.series_numbers import SeriesNumbers, series_codes
 from s5forecast.data.table import SeriesTable
+from s5forecast.data.temporary_folder import TemporaryFolder
 from s5forecast.notices import one_warning_each
 
 # Rows of a part, which is sorted and checked in memory, and of a batch that is read from a file.
@@ -72,6 +72,11 @@ class DiskData:
         """Arrow schema of the rows."""
         return self.dataset.schema
 
+    @property
+    def empty(self) -> pd.DataFrame:
+        """A frame with the columns and no rows."""
+        return arrow_to_pandas(self.schema.empty_table())
+
     def without(self, reasons: Mapping[str, str]) -> tuple[DiskData, list[Any]]:
         """The data without the series of the given names, and the labels of these series in the order of the names."""
         left = [name for name in reasons if name in self._bad]
@@ -91,18 +96,13 @@ class DiskData:
         Raises:
             SeriesError: with the errors of all series; ValueError: for other errors.
         """
-        writer = TableWriter(Path(mkdtemp(prefix="s5forecast-", dir=self.temporary())))
-        try:
-            reasons: dict[str, str] = {}
-            with one_warning_each():
-                for frame in self.frames(columns, what):
-                    reasons |= self._append(writer, frame, columns, read, what)
-            if reasons:
-                raise SeriesError(reasons)
-            return writer.finish()
-        except BaseException:
-            writer.remove()
-            raise
+        writer, reasons = TableWriter(TemporaryFolder(self.temporary())), dict[str, str]()
+        with one_warning_each():
+            for frame in self.frames(columns, what):
+                reasons |= self._append(writer, frame, columns, read, what)
+        if reasons:
+            raise SeriesError(reasons)
+        return writer.finish()
 
     def _append(
         self, writer: TableWriter, frame: pd.DataFrame, columns: Columns, read: Read, what: str
@@ -149,7 +149,7 @@ class DiskData:
 
     def _divided(self, columns: Columns, what: str) -> _Rows:
         weight = [] if columns.weight is None else [columns.weight]
-        empty = arrow_to_pandas(self.schema.empty_table())
+        empty = self.empty
         identity = columns.identity_in(empty)
         needed = [*identity, columns.timestamp, *columns.targets, *columns.covariates, *columns.static, *weight]
         names = {"timestamp": columns.timestamp, "item_id": columns.identity[-1], "value": columns.target}
@@ -173,8 +173,8 @@ class _Rows:
         self._lengths = np.bincount(self._parts, weights=counts).astype(np.int64)
         self._folder: Any = None
         if not self._sorted:
-            self._folder = TemporaryDirectory(prefix="s5forecast-", dir=folder, ignore_cleanup_errors=True)
-            write_parts(self._batches(), self._parts_of, Path(self._folder.name))
+            self._folder = TemporaryFolder(folder)
+            write_parts(self._batches(), self._parts_of, self._folder.path)
 
     def tables(self) -> Iterator[Any]:
         """Arrow table of each part."""
@@ -182,7 +182,7 @@ class _Rows:
             yield from consecutive_parts(self._batches(), self._lengths, self._schema)
             return
         for part in range(len(self._lengths)):
-            yield read_part(Path(self._folder.name), part, self._schema)
+            yield read_part(self._folder.path, part, self._schema)
 
     @property
     def _schema(self) -> Any:

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import mmap
-import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, fields
 from hashlib import blake2b
-from pathlib import Path
 from typing import Any
-from weakref import finalize
 
 import numpy as np
 import pandas as pd
 
 from s5forecast.data.items import join_keys
 from s5forecast.data.table import FrameSeries, SeriesTable
+from s5forecast.data.temporary_folder import TemporaryFolder
 
 # Bytes of a mapping that are read before its pages are given back.
 KEPT = 64 * 2**20
@@ -27,23 +25,18 @@ class MappedFiles:
     """Arrays of files that are mapped into memory, whose pages are given back after use.
 
     Args:
-        folder: folder that is removed when the arrays are not used any more.
+        folder: folder of the files, which is removed when the arrays are not used any more.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: TemporaryFolder) -> None:
         self._folder, self._maps, self._read = folder, list[mmap.mmap](), 0
-        finalize(self, shutil.rmtree, folder, ignore_errors=True)
 
     def array(self, name: str, dtype: np.dtype) -> np.ndarray:
         """The values of a file of the folder."""
-        with (self._folder / name).open("rb") as file:
+        with (self._folder.path / name).open("rb") as file:
             mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
         self._maps.append(mapped)
         return np.frombuffer(mapped, dtype=dtype)
-
-    def unlink(self) -> None:
-        """Remove the files where mapped files can be removed, so that nothing is left if the process is killed."""
-        shutil.rmtree(self._folder, ignore_errors=True)
 
     def count(self, size: int) -> None:
         """Give the pages back after a number of bytes was read, so that memory does not hold whole files."""
@@ -108,10 +101,10 @@ class TableWriter:
     """Appends tables of series to files, and maps the files as one table.
 
     Args:
-        folder: existing folder, which is removed when the table is not used any more.
+        folder: folder of the files, which is removed when the table is not used any more.
     """
 
-    folder: Path
+    folder: TemporaryFolder
     items: list[Any] = field(default_factory=list)
     lengths: list[np.ndarray] = field(default_factory=list)
     static: list[pd.DataFrame] = field(default_factory=list)
@@ -150,12 +143,8 @@ class TableWriter:
         for name, values in rows.items():
             data = np.ascontiguousarray(values.T)
             self._hash.update(data.tobytes())
-            with (self.folder / name).open("ab") as file:
+            with (self.folder.path / name).open("ab") as file:
                 data.tofile(file)
-
-    def remove(self) -> None:
-        """Remove the files without a table."""
-        shutil.rmtree(self.folder, ignore_errors=True)
 
     def finish(self) -> MappedTable:
         """The table of all series."""
@@ -180,7 +169,7 @@ class TableWriter:
             files=files,
             fingerprint=self._hash.hexdigest(),
         )
-        files.unlink()
+        self.folder.remove()  # mapped files remain readable, and none are left if the process is killed
         return table
 
     def _mapped(self, files: MappedFiles, name: str, like: np.ndarray) -> np.ndarray:
@@ -215,7 +204,7 @@ class TableWriter:
             ranks = {number: _ranks(known) for number, name in enumerate(chosen) if (known := self.labels[name])}
             if not ranks:
                 continue
-            mapped = np.memmap(self.folder / file, dtype=np.float32, mode="r+")
+            mapped = np.memmap(self.folder.path / file, dtype=np.float32, mode="r+")
             rows = mapped.reshape(-1, len(chosen))
             for begin in range(0, len(rows), BLOCK_ROWS):
                 block = rows[begin : begin + BLOCK_ROWS]

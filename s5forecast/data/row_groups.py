@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any, Protocol
 
 import numpy as np
@@ -17,6 +15,7 @@ from s5forecast.data.long_frames import long_frame
 from s5forecast.data.partitions import read_part, write_parts
 from s5forecast.data.series_numbers import SeriesNumbers, series_codes
 from s5forecast.data.table import SeriesTable
+from s5forecast.data.temporary_folder import TemporaryFolder
 
 
 class RowGroups(Protocol):
@@ -61,10 +60,9 @@ class DiskGroups:
     """The rows of data on disk by group, in files; arguments are those of :func:`group_rows`."""
 
     def __init__(self, data: DiskData, series: SeriesTable, groups: np.ndarray, columns: Columns) -> None:
-        empty = arrow_to_pandas(data.schema.empty_table())
-        identity = columns.identity_in(empty)
+        identity = columns.identity_in(data.empty)
         names = [name for name in (*identity, columns.timestamp, *columns.known) if name in data.schema.names]
-        self._folder = TemporaryDirectory(prefix="s5forecast-", dir=data.temporary(), ignore_cleanup_errors=True)
+        self._folder = TemporaryFolder(data.temporary())
         self._first = data.dataset.head(1, columns=names)
         found = SeriesNumbers()
         if identity and list(series.keys) == identity:
@@ -80,12 +78,12 @@ class DiskGroups:
         self._first_group = (
             int(groups_of(self._first.combine_chunks().to_batches()[0])[0]) if self._first.num_rows else 0
         )
-        write_parts(data.batches(names), groups_of, Path(self._folder.name))
+        write_parts(data.batches(names), groups_of, self._folder.path)
 
     def frame(self, group: int) -> pd.DataFrame:
         import pyarrow as pa
 
-        rows = read_part(Path(self._folder.name), group, self._first.schema)
+        rows = read_part(self._folder.path, group, self._first.schema)
         first = (
             self._first if group or not rows.num_rows or rows.slice(0, 1) != self._first else self._first.slice(0, 0)
         )

@@ -21,7 +21,7 @@ from s5forecast.data.irregular_sampling import IrregularSampling
 from s5forecast.data.regular_sampling import read_frame, to_entries
 from s5forecast.data.statics import StaticFeatures
 from s5forecast.data.table import FrameSeries
-from s5forecast.evaluation.column_roles import as_columns, check_columns, frame_of_series, roles_of
+from s5forecast.evaluation.column_roles import as_columns, check_columns, frame_of_series, is_long, roles_of
 from s5forecast.evaluation.item_columns import with_item_columns
 from s5forecast.evaluation.metrics import evaluate, metric_names
 from s5forecast.evaluation.models import Model, irregular_model, name_of, regular_model, span_of, step_of
@@ -37,7 +37,7 @@ from s5forecast.evaluation.windows import (
 from s5forecast.levels import DECILES, check_levels
 
 
-@takes_frames("data", "model")
+@takes_frames("data", "model", on_disk=("data",))
 def backtest(
     model: Any,
     data: Iterable[DataEntry] | Frame,
@@ -146,7 +146,7 @@ def backtest(
     def read(rows: Any) -> Any:
         return prepare(model, rows, splitter, roles, freq, bool(refit))
 
-    if skip and isinstance(data, pd.DataFrame):
+    if skip and is_long(data):
         found, skipped = without_faults(read, data, lambda rows, reasons: without_series(rows, reasons, roles))
     else:
         found = read(data)
@@ -183,7 +183,7 @@ def backtest(
         metric_names=metrics,
         seconds=sum(result.seconds for result in results),
         fit_seconds=sum(result.fit_seconds for result in results) if adapted.trains else None,
-        columns=roles if isinstance(data, pd.DataFrame) or columns is not None else None,
+        columns=roles if is_long(data) or columns is not None else None,
         skipped=skipped_frame(skipped, roles.item_id) if skip else None,
         **_seasonal_errors(splitter, cut, forecasts, season),
     )
@@ -228,7 +228,7 @@ def _regular(
 ) -> tuple[Iterable[DataEntry], Frequency | None, Model, Sequence[FrameSeries]]:
     series: Sequence[FrameSeries] = ()
     frequency = None if freq in (None, "infer") else Frequency.parse(freq)
-    if isinstance(data, pd.DataFrame):
+    if is_long(data):
         if columns.other_targets:
             raise ValueError(f"several targets, {list(columns.targets)}, require irregular series; pass one target")
         check_columns(data, columns)
@@ -244,7 +244,7 @@ def _irregular(
     if freq:
         raise ValueError(f"freq={freq!r} requires regular series; omit it with since=, count= or fraction=")
     series: Sequence[FrameSeries] = ()
-    if isinstance(data, pd.DataFrame):
+    if is_long(data):
         if splitter.variables:
             columns = replace(columns, target=splitter.variables[0], other_targets=tuple(splitter.variables[1:]))
         check_columns(data, columns)
