@@ -189,7 +189,7 @@ def _write(parts: ForecastParts, folder: ForecastFolder, kind: FrameKind) -> Pat
 def _fingerprint(series: SeriesTable) -> str:
     """Hash of the contents of a table in memory."""
     arrays = [series.bounds, series.target, series.known, series.past]
-    return fingerprint([series.items, exact_times(series.timestamps), *arrays, series.labels, series.static])
+    return fingerprint([series.items, exact_times(series.timestamps), *arrays, series.labels, series.static.to_numpy()])
 
 
 def _identity(data: Any) -> Any:

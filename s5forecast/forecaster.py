@@ -33,7 +33,8 @@ class S5Forecaster(FittedForecaster):
     """Probabilistic forecasts of the series of a long DataFrame.
 
     All methods take frames of pandas, Polars (also lazy ones), pyarrow and other kinds that narwhals reads, and return
-    the same kind.
+    the same kind. Methods that take histories also take data on disk, which may be larger than memory: the path of
+    Parquet files, a ``pyarrow.dataset.Dataset`` or :class:`~s5forecast.DiskData`.
 
     Args:
         prediction_length: Steps to forecast. For irregular series, how many of the next observations to train on.
@@ -83,7 +84,7 @@ class S5Forecaster(FittedForecaster):
             :class:`~s5forecast.estimators.PretrainedEstimator`; and ``num_members``, the number of networks with
             consecutive seeds, which see the whole, half and a quarter of the context in turn.
         seed: The same seed gives the same result on a CPU.
-        verbose: Whether to show a progress bar during training.
+        verbose: Whether to show a progress bar during training, and while forecasts are made in parts.
 
     Attributes:
         predictor_: The trained GluonTS predictor.
@@ -131,7 +132,7 @@ class S5Forecaster(FittedForecaster):
         """Train on all series of a long frame.
 
         Args:
-            df: One row for each series and timestamp.
+            df: One row for each series and timestamp, as a frame or on disk.
             validation: Frame like ``df`` for early stopping on its last horizon; it may include the rows of ``df``.
 
         Raises:
@@ -216,9 +217,12 @@ class S5Forecaster(FittedForecaster):
             step_scale: Length of the steps of ``df`` relative to those of the training, 1 / k for a whole number k.
                 With 0.25 a model trained on hours forecasts quarter-hours over the same span of time. This requires
                 ``model="direct"`` with ``patch_length=1``, and no calibration.
+            output: Folder of Parquet files that the forecasts are written to, a part of the series at a time. If it
+                holds parts of the same forecast, only the missing ones are made. With ``on_error="skip"``, the file
+                ``_skipped.parquet`` names the series that are left out.
 
         Returns:
-            Long frame with columns item_id, timestamp, mean and one for each level, named ``"0.1"`` …. With ``times``
+            With ``output``, the folder. Otherwise a long frame with columns item_id, timestamp, mean and one for each level, named ``"0.1"`` …. With ``times``
             it has the order and index of ``times``; for several targets the columns are ``<target>_mean``,
             ``<target>_0.1`` ….
 

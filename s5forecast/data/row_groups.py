@@ -75,18 +75,15 @@ class DiskGroups:
             codes, hashes = series_codes([batch.column(name) for name in identity])
             return of_numbers[found.find(hashes)][codes]
 
-        self._first_group = (
-            int(groups_of(self._first.combine_chunks().to_batches()[0])[0]) if self._first.num_rows else 0
-        )
+        first = self._first.to_batches()
+        self._first_group = int(groups_of(first[0])[0]) if first else 0
         write_parts(data.batches(names), groups_of, self._folder.path)
 
     def frame(self, group: int) -> pd.DataFrame:
         import pyarrow as pa
 
         rows = read_part(self._folder.path, group, self._first.schema)
-        first = (
-            self._first if group or not rows.num_rows or rows.slice(0, 1) != self._first else self._first.slice(0, 0)
-        )
+        first = self._first.slice(0, int(group != self._first_group))
         return arrow_to_pandas(pa.concat_tables([first, rows]))
 
 

@@ -24,9 +24,12 @@ from s5forecast.estimators.defaults import REASONS, Choice, Choices
 from s5forecast.estimators.fine_tuning import FineTuning, Settings, TuningSeries
 from s5forecast.estimators.pretrained import PretrainedPredictor
 from s5forecast.networks.pretrained import FEWEST_OBSERVED
+from s5forecast.windows.batches import chunks
 
 logger = logging.getLogger(__name__)
 LARGEST_SEED = 2**31
+# Series that are checked at a time.
+CHECKED_SERIES = 4096
 
 
 class PretrainedEstimator(ContinuedTraining, Estimator):
@@ -118,14 +121,15 @@ class PretrainedEstimator(ContinuedTraining, Estimator):
             ValueError: if the data do not fit, before training starts.
         """
         predictor = self._predictor(from_predictor)
-        series = self._read(predictor, training_data)
         self.choices = Choices()
         if self.num_steps:
+            series = self._read(predictor, training_data)
             held_out = None if validation_data is None else self._held_out(predictor, validation_data)
             tuning = FineTuning(predictor.network, self._tuning(predictor, series), self._settings(), held_out)
             seconds = None if self.time_limit is None else max(self.time_limit - self.spent, 0.0)
             self.choices.choose("num_steps", *tuning.run(seconds, verbose=self.verbose))
         else:
+            self._check(predictor, training_data)
             self.choices.choose("num_steps", 0, "the pretrained network is not trained further")
         predictor.choices = {**predictor.choices, **self.choices.plain()}
         logger.info("%s with %s", type(self).__name__, self.choices)
@@ -179,6 +183,12 @@ class PretrainedEstimator(ContinuedTraining, Estimator):
         if not series:
             raise ValueError("the dataset is empty; give at least one series")
         return series
+
+    def _check(self, predictor: PretrainedPredictor, data: Dataset) -> None:
+        """Check the series, a chunk at a time; errors are those of :meth:`_read`."""
+        count = sum(len(self._read(predictor, chunk)) for chunk in chunks(data, CHECKED_SERIES))
+        if not count:
+            self._read(predictor, [])
 
     def _tuning(self, predictor: PretrainedPredictor, series: Sequence[Series]) -> TuningSeries:
         found = self._usable(predictor, series)
