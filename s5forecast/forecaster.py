@@ -222,9 +222,9 @@ class S5Forecaster(FittedForecaster):
                 ``_skipped.parquet`` names the series that are left out.
 
         Returns:
-            With ``output``, the folder. Otherwise a long frame with columns item_id, timestamp, mean and one for each level, named ``"0.1"`` …. With ``times``
-            it has the order and index of ``times``; for several targets the columns are ``<target>_mean``,
-            ``<target>_0.1`` ….
+            With ``output``, the folder. Otherwise a long frame with columns item_id, timestamp, mean and one for each
+            level, named ``"0.1"`` …. With ``times`` it has the order and index of ``times``; for several targets the
+            columns are ``<target>_mean``, ``<target>_0.1`` ….
 
         Raises:
             ValueError: For invalid data, naming the series, the column and the fix.
