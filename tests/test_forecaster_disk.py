@@ -206,6 +206,23 @@ def test_backtest(tmp_path):
     )
 
 
+def test_irregular_backtest(tmp_path):
+    df, parameters = irregular(), CASES["irregular"][1]
+    results = [
+        S5Forecaster(**parameters).backtest(data, fraction=0.8, metrics=["WQL"])
+        for data in (df, stored(df, tmp_path / "rows"))
+    ]
+    equal(*(result.forecasts for result in results))
+
+
+def test_folders_of_partitions(tmp_path):
+    df = rows()
+    df.to_parquet(tmp_path / "rows", partition_cols=["item_id"])
+    forecaster = S5Forecaster(**{**REGULAR, "preset": "zero_shot", "estimator_kwargs": None})
+    ordered = df.sort_values("item_id", kind="stable")
+    equal(forecaster.predict(tmp_path / "rows").astype({"item_id": object}), forecaster.predict(ordered))
+
+
 def test_calibrated_and_other_verbs(tmp_path):
     df, path = rows(), stored(rows(), tmp_path / "rows")
     calibrated = [S5Forecaster(**REGULAR).fit(data).calibrate(data, windows=4, method="split") for data in (df, path)]
@@ -234,6 +251,21 @@ class TestErrors:
         path = stored(rows().rename(columns={"target": "targets"}), tmp_path / "rows")
         with pytest.raises(ValueError, match=r"df has no column 'target'; did you mean 'targets'\?"):
             S5Forecaster(3).fit(path)
+
+    def test_file_without_a_column(self, tmp_path):
+        path = stored(rows(), tmp_path / "rows")
+        pd.read_parquet(path / "1.parquet").drop(columns="target").to_parquet(path / "1.parquet", index=False)
+        with pytest.raises(ValueError, match=r"the file .*1\.parquet has no column 'target', unlike others"):
+            S5Forecaster(3).fit(path)
+
+    def test_changed_files(self, tmp_path):
+        path = stored(rows().sort_values("number"), tmp_path / "rows")
+        data = DiskData(path)
+        columns = S5Forecaster(3)._columns
+        assert sum(map(len, data.frames(columns))) == len(rows())
+        stored(rows().head(120).sort_values("number"), path)
+        with pytest.raises(ValueError, match="the files have changed while they were read"):
+            list(data.frames(columns))
 
     def test_multivariate(self, tmp_path):
         path = stored(rows(), tmp_path / "rows")

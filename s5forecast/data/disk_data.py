@@ -165,6 +165,7 @@ class _Rows:
 
     def __init__(self, dataset: Any, identity: list[str], names: list[str], folder: Path | None, what: str) -> None:
         self._dataset, self._identity, self._names = dataset, identity, names
+        _check_files(dataset, names, what)
         self._numbers, counts, self._sorted = _counted(dataset, identity)
         if not counts.sum():
             raise ValueError(f"{what} has no rows")
@@ -208,6 +209,16 @@ def is_on_disk(data: Any) -> bool:
     if isinstance(data, str | Path | DiskData):
         return True
     return type(data).__module__.startswith("pyarrow") and hasattr(data, "to_batches") and hasattr(data, "scanner")
+
+
+def _check_files(dataset: Any, names: list[str], what: str) -> None:
+    """Raise ValueError for a file that lacks a column, whose values Arrow would take as missing."""
+    in_paths = getattr(getattr(dataset, "partitioning", None), "schema", None)
+    stored = [name for name in names if in_paths is None or name not in in_paths.names]
+    for fragment in dataset.get_fragments() if hasattr(dataset, "files") else ():
+        lacking = [name for name in stored if name not in fragment.physical_schema.names]
+        if lacking:
+            raise ValueError(f"{what}: the file {fragment.path} has no column {lacking[0]!r}, unlike others; add it")
 
 
 def _counted(dataset: Any, identity: list[str]) -> tuple[SeriesNumbers, np.ndarray, bool]:

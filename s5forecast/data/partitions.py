@@ -70,6 +70,9 @@ def consecutive_parts(batches: Iterable[Any], lengths: np.ndarray, schema: Any) 
         batches: record batches.
         lengths: rows of each table.
         schema: schema of the batches.
+
+    Raises:
+        ValueError: for more or fewer rows than those of all tables.
     """
     import pyarrow as pa
 
@@ -83,6 +86,8 @@ def consecutive_parts(batches: Iterable[Any], lengths: np.ndarray, schema: Any) 
             yield table.slice(0, wanted)
             waiting, rows = table.slice(wanted).to_batches(), rows - wanted
             wanted = next(left, None)
+    if rows or wanted is not None:
+        raise ValueError("the files have changed while they were read; read them again")
 
 
 def _file(folder: Path, part: int) -> str:
