@@ -252,16 +252,15 @@ def tidy_frame(
     items = read_items(frame, keys, what)
     codes, found = items.codes, items.labels
     names = [series_name(item) for item in found]
-    tidy = frame[needed].assign(
-        **{columns.timestamp: column_times(frame[columns.timestamp], codes, names, numeric_time, integer_time, what)}
-    )
-    times = tidy[columns.timestamp]
+    times = column_times(frame[columns.timestamp], codes, names, numeric_time, integer_time, what)
+    read: dict[str, Any] = {column: frame[column] for column in needed} | {columns.timestamp: times}
     for column in numeric:
-        read = covariate_values if column in columns.covariates else column_numbers
-        tidy[column] = read(tidy[column], times, codes, names, frame=what)
+        numbers_of = covariate_values if column in columns.covariates else column_numbers
+        read[column] = numbers_of(read[column], times, codes, names, frame=what)
     for column in static:
-        tidy[column] = static_values(tidy[column])
-        refuse_infinite(tidy[column], codes, names)
+        read[column] = static_values(read[column])
+        refuse_infinite(read[column], codes, names)
+    tidy = pd.DataFrame(read, index=frame.index, copy=False)
     order = row_order(_exact(tidy[columns.timestamp]), codes)
     if order is not None:
         tidy, codes = tidy.iloc[order], codes[order]

@@ -34,7 +34,7 @@ from s5forecast.estimators.defaults import (
 )
 from s5forecast.estimators.gluonts_predictor import S5Predictor
 from s5forecast.estimators.plan import in_plan
-from s5forecast.estimators.reference import warn_if_worse_than_naive
+from s5forecast.estimators.reference import loss_over_naive, warn_if_worse_than_naive
 from s5forecast.estimators.training import ForecastModule, fit
 from s5forecast.levels import DECILES, check_levels
 from s5forecast.networks.base import ForecastNetwork, check_support
@@ -301,7 +301,7 @@ class ForecastEstimator(ContinuedTraining, PyTorchLightningEstimator):
                 ckpt_path=ckpt_path,
             )
             if alone and isinstance(store, SeriesStore) and self.has_automatic_length():
-                warn_if_worse_than_naive(module.network, store)
+                warn_if_worse_than_naive(loss_over_naive(module.network, store))
         if module.seconds is not None:
             steps = int(trainer.estimated_stepping_batches)
             self.choices.choose("num_steps", trainer.global_step, f"of {steps} steps, within the time limit")

@@ -23,6 +23,7 @@ from s5forecast.estimators.continued import ContinuedTraining
 from s5forecast.estimators.defaults import REASONS, Choice, Choices
 from s5forecast.estimators.fine_tuning import FineTuning, Settings, TuningSeries
 from s5forecast.estimators.pretrained import PretrainedPredictor
+from s5forecast.estimators.reference import pretrained_loss_over_naive, warn_if_worse_than_naive
 from s5forecast.networks.pretrained import FEWEST_OBSERVED
 from s5forecast.windows.batches import chunks
 
@@ -128,6 +129,7 @@ class PretrainedEstimator(ContinuedTraining, Estimator):
             tuning = FineTuning(predictor.network, self._tuning(predictor, series), self._settings(), held_out)
             seconds = None if self.time_limit is None else max(self.time_limit - self.spent, 0.0)
             self.choices.choose("num_steps", *tuning.run(seconds, verbose=self.verbose))
+            warn_if_worse_than_naive(pretrained_loss_over_naive(predictor, [one.target for one in series]))
         else:
             self._check(predictor, training_data)
             self.choices.choose("num_steps", 0, "the pretrained network is not trained further")

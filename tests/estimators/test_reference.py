@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from s5forecast import S5Estimator
-from s5forecast.estimators.reference import loss_over_naive, seasonal_quantiles
+from s5forecast.estimators import PretrainedEstimator, PretrainedPredictor
+from s5forecast.estimators.reference import loss_over_naive, pretrained_loss_over_naive, seasonal_quantiles
 from s5forecast.evaluation.baselines import SeasonalNaivePredictor
 from s5forecast.levels import DECILES
 from s5forecast.windows.batches import read_store
@@ -30,7 +31,7 @@ def estimator(**kwargs):
 def test_the_reference_is_the_seasonal_naive_baseline():
     store = read_store([series(35)], estimator().spec, forecast=False)
     batch = store.gather(torch.tensor([0]), torch.tensor([28]))
-    quantiles, known = seasonal_quantiles(batch, 7)
+    quantiles, known = seasonal_quantiles(batch.past, batch.mask[:, :28], 7, 7)
     entry = {**series(35), "target": series(35)["target"][:28]}
     forecast = next(SeasonalNaivePredictor(7).predict([entry]))
     expected = np.stack([forecast.quantile(level) for level in DECILES], axis=-1)
@@ -47,6 +48,27 @@ def test_a_network_that_is_worse_than_seasonal_naive_is_reported():
         predictor = estimator(max_epochs=1).train([exact])
     store = read_store([exact], predictor.spec, forecast=False)
     assert loss_over_naive(predictor.network, store) > 1
+
+
+def test_a_fine_tuned_network_that_is_worse_than_seasonal_naive_is_reported():
+    values = np.tile(np.random.default_rng(0).uniform(-1, 1, 13), 12)  # repeats exactly, with an unusual season
+    exact = {**series(), "target": values + 1e-6 * np.random.default_rng(1).standard_normal(156)}
+    with pytest.warns(UserWarning, match="times the quantile loss of seasonal naive; .* preset='best'"):
+        predictor = PretrainedEstimator("D", 13, num_steps=1, season=13, verbose=False).train([exact])
+    ratio = pretrained_loss_over_naive(predictor, [exact["target"], np.arange(5.0)])
+    assert ratio > 1 and ratio == pretrained_loss_over_naive(predictor, [exact["target"]])
+    assert pretrained_loss_over_naive(predictor, [np.arange(13.0)]) == 0
+
+
+def test_the_loss_of_a_pretrained_network_is_compared_with_the_baseline():
+    target = series(60)["target"]
+    predictor = PretrainedPredictor("D", 7)
+    forecasts = [one.predict([{**series(60), "target": target[:-7]}]) for one in (predictor, SeasonalNaivePredictor(7))]
+    losses = []
+    for (forecast,) in forecasts:
+        errors = target[-7:, None] - np.stack([forecast.quantile(level) for level in DECILES], axis=-1)
+        losses.append(np.maximum(np.array(DECILES) * errors, (np.array(DECILES) - 1) * errors).sum())
+    assert pretrained_loss_over_naive(predictor, [target]) == pytest.approx(losses[0] / losses[1], rel=1e-5)
 
 
 def test_series_that_are_too_short_are_not_compared():
