@@ -23,7 +23,13 @@ from s5forecast.notices import one_warning_each
 
 # Rows of a part, which is sorted and checked in memory, and of a batch that is read from a file.
 PART_ROWS, BATCH_ROWS = 2**19, 2**17
-READING: dict[str, Any] = {"batch_size": BATCH_ROWS, "batch_readahead": 2, "fragment_readahead": 1}
+# Threads of Arrow read a whole file ahead, whatever the limits are, while a part is sorted.
+READING: dict[str, Any] = {
+    "batch_size": BATCH_ROWS,
+    "batch_readahead": 0,
+    "fragment_readahead": 0,
+    "use_threads": False,
+}
 Read = Callable[[pd.DataFrame], SeriesTable]
 
 
