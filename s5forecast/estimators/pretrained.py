@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import torch
 from gluonts.core.component import validated
+from scipy.special import ndtri
 
 from s5forecast.data.entries import read_series
 from s5forecast.data.frequency import Frequency
@@ -59,10 +61,12 @@ class PretrainedPredictor(NetworkPredictor):
         quantile_levels: levels of the forecasts besides those of the network; all others are interpolated, too.
         batch_size: series per batch.
         device: ``"cpu"``, or ``"auto"``, which is the same.
+        relative_spread: typical standard deviation of similar series relative to their mean absolute value. Series
+            with fewer than four observed values are forecast by a normal distribution around their mean that has it.
 
     Raises:
-        ValueError: for an unknown frequency, an invalid season or level, another device, or a file that does not hold
-            weights; when forecasting, for a series without values.
+        ValueError: for an unknown frequency, an invalid season or level, another device, a negative relative spread, or
+            a file that does not hold weights; when forecasting, for a series without values.
 
     Example:
         >>> import numpy as np
@@ -87,12 +91,16 @@ class PretrainedPredictor(NetworkPredictor):
         quantile_levels: list[float] | None = None,
         batch_size: int = 256,
         device: str = "cpu",
+        relative_spread: float | None = None,
     ) -> None:
+        if relative_spread is not None and not 0 <= relative_spread < inf:
+            raise ValueError(f"relative_spread must be a number of at least 0, got {relative_spread!r}")
         check_positive(prediction_length=prediction_length, batch_size=batch_size)
         if not (season is None or season == AUTO or (isinstance(season, int) and season >= 0)):
             raise ValueError(f"season must be None, '{AUTO}' or a number of steps, got {season!r}")
         levels = sorted({*LEVELS, *(LEVELS if quantile_levels is None else check_levels(quantile_levels))})
         self.freq, self.season, self._output = freq, season, QuantileOutput(levels)
+        self.relative_spread = relative_spread
         self.frequency = Frequency.parse(freq)
         given = isinstance(weights, PretrainedNetwork)
         network = weights if given else load_weights(Path(weights or SHIPPED))
@@ -149,6 +157,17 @@ class PretrainedPredictor(NetworkPredictor):
             steps, limits = outage + self.prediction_length, None if bounds is None else bounds[same]
             found = zero_shot(self.prediction_net, [shown[i] for i in same], tuple(kind[:2]), steps, limits)
             quantiles[same] = found[:, outage:]
+        return quantiles if self.relative_spread is None else self._with_typical_spread(quantiles, targets, bounds)
+
+    def _with_typical_spread(
+        self, quantiles: np.ndarray, targets: list[np.ndarray], bounds: np.ndarray | None
+    ) -> np.ndarray:
+        """The quantiles, those of series with few values by the typical spread."""
+        for row, target in enumerate(targets):
+            if _observed(target) < FEWEST_OBSERVED:
+                mean = np.nanmean(target)
+                found = mean + self.relative_spread * abs(mean) * ndtri(LEVELS)
+                quantiles[row] = np.clip(found, *(bounds_of(target) if bounds is None else bounds[row]))
         return quantiles
 
     def prediction(self, targets: list[np.ndarray], bounds: np.ndarray | None = None) -> Prediction:
@@ -168,6 +187,14 @@ class PretrainedPredictor(NetworkPredictor):
         further = torch.from_numpy(found.quantiles(self.output.quantiles))
         return replace(found, output=self.output, args=(further,))
 
+    def learn_spread(self, targets: Sequence[np.ndarray]) -> None:
+        """Set the relative spread to the median of that of series ``[T_i]`` with enough values."""
+        recent = [target[-CONTEXT:].astype(np.float64) for target in targets]
+        known = [one for one in recent if _observed(one) >= FEWEST_OBSERVED and np.nanmean(np.abs(one))]
+        if known:
+            found = float(np.median([np.nanstd(target) / np.nanmean(np.abs(target)) for target in known]))
+            self.relative_spread = self.__dict__["__init_args__"]["relative_spread"] = found
+
     def seasons(self, target: np.ndarray) -> tuple[float, float]:
         """Short and long season of a series in steps, 0 for none."""
         if self.season is None:
@@ -180,10 +207,15 @@ class PretrainedPredictor(NetworkPredictor):
 
     def warn_of_few_values(self, items: Sequence[Any]) -> None:
         """Warn of series with so few values that the network cannot know their spread."""
-        warn_user(
-            f"{len(items)} series, the first of them {items[0]!r}, have fewer than {FEWEST_OBSERVED} observed values; "
+        spread = (
             "their spread is not known to a network that was not trained on similar series, so do not rely on the "
-            "intervals; S5Estimator takes the typical spread of its training data"
+            "intervals; preset='default' takes the typical spread of its training data"
+            if self.relative_spread is None
+            else "their intervals have the typical spread of the training data"
+        )
+        warn_user(
+            f"series with fewer than {FEWEST_OBSERVED} observed values: {len(items)}, the first of them "
+            f"{items[0]!r}; {spread}"
         )
 
     def _predictions(self, dataset: Iterable[dict[str, Any]], num_samples: int | None = None) -> Predictions:

@@ -126,6 +126,7 @@ class PretrainedEstimator(ContinuedTraining, Estimator):
         if self.num_steps:
             series = self._read(predictor, training_data)
             held_out = None if validation_data is None else self._held_out(predictor, validation_data)
+            predictor.learn_spread([one.target for one in series])
             tuning = FineTuning(predictor.network, self._tuning(predictor, series), self._settings(), held_out)
             seconds = None if self.time_limit is None else max(self.time_limit - self.spent, 0.0)
             self.choices.choose("num_steps", *tuning.run(seconds, verbose=self.verbose))
@@ -174,7 +175,8 @@ class PretrainedEstimator(ContinuedTraining, Estimator):
             raise ValueError(
                 f"from_predictor is a {type(start).__name__}; give a predictor that PretrainedEstimator trained"
             )
-        predictor = PretrainedPredictor(weights=deepcopy(start.network), **self.forecasting)
+        spread = start.relative_spread
+        predictor = PretrainedPredictor(weights=deepcopy(start.network), relative_spread=spread, **self.forecasting)
         given = {"value": None, "reason": REASONS["from_predictor"], "given": False}
         predictor.choices["weights"] = {**given, **start.choices.get("weights", {})}
         return predictor

@@ -40,7 +40,7 @@ def plot_forecast(
         history: long frame with target, timestamp and, for several series, item_id.
         forecast: long frame with timestamp, quantile columns such as "0.1" or a mean, and item_id for several series.
         target, item_id, timestamp: names of the columns in all frames; several columns may identify a series.
-        actuals: observed values over the horizon, with the columns of the history.
+        actuals: observed values over the horizon, as the history; rows up to its end are left out.
         items: series to show, in this order; by default the first 30 of the forecast.
         max_history: number of rows of each history to show; by default 7 horizons, between 50 and 2,000.
         mean: whether to draw the mean in addition to the median.
@@ -68,7 +68,8 @@ def plot_forecast(
     for item in chosen:
         length = max_history or int(np.clip(7 * len(fans[item]), 50, 2000))
         observed = [pasts[item].tail(length)] if item in pasts else []
-        observed += [futures[item]] if item in futures else []
+        if item in futures:
+            observed.append(_after(futures[item], observed))
         shown = _layered(_observed(observed), _fan([fans[item]], mean))
         traces += _labelled(item, shown, [*observed, fans[item]])
     title = _default_title(target, chosen) if title is None else title
@@ -175,6 +176,11 @@ def _disjoint(frame: pd.DataFrame) -> list[pd.DataFrame]:
         if not windows or window["timestamp"].iloc[0] > windows[-1]["timestamp"].iloc[-1]:
             windows.append(window)
     return windows
+
+
+def _after(rows: pd.DataFrame, earlier: list[pd.DataFrame]) -> pd.DataFrame:
+    """The rows after the end of earlier ones."""
+    return rows[rows["timestamp"] > earlier[0]["timestamp"].max()] if earlier else rows
 
 
 def _observed(parts: list[pd.DataFrame]) -> list[go.Scatter]:

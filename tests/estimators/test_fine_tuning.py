@@ -13,6 +13,9 @@ from s5forecast.estimators.fine_tuning import FineTuning, Settings, TuningSeries
 from s5forecast.networks.pretrained import FEWEST_OBSERVED, PATCH
 from s5forecast.networks.pretrained_weights import load_weights
 
+# The small weights are those of an untrained network.
+untrained = pytest.mark.filterwarnings("ignore:over the last horizon of its training data")
+
 
 def quantiles(predictor, data=None):
     return predictor.predict_quantiles(regular() if data is None else data, [0.1, 0.5, 0.9])[1]
@@ -60,11 +63,12 @@ def test_random_state_is_not_changed():
     assert (torch.rand(1), np.random.rand()) == expected
 
 
+@untrained
 def test_validation_keeps_the_best_weights_and_stops_early():
     start = pretrained(num_steps=0).train(regular())
     # Each step makes the network worse, so that the weights of the start are kept.
     bad = pretrained(num_steps=30, lr=10.0, patience=1).train(regular(), regular())
-    assert bad == start and bad.choices["num_steps"]["value"] == 5
+    assert np.array_equal(quantiles(bad), quantiles(start)) and bad.choices["num_steps"]["value"] == 5
     assert bad.choices["num_steps"]["reason"] == "of 30 steps, until the validation loss rose"
     with pytest.raises(ValueError, match="no observed value in the last horizon"):
         unseen = [{**one, "target": np.r_[one["target"][:-H], [np.nan] * H]} for one in regular()]
@@ -79,11 +83,13 @@ def test_training_stops_at_the_time_limit(monkeypatch):
     assert tuning(square_waves(), num_steps=50).run(0.0, verbose=False)[0] == 0
 
 
+@untrained
 def test_time_that_passed_before_the_training_counts():
     estimator = pretrained(time_limit=5.0)
     estimator.spent = 6.0
     predictor = estimator.train(regular())
-    assert predictor.choices["num_steps"]["value"] == 0 and predictor == PretrainedPredictor("h", H, small_weights())
+    assert predictor.choices["num_steps"]["value"] == 0
+    assert np.array_equal(quantiles(predictor), quantiles(PretrainedPredictor("h", H, small_weights())))
 
 
 def test_one_progress_bar(capfd):
@@ -94,6 +100,7 @@ def test_one_progress_bar(capfd):
     assert capfd.readouterr() == ("", "")
 
 
+@untrained
 def test_training_starts_from_a_predictor():
     first = pretrained().train(regular())
     further = pretrained(num_steps=0).train_from(first, regular())
@@ -187,3 +194,26 @@ def test_the_shipped_weights_are_fine_tuned_by_default():
     data = [{"item_id": "a", "start": start, "target": np.tile(np.arange(7.0), 20)}]
     predictor = PretrainedEstimator("D", 7, num_steps=1, verbose=False).train(data)
     assert predictor != PretrainedPredictor("D", 7) and np.isfinite(quantiles(predictor, data)).all()
+
+
+def test_series_of_few_values_have_the_typical_spread_of_the_training_data(tmp_path):
+    rng = np.random.default_rng(0)
+    levels = [100.0, 1000.0, 3000.0]
+    data = [
+        {
+            "item_id": str(level),
+            "start": pd.Period("2024-01-01", "D"),
+            "target": level * (1 + 0.05 * rng.standard_normal(60)),
+        }
+        for level in levels
+    ]
+    predictor = PretrainedEstimator("D", 4, num_steps=1, verbose=False).train(data)
+    assert predictor.relative_spread == pytest.approx(0.05, rel=0.2)
+    new = {"item_id": "new", "start": pd.Period("2024-01-01", "D"), "target": np.array([np.nan, 2000.0])}
+    with pytest.warns(UserWarning, match="fewer than 4 .*'new'; their intervals have the typical spread"):
+        (found,) = predictor.predict([new])
+    width = found.quantile(0.9) - found.quantile(0.1)
+    assert np.allclose(found.quantile(0.5), 2000)
+    assert np.allclose(width, 2 * 1.2816 * 2000 * predictor.relative_spread, rtol=1e-3)
+    predictor.serialize(tmp_path)
+    assert PretrainedPredictor.deserialize(tmp_path) == predictor

@@ -34,9 +34,10 @@ def ready(request):
 
 
 @pytest.mark.skipif(READY, reason="the tests run in this process")
-def test_in_the_interpreter():
+@pytest.mark.parametrize("selection", ["not slow", pytest.param("slow", marks=pytest.mark.slow)])
+def test_in_the_interpreter(selection):
     """In another process, because Triton chooses its interpreter at its first import, and other packages import it."""
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", __file__]
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-m", selection, __file__]
     environment = {**os.environ, "TRITON_INTERPRET": "1"}
     root = Path(__file__).parents[2]
     done = subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True)
@@ -124,7 +125,8 @@ def to_device(inputs, dtype):
 
 
 # In the interpreter three or four tiles, of which the last is not full, and more on a GPU.
-LENGTHS = (1, 2, 63, 100) if DEVICE == "cuda" else (1, 2, 35, 50)
+IN_THE_INTERPRETER = (1, pytest.param(2, marks=pytest.mark.slow), 35, pytest.param(50, marks=pytest.mark.slow))
+LENGTHS = (1, 2, 63, 100) if DEVICE == "cuda" else IN_THE_INTERPRETER
 
 
 def cases(length):

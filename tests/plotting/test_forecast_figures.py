@@ -40,6 +40,13 @@ def by_name(figure):
     return {trace.name: trace for trace in figure.data}
 
 
+def test_actuals_may_begin_with_the_history():
+    past, future = history("a"), forecast("a")
+    whole = pd.concat([past, future.assign(target=2.0)])[["item_id", "timestamp", "target"]]
+    observed = by_name(plot_forecast(past, future, actuals=whole, max_history=5))["observed"]
+    np.testing.assert_array_equal(observed.y, [*past["target"].tail(5), 2, 2, 2, 2])
+
+
 def test_one_series_is_a_fan_after_its_history():
     past, future = history("a"), forecast("a")
     before = past.copy(), future.copy()
