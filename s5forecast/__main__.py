@@ -4,19 +4,11 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-import pandas as pd
-
+from s5forecast.data.files import READERS, read_file
 from s5forecast.data.frames import Columns
-
-READERS: dict[str, Callable[[Path], pd.DataFrame]] = {
-    ".parquet": pd.read_parquet,
-    ".feather": pd.read_feather,
-    ".json": pd.read_json,
-}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -27,12 +19,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = parser.parse_args(arguments)
     try:
         return int(given.run(given))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, ImportError) as error:
         parser.exit(2, f"{error}\n")
 
 
 def _add_check(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("file", type=Path, help="CSV file (also compressed), or a Parquet, Feather or JSON file")
+    parser.add_argument("file", type=Path, help=f"file of one of the kinds {', '.join(READERS)}")
     parser.add_argument("--prediction-length", type=int, default=24, help="steps to forecast, by default 24")
     parser.add_argument("--freq", default="infer", help="offset alias such as h, a whole number, or none (irregular)")
     parser.add_argument("--target", default=Columns.target, help="column of the values")
@@ -44,6 +36,9 @@ def _add_check(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--weight", help="column of the weights in the training loss")
     parser.add_argument("--static", nargs="+", default=[], help="columns that are constant in each series")
     parser.add_argument("--future", type=Path, help="file with the known columns over the horizon")
+    parser.add_argument(
+        "--times", type=Path, help="file with the times to forecast irregular series, and known columns"
+    )
     parser.add_argument("--page", type=Path, help="HTML page to write")
     parser.set_defaults(run=_check)
 
@@ -53,7 +48,8 @@ def _check(given: argparse.Namespace) -> int:
 
     names = ("prediction_length", "target", "timestamp", "item_id", "known", "past", "static", "holidays", "weight")
     forecaster = S5Forecaster(freq=_frequency(given.freq), **{name: getattr(given, name) for name in names})
-    check = forecaster.check(_read(given.file), None if given.future is None else _read(given.future))
+    ahead = {name: read_file(path) for name in ("future", "times") if (path := getattr(given, name)) is not None}
+    check = forecaster.check(read_file(given.file), **ahead)
     print(check)
     if given.page is not None:
         from s5forecast.plotting import write_check
@@ -64,10 +60,6 @@ def _check(given: argparse.Namespace) -> int:
 
 def _frequency(text: str) -> str | int | None:
     return None if text == "none" else int(text) if text.isdigit() else text
-
-
-def _read(path: Path) -> Any:
-    return READERS.get(path.suffix, pd.read_csv)(path)
 
 
 if __name__ == "__main__":

@@ -12,10 +12,11 @@ import pandas as pd
 from s5forecast.data.alignment import raise_not_joint
 from s5forecast.data.content import content_order, take
 from s5forecast.data.disk_data import DiskData
-from s5forecast.data.faults import ON_ERROR, skipped_frame, warn_of_skipped, without_faults
+from s5forecast.data.faults import ON_ERROR, Skipped, warn_of_skipped, without_faults
 from s5forecast.data.frame_kinds import FrameKind
 from s5forecast.data.frames import Queries, SeriesEnds, with_labels, without_series
 from s5forecast.data.frequency import Frequency
+from s5forecast.data.missing_known import collecting, reported_once
 from s5forecast.data.sampling import Sampling
 from s5forecast.data.statics import StaticFeatures
 from s5forecast.data.table import SeriesTable
@@ -126,6 +127,10 @@ class FittedForecaster(ForecasterParameters):
 
     def forecast_quantiles(self, entries: Sequence[Any], levels: Sequence[float]) -> tuple[np.ndarray, np.ndarray]:
         """Means and quantiles of entries; paths are drawn in batches that do not depend on the order of the series."""
+        with collecting([]):  # the frame is already reported
+            return self._quantiles(entries, levels)
+
+    def _quantiles(self, entries: Sequence[Any], levels: Sequence[float]) -> tuple[np.ndarray, np.ndarray]:
         if not any(hasattr(network, "num_samples") for network in networks(self.predictor_)):
             return self.usable_predictor.predict_quantiles(entries, levels)
         order = content_order(entries)
@@ -167,12 +172,21 @@ class FittedForecaster(ForecasterParameters):
     @contextmanager
     def skipping(self) -> Iterator[None]:
         """Name the series that the block leaves out in one warning, and record them in ``skipped_``."""
-        self._left_out: dict[Any, str] = {}
+        self._left_out = Skipped()
         yield
         if ON_ERROR[self.on_error]:
-            self.skipped_ = skipped_frame(self._left_out, self._columns.item_id)
-            warn_of_skipped(self._left_out)
+            self.skipped_ = self._left_out.frame(self._columns.item_id, self._columns.identity)
+            warn_of_skipped(self._left_out.reasons)
         del self._left_out
+
+    @contextmanager
+    def skipping_apart(self) -> Iterator[Skipped]:
+        """Within :meth:`skipping`, record the series that the block leaves out in a record of its own."""
+        outer, self._left_out = self._left_out, Skipped()
+        try:
+            yield self._left_out
+        finally:
+            self._left_out = outer
 
     def read(self, read: Callable[[pd.DataFrame], T], df: pd.DataFrame, what: str = "df") -> T:
         """The result of a function of a long frame; with ``on_error="skip"`` without the series that have an error.
@@ -192,7 +206,7 @@ class FittedForecaster(ForecasterParameters):
         if not ON_ERROR[self.on_error]:
             return make(data)
         found, skipped = without_faults(make, data, leave_out)
-        self._left_out = {**skipped, **self._left_out}  # the first reason is named
+        self._left_out.update(skipped)
         return found
 
     def aligned(self, series: SeriesTable, known: Sequence[Any] | None = None) -> SeriesTable:
@@ -214,12 +228,14 @@ class FittedForecaster(ForecasterParameters):
         method: str = "predict",
     ) -> tuple[Queries, Sequence[dict[str, Any]]]:
         """The times to forecast, and the GluonTS entries to forecast at these times."""
-        with self.skipping():
-            series, ends, query = self.query(self._histories(df, method), future, times, horizon, every)
+        with reported_once():
+            with self.skipping():
+                series, ends, query = self.query(self._histories(df, method), future, times, horizon, every)
+            entries = self.sampling_.entries(series, self.statics_, query)
         if df is not None:
             self.sampling_.warn_of_unobserved(ends)
             self._warn_of_short(series)
-        return query, self.sampling_.entries(series, self.statics_, query)
+        return query, entries
 
     def query(
         self,

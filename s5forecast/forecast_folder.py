@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from s5forecast.data.faults import Skipped
+
 # Readers of Parquet folders, such as those of Arrow, Polars and Spark, ignore names that begin with "_" or ".".
 MANIFEST, SKIPPED = "_manifest.json", "_skipped.parquet"
 FOLDER_FORMAT = 1
@@ -41,32 +43,26 @@ class ForecastFolder:
         """Numbers of the parts that are not finished."""
         return [number for number in range(count) if not (self.path / self._name(number)).exists()]
 
-    def write(self, number: int, table: Any, skipped: Mapping[Any, str]) -> None:
-        """Write a part, an Arrow table, with the reasons of the series that are left out of it."""
+    def write(self, number: int, table: Any, skipped: Skipped) -> None:
+        """Write a part, an Arrow table, with the series that are left out of it."""
         import pyarrow.parquet as pq
 
-        metadata = {**(table.schema.metadata or {}), METADATA: json.dumps(list(skipped.items())).encode()}
+        metadata = {**(table.schema.metadata or {}), METADATA: json.dumps(skipped.plain()).encode()}
         table = table.replace_schema_metadata(metadata)
         self._replace(self._name(number), lambda temporary: pq.write_table(table, temporary))
 
-    def skipped(self, count: int) -> dict[Any, str]:
-        """The series that are left out of all parts, and the reasons."""
+    def skipped(self, number: int) -> Skipped:
+        """The series that are left out of a finished part."""
         import pyarrow.parquet as pq
 
-        found: dict[Any, str] = {}
-        for number in range(count):
-            metadata = pq.read_schema(self.path / self._name(number)).metadata
-            found |= dict(json.loads(metadata[METADATA]))
-        return found
+        metadata = pq.read_schema(self.path / self._name(number)).metadata
+        return Skipped.restored(json.loads(metadata[METADATA]))
 
-    def finish(self, skipped: Mapping[Any, str]) -> None:
-        """Write the table of the series that are left out, if there are any."""
-        import pyarrow as pa
+    def finish(self, skipped: Any) -> None:
+        """Write the Arrow table of the series that are left out."""
         import pyarrow.parquet as pq
 
-        if skipped:
-            table = pa.table({"item_id": list(map(str, skipped)), "reason": list(skipped.values())})
-            self._replace(SKIPPED, lambda temporary: pq.write_table(table, temporary))
+        self._replace(SKIPPED, lambda temporary: pq.write_table(skipped, temporary))
 
     def _check(self, stored: Mapping[str, Any], manifest: Mapping[str, Any]) -> None:
         changed = [name for name, value in manifest.items() if stored.get(name) != value]

@@ -13,9 +13,10 @@ from tqdm.auto import tqdm
 
 from s5forecast.data.content import content_hashes
 from s5forecast.data.disk_data import DiskData
-from s5forecast.data.faults import ON_ERROR, SeriesError
+from s5forecast.data.faults import ON_ERROR, SeriesError, Skipped
 from s5forecast.data.frame_kinds import FrameKind, arrow_kind
 from s5forecast.data.mapped_table import MappedTable
+from s5forecast.data.missing_known import reported_once
 from s5forecast.data.row_groups import group_rows
 from s5forecast.data.table import SeriesTable
 from s5forecast.data.timestamps import exact_times
@@ -35,21 +36,24 @@ PART_SERIES = 4096
 class Part(NamedTuple):
     """Forecasts of some series."""
 
-    frame: pd.DataFrame  # [M] rows
+    frame: pd.DataFrame  # [M] rows; rows of their own, to ignore, if all series are left out
     owners: np.ndarray  # [M] position of the series of each row
-    skipped: dict[Any, str]  # reason by label, of series that are left out
+    skipped: Skipped  # series that are left out
 
 
 def predict_in_parts(forecaster: FittedForecaster, df: Any, request: Request, output: Any = None) -> Any:
     """The forecasts of all series in one frame, or the folder that they are written to."""
     _check(forecaster, request)
-    with forecaster.skipping(), one_warning_each():
+    with forecaster.skipping(), one_warning_each(), reported_once():
         parts = ForecastParts(forecaster, forecaster._histories(df), request)
         if df is not None:
             forecaster.sampling_.warn_of_unobserved(forecaster.sampling_.ends(parts.series))
             forecaster._warn_of_short(parts.series)
         if output is None:
-            found = [part.frame.assign(**{_OWNER: part.owners}) for _, part in parts.all(range(len(parts)))]
+            found = []
+            for _, part in parts.all(range(len(parts))):
+                forecaster._left_out.update(part.skipped)
+                found.append(part.frame.iloc[: len(part.owners)].assign(**{_OWNER: part.owners}))
             frame = pd.concat(found, ignore_index=True)
             return frame.sort_values(_OWNER, kind="stable", ignore_index=True).drop(columns=_OWNER)
         kind = arrow_kind(df.schema if isinstance(df, DiskData) else None)
@@ -113,21 +117,21 @@ class ForecastParts:
         """The forecasts of a part."""
         forecaster, positions = self.forecaster, self.positions(number)
         histories, request = self.series.take(positions), self.request
-        before = dict(forecaster._left_out)
         future = None if self._future is None else self._future.frame(number)
-        try:
-            series, _, query = forecaster.query(histories, future, None, request.horizon, request.every)
-        except SeriesError as error:
-            if not ON_ERROR[forecaster.on_error]:
-                raise
-            return self._nothing(histories, error)
+        with forecaster.skipping_apart() as skipped:
+            try:
+                series, _, query = forecaster.query(histories, future, None, request.horizon, request.every)
+            except SeriesError as error:
+                names = map(histories.name, range(len(histories)))
+                if not ON_ERROR[forecaster.on_error] or not set(names) <= set(error.reasons):
+                    raise
+                return self._nothing(histories, error)
         entries = forecaster.sampling_.entries(series, forecaster.statics_, query)
         frame = forecaster.forecast_frame(
             query, lambda levels: forecaster.forecast_quantiles(entries, levels), request.levels
         )
         place = {item: position for position, item in zip(positions.tolist(), histories.items, strict=True)}
         owners = np.array([place[item] for item in query.items])[query.codes]
-        skipped = {item: reason for item, reason in forecaster._left_out.items() if item not in before}
         return Part(frame, owners, skipped)
 
     def manifest(self) -> dict[str, Any]:
@@ -151,9 +155,8 @@ class ForecastParts:
         """The part of series that all have an error: no rows, with the columns of the others."""
         forecaster = self.forecaster
         ends = forecaster.sampling_.ends(histories)
-        labels = {histories.name(position): item for position, item in enumerate(histories.items)}
-        skipped = {labels[name]: reason for name, reason in error.reasons.items()}
-        forecaster._left_out |= skipped
+        skipped = Skipped()
+        skipped.add(histories.keys, [error.reasons[histories.name(number)] for number in range(len(histories))])
         frame = forecaster.sampling_.item_columns(ends, 1).assign(**{forecaster.timestamp: ends.last})
         targets = forecaster._columns.targets
         for target in targets:
@@ -176,13 +179,16 @@ class ForecastParts:
 
 def _write(parts: ForecastParts, folder: ForecastFolder, kind: FrameKind) -> Path:
     """Write the parts that a folder lacks, and the table of the series that are left out."""
-    forecaster = parts.forecaster
-    read = dict(forecaster._left_out)
+    columns, left_out = parts.forecaster._columns, parts.forecaster._left_out
+    made: dict[int, Skipped] = {}
     for number, part in parts.all(folder.missing(len(parts))):
+        made[number] = part.skipped
         table = kind.convert(part.frame)
         folder.write(number, table.slice(0, len(part.owners)), part.skipped)
-    forecaster._left_out = read | folder.skipped(len(parts))
-    folder.finish(forecaster._left_out)
+    for number in range(len(parts)):
+        left_out.update(made[number] if number in made else folder.skipped(number))
+    if left_out.reasons:
+        folder.finish(kind.convert(left_out.frame(columns.item_id, columns.identity)))
     return folder.path
 
 

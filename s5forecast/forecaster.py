@@ -14,6 +14,7 @@ import pandas as pd
 from s5forecast.choices import choose
 from s5forecast.data.content import content_order, take
 from s5forecast.data.frame_kinds import Frame, FrameKind, takes_frames
+from s5forecast.data.missing_known import collecting
 from s5forecast.data.statics import StaticFeatures
 from s5forecast.fitted_forecaster import FittedForecaster
 from s5forecast.forecast_request import Request
@@ -168,8 +169,8 @@ class S5Forecaster(FittedForecaster):
         self.fit_seconds_ = perf_counter() - began
         return self
 
-    @takes_frames("df", "future")
-    def check(self, df: Frame, future: Frame | None = None) -> DataCheck:
+    @takes_frames("df", "future", "times")
+    def check(self, df: Frame, future: Frame | None = None, *, times: Frame | None = None) -> DataCheck:
         """Check a frame before training: errors, suspicious values, and what training would choose.
 
         Errors of the data are part of the result and raise nothing.
@@ -177,6 +178,7 @@ class S5Forecaster(FittedForecaster):
         Args:
             df: Frame to train on.
             future: The ``known`` columns over the horizon, as for :meth:`predict`.
+            times: For irregular series, the times to forecast and the ``known`` columns at these times.
 
         Returns:
             The findings, statistics of each series, and the settings that training would use with their reasons;
@@ -188,7 +190,7 @@ class S5Forecaster(FittedForecaster):
         from s5forecast.forecaster_check import check_frame
 
         self._check_parameters()
-        return check_frame(self, df, future)
+        return check_frame(self, df, future, times)
 
     @takes_frames("df", "times", "future", on_disk=("df", "future"))
     def predict(
@@ -337,7 +339,8 @@ class S5Forecaster(FittedForecaster):
         self.sampling_.require_regular("predict_samples()", "use predict(times=)")
         query, entries = self._queries(df, future, method="predict_samples")
         order = content_order(entries)
-        drawn = list(self.usable_predictor.predict(take(entries, order), num_samples=num_samples))
+        with collecting([]):  # the frame is already reported
+            drawn = list(self.usable_predictor.predict(take(entries, order), num_samples=num_samples))
         forecasts = [drawn[position] for position in np.argsort(order)]
         if not isinstance(forecasts[0], SampleForecast):
             self._check_trained("predict_samples()")

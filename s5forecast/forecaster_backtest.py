@@ -8,10 +8,11 @@ from typing import Any
 
 import pandas as pd
 
+from s5forecast.data.items import join_keys
 from s5forecast.data.sampling import Sampling
 from s5forecast.data.statics import StaticFeatures
 from s5forecast.evaluation.backtest import backtest
-from s5forecast.evaluation.item_columns import with_item_columns
+from s5forecast.evaluation.item_columns import item_keys, with_item_columns
 from s5forecast.evaluation.result import Backtest
 from s5forecast.evaluation.windows import IrregularSplitter
 from s5forecast.fitted_forecaster import FittedForecaster
@@ -66,8 +67,11 @@ def _backtest_irregular(
         **arguments,
     )
     forecasts = with_item_columns(result.rows, series, sampling.columns.targets)
-    if result.skipped is not None:
-        forecaster.skipped_ = pd.concat([forecaster.skipped_, result.skipped], ignore_index=True)
+    if result.skipped is not None and len(result.skipped):
+        uncut = item_keys(result.skipped[sampling.columns.item_id].tolist(), series).reset_index(drop=True)
+        uncut = uncut.assign(reason=result.skipped["reason"])
+        forecaster.skipped_ = join_keys(forecaster.skipped_, uncut) if len(forecaster.skipped_) else uncut
+        forecaster.skipped_ = forecaster.skipped_.reset_index(drop=True)
     return replace(result, forecasts=forecasts, skipped=getattr(forecaster, "skipped_", None))
 
 

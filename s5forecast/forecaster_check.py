@@ -14,7 +14,7 @@ from s5forecast.data.alignment import raise_not_joint
 from s5forecast.data.check import DataCheck, Finding, choice_table
 from s5forecast.data.faults import SeriesError
 from s5forecast.data.findings import statistical_findings
-from s5forecast.data.frames import Columns, tidy_frame, without_series
+from s5forecast.data.frames import Columns, Queries, tidy_frame, without_series
 from s5forecast.data.leakage import find_leaks
 from s5forecast.data.long_frames import long_frame
 from s5forecast.data.profile import Rows, median_gaps, profile, readable_rows
@@ -26,6 +26,8 @@ from s5forecast.fitted_forecaster import FittedForecaster
 
 # Errors that data may cause; those of other types than ValueError come from pandas, as for values without an order.
 DATA_ERRORS = (ValueError, TypeError, ArithmeticError)
+# Argument with the known columns, and where they are required, by kind of sampling.
+AHEAD = {"regular": ("future", "over the horizon"), "irregular": ("times", "at each time to forecast")}
 STATISTICS = ["duplicates", "missing", "zeros", "negative", "outliers", "constant"]
 
 
@@ -36,7 +38,7 @@ class Readable(NamedTuple):
     table: SeriesTable
 
 
-def check_frame(forecaster: FittedForecaster, df: Any, future: Any) -> DataCheck:
+def check_frame(forecaster: FittedForecaster, df: Any, future: Any, times: Any) -> DataCheck:
     """Run :meth:`S5Forecaster.check`."""
     columns, horizon = forecaster._columns, forecaster.prediction_length or 1
     readable, findings = _read(forecaster, df)
@@ -52,11 +54,12 @@ def check_frame(forecaster: FittedForecaster, df: Any, future: Any) -> DataCheck
     choices: dict[str, Any] = {}
     if readable is not None:
         findings += _leaks(readable, horizon)
-        if columns.known and readable.sampling.kind == "regular":
-            ahead, found = _known_ahead(readable, future)
+        if columns.known or not (future is times is None):
+            ahead, found = _known_ahead(readable, future, times)
             findings += found
-            if future is not None:
-                series["known_ahead"] = pd.Series(ahead).reindex(rows.labels).astype("Int64").array
+            if columns.known and not (future is times is None):
+                counts = pd.Series(ahead, dtype="Int64").reindex(rows.labels * len(rows.targets))
+                series["known_ahead"] = counts.array
         choices, found = _choices(forecaster, readable)
         findings += found
     scope = _scope(rows, readable)
@@ -76,9 +79,9 @@ def _read(forecaster: FittedForecaster, df: Any) -> tuple[Readable | None, list[
                 sampling.warn_of_unobserved(sampling.ends(table))
                 return Readable(sampling, table), [*_invalid(errors), *_warned(warned, len(table))]
             except SeriesError as error:
-                df, labels = without_series(df, error.reasons, forecaster._columns)
-                errors |= dict(zip(labels, error.reasons.values(), strict=False))
-                if not labels or df.empty:
+                df, left = without_series(df, error.reasons, forecaster._columns)
+                errors |= dict(zip(left.index.tolist(), error.reasons.values(), strict=False))
+                if not len(left) or df.empty:
                     return None, _invalid(errors or {None: str(error)})
             except DATA_ERRORS as error:
                 return None, [*_invalid({None: str(error)}), *_invalid(errors)]
@@ -144,41 +147,57 @@ def _leaks(readable: Readable, horizon: int) -> Iterator[Finding]:
                 yield Finding("warning", "leakage", leak.message(name, horizon), len(table))
 
 
-def _known_ahead(readable: Readable, future: Any) -> tuple[dict[Any, int], list[Finding]]:
-    """Steps of the horizon with all known columns, by label of the series; errors and warnings of ``predict``."""
+def _known_ahead(readable: Readable, future: Any, times: Any) -> tuple[dict[Any, int], list[Finding]]:
+    """Steps to forecast with all known columns, by label of the series; errors and warnings of ``predict``."""
     sampling, table = readable
-    known, ends = list(sampling.columns.known), sampling.ends(table)
-    if future is None:
-        text = f"predict() requires the known columns {known} over the horizon; check them with check(df, future=...)"
-        return {}, [Finding("note", "future", text, len(table))]
+    name, where = AHEAD[sampling.kind]
+    if future is None and times is None:
+        text = f"predict() requires the known columns {list(sampling.columns.known)} {where}"
+        return {}, [Finding("note", name, f"{text}; check them with check(df, {name}=...)", len(table))]
+    ends, statics = sampling.ends(table), StaticFeatures.learn(table, sampling.columns)
+    labels = {table.name(position): item for position, item in enumerate(table.items)}
     try:
         with warnings.catch_warnings(record=True) as warned:
             warnings.simplefilter("always")
-            sampling.query(ends, future)
-        ahead = _covered(readable, future)
-        short = [item for item in table.items if ahead[item] < sampling.prediction_length]  # type: ignore[attr-defined]
-        texts = dict.fromkeys(str(one.message) for one in warned if issubclass(one.category, UserWarning))
-        first = short[0] if short else None
-        return ahead, [Finding("warning", "future", text, max(len(short), 1), first) for text in texts]
+            query = sampling.query(ends, future, times)
+            statics.encode_known(query)
+            sampling.warn_of_far(query)
     except SeriesError as error:
-        names = {table.name(position): item for position, item in enumerate(table.items)}
-        errors = [Finding("error", "future", text, 1, names.get(name)) for name, text in error.reasons.items()]
-        return _covered(readable, future), errors
+        errors = [Finding("error", name, text, 1, labels.get(series)) for series, text in error.reasons.items()]
+        return _covered(readable, statics, future), errors
     except DATA_ERRORS as error:
-        return {}, [Finding("error", "future", str(error), len(table))]
+        return {}, [Finding("error", name, str(error), len(table))]
+    asked = dict(zip(query.items, np.bincount(query.codes).tolist(), strict=True))
+    ahead = _given(query, statics) if future is None else _covered(readable, statics, future)
+    short = [item for item in query.items if ahead[item] < asked[item]]
+    texts = dict.fromkeys(str(one.message) for one in warned if issubclass(one.category, UserWarning))
+    first = short[0] if short else None
+    return ahead, [Finding("warning", name, text, max(len(short), 1), first) for text in texts]
 
 
-def _covered(readable: Readable, future: pd.DataFrame) -> dict[Any, int]:
-    """Steps of the horizon with all known columns, of a frame that can be read.
+def _given(query: Queries, statics: StaticFeatures) -> dict[Any, int]:
+    """Times to forecast with all known numbers, of irregular series."""
+    numbers = [labels is None for labels in statics.known.values()]
+    complete = ~np.isnan(query.known[:, numbers]).any(axis=1)
+    counts = np.bincount(query.codes, weights=complete, minlength=len(query.items)).astype(int)
+    return dict(zip(query.items, counts.tolist(), strict=True))
+
+
+def _covered(readable: Readable, statics: StaticFeatures, future: Any) -> dict[Any, int]:
+    """Steps of the horizon with all known columns, of regular series; none if the frame cannot be read.
 
     A missing category in a given row counts as known, because it may mean that there is none.
     """
     sampling: Any = readable.sampling
     columns, known = sampling.columns, list(sampling.columns.known)
-    due = replace(sampling, columns=replace(columns, known=())).query(sampling.ends(readable.table))
-    integer = sampling.frequency.integer
-    tidy, codes, items = tidy_frame(future, columns, known, (), integer_time=integer, what="future=")
-    complete = tidy[known].select_dtypes("number").notna().all(axis=1).to_numpy()
+    try:
+        due = replace(sampling, columns=replace(columns, known=())).query(sampling.ends(readable.table))
+        integer = sampling.frequency.integer
+        tidy, codes, items = tidy_frame(future, columns, known, (), integer_time=integer, what="future=")
+    except DATA_ERRORS:  # reported by reading as predict does
+        return {}
+    numbers = [column for column in known if statics.known[column] is None]
+    complete = tidy[numbers].notna().all(axis=1).to_numpy()
     given = _places(np.array(items, dtype=object)[codes[complete]], tidy[columns.timestamp][complete])
     asked = _places(np.array(due.items, dtype=object)[due.codes], due.keys[columns.timestamp])
     counts = np.bincount(due.codes, weights=asked.isin(given), minlength=len(due.items)).astype(int)

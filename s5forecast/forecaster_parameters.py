@@ -149,18 +149,18 @@ class ForecasterParameters:
 
     def _check_covariates(self) -> None:
         """Raise ValueError for covariates that the preset, or weights that the model, does not use."""
-        if self.weight is not None and not self._uses_weight:
+        if self.weight is not None and not self._uses_weight and self.preset not in PRETRAINED:
             raise ValueError(
                 f"weight={self.weight!r} requires regular series and model='direct' or 'autoregressive'; leave it out"
             )
         lists = {"known": self.known, "past": self.past, "static": self.static}
         given: dict[str, Any] = {name: list(columns) for name, columns in lists.items()}
-        given["holidays"] = self.holidays
+        given |= {"holidays": self.holidays, "weight": self.weight}
         if self.preset in PRETRAINED and any(given.values()):
             names = " and ".join(f"{name}={columns}" for name, columns in given.items() if columns)
             raise ValueError(
-                f"preset={self.preset!r} uses no covariates, because its network is pretrained without them; leave out "
-                f"{names}, or choose preset='default' or 'best'"
+                f"preset={self.preset!r} uses no covariates and no weights, because its network is pretrained without "
+                f"them; leave out {names}, or choose preset='default' or 'best'"
             )
 
     def _check_names(self) -> None:

@@ -97,7 +97,7 @@ def untrained_estimator(
         "verbose": parameters.verbose,
     }
     accepted = signature(make).parameters
-    _check_categorical(statics, "dynamic_cardinalities" in accepted, make.__name__)
+    _check_categorical(parameters, statics, "dynamic_cardinalities" in accepted, make.__name__)
     if "cycles" in accepted:
         arguments["cycles"] = default_cycles(series)
     if parameters.model == "multivariate":
@@ -115,12 +115,14 @@ def untrained_estimator(
     return estimator
 
 
-def _check_categorical(statics: StaticFeatures, accepted: bool, name: str) -> None:
+def _check_categorical(parameters: ForecasterParameters, statics: StaticFeatures, accepted: bool, name: str) -> None:
     """Raise ValueError for categorical covariates if the estimator takes none."""
     columns = [column for column, labels in {**statics.known, **statics.past}.items() if labels is not None]
     if columns and not accepted:
+        given = [column for column in columns if column in parameters.known or column in parameters.past]
+        fixes = ["convert them to numbers"] * bool(given) + ["leave out holidays="] * (len(given) < len(columns))
         raise ValueError(
-            f"{name} takes no categorical covariates, such as {columns}; convert them to numbers, or use "
+            f"{name} takes no categorical covariates, such as {columns}; {' and '.join(fixes)}, or use "
             "model='direct' or 'autoregressive'"
         )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 import warnings
@@ -11,6 +12,8 @@ from contextvars import ContextVar
 from pathlib import Path
 
 PACKAGE = str(Path(__file__).parent) + os.sep
+# Between the lines of this package that enter and leave a block.
+BETWEEN = contextlib.__file__
 # Messages by the line of this package that warns, within a block that issues one warning for each line.
 _collected: ContextVar[dict[tuple[str, int], list[str]] | None] = ContextVar("_collected", default=None)
 
@@ -23,7 +26,7 @@ def warn_user(message: str) -> None:
         collected.setdefault((caller.f_code.co_filename, caller.f_lineno), []).append(message)
         return
     depth, frame = 1, sys._getframe(1)
-    while frame.f_back is not None and frame.f_code.co_filename.startswith(PACKAGE):
+    while frame.f_back is not None and frame.f_code.co_filename.startswith((PACKAGE, BETWEEN)):
         depth, frame = depth + 1, frame.f_back
     warnings.warn(message, UserWarning, stacklevel=depth + 1)
 
@@ -32,14 +35,20 @@ def warn_user(message: str) -> None:
 def one_warning_each() -> Iterator[None]:
     """Issue one warning for each kind that occurs in the block, with the number of similar ones.
 
-    Data that are read or forecast in parts would repeat a warning for every part.
+    Data that are read or forecast in parts would repeat a warning for every part. Within another such block, the
+    outer one issues the warnings.
     """
     found: dict[tuple[str, int], list[str]] = {}
+    outer = _collected.get()
     token = _collected.set(found)
     try:
         yield
     finally:
         _collected.reset(token)
+    if outer is not None:
+        for line, messages in found.items():
+            outer.setdefault(line, []).extend(messages)
+        return
     for first, *others in found.values():
         different = set(others) - {first}
         warn_user(first + (f" (and {len(different)} similar warnings for other series)" if different else ""))

@@ -13,6 +13,7 @@ import pandas as pd
 from s5forecast.data.frame_kinds import PANDAS, Frame, FrameKind, takes_frames
 from s5forecast.data.frames import Queries, SeriesEnds
 from s5forecast.data.items import given_items, plain_keys, restored_keys
+from s5forecast.data.missing_known import reported_once
 from s5forecast.data.table import SeriesTable
 from s5forecast.estimators.stream import ForecastStream
 from s5forecast.fitted_forecaster import FittedForecaster
@@ -108,9 +109,10 @@ class FrameStream:
         def make(ends: SeriesEnds) -> Queries:
             return self.forecaster.sampling_.query(ends, future, times, horizon, every)
 
-        with self.forecaster.skipping():
-            query = self.forecaster.without_faults(make, self.ends, SeriesEnds.without_names)
-        queries = self.forecaster.sampling_.stream_queries(query, self.forecaster.statics_)
+        with reported_once():
+            with self.forecaster.skipping():
+                query = self.forecaster.without_faults(make, self.ends, SeriesEnds.without_names)
+            queries = self.forecaster.sampling_.stream_queries(query, self.forecaster.statics_)
         return self.forecaster.forecast_frame(query, lambda known: self.states.quantiles(queries, known), levels)
 
     def save(self, path: str | Path) -> None:

@@ -222,6 +222,54 @@ def test_known_columns_over_the_horizon(zone):
         raise ValueError(found(model.check(past, future.drop(columns="price")))["error", "future"].message)
 
 
+def test_future_text_is_read_as_predict_does():
+    df = hours().assign(event=["none", "sale"] * 120, price=1.0)
+    number = df.groupby("item_id").cumcount()
+    past, future = df[number < 80 - H], df[number >= 80 - H].drop(columns="target")
+    model = forecaster(known=["event", "price"])
+    assert model.check(past, future).series["known_ahead"].tolist() == [H] * 3
+    unknown = found(model.check(past, future.assign(event="SALE")))["warning", "future"]
+    assert "no value of the column 'event' is a category of the training" in unknown.message
+    text = found(model.check(past, future.assign(price="high")))["error", "future"]
+    assert text.item_id == "a" and "column 'price' had numbers in training but has 'high' here" in text.message
+    missing = model.check(past, future.assign(price=[None] * len(future)))
+    assert missing.series["known_ahead"].tolist() == [0] * 3
+    infinite = found(model.check(past, future.assign(price=np.inf)))["error", "future"]
+    assert infinite.item_id == "a" and "infinite" in infinite.message
+
+
+def test_times_of_irregular_series():
+    df = hours().assign(event=["none", "sale"] * 120)
+    df["timestamp"] += pd.to_timedelta(df.index % 7, "min")
+    number = df.groupby("item_id").cumcount()
+    past, times = df[number < 80 - H], df[number >= 80 - H].drop(columns="target")
+    model = forecaster(freq=None, horizon="8h", known=["price", "event"])
+    assert "check(df, times=...)" in found(model.check(past))["note", "times"].message
+    complete = model.check(past, times=times)
+    assert complete.passed and complete.series["known_ahead"].tolist() == [H] * 3
+    assert "times" not in set(complete.findings["check"])
+    times.loc[79, "price"] = np.nan
+    partial = model.check(past, times=times[times["item_id"] != "b"])
+    assert partial.series["known_ahead"].tolist() == [H - 1, pd.NA, H]
+    warning = found(partial)["warning", "times"]
+    assert warning.series == 1 and warning.item_id == "a" and "are masked" in warning.message
+    early = found(model.check(past, times=past))["error", "times"]
+    assert "is not after the last observation" in early.message
+    far = times.assign(timestamp=times["timestamp"] + pd.Timedelta("30D"), price=1.0)
+    assert "ahead; the model was trained for" in found(model.check(past, times=far))["warning", "times"].message
+    wrong = found(model.check(past, times))["error", "times"]
+    assert "pass the known columns in times=" in wrong.message
+    wrong = found(forecaster().check(hours(), times=times))["error", "future"]
+    assert "require irregular series" in wrong.message
+
+
+def test_known_columns_of_several_irregular_targets():
+    df = hours().rename(columns={"target": "wind"}).assign(rain=1.0)
+    times = df.groupby("item_id").head(H).assign(timestamp=lambda df: df["timestamp"] + pd.Timedelta("99h"))
+    model = forecaster(freq=None, target=["wind", "rain"], known=["price"])
+    assert model.check(df, times=times).series["known_ahead"].tolist() == [H] * 6
+
+
 def test_settings_are_those_of_the_training():
     df = hours(n=120)
     model = forecaster(estimator_kwargs=SMALL)
@@ -308,6 +356,25 @@ def test_the_command_line(tmp_path, capsys):
     with pytest.raises(SystemExit) as ended:
         main(["check", str(tmp_path / "absent.csv")])
     assert ended.value.code == 2 and "absent.csv" in capsys.readouterr().err
+
+
+def test_the_command_line_without_holidays(monkeypatch, tmp_path, capsys):
+    hours().to_csv(tmp_path / "a.csv", index=False)
+    monkeypatch.setattr("s5forecast.data.holiday_calendar.find_spec", lambda name: None)
+    with pytest.raises(SystemExit) as ended:
+        main(["check", str(tmp_path / "a.csv"), "--holidays", "US"])
+    message = capsys.readouterr().err
+    assert ended.value.code == 2 and "pip install 's5forecast[holidays]'" in message and message.count("\n") == 1
+
+
+def test_the_command_line_with_times(tmp_path, capsys):
+    df = hours()
+    df.to_csv(tmp_path / "a.csv", index=False)
+    df.assign(timestamp=df["timestamp"] + pd.Timedelta("80h")).to_csv(tmp_path / "b.csv", index=False)
+    given = ["check", str(tmp_path / "a.csv"), "--known", "price", "--prediction-length", "80"]
+    assert main([*given, "--freq", "none", "--times", str(tmp_path / "b.csv")]) == 0
+    assert main([*given, "--future", str(tmp_path / "b.csv")]) == 0
+    assert "known columns" not in capsys.readouterr().out
 
 
 def test_the_module_runs():

@@ -184,6 +184,15 @@ def test_irregular_series_have_the_same_covariates(tmp_path):
         model.predict(times=times.assign(price=np.nan))
 
 
+def test_labels_that_are_unknown_over_the_horizon(fitted):
+    history, future = split(frame())
+    with pytest.warns(UserWarning, match="no value of the column 'event' is a category of the training") as caught:
+        fitted.predict(history, future.assign(event="Sale"))
+    assert len(caught) == 1
+    with pytest.warns(UserWarning, match="no value of the column 'event' is a category of the training"):
+        irregular().fit(history).predict(times=future.assign(event="Sale"))
+
+
 def test_weights_have_no_unit_and_change_only_the_training():
     history, future = split(frame())
     kwargs = {"estimator_kwargs": {**SMALL, "synthetic_share": 0.0}}
@@ -216,6 +225,7 @@ def test_a_series_without_weight_does_not_change_the_network():
         ({"preset": "zero_shot"}, "uses no covariates.*known=.*past=.*static="),
         ({"preset": "fine_tuned", "known": (), "static": ()}, "uses no covariates.*past="),
         ({"preset": "fine_tuned", "known": (), "past": (), "static": (), "weight": "importance"}, "weight="),
+        ({"preset": "zero_shot", "known": (), "past": (), "static": (), "weight": "importance"}, "zero_shot.*weight="),
         ({"freq": None, "horizon": "2D", "weight": "importance"}, "weight='importance' requires regular series"),
         ({"past": ["price"]}, r"\['price'\] have several"),
         ({"past": "wind"}, "must be lists of column names"),

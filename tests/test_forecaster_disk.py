@@ -330,7 +330,36 @@ class TestSkipping:
         skipped = pd.read_parquet(folder / "_skipped.parquet")
         assert skipped["item_id"].tolist() == df["item_id"].unique()[:2].tolist()
         assert skipped["reason"].str.contains("future= has no rows for it").all()
-        assert forecaster.skipped_["item_id"].tolist() == skipped["item_id"].tolist()
+        pd.testing.assert_frame_equal(forecaster.skipped_, skipped)
+
+    @pytest.mark.parametrize("name", ["numbers", "categories", "two columns"])
+    def test_series_are_identified_as_in_the_data(self, name, tmp_path):
+        make, parameters = CASES[name]
+        df = make()
+        df["price"] = 1.0
+        keys = list(np.atleast_1d(parameters.get("item_id", "item_id")))
+        first = df[keys].drop_duplicates().iloc[:2]  # the whole first part
+        future = df.groupby(keys, observed=True, as_index=False)["timestamp"].max().assign(price=1.0)
+        future = pd.concat(
+            [future.assign(timestamp=future["timestamp"] + pd.Timedelta(hours=step)) for step in (1, 2, 3)]
+        )
+        future = future[~pd.MultiIndex.from_frame(future[keys]).isin(pd.MultiIndex.from_frame(first))]
+        df = pd.concat([df, df[df["number"] == 0].head(1)], ignore_index=True)  # an error that reading finds
+        forecaster = S5Forecaster(**parameters, known=["price"], on_error="skip").fit(df[df["number"] > 0])
+        path = stored(df, tmp_path / "rows")
+        with pytest.warns(UserWarning, match="left out") as warned:
+            expected = forecaster.predict(df, future)
+            in_memory = forecaster.skipped_
+            equal(forecaster.predict(path, future).astype(expected.dtypes), expected)
+            pd.testing.assert_frame_equal(forecaster.skipped_.astype(in_memory.dtypes), in_memory)
+            for _ in range(2):  # the second call forecasts nothing
+                folder = forecaster.predict(path, future, output=tmp_path / "forecasts")
+                pd.testing.assert_frame_equal(forecaster.skipped_.astype(in_memory.dtypes), in_memory)
+            side = pd.read_parquet(folder / "_skipped.parquet")
+            pd.testing.assert_frame_equal(side.astype(in_memory.dtypes), in_memory)
+            result = backtest("naive", path, 3, freq="h", columns={"item_id": keys}, on_error="skip")
+        assert len({str(one.message) for one in warned}) == 2  # of predict and of backtest
+        assert list(result.skipped) == [*keys, "reason"] and len(result.skipped) == 1
 
 
 class TestFolder:
@@ -388,6 +417,34 @@ def test_one_warning_of_each_kind(tmp_path):
             S5Forecaster(**REGULAR).fit(data)
         messages.append([str(one.message) for one in warned])
     assert messages[0] == messages[1] and len(messages[0]) == 1
+
+
+@pytest.mark.parametrize("name", ["regular", "sample paths", "ensemble"])
+def test_missing_known_values_are_reported_once(name, tmp_path):
+    df = with_covariates()
+    parameters = REGULAR if name == "regular" else CASES[name][1]
+    forecaster = S5Forecaster(**parameters, known=["price", "event"]).fit(df)
+    future = future_of(df).assign(price=np.nan)
+    path, texts = stored(df, tmp_path / "rows"), []
+    for data, output in ((df, None), (path, None), (path, tmp_path / "forecasts")):
+        with pytest.warns(UserWarning) as warned:
+            forecaster.predict(data, future, output=output)
+        (one,) = warned
+        assert one.filename == __file__
+        texts.append(str(one.message))
+    assert "and 4 other series: the known covariates ['price'] are missing" in texts[0]
+    assert texts[1] == texts[2]
+    assert texts[0] == texts[1] or name == "sample paths"  # the parts are in another order
+
+
+def test_parts_raise_the_errors_of_the_rows_ahead(tmp_path):
+    df = with_covariates()
+    forecaster = S5Forecaster(**REGULAR, known=["price"], on_error="skip").fit(df)
+    future = future_of(df)
+    future.loc[5, "price"] = np.inf
+    for data in (df, stored(df, tmp_path / "rows")):
+        with pytest.raises(ValueError, match=r"price.* inf"):
+            forecaster.predict(data, future)
 
 
 def test_temporary_files_are_removed(tmp_path):

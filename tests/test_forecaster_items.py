@@ -265,3 +265,54 @@ def test_regularize(kind):
     assert found.merged.tolist() == expected.merged.tolist() and found.added.tolist() == expected.added.tolist()
     first = keyed(df, kind)[identity(kind)].iloc[0].tolist()
     assert found.merged.index[0] == (tuple(first) if len(first) > 1 else first[0])
+
+
+def check_skipped(found, kind, name="b"):
+    """One series, ``b`` by default, was left out and is named as it is in the frame."""
+    given = keyed(frame()[["item_id"]], kind)[frame()["item_id"] == name].iloc[:1].reset_index(drop=True)
+    assert list(found) == [*identity(kind), "reason"] and found.index.tolist() == [0]
+    pd.testing.assert_frame_equal(found.drop(columns="reason"), given)
+
+
+def bad(df):
+    """The frame with an infinite value of the series b."""
+    return df.assign(target=df["target"].mask((df["item_id"] == "b") & (df.groupby("item_id").cumcount() == 3), np.inf))
+
+
+@pytest.mark.filterwarnings("ignore:.*left out")
+@pytest.mark.parametrize("kind", KINDS)
+def test_series_that_are_left_out(kind):
+    df = frame()
+    good = df[df["item_id"] == "a"]
+    model = fit(kind, bad(df), on_error="skip")
+    check_skipped(model.skipped_, kind)
+    known = ahead(df, kind).assign(timestamp=lambda one: one["timestamp"] + pd.Timedelta(hours=H))
+    model.predict(keyed(bad(df), kind), known)
+    check_skipped(model.skipped_, kind)
+    model.predict(keyed(df, kind), known[(known["timestamp"] > "2030") | (np.arange(2 * H) >= H)])
+    check_skipped(model.skipped_, kind)
+    stream = model.stream(keyed(df, kind))
+    assert model.skipped_.empty and list(model.skipped_) == [*identity(kind), "reason"]
+    stream.predict(known[np.arange(2 * H) >= H])
+    check_skipped(model.skipped_, kind)
+    columns = {"item_id": KINDS[kind][0], "known": ["price"]}
+    for rows in (bad(df), pd.concat([df[df["item_id"] == "b"].head(H), good])):
+        check_skipped(backtest("naive", keyed(rows, kind), H, freq="h", columns=columns, on_error="skip").skipped, kind)
+    both = compare({"naive": "naive", "own": model}, keyed(bad(df), kind), H, on_error="skip").backtests
+    for one in both.values():
+        check_skipped(one.skipped, kind)
+
+
+@pytest.mark.filterwarnings("ignore:.*left out")
+@pytest.mark.parametrize("kind", ["tuples", "two columns", "two categories", "dates"])
+def test_irregular_series_that_are_left_out(kind):
+    df = frame(irregular=True)
+    model = fit(kind, bad(df), irregular=True, on_error="skip")
+    check_skipped(model.skipped_, kind)
+    found = model.backtest(keyed(bad(df), kind), count=H)
+    check_skipped(found.skipped, kind)
+    check_skipped(model.skipped_, kind)
+    short = pd.concat([df[df["item_id"] == "b"].head(2), df[df["item_id"] == "a"]])
+    found = model.backtest(keyed(short, kind), count=H)
+    check_skipped(found.skipped, kind)
+    assert "no observations both before and after a cut" in found.skipped["reason"][0]

@@ -46,8 +46,8 @@ class DataCheck:
             from start to end) and gaps (steps without a row), or for irregular series step (median distance of times),
             missing (rows without a value), zeros, negative, outliers (beyond the quartiles by more than three
             interquartile ranges, zeros excluded), constant (rows of the longest stretch of equal values), duplicates
-            (rows with the time of another row) and, for regular series with known columns, known_ahead (steps of the
-            horizon with all known columns). Steps are missing for series that cannot be forecast. For several targets
+            (rows with the time of another row) and, with ``future=`` or ``times=``, known_ahead (steps to forecast with
+            all known columns). Steps are missing for series that cannot be forecast. For several targets
             there is a row for each series and ``target``.
         findings: severity, check, message, number of series and item_id of each finding, the most severe first.
         choices: name, value, whether it was given, and reason of each setting that training would use; no rows if

@@ -124,21 +124,6 @@ def warn_of_unknown_labels(labels: Labels, categories: Labels) -> None:
             )
 
 
-def warn_of_missing_known(columns: Sequence[str], series: Sequence[str], first: str) -> None:
-    """Warn once that known covariates are missing at steps to forecast.
-
-    Args:
-        columns: names of the columns or fields.
-        series: names of the series that lack values.
-        first: the first missing step, in words.
-    """
-    others = "" if len(series) == 1 else f" and {len(series) - 1} other series"
-    warn_user(
-        f"{series[0]}{others}: the known covariates {list(columns)} are missing at steps to forecast, first {first}; "
-        "these values are masked. Forecasts are better if they are given"
-    )
-
-
 def _as_numbers(row: np.ndarray, labels: Sequence[str], column: str, series_of: Callable[[int], str]) -> np.ndarray:
     """Numbers from the labels of a column that had numbers in training; booleans are 0 and 1."""
     values = [{"True": 1.0, "False": 0.0}.get(label, label) for label in labels]

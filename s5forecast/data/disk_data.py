@@ -12,7 +12,8 @@ import pandas as pd
 
 from s5forecast.data.conversion import arrow_to_pandas
 from s5forecast.data.faults import SeriesError
-from s5forecast.data.frames import Columns, without_series
+from s5forecast.data.frames import Columns, series_name, without_series
+from s5forecast.data.items import join_keys
 from s5forecast.data.long_frames import require_columns
 from s5forecast.data.mapped_table import TableWriter
 from s5forecast.data.partitions import consecutive_parts, part_of_series, read_part, write_parts
@@ -59,7 +60,7 @@ class DiskData:
         self.dataset, self.from_path = _dataset(source), isinstance(source, str | Path)
         self.folder = None if folder is None else Path(folder)
         self._rows: dict[Any, _Rows] = {}
-        self._bad: dict[str, Any] = {}  # label by name, of series with an error
+        self._bad: list[pd.DataFrame] = []  # keys of series with an error
         self._left_out: dict[str, str] = {}  # reason by name
 
     @classmethod
@@ -83,13 +84,15 @@ class DiskData:
         """A frame with the columns and no rows."""
         return arrow_to_pandas(self.schema.empty_table())
 
-    def without(self, reasons: Mapping[str, str]) -> tuple[DiskData, list[Any]]:
-        """The data without the series of the given names, and the labels of these series in the order of the names."""
-        left = [name for name in reasons if name in self._bad]
+    def without(self, reasons: Mapping[str, str]) -> tuple[DiskData, pd.DataFrame]:
+        """The data without the series of the given names, and the keys of these series in the order of the names."""
+        keys = join_keys(*self._bad) if self._bad else pd.DataFrame()
+        positions = {series_name(label): position for position, label in enumerate(keys.index.tolist())}
+        left = [name for name in reasons if name in positions]
         found = DiskData(self.dataset, self.folder)
         found._rows, found._bad = self._rows, self._bad
         found._left_out = {**self._left_out, **{name: reasons[name] for name in left}}
-        return found, [self._bad[name] for name in left]
+        return found, keys.iloc[[positions[name] for name in left]]
 
     def table(self, columns: Columns, read: Read, what: str = "df") -> SeriesTable:
         """The series of all parts, in order of first appearance, with their rows in mapped files.
@@ -120,10 +123,10 @@ class DiskData:
                 writer.append(read(frame))
                 break
             except SeriesError as error:
-                frame, labels = without_series(frame, error.reasons, columns, what)
-                if not labels:
+                frame, keys = without_series(frame, error.reasons, columns, what)
+                if not len(keys):
                     raise
-                self._bad |= dict(zip(error.reasons, labels, strict=True))
+                self._bad.append(keys)
                 reasons |= error.reasons
         return reasons
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from s5forecast.data.covariates import warn_of_missing_known
 from s5forecast.data.frame_entries import FrameEntries, fits, read_arrays
+from s5forecast.data.missing_known import MissingKnown, report
 from s5forecast.data.offset_aliases import TICKS
 from s5forecast.data.series import Series
 
@@ -33,30 +33,38 @@ def read_series(
     """
     if isinstance(entries, FrameEntries) and fits(entries, spec, forecast=forecast, observed=observed):
         return read_arrays(entries, spec)
-    found, lacking = [], {}
+    found, lacking = [], dict[str, dict[str, int]]()
     for position, entry in enumerate(entries):
         name = f"series {entry.get('item_id', position)!r}"
         found.append(_read(entry, name, spec, forecast, observed))
-        step = _first_missing(entry, found[-1], spec) if forecast else None
-        if step is not None:
-            lacking[name] = step
+        T = len(found[-1].target)
+        if forecast and (steps := first_missing(found[-1].covariates[T:], entry, T, spec.features)):
+            lacking[name] = steps
     if lacking:
-        fields = [field for field, count, known in dynamic_fields(spec.features) if count and known]
-        warn_of_missing_known(fields, list(lacking), f"at step {next(iter(lacking.values()))}")
+        report([MissingKnown.of_steps(lacking)])
     return found
 
 
-def _first_missing(entry: dict[str, Any], one: Series, spec: WindowSpec) -> int | None:
-    """First step to forecast, from 1, at which a known number is missing or a field has ended, if there is one.
+def first_missing(covariates: np.ndarray, entry: dict[str, Any], begin: int, features: FeatureSpec) -> dict[str, int]:
+    """First step to forecast, from 1, at which a number of each known field is missing or the field has ended, if any.
 
     A missing category may mean that there is none, such as no event.
+
+    Args:
+        covariates: those of the H steps to forecast, ``[H, F]``.
+        entry: the entry with the fields.
+        begin: position of the first step to forecast in the fields.
+        features: number of features of each kind.
     """
-    H, features = spec.prediction_length, spec.features
-    missing = np.isnan(one.covariates[-H:, : features.num_feat_dynamic_real]).any(axis=1)
+    found, column = {}, 0
     for field, count, known in dynamic_fields(features):
         if known and count:
-            missing[np.shape(entry[field])[-1] - len(one.target) :] = True
-    return int(missing.argmax()) + 1 if missing.any() else None
+            missing = np.isnan(covariates[:, column : column + count]).any(axis=1) & (field == "feat_dynamic_real")
+            missing[np.shape(entry[field])[-1] - begin :] = True
+            if missing.any():
+                found[field] = int(missing.argmax()) + 1
+        column += count
+    return found
 
 
 def _read(entry: dict[str, Any], name: str, spec: WindowSpec, forecast: bool, observed: bool) -> Series:
@@ -92,6 +100,14 @@ def dynamic_fields(features: FeatureSpec) -> list[tuple[str, int, bool]]:
         ("past_feat_dynamic_real", features.num_past_feat_dynamic_real, False),
         ("past_feat_dynamic_cat", len(features.past_dynamic_cardinalities), False),
     ]
+
+
+def count_categories(entries: Iterable[dict[str, Any]], field: str) -> list[int]:
+    """Number of categories of each row of a field, from the largest code in all entries; none without the field."""
+    given = [np.asarray(entry[field], dtype=np.float64) for entry in entries if field in entry]
+    rows = [one.reshape(-1, 1) if field == "feat_static_cat" else np.atleast_2d(one) for one in given]
+    codes = [np.nan_to_num(one, nan=-1).max(axis=1, initial=0) for one in rows]
+    return [int(largest) + 1 for largest in np.max(codes, axis=0)] if codes else []
 
 
 def _weight(entry: dict[str, Any], name: str, target: np.ndarray, *, given: bool) -> np.ndarray:

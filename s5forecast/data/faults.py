@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
+from functools import reduce
 from typing import Any, TypeVar
 
 import numpy as np
 import pandas as pd
 
+from s5forecast.data.items import join_keys, plain_keys, restored_keys
 from s5forecast.notices import warn_user
 
 ON_ERROR = {"raise": False, "skip": True}
@@ -35,6 +37,60 @@ class SeriesError(ValueError):
         return type(self), (self.reasons,)
 
 
+class Skipped:
+    """Series that were left out, with the first reason for each.
+
+    Attributes:
+        reasons: error message of each series, by label.
+    """
+
+    def __init__(self) -> None:
+        self.reasons: dict[Any, str] = {}
+        self._keys: list[pd.DataFrame] = []
+
+    def add(self, keys: pd.DataFrame, reasons: Iterable[str]) -> None:
+        """Add series that are not yet left out.
+
+        Args:
+            keys: columns that identify the series, indexed by label; no columns for GluonTS entries.
+            reasons: error message of each series.
+        """
+        found = dict(zip(keys.index.tolist(), reasons, strict=False))
+        new = [label not in self.reasons for label in found]
+        self.reasons |= {label: reason for label, reason in found.items() if label not in self.reasons}
+        if any(new):
+            self._keys.append(keys.iloc[np.flatnonzero(new)])
+
+    def update(self, other: Skipped) -> None:
+        """Add the series that another one has."""
+        for keys in other._keys:
+            self.add(keys, [other.reasons[label] for label in keys.index.tolist()])
+
+    def plain(self) -> dict[str, Any]:
+        """The series and the reasons as data for JSON."""
+        keys = join_keys(*self._keys) if self._keys else pd.DataFrame()
+        return {"labels": keys.index.tolist(), "keys": plain_keys(keys), "reasons": list(self.reasons.values())}
+
+    @classmethod
+    def restored(cls, plain: Mapping[str, Any]) -> Skipped:
+        """The series that :meth:`plain` returned."""
+        found = cls()
+        found.add(restored_keys(plain["keys"], plain["labels"]), plain["reasons"])
+        return found
+
+    def frame(self, item_id: str, identity: Sequence[str]) -> pd.DataFrame:
+        """The series as they are identified in the frame, or by item_id, and the reasons.
+
+        Args:
+            item_id: name of the column of labels, of series without other columns.
+            identity: names of the columns that identify series.
+        """
+        if not self._keys:
+            return pd.DataFrame({name: pd.Series(dtype=object) for name in (*identity, "reason")})
+        parts = [keys if len(keys.columns) else keys.assign(**{item_id: keys.index}) for keys in self._keys]
+        return reduce(join_keys, parts).reset_index(drop=True).assign(reason=list(self.reasons.values()))
+
+
 def raise_for_rows(bad: np.ndarray, codes: np.ndarray, names: Sequence[str], message: Callable[[int], str]) -> None:
     """Raise SeriesError if there is a bad row.
 
@@ -51,37 +107,31 @@ def raise_for_rows(bad: np.ndarray, codes: np.ndarray, names: Sequence[str], mes
 
 
 def without_faults(
-    make: Callable[[Any], T], data: Any, leave_out: Callable[[Any, Mapping[str, str]], tuple[Any, list[Any]]]
-) -> tuple[T, dict[Any, str]]:
+    make: Callable[[Any], T], data: Any, leave_out: Callable[[Any, Mapping[str, str]], tuple[Any, pd.DataFrame]]
+) -> tuple[T, Skipped]:
     """The result of a function for the series without an error.
 
     Args:
         make: function of the data, which raises SeriesError.
         data: frame or series.
-        leave_out: returns the data without the series of the given names, and the labels of these series.
+        leave_out: returns the data without the series of the given names, and the columns that identify these series,
+            indexed by label, in the order of the names.
 
     Returns:
-        The result, and the error message of each series that was left out.
+        The result, and the series that were left out.
 
     Raises:
         ValueError: if no series is left, or for another error.
     """
-    skipped: dict[Any, str] = {}
+    skipped = Skipped()
     while True:
         try:
             return make(data), skipped
         except SeriesError as error:
-            data, labels = leave_out(data, error.reasons)
-            if not labels or not len(data):
+            data, keys = leave_out(data, error.reasons)
+            if not len(keys) or not len(data):
                 raise
-            skipped |= dict(zip(labels, error.reasons.values(), strict=False))
-
-
-def skipped_frame(skipped: Mapping[Any, str], item_id: str) -> pd.DataFrame:
-    """The series that were left out and the reasons, as a frame."""
-    items = np.empty(len(skipped), dtype=object)
-    items[:] = list(skipped)
-    return pd.DataFrame({item_id: items, "reason": list(skipped.values())})
+            skipped.add(keys, error.reasons.values())
 
 
 @contextmanager

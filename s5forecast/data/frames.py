@@ -90,18 +90,20 @@ class SeriesEnds(NamedTuple):
         """Whether the series have an item_id."""
         return None not in self.positions
 
-    def without_names(self, reasons: Mapping[str, str]) -> tuple[SeriesEnds, list[Any]]:
-        """The ends without the series of the given names, and the labels of these series in the order of the names."""
+    def without_names(self, reasons: Mapping[str, str]) -> tuple[SeriesEnds, pd.DataFrame]:
+        """The ends without the series of the given names, and the keys of these series in the order of the names."""
         labels = {series_name(item): item for item in self.items}
         left = [labels[name] for name in reasons if name in labels]
         kept = [position for item, position in self.positions.items() if item not in left]
-        if not kept:
-            return self, []
         items, keys = self.items, self.keys
+        given = label_keys(pd.DataFrame(index=range(len(items))), items) if keys is None else keys
+        left_keys = given.iloc[[self.positions[label] for label in left]]
+        if not kept:
+            return self, left_keys.iloc[:0]
         positions = {items[position]: number for number, position in enumerate(kept)}
         last = self.last[kept] if isinstance(self.last, pd.Index) else [self.last[position] for position in kept]
         keys = None if keys is None else keys.iloc[kept]
-        return self._replace(positions=positions, last=last, keys=keys), left
+        return self._replace(positions=positions, last=last, keys=keys), left_keys
 
 
 class NextRows(NamedTuple):
@@ -163,8 +165,8 @@ def frame_keys(first_rows: pd.DataFrame, columns: Columns, labels: Sequence[Any]
 
 def without_series(
     frame: pd.DataFrame, reasons: Mapping[str, str], columns: Columns, what: str = "df"
-) -> tuple[pd.DataFrame, list[Any]]:
-    """A long frame without the series of the given names, and the labels of these series in the order of the names.
+) -> tuple[Any, pd.DataFrame]:
+    """A long frame without the series of the given names, and the keys of these series in the order of the names.
 
     Data on disk leave out series by their own method.
     """
@@ -172,9 +174,9 @@ def without_series(
         return frame.without(reasons)
     frame = long_frame(frame, columns.identity, columns.timestamp, columns.target, what)
     items = read_items(frame, columns.identity_in(frame), what)
-    labels = {series_name(label): (label, code) for code, label in enumerate(items.labels)}
-    left = [labels[name] for name in reasons if name in labels]
-    return frame[~np.isin(items.codes, [code for _, code in left])], [label for label, _ in left]
+    names = {series_name(label): code for code, label in enumerate(items.labels)}
+    left = [names[name] for name in reasons if name in names]
+    return frame[~np.isin(items.codes, left)], items.keys.iloc[left]
 
 
 def with_labels(frame: pd.DataFrame, columns: Columns, what: str = "df") -> pd.DataFrame:

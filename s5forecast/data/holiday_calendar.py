@@ -95,8 +95,8 @@ def _of_days(stamps: pd.DatetimeIndex, country: str, frequency: Frequency | None
     distance = np.where(until <= since, -until, since)
     nearest = np.where(until <= since, after, after - 1)
     found = np.where(distance == 0, names[nearest], NO_HOLIDAY)
-    labels, codes = np.unique(found, return_inverse=True)
-    return {"holiday": (codes, labels.tolist()), "days since holiday": (distance, None)}
+    labels, codes = np.unique(np.append(found, NO_HOLIDAY), return_inverse=True)
+    return {"holiday": (codes[:-1], labels.tolist()), "days since holiday": (distance, None)}
 
 
 def _of_long_steps(stamps: pd.DatetimeIndex, country: str, frequency: Frequency | None) -> Found:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from s5forecast.data.entries import dynamic_fields, read_field, read_numbers, read_static
+from s5forecast.data.missing_known import MissingKnown, report
 from s5forecast.data.spec import IrregularSpec
 from s5forecast.data.times import Instants, check_kind, check_zone, read_instants
 
@@ -50,10 +51,12 @@ def read_irregular(entries: Iterable[dict[str, Any]], spec: IrregularSpec, *, fo
               for position, entry in enumerate(entries)]  # fmt: skip
     if not series:
         raise ValueError("the dataset is empty; pass at least one series")
-    for position, one in enumerate(series[1:], start=1):
-        name = f"series {position if one.item_id is None else one.item_id!r}"
+    names = [f"series {position if one.item_id is None else one.item_id!r}" for position, one in enumerate(series)]
+    for name, one in zip(names[1:], series[1:], strict=True):
         check_kind(one.instants, series[0].instants.datetimes, "time", name)
         check_zone(one.instants, series[0].instants.aware, "time", name)
+    if forecast:
+        report_missing(names, [one.query_time for one in series], [one.query_covariates for one in series], spec)
     return series
 
 
@@ -134,6 +137,25 @@ def read_query(entry: dict[str, Any], name: str, spec: IrregularSpec) -> tuple[I
         for field, count, known in dynamic_fields(spec.features)
     ]
     return query, np.concatenate(rows, axis=1)
+
+
+def report_missing(
+    names: Sequence[str], times: Sequence[Any], known: Iterable[np.ndarray], spec: IrregularSpec
+) -> None:
+    """Warn of series with missing numbers at their query times; a missing category may mean that there is none.
+
+    Args:
+        names: names of the series.
+        times: query times of each series.
+        known: covariates at these times, ``[Q, F]`` each.
+        spec: contents of the windows.
+    """
+    missing = [np.isnan(values[:, : spec.features.num_feat_dynamic_real]).any(axis=1) for values in known]
+    lacking = [position for position, rows in enumerate(missing) if rows.any()]
+    if lacking:
+        first = pd.Series(times[lacking[0]]).iloc[int(missing[lacking[0]].argmax())]
+        fields = ["query_feat_dynamic_real"]
+        report([MissingKnown(fields, [names[position] for position in lacking], f"at {first}")])
 
 
 def _after(query: np.ndarray, entry: dict[str, Any], kept: np.ndarray, name: str) -> np.ndarray:

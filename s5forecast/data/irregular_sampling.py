@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, NoReturn
 import numpy as np
 import pandas as pd
 
-from s5forecast.data.covariates import Labels, coded, covariate_values, encoded, warn_of_missing_known
+from s5forecast.data.covariates import Labels, coded, covariate_values, encoded
 from s5forecast.data.disk_data import read_parts
 from s5forecast.data.frames import (
     Columns,
@@ -23,6 +23,7 @@ from s5forecast.data.frames import (
 from s5forecast.data.holiday_calendar import HolidayCalendar
 from s5forecast.data.items import join_keys, read_items
 from s5forecast.data.long_frames import require_column
+from s5forecast.data.missing_known import MissingKnown, report
 from s5forecast.data.sampling import Sampling, check_prediction_length, check_same_names
 from s5forecast.data.statics import StaticFeatures
 from s5forecast.data.table import SeriesTable, read_table
@@ -308,11 +309,12 @@ class IrregularSampling(Sampling):
         missing = np.isnan(rows) & numbers[:, None]
         if missing.any():
             lacking = np.flatnonzero(missing.any(axis=0))
-            warn_of_missing_known(
+            unknown = MissingKnown(
                 [column for column, lacks in zip(columns, missing.any(axis=1), strict=True) if lacks],
                 [names[code] for code in np.unique(codes[lacking]).tolist()],
                 f"at {stamps.iloc[int(lacking[0])]}",
             )
+            report([unknown])
         return rows.T, labels
 
 

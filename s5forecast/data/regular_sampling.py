@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from s5forecast.data.covariates import Labels, coded, warn_of_missing_known
+from s5forecast.data.covariates import Labels, coded
 from s5forecast.data.disk_data import DiskData, read_parts
 from s5forecast.data.faults import SeriesError
 from s5forecast.data.frame_entries import FrameEntries
@@ -25,6 +25,7 @@ from s5forecast.data.frames import (
 from s5forecast.data.frequency import Frequency
 from s5forecast.data.gaps import Gaps, common_frequency, fill_gaps, find_frequencies
 from s5forecast.data.holiday_calendar import HolidayCalendar
+from s5forecast.data.missing_known import MissingKnown, report
 from s5forecast.data.sampling import Sampling, check_prediction_length, check_same_names
 from s5forecast.data.seasons import common_season
 from s5forecast.data.statics import StaticFeatures
@@ -235,11 +236,12 @@ class RegularSampling(Sampling):
         if not missing.any():
             return
         steps, columns = np.nonzero(missing)
-        warn_of_missing_known(
+        lacking = MissingKnown(
             [self.columns.known[number] for number in np.unique(columns).tolist()],
             [series_name(ends.items[owner]) for owner in np.unique(steps // self.prediction_length).tolist()],
             f"at {stamps[steps[0]]}",
         )
+        report([lacking])
 
     def _unobserved_rows(self, ends: SeriesEnds) -> str:
         """Describe the steps without a target at the end of every series, and what to do about them."""

@@ -11,6 +11,7 @@ import pandas as pd
 
 from s5forecast.data.covariates import Labels, cardinalities, encoded, warn_of_unknown_labels
 from s5forecast.data.frames import Columns, Queries, series_name
+from s5forecast.data.missing_known import MissingKnown, report
 from s5forecast.data.static_columns import UNKNOWN, category_code, category_label
 from s5forecast.data.table import SeriesTable
 from s5forecast.notices import warn_user
@@ -109,11 +110,19 @@ class StaticFeatures:
         return series if same else replace(series, known=known, past=past)
 
     def encode_known(self, query: Queries) -> np.ndarray:
-        """The known covariates at the times of a query, ``[M, F]``, as :meth:`encode_covariates`."""
+        """The known covariates at the times of a query, ``[M, F]``, as :meth:`encode_covariates`.
+
+        Warns about each categorical column none of whose labels occurred in training, and about numeric columns without
+        any value, whose kind only the training tells.
+        """
+        empty = [column for column, known in self.known.items() if known is None and query.labels.get(column) == []]
+        if empty:
+            report([MissingKnown(empty, list(map(series_name, query.items)), "at the first one")])
 
         def name(row: int) -> str:
             return series_name(query.items[query.codes[row]])
 
+        warn_of_unknown_labels(query.labels, self.known)
         return encoded(query.known.T, query.labels, self.known, name).T
 
     def dynamic_fields(self, known: np.ndarray, past: np.ndarray | None = None) -> dict[str, np.ndarray]:

@@ -145,11 +145,11 @@ class SeriesTable(Sequence[FrameSeries]):
             weight=None if self.weight is None else self.weight[rows],
         )
 
-    def without_names(self, reasons: Mapping[str, str]) -> tuple[SeriesTable, list[Any]]:
-        """The table without the series of the given names, and the labels of these series in the order of the names."""
+    def without_names(self, reasons: Mapping[str, str]) -> tuple[SeriesTable, pd.DataFrame]:
+        """The table without the series of the given names, and the keys of these series in the order of the names."""
         positions = {self.name(position): position for position in range(len(self))}
         left = [positions[name] for name in reasons if name in positions]
-        return self.without(left), [self.items[position] for position in left]
+        return self.without(left), self.keys.iloc[left]
 
     def without(self, positions: Iterable[int]) -> SeriesTable:
         """All series except some."""

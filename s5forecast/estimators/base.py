@@ -18,7 +18,8 @@ from gluonts.torch.util import resolve_device
 from gluonts.transform import Identity, Transformation
 
 from s5forecast.choices import choose
-from s5forecast.data.content import by_content
+from s5forecast.data.content import as_sequence, by_content
+from s5forecast.data.entries import count_categories
 from s5forecast.data.spec import WindowSpec
 from s5forecast.distributions import AUTO, Output, OutputChoice, check_loss, choose_output, is_real, make_output
 from s5forecast.estimators.arguments import TRAINING, TrainingArguments, spread_arguments
@@ -221,14 +222,17 @@ class ForecastEstimator(ContinuedTraining, PyTorchLightningEstimator):
 
     @classmethod
     def derive_auto_fields(cls, train_iter: Iterable) -> dict[str, Any]:
-        """The number of features of a dataset, for ``from_inputs``."""
-        stats = calculate_dataset_statistics(train_iter)
+        """The number of features of a dataset, and of their categories, for ``from_inputs``."""
+        entries = as_sequence(train_iter)
+        stats = calculate_dataset_statistics(entries)
         return {
             "num_feat_dynamic_real": stats.num_feat_dynamic_real or 0,
             "num_past_feat_dynamic_real": stats.num_past_feat_dynamic_real or 0,
             "num_feat_static_real": len(stats.feat_static_real),
             "num_feat_static_cat": len(stats.feat_static_cat),
             "cardinality": [len(categories) for categories in stats.feat_static_cat],
+            "dynamic_cardinalities": count_categories(entries, "feat_dynamic_cat"),
+            "past_dynamic_cardinalities": count_categories(entries, "past_feat_dynamic_cat"),
         }
 
     def create_transformation(self) -> Transformation:

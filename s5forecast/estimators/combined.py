@@ -20,8 +20,10 @@ from gluonts.model.forecast import Forecast, QuantileForecast
 from gluonts.model.predictor import Predictor
 
 from s5forecast.aliases import check_folder
+from s5forecast.data.content import as_sequence, take
 from s5forecast.data.frame_entries import FrameEntries
 from s5forecast.data.frequency import quiet_periods
+from s5forecast.data.missing_known import collecting, in_step, reported_once
 from s5forecast.estimators.arguments import check_positive
 from s5forecast.estimators.continued import ContinuedTraining, members_of
 from s5forecast.estimators.defaults import (
@@ -113,15 +115,15 @@ class CombinedEstimator(ContinuedTraining, Estimator):
             ValueError: as the members; for a member whose forecasts are not finite; for a predictor to start from with
                 other members.
         """
-        data = [with_arrays(entry) for entry in training_data]
-        if not data:
+        data = entries_with_arrays(training_data)
+        if not len(data):
             raise ValueError("the dataset is empty; give at least one series")
         starts: Sequence[Any] = [None] * len(self.members)
         if from_predictor is not None:
             starts = members_of(from_predictor, CombinedPredictor, len(self.members))
         # Copied before training, so that callbacks of the members are not used twice.
         copies = [] if self.weights or from_predictor else list(map(_without_validation, deepcopy(self.members)))
-        validation_data = None if validation_data is None else list(validation_data)
+        validation_data = None if validation_data is None else as_sequence(validation_data)
         with planned([1.0] * len(self.trainings(data))) as plan:
             trained = _trained(self.members, starts, data, validation_data, **kwargs)
             self._check_horizons(trained)
@@ -134,9 +136,9 @@ class CombinedEstimator(ContinuedTraining, Estimator):
 
     def trainings(self, training_data: Dataset) -> list[Any]:
         """Estimators of the networks that :meth:`train` trains, in their order: the members, then their copies."""
-        data = list(map(with_arrays, training_data))
+        data = entries_with_arrays(training_data)
         found = [one for member in self.members if hasattr(member, "trainings") for one in member.trainings(data)]
-        compared = self.weights is None and bool(self.compared_series(data)[1])
+        compared = self.weights is None and len(self.compared_series(data)[1]) > 0
         return found * 2 if compared else found
 
     def _check_horizons(self, predictors: Sequence[Predictor]) -> None:
@@ -152,7 +154,7 @@ class CombinedEstimator(ContinuedTraining, Estimator):
             return Choice(self.weights)
         return None if from_predictor is None else Choice(from_predictor.weights, REASONS["from_predictor"], False)
 
-    def _weights(self, members: list[Any], data: list[dict[str, Any]], plan: TrainingPlan) -> Choice:
+    def _weights(self, members: list[Any], data: Sequence[dict[str, Any]], plan: TrainingPlan) -> Choice:
         losses = self._losses(members, data, plan)
         if not losses.any():
             reason = "equal, because no series is long enough to compare the members, or all are perfect"
@@ -161,9 +163,9 @@ class CombinedEstimator(ContinuedTraining, Estimator):
         reason = "by the inverse squared losses on the last horizons of the training data"
         return Choice((share / share.sum()).tolist(), reason, given=False)
 
-    def _losses(self, members: list[Any], data: list[dict[str, Any]], plan: TrainingPlan) -> np.ndarray:
+    def _losses(self, members: list[Any], data: Sequence[dict[str, Any]], plan: TrainingPlan) -> np.ndarray:
         windows, long = self.compared_series(data)
-        if not long:
+        if not len(long):
             return np.zeros(len(members))
         steps = windows * self.prediction_length
         with quiet_periods():
@@ -173,13 +175,14 @@ class CombinedEstimator(ContinuedTraining, Estimator):
             plan.bar.note("comparing members")
             return np.array([quantile_loss(predictor, last) for predictor in trained])
 
-    def compared_series(self, data: list[dict[str, Any]]) -> tuple[int, list[dict[str, Any]]]:
+    def compared_series(self, data: Sequence[dict[str, Any]]) -> tuple[int, Sequence[dict[str, Any]]]:
         """Number of last horizons that the members are compared on, and the series that are long enough."""
         windows = max(map(self._windows, data))
         if windows == 0:
             return 0, []
         before = slice(None, -windows * self.prediction_length)
-        return windows, [e for e in data if self._windows(e) == windows and _observed(e["target"][..., before])]
+        long = [self._windows(entry) == windows and _observed(entry["target"][..., before]) for entry in data]
+        return windows, take(data, np.flatnonzero(long).tolist()) if any(long) else []
 
     def _windows(self, entry: dict[str, Any]) -> int:
         return min(self.windows, np.shape(entry["target"])[-1] // (HISTORIES_PER_WINDOW * self.prediction_length))
@@ -252,7 +255,7 @@ class CombinedPredictor(Predictor):
         copies = tee(map(with_arrays, dataset), len(self.members))
         keys = ["mean", *map(str, self.quantile_levels)]
         members = [_without_gradients(iter(m.predict(c))) for m, c in zip(self.members, copies, strict=True)]
-        for several in zip(*members, strict=True):
+        for several in in_step(members):
             first = several[0]
             yield QuantileForecast(self._combined(several), first.start_date, keys, first.item_id, first.info)
 
@@ -262,8 +265,9 @@ class CombinedPredictor(Predictor):
         Raises:
             ValueError: as :meth:`predict`.
         """
-        entries = dataset if isinstance(dataset, FrameEntries) else [with_arrays(entry) for entry in dataset]
-        found = [_member_quantiles(member, entries, levels) for member in self.members]
+        entries = entries_with_arrays(dataset)
+        with reported_once():
+            found = [_member_quantiles(member, entries, levels) for member in self.members]
         return self._averaged(*zip(*found, strict=True))
 
     def _combined(self, forecasts: Sequence[Forecast]) -> np.ndarray:
@@ -376,6 +380,11 @@ def with_arrays(entry: dict[str, Any]) -> dict[str, Any]:
     return {**entry, **arrays}
 
 
+def entries_with_arrays(dataset: Dataset) -> Sequence[dict[str, Any]]:
+    """The entries of a dataset with arrays in place of lists; those of a frame have arrays and are not created."""
+    return dataset if isinstance(dataset, FrameEntries) else list(map(with_arrays, dataset))
+
+
 def _observed(target: np.ndarray) -> bool:
     return bool((~np.isnan(target.astype(np.float64))).any())
 
@@ -384,10 +393,11 @@ def quantile_loss(predictor: Predictor, windows: TestData) -> float:
     """Quantile loss at the deciles, summed over all series and all steps with a value."""
     levels = np.array(DECILES)[:, None]
     losses = []
-    for forecast, label in zip(predictor.predict(windows.input), windows.label, strict=True):
-        quantiles = _finite(predictor, forecast.item_id, [forecast.quantile(level) for level in DECILES])
-        error = np.asarray(label["target"], dtype=np.float64) - quantiles
-        losses.append(float(np.nansum(np.maximum(levels * error, (levels - 1) * error))))
+    with collecting([]):  # missing values of the training are not reported as those to forecast
+        for forecast, label in zip(predictor.predict(windows.input), windows.label, strict=True):
+            quantiles = _finite(predictor, forecast.item_id, [forecast.quantile(level) for level in DECILES])
+            error = np.asarray(label["target"], dtype=np.float64) - quantiles
+            losses.append(float(np.nansum(np.maximum(levels * error, (levels - 1) * error))))
     return math.fsum(losses)  # which does not depend on their order
 
 

@@ -1,7 +1,6 @@
 """S5ContinuousEstimator: irregular series, forecast at arbitrary times."""
 
 from collections.abc import Iterable
-from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -11,6 +10,8 @@ from gluonts.dataset.common import Dataset
 from gluonts.torch.model.predictor import PyTorchPredictor
 
 from s5forecast.choices import choose
+from s5forecast.data.content import as_sequence
+from s5forecast.data.entries import count_categories
 from s5forecast.data.spec import IrregularSpec
 from s5forecast.data.times import is_duration
 from s5forecast.estimators.arguments import (
@@ -178,11 +179,17 @@ class S5ContinuousEstimator(ForecastEstimator):
 
     @classmethod
     def derive_auto_fields(cls, train_iter: Iterable) -> dict[str, Any]:
-        """The number of variables and of features of the first entry, for ``from_inputs``."""
-        (entry,) = islice(train_iter, 1)
+        """The number of variables and of features of the first entry, and of their categories, for ``from_inputs``."""
+        entries = as_sequence(train_iter)
+        entry = entries[0]
         fields = ("feat_dynamic_real", "past_feat_dynamic_real", "feat_static_real")
-        return {"target_dim": len(np.atleast_2d(entry["target"]))} | {
-            f"num_{field}": len(entry[field]) for field in fields if field in entry
+        return {
+            "target_dim": len(np.atleast_2d(entry["target"])),
+            **{f"num_{field}": len(entry[field]) for field in fields if field in entry},
+            "num_feat_static_cat": len(entry.get("feat_static_cat", ())),
+            "cardinality": count_categories(entries, "feat_static_cat"),
+            "dynamic_cardinalities": count_categories(entries, "feat_dynamic_cat"),
+            "past_dynamic_cardinalities": count_categories(entries, "past_feat_dynamic_cat"),
         }
 
     def _training_windows(self, store: WindowStore) -> TrainingWindows:

@@ -16,6 +16,7 @@ from gluonts.model.predictor import Predictor
 
 from s5forecast.aliases import check_folder
 from s5forecast.data.content import as_sequence
+from s5forecast.data.missing_known import in_step
 from s5forecast.data.spec import IrregularSpec
 from s5forecast.distributions import Output
 from s5forecast.estimators.arguments import check_positive
@@ -86,8 +87,8 @@ class EnsembleEstimator(ContinuedTraining, Estimator):
         """
         members = self._members()
         starts = self._starts(members, from_predictor, kwargs.get("ckpt_path"))
-        training_data = list(training_data)
-        validation_data = None if validation_data is None else list(validation_data)
+        training_data = as_sequence(training_data)
+        validation_data = None if validation_data is None else as_sequence(validation_data)
         trained: list[Any] = []
         with planned([1.0] * len(members)) as plan:
             for member, start in zip(members, starts, strict=True):
@@ -166,7 +167,7 @@ class EnsemblePredictor(CombinedPredictor):
             yield from super().predict(dataset)
             return
         entries = as_sequence(dataset)
-        for several in zip(*(member.predict(entries) for member in self.members), strict=True):
+        for several in in_step([member.predict(entries) for member in self.members]):
             yield AverageForecast(several)
 
     def rescaled(self, step_scale: float) -> "EnsemblePredictor":
@@ -227,7 +228,7 @@ class PooledPredictor(EnsemblePredictor):
     def _pooled(self, entries: Sequence[dict[str, Any]], num_samples: int | None = None) -> Predictions:
         counts = _equal_parts(num_samples, len(self.members))
         drawn = [m._predictions(entries, n) for m, n in zip(self.members, counts, strict=True) if n != 0]
-        for batches in zip(*drawn, strict=True):
+        for batches in in_step(drawn):
             samples = np.concatenate([found.samples for found, _ in batches], axis=1)
             yield SamplePaths(samples), batches[0][1]
 

@@ -19,6 +19,7 @@ from gluonts.model.predictor import Predictor, RepresentablePredictor
 from torch import nn
 
 from s5forecast.aliases import check_folder, check_text, load, resolve
+from s5forecast.data.missing_known import MissingKnown, collecting, report
 from s5forecast.distributions import Output
 from s5forecast.networks.loading import limit_to_weights
 from s5forecast.networks.prediction import Predictions, collect_quantiles
@@ -171,16 +172,19 @@ class NetworkPredictor(RepresentablePredictor):
         return cls(network, network.spec, device=device)
 
     def _predictions(self, dataset: Iterable[dict[str, Any]], num_samples: int | None = None) -> Predictions:
-        parts, few = chunks(dataset, self.batch_size), list[Any]()
+        parts, few, missing = chunks(dataset, self.batch_size), list[Any](), list[MissingKnown]()
         self.prediction_net.eval()
         chunk = next(parts, None)
         while chunk is not None:
-            store = read_store(chunk, self.spec, forecast=True)
+            with collecting(missing):
+                store = read_store(chunk, self.spec, forecast=True)
             batch = store.gather_ahead(torch.arange(len(store)))
             with torch.no_grad():
                 found = self.prediction_net(type(batch)(*(x.to(self.device) for x in batch)), num_samples)
             few += self.items_with_few_values(store)
             chunk = next(parts, None)
+            if chunk is None:
+                report(missing)
             if few and chunk is None:
                 self.warn_of_few_values(few)
             yield found, store.horizons()

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from s5forecast.data.entries import local_time
 from s5forecast.data.frequency import quiet_periods
+from s5forecast.data.missing_known import collecting
 from s5forecast.data.spec import WindowSpec
 from s5forecast.estimators.states import (
     Describe,
@@ -102,7 +103,8 @@ class RegularState(NamedTuple):
     def frame_queries(entries: Sequence[dict[str, Any]], spec: WindowSpec) -> RegularQueries:
         """The horizons of a frame, at the local times of their timestamps."""
         H = spec.prediction_length
-        return RegularQueries.read([{**entry, "time": local_time(entry, spec, H)} for entry in entries], spec)
+        with collecting([]):  # the frame is already reported
+            return RegularQueries.read([{**entry, "time": local_time(entry, spec, H)} for entry in entries], spec)
 
     @staticmethod
     def check_queries(queries: RegularQueries, states: SeriesStates) -> None:

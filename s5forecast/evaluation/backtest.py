@@ -13,16 +13,17 @@ import pandas as pd
 from gluonts.dataset.common import DataEntry
 
 from s5forecast.choices import choose
-from s5forecast.data.faults import ON_ERROR, skipped_frame, warn_of_skipped, without_faults
+from s5forecast.data.faults import ON_ERROR, Skipped, warn_of_skipped, without_faults
 from s5forecast.data.frame_kinds import Frame, takes_frames
 from s5forecast.data.frames import Columns, series_name, without_series
 from s5forecast.data.frequency import Frequency
 from s5forecast.data.irregular_sampling import IrregularSampling
+from s5forecast.data.missing_known import reported_once
 from s5forecast.data.regular_sampling import read_frame, to_entries
 from s5forecast.data.statics import StaticFeatures
 from s5forecast.data.table import FrameSeries
 from s5forecast.evaluation.column_roles import as_columns, check_columns, frame_of_series, is_long, roles_of
-from s5forecast.evaluation.item_columns import with_item_columns
+from s5forecast.evaluation.item_columns import item_keys, with_item_columns
 from s5forecast.evaluation.metrics import evaluate, metric_names
 from s5forecast.evaluation.models import Model, irregular_model, name_of, regular_model, span_of, step_of
 from s5forecast.evaluation.result import KEYS, WINDOW, Backtest
@@ -141,7 +142,7 @@ def backtest(
     metrics = metric_names(splitter.default_metrics if metrics is None else metrics)
     name = name_of(model) if name is None else name
     prepare = _irregular if isinstance(splitter, IrregularSplitter) else _regular
-    skip, skipped = choose(ON_ERROR, on_error, "on_error"), {}
+    skip, skipped = choose(ON_ERROR, on_error, "on_error"), Skipped()
 
     def read(rows: Any) -> Any:
         return prepare(model, rows, splitter, roles, freq, bool(refit))
@@ -161,18 +162,18 @@ def backtest(
 
     if skip:
         entries = [{"item_id": str(position), **entry} for position, entry in enumerate(entries)]
-        origins, invalid = without_faults(split, entries, _without_entries)
-        skipped |= invalid
+        origins, invalid = without_faults(split, entries, lambda rows, reasons: _without_entries(rows, reasons, series))
+        skipped.update(invalid)
     else:
         entries = entries if isinstance(entries, Sequence) else list(entries)
         origins = split(entries)
-    skipped |= {
-        item: reason for item, reason in splitter.without_window(entries, origins).items() if item not in skipped
-    }
-    warn_of_skipped(skipped)
+    uncut = splitter.without_window(entries, origins)
+    skipped.add(item_keys(list(uncut), series), uncut.values())
+    warn_of_skipped(skipped.reasons)
     run = Run(adapted, forecast_columns, samples, int(refit), n_jobs, progress, name)
     description = describe(run, name_of(model), [*splitter.settings, int(refit)], origins)
-    results = run.results(origins, None if directory is None else Store(directory, description))
+    with reported_once():
+        results = run.results(origins, None if directory is None else Store(directory, description))
     cut = [window for origin in origins for window in origin]
     forecasts = _frame(cut, frequency, np.concatenate([result.values for result in results], axis=1), forecast_columns)
     result = Backtest(
@@ -184,15 +185,18 @@ def backtest(
         seconds=sum(result.seconds for result in results),
         fit_seconds=sum(result.fit_seconds for result in results) if adapted.trains else None,
         columns=roles if is_long(data) or columns is not None else None,
-        skipped=skipped_frame(skipped, roles.item_id) if skip else None,
+        skipped=skipped.frame(roles.item_id, roles.identity) if skip else None,
         **_seasonal_errors(splitter, cut, forecasts, season),
     )
     return adapted.finished(result, origins[0])
 
 
-def _without_entries(entries: Sequence[Any], reasons: Mapping[str, str]) -> tuple[list[Any], list[Any]]:
-    """Entries without those of the given names, and the item_id of these entries."""
-    left = [entry["item_id"] for entry in entries if series_name(entry["item_id"]) in reasons]
+def _without_entries(
+    entries: Sequence[Any], reasons: Mapping[str, str], series: Sequence[FrameSeries]
+) -> tuple[list[Any], pd.DataFrame]:
+    """Entries without those of the given names, and the keys of these entries in the order of the names."""
+    items = {series_name(entry["item_id"]): entry["item_id"] for entry in entries}
+    left = item_keys([items[name] for name in reasons if name in items], series)
     return [entry for entry in entries if series_name(entry["item_id"]) not in reasons], left
 
 

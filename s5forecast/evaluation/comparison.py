@@ -18,6 +18,7 @@ from scipy.special import stdtr
 
 from s5forecast.data.faults import warning_once
 from s5forecast.data.frame_kinds import PANDAS, Frame, FrameKind, takes_frames, to_pandas
+from s5forecast.data.missing_known import reported_once
 from s5forecast.evaluation.backtest import backtest
 from s5forecast.evaluation.column_roles import check_data, roles_of_all
 from s5forecast.evaluation.leaderboard import leaderboard
@@ -258,7 +259,7 @@ def compare(
     if arguments.get("horizon") is prediction_length is None:
         prediction_length, arguments["horizon"] = span_of(models.values())
     found = {}
-    with warning_once():
+    with warning_once(), reported_once():
         for name, model in models.items():
             if isinstance(model, Backtest):
                 found[name] = replace(model, name=name, metric_names=metric_names(metrics))

@@ -3,11 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from s5forecast.data.items import label_keys
 from s5forecast.data.table import FrameSeries
+
+
+def item_keys(labels: Sequence[Any], series: Sequence[FrameSeries]) -> pd.DataFrame:
+    """Columns that identify the series with some labels; none for GluonTS entries, or a series without a name."""
+    keys = series[0].keys if len(series) else None
+    if keys is None or not len(keys.columns):
+        return label_keys(pd.DataFrame(index=range(len(labels))), labels)
+    return keys.iloc[keys.index.get_indexer(pd.Index(list(labels), dtype=object))]
 
 
 def with_item_columns(forecasts: pd.DataFrame, series: Sequence[FrameSeries], variables: Sequence[str]) -> pd.DataFrame:

@@ -11,6 +11,7 @@ from gluonts.dataset.common import Dataset
 from gluonts.model.estimator import Estimator
 from gluonts.model.predictor import Predictor
 
+from s5forecast.data.content import as_sequence
 from s5forecast.data.frequency import Frequency
 from s5forecast.estimators.autoregressive import S5AutoregressiveEstimator
 from s5forecast.estimators.combined import CombinedEstimator, CombinedPredictor
@@ -98,7 +99,7 @@ class BestEstimator(ContinuedTraining, Estimator):
         """
         if kwargs.get("ckpt_path") is not None:
             raise ValueError("preset='best' trains several networks, which cannot start from ckpt_path; leave it out")
-        data = list(training_data)
+        data = as_sequence(training_data)
         chosen = self.choose(data) if from_predictor is None else self.like(from_predictor)
         predictor = chosen.train(data, validation_data, from_predictor=from_predictor, **kwargs)
         by_length = "by the number and length of the series"
@@ -128,13 +129,13 @@ class BestEstimator(ContinuedTraining, Estimator):
 
     def trainings(self, training_data: Dataset) -> list[Any]:
         """Estimators of the networks that :meth:`train` trains, in their order."""
-        data = list(training_data)
+        data = as_sequence(training_data)
         return self.choose(data).trainings(data)
 
     def choose(self, training_data: Sequence[dict[str, Any]]) -> CombinedEstimator | EnsembleEstimator:
         """The combination for some training data."""
         horizon, season = self.prediction_length, Frequency.parse(self.estimator.spec.freq).season
-        if not training_data:
+        if not len(training_data):
             raise ValueError("the dataset is empty; give at least one series")
         levels = self.estimator.quantile_levels
         lengths = [np.shape(entry["target"])[-1] for entry in training_data]

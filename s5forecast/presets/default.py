@@ -2,13 +2,16 @@
 
 from collections.abc import Sequence
 from inspect import signature
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from gluonts.core.component import validated
 from gluonts.dataset.common import Dataset
 from gluonts.model.estimator import Estimator
 from gluonts.model.predictor import Predictor
+from gluonts.torch.model.estimator import TrainOutput
+from gluonts.transform import Identity
+from lightning.pytorch import Trainer
 
 from s5forecast.data.content import as_sequence
 from s5forecast.data.frame_entries import FrameEntries
@@ -39,6 +42,7 @@ class DefaultEstimator(ContinuedTraining, Estimator):
         tuned: estimator of the pretrained network.
 
     Attributes:
+        choices: settings of the last training, with their values and reasons; before it, those of ``estimator``.
         spent: seconds of a time limit that passed before :meth:`train`, such as those in which the data were read.
     """
 
@@ -47,15 +51,20 @@ class DefaultEstimator(ContinuedTraining, Estimator):
         super().__init__()
         self.estimator, self.tuned, self.spent = estimator, tuned, 0.0
         self.prediction_length = tuned.prediction_length
+        self.choices: Choices = base_network(estimator).choices
 
-    def train(
+    def train(self, training_data: Dataset, validation_data: Dataset | None = None, **kwargs: Any) -> Any:
+        """Train and return the predictor; arguments as of :meth:`train_model`."""
+        return self.train_model(training_data, validation_data, **kwargs).predictor
+
+    def train_model(
         self,
         training_data: Dataset,
         validation_data: Dataset | None = None,
         from_predictor: Predictor | None = None,
         ckpt_path: str | None = None,
         **kwargs: Any,
-    ) -> Any:
+    ) -> TrainOutput:
         """Train the network that suits the number of values.
 
         Args:
@@ -63,6 +72,10 @@ class DefaultEstimator(ContinuedTraining, Estimator):
             from_predictor: a predictor of this estimator, whose network is trained further.
             ckpt_path: as for :class:`~s5forecast.S5Estimator`, whose network is then trained.
             kwargs: further arguments of the estimators.
+
+        Returns:
+            The predictor, its network, and Lightning's trainer; ``None`` for a trainer after a fine-tuning or within a
+            time limit.
 
         Raises:
             ValueError: as the estimators.
@@ -77,10 +90,11 @@ class DefaultEstimator(ContinuedTraining, Estimator):
             kwargs["ckpt_path"] = ckpt_path
         if hasattr(chosen, "spent"):
             chosen.spent = self.spent
-        predictor = chosen.train(data, held_out, **kwargs)
+        found = _trained(chosen, data, held_out, **kwargs)
         if chosen is self.tuned and from_predictor is None:
-            predictor.choices |= Choices(network=TUNED).plain()
-        return predictor
+            found.predictor.choices |= Choices(network=TUNED).plain()
+        self.choices = Choices({name: Choice(**one) for name, one in found.predictor.choices.items()})
+        return found
 
     def resolve_choices(self, training_data: Dataset) -> Choices:
         """The settings that training on the data would use; nothing is trained."""
@@ -109,6 +123,14 @@ class DefaultEstimator(ContinuedTraining, Estimator):
         """Estimators of the networks that :meth:`train` trains, in their order."""
         data = as_sequence(training_data)
         return self.choose(data).trainings(data)
+
+
+def _trained(estimator: Any, *data: Sequence[dict[str, Any]] | None, **kwargs: Any) -> TrainOutput:
+    """The result of a training, without Lightning's trainer if the estimator uses none, or several."""
+    if hasattr(estimator, "train_model"):
+        return estimator.train_model(*data, **kwargs)
+    predictor, no_trainer = estimator.train(*data, **kwargs), cast(Trainer, None)
+    return TrainOutput(Identity(), getattr(predictor, "network", None), no_trainer, predictor)
 
 
 def tuned_like(

@@ -12,11 +12,11 @@ from gluonts.dataset.split import split
 from gluonts.model.estimator import Estimator
 from gluonts.model.predictor import Predictor
 
-from s5forecast.data.content import by_content
+from s5forecast.data.content import by_content, take
 from s5forecast.data.frequency import quiet_periods
 from s5forecast.estimators.autoregressive import S5AutoregressiveEstimator
 from s5forecast.estimators.base import ForecastEstimator
-from s5forecast.estimators.combined import CombinedEstimator, CombinedPredictor, quantile_loss, with_arrays
+from s5forecast.estimators.combined import CombinedEstimator, CombinedPredictor, entries_with_arrays, quantile_loss
 from s5forecast.estimators.continued import ContinuedTraining
 from s5forecast.estimators.defaults import Choices
 from s5forecast.estimators.direct import S5Estimator
@@ -84,8 +84,8 @@ class TimeLimitedEstimator(ContinuedTraining, Estimator):
             ValueError: as the estimator; for irregular or multivariate series, if the time is too short for an epoch.
         """
         end = time.monotonic() + (1 - RESERVE) * self.time_limit - self.spent
-        data = list(map(with_arrays, by_content(training_data)))
-        held_out = None if validation_data is None else list(map(with_arrays, by_content(validation_data)))
+        data = entries_with_arrays(by_content(training_data))
+        held_out = None if validation_data is None else entries_with_arrays(by_content(validation_data))
         if from_predictor is None:
             options = list(reductions(self.estimator, data))
         else:
@@ -104,7 +104,7 @@ class TimeLimitedEstimator(ContinuedTraining, Estimator):
             predictor = chosen.train(data, held_out, **kwargs)
             reason = "all members fit" if chosen is options[0] else "the largest part that fits"
             record_members(predictor, chosen, f"{reason} time_limit={self.time_limit:.4g}")
-            return self._better(predictor, held_out or data, plan)
+            return self._better(predictor, held_out if held_out is not None and len(held_out) else data, plan)
 
     def trainings(self, training_data: Dataset) -> list[Any]:
         """Estimators of the networks that are trained if the limit is long enough, in their order."""
@@ -172,12 +172,13 @@ def base_network(estimator: Any) -> Any:
 def last_horizon_losses(predictors: Sequence[Predictor], data: Sequence[dict[str, Any]]) -> list[float]:
     """Quantile loss of each predictor over the last horizon of up to 256 series; zero if all are too short."""
     horizon = predictors[0].prediction_length
-    long = [entry for entry in data if np.isfinite(entry["target"][:-horizon].astype(np.float64)).any()]
-    if not long:
+    long = [np.isfinite(entry["target"][:-horizon].astype(np.float64)).any() for entry in data]
+    positions = np.flatnonzero(long).tolist()
+    if not positions:
         return [0.0 for _ in predictors]
-    long = long[:: -(-len(long) // COMPARED_SERIES)]
+    compared = take(data, positions[:: -(-len(positions) // COMPARED_SERIES)])
     with quiet_periods():
-        _, template = split(long, offset=-horizon)
+        _, template = split(compared, offset=-horizon)
         last = template.generate_instances(horizon)
         return [quantile_loss(predictor, last) for predictor in predictors]
 

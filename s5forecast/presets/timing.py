@@ -89,7 +89,7 @@ def statistical_seconds(estimator: Any, data: Sequence[dict[str, Any]], further:
     if not isinstance(estimator, CombinedEstimator) or estimator.weights is not None:
         return 0.0
     windows, long = estimator.compared_series(data)
-    sample = long[:: -(-len(long) // TIMED_SERIES)] if long else []
+    sample = long[:: -(-len(long) // TIMED_SERIES)] if len(long) else []
     began = time.monotonic()
     for member in estimator.members:
         if isinstance(member, Predictor):

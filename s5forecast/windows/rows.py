@@ -10,9 +10,10 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from s5forecast.data.entries import dynamic_fields, read_field, read_numbers, read_series
+from s5forecast.data.entries import dynamic_fields, first_missing, read_field, read_numbers, read_series
 from s5forecast.data.frequency import quiet_periods
-from s5forecast.data.irregular_entries import read_observations, read_query
+from s5forecast.data.irregular_entries import read_observations, read_query, report_missing
+from s5forecast.data.missing_known import MissingKnown, report
 from s5forecast.data.series import Series
 from s5forecast.data.spec import IrregularSpec, WindowSpec
 from s5forecast.data.times import NANOSECONDS, Instants, IrregularRows, check_kind, check_zone
@@ -100,7 +101,7 @@ class RegularQueries(NamedTuple):
     @classmethod
     def read(cls, entries: Sequence[dict[str, Any]], spec: WindowSpec) -> RegularQueries:
         """Read the horizons of entries, with ``feat_dynamic_real [F, H]`` if the spec has known covariates, and
-        ``feat_dynamic_cat [F, H]`` if some of them are categorical.
+        ``feat_dynamic_cat [F, H]`` if some of them are categorical; a field may end before the horizon.
 
         Raises:
             ValueError: for invalid covariates, naming the series, the field and the fix.
@@ -109,8 +110,12 @@ class RegularQueries(NamedTuple):
         covariates = np.full((len(entries), H, spec.features.num_covariates), np.nan, dtype=np.float32)
         for field, count, known in dynamic_fields(spec.features):
             for row, entry in enumerate(entries if known and count else ()):
-                covariates[row, :, begin : begin + count] = _known(entry, field, count, H).T
+                values = _known(entry, field, count, H)
+                covariates[row, : values.shape[1], begin : begin + count] = values.T
             begin += count
+        found = {_name(e): first_missing(one, e, 0, spec.features) for e, one in zip(entries, covariates, strict=True)}
+        if lacking := {name: steps for name, steps in found.items() if steps}:
+            report([MissingKnown.of_steps(lacking)])
         items, infos, times = ([entry.get(name) for entry in entries] for name in ("item_id", "info", "time"))
         return cls(items, infos, times, torch.from_numpy(covariates))
 
@@ -140,6 +145,8 @@ class IrregularQueries(NamedTuple):
             ValueError: for an invalid entry, naming the series, the field and the fix.
         """
         read = [read_query(entry, _name(entry), spec) for entry in entries]
+        names, times = [_name(entry) for entry in entries], [entry["query_time"] for entry in entries]
+        report_missing(names, times, [known for _, known in read], spec)
         none = [np.empty((len(times.exact), 0)) for times, _ in read]
         rows = _merged_rows(entries, [times for times, _ in read], none, [known for _, known in read], "query_time")
         univariate = spec.target_dim == 1
@@ -274,10 +281,10 @@ def _following(one: Series, last: int, spec: WindowSpec) -> StepArrays:
 
 
 def _known(entry: dict[str, Any], field: str, count: int, length: int) -> np.ndarray:
-    """Covariates over the horizon, ``[F, H]``, NaN where missing."""
+    """Covariates at up to H steps of the horizon, ``[F, H]``, NaN where missing."""
     name = _name(entry)
     values = read_numbers(np.atleast_2d(np.asarray(read_field(entry, field, name))), field, name)
-    if values.shape != (count, length):
+    if values.shape[0] != count or not 0 < values.shape[1] <= length:
         raise ValueError(
             f"{name}: {field} has shape {values.shape}, expected ({count}, {length}); pass only the values over the "
             "horizon"

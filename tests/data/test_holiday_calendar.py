@@ -28,6 +28,12 @@ def test_daily_steps_have_the_holiday_and_the_distance_to_it():
     assert rows[list(labels).index("days since holiday (DE)")].tolist() == [-2, -1, 0, 0, 1]
 
 
+def test_days_without_holiday_are_always_a_category():
+    """Labels that did not occur in training are no reason for a warning."""
+    _, labels = calendar("US").covariates(pd.DatetimeIndex(["2024-12-25"]), Frequency.parse("D"))
+    assert labels["holiday (US)"] == ["Christmas Day", "none"]
+
+
 def test_days_are_those_of_the_time_zone():
     stamps = pd.date_range("2024-12-25 03:00", periods=4, freq="8h", tz="UTC")
     chosen, hours = calendar("US"), Frequency.parse("8h")

@@ -23,7 +23,7 @@ from s5forecast.estimators.peers import PEERS
 from s5forecast.evaluation import BASELINES
 from s5forecast.networks.pretrained import PretrainedNetwork
 from s5forecast.networks.pretrained_weights import save_weights
-from s5forecast.presets import BestEstimator, TimeLimitedEstimator
+from s5forecast.presets import BestEstimator, DefaultEstimator, TimeLimitedEstimator
 from s5forecast.seeding import seeded
 
 H, L = 4, 12
@@ -59,6 +59,17 @@ def regular():
 def long():
     """Series for which the preset "best" has no statistical models, which are slow."""
     return [entry(1300, "a", 0, info={"note": 1}), entry(1250, "b", 1)]
+
+
+def many():
+    """Series with so many values that the preset "default" trains a network on them."""
+    return [entry(1300, name, seed) for seed, name in enumerate("abcd")]
+
+
+def swings():
+    """Series with a cycle of 16 hours, which a network forecasts better than the same hour of the day before does."""
+    phase = [np.arange(len(one["target"]), dtype=np.float32) * np.pi / 8 for one in regular()]
+    return [{**one, "target": 100 + 10 * np.sin(steps)} for one, steps in zip(regular(), phase, strict=True)]
 
 
 def joint():
@@ -149,8 +160,11 @@ ESTIMATORS = {
     ),
     "PretrainedEstimator": Kind(pretrained),
     "BestEstimator": Kind(lambda **kwargs: BestEstimator(direct(**kwargs), 2), long),
-    # Without a season, so that the trained model is not replaced by seasonal naive.
-    "TimeLimitedEstimator": Kind(lambda **kwargs: TimeLimitedEstimator(multivariate(**kwargs), 1000.0), joint),
+    "DefaultEstimator": Kind(lambda **kwargs: DefaultEstimator(direct(**kwargs), pretrained(**kwargs))),
+    "DefaultEstimator-network": Kind(lambda **kwargs: DefaultEstimator(direct(**kwargs), pretrained(**kwargs)), many),
+    "TimeLimitedEstimator": Kind(lambda **kwargs: TimeLimitedEstimator(direct(**kwargs), 1000.0), swings),
+    # Which has no seasonal naive that could replace the trained model.
+    "TimeLimitedEstimator-joint": Kind(lambda **kwargs: TimeLimitedEstimator(multivariate(**kwargs), 1000.0), joint),
     **{f"PeerEstimator-{name}": Kind(peer(name)) for name in PEERS},
 }
 

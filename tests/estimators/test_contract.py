@@ -299,6 +299,26 @@ def test_from_inputs_counts_the_features(data):
     assert estimator.spec.features.num_feat_dynamic_real == 1 and estimator.cardinality == [3]
 
 
+@pytest.mark.parametrize("regular", [True, False])
+def test_from_inputs_counts_the_categories(data, regular):
+    from s5forecast import S5ContinuousEstimator, S5Estimator
+
+    data = [
+        e
+        | {
+            "feat_static_cat": [i, 1],
+            "feat_dynamic_cat": np.stack([np.arange(len(e["target"])) % 3, np.zeros(len(e["target"]))]),
+            "past_feat_dynamic_cat": (np.arange(len(e["target"])) % (2 + i))[None],
+            "time": np.arange(float(len(e["target"]))),
+        }
+        for i, e in enumerate(data)
+    ]
+    make = S5Estimator if regular else S5ContinuousEstimator
+    features = make.from_inputs(data, **({"freq": "h"} if regular else {}), prediction_length=4).spec.features
+    assert list(features.dynamic_cardinalities) == [3, 1] and list(features.past_dynamic_cardinalities) == [4]
+    assert features.num_feat_static_cat == 2
+
+
 def test_a_batch_at_a_time_equals_one_by_one(trained, data):
     together = arrays(trained.predict(data))
     mean, quantiles = trained.predict_quantiles(data, LEVELS)

@@ -12,9 +12,9 @@ from gluonts.core.component import equals
 from gluonts.core.serde import dump_json, load_json
 from gluonts.dataset.common import ListDataset
 from gluonts.dataset.split import split
-from gluonts.ev.metrics import MASE, MeanWeightedSumQuantileLoss
+from gluonts.ev.metrics import MASE, MSE, MeanWeightedSumQuantileLoss
 from gluonts.evaluation import Evaluator, make_evaluation_predictions
-from gluonts.model import evaluate_model
+from gluonts.model import evaluate_forecasts, evaluate_model
 from gluonts.model.estimator import Estimator
 from gluonts.model.forecast import Forecast
 from gluonts.model.predictor import Predictor
@@ -22,7 +22,7 @@ from gluonts.model.predictor import Predictor
 from s5forecast.data.frequency import quiet_periods
 from s5forecast.estimators import PretrainedPredictor
 from s5forecast.estimators.items import train_items
-from s5forecast.evaluation import BASELINES, calibrate
+from s5forecast.evaluation import BASELINES, calibrate, split_irregular
 from s5forecast.evaluation.statistical import StatisticalPredictor
 
 LEVELS = [0.1, 0.5, 0.9]
@@ -127,6 +127,8 @@ def test_arguments_make_an_equal_estimator(name):
         pickle.loads(pickle.dumps(estimator)),
     ):
         assert equals(again, estimator)
+        if not name.startswith("PeerEstimator"):
+            assert again == estimator and again != ESTIMATORS[name].make(lr=0.5)
     assert type(estimator).__name__ in repr(estimator) and " at 0x" not in repr(estimator)
 
 
@@ -194,6 +196,70 @@ def test_both_evaluations_of_gluonts(name):
         table = evaluate_model(trained(name), test_data=template.generate_instances(H, 2), metrics=metrics)
     assert list(items["item_id"]) == [one["item_id"] for one in data] and np.isfinite(totals["mean_wQuantileLoss"])
     assert np.isfinite(table.to_numpy()).all()
+
+
+FEATURES = {
+    "num_feat_dynamic_real": 1, "num_past_feat_dynamic_real": 1, "dynamic_cardinalities": [3],
+    "past_dynamic_cardinalities": [2], "num_feat_static_real": 1, "num_feat_static_cat": 1, "cardinality": [2],
+}  # fmt: skip
+WITH_COVARIATES = [
+    "S5Estimator-quantile", "S5Estimator-skip", "S5AutoregressiveEstimator-quantile",
+    "S5AutoregressiveEstimator-encoder-student_t", "EnsembleEstimator-direct", "EnsembleEstimator-paths",
+    "CombinedEstimator",
+]  # fmt: skip
+
+
+def with_covariates(leak=0.0, irregular=False):
+    """Entries with covariates of every kind and missing values; the past ones are a ``leak`` in the last horizon."""
+    data = []
+    for number, one in enumerate(regular()):
+        rng, steps = np.random.default_rng(number), len(one["target"])
+        known, cat, past = (
+            rng.normal(size=(1, steps)),
+            rng.integers(0, 3, (1, steps)).astype(float),
+            one["target"].copy(),
+        )
+        known[0, 5], cat[0, 6], past[7] = np.nan, np.nan, np.nan
+        past[-H:] += leak
+        covariates = {
+            "feat_dynamic_real": known, "feat_dynamic_cat": cat, "past_feat_dynamic_real": past[None],
+            "past_feat_dynamic_cat": (np.nan_to_num(past) > 5).astype(float)[None],
+            "feat_static_real": [0.5], "feat_static_cat": [number % 2],
+        }  # fmt: skip
+        own = {"time": np.arange(float(steps))} if irregular else {"weight": np.ones(steps)}
+        data.append({**one, **covariates, **own})
+    return data
+
+
+@pytest.mark.parametrize("name", WITH_COVARIATES)
+def test_evaluations_of_gluonts_with_covariates_of_every_kind(name, tmp_path):
+    predictor = ESTIMATORS[name].make(**FEATURES, weighted=True).train(with_covariates())
+    with quiet_periods():
+        forecasts, series = make_evaluation_predictions(with_covariates(), predictor, num_samples=20)
+        totals, _ = Evaluator(quantiles=LEVELS, num_workers=0)(series, forecasts, num_series=3)
+        tables = [
+            evaluate_model(
+                predictor,
+                test_data=split(with_covariates(leak), offset=-H)[1].generate_instances(H),
+                metrics=[MeanWeightedSumQuantileLoss(LEVELS)],
+            )
+            for leak in (0.0, 99.0)
+        ]
+    assert np.isfinite(totals["mean_wQuantileLoss"]) and np.isfinite(tables[0].to_numpy()).all()
+    pd.testing.assert_frame_equal(*tables)  # values after the origin are not seen
+    predictor.serialize(tmp_path)
+    assert Predictor.deserialize(tmp_path) == predictor
+
+
+@pytest.mark.parametrize("name", ["S5ContinuousEstimator", "EnsembleEstimator-irregular"])
+def test_irregular_covariates_of_every_kind(name):
+    found = []
+    for leak in (0.0, 99.0):
+        cut = split_irregular(with_covariates(leak, irregular=True), count=H)
+        predictor = ESTIMATORS[name].make(**FEATURES).train(cut.training)
+        found.append(evaluate_forecasts(predictor.predict(cut.input), test_data=cut, metrics=[MSE("mean")]))
+    assert np.isfinite(found[0].to_numpy()).all()
+    pd.testing.assert_frame_equal(*found)
 
 
 def test_every_saved_class_is_covered():

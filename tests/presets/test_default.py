@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from gluonts.model.predictor import Predictor
+from gluonts.torch.model.estimator import TrainOutput
 
 from s5forecast import S5Estimator, S5Forecaster, make_estimator
 from s5forecast.data.frame_entries import FrameEntries
@@ -66,6 +67,18 @@ def test_invalid_entries_are_named(target, message):
     entry = {"start": pd.Period("2024-01-01", "D"), **({} if target is None else {"target": target})}
     with pytest.raises(ValueError, match=message):
         short_default().train([entry])
+
+
+@pytest.mark.parametrize("lengths, trainer", [((80,), False), ((MAX_VALUES,), True)])
+def test_the_model_of_a_training(lengths, trainer):
+    estimator = short_default()
+    assert estimator.choices == estimator.estimator.choices
+    found = estimator.train_model(entries(*lengths))
+    assert isinstance(found, TrainOutput) and (found.trainer is not None) == trainer
+    assert found.predictor == short_default().train(entries(*lengths))
+    network = found.trained_net.network if trainer else found.trained_net
+    assert network is found.predictor.network
+    assert estimator.choices.plain() == found.predictor.choices
 
 
 @pytest.mark.parametrize("steps", [60, 3_000])

@@ -17,6 +17,8 @@ from s5forecast import (
     S5MultivariateEstimator,
     make_estimator,
 )
+from s5forecast.data.frame_entries import FrameEntries
+from s5forecast.data.statics import StaticFeatures
 from s5forecast.estimators import CombinedEstimator, EnsembleEstimator
 from s5forecast.estimators.plan import planned
 from s5forecast.evaluation import BASELINES
@@ -342,6 +344,49 @@ def test_best_of_series_with_a_time_zone():
     df = pd.DataFrame({"timestamp": times, "target": entries(1)[0]["target"]})
     forecaster = S5Forecaster(H, "h", preset="best", verbose=False, estimator_kwargs=SHORT).fit(df)
     assert len(forecaster.predict()) == H
+
+
+class Counted(dict):
+    """An entry of a frame that counts how many exist at the same time."""
+
+    alive = most = 0
+
+    def __init__(self, entry):
+        super().__init__(entry)
+        Counted.alive += 1
+        Counted.most = max(Counted.most, Counted.alive)
+
+    def __del__(self):
+        Counted.alive -= 1
+
+
+NETWORK = S5Estimator("h", H, **SHORT, **QUIET)
+WRAPPERS = {
+    "ensemble": EnsembleEstimator(NETWORK, 2),
+    "best": BestEstimator(NETWORK, 2),
+    "combination": CombinedEstimator(H, [NETWORK, BASELINES["naive"](H)], weights=[0.5, 0.5]),
+    "limited": TimeLimitedEstimator(NETWORK, 1000.0),
+    "limited best": TimeLimitedEstimator(BestEstimator(NETWORK, 2), 1000.0),
+}
+
+
+@pytest.mark.parametrize("name", WRAPPERS)
+def test_entries_of_a_frame_are_not_kept(name, monkeypatch):
+    values = np.random.default_rng(0).normal(size=1300)
+    stamps = pd.date_range("2024", periods=len(values), freq="h")
+    items = [pd.DataFrame({"item_id": item, "timestamp": stamps, "target": values}) for item in range(20)]
+    sampling, series = S5Forecaster(H, freq="h")._make_sampling("h").learn(pd.concat(items))
+    data = sampling.entries(series, StaticFeatures.learn(series, sampling.columns))
+    get = FrameEntries.__getitem__
+    monkeypatch.setattr(Counted, "most", 0)
+    monkeypatch.setattr(
+        FrameEntries, "__getitem__", lambda self, i: get(self, i) if isinstance(i, slice) else Counted(get(self, i))
+    )
+    monkeypatch.setattr(
+        "s5forecast.presets.limited.last_horizon_losses", lambda *given: (last_horizon_losses(*given), [0, 1])[1]
+    )
+    WRAPPERS[name].train(data, data)
+    assert Counted.most < 5
 
 
 def test_an_ensemble_stops_when_the_time_is_over(monkeypatch):

@@ -1,0 +1,52 @@
+"""Files of long frames: CSV, JSON, Parquet, Arrow and Excel."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+# Reader of each kind of file, and the package that it requires besides pandas.
+READERS: dict[str, tuple[Callable[[Path], Any], str | None]] = {
+    ".csv": (pd.read_csv, None),
+    ".tsv": (partial(pd.read_csv, sep="\t"), None),
+    ".json": (pd.read_json, None),
+    ".jsonl": (partial(pd.read_json, lines=True), None),
+    ".ndjson": (partial(pd.read_json, lines=True), None),
+    ".parquet": (pd.read_parquet, "pyarrow"),
+    ".pq": (pd.read_parquet, "pyarrow"),
+    ".feather": (pd.read_feather, "pyarrow"),
+    ".arrow": (pd.read_feather, "pyarrow"),
+    ".xlsx": (pd.read_excel, "openpyxl"),
+}
+# Compressions of text files, which pandas infers, and the package that they require.
+COMPRESSIONS = {".gz": None, ".bz2": None, ".xz": None, ".zip": None, ".zst": "zstandard"}
+
+
+def read_file(path: Path) -> pd.DataFrame:
+    """Read a file whose kind its name tells, such as ``sales.csv`` or ``Sales.CSV.gz``.
+
+    Raises:
+        ValueError: for a file of another kind or with damaged content, or a package that is not installed.
+        OSError: if it cannot be opened.
+    """
+    *_, before, last = ["", "", *(suffix.lower() for suffix in path.suffixes)]
+    kind = before if last in COMPRESSIONS else last
+    if kind not in READERS:
+        raise ValueError(
+            f"{path} is not read, because its name ends with none of {', '.join(READERS)}; CSV and JSON files may also "
+            f"be compressed ({', '.join(COMPRESSIONS)})"
+        )
+    read, package = READERS[kind]
+    try:
+        return read(path)
+    except ImportError as error:
+        required = COMPRESSIONS.get(last) or package or error.name
+        raise ValueError(f"{path} requires the package {required}; run pip install {required}") from error
+    except OSError:
+        raise
+    except Exception as error:  # readers raise many types for damaged files
+        raise ValueError(f"{path} cannot be read: {' '.join(str(error).split())}") from error
