@@ -222,10 +222,11 @@ def is_on_disk(data: Any) -> bool:
 
 def _check_files(dataset: Any, names: list[str], what: str) -> None:
     """Raise ValueError for a file that lacks a column, whose values Arrow would take as missing."""
-    in_paths = getattr(getattr(dataset, "partitioning", None), "schema", None)
-    stored = [name for name in names if in_paths is None or name not in in_paths.names]
+    from pyarrow.dataset import get_partition_keys
+
     for fragment in dataset.get_fragments() if hasattr(dataset, "files") else ():
-        lacking = [name for name in stored if name not in fragment.physical_schema.names]
+        present = {*fragment.physical_schema.names, *get_partition_keys(fragment.partition_expression)}
+        lacking = [name for name in names if name not in present]
         if lacking:
             raise ValueError(f"{what}: the file {fragment.path} has no column {lacking[0]!r}, unlike others; add it")
 
