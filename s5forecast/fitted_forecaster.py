@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from s5forecast.data.alignment import raise_not_joint
+from s5forecast.data.asked import Asked
 from s5forecast.data.content import content_order, take
 from s5forecast.data.disk_data import DiskData
 from s5forecast.data.faults import ON_ERROR, Skipped, warn_of_skipped, without_faults
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from s5forecast.evaluation.calibrator import ConformalCalibrator
 
 T = TypeVar("T")
+H = TypeVar("H", SeriesTable, SeriesEnds)
 
 
 class FittedForecaster(ForecasterParameters):
@@ -159,6 +161,11 @@ class FittedForecaster(ForecasterParameters):
             if self.needs_no_training:
                 fix += ", which trains nothing, or pass the histories, as in predict(df)"
             raise NotFittedError(f"this {type(self).__name__} is not fitted yet; {fix}")
+        if self.joint and not hasattr(self.predictor_, "item_ids"):
+            raise ValueError(
+                "predictor_ does not name the series that model='multivariate' forecasts together; fit again, and use "
+                "the weights of a checkpoint with forecaster.predictor_ = forecaster.predictor_.from_checkpoint(path)"
+            )
 
     def _check_trained(self, what: str) -> None:
         """Raise ValueError if seasonal naive replaced the model."""
@@ -209,6 +216,29 @@ class FittedForecaster(ForecasterParameters):
         self._left_out.update(skipped)
         return found
 
+    def query(
+        self,
+        histories: H,
+        ends: Callable[[H], SeriesEnds],
+        future: pd.DataFrame | None = None,
+        times: pd.DataFrame | None = None,
+        horizon: Any = None,
+        every: Any = None,
+    ) -> tuple[H, Queries]:
+        """The histories and the times to forecast; with ``on_error="skip"`` without the series that have an error.
+
+        Args:
+            histories: a ``SeriesTable`` or ``SeriesEnds``.
+            ends: returns the ends of the histories.
+            future, times, horizon, every: as for :meth:`s5forecast.S5Forecaster.predict`.
+        """
+
+        def make(asked: Asked) -> tuple[H, Queries]:
+            query = self.sampling_.query(ends(asked.histories), asked.future, asked.times, horizon, every)
+            return asked.histories, query
+
+        return self.without_faults(make, Asked(histories, future, times, self._columns), Asked.without_names)
+
     def aligned(self, series: SeriesTable, known: Sequence[Any] | None = None) -> SeriesTable:
         """The series; with ``on_error="skip"``, raise SeriesError for those that cannot be forecast with the others.
 
@@ -230,28 +260,13 @@ class FittedForecaster(ForecasterParameters):
         """The times to forecast, and the GluonTS entries to forecast at these times."""
         with reported_once():
             with self.skipping():
-                series, ends, query = self.query(self._histories(df, method), future, times, horizon, every)
+                histories = self._histories(df, method)
+                series, query = self.query(histories, self.sampling_.ends, future, times, horizon, every)
             entries = self.sampling_.entries(series, self.statics_, query)
         if df is not None:
-            self.sampling_.warn_of_unobserved(ends)
+            self.sampling_.warn_of_unobserved(self.sampling_.ends(series))
             self._warn_of_short(series)
         return query, entries
-
-    def query(
-        self,
-        histories: SeriesTable,
-        future: pd.DataFrame | None = None,
-        times: pd.DataFrame | None = None,
-        horizon: Any = None,
-        every: Any = None,
-    ) -> tuple[SeriesTable, SeriesEnds, Queries]:
-        """The series that can be forecast, their ends and the times to forecast, within :meth:`skipping`."""
-
-        def make(series: SeriesTable) -> tuple[SeriesTable, SeriesEnds, Queries]:
-            ends = self.sampling_.ends(series)
-            return series, ends, self.sampling_.query(ends, future, times, horizon, every)
-
-        return self.without_faults(make, histories, SeriesTable.without_names)
 
     def _warn_of_short(self, series: SeriesTable) -> None:
         """Warn if a history is shorter than the context of the networks and than every training series."""

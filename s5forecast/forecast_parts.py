@@ -120,7 +120,9 @@ class ForecastParts:
         future = None if self._future is None else self._future.frame(number)
         with forecaster.skipping_apart() as skipped:
             try:
-                series, _, query = forecaster.query(histories, future, None, request.horizon, request.every)
+                series, query = forecaster.query(
+                    histories, forecaster.sampling_.ends, future, None, request.horizon, request.every
+                )
             except SeriesError as error:
                 names = map(histories.name, range(len(histories)))
                 if not ON_ERROR[forecaster.on_error] or not set(names) <= set(error.reasons):

@@ -75,10 +75,10 @@ class S5Forecaster(FittedForecaster):
         aggregate: How to merge several rows of one irregular series and time: ``"mean"`` or ``"last"``; by default
             they raise an error.
         on_error: What to do about a series with invalid data, such as one without an observed value, with repeated
-            timestamps, without its ``future=`` or too short for the windows of a backtest: ``"raise"`` an error, or
-            ``"skip"`` the series with one warning that names all series that are left out. Of series that are forecast
-            together, those are left out whose timestamps differ from those of most; the others are forecast as if the
-            values of these were missing.
+            timestamps, of another frequency than most, without its ``future=`` or too short for the windows of a
+            backtest: ``"raise"`` an error, or ``"skip"`` the series with one warning that names all series that are
+            left out. Of series that are forecast together, those are left out whose timestamps differ from those of
+            most; the others are forecast as if the values of these were missing.
         estimator_kwargs: Further arguments of the model's estimator, see :class:`~s5forecast.S5Estimator`,
             :class:`~s5forecast.S5AutoregressiveEstimator`, :class:`~s5forecast.S5MultivariateEstimator` and
             :class:`~s5forecast.S5ContinuousEstimator`, or, with the presets of the pretrained network, of
@@ -213,7 +213,8 @@ class S5Forecaster(FittedForecaster):
                 masked, with a warning for absent rows and missing numbers.
             quantile_levels: Levels of the forecasts; those of the constructor by default.
             times: For irregular series, a frame with the item_id and timestamp of each forecast and the ``known``
-                columns at these times. Each time must come after the last observation of its series.
+                columns at these times. Each time must come after the last observation of its series. Times in another
+                time zone than the histories are converted for the forecast, and returned as given.
             horizon, every: Instead of ``times``, a grid after the last observation of each series; the horizon is
                 that of the constructor by default.
             step_scale: Length of the steps of ``df`` relative to those of the training, 1 / k for a whole number k.
@@ -382,7 +383,8 @@ class S5Forecaster(FittedForecaster):
             windows: Number of windows at the end of each series.
             step: Steps from one window to the next, ``prediction_length`` by default.
             metrics: Names in ``evaluation.METRICS``; a selection for the kind of series by default.
-            season: Steps of the differences that scale MASE; that of GluonTS for the frequency by default.
+            season: Steps of the differences that scale MASE; that of GluonTS for the frequency by default, for integer
+                times the one of this forecaster.
             refit: True fits a new copy at every window, a number k at every k-th window.
             directory, n_jobs, progress: As for :func:`~s5forecast.backtest`.
             since, count, fraction: Exactly one of these for irregular series, instead of ``windows`` and ``step``:

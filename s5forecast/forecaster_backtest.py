@@ -31,9 +31,6 @@ def backtest_forecaster(
 def _backtest_regular(forecaster: FittedForecaster, sampling: Sampling, df: pd.DataFrame, **arguments: Any) -> Backtest:
     if any(arguments[name] is not None for name in CUTS):
         raise ValueError("since=, count= and fraction= require irregular series; pass windows= for regular ones")
-    frequency = sampling.frequency
-    if frequency is not None and frequency.integer and arguments["season"] is None:
-        arguments["season"] = frequency.season
     given = {"freq": forecaster.freq, "on_error": forecaster.on_error, **arguments}
     return backtest(forecaster, df, forecaster.prediction_length, **given)
 

@@ -104,7 +104,7 @@ class ForecasterParameters:
             ValueError: for an unknown name; the message lists the known ones.
         """
         known = list(self._defaults())
-        for name, value in params.items():
+        for name, value in sorted(params.items(), key=lambda given: "__" in given[0]):  # whole dictionaries first
             own, _, nested = name.partition("__")
             if own not in known or (nested and own != "estimator_kwargs"):
                 raise ValueError(
@@ -227,7 +227,7 @@ class ForecasterParameters:
                 f"season={self.season!r} requires integer times, freq=1; the seasons of datetimes follow from freq="
                 f"{own if self.preset in PRETRAINED else ''}"
             )
-        if not isinstance(self.season, Integral) or self.season < 1:
+        if isinstance(self.season, bool) or not isinstance(self.season, Integral) or self.season < 1:
             raise ValueError(f"season must be a number of steps, 1 for no season, got {self.season!r}")
         return frequency.with_season(int(self.season))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from inspect import signature
 from typing import Any
 
@@ -20,7 +21,7 @@ from s5forecast.estimators.items import joint_entry, train_items
 from s5forecast.forecaster_parameters import ESTIMATORS, ForecasterParameters
 from s5forecast.levels import check_levels
 from s5forecast.presets.limited import base_network
-from s5forecast.presets.presets import apply_preset, estimator_class
+from s5forecast.presets.presets import apply_preset, estimator_class, unused_arguments
 
 OWN_ARGUMENTS = (
     "freq", "prediction_length", "prediction_horizon", "quantile_levels", "seed", "target_dim", "cardinality",
@@ -83,8 +84,9 @@ def untrained_estimator(
     found = choose(ESTIMATORS[sampling.kind], parameters.model, "model")
     network = getattr(estimators, found) if isinstance(found, str) else found
     make = estimator_class(network, parameters.preset)
+    _check_mappings(parameters.estimator_kwargs)
     given = dict(parameters.estimator_kwargs or {})
-    check_estimator_kwargs(make, given)
+    check_estimator_kwargs(make, given, unused_arguments(parameters.preset))
     arguments = {
         **sampling.estimator_arguments(series),
         "quantile_levels": check_levels(parameters.quantile_levels),
@@ -127,11 +129,22 @@ def _check_categorical(parameters: ForecasterParameters, statics: StaticFeatures
         )
 
 
-def check_estimator_kwargs(make: type, given: dict[str, Any]) -> None:
+def _check_mappings(given: Any) -> None:
+    """Raise ValueError for ``estimator_kwargs``, or ``trainer_kwargs`` in it, that are no dictionaries."""
+    kwargs = {"estimator_kwargs": given}
+    if isinstance(given, Mapping):
+        kwargs["estimator_kwargs['trainer_kwargs']"] = given.get("trainer_kwargs")
+    for name, value in kwargs.items():
+        if value is not None and not isinstance(value, Mapping):
+            raise ValueError(f"{name} must be a dictionary of arguments, such as {{'max_epochs': 10}}, got {value!r}")
+
+
+def check_estimator_kwargs(make: type, given: dict[str, Any], unused: Sequence[str] = ()) -> None:
     """Raise ValueError for an argument that the estimator does not have, or that the forecaster sets."""
-    known = [*(name for name in signature(make).parameters if name not in OWN_ARGUMENTS), "num_members"]
+    every = [*(name for name in signature(make).parameters if name not in OWN_ARGUMENTS), "num_members"]
+    known = [name for name in every if name not in unused]
     for name in given:
         if name in OWN_ARGUMENTS:
             raise ValueError(f"estimator_kwargs has {name!r}, which S5Forecaster sets from its own arguments")
-        if name not in known:
+        if name not in every:  # the preset says why it does not take others
             raise ValueError(f"estimator_kwargs has {name!r}; the arguments of {make.__name__} are {known}")

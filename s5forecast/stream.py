@@ -11,10 +11,11 @@ import numpy as np
 import pandas as pd
 
 from s5forecast.data.frame_kinds import PANDAS, Frame, FrameKind, takes_frames
-from s5forecast.data.frames import Queries, SeriesEnds
+from s5forecast.data.frames import SeriesEnds
 from s5forecast.data.items import given_items, plain_keys, restored_keys
 from s5forecast.data.missing_known import reported_once
 from s5forecast.data.table import SeriesTable
+from s5forecast.data.time_zones import zone_name
 from s5forecast.estimators.stream import ForecastStream
 from s5forecast.fitted_forecaster import FittedForecaster
 
@@ -105,27 +106,28 @@ class FrameStream:
                 and the fix.
         """
         levels = self.forecaster.forecast_levels(quantile_levels)
-
-        def make(ends: SeriesEnds) -> Queries:
-            return self.forecaster.sampling_.query(ends, future, times, horizon, every)
-
         with reported_once():
             with self.forecaster.skipping():
-                query = self.forecaster.without_faults(make, self.ends, SeriesEnds.without_names)
+                _, query = self.forecaster.query(self.ends, lambda ends: ends, future, times, horizon, every)
             queries = self.forecaster.sampling_.stream_queries(query, self.forecaster.statics_)
         return self.forecaster.forecast_frame(query, lambda known: self.states.quantiles(queries, known), levels)
 
     def save(self, path: str | Path) -> None:
-        """Write the states to a folder, as JSON and arrays without pickle; the forecaster is saved separately."""
-        self.states.save(path)
+        """Write the states to a folder, as JSON and arrays without pickle; the forecaster is saved separately.
+
+        Raises:
+            ValueError: for a time zone that has neither a name nor a fixed offset.
+        """
         zone = getattr(self.ends.last[0], "tz", None)
+        name = None if zone is None else zone_name(zone)
+        self.states.save(path)
         stored = {
             "items": self.ends.items,
             "keys": None if self.ends.keys is None else plain_keys(self.ends.keys),
             "last": [
                 one.isoformat() if isinstance(one, pd.Timestamp) else np.asarray(one).item() for one in self.ends.last
             ],
-            "time_zone": None if zone is None else str(zone),
+            "time_zone": name,
         }
         (Path(path) / FRAME_FILE).write_text(json.dumps(stored))
 

@@ -17,6 +17,7 @@ RECENT = {"nyc_departures_hourly": "2013-11-15", "nyc_flight_delays_q1": "2013-0
 SHORTER = {
     "S5Forecaster(prediction_length=24,": f"S5Forecaster(estimator_kwargs={SHORT}}}, prediction_length=24,",
     '{"scaling": "global"': f'{SHORT}, "scaling": "global"',
+    '{"max_epochs": 16': SHORT,
     '{"max_epochs": 20}': '{"max_epochs": 1, "limit_train_batches": 2}',
     "windows=7": "windows=2",
     "windows=28": "windows=4",

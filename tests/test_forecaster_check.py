@@ -92,7 +92,7 @@ PLANTED = {
         "error", "invalid", None, r"from_wide\(df\)",
     ),
     "two frequencies": (
-        pd.concat([hours(), hours(["d"], freq="D")]), "error", "invalid", None, "do not have one common frequency",
+        pd.concat([hours(), hours(["d"], freq="D")]), "error", "invalid", "d", "do not have one common frequency",
     ),
 }  # fmt: skip
 
@@ -220,6 +220,10 @@ def test_known_columns_over_the_horizon(zone):
     assert absent.series["known_ahead"].tolist() == [H, 0, H] and found(absent)["error", "future"].item_id == "b"
     with pytest.raises(ValueError, match="no column 'price'"):
         raise ValueError(found(model.check(past, future.drop(columns="price")))["error", "future"].message)
+    twice = model.check(past, pd.concat([future, future.head(1)]))
+    assert "more than once" in found(twice)["error", "future"].message and not twice.passed
+    unnamed = found(model.check(past, future[future["item_id"] == "a"].drop(columns="item_id")))["error", "future"]
+    assert "it is in the histories only" in unnamed.message
 
 
 def test_future_text_is_read_as_predict_does():

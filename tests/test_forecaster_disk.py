@@ -282,12 +282,12 @@ class TestErrors:
         with pytest.raises(ValueError, match="times= requires data in memory"):
             forecaster.predict(stored(df, tmp_path / "rows"), times=df[["item_id", "timestamp"]])
 
-    def test_several_frequencies(self, tmp_path):
-        df = rows()
-        late = df["item_id"] == "c"
-        df.loc[late, "timestamp"] = pd.Timestamp("2024-01-01") + 2 * (df["timestamp"] - pd.Timestamp("2024-01-01"))
-        with pytest.raises(ValueError, match=r"'h' in series .*, '2h' in series 'c'"):
-            S5Forecaster(3).fit(stored(df, tmp_path / "rows"))
+    @pytest.mark.parametrize("late", ["e", "c"])  # the first part, and another one
+    def test_several_frequencies(self, late, tmp_path):
+        df = every_other_hour(late)
+        for data in (df, stored(df, tmp_path / "rows")):
+            with pytest.raises(ValueError, match=rf"series '{late}': its frequency '2h' differs from 'h' of series"):
+                S5Forecaster(3).fit(data)
 
     def test_reasons_are_those_of_all_parts(self, tmp_path):
         df = faulty()
@@ -304,7 +304,40 @@ def faulty():
     return pd.concat([df, df[df["item_id"] == "b"].head(1)], ignore_index=True)
 
 
+def every_other_hour(item):
+    """Rows in which a series has another frequency than the others."""
+    df, first = rows(), pd.Timestamp("2024-01-01")
+    late = df["item_id"] == item
+    df.loc[late, "timestamp"] = first + 2 * (df["timestamp"] - first)
+    return df
+
+
 class TestSkipping:
+    @pytest.mark.parametrize("late", ["e", "c"])
+    def test_series_of_another_frequency_are_left_out(self, late, tmp_path):
+        df = every_other_hour(late)
+        forecasts, texts = [], []
+        for data in (df, stored(df, tmp_path / "rows")):
+            forecaster = S5Forecaster(**{**REGULAR, "freq": "infer"}, on_error="skip")
+            with pytest.warns(UserWarning, match="1 series is left out") as warned:
+                forecaster.fit(data)
+            forecasts.append(forecaster.predict())
+            texts.append([str(one.message) for one in warned])
+        equal(*forecasts)
+        assert texts[0] == texts[1]
+
+    def test_series_whose_horizon_is_too_late_are_left_out(self, tmp_path):
+        df = rows()
+        late = df["item_id"] == "c"
+        df.loc[late, "timestamp"] += pd.Timestamp("2262-04-11 22:00") - df.loc[late, "timestamp"].max()
+        forecasts = []
+        for data in (df, stored(df, tmp_path / "rows")):
+            forecaster = S5Forecaster(**REGULAR, on_error="skip")
+            with pytest.warns(UserWarning, match="1 series is left out: 'c'"):
+                forecaster.fit(data)
+            forecasts.append(forecaster.predict())
+        equal(*forecasts)
+
     def test_bad_series_are_left_out(self, tmp_path):
         df = faulty()
         forecasts = []
@@ -437,14 +470,22 @@ def test_missing_known_values_are_reported_once(name, tmp_path):
     assert texts[0] == texts[1] or name == "sample paths"  # the parts are in another order
 
 
-def test_parts_raise_the_errors_of_the_rows_ahead(tmp_path):
+def test_errors_of_the_rows_ahead(tmp_path):
     df = with_covariates()
-    forecaster = S5Forecaster(**REGULAR, known=["price"], on_error="skip").fit(df)
     future = future_of(df)
-    future.loc[5, "price"] = np.inf
-    for data in (df, stored(df, tmp_path / "rows")):
-        with pytest.raises(ValueError, match=r"price.* inf"):
-            forecaster.predict(data, future)
+    future.loc[[0, 5], "price"] = np.inf
+    left_out = future.loc[[0, 5], "item_id"].nunique()
+    path, forecasts = stored(df, tmp_path / "rows"), []
+    for on_error in ("raise", "skip"):
+        forecaster = S5Forecaster(**REGULAR, known=["price"], on_error=on_error).fit(df)
+        for data in (df, path):
+            if on_error == "raise":
+                with pytest.raises(ValueError, match=r"column 'price' is infinite"):
+                    forecaster.predict(data, future)
+            else:
+                with pytest.warns(UserWarning, match=f"{left_out} series .* left out"):
+                    forecasts.append(forecaster.predict(data, future))
+    equal(*forecasts)
 
 
 def test_temporary_files_are_removed(tmp_path):

@@ -6,7 +6,7 @@ import pytest
 
 from s5forecast import S5Forecaster, backtest
 from s5forecast.data.frequency import Frequency
-from s5forecast.evaluation import compare
+from s5forecast.evaluation import SeasonalNaivePredictor, compare
 from s5forecast.windows.calendar import num_calendar_features
 
 H = 4
@@ -162,3 +162,63 @@ def test_text_is_refused_with_the_line_that_converts_it():
     found = {"df": df, "pd": pd}
     exec(str(caught.value).split("convert it: ")[1], found)
     assert len(fit(found["df"]).predict()) == 2 * H
+
+
+SCORES = {"metrics": ["MASE", "MAE"], "windows": 2}
+
+
+def seasonal_frame(season=9):
+    df = frame(steps=80)
+    return df.assign(target=df["target"] / 5 + 5 * np.sin(2 * np.pi * df["timestamp"] / season))
+
+
+def scores(result):
+    return result.metrics[["MASE", "MAE"]].iloc[0].to_dict()
+
+
+def test_the_season_is_the_same_in_all_backtests():
+    df = seasonal_frame()
+    zero_shot = {"prediction_length": H, "freq": 1, "preset": "zero_shot", "verbose": False}
+    fitted, unfitted = S5Forecaster(**zero_shot).fit(df), S5Forecaster(**zero_shot)
+    expected = scores(fitted.backtest(df, **SCORES))
+    assert scores(unfitted.backtest(df, **SCORES)) == expected
+    naive = scores(backtest(SeasonalNaivePredictor(H, season=9), df, H, freq=1, season=9, **SCORES))
+    assert naive["MAE"] < 0.5 * scores(backtest("naive", df, H, freq=1, **SCORES))["MAE"]
+    entries = fitted.to_gluonts(df)
+    assert entries[0]["season_length"] == 9
+    for model, data, freq in [
+        ("seasonal_naive", df, 1),
+        (SeasonalNaivePredictor(H), df, 1),
+        ("seasonal_naive", entries, None),
+        ("seasonal_naive", [{**entry, "season_length": None} for entry in entries], 1),
+    ]:
+        assert scores(backtest(model, data, H, freq=freq, **SCORES)) == naive
+    for one in (fitted, unfitted):
+        found = compare({"model": one, "baseline": "seasonal_naive"}, df, H, **SCORES).backtests
+        assert scores(found["baseline"]) == naive and scores(found["model"]) == expected
+
+
+def test_the_season_that_is_given_is_used_in_all_backtests():
+    df = seasonal_frame()
+    given = S5Forecaster(H, freq=1, season=7, preset="zero_shot", verbose=False)
+    expected = scores(given.backtest(df, **SCORES))
+    naive = scores(backtest(SeasonalNaivePredictor(H, season=7), df, H, freq=1, season=7, **SCORES))
+    assert scores(backtest("seasonal_naive", df, H, freq=1, season=7, **SCORES)) == naive
+    for arguments in ({}, {"freq": 1}):
+        found = compare({"model": given, "baseline": "seasonal_naive"}, df, H, **arguments, **SCORES).backtests
+        assert scores(found["baseline"]) == naive and scores(found["model"]) == expected
+    assert scores(given.fit(df).backtest(df, **SCORES)) == expected
+    for wrong in (True, 0, 2.5):
+        with pytest.raises(ValueError, match="season"):
+            S5Forecaster(H, freq=1, season=wrong, preset="zero_shot").fit(df)
+        with pytest.raises(ValueError, match="season"):
+            backtest("naive", df, H, freq=1, season=wrong)
+
+
+def test_durations_are_divided_by_their_step():
+    df = frame()
+    df["timestamp"] = pd.to_timedelta(df["timestamp"] * 900, unit="s")
+    with pytest.raises(ValueError, match="requires integer times; divide it by the length of a step: ") as caught:
+        fit(df)
+    exec(str(caught.value).split("of a step: ")[1], {"df": df, "pd": pd})
+    assert df["timestamp"].tolist() == frame()["timestamp"].tolist()

@@ -68,17 +68,29 @@ def test_a_grid_of_times(fitted):
             fitted.predict(**wrong)
 
 
-def test_times_in_another_time_zone():
-    df = frame("Europe/Paris")
-    forecaster = S5Forecaster(
-        freq=None, horizon="6h", target="pressure", estimator_kwargs={**SMALL, "cycles": []}, verbose=False
-    ).fit(df)
-    local = queries(df)
-    elsewhere = local.assign(timestamp=local["timestamp"].dt.tz_convert("Asia/Tokyo"))
-    columns = ["mean", "0.5"]
-    one, other = forecaster.predict(times=local), forecaster.predict(times=elsewhere)
-    pd.testing.assert_frame_equal(one[columns], other[columns])
-    assert str(other["timestamp"].dt.tz) == "Asia/Tokyo"
+@pytest.mark.parametrize("form", ["zone", "text"])
+def test_the_time_zone_of_times_does_not_change_the_forecast(form):
+    """Calendar features and holidays are those of the time zone of the history."""
+    df, kwargs = frame("Europe/Paris", 60), {"target": "pressure", "holidays": "FR"}
+    small = {**SMALL, "max_epochs": 2}
+    forecaster = S5Forecaster(freq=None, horizon="6h", estimator_kwargs=small, verbose=False, **kwargs).fit(df)
+    expected = forecaster.predict(times=queries(df))
+    times = queries(df)
+    away = times["timestamp"].dt.tz_convert("Asia/Tokyo")
+    times["timestamp"] = away if form == "zone" else away.map(pd.Timestamp.isoformat)
+    found = forecaster.predict(times=times)
+    pd.testing.assert_frame_equal(found.drop(columns="timestamp"), expected.drop(columns="timestamp"), check_exact=True)
+    assert (found["timestamp"] == away).all() and found["timestamp"].iloc[0].utcoffset() == pd.Timedelta("9h")
+
+
+def test_times_in_the_index(fitted):
+    times, expected = queries(frame()), fitted.predict(times=queries(frame())).reset_index(drop=True)
+    for given in (times.set_index(["item_id", "timestamp"]), times.set_index("timestamp")):
+        pd.testing.assert_frame_equal(fitted.predict(times=given)[expected.columns].reset_index(drop=True), expected)
+    one = frame().query("item_id == 'a'").drop(columns="item_id")
+    index = pd.DatetimeIndex(queries(frame())["timestamp"].iloc[:1])
+    found = fitted.predict(one, times=pd.DataFrame(index=index))
+    assert found["timestamp"].tolist() == index.tolist()
 
 
 def test_several_targets_statics_and_known_columns(tmp_path):

@@ -78,3 +78,8 @@ def test_what_a_frame_decides_is_not_offered(name):
     with pytest.raises(ValueError, match="estimator_kwargs has 'learning_rate'; the arguments of") as error:
         check_estimator_kwargs(getattr(ours, name), {"learning_rate": 1})
     assert not [own for own in (*OWN_ARGUMENTS, *FeatureArguments._fields) if f"'{own}'" in str(error.value)[40:]]
+
+
+def test_whole_dictionaries_are_set_before_their_values():
+    forecaster = S5Forecaster(3).set_params(estimator_kwargs__lr=0.1, estimator_kwargs={"width": 8})
+    assert forecaster.estimator_kwargs == {"width": 8, "lr": 0.1}

@@ -202,6 +202,13 @@ def test_zero_shot_refuses_what_would_have_no_effect():
         zero_shot().fit(frame(), validation=frame())
     with pytest.raises(ValueError, match=r"preset='zero_shot' does not take \['num_steps'\]"):
         zero_shot(estimator_kwargs={"num_steps": 5}).fit(frame())
+    with pytest.raises(ValueError, match=r"does not take \['lr'\].*is not trained") as caught:
+        zero_shot(estimator_kwargs={"lr": 0.1}).fit(frame())
+    with pytest.raises(ValueError, match=r"estimator_kwargs has 'width'; the arguments of") as other:
+        zero_shot(estimator_kwargs={"width": 8}).fit(frame())
+    for error in (caught, other):
+        listed = str(error.value).split("arguments")[-1]
+        assert "season" in listed and not any(name in listed for name in ("num_steps", "lr", "patience", "synthetic"))
 
 
 def test_season_and_weights_of_the_estimator():

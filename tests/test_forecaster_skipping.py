@@ -170,7 +170,7 @@ def test_backtests_read_a_frame_once_and_mask_missing_known_values():
     assert result.skipped.empty
     texts = [str(one.message) for one in caught]
     assert sum("series 'bad': the known covariates ['price'] are missing" in text for text in texts) == 1
-    assert sum("are absent from the 'h' grid of 1 of 4 series" in text for text in texts) == 1
+    assert sum("is absent from the 'h' grid of 1 of 4 series" in text for text in texts) == 1
 
 
 @pytest.mark.parametrize("cut", [{"count": 3}, {"since": pd.Timestamp("2024-01-02 00:00")}])
@@ -186,3 +186,97 @@ def test_irregular_series_without_a_window_are_named(cut):
     f = forecaster(freq=None, prediction_length=None, horizon="4h", known=[], estimator_kwargs=small)
     with pytest.warns(UserWarning, match="1 series is left out: 'short'"):
         assert f.backtest(df, **cut).skipped["item_id"].tolist() == ["short"]
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_a_series_of_another_frequency(first):
+    daily = series("bad").assign(timestamp=pd.date_range("2024-01-01", periods=40, freq="D"))
+    df = pd.concat([daily, good()] if first else [good(), daily])
+    with pytest.raises(ValueError, match=r"series 'bad': its frequency 'D' differs from 'h' of series 'a'"):
+        forecaster(freq="infer", on_error="raise").fit(df)
+    with pytest.warns(UserWarning, match="1 series is left out: 'bad'"):
+        fitted = forecaster(freq="infer").fit(df)
+    assert fitted.frequency_.alias == "h" and fitted.num_series_ == 2
+    with pytest.warns(UserWarning, match="1 series is left out: 'bad'"):
+        assert backtest("naive", df, H, on_error="skip").skipped["item_id"].tolist() == ["bad"]
+
+
+def test_a_series_with_a_time_that_cannot_be_read():
+    df = pd.concat([series("bad"), good()], ignore_index=True)
+    df["timestamp"] = df["timestamp"].astype(str)
+    df.loc[3, "timestamp"] = "soon"
+    with pytest.raises(ValueError, match=r"series 'bad': column 'timestamp' cannot be read .* example 'soon'"):
+        forecaster(on_error="raise").fit(df)
+    with pytest.warns(UserWarning, match="1 series is left out: 'bad'"):
+        fitted = forecaster().fit(df)
+    with pytest.warns(UserWarning, match="1 series is left out: 'bad'"):
+        found = fitted.predict(df, future("a", "b"))
+    pd.testing.assert_frame_equal(found, fitted.predict(good(), future("a", "b")))
+
+
+def test_a_series_whose_horizon_is_too_late():
+    late = series("bad").assign(timestamp=pd.date_range(end="2262-04-11 22:00", periods=40, freq="h"))
+    df = pd.concat([series("a"), late, series("b")])
+    with pytest.raises(ValueError, match="series 'bad': 4 steps of 'h' after 2262-04-11 22:00:00 are too many"):
+        forecaster(on_error="raise", known=[]).fit(df)
+    with pytest.warns(UserWarning, match="1 series is left out: 'bad'"):
+        fitted = forecaster(known=[]).fit(df)
+    with pytest.warns(UserWarning, match="1 series is left out: 'bad'"):
+        pd.testing.assert_frame_equal(fitted.predict(df), fitted.predict(good()))
+    stream = fitted.stream(df)
+    with pytest.warns(UserWarning, match="1 series is left out: 'bad'"):
+        assert set(stream.predict()["item_id"]) == {"a", "b"}
+
+
+@pytest.mark.parametrize("fault", ["repeated", "infinite", "text"])
+def test_faults_in_the_rows_of_one_series_in_future(fault):
+    fitted, given, rows = forecaster().fit(good()), future("a", "b"), future("b")
+    if fault == "repeated":
+        rows = pd.concat([rows, rows.tail(1)])
+    elif fault == "infinite":
+        rows["price"] = np.inf
+    else:
+        rows["timestamp"] = "soon"
+        given["timestamp"] = given["timestamp"].astype(str)
+    bad = pd.concat([given[given["item_id"] == "a"], rows])
+    for predict in (fitted.predict, fitted.stream().predict):
+        expected = predict(future=future("a", "b")).query("item_id == 'a'")
+        with pytest.warns(UserWarning, match="1 series is left out: 'b'"):
+            found = predict(future=bad)
+        pd.testing.assert_frame_equal(found, expected, rtol=1e-5)
+
+
+def test_irregular_times_and_updates():
+    small = {"context_length": 12, "width": 8, "max_epochs": 1, "num_batches_per_epoch": 1}
+    f = forecaster(freq=None, prediction_length=None, horizon="4h", known=[], estimator_kwargs=small).fit(good())
+    times = future("a", "b", "bad")[["item_id", "timestamp"]]
+    expected = f.predict(times=times[times["item_id"] == "a"])
+    df = pd.concat([good(), FAULTS["empty"][0]])
+    early = times[times["item_id"] != "bad"].copy()
+    early.loc[early["item_id"] == "b", "timestamp"] -= pd.Timedelta("2D")
+    for predict in (f.predict, f.stream().predict):
+        with pytest.warns(UserWarning, match="1 series is left out: 'bad'; times= contains series 'bad', which has no"):
+            assert set(predict(times=times)["item_id"]) == {"a", "b"}
+        with pytest.warns(UserWarning, match="1 series is left out: 'b'; series 'b': column 'timestamp' of times= has"):
+            found = predict(times=early)
+        pd.testing.assert_frame_equal(found, expected, rtol=1e-4)
+    with pytest.warns(UserWarning, match="1 series is left out: 'bad'; series 'bad': column 'target' has no observed"):
+        assert set(f.predict(df, times=times)["item_id"]) == {"a", "b"}
+    assert f.skipped_["item_id"].tolist() == ["bad"]
+    new = pd.concat([series("a", 2, "2024-01-02 16:00"), series("b", 2, "2024-01-01 16:00")])
+    stream = f.stream()
+    with pytest.warns(UserWarning, match="left out: 'b'; series 'b': timestamp .* is not after the last observation"):
+        stream.update(new)
+    assert [str(time) for time in stream.ends.last] == ["2024-01-02 17:00:00", "2024-01-02 15:00:00"]
+
+
+def test_functions_take_the_choice_of_the_forecaster():
+    df = pd.concat([good(), FAULTS["empty"][0]])
+    model = forecaster()
+    with pytest.warns(UserWarning, match="1 series is left out: 'bad'"):
+        assert backtest(model, df, H).skipped["item_id"].tolist() == ["bad"]
+    with pytest.warns(UserWarning, match="1 series is left out: 'bad'"):
+        found = compare({"n": "naive", "model": model}, df, H)
+    assert all(one.skipped["item_id"].tolist() == ["bad"] for one in found.backtests.values())
+    with pytest.raises(ValueError, match="no observed value"):
+        backtest(model, df, H, on_error="raise")

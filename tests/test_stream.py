@@ -1,5 +1,8 @@
 """FrameStream: streams of the series of long frames."""
 
+from types import SimpleNamespace
+
+import dateutil.tz
 import numpy as np
 import pandas as pd
 import pytest
@@ -70,6 +73,20 @@ def test_a_stream_equals_a_forecast_from_the_whole_history(fitted, tz):
     ]
 
 
+def test_the_time_zone_of_new_rows_and_times_does_not_change_the_forecast(tmp_path):
+    df = irregular("Europe/Paris")
+    forecaster, (early, later) = fit(df), split(df)
+    away = later.assign(timestamp=later["timestamp"].dt.tz_convert("Asia/Tokyo"))
+    times = queries(df)
+    expected = forecaster.stream(early).update(later).predict(times=times)
+    stream = forecaster.stream(early).update(away)
+    pd.testing.assert_frame_equal(stream.predict(times=times), expected, check_exact=True)
+    found = stream.predict(times=times.assign(timestamp=times["timestamp"].dt.tz_convert("Asia/Tokyo")))
+    same = [name for name in expected if name != "timestamp"]
+    pd.testing.assert_frame_equal(found[same], expected[same], check_exact=True)
+    assert str(found["timestamp"].dt.tz) == "Asia/Tokyo"
+
+
 def test_a_grid_and_times_beyond_the_horizon():
     df = irregular("Europe/Paris")
     forecaster = fit(df, known=[])
@@ -96,6 +113,22 @@ def test_new_series_and_saved_streams(fitted, tmp_path):
     pd.testing.assert_frame_equal(again.predict(times=times), stream.predict(times=times))
     with pytest.raises(ValueError, match="not both"):
         fitted.stream(df, saved=tmp_path / "stream")
+
+
+def test_streams_with_time_zones_of_any_library_are_saved(tmp_path):
+    forecaster = fit(irregular("Europe/Paris"))
+    for number, zone in enumerate([dateutil.tz.gettz("Europe/Berlin"), dateutil.tz.tzoffset(None, 7200)]):
+        df = irregular("UTC").assign(timestamp=lambda rows, zone=zone: rows["timestamp"].dt.tz_convert(zone))
+        stream = forecaster.stream(df)
+        stream.save(tmp_path / str(number))
+        again = forecaster.stream(saved=tmp_path / str(number))
+        expected = stream.predict(times=queries(df))
+        pd.testing.assert_frame_equal(again.predict(times=queries(df)), expected, check_exact=True)
+    nameless = SimpleNamespace(tz=dateutil.tz.tzstr("CET-1CEST"))  # pandas has no such times
+    stream.ends = stream.ends._replace(last=[nameless])
+    with pytest.raises(ValueError, match="cannot be saved, because the zone has no name"):
+        stream.save(tmp_path / "refused")
+    assert not (tmp_path / "refused").exists()
 
 
 @pytest.mark.parametrize(

@@ -54,13 +54,22 @@ def describe_gaps(stamps: pd.DatetimeIndex) -> str:
     gaps = pd.Series(stamps[1:] - stamps[:-1])
     common = gaps.mode()[0]
     if common < pd.Timedelta(milliseconds=1):
-        return f"most of its steps are {common}, and steps shorter than 1 ms are not supported"
+        return f"most of its steps are {_spelled(common)}, and steps shorter than 1 ms are not supported"
     row = int((gaps != common).to_numpy().argmax())
     share = (gaps == common).mean()
     return (
-        f"{share:.0%} of its steps are {common}, the most common one, but {stamps[row + 1]} comes {gaps[row]} after "
+        f"{share:.0%} of its steps are {_spelled(common)}, the most common one, but {stamps[row + 1]} comes "
+        f"{_spelled(gaps[row])} after "
         f"{stamps[row]}"
     )
+
+
+def _spelled(gap: pd.Timedelta) -> str:
+    """A duration such as ``"1 h"`` or ``"1 day 2 h"``."""
+    units = gap.components._asdict()
+    spelled = {"days": "days" if units["days"] != 1 else "day", "hours": "h", "minutes": "min", "seconds": "s",
+               "milliseconds": "ms", "microseconds": "us", "nanoseconds": "ns"}  # fmt: skip
+    return " ".join(f"{units[name]} {text}" for name, text in spelled.items() if units[name])
 
 
 def zone_hint(stamps: pd.DatetimeIndex) -> str:

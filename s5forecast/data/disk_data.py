@@ -147,8 +147,8 @@ class DiskData:
         yield from self.dataset.to_batches(columns=list(names), **READING)
 
     def num_series(self, columns: Columns, what: str = "df") -> int:
-        """Number of series, including those that are left out."""
-        return self._divided(columns, what).num_series
+        """Number of series that are not left out."""
+        return self._divided(columns, what).num_series - len(self._left_out)
 
     def temporary(self) -> Path | None:
         """The folder for temporary files; ``None`` for that of the system."""

@@ -27,7 +27,7 @@ COMPRESSIONS = {".gz": None, ".bz2": None, ".xz": None, ".zip": None, ".zst": "z
 
 
 def read_file(path: Path) -> pd.DataFrame:
-    """Read a file whose kind its name tells, such as ``sales.csv`` or ``Sales.CSV.gz``.
+    """Read a file by the reader for the end of its name, as in ``sales.csv`` or ``Sales.CSV.gz``.
 
     Raises:
         ValueError: for a file of another kind or with damaged content, or a package that is not installed.
@@ -37,7 +37,7 @@ def read_file(path: Path) -> pd.DataFrame:
     kind = before if last in COMPRESSIONS else last
     if kind not in READERS:
         raise ValueError(
-            f"{path} is not read, because its name ends with none of {', '.join(READERS)}; CSV and JSON files may also "
+            f"{path} cannot be read; its name must end with one of {', '.join(READERS)}. CSV and JSON files may also "
             f"be compressed ({', '.join(COMPRESSIONS)})"
         )
     read, package = READERS[kind]

@@ -13,6 +13,7 @@ import pandas as pd
 from s5forecast.data.covariates import cardinalities
 from s5forecast.data.frequency import Frequency
 from s5forecast.data.offset_aliases import TICKS
+from s5forecast.data.seasons import SEASON_FIELD
 from s5forecast.data.series import SeriesArrays
 from s5forecast.data.spec import WindowSpec
 from s5forecast.data.statics import StaticFeatures
@@ -60,6 +61,7 @@ class FrameEntries(Sequence[dict[str, Any]]):
             **self.statics.dynamic_fields(known, one.past),
             **self.statics.encode(one),
             **({} if one.weight is None else {"weight": one.weight}),
+            **({SEASON_FIELD: self.frequency.season} if self.frequency.has_season else {}),
         }
 
     def take(self, positions: Sequence[int]) -> FrameEntries:

@@ -129,6 +129,7 @@ class Queries(NamedTuple):
     known: np.ndarray  # [M, F] float32, known covariates at these times
     last: list[Any] | pd.Index  # [k] time of the last observation of each item
     labels: Labels = NUMBERS_ONLY  # of the known covariates
+    given: Any = None  # [M] times as given, if their time zone is not that of the history, which keys has
 
     @property
     def order(self) -> np.ndarray:
@@ -173,6 +174,8 @@ def without_series(
     if not isinstance(frame, pd.DataFrame | pd.Series) and hasattr(frame, "without"):
         return frame.without(reasons)
     frame = long_frame(frame, columns.identity, columns.timestamp, columns.target, what)
+    for column in columns.identity_in(frame):
+        require_column(frame, column, what)
     items = read_items(frame, columns.identity_in(frame), what)
     names = {series_name(label): code for code, label in enumerate(items.labels)}
     left = [names[name] for name in reasons if name in names]

@@ -150,7 +150,7 @@ class Frequency:
     @property
     def has_season(self) -> bool:
         """Whether the season of integer times is known; 1 stands for none."""
-        return bool(split_alias(self.alias)[2])
+        return self.integer and bool(split_alias(self.alias)[2])
 
     def divided(self, count: int) -> Frequency:
         """The frequency with ``count`` steps in each step of this one, such as ``"15min"`` for ``"h"`` and 4.

@@ -1,91 +1,18 @@
-"""Common frequency of the series of a frame, and steps with missing values where rows are absent."""
+"""Steps with missing values where rows of regular series are absent."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
-import pandas as pd
 
-from s5forecast.data.faults import SeriesError
 from s5forecast.data.frequency import Frequency
-from s5forecast.data.offset_aliases import DAY, TICKS
 from s5forecast.data.table import Faults, SeriesTable, raise_first
 from s5forecast.data.timestamps import time_index
 from s5forecast.notices import warn_user
 
 # A grid longer than both is attributed to a wrong timestamp.
 MAX_STEPS, MAX_STEPS_PER_ROW = 10_000_000, 100
-# Two dates may be as far apart as this and one month.
-SHORTEST_MONTH = 28 * DAY
-
-
-def infer_frequency(table: SeriesTable) -> Frequency:
-    """The frequency that all series with more than one row have in common.
-
-    Raises:
-        ValueError: for a series without a regular frequency, or several frequencies.
-    """
-    return common_frequency(find_frequencies(table, single=len(table) == 1))
-
-
-def find_frequencies(table: SeriesTable, *, single: bool) -> dict[Frequency, str]:
-    """The frequencies of the series with more than one row, each with the name of the first series that has it.
-
-    Args:
-        table: series, which may be some of all.
-        single: whether the data have a single series, whose frequency is required.
-
-    Raises:
-        SeriesError: for a series without a regular frequency.
-    """
-    found: dict[Frequency, str] = {}
-    left = np.flatnonzero((table.lengths > 1) | single)
-    while len(left):
-        position, left = int(left[0]), left[1:]
-        one = table[position]
-        try:
-            frequency = Frequency.infer(pd.DatetimeIndex(one.timestamps), one.name)
-        except ValueError as error:
-            raise SeriesError({one.name: str(error)}) from error
-        if frequency not in found:
-            found[frequency] = one.name
-            left = left[~_surely_have(frequency, table)[left]]
-    return found
-
-
-def common_frequency(found: Mapping[Frequency, str]) -> Frequency:
-    """The only frequency among those of all series; raises ValueError for none or several."""
-    if len(found) != 1:
-        seen = ", ".join(f"{frequency.alias!r} in {name}" for frequency, name in found.items())
-        raise ValueError(f"the series do not have one common frequency ({seen or 'one row each'}); pass freq=")
-    return next(iter(found))
-
-
-def _surely_have(frequency: Frequency, table: SeriesTable) -> np.ndarray:
-    """Series for which :meth:`Frequency.infer` certainly returns a frequency that it returned for another, ``[S]``.
-
-    More than half of their gaps are one step, and no other frequency explains them as well.
-    """
-    unit, multiple = frequency.unit, frequency.multiple
-    in_ticks, in_days = unit in TICKS, unit in ("D", "B", "W")
-    if (in_ticks and frequency.seconds > DAY / 2) or (in_days and frequency.seconds >= SHORTEST_MONTH):
-        return np.zeros(len(table), dtype=bool)
-    stamps, first = pd.DatetimeIndex(table.timestamps), np.repeat(table.begins, table.lengths)
-    ordinal, off_grid = frequency.ordinals(stamps, first)
-    one_step = np.append(np.diff(ordinal) == 1, False)
-    one_step[table.bounds[1:] - 1] = False
-    share = np.add.reduceat(one_step, table.begins, dtype=np.int64) / np.maximum(table.lengths - 1, 1)
-    sure = (share > 0.5) & ~np.logical_or.reduceat(off_grid, table.begins)
-    if unit == "D":
-        weekend = np.logical_or.reduceat(stamps.dayofweek.to_numpy() > 4, table.begins)
-        sure &= (share == 1) | weekend
-    if unit == "B":
-        friday = stamps.dayofweek.to_numpy() == 4
-        sure &= np.logical_or.reduceat(one_step & friday, table.begins) & (multiple == 1)
-        sure &= np.logical_or.reduceat(one_step & ~friday, table.begins)
-    return sure
 
 
 def fill_gaps(table: SeriesTable, frequency: Frequency) -> SeriesTable:
@@ -172,8 +99,12 @@ class Gaps:
             return
         where = "" if self.total == 1 else f" (most in {self.most[1]}: {self.most[0]})"
         doubt = "; most of the grid is absent: are the dates parsed correctly, or is freq= wrong?"
+        stamps, fate = (
+            ("timestamp is", "it is treated as a missing value")
+            if self.absent == 1
+            else ("timestamps are", "they are treated as missing values")
+        )
         warn_user(
-            f"{self.absent} timestamps are absent from the {frequency.text} grid of {self.series} of "
-            f"{self.total} series{where}; they are treated as missing values"
-            f"{doubt if 2 * self.absent > self.steps else ''}"
+            f"{self.absent} {stamps} absent from the {frequency.text} grid of {self.series} of {self.total} "
+            f"series{where}; {fate}{doubt if 2 * self.absent > self.steps else ''}"
         )

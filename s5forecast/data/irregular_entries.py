@@ -119,6 +119,9 @@ def _queries(entry: dict[str, Any], instants: Instants, name: str, spec: Irregul
     query, known = read_query(entry, name, spec)
     check_kind(query, instants.datetimes, "query_time", name)
     check_zone(query, instants.aware, "query_time", name)
+    if query.aware:  # the wall time of the history
+        zone = pd.DatetimeIndex(entry["time"][:1]).tz
+        query = read_instants(pd.DatetimeIndex(entry["query_time"]).tz_convert(zone), "query_time", name)
     return query, known
 
 

@@ -11,6 +11,7 @@ import pandas as pd
 
 from s5forecast.data.covariates import Labels, coded, covariate_values, encoded
 from s5forecast.data.disk_data import read_parts
+from s5forecast.data.faults import SeriesError, raise_for_rows
 from s5forecast.data.frames import (
     Columns,
     NextRows,
@@ -22,13 +23,14 @@ from s5forecast.data.frames import (
 )
 from s5forecast.data.holiday_calendar import HolidayCalendar
 from s5forecast.data.items import join_keys, read_items
-from s5forecast.data.long_frames import require_column
+from s5forecast.data.long_frames import long_frame, require_column
 from s5forecast.data.missing_known import MissingKnown, report
 from s5forecast.data.sampling import Sampling, check_prediction_length, check_same_names
 from s5forecast.data.statics import StaticFeatures
 from s5forecast.data.table import SeriesTable, read_table
+from s5forecast.data.time_columns import query_times
 from s5forecast.data.times import IrregularRows, check_kind, check_zone, is_duration, read_instants
-from s5forecast.data.timestamps import RANGE_FIX, out_of_range, read_times
+from s5forecast.data.timestamps import RANGE_FIX, in_zone
 from s5forecast.notices import warn_user
 
 # Units of durations in messages: shortest duration written in the unit, its seconds, and its name.
@@ -88,6 +90,7 @@ class IrregularSampling(Sampling):
         static = [column for column in columns.static if column in df]
         numeric = [*targets, *columns.covariates]
         tidy, codes, items = tidy_frame(df, columns, numeric, static, numeric_time=True, aggregate=self.aggregate)
+        tidy = tidy.assign(**{columns.timestamp: in_zone(tidy[columns.timestamp], _zone(ends))})
         rows = IrregularRows(
             items=items,
             series=codes,
@@ -98,9 +101,30 @@ class IrregularSampling(Sampling):
         )
         check_same_names(None not in items, ends.named, columns, "the new rows", "the stream")
         first_rows = tidy.iloc[np.unique(codes, return_index=True)[1]]
+        self._check_new(rows, tidy[columns.timestamp], ends)
         later = _later_ends(ends, rows, tidy[columns.timestamp], frame_keys(first_rows, columns, items))
         return NextRows(
             rows, later, lambda item: self._encode_new(item, items.index(item), first_rows[static], statics)
+        )
+
+    @staticmethod
+    def _check_new(rows: IrregularRows, times: pd.Series, ends: SeriesEnds) -> None:
+        """Raise ValueError for new rows at ``times`` that are not after the last observation of their series."""
+        names = [series_name(item) for item in rows.items]
+        until = [ends.last[ends.positions.get(item, 0)] for item in rows.items]
+        last = read_instants(pd.Index(until), "time", "the stream")
+        check_kind(rows.instants, last.datetimes, rows.column, names[0])
+        check_zone(rows.instants, last.aware, rows.column, names[0])
+        known = np.array([item in ends.positions for item in rows.items])
+        raise_for_rows(
+            known[rows.series] & (rows.instants.exact <= last.exact[rows.series]),
+            rows.series,
+            names,
+            lambda row: (
+                f"{names[rows.series[row]]}: {rows.column} {times.iloc[row]} is not after the last "
+                f"observation, at {until[rows.series[row]]}; remove rows that the stream already has, or start a new "
+                "stream to correct them"
+            ),
         )
 
     def _encoded(self, tidy: pd.DataFrame, names: Sequence[str], statics: StaticFeatures) -> np.ndarray:
@@ -141,14 +165,18 @@ class IrregularSampling(Sampling):
             times = self._grid(ends, horizon, every)
         elif not (horizon is every is None):
             raise ValueError("pass either times=, or horizon= and every=, not both")
-        keys = self._keys(times, ends)
+        times = self._long_times(times)
+        given = self._keys(times, ends)
+        keys = given.assign(**{self.columns.timestamp: in_zone(given[self.columns.timestamp], _zone(ends))})
         found = read_items(keys, self.columns.identity if ends.named else (), "times=")
         codes, items = found.codes, found.labels
-        for item in items:
-            if item not in ends.positions:
-                raise ValueError(f"times= contains series {item!r}, which has no history; add its history first")
+        unknown = [item for item in items if item not in ends.positions]
+        if unknown:
+            text = "times= contains {}, which has no history; add its history first"
+            raise SeriesError({series_name(item): text.format(series_name(item)) for item in unknown})
         known, labels = self._known_at(times, keys, codes, [series_name(item) for item in items])
-        query = Queries(keys, items, codes, known, [ends.last[ends.positions[item]] for item in items], labels)
+        last = [ends.last[ends.positions[item]] for item in items]
+        query = Queries(keys, items, codes, known, last, labels, given[self.columns.timestamp])
         self._check_later(query)
         return self.query_with_holidays(query)
 
@@ -246,14 +274,16 @@ class IrregularSampling(Sampling):
         last = read_instants(pd.Index(query.last), "time", "the history")
         check_kind(asked, last.datetimes, column, names[query.codes[0]])
         check_zone(asked, last.aware, column, names[query.codes[0]])
-        early = asked.exact <= last.exact[query.codes]
-        if early.any():
-            row = int(early.argmax())
-            raise ValueError(
+        raise_for_rows(
+            asked.exact <= last.exact[query.codes],
+            query.codes,
+            names,
+            lambda row: (
                 f"{names[query.codes[row]]}: {column} has {query.keys[self.columns.timestamp].iloc[row]}, which is not "
                 f"after the last observation, at {query.last[query.codes[row]]}; pass later times, or a history that "
                 "ends earlier"
-            )
+            ),
+        )
 
     def _grid(self, ends: SeriesEnds, horizon: Any, every: Any) -> pd.DataFrame:
         """Times after the end of each series, in steps of ``every`` up to the ``horizon``."""
@@ -272,20 +302,31 @@ class IrregularSampling(Sampling):
         try:
             times = last.repeat(len(steps)) + np.tile(steps, len(last))
         except (OverflowError, pd.errors.OutOfBoundsDatetime) as error:
-            raise ValueError(f"horizon={horizon} after {last.max()} is too late: {RANGE_FIX}") from error
+            latest = pd.Timestamp.max.value - steps[-1].as_unit("ns").value
+            raise SeriesError(
+                {
+                    series_name(item): f"{series_name(item)}: horizon={horizon} after {end} is too late: {RANGE_FIX}"
+                    for item, end in zip(ends.items, last, strict=True)
+                    if end.as_unit("ns").value > latest
+                }
+            ) from error
         return self.item_columns(ends, len(steps)).assign(**{self.columns.timestamp: times})
+
+    def _long_times(self, times: pd.DataFrame) -> pd.DataFrame:
+        """Times to forecast with series and times as columns, also if they are levels of the index."""
+        if not isinstance(times, pd.DataFrame) or not len(times):
+            raise ValueError("times= must be a frame with a row for each time to forecast")
+        return long_frame(times, self.columns.identity, self.columns.timestamp, self.columns.target, "times=")
 
     def _keys(self, times: pd.DataFrame, ends: SeriesEnds) -> pd.DataFrame:
         """Timestamp, and item_id if the series have one, of each row of a frame of times to forecast."""
-        if not isinstance(times, pd.DataFrame) or times.empty:
-            raise ValueError("times= must be a frame with a row for each time to forecast")
         column, names = self.columns.timestamp, self.columns.identity if ends.named else ()
         for name in [*names, column, *self.columns.known]:
             require_column(times, name, "times=")
-        stamps = read_times(times[column], "times=")
-        if pd.api.types.is_datetime64_any_dtype(stamps) and out_of_range(stamps).any():
-            raise ValueError(f"column {column!r} of times= has {stamps[out_of_range(stamps)].iloc[0]}, but {RANGE_FIX}")
-        return times[[*names, column]].assign(**{column: stamps})
+        keys = times[[*names, column]]
+        found = read_items(keys, names, "times=")
+        series = [series_name(item) for item in found.labels]
+        return keys.assign(**{column: query_times(times[column], found.codes, series)})
 
     def _known_at(
         self, times: pd.DataFrame, keys: pd.DataFrame, codes: np.ndarray, names: Sequence[str]
@@ -346,16 +387,18 @@ def _later_ends(ends: SeriesEnds, rows: IrregularRows, times: pd.Series, new: pd
     """Ends of all series after rows of series with the keys ``new``; rows without an observed value change nothing."""
     positions, last = dict(ends.positions), list(ends.last)
     observed = np.flatnonzero(~np.isnan(rows.target).all(axis=1))
-    zone = getattr(last[0], "tz", None)
     final = dict(zip(rows.series[observed], observed, strict=True))  # the last row of each series
     for series, row in final.items():
-        time = times.iloc[row]
-        time = time.tz_convert(zone) if zone is not None and getattr(time, "tz", None) is not None else time
         position = positions.setdefault(rows.items[series], len(last))
-        last[position : position + 1] = [time]
+        last[position : position + 1] = [times.iloc[row]]
     added = list(positions)[len(ends.positions) :]
     keys = join_keys(ends.keys, new.loc[added]) if added and ends.keys is not None else ends.keys
     return SeriesEnds(positions, last, keys=keys)
+
+
+def _zone(ends: SeriesEnds) -> Any:
+    """Time zone of the histories; ``None`` without one."""
+    return getattr(ends.last[0], "tz", None)
 
 
 def _datetimes(ends: SeriesEnds) -> bool:

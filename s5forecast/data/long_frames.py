@@ -66,9 +66,12 @@ def require_column(frame: pd.DataFrame, column: str, what: str, wide: str = "") 
     The message names a similar column, or ends with ``wide``, the conversion of a wide frame.
     """
     if column not in frame.columns:
-        found = [str(name) for name in frame.columns[:MAX_LISTED]]
-        close = get_close_matches(column, found, n=1)
+        found = frame.columns[:MAX_LISTED].tolist()
+        close = get_close_matches(column, [name for name in found if isinstance(name, str)], n=1)
         hint = f"; did you mean {close[0]!r}?" if close else "."
+        if column in map(str, found):
+            name = what.rstrip("=")
+            hint = f", as text; convert the names of its columns to text: {name} = {name}.rename(columns=str)."
         more = f" and {len(frame.columns) - MAX_LISTED} more" if len(frame.columns) > MAX_LISTED else ""
         raise ValueError(f"{what} has no column {column!r}{hint} Its columns are {found}{more}{'' if close else wide}")
 

@@ -38,6 +38,12 @@ SPELLINGS = (
     (r"\s*[-+]?\d+,\d+\s*", (DECIMAL_COMMA,)),
     (r"\s*[-+]?\d{1,3}(?:\.\d{3})*,\d+\s*", (POINTS_AND_COMMA,)),
 )
+# Patterns of text around or within numbers, and the methods of a column of text that remove it.
+CLEANINGS = (
+    (r"^\s*\(.*\)\s*$", r".str.replace(r'^\s*\((.*)\)\s*$', r'-\1', regex=True)", (r"^\s*\((.*)\)\s*$", r"-\1")),
+    (r"[$€£¥%]", r".str.replace(r'\s*[$€£¥%]\s*', '', regex=True)", (r"\s*[$€£¥%]\s*", "")),
+    (r"\d[\s'’]\d", r""".str.replace(r"[\s'’]", '', regex=True)""", (r"[\s'’]", "")),
+)
 
 
 def column_numbers(
@@ -95,11 +101,17 @@ def _conversion(text: pd.Series, categories: bool, frame: str) -> str:
     """The line that converts a column with these values to numbers."""
     if pd.api.types.is_timedelta64_dtype(text.infer_objects()):
         return "convert it with .dt.total_seconds()"
-    found = text.astype(str)
+    found, cleaning = text.astype(str), ""
+    for pattern, method, (old, new) in CLEANINGS:
+        if found.str.contains(pattern, regex=True).any():
+            found, cleaning = found.str.replace(old, new, regex=True), cleaning + method
+    column = f"{frame.rstrip('=')}[{text.name!r}]"
     with_comma = found[found.str.contains(",", regex=False)]
     for pattern, reading in SPELLINGS:
         if len(with_comma) and with_comma.str.fullmatch(pattern).all():
-            return _choice(reading, f"{frame.rstrip('=')}[{text.name!r}]")
+            return _choice(reading, column, cleaning)
+    if cleaning and pd.to_numeric(found, errors="coerce").notna().all():
+        return f"convert it: {column} = pd.to_numeric({column}.astype('string'){cleaning})"
     if pd.to_numeric(found, errors="coerce").notna().all():
         return "convert it with pd.to_numeric"
     if categories:
@@ -107,9 +119,10 @@ def _conversion(text: pd.Series, categories: bool, frame: str) -> str:
     return "convert it with pd.to_numeric, which marks other text as missing with errors='coerce'"
 
 
-def _choice(readings: Sequence[Spelling], column: str) -> str:
+def _choice(readings: Sequence[Spelling], column: str, cleaning: str) -> str:
+    """The line for each reading; without ``cleaning``, also how to read a file with such numbers."""
     return ", or ".join(
-        f"{one.condition}{column} = pd.to_numeric({column}.astype(str){one.replacements}) (in a file: pd.read_csv(..., "
-        f"{one.arguments}))"
+        f"{one.condition}{column} = pd.to_numeric({column}.astype('string'){cleaning}{one.replacements})"
+        + ("" if cleaning else f" (in a file: pd.read_csv(..., {one.arguments}))")
         for one in readings
     )

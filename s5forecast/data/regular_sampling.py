@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -10,7 +10,6 @@ import numpy as np
 import pandas as pd
 
 from s5forecast.data.covariates import Labels, coded
-from s5forecast.data.disk_data import DiskData, read_parts
 from s5forecast.data.faults import SeriesError
 from s5forecast.data.frame_entries import FrameEntries
 from s5forecast.data.frames import (
@@ -23,13 +22,14 @@ from s5forecast.data.frames import (
     tidy_frame,
 )
 from s5forecast.data.frequency import Frequency
-from s5forecast.data.gaps import Gaps, common_frequency, fill_gaps, find_frequencies
+from s5forecast.data.gaps import fill_gaps
 from s5forecast.data.holiday_calendar import HolidayCalendar
 from s5forecast.data.missing_known import MissingKnown, report
+from s5forecast.data.regular_frames import read_frame
 from s5forecast.data.sampling import Sampling, check_prediction_length, check_same_names
 from s5forecast.data.seasons import common_season
 from s5forecast.data.statics import StaticFeatures
-from s5forecast.data.table import Faults, SeriesTable, raise_first, read_table
+from s5forecast.data.table import Faults, SeriesTable, raise_first
 from s5forecast.data.timestamps import exact_times, same_zone, time_index
 from s5forecast.notices import warn_user
 
@@ -59,29 +59,23 @@ class RegularSampling(Sampling):
         check_prediction_length(self.prediction_length)
 
     def learn(self, df: pd.DataFrame) -> tuple[RegularSampling, SeriesTable]:
-        series, frequency = self._read(df, self.columns, self.frequency or "infer")
+        def finish(series: SeriesTable, frequency: Frequency) -> SeriesTable:
+            learned = replace(self, frequency=frequency)
+            learned._check_horizon(learned.last_observed(series), series.items)
+            return learned.with_holidays(series)
+
+        series, frequency = read_frame(df, self.columns, self.frequency or "infer", finish=finish)
         if frequency.integer and not frequency.has_season:
             frequency = frequency.with_season(common_season(one.target for one in series))
-        last = self.last_observed(series)
-        try:
-            frequency.range(last.max(), self.prediction_length + 1)
-        except ValueError as error:
-            raise ValueError(f"{series.name(int(last.argmax()))}: {error}") from error
         return replace(self, frequency=frequency), series
 
     def read(self, df: pd.DataFrame, what: str = "df") -> SeriesTable:
         columns = self.columns if what == "validation=" else self.columns.unweighted
-        return self._read(df, columns, self.frequency or "infer", what)[0]
-
-    def _read(
-        self, df: pd.DataFrame, columns: Columns, freq: str | Frequency, what: str = "df"
-    ) -> tuple[SeriesTable, Frequency]:
-        """The series with their holidays, and their frequency."""
 
         def finish(series: SeriesTable, frequency: Frequency) -> SeriesTable:
             return replace(self, frequency=frequency).with_holidays(series)
 
-        return read_frame(df, columns, freq, what, finish)
+        return read_frame(df, columns, self.frequency or "infer", what, finish)[0]
 
     def read_next(self, df: pd.DataFrame, ends: SeriesEnds, statics: StaticFeatures) -> NextRows:
         """Read the steps after the end of some series; absent rows become missing values.
@@ -130,6 +124,7 @@ class RegularSampling(Sampling):
                 f"the next {self.prediction_length} steps"
             )
         S, H = len(ends.last), self.prediction_length
+        self._check_horizon(ends.last, ends.items)
         stamps = self._fixed_frequency.ranges(time_index(ends.last), np.full(S, H + 1))
         stamps = stamps[np.arange(len(stamps)) % (H + 1) > 0]
         items, codes = ends.items, np.repeat(np.arange(S), H)
@@ -188,6 +183,20 @@ class RegularSampling(Sampling):
     def _fixed_frequency(self) -> Frequency:
         assert self.frequency is not None, "learn() sets the frequency"
         return self.frequency
+
+    def _check_horizon(self, last: Any, items: Sequence[Any]) -> None:
+        """Raise ValueError for the series whose horizon goes beyond the timestamps that are supported."""
+        last, reasons = time_index(last), {}
+        for position in np.argsort(exact_times(last))[::-1].tolist():
+            try:
+                self._fixed_frequency.ranges(last[[position]], np.array([self.prediction_length + 1]))
+            except ValueError as error:
+                name = series_name(items[position])
+                reasons[name] = f"{name}: {error}"
+            else:
+                break
+        if reasons:
+            raise SeriesError(reasons)
 
     def _known_ahead(self, ends: SeriesEnds, stamps: Any, future: pd.DataFrame | None) -> tuple[np.ndarray, Labels]:
         """Known covariates at the next ``stamps [S * H]`` of the series, float32 ``[S * H, F]``, and their labels."""
@@ -302,53 +311,6 @@ class RegularSampling(Sampling):
         }
         raise_first(new, unknown, early)
         return stamps, last
-
-
-def read_frame(
-    frame: pd.DataFrame | DiskData,
-    columns: Columns,
-    freq: str | int | Frequency = "infer",
-    what: str = "df",
-    finish: Callable[[SeriesTable, Frequency], SeriesTable] = lambda series, _: series,
-) -> tuple[SeriesTable, Frequency]:
-    """Check a long frame and convert it to regular series with targets ``[R]``, in order of first appearance.
-
-    The frame is not changed. Rows are sorted by time. Gaps become missing values, which are reported in one warning.
-
-    Args:
-        frame: long frame, or data on disk, which are read in parts.
-        columns: roles of the columns.
-        freq: frequency of all series.
-        what: name of the frame in error messages.
-        finish: adds holidays to the series of a part.
-
-    Raises:
-        ValueError: for invalid data, naming the series, the column and the fix.
-    """
-    given = None if isinstance(freq, str) and freq == "infer" else Frequency.parse(freq)
-    integer = given is not None and given.integer
-    found: dict[Frequency, str] = {}
-    gaps = Gaps()
-
-    def read(part: pd.DataFrame) -> SeriesTable:
-        series = read_table(part, columns, integer_time=integer, what=what).univariate()
-        if given is None:
-            single = (frame.num_series(columns, what) if isinstance(frame, DiskData) else len(series)) == 1
-            found.update(
-                {
-                    **found,
-                    **{key: name for key, name in find_frequencies(series, single=single).items() if key not in found},
-                }
-            )
-        frequency = given or common_frequency(found)
-        regular = fill_gaps(series, frequency)
-        gaps.add(series, regular)
-        return finish(regular, frequency)
-
-    regular = read_parts(frame, columns, read, what)
-    frequency = given or common_frequency(found)
-    gaps.report(frequency)
-    return regular, frequency
 
 
 def to_entries(

@@ -14,6 +14,7 @@ from s5forecast.data.frames import AGGREGATES, Columns, frame_keys, identity_col
 from s5forecast.data.frequency import Frequency
 from s5forecast.data.items import given_items, read_items
 from s5forecast.data.long_frames import long_frame
+from s5forecast.data.timestamps import refuse_numbers
 
 
 class Regularized(NamedTuple):
@@ -76,8 +77,10 @@ def regularize(
     alias = frequency.alias
     how = choose(AGGREGATES, aggregate, "aggregate")
     columns = Columns("", timestamp=timestamp, **identity_columns(item_id))
-    parts = split_frame(frame, columns, targets, (), aggregate=aggregate, what="frame")
     frame = long_frame(frame, columns.identity, timestamp, targets[0], "frame")
+    if timestamp in frame:
+        refuse_numbers(frame[timestamp], "frame")
+    parts = split_frame(frame, columns, targets, (), aggregate=aggregate, what="frame")
     rows = np.bincount(read_items(frame, columns.identity_in(frame)).codes)
     keys = frame_keys(pd.concat([part.iloc[:1] for _, part in parts]), columns, [item for item, _ in parts])
     values, added, merged = [], [], []

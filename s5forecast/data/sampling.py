@@ -187,7 +187,8 @@ class Sampling(ABC):
             prefix = "" if D == 1 else f"{target}_"
             values[f"{prefix}mean"] = mean[:, number]
             values |= {f"{prefix}{level_name(q)}": quantiles[:, number, i] for i, q in enumerate(levels)}
-        return pd.concat([query.keys, pd.DataFrame(values, index=query.keys.index)], axis=1)
+        keys = query.keys if query.given is None else query.keys.assign(**{self.columns.timestamp: query.given})
+        return pd.concat([keys, pd.DataFrame(values, index=keys.index)], axis=1)
 
     def samples_frame(self, query: Queries, samples: np.ndarray) -> pd.DataFrame:
         """Long frame of ``samples [S, H, N]``, with columns ``sample_0``, ``sample_1`` …"""
@@ -215,8 +216,8 @@ def check_same_names(named: bool, expected: bool, columns: Columns, what: str, o
     if named != expected:
         names = ", ".join(map(repr, columns.identity))
         raise ValueError(
-            f"{what} and {other} must both have, or both lack, a column {names}; {what} has "
-            f"{'one' if named else 'none'}"
+            f"{what} and {other} must both have, or both lack, a column {names}; it is in "
+            f"{what if named else other} only"
         )
 
 

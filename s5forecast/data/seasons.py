@@ -7,6 +7,8 @@ from collections.abc import Iterable
 
 import numpy as np
 
+# Field of the entries of integer times, whose Periods have no season.
+SEASON_FIELD = "season_length"
 # A season found in a series: its autocorrelation, and the number of times that it is observed.
 CORRELATED, FEWEST_SEASONS = 0.3, 3
 # Peaks of about the same height are one season and its multiples.
@@ -37,5 +39,5 @@ def find_season(target: np.ndarray) -> float:
 def common_season(targets: Iterable[np.ndarray]) -> int:
     """The season that most of the series have, 1 if there is none."""
     found = Counter(round(find_season(target)) for target in targets)
-    season, count = found.most_common(1)[0]
+    season, count = next(iter(found.most_common(1)), (1, 0))
     return season if season > 1 and 2 * count > found.total() else 1

@@ -117,7 +117,7 @@ class StaticFeatures:
         """
         empty = [column for column, known in self.known.items() if known is None and query.labels.get(column) == []]
         if empty:
-            report([MissingKnown(empty, list(map(series_name, query.items)), "at the first one")])
+            report([MissingKnown(empty, list(map(series_name, query.items)), "at the first step")])
 
         def name(row: int) -> str:
             return series_name(query.items[query.codes[row]])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import warnings
+from collections.abc import Callable
 from datetime import tzinfo
 from typing import Any
 
@@ -20,18 +21,46 @@ RANGE_FIX = (
 # UTC offset at the end of ISO 8601 text with a time of day.
 OFFSET = r":\d{2}.*(?:Z|[+-]\d{2}(?::?\d{2})?)$|T\d{2}(?:Z|[+-]\d{2}(?::?\d{2})?)$"
 SECONDS = 1e8  # smallest number that is recognized as seconds since 1970
-# Smallest and largest number, and the arguments of pd.to_datetime that convert such numbers.
+# Smallest and largest number, and the arguments of pd.to_datetime that convert such numbers. Formats precede units,
+# because few numbers of seconds or milliseconds have the digits of a date. Spreadsheets count days since 1899-12-30.
 NUMBER_DATES = (
     (1_000, 2_999, "format='%Y'"),
+    (20_000, 80_000, "unit='D', origin='1899-12-30'"),
     (190_001, 299_912, "format='%Y%m'"),
     (19_000_101, 29_991_231, "format='%Y%m%d'"),
+    (1_900_010_100, 2_999_123_123, "format='%Y%m%d%H'"),
+    (190_001_010_000, 299_912_312_359, "format='%Y%m%d%H%M'"),
+    (19_000_101_000_000, 29_991_231_235_959, "format='%Y%m%d%H%M%S'"),
     (SECONDS, 1e10, "unit='s'"),
     (1e11, 1e13, "unit='ms'"),
     (1e14, 1e16, "unit='us'"),
     (1e17, 9.3e18, "unit='ns'"),
 )
+# Optional time of day, and AM or PM.
+CLOCK = r"( \d{1,2}:\d{2}(?::\d{2})?)?( ?[AaPp][Mm])?$"
 # Day and month in either order, then the year and optionally a time of day.
-NUMERIC_DATE = r"^(\d{1,2})([/.-])(\d{1,2})([/.-])(\d{4}|\d{2})( \d{1,2}:\d{2}(?::\d{2})?)?$"
+NUMERIC_DATE = r"^(\d{1,2})([/.-])(\d{1,2})([/.-])(\d{4}|\d{2})" + CLOCK
+YEAR_FIRST = r"^\d{4}([/.-])\d{1,2}([/.-])\d{1,2}" + CLOCK
+# Weeks of ISO 8601, and the text that completes their first day.
+ISO_WEEKS = (
+    (r"\d{4}-W\d{2}", " + '-1'", "%G-W%V-%u"),
+    (r"\d{4}W\d{2}", " + '1'", "%GW%V%u"),
+    (r"\d{4}-W\d{2}-[1-7]", "", "%G-W%V-%u"),
+    (r"\d{4}W\d{2}[1-7]", "", "%GW%V%u"),
+)
+
+
+class UnreadableTimes(ValueError):
+    """Values of some rows that cannot be read as times.
+
+    Args:
+        bad: whether each value cannot be read, ``[R]``.
+        texts: error message of a row.
+    """
+
+    def __init__(self, bad: np.ndarray, texts: Callable[[int], str]) -> None:
+        super().__init__(texts(int(bad.argmax())))
+        self.bad, self.texts = bad, texts
 
 
 def to_timestamps(values: pd.Series, frame: str = "df") -> pd.Series:
@@ -49,7 +78,7 @@ def to_timestamps(values: pd.Series, frame: str = "df") -> pd.Series:
     """
     values = own_dtype(values)
     if isinstance(values.dtype, pd.PeriodDtype):
-        return values.dt.to_timestamp()
+        return _from_periods(values, frame)
     if pd.api.types.is_datetime64_any_dtype(values):
         return values
     if isinstance(values.dtype, pd.ArrowDtype) and values.dtype.kind == "M":
@@ -76,6 +105,20 @@ def require_datetimes(values: pd.Series, frame: str = "df") -> pd.Series:
             f"{_name(values, frame)} must hold timestamps, got {values.dtype}; {_of_numbers(values, frame)}"
         )
     return to_timestamps(values, frame)
+
+
+def refuse_numbers(values: pd.Series, frame: str) -> None:
+    """Raise ValueError, with the conversion, for times of a frame that cannot be numbers or durations."""
+    values, column = own_dtype(values), _column(values, frame)
+    if pd.api.types.is_timedelta64_dtype(values):
+        fix = f"add the time at which it starts: {column} = pd.Timestamp('2024-01-01') + {column}, for example"
+    elif pd.api.types.is_numeric_dtype(values):
+        found = _arguments(values.dropna().to_numpy(dtype=np.float64))
+        fix = f"convert it: {column} = pd.to_datetime({column}, {found or 'unit=...'})"
+        fix += "" if found else " with the unit of the values"
+    else:
+        return
+    raise ValueError(f"{_name(values, frame)} must hold datetimes, got {values.dtype}; {fix}")
 
 
 def out_of_range(stamps: pd.Series) -> np.ndarray:
@@ -114,6 +157,13 @@ def same_zone(stamps: Any, zone: tzinfo | None, name: str) -> Any:
     return stamps if zone is None else stamps.tz_convert(zone)
 
 
+def in_zone(stamps: pd.Series, zone: tzinfo | None) -> pd.Series:
+    """Times with a time zone in the time zone of the history, others unchanged."""
+    if zone is None or not isinstance(stamps.dtype, pd.DatetimeTZDtype):
+        return stamps
+    return stamps.dt.tz_convert(zone)
+
+
 def _name(values: pd.Series, frame: str) -> str:
     return f"column {values.name!r}" + ("" if frame == "df" else f" of {frame}")
 
@@ -133,8 +183,7 @@ def _of_numbers(values: pd.Series, frame: str) -> str:
     numbers, column = values.dropna().to_numpy(dtype=np.float64), _column(values, frame)
     if len(numbers) and numbers.max() < SECONDS and (numbers % 1 != 0).any():
         return "pass freq=None (irregular) for times between whole numbers"
-    low, high = (numbers.min(), numbers.max()) if len(numbers) else (0, 0)
-    found = next((how for least, most, how in NUMBER_DATES if least <= low and high <= most), None)
+    found = _arguments(numbers)
     if found is None:
         return (
             f"pass freq=1 if they are numbers of steps, or convert them with pd.to_datetime({column}, unit=...) and "
@@ -144,6 +193,29 @@ def _of_numbers(values: pd.Series, frame: str) -> str:
         f"its values suggest {column} = pd.to_datetime({column}, {found}); if they are numbers of steps, pass freq=1 "
         "(regular), or freq=None (irregular)"
     )
+
+
+def _from_periods(values: pd.Series, frame: str) -> pd.Series:
+    """Start of each period."""
+    try:
+        return values.dt.to_timestamp()
+    except (OverflowError, pd.errors.OutOfBoundsDatetime):
+        return _outside_nanoseconds(values.dt.strftime("%Y-%m-%dT%H:%M:%S"), frame)
+
+
+def _arguments(numbers: np.ndarray) -> str | None:
+    """The arguments of pd.to_datetime that numbers of a known kind require."""
+    if not len(numbers):
+        return None
+    low, high = numbers.min(), numbers.max()
+    fitting = (how for least, most, how in NUMBER_DATES if least <= low and high <= most)
+    return next((how for how in fitting if not how.startswith("format=") or _has_format(numbers, how)), None)
+
+
+def _has_format(numbers: np.ndarray, how: str) -> bool:
+    whole = pd.Series(numbers.astype(np.int64)).astype(str)
+    form = how.removeprefix("format='").removesuffix("'")
+    return bool((numbers % 1 == 0).all() and pd.to_datetime(whole, format=form, errors="coerce").notna().all())
 
 
 def _from_arrow(values: pd.Series, dtype: pd.ArrowDtype) -> pd.Series:
@@ -166,12 +238,13 @@ def _parsed(values: pd.Series, frame: str) -> pd.Series:
     except pd.errors.OutOfBoundsDatetime:
         return _outside_nanoseconds(values, frame)
     except (TypeError, ValueError):
-        bad = _first_unreadable(values)
-        if bad is not None:
-            raise ValueError(
-                f"{_name(values, frame)} cannot be read as ISO 8601 timestamps, for example {bad!r}; convert it first: "
-                + _conversion(values, _column(values, frame))
-            ) from None
+        bad = _unreadable(values)
+        if bad.any():
+            text = (
+                f"{_name(values, frame)} cannot be read as ISO 8601 timestamps, for example {{!r}}; convert it first: "
+            )
+            advice = _conversion(values, _column(values, frame))
+            raise UnreadableTimes(bad, lambda row: text.format(values.iloc[row]) + advice) from None
         stamps = None
     if stamps is None or not pd.api.types.is_datetime64_any_dtype(stamps):
         return _in_utc(values, frame)
@@ -210,26 +283,34 @@ def _outside_nanoseconds(values: pd.Series, frame: str) -> pd.Series:
     return pd.Series(np.array(plain, dtype="datetime64[us]"), values.index, name=values.name)
 
 
-def _first_unreadable(values: pd.Series) -> object:
-    """The first value that is not a timestamp; ``None`` if each one is."""
+def _unreadable(values: pd.Series) -> np.ndarray:
+    """Whether each value is not a timestamp, ``[R]``."""
     found = pd.to_datetime(values, format="ISO8601", errors="coerce", utc=True)
-    bad = values[found.isna() & values.notna()]
-    return None if bad.empty else bad.iloc[0]
+    return (found.isna() & values.notna()).to_numpy()
 
 
 def _conversion(values: pd.Series, column: str) -> str:
     """The line that converts a column, with the format of its dates if all have the same."""
     call = f"{column} = pd.to_datetime({column}, "
-    parts = values.dropna().astype(str).str.strip().str.extract(NUMERIC_DATE)
-    styles = pd.DataFrame({1: parts[1], 3: parts[3], 4: parts[4].str.len(), 5: parts[5].fillna("").str.count(":")})
+    text = values.dropna().astype(str).str.strip()
+    numbers = pd.to_numeric(text, errors="coerce")
+    if numbers.notna().all():
+        return _of_digits(numbers.to_numpy(dtype=np.float64), column)
+    for pattern, end, form in ISO_WEEKS:
+        if text.str.fullmatch(pattern).all():
+            return f"{column} = pd.to_datetime({column}{end}, format={form!r})"
+    years = text.str.extract(YEAR_FIRST)
+    if years[0].notna().all() and len(_styles(years).drop_duplicates()) == 1:
+        return f"{call}format='{years[0].iloc[0].join(('%Y', '%m', '%d'))}{_clock(*years.iloc[0, 2:])}')"
+    parts = text.str.extract(NUMERIC_DATE)
+    styles = pd.concat([parts[4].str.len(), _styles(parts.drop(columns=[0, 2, 4]).set_axis(range(4), axis=1))], axis=1)
     if parts[0].isna().any() or len(styles.drop_duplicates()) != 1:
         return (
             f"{call}dayfirst=True) if the day comes before the month, otherwise {call}format=...) with the format of "
             "the values"
         )
-    _, _, digits, colons = styles.iloc[0]
     separator = parts[1].iloc[0]
-    end = f"{'%Y' if digits == 4 else '%y'}{['', ' %H:%M', ' %H:%M:%S'][colons]}"
+    end = f"{'%Y' if len(parts[4].iloc[0]) == 4 else '%y'}{_clock(*parts.iloc[0, 5:])}"
     day_first, month_first = (
         f"{call}format='{separator.join((first, second, end))}')" for first, second in (("%d", "%m"), ("%m", "%d"))
     )
@@ -238,3 +319,30 @@ def _conversion(values: pd.Series, column: str) -> str:
     if (parts[2].astype(int) > 12).any():
         return month_first
     return f"{day_first} if the day comes before the month, otherwise {month_first}"
+
+
+def _of_digits(numbers: np.ndarray, column: str) -> str:
+    """The line that converts text of digits."""
+    found = _arguments(numbers)
+    if found is None:
+        return (
+            f"{column} = pd.to_numeric({column}), and pass freq=1 if they are numbers of steps, or freq=None "
+            "(irregular)"
+        )
+    text = column if found.startswith("format=") else f"pd.to_numeric({column})"
+    return f"{column} = pd.to_datetime({text}, {found})"
+
+
+def _styles(parts: pd.DataFrame) -> pd.DataFrame:
+    """Two separators, the number of colons in the time of day, and the spelling of AM or PM of each date."""
+    half = parts[3].fillna("").str.replace(r"\w", "x", regex=True)
+    return pd.DataFrame({0: parts[0], 1: parts[1], 2: parts[2].fillna("").str.count(":"), 3: half})
+
+
+def _clock(time: Any, half: Any) -> str:
+    """Format of a time of day, with or without AM or PM."""
+    if not isinstance(time, str):
+        return ""
+    if not isinstance(half, str):
+        return [" %H:%M", " %H:%M:%S"][time.count(":") - 1]
+    return [" %I:%M", " %I:%M:%S"][time.count(":") - 1] + (" %p" if half.startswith(" ") else "%p")

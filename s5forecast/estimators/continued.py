@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from gluonts.core.component import equals
 from gluonts.dataset.common import Dataset
 from gluonts.model.predictor import Predictor
 
@@ -14,11 +13,6 @@ class ContinuedTraining:
     """``train_from`` of estimators whose ``train`` takes ``from_predictor``."""
 
     train: Any
-    __init_args__: dict[str, Any]
-
-    def __eq__(self, other: object) -> bool:
-        """Whether the other estimator has the same class and arguments."""
-        return type(self) is type(other) and equals(self.__init_args__, other.__init_args__)
 
     def train_from(
         self, predictor: Predictor, training_data: Dataset, validation_data: Dataset | None = None, **kwargs: Any

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
+import torch
 from gluonts.core.serde import dump_json, load_json
 from gluonts.dataset.common import Dataset
 from gluonts.model.forecast import SampleForecast
@@ -64,6 +65,10 @@ class ItemsPredictor(Predictor):
     def choices(self) -> dict[str, Any]:
         """Record of the choices of the predictor of all items."""
         return self.predictor.choices
+
+    def from_checkpoint(self, path: str | Path, device: str | torch.device = "auto") -> ItemsPredictor:
+        """As :meth:`~s5forecast.estimators.predictor.NetworkPredictor.from_checkpoint`, for the same items."""
+        return ItemsPredictor(type(self.predictor).from_checkpoint(path, device), self.item_ids)
 
     def stream(self, dataset: Dataset) -> Any:
         """As :meth:`NetworkPredictor.stream`."""

@@ -213,10 +213,7 @@ class PretrainedPredictor(NetworkPredictor):
             if self.relative_spread is None
             else "their intervals have the typical spread of the training data"
         )
-        warn_user(
-            f"series with fewer than {FEWEST_OBSERVED} observed values: {len(items)}, the first of them "
-            f"{items[0]!r}; {spread}"
-        )
+        warn_user(f"{_counted(items)} fewer than {FEWEST_OBSERVED} observed values; {spread}")
 
     def _predictions(self, dataset: Iterable[dict[str, Any]], num_samples: int | None = None) -> Predictions:
         few = list[Any]()
@@ -266,3 +263,7 @@ def _observed(target: np.ndarray) -> int:
 def _outage(target: np.ndarray) -> int:
     """Steps after the last observed value, if hardly any value is observed in the context; the network skips them."""
     return 0 if _observed(target[-CONTEXT:]) >= FEWEST_OBSERVED else int((~np.isnan(target))[::-1].argmax())
+
+
+def _counted(items: Sequence[Any]) -> str:
+    return f"series {items[0]!r} has" if len(items) == 1 else f"{len(items)} series, such as {items[0]!r}, have"

@@ -173,7 +173,8 @@ def fit(
     """Train in place; with validation windows, stop early and restore the best weights.
 
     An ``EarlyStopping``, or a ``ModelCheckpoint`` that monitors a value, replaces the default one if it is among the
-    callbacks in ``trainer_kwargs``. Exceptions are raised. Only callbacks and loggers given by the caller write files.
+    callbacks in ``trainer_kwargs``. Exceptions are raised. Files are written only by callbacks, loggers
+    and profilers that the caller gives, by default to Lightning's folders.
 
     Args:
         module: the network with its optimizer.
@@ -191,12 +192,13 @@ def fit(
         module.seconds = plan.next_seconds()
         callbacks = user_callbacks(trainer_kwargs)
         best, logs = None, not trainer_kwargs.get("barebones")  # which logs no loss
+        _check_distinct(callbacks)
         _check_monitors(callbacks, logs, validation is not None)
         if logs and validation is not None:
             best = _add_validation_callbacks(callbacks, folder, patience)
         if module.seconds is not None:
             callbacks.append(StopAtLimit())
-        trainer = _trainer(folder, callbacks, device, trainer_kwargs)
+        trainer = _trainer(callbacks, device, trainer_kwargs)
         with _interruptible():
             trainer.fit(module, windows, validation, ckpt_path=ckpt_path)
         if best is not None and best.best_model_path:
@@ -220,6 +222,20 @@ def user_callbacks(trainer_kwargs: dict[str, Any]) -> list[Callback]:
 def monitors_validation(callback: Callback) -> bool:
     """Whether a callback follows the loss of the validation data."""
     return getattr(callback, "monitor", None) == "val_loss"
+
+
+def _check_distinct(callbacks: list[Callback]) -> None:
+    """Raise ValueError for two callbacks that Lightning cannot tell apart in a checkpoint."""
+    known = set()
+    for callback in callbacks:
+        if type(callback).state_dict is Callback.state_dict:
+            continue
+        if callback.state_key in known:
+            raise ValueError(
+                f"callbacks has two {type(callback).__name__} with the same settings, {callback.state_key}; leave one "
+                "out, or change one of these settings"
+            )
+        known.add(callback.state_key)
 
 
 def _check_monitors(callbacks: list[Callback], logs: bool, validated: bool) -> None:
@@ -265,7 +281,7 @@ def _add_validation_callbacks(callbacks: list[Callback], folder: str, patience: 
     return best
 
 
-def _trainer(folder: str, callbacks: list[Callback], device: str, given: dict[str, Any]) -> pl.Trainer:
+def _trainer(callbacks: list[Callback], device: str, given: dict[str, Any]) -> pl.Trainer:
     keeps = any(isinstance(callback, ModelCheckpoint) for callback in callbacks)
     if given.get("enable_progress_bar", True):
         callbacks = [*callbacks, ProgressBar()]
@@ -275,7 +291,6 @@ def _trainer(folder: str, callbacks: list[Callback], device: str, given: dict[st
         "gradient_clip_val": 1.0,
         "logger": False,
         "enable_model_summary": False,
-        "default_root_dir": folder,
         "num_sanity_val_steps": 0,
     }
     fixed = {

@@ -19,13 +19,23 @@ from s5forecast.data.frames import Columns, series_name, without_series
 from s5forecast.data.frequency import Frequency
 from s5forecast.data.irregular_sampling import IrregularSampling
 from s5forecast.data.missing_known import reported_once
-from s5forecast.data.regular_sampling import read_frame, to_entries
+from s5forecast.data.regular_frames import read_frame
+from s5forecast.data.regular_sampling import to_entries
+from s5forecast.data.seasons import SEASON_FIELD
 from s5forecast.data.statics import StaticFeatures
 from s5forecast.data.table import FrameSeries
 from s5forecast.evaluation.column_roles import as_columns, check_columns, frame_of_series, is_long, roles_of
 from s5forecast.evaluation.item_columns import item_keys, with_item_columns
 from s5forecast.evaluation.metrics import evaluate, metric_names
-from s5forecast.evaluation.models import Model, irregular_model, name_of, regular_model, span_of, step_of
+from s5forecast.evaluation.models import (
+    Model,
+    frequency_of,
+    irregular_model,
+    name_of,
+    on_error_of,
+    regular_model,
+    span_of,
+)
 from s5forecast.evaluation.result import KEYS, WINDOW, Backtest
 from s5forecast.evaluation.runs import Run, Store, describe
 from s5forecast.evaluation.windows import (
@@ -62,7 +72,7 @@ def backtest(
     directory: str | Path | None = None,
     n_jobs: int = 1,
     progress: bool = False,
-    on_error: str = "raise",
+    on_error: str | None = None,
 ) -> Backtest:
     """Forecast past windows of every series, each from its history alone, and compare with the observed values.
 
@@ -96,7 +106,8 @@ def backtest(
             coverage_80, for irregular series WQL, CRPS, MAE and coverage_80. Irregular series have no metrics scaled by
             a season.
         season: steps of the differences that scale MASE and RMSSE; by default GluonTS's for the frequency (24 for
-            hours, 12 for months, 1 for days and weeks).
+            hours, 12 for months, 1 for days and weeks). The season of integer times is by default that of the first
+            ``S5Forecaster``, or found in the data before the first window, and is also used by baselines.
         name: name of the model; by default its class.
         freq: offset alias of the timestamps, or a whole number for integer times; inferred for a frame. Without it,
             each period of GluonTS entries is stamped by its start.
@@ -111,7 +122,8 @@ def backtest(
         n_jobs: number of parallel processes over windows or fits, as in joblib.
         progress: whether to show a progress bar over the windows.
         on_error: ``"raise"`` an error for a series that is invalid or too short for the windows, or ``"skip"`` it, with
-            one warning; ``skipped`` of the result names all series that are left out, with the reasons.
+            one warning; ``skipped`` of the result names all series that are left out, with the reasons. By default that
+            of an ``S5Forecaster``, otherwise ``"raise"``.
 
     Raises:
         ValueError: a series is too short, a level or metric is unknown, arguments for regular and irregular series are
@@ -131,18 +143,18 @@ def backtest(
     """
     roles = roles_of(model) if columns is None else as_columns(columns)
     data = frame_of_series(data, roles)
-    freq = freq or step_of([model])
     if horizon is prediction_length is None:
         prediction_length, horizon = span_of([model])
     cuts = {"since": since, "count": count, "fraction": fraction, "horizon": horizon}
     splitter = _splitter(prediction_length, windows, step, season, cuts, variables, roles)
+    freq = frequency_of(freq, [model], season)
     if not isinstance(refit, Integral) or refit < 0:
         raise ValueError(f"refit={refit!r} must be False, True, or the number of origins between fits")
     levels = check_levels(quantile_levels)
     metrics = metric_names(splitter.default_metrics if metrics is None else metrics)
     name = name_of(model) if name is None else name
     prepare = _irregular if isinstance(splitter, IrregularSplitter) else _regular
-    skip, skipped = choose(ON_ERROR, on_error, "on_error"), Skipped()
+    skip, skipped = choose(ON_ERROR, on_error or on_error_of([model]), "on_error"), Skipped()
 
     def read(rows: Any) -> Any:
         return prepare(model, rows, splitter, roles, freq, bool(refit))
@@ -237,16 +249,32 @@ def _regular(
             raise ValueError(f"several targets, {list(columns.targets)}, require irregular series; pass one target")
         check_columns(data, columns)
         series, frequency = read_frame(data, columns, frequency or "infer")
+        frequency = _with_season(frequency, splitter, (one.target for one in series))
         data = to_entries(series, frequency, StaticFeatures.learn(series, columns))
+    elif frequency is not None and frequency.integer:
+        data = list(data)
+        if not frequency.has_season:
+            found = splitter.season(entry["target"] for entry in data)
+            data = [{**entry, SEASON_FIELD: entry.get(SEASON_FIELD) or found} for entry in data]
+        else:
+            data = [{**entry, SEASON_FIELD: frequency.season} for entry in data]
     adapted = regular_model(model, series or None, columns, frequency, splitter.prediction_length, refits)
     return data, frequency, adapted, series
+
+
+def _with_season(frequency: Frequency, splitter: Any, targets: Iterable[np.ndarray]) -> Frequency:
+    """The frequency; the season of integer times that is not known is found in the data before the first window."""
+    if not frequency.integer or frequency.has_season:
+        return frequency
+    return frequency.with_season(splitter.season(targets))
 
 
 def _irregular(
     model: Any, data: Any, splitter: Any, columns: Columns, freq: Frequency | str | int | None, refits: bool
 ) -> tuple[Iterable[DataEntry], None, Model, Sequence[FrameSeries]]:
     if freq:
-        raise ValueError(f"freq={freq!r} requires regular series; omit it with since=, count= or fraction=")
+        given = freq.text if isinstance(freq, Frequency) else f"freq={freq!r}"
+        raise ValueError(f"{given} requires regular series; omit it with since=, count= or fraction=")
     series: Sequence[FrameSeries] = ()
     if is_long(data):
         if splitter.variables:

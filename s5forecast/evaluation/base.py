@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from numbers import Integral
 from pathlib import Path
 
+from gluonts.dataset.common import DataEntry
 from gluonts.model.predictor import RepresentablePredictor
 
 from s5forecast.aliases import check_folder
+from s5forecast.data.frequency import Frequency
+from s5forecast.data.seasons import SEASON_FIELD
 
 
 class BaselinePredictor(RepresentablePredictor):
@@ -24,6 +28,11 @@ class BaselinePredictor(RepresentablePredictor):
 
 
 def check_season(season: int | None) -> None:
-    """Raise ValueError for a season below 1; ``None`` stands for the season of the frequency."""
-    if season is not None and season < 1:
-        raise ValueError(f"season={season} must be at least 1")
+    """Raise ValueError unless the season is a number of steps; ``None`` stands for the season of the entry."""
+    if season is not None and (isinstance(season, bool) or not isinstance(season, Integral) or season < 1):
+        raise ValueError(f"season={season!r} must be a whole number of at least 1")
+
+
+def season_of(entry: DataEntry) -> int:
+    """The season of integer times, which the entry states, or that of the frequency of its ``start``."""
+    return int(entry.get(SEASON_FIELD) or Frequency.parse(entry["start"].freqstr).season)

@@ -11,8 +11,8 @@ from gluonts.core.component import validated
 from gluonts.dataset.common import DataEntry
 from gluonts.dataset.util import forecast_start
 
-from s5forecast.data.frequency import Frequency, quiet_periods
-from s5forecast.evaluation.base import BaselinePredictor, check_season
+from s5forecast.data.frequency import quiet_periods
+from s5forecast.evaluation.base import BaselinePredictor, check_season, season_of
 from s5forecast.evaluation.gaussian import GaussianForecast, constant, drift, observed_history, seasonal_naive
 from s5forecast.evaluation.statistical import AutoARIMAPredictor, AutoETSPredictor, ThetaPredictor
 
@@ -42,7 +42,8 @@ class SeasonalNaivePredictor(BaselinePredictor):
 
     Args:
         prediction_length: steps to forecast.
-        season: steps of a season; by default the season of the frequency of each entry.
+        season: steps of a season; by default the season of each entry, which is its ``season_length`` if it has integer
+            times, otherwise that of its frequency.
     """
 
     @validated()
@@ -53,7 +54,7 @@ class SeasonalNaivePredictor(BaselinePredictor):
 
     def predict_item(self, item: DataEntry) -> GaussianForecast:
         """Forecast of one entry."""
-        season = self.season or Frequency.parse(item["start"].freqstr).season
+        season = self.season or season_of(item)
         return _forecast(item, *seasonal_naive(observed_history(item), season, self.prediction_length))
 
 

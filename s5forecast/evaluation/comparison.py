@@ -23,7 +23,7 @@ from s5forecast.evaluation.backtest import backtest
 from s5forecast.evaluation.column_roles import check_data, roles_of_all
 from s5forecast.evaluation.leaderboard import leaderboard
 from s5forecast.evaluation.metrics import METRICS, SERIES, JointScore, is_loss, metric_names
-from s5forecast.evaluation.models import span_of, step_of
+from s5forecast.evaluation.models import frequency_of, on_error_of, span_of
 from s5forecast.evaluation.result import KEYS, TIMES, WINDOW, Backtest, summary
 
 # Losses over time of metrics that are ratios.
@@ -255,7 +255,8 @@ def compare(
         metrics = ready[0].metric_names
     if arguments.get("columns") is None:
         arguments["columns"] = roles_of_all(models)
-    arguments["freq"] = arguments.get("freq") or step_of(models.values())
+    arguments["freq"] = frequency_of(arguments.get("freq"), models.values())
+    arguments["on_error"] = arguments.get("on_error") or on_error_of(models.values())
     if arguments.get("horizon") is prediction_length is None:
         prediction_length, arguments["horizon"] = span_of(models.values())
     found = {}

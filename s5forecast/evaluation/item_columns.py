@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from s5forecast.data.items import label_keys
@@ -35,10 +34,10 @@ def with_item_columns(forecasts: pd.DataFrame, series: Sequence[FrameSeries], va
         return forecasts
     if len(keys.columns) == 1:
         given = keys.iloc[:, 0]
-        if len(variables) > 1 or given.tolist() == keys.index.tolist():
+        if len(variables) > 1:
             return forecasts
-        rows = pd.Series(np.arange(len(keys)), keys.index)[forecasts["item_id"]]
-        return forecasts.assign(item_id=given.iloc[rows.to_numpy()].array)
+        places = keys.index.get_indexer(pd.Index(forecasts["item_id"], dtype=object))
+        return forecasts.assign(item_id=given.iloc[places].array)
     positions = {label: row for row, label in enumerate(keys.index)}
     positions |= {f"{label}:{name}": row for name in variables for label, row in positions.items()}
     rows = forecasts["item_id"].map(positions)

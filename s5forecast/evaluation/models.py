@@ -84,8 +84,8 @@ class PredictorModel(Model):
             window = windows[count - 1]
             if forecast.item_id is not None and str(forecast.item_id) != str(window.item_id):
                 raise ValueError(
-                    f"{type(self.predictor).__name__!r} returned a forecast of series {forecast.item_id!r}, expected "
-                    f"is one of {window.item_id!r}; return the forecasts in the order of the entries"
+                    f"{type(self.predictor).__name__!r} returned a forecast of series {forecast.item_id!r} "
+                    f"in place of series {window.item_id!r}; return the forecasts in the order of the entries"
                 )
             yield window.values(forecast, columns, samples)
         if count != len(windows):
@@ -112,7 +112,7 @@ class QueryPredictorModel(PredictorModel):
             ends = np.cumsum([window.length for window in part])
             if len(found) != ends[-1]:
                 raise ValueError(
-                    f"{type(self.predictor).__name__} returned forecasts at {len(found)} times, expected are {ends[-1]}"
+                    f"{type(self.predictor).__name__} returned {len(found)} forecasts for {ends[-1]} times"
                 )
             for one in np.split(found, ends[:-1]):
                 yield one.T.reshape(len(columns), -1)
@@ -194,7 +194,8 @@ class ForecasterModel(Model):
 
             fitted = clone(self.forecaster)
             if self.frequency is not None and "freq" in fitted.get_params():
-                fitted.set_params(freq=self.frequency.alias)
+                # The season of integer times is that of the forecaster.
+                fitted.set_params(freq=self.frequency.multiple if self.frequency.integer else self.frequency.alias)
             fitted.fit(self._frame(windows, 0, past=True))
         return type(self)(fitted, self.series, self.roles, self.frequency, self.refits)
 
@@ -286,7 +287,7 @@ class IrregularForecasterModel(ForecasterModel):
             times = self._frame(part, 0, past=False)
             found = self.forecaster.predict(self._frame(part, 0, past=True), quantile_levels=levels, times=times)
             if len(found) != len(times):
-                raise ValueError(f"{name} returned forecasts at {len(found)} times, expected are {len(times)}")
+                raise ValueError(f"{name} returned {len(found)} forecasts for {len(times)} times")
             values = found[names].to_numpy(dtype=float).reshape(len(found), len(targets), len(columns))
             for one in np.split(values, np.cumsum([window.length for window in part])[:-1]):
                 yield one.T.reshape(len(columns), -1)
@@ -443,10 +444,35 @@ def span_of(models: Iterable[Any]) -> tuple[int | None, Any]:
     return None, None
 
 
-def step_of(models: Iterable[Any]) -> Any:
-    """``freq`` of the first forecaster of integer times; None if there is none."""
-    found = (getattr(model, "freq", None) for model in models if is_forecaster(model))
-    return next((freq for freq in found if isinstance(freq, Integral)), None)
+def frequency_of(freq: Any, models: Iterable[Any], season: int | None = None) -> Any:
+    """``freq``, by default that of the first forecaster of integer times, with the season of integer times if known."""
+    own = next((_integer_frequency(model) for model in models if _has_integer_times(model)), None)
+    if isinstance(freq, Integral):
+        freq = Frequency.parse(freq)  # type: ignore[arg-type]
+    freq = freq or own
+    if not isinstance(freq, Frequency) or not freq.integer:
+        return freq
+    if own is not None and own.multiple == freq.multiple and not freq.has_season:
+        freq = own
+    return freq if season is None else freq.with_season(season)
+
+
+def _has_integer_times(model: Any) -> bool:
+    return is_forecaster(model) and isinstance(getattr(model, "freq", None), Integral)
+
+
+def _integer_frequency(model: Any) -> Frequency:
+    """The frequency of a forecaster of integer times, with its season if it is found or given."""
+    if hasattr(model, "sampling_"):
+        return model.sampling_.frequency
+    frequency, season = Frequency.parse(model.freq), getattr(model, "season", None)
+    return frequency if season is None else frequency.with_season(season)
+
+
+def on_error_of(models: Iterable[Any]) -> str:
+    """``"skip"`` if a forecaster leaves out series that have an error, otherwise ``"raise"``."""
+    skip = any(getattr(model, "on_error", None) == "skip" for model in models if is_forecaster(model))
+    return "skip" if skip else "raise"
 
 
 def _by_name(model: Any, frame: Sequence[FrameSeries] | None) -> dict[Any, FrameSeries]:
@@ -471,4 +497,6 @@ def _check_stamps(window: RegularWindow, stamps: np.ndarray) -> None:
     if isinstance(due, pd.DatetimeIndex):
         first = pd.Timestamp(first, tz=due.tz if pd.Timestamp(first).tz is None else None)
     if len(stamps) != len(due) or first != due[0]:
-        raise ValueError(f"the forecast of series {window.item_id!r} starts at {stamps[0]}, expected is {due[0]}")
+        raise ValueError(
+            f"the forecast of series {window.item_id!r} starts at {stamps[0]}, but its window starts at {due[0]}"
+        )

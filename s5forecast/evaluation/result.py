@@ -92,8 +92,8 @@ class Backtest:
         if missing or self.rows.empty:
             raise ValueError(f"the forecasts of {self.name!r} have no rows, or no columns {missing}")
         items = rows["item_id"]
-        labels = column_labels(items)
-        if labels is not items:
+        labels = column_labels(items).astype(object)  # categories without rows are no series
+        if labels.dtype != items.dtype or labels is not items:
             object.__setattr__(self, "rows", rows.assign(item_id=labels))
         absent = self.rows[self._forecast_columns + sample_columns(self.rows)].isna().any(axis=1)
         if absent.any():
@@ -235,7 +235,7 @@ class Backtest:
         sources = self._sources
         unknown = [name for name in names if name != "step" and name not in sources]
         if unknown or not names:
-            known = [name for name in self.rows.columns if name not in sample_columns(self.rows)]
+            known = [name for name in self._forecasts.columns if name not in sample_columns(self.rows)]
             raise ValueError(f"cannot group metrics by {given}; use 'step', 'window', or columns among {known}")
         keys = [self.step if name == "step" else self.rows[sources[name]] for name in names]
         if len(keys) == 1:

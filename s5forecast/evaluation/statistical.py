@@ -15,8 +15,8 @@ from gluonts.dataset.common import DataEntry
 from gluonts.dataset.util import forecast_start
 from gluonts.model.forecast import QuantileForecast
 
-from s5forecast.data.frequency import Frequency, quiet_periods
-from s5forecast.evaluation.base import BaselinePredictor, check_season
+from s5forecast.data.frequency import quiet_periods
+from s5forecast.evaluation.base import BaselinePredictor, check_season, season_of
 from s5forecast.evaluation.gaussian import GaussianForecast, observed_history, seasonal_naive
 from s5forecast.levels import DECILES, level_name
 
@@ -31,7 +31,7 @@ class StatisticalPredictor(BaselinePredictor):
 
     Args:
         prediction_length: steps to forecast.
-        season: steps of a season; by default the season of the frequency of each entry. Long seasons are slow to fit.
+        season: steps of a season; by default the season of each entry. Long seasons are slow to fit.
         max_history: maximum number of last values that a model is fitted to.
 
     Raises:
@@ -54,7 +54,7 @@ class StatisticalPredictor(BaselinePredictor):
     def predict_item(self, item: DataEntry) -> QuantileForecast:
         """Forecast of one entry; raises ValueError for one without any observed value."""
         history = observed_history(item)
-        season = self.season or Frequency.parse(item["start"].freqstr).season
+        season = self.season or season_of(item)
         history = _without_gaps(history[-max(self.max_history, _since_last(history)) :])
         values = self._fitted(history, season)
         if values is None:

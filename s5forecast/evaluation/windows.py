@@ -23,7 +23,9 @@ from gluonts.time_feature.seasonality import get_seasonality
 
 from s5forecast.data.faults import SeriesError
 from s5forecast.data.frequency import Frequency, quiet_periods
+from s5forecast.data.seasons import SEASON_FIELD, common_season
 from s5forecast.data.times import Instants, is_duration, read_instants
+from s5forecast.data.timestamps import RANGE_FIX
 from s5forecast.evaluation.metrics import DEFAULT_METRICS, UNSCALED_METRICS
 
 PAST_FIELDS = (
@@ -127,8 +129,8 @@ class RegularWindow(Window):
         if values.shape != (len(columns), self.length) or forecast.start_date != start:
             raise ValueError(
                 f"the forecast of series {self.item_id!r} has shape {values.shape[1:]} and starts at "
-                f"{forecast.start_date}, expected are {self.length} steps from {start}; use the predictor's "
-                "own prediction_length, and a predictor without lead time"
+                f"{forecast.start_date}, but the window has {self.length} steps and starts at {start}; use the "
+                "predictor's own prediction_length, and a predictor without lead time"
             )
         if not samples:
             return values
@@ -140,16 +142,16 @@ class RegularWindow(Window):
         return np.concatenate([values, forecast.samples])
 
     def seasonal_error(self, season: int | None) -> float:
-        """Mean absolute seasonal difference of the history, by default with GluonTS's season."""
+        """Mean absolute seasonal difference of the history, by default with the season of the entry."""
         return seasonal_error(*self._history(season))
 
     def squared_seasonal_error(self, season: int | None) -> float:
-        """Mean squared seasonal difference of the history, by default with GluonTS's season."""
+        """Mean squared seasonal difference of the history, by default with the season of the entry."""
         return squared_seasonal_error(*self._history(season))
 
     def _history(self, season: int | None) -> tuple[np.ndarray, int]:
         history = np.asarray(self.entry["target"])[: self.cut]
-        return history, season or default_season(self.entry["start"].freqstr)
+        return history, season or self.entry.get(SEASON_FIELD) or default_season(self.entry["start"].freqstr)
 
     def timestamps(self, frequency: Frequency | None) -> pd.DatetimeIndex:
         """The ``timestamps`` of the entry if it has them; otherwise computed from ``start``."""
@@ -280,6 +282,10 @@ class RegularSplitter(WindowSplitter):
             for origin in range(self.windows)
         ]
 
+    def season(self, targets: Iterable[np.ndarray]) -> int:
+        """The season that most of the series have before the first window, 1 if there is none."""
+        return common_season(target[: max(0, len(target) - self._steps_from(0))] for target in targets)
+
     def seasonal_errors(self, windows: Sequence[Any], season: int | None) -> dict[str, list[float]]:
         """Mean absolute and mean squared seasonal difference of the history of each window."""
         return {
@@ -305,7 +311,7 @@ class RegularSplitter(WindowSplitter):
             fix = f"windows={possible}" if possible else "a shorter prediction_length"
             text = (
                 f"series {item_id!r} has {shape[0]} values, but {self.windows} windows of {self.prediction_length} "
-                f"steps, {self.distance} apart, need {needed}; use {fix}, or leave the series out"
+                f"steps, {self.distance} apart, need {needed} values; use {fix}, or leave the series out"
             )
             raise SeriesError({f"series {item_id!r}": text})
         return int(shape[0])
@@ -400,7 +406,11 @@ class IrregularSplitter(WindowSplitter):
         time = pd.Timestamp(moment) if instants.datetimes else moment
         if instants.datetimes and instants.aware != (time.tz is not None):
             raise ValueError(f"since={moment!r} and the times of the data must both have a time zone, or neither")
-        return int(np.searchsorted(instants.exact, read_instants([time], "since", "the split").exact[0], "right"))
+        if instants.datetimes and not pd.Timestamp.min < time.tz_localize(None) < pd.Timestamp.max:
+            raise ValueError(f"since={moment!r} is out of range, because {RANGE_FIX}")
+        return int(
+            np.searchsorted(instants.exact, read_instants([time], "the time", f"since={moment!r}").exact[0], "right")
+        )
 
     def _end(self, instants: Instants, cut: int) -> int:
         """Number of observations up to the end of the window."""
@@ -512,7 +522,7 @@ def columns_of(forecast: Forecast, columns: Sequence[str]) -> np.ndarray:
 
 def check_positive_integer(name: str, value: Any) -> None:
     """Raise ValueError unless the value of the argument ``name`` is a whole number of at least 1."""
-    if not isinstance(value, Integral) or value < 1:
+    if isinstance(value, bool) or not isinstance(value, Integral) or value < 1:
         raise ValueError(f"{name}={value!r} must be a whole number of at least 1")
 
 

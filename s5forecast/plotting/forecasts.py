@@ -11,7 +11,7 @@ from s5forecast.data.frame_kinds import Frame, takes_frames, to_pandas
 from s5forecast.data.frames import Columns, identity_columns, with_labels
 from s5forecast.data.items import item_label
 from s5forecast.data.long_frames import long_frame
-from s5forecast.data.timestamps import read_times
+from s5forecast.data.timestamps import RANGE_FIX, out_of_range, read_times
 from s5forecast.levels import quantile_columns
 from s5forecast.plotting.theme import OBSERVED, PALETTE, line_style, styled, translucent
 
@@ -64,6 +64,7 @@ def plot_forecast(
     chosen = _chosen(fans, items, columns)
     pasts = {} if history is None else _beside(_by_item(history, columns, "history", "target"), fans)
     futures = {} if actuals is None else _beside(_by_item(actuals, columns, "actuals", "target"), fans)
+    _check_times({"forecast": fans, "history": pasts, "actuals": futures})
     traces = []
     for item in chosen:
         length = max_history or int(np.clip(7 * len(fans[item]), 50, 2000))
@@ -108,6 +109,7 @@ def plot_backtest(
     fans = _by_item(frame, Columns(), "backtest", "target", "cutoff")
     pasts = {} if history is None else _beside(_by_item(history, columns, "history", "target"), fans)
     medians = {name: _by_item(to_pandas(other), Columns(), name, "cutoff") for name, other in (others or {}).items()}
+    _check_times({"backtest": fans, "history": pasts, **medians})
     chosen = _chosen(fans, items, columns)
     traces = []
     for item in chosen:
@@ -140,6 +142,8 @@ def _by_item(frame: pd.DataFrame, columns: Columns, what: str, *needed: str) -> 
         spelt = [old for old, new in names.items() if new in missing] or missing
         raise ValueError(f"the {what} has no column {spelt}; choose one of its columns {list(frame.columns)}")
     times = read_times(frame["timestamp"], what)
+    if pd.api.types.is_datetime64_any_dtype(times) and out_of_range(times).any():
+        raise ValueError(f"the {what} has the time {times[out_of_range(times)].iloc[0]}, but {RANGE_FIX}")
     if isinstance(times.dtype, pd.DatetimeTZDtype):
         times = times.dt.tz_localize(None)  # plotly shows wall time
     frame = frame.assign(timestamp=times)
@@ -148,6 +152,22 @@ def _by_item(frame: pd.DataFrame, columns: Columns, what: str, *needed: str) -> 
         return {"": ordered}
     groups = dict(iter(ordered.groupby(ordered["item_id"].astype(str))))
     return {str(item): groups[str(item)] for item in frame["item_id"].unique()}
+
+
+def _check_times(frames: Mapping[str, Mapping[str, pd.DataFrame]]) -> None:
+    """Raise ValueError unless the times of all frames are datetimes, or all are numbers."""
+    kinds = {
+        what: "datetimes" if pd.api.types.is_datetime64_any_dtype(one["timestamp"]) else "numbers"
+        for what, by_item in frames.items()
+        for one in by_item.values()
+    }
+    first, *others = kinds
+    for what in others:
+        if kinds[what] != kinds[first]:
+            raise ValueError(
+                f"the times of the {first} are {kinds[first]}, but those of the {what} are {kinds[what]}; convert one "
+                "of them"
+            )
 
 
 def _beside(frames: dict[str, pd.DataFrame], fans: Mapping[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
@@ -226,11 +246,20 @@ def _fan(windows: list[pd.DataFrame], mean: bool) -> list[go.Scatter]:
         traces[0].update(name=f"{', '.join(shares)} % intervals", showlegend=True)
     if 0.5 in columns:
         traces.append(_median(windows, "median", 0, lower[0] if lower else None))
-    if "mean" in windows[0] and (mean or not columns):
+    if "mean" in windows[0] and (mean or not traces):
         style = {"color": PALETTE[0], "width": 1.5, "dash": "dot"}
         x, y = _with_gaps(windows, "timestamp"), _with_gaps(windows, "mean")
         traces.append(go.Scatter(x=x, y=y, name="mean", mode=_mode(windows), line=style, hovertemplate="%{y:.4~g}"))
+    if not traces:
+        raise _nothing_to_draw(windows[0])
     return traces
+
+
+def _nothing_to_draw(forecast: pd.DataFrame) -> ValueError:
+    return ValueError(
+        "a forecast needs the column '0.5' or 'mean', or two quantiles such as '0.1' and '0.9'; its columns are "
+        f"{list(forecast.columns)}"
+    )
 
 
 def _band(windows: list[pd.DataFrame], lower: Any, upper: Any, name: str, alpha: float) -> go.Scatter:
@@ -262,6 +291,8 @@ def _band(windows: list[pd.DataFrame], lower: Any, upper: Any, name: str, alpha:
 
 def _median(windows: list[pd.DataFrame], name: str, number: int, lower: float | None = None) -> go.Scatter:
     columns = quantile_columns(windows[0])
+    if 0.5 not in columns and "mean" not in windows[0]:
+        raise _nothing_to_draw(windows[0])
     template, customdata = "%{y:.4~g}", None
     if lower is not None:
         ends = (columns[lower], columns[round(1 - lower, 10)])

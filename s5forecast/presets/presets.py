@@ -36,7 +36,14 @@ class Preset(NamedTuple):
     estimator: Any = None
     tuning_steps: int | None = None
 
+    @property
+    def fixed(self) -> tuple[str, ...]:
+        """Arguments of the other estimator that cannot be given."""
+        return (*self.arguments, *(TRAINING if self.arguments.get("num_steps") == 0 else ()))
 
+
+# Arguments of PretrainedEstimator that have no effect if nothing is trained.
+TRAINING = ("synthetic_share", "lr", "ssm_lr", "patience")
 PRESETS = {
     # 28 % of the default's steps take at most a third of its processor time, see benchmarks/presets_speed.py.
     "fast": Preset({"num_batches_per_epoch": 14}, tuning_steps=42),
@@ -122,6 +129,12 @@ def estimator_class(make: Any, preset: str) -> Any:
     return choose(PRESETS, str(preset), "preset").estimator or make
 
 
+def unused_arguments(preset: str) -> list[str]:
+    """Arguments that a preset does not take, though the class of its estimators has them."""
+    chosen = choose(PRESETS, str(preset), "preset")
+    return [] if chosen.estimator is None else [*chosen.fixed, "num_members"]
+
+
 def _check_replaced(make: Any, arguments: dict[str, Any], preset: str) -> None:
     """Raise ValueError for a model or arguments that the estimator of a preset does not have."""
     chosen = PRESETS[preset]
@@ -130,9 +143,10 @@ def _check_replaced(make: Any, arguments: dict[str, Any], preset: str) -> None:
             f"preset={preset!r} is available for regular series and model='direct' only; leave out model= and pass "
             "freq=, or choose another preset"
         )
-    accepted = [name for name in signature(chosen.estimator).parameters if name not in chosen.arguments]
+    accepted = [name for name in signature(chosen.estimator).parameters if name not in chosen.fixed]
     if unknown := [name for name in arguments if name not in accepted]:
+        size = "has a fixed size" if len(chosen.fixed) == 0 else "has a fixed size, is not trained"
         raise ValueError(
-            f"preset={preset!r} does not take {unknown}: the pretrained network has a fixed size and uses no "
-            f"covariates; its arguments are {accepted}"
+            f"preset={preset!r} does not take {unknown}: the pretrained network {size} and uses no covariates; its "
+            f"arguments are {accepted}"
         )

@@ -64,7 +64,10 @@ def step_time(estimator: ForecastEstimator, data: Sequence[dict[str, Any]], know
 def _measured(estimator: ForecastEstimator, data: Sequence[dict[str, Any]]) -> StepTime:
     times, given = StepTimes(), estimator.__init_args__
     trainer_kwargs = given["trainer_kwargs"] or {}
-    quiet = {"max_steps": 1 + TIMED_STEPS, "enable_progress_bar": False, "callbacks": [times]}
+    quiet = {
+        "max_steps": 1 + TIMED_STEPS, "enable_progress_bar": False, "callbacks": [times], "logger": False,
+        "enable_checkpointing": False,
+    }  # fmt: skip
     trial = type(estimator)(**{**given, "trainer_kwargs": {**trainer_kwargs, **quiet}})
     with without_plan():
         trial.train(data)

@@ -35,7 +35,9 @@ def test_every_kind_of_file(suffix, tmp_path):
 
 @pytest.mark.parametrize("name", ["sales", "sales.dat", "sales.gz", "sales.csv.rar"])
 def test_other_names_list_those_that_are_read(name, tmp_path):
-    with pytest.raises(ValueError, match=r"ends with none of \.csv, \.tsv, .*\.parquet.*compressed \(\.gz") as raised:
+    with pytest.raises(
+        ValueError, match=r"must end with one of \.csv, \.tsv, .*\.parquet.*compressed \(\.gz"
+    ) as raised:
         read_file(tmp_path / name)
     assert all(suffix in str(raised.value) for suffix in READERS)
 

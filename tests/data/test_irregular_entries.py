@@ -42,6 +42,17 @@ def test_invalid_entries(fields, message):
         read_irregular([entry(**fields)], SPEC, forecast=True)
 
 
+def test_the_wall_time_of_queries_is_that_of_the_history():
+    days = pd.date_range("2024-01-01", periods=7, tz="Europe/Paris")
+    spec, query = SPEC._replace(datetimes=True), pd.date_range("2024-02-01 06:00", periods=2, tz="Europe/Paris")
+    local, away = (
+        read_irregular([entry(time=days, query_time=times)], spec, forecast=True)[0]
+        for times in (query, list(query.tz_convert("Asia/Tokyo")))
+    )
+    np.testing.assert_array_equal(away.query_clock, local.query_clock)
+    np.testing.assert_array_equal(away.query, local.query)
+
+
 def test_time_zones_must_agree():
     days = pd.date_range("2024-01-01", periods=7, tz="Europe/Paris")
     spec = SPEC._replace(datetimes=True)

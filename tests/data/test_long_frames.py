@@ -8,6 +8,7 @@ import s5forecast
 from s5forecast import S5Forecaster, backtest, regularize
 from s5forecast.data.frames import Columns
 from s5forecast.data.irregular_sampling import IrregularSampling
+from s5forecast.data.long_frames import require_column
 from s5forecast.data.regular_sampling import RegularSampling
 from s5forecast.data.statics import StaticFeatures
 from s5forecast.plotting import plot_forecast
@@ -124,3 +125,13 @@ def test_histories_of_figures_may_have_their_times_as_index():
     expected = plot_forecast(df[:18], forecast)
     for keys in (["timestamp"], ["item_id", "timestamp"]):
         assert plot_forecast(df[:18].set_index(keys), forecast.set_index(keys)) == expected
+
+
+def test_names_of_columns_that_are_no_text():
+    df = pd.DataFrame([[1.0, 2.0]])
+    with pytest.raises(
+        ValueError, match=r"df has no column '0', as text; .* df = df.rename\(columns=str\).* \[0, 1\]$"
+    ) as caught:
+        require_column(df, "0", "df")
+    assert "did you mean" not in str(caught.value)
+    require_column(df.rename(columns=str), "0", "df")

@@ -42,6 +42,28 @@ def test_the_line_that_converts_text(kind, dtype):
     assert df["target"].tolist() == numbers
 
 
+CLEANED = {
+    "currency": (["$5", "-$1,234.50", "$12.5"], [5, -1234.5, 12.5]),
+    "percent": (["50%", "12.5 %", None], [50, 12.5, None]),
+    "spaces": (["1 234,5", "12", "2\u202f345,75"], [1234.5, 12, 2345.75]),
+    "parentheses": (["(1,234.56)", "7", "($8)"], [-1234.56, 7, -8]),
+    "apostrophes": (["1'234.5", "1’234’567", "2"], [1234.5, 1234567, 2]),
+}
+
+
+@pytest.mark.parametrize("kind", CLEANED)
+def test_the_line_that_removes_other_characters(kind):
+    values, numbers = CLEANED[kind]
+    df = frame(values)
+    with pytest.raises(ValueError, match=r"the series: column 'target' must hold numbers, got ") as caught:
+        tidy_frame(df, Columns(), ["target"], ())
+    assert "coerce" not in str(caught.value)
+    line = str(caught.value)[str(caught.value).index("df['target'] =") :]
+    exec(line, {"df": df, "pd": pd})
+    assert df["target"].dropna().tolist() == [one for one in numbers if one is not None]
+    tidy_frame(df, Columns(), ["target"], ())
+
+
 def test_one_comma_may_be_either():
     with pytest.raises(ValueError, match=r"if the comma separates thousands, .*, or if it is a decimal comma, "):
         tidy_frame(frame(["1,234", "2,345", "1"]), Columns(), ["target"], ())

@@ -10,7 +10,8 @@ import pytest
 
 from s5forecast.data.frames import Columns
 from s5forecast.data.frequency import Frequency
-from s5forecast.data.regular_sampling import RegularSampling, read_frame, to_entries
+from s5forecast.data.regular_frames import read_frame
+from s5forecast.data.regular_sampling import RegularSampling, to_entries
 from s5forecast.data.statics import StaticFeatures
 from s5forecast.data.timestamps import to_timestamps
 
@@ -206,7 +207,10 @@ BAD_FRAMES = {
         "thousands, .*thousands=','.*, or if it is a decimal comma, .*decimal=','",
     ),
     "numbers as text": (lambda df: df.assign(target=df["target"].astype(str)), "'0.0'; .*to_numeric$"),
-    "two frequencies": (lambda df: pd.concat([df, frame(items=["c"], freq="h")]), "'h' in series 'c'"),
+    "two frequencies": (
+        lambda df: pd.concat([df, frame(items=["c"], freq="h")]),
+        "series 'c': its frequency 'h' differs from 'D' of series 'b'",
+    ),
     "same name": (lambda df: pd.concat([df, df[["price"]]], axis=1), r"same name: \['price'\]"),
     "stray time": (
         lambda df: pd.concat([frame(freq="s"), df.iloc[:1].assign(timestamp=pd.Timestamp("1900-01-01"))]),

@@ -28,3 +28,17 @@ def test_wide_frames_are_refused_with_their_conversion():
     wide = pd.DataFrame({"a": [1.0, 2.0], "b": [3.0, 4.0]}, pd.date_range("2024", periods=2, freq="h"))
     with pytest.raises(ValueError, match=r"frame = s5forecast\.from_wide\(frame\)"):
         regularize(wide, "h")
+
+
+@pytest.mark.parametrize(
+    ("times", "fix"),
+    [
+        ([1_577_836_800, 1_577_840_400], r"convert it: frame\['timestamp'\] = pd.to_datetime\(.*, unit='s'\)$"),
+        ([0.5, 7.0], r"convert it: .* = pd.to_datetime\(frame\['timestamp'\], unit=...\) with the unit of the values$"),
+        (pd.to_timedelta([1, 2], "h"), r"add the time at which it starts: frame\['timestamp'\] = pd.Timestamp"),
+    ],
+)
+def test_times_that_are_no_datetimes(times, fix):
+    with pytest.raises(ValueError, match=rf"column 'timestamp' of frame must hold datetimes, got .*; {fix}") as caught:
+        regularize(pd.DataFrame({"timestamp": times, "target": 1.0}), "h")
+    assert "freq=" not in str(caught.value)

@@ -59,17 +59,19 @@ def test_future_and_new_rows_without_the_item_column(keys):
         with pytest.raises(ValueError, match="future= has no column 'store'"):
             sampling.query(ends, ahead)
         return
-    with pytest.raises(ValueError, match=r"future= and the histories must both have.* 'item_id'; future= has none"):
+    with pytest.raises(
+        ValueError, match=r"future= and the histories must both have.* 'item_id'; it is in the histories only"
+    ):
         sampling.query(ends, ahead)
     with pytest.raises(ValueError, match=r"the new rows and the stream must both have.* 'item_id'"):
         sampling.read_next(ahead, ends, StaticFeatures())
     one, series = RegularSampling(KNOWN, 4).learn(df[df["item_id"] == "a"].drop(columns="item_id"))
-    with pytest.raises(ValueError, match="both lack, a column 'item_id'; future= has one"):
+    with pytest.raises(ValueError, match="both lack, a column 'item_id'; it is in future= only"):
         one.query(one.ends(series), ahead.assign(item_id="a"))
 
 
 VALIDATION = {
-    "no item column": (lambda df: df[:24].drop(columns="item_id"), "must both have.* 'item_id'; validation= has none"),
+    "no item column": (lambda df: df[:24].drop(columns="item_id"), "must both have.* 'item_id'; it is in df only"),
     "time zone": (
         lambda df: df.assign(timestamp=df["timestamp"].dt.tz_localize("UTC")),
         "column 'timestamp' of validation= has a time zone, unlike the history",

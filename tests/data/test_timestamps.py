@@ -1,5 +1,6 @@
 """One form of time for columns of any kind, and the advice for columns that cannot be read."""
 
+from dataclasses import replace
 from datetime import date, datetime, timedelta, timezone
 from zoneinfo import ZoneInfo
 
@@ -8,10 +9,12 @@ import pandas as pd
 import pytest
 
 from s5forecast import regularize
+from s5forecast.data.faults import SeriesError
 from s5forecast.data.frames import Columns
 from s5forecast.data.frequency import Frequency
 from s5forecast.data.irregular_sampling import IrregularSampling
-from s5forecast.data.regular_sampling import RegularSampling, read_frame
+from s5forecast.data.regular_frames import read_frame
+from s5forecast.data.regular_sampling import RegularSampling
 from s5forecast.data.statics import StaticFeatures
 from s5forecast.data.timestamps import require_datetimes, to_timestamps
 
@@ -130,6 +133,11 @@ NUMBERS = {
     "years": ([2020, 2021], "format='%Y'"),
     "months": ([202001, 202002], "format='%Y%m'"),
     "days": ([20200101, 20200102], "format='%Y%m%d'"),
+    "days of a spreadsheet": ([43_831, 43_832], "unit='D', origin='1899-12-30'"),
+    "hours of days": ([2020010100, 2020010123], "format='%Y%m%d%H'"),
+    "minutes of days": ([202001010000, 202001012359], "format='%Y%m%d%H%M'"),
+    "seconds of days": ([20200101000000, 20200101235959], "format='%Y%m%d%H%M%S'"),
+    "seconds that are no hours of days": ([2020013100, 2020013200], "unit='s'"),
     "seconds": ([1_577_836_800, 1_577_840_400], "unit='s'"),
     "milliseconds": ([1_577_836_800_000.0, 1_577_840_400_000.0], "unit='ms'"),
     "microseconds": ([1_577_836_800_000_000, 1_577_840_400_000_000], "unit='us'"),
@@ -146,7 +154,7 @@ def test_advice_for_numbers_names_the_unit(kind, dtype):
         require_datetimes(df["day"])
     line = str(caught.value).split("suggest ")[1].split(";")[0]
     assert arguments in line
-    if dtype == "as given":
+    if dtype == "as given" and "that are no" not in kind:
         exec(line, {"df": df, "pd": pd})
         assert df["day"].dt.year.tolist() == [2020, 2021 if kind == "years" else 2020]
 
@@ -155,7 +163,13 @@ OLD = pd.date_range("1500-01-01", periods=6, freq="YS", unit="s")
 LATE = pd.date_range(end="2262-04-10", periods=6, freq="D")
 
 
-@pytest.mark.parametrize("times", [OLD, OLD.tz_localize("UTC"), OLD.strftime("%Y-%m-%d"), OLD.as_unit("us").shift(900)])
+OLD_TIMES = {
+    "datetimes": OLD, "with a time zone": OLD.tz_localize("UTC"), "text": OLD.strftime("%Y-%m-%d"),
+    "microseconds": OLD.as_unit("us").shift(900), "periods": pd.period_range("1500-01-01", periods=6, freq="D"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("times", OLD_TIMES.values(), ids=OLD_TIMES)
 @pytest.mark.parametrize("sampling", [RegularSampling(Columns(), 2), IrregularSampling(Columns(), "1D")])
 def test_years_that_are_not_supported_are_refused_with_the_series(sampling, times):
     df = pd.DataFrame({"item_id": "a", "timestamp": times, "target": 1.0})
@@ -170,6 +184,19 @@ def test_horizons_that_end_too_late_are_refused_before_training(freq, zone):
     df = pd.DataFrame({"item_id": "a", "timestamp": times, "target": 1.0})
     with pytest.raises(ValueError, match=r"series 'a': \d+ steps of '.*' after 22.* are too many: .*freq=1"):
         RegularSampling(Columns(), 1000).learn(df)
+
+
+def test_forecasts_that_end_too_late_name_the_series():
+    df = pd.concat([pd.DataFrame({"item_id": item, "timestamp": LATE.shift(-9 * late), "target": 1.0})
+                    for late, item in enumerate("ba")])  # fmt: skip
+    sampling, series = RegularSampling(Columns(), 1).learn(df)
+    with pytest.raises(SeriesError, match=r"series 'b': 3 steps of 'D' after 2262-04-10 .* are too many") as caught:
+        replace(sampling, prediction_length=3).query(sampling.ends(series))
+    assert list(caught.value.reasons) == ["series 'b'"]
+    irregular, series = IrregularSampling(Columns()).learn(df)
+    with pytest.raises(SeriesError, match="series 'b': horizon=3D after 2262-04-10") as caught:
+        irregular.query(irregular.ends(series), horizon="3D", every="1D")
+    assert list(caught.value.reasons) == ["series 'b'"]
 
 
 def test_irregular_times_that_are_too_late():
@@ -207,3 +234,39 @@ def test_periods_are_stamped_by_their_start(alias, start):
         sampling, series = RegularSampling(Columns(), 2).learn(frame)
         assert series.timestamps.tolist() == periods.to_timestamp().tolist()
         assert sampling.frequency == Frequency.parse(start)
+
+
+TEXT = {
+    "seconds": (["1577836800", "1577840400"], "unit='s'", "2020-01-01 01:00"),
+    "hours of days": (["2020010100", "2020010101"], "format='%Y%m%d%H'", "2020-01-01 01:00"),
+    "days of a spreadsheet": (["43831", "43832"], "origin='1899-12-30'", "2020-01-02"),
+    "afternoon": (["01/13/2020 11:05 AM", "01/13/2020 1:05 PM"], "'%m/%d/%Y %I:%M %p'", "2020-01-13 13:05"),
+    "year first": (
+        ["2020-01-13 11:05:09 am", "2020-01-13 1:05:09 pm"],
+        "'%Y-%m-%d %I:%M:%S %p'",
+        "2020-01-13 13:05:09",
+    ),
+    "without a space": (["13.01.2020 11:05AM", "13.01.2020 1:05PM"], "'%d.%m.%Y %I:%M%p'", "2020-01-13 13:05"),
+    "weeks": (["2020-W01", "2020-W02"], "'%G-W%V-%u'", "2020-01-06"),
+    "days of weeks": (["2020W011", "2020W012"], "'%GW%V%u'", "2019-12-31"),
+}
+
+
+@pytest.mark.parametrize("kind", TEXT)
+@pytest.mark.parametrize("dtype", [object, "string"])
+def test_the_line_that_reads_text(kind, dtype):
+    values, arguments, second = TEXT[kind]
+    df = pd.DataFrame({"day": pd.Series(values, dtype=dtype)})
+    with pytest.raises(ValueError, match="cannot be read as ISO 8601 timestamps") as caught:
+        to_timestamps(df["day"])
+    line = str(caught.value).split("convert it first: ")[1]
+    assert arguments in line
+    exec(line, {"df": df, "pd": pd})
+    assert df["day"][1] == pd.Timestamp(second)
+
+
+def test_text_of_numbers_of_steps():
+    with pytest.raises(
+        ValueError, match=r"df\['day'\] = pd.to_numeric\(df\['day'\]\), and pass freq=1 if they are numbers"
+    ):
+        to_timestamps(pd.Series(["17", "18"], name="day"))

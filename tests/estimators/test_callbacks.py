@@ -130,14 +130,53 @@ def test_other_files_are_no_checkpoints(tmp_path):
         S5Predictor.from_checkpoint(tmp_path / "bad.ckpt")
 
 
-def test_a_forecaster_takes_the_predictor_of_a_checkpoint(tmp_path):
+@pytest.mark.parametrize("model", ["direct", "multivariate"])
+def test_a_forecaster_takes_the_predictor_of_a_checkpoint(model, tmp_path):
     target = regular()[0]["target"]
     df = pd.DataFrame({"timestamp": pd.date_range("2024", periods=len(target), freq="h"), "target": target})
+    df = pd.concat([df.assign(item_id="b"), df.assign(item_id="a", target=df["target"] + 1)])
     best = ModelCheckpoint(tmp_path, monitor="val_loss")
     small = {"context_length": 12, "width": 8, "max_epochs": 1, "num_batches_per_epoch": 1, "device": "cpu"}
     forecaster = S5Forecaster(
-        H, "h", verbose=False, estimator_kwargs={**small, "trainer_kwargs": {"callbacks": [best]}}
+        H, "h", model=model, verbose=False, estimator_kwargs={**small, "trainer_kwargs": {"callbacks": [best]}}
     )
     expected = forecaster.fit(df, validation=df).predict()
-    forecaster.predictor_ = S5Predictor.from_checkpoint(best.best_model_path, device="cpu")
+    forecaster.predictor_ = forecaster.predictor_.from_checkpoint(best.best_model_path, device="cpu")
     pd.testing.assert_frame_equal(forecaster.predict(), expected)
+    forecaster.predictor_ = S5Predictor.from_checkpoint(best.best_model_path, device="cpu")
+    if model == "direct":
+        pd.testing.assert_frame_equal(forecaster.predict(), expected)
+    else:
+        for use in (forecaster.predict, forecaster.predict_samples, lambda: forecaster.stream(df)):
+            with pytest.raises(ValueError, match=r"predictor_ = forecaster\.predictor_\.from_checkpoint\(path\)"):
+                use()
+
+
+def test_files_that_the_user_asks_for_are_kept(tmp_path, monkeypatch, data):
+    monkeypatch.chdir(tmp_path)
+    direct().train(data, data)
+    assert list(tmp_path.iterdir()) == []
+    best = ModelCheckpoint(monitor="val_loss")
+    predictor = direct(trainer_kwargs=quiet(best, logger=True)).train(data, data)
+    assert same_weights(S5Predictor.from_checkpoint(best.best_model_path, device="cpu"), predictor)
+    assert (tmp_path / "lightning_logs" / "version_0" / "checkpoints").is_dir()
+    every = ModelCheckpoint()
+    direct(trainer_kwargs=quiet(every, default_root_dir="runs")).train(data)
+    assert S5Predictor.from_checkpoint(every.best_model_path).prediction_length == H
+    assert [path.name for path in (tmp_path / "runs").iterdir()] == ["checkpoints"]
+
+
+@pytest.mark.parametrize("kind", [EarlyStopping, ModelCheckpoint])
+def test_callbacks_that_lightning_cannot_tell_apart_are_refused(kind, data, tmp_path):
+    twice = quiet(kind(monitor="val_loss"), kind(monitor="val_loss"))
+    with pytest.raises(ValueError, match=rf"callbacks has two {kind.__name__} with the same settings, .*val_loss"):
+        direct(trainer_kwargs=twice).train(data, data)
+    others = quiet(ModelCheckpoint(tmp_path, "val_loss", monitor="val_loss"), ModelCheckpoint(tmp_path, "all"))
+    direct(trainer_kwargs=others).train(data, data)
+
+
+def test_arguments_that_are_no_dictionaries():
+    df = pd.DataFrame({"timestamp": pd.date_range("2024", periods=40, freq="h"), "target": np.arange(40.0)})
+    for kwargs, name in (({"trainer_kwargs": 1}, r"estimator_kwargs\['trainer_kwargs'\]"), (1, "estimator_kwargs")):
+        with pytest.raises(ValueError, match=rf"^{name} must be a dictionary of arguments, .* got 1$"):
+            S5Forecaster(H, "h", verbose=False, estimator_kwargs=kwargs).fit(df)

@@ -111,7 +111,8 @@ def test_all_kinds_of_features():
     other = [one | {"query_feat_dynamic_real": np.ones((2, 4))} for one in asked]
     assert not np.allclose(quantiles(predictor, other), found)
     asked[1]["query_feat_dynamic_real"] = np.full((2, 4), np.nan)
-    masked = quantiles(predictor, asked)
+    with pytest.warns(UserWarning, match=r"'query_feat_dynamic_real'\] are missing .* masked"):
+        masked = quantiles(predictor, asked)
     changed = ~np.isclose(masked, found).all(axis=(1, 2))
     assert np.isfinite(masked).all() and np.flatnonzero(changed).tolist() == [4, 5, 6, 7]  # those of the second series
 

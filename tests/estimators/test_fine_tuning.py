@@ -210,7 +210,7 @@ def test_series_of_few_values_have_the_typical_spread_of_the_training_data(tmp_p
     predictor = PretrainedEstimator("D", 4, num_steps=1, verbose=False).train(data)
     assert predictor.relative_spread == pytest.approx(0.05, rel=0.2)
     new = {"item_id": "new", "start": pd.Period("2024-01-01", "D"), "target": np.array([np.nan, 2000.0])}
-    with pytest.warns(UserWarning, match="fewer than 4 .*'new'; their intervals have the typical spread"):
+    with pytest.warns(UserWarning, match="'new' has fewer than 4 .* intervals have the typical spread"):
         (found,) = predictor.predict([new])
     width = found.quantile(0.9) - found.quantile(0.1)
     assert np.allclose(found.quantile(0.5), 2000)

@@ -159,7 +159,7 @@ def test_an_outage_as_long_as_the_context_is_skipped():
 
 def test_series_of_few_values_are_named():
     data = entries("D", (40, 2, 1))
-    with pytest.warns(UserWarning, match="fewer than 4 observed values: 2, the first of them '2'"):
+    with pytest.warns(UserWarning, match="2 series, such as '2', have fewer than 4 observed values"):
         list(make().predict(data))
 
 

@@ -172,7 +172,7 @@ def nan_forecast(forecasts):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"windows": 4}, "series 's' has 10 values.*4 windows of 3 steps, 3 apart, need 13; use windows=3"),
+        ({"windows": 4}, "series 's' has 10 values.*4 windows of 3 steps, 3 apart, need 13 values; use windows=3"),
         ({"prediction_length": 10}, "series 's' has 10 values.*shorter prediction_length"),
         ({"windows": 0}, "windows=0"),
         ({"step": 0}, "step=0"),
@@ -187,7 +187,7 @@ def nan_forecast(forecasts):
         ({"quantile_levels": (0.5, 0.5)}, "not repeat"),
         ({"metrics": ("WAPE",)}, "unknown metric 'WAPE'"),
         ({"metrics": ("MSIS",)}, "'0.025'"),
-        ({"prediction_length": 2}, r"series 's' has shape \(3,\).*2 steps from 2024-01-01 08:00"),
+        ({"prediction_length": 2}, r"series 's' has shape \(3,\).*2 steps and starts at 2024-01-01 08:00"),
         ({"data": []}, "no series"),
         ({"data": [{"start": 0, "target": np.ones((2, 9)), "item_id": "d"}]}, "'d'.*one entry per dimension"),
         ({"freq": "fortnight"}, "fortnight"),
@@ -265,3 +265,17 @@ def test_other_kinds_of_data_are_refused(data):
     for function in (lambda: backtest("naive", data, 4), lambda: compare({"naive": "naive"}, data, 4)):
         with pytest.raises(ValueError, match=f"a data frame or GluonTS entries, got {type(data).__name__}"):
             function()
+
+
+@pytest.mark.parametrize("dtype", ["int64", "int32", "Int64", "category", "string", "string[pyarrow]", object])
+def test_item_columns_keep_their_dtype(dtype):
+    days = pd.date_range("2024-01-01", periods=20, freq="D")
+    items = pd.Series([3] * 20 + [1] * 20).astype(str if "string" in str(dtype) else int).astype(dtype)
+    df = pd.DataFrame({"shop": items, "day": [*days, *days], "sales": np.arange(40.0)})
+    result = backtest("naive", df, 3, windows=2, columns={"item_id": "shop", "timestamp": "day", "target": "sales"})
+    assert result.forecasts["shop"].dtype == df["shop"].dtype
+    table = result.by("shop")
+    assert table.index.dtype == df["shop"].dtype and table.index.tolist() == df["shop"].unique().tolist()
+    assert len(result.by(["shop", "step"])) == 6
+    with pytest.raises(ValueError, match=r"among \['shop', 'cutoff', 'day', 'sales', 'mean'"):
+        result.by("hour")

@@ -213,6 +213,10 @@ def test_wrong_arguments_are_named():
         ({"count": 2, "variables": ["a", "b"]}, "series 's0' has 1 variables"),
         ({"count": 2, "model": object()}, "object is not an estimator"),
         ({"horizon": "5h"}, "exactly one of since="),
+        (
+            {"horizon": "5h", "since": "1500-01-01"},
+            "since='1500-01-01' is out of range, because timestamps are supported",
+        ),
     ):
         with pytest.raises(ValueError, match=message):
             backtest(**{"model": "constant", "data": entries(), **arguments})

@@ -244,7 +244,7 @@ def test_forecasts_in_another_order_are_refused():
         def predict(self, dataset, **kwargs):
             return super().predict(list(dataset)[::-1], **kwargs)
 
-    with pytest.raises(ValueError, match="'Backwards' returned a forecast of series '1', expected is one of '0'"):
+    with pytest.raises(ValueError, match="'Backwards' returned a forecast of series '1' in place of series '0'"):
         backtest(Backwards(3, 0.0), entries(20, 20), 3)
 
 

@@ -206,3 +206,22 @@ def test_first_of_overlapping_windows_is_drawn():
     figure = plot_backtest(windows("a", steps=(0, 1, 2, 3, 4)))
     assert np.isnan(np.asarray(by_name(figure)["median"].y, dtype=float)).sum() == 1
     assert len(by_name(figure)["observed"].x) == 8
+
+
+def test_years_that_are_not_supported_are_refused():
+    old = pd.DataFrame({"timestamp": np.arange("1500-01-01", "1500-01-20", dtype="datetime64[D]"), "target": 1.0})
+    old["timestamp"] = old["timestamp"].astype("datetime64[s]")
+    with pytest.raises(ValueError, match=r"the history has the time 1500-01-01.* from 1678 to 2261"):
+        plot_forecast(old, forecast("a").drop(columns="item_id"))
+
+
+def test_frames_that_cannot_be_drawn():
+    days = pd.date_range("2024-01-01", periods=6, freq="D")
+    history = pd.DataFrame({"timestamp": days[:4], "target": 1.0})
+    forecast = pd.DataFrame({"timestamp": days[4:], "mean": 2.0, "0.5": 2.0})
+    text = "the times of the forecast are numbers, but those of the history are datetimes; convert one of them"
+    with pytest.raises(ValueError, match=text):
+        plot_forecast(history, forecast.assign(timestamp=[4, 5]))
+    with pytest.raises(ValueError, match=r"needs the column '0.5' or 'mean', .* its columns are \['timestamp'"):
+        plot_forecast(history, forecast.drop(columns=["mean", "0.5"]))
+    assert plot_forecast(history, forecast.rename(columns={"0.5": "0.1"})).data[-1].name == "mean"
