@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from tqdm.auto import tqdm
 
-from s5forecast.data.content import content_hashes
+from s5forecast.data.content import content_order
 from s5forecast.data.disk_data import DiskData
 from s5forecast.data.faults import ON_ERROR, SeriesError, Skipped
 from s5forecast.data.frame_kinds import FrameKind, arrow_kind
@@ -171,12 +171,7 @@ class ForecastParts:
         forecaster = self.forecaster
         if not any(hasattr(network, "num_samples") for network in networks(forecaster.predictor_)):
             return None
-        hashes = [
-            one
-            for block in self.series.blocks()
-            for one in content_hashes(forecaster.sampling_.entries(block, forecaster.statics_))
-        ]
-        return np.array(sorted(range(len(hashes)), key=hashes.__getitem__))
+        return content_order(forecaster.sampling_.entries(self.series, forecaster.statics_))
 
 
 def _write(parts: ForecastParts, folder: ForecastFolder, kind: FrameKind) -> Path:

@@ -29,7 +29,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-RESULTS = Path(__file__).resolve().parents[1] / "results" / "scale_predict.csv"
+RESULTS = Path(__file__).with_suffix(".csv")
 STEPS, HORIZON, SERIES_PER_FILE = 200, 14, 50_000
 SHORT = {"max_epochs": 1, "num_batches_per_epoch": 2}
 DAYS = pd.date_range("2024-01-01", periods=STEPS, freq="D")

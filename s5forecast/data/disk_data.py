@@ -179,7 +179,7 @@ class _Rows:
         if not counts.sum():
             raise ValueError(f"{what} has no rows")
         self.num_series = len(counts)
-        self._parts = part_of_series(counts, PART_ROWS)
+        self._parts = part_of_series(counts, PART_ROWS, written=not self._sorted)
         self._lengths = np.bincount(self._parts, weights=counts).astype(np.int64)
         self._folder: Any = None
         if not self._sorted:

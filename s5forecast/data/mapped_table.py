@@ -17,6 +17,8 @@ from s5forecast.data.temporary_folder import TemporaryFolder
 
 # Bytes of a mapping that are read before its pages are given back.
 KEPT = 64 * 2**20
+# The system maps the neighbors of a page that is read, in blocks of this size.
+MAPPED_BYTES = 2**16
 # Rows of a block of a table.
 BLOCK_ROWS = 2**19
 
@@ -38,9 +40,14 @@ class MappedFiles:
         self._maps.append(mapped)
         return np.frombuffer(mapped, dtype=dtype)
 
-    def count(self, size: int) -> None:
-        """Give the pages back after a number of bytes was read, so that memory does not hold whole files."""
-        self._read += size
+    def count(self, size: int, places: int = 1) -> None:
+        """Give the pages back after a number of bytes was read, so that memory does not hold whole files.
+
+        Args:
+            size: bytes that were read.
+            places: places of each file at which they were read.
+        """
+        self._read += size + places * len(self._maps) * MAPPED_BYTES
         if self._read > KEPT:
             self.release()
 
@@ -67,7 +74,8 @@ class MappedTable(SeriesTable):
     def take(self, positions: Sequence[int] | np.ndarray) -> SeriesTable:
         found = super().take(positions)
         copied = SeriesTable(**{one.name: _copied(getattr(found, one.name)) for one in fields(SeriesTable)})
-        self._mapped.count(copied.target.nbytes + 8 * len(copied.timestamps))
+        places = 1 + int(np.count_nonzero(np.diff(positions) != 1))
+        self.mapped.count(copied.target.nbytes + 8 * len(copied.timestamps), places)
         return copied
 
     def blocks(self) -> Iterator[SeriesTable]:
@@ -77,14 +85,15 @@ class MappedTable(SeriesTable):
     def __getitem__(self, index: Any) -> Any:
         found = super().__getitem__(index)
         if isinstance(found, FrameSeries):
-            self._mapped.count(found.target.nbytes + 8 * len(found.timestamps))
+            self.mapped.count(found.target.nbytes + 8 * len(found.timestamps))
         return found
 
     def __reduce__(self) -> tuple[Any, ...]:
         return SeriesTable, tuple(_copied(getattr(self, one.name)) for one in fields(SeriesTable))
 
     @property
-    def _mapped(self) -> MappedFiles:
+    def mapped(self) -> MappedFiles:
+        """The files of the arrays."""
         assert self.files is not None
         return self.files
 

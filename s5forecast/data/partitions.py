@@ -8,18 +8,20 @@ from typing import Any
 
 import numpy as np
 
-# Most parts, each of which has an open file.
-MAX_PARTS = 256
+# Most parts that are written, each of which has an open file; systems allow 1,024 by default.
+MAX_PARTS = 512
 
 
-def part_of_series(rows: np.ndarray, limit: int) -> np.ndarray:
-    """Part of each series, ascending: about ``limit`` rows for each part, more if there were too many parts.
+def part_of_series(rows: np.ndarray, limit: int, *, written: bool) -> np.ndarray:
+    """Part of each series, ascending: about ``limit`` rows for each part, more if there were too many files.
 
     Args:
         rows: number of rows of each series, int64 ``[S]``.
         limit: rows of a part.
+        written: whether parts are written to files.
     """
-    limit = max(limit, -(-int(rows.sum()) // MAX_PARTS))
+    if written:
+        limit = max(limit, -(-int(rows.sum()) // MAX_PARTS))
     starts = (np.cumsum(rows) - rows) // limit
     return np.unique(starts, return_inverse=True)[1]
 

@@ -11,7 +11,7 @@ import pandas as pd
 
 from s5forecast.data.covariates import Labels, coded
 from s5forecast.data.faults import SeriesError
-from s5forecast.data.frame_entries import FrameEntries
+from s5forecast.data.frame_entries import FrameEntries, TableEntries
 from s5forecast.data.frames import (
     Columns,
     NextRows,
@@ -24,6 +24,8 @@ from s5forecast.data.frames import (
 from s5forecast.data.frequency import Frequency
 from s5forecast.data.gaps import fill_gaps
 from s5forecast.data.holiday_calendar import HolidayCalendar
+from s5forecast.data.mapped_entries import MappedEntries
+from s5forecast.data.mapped_table import MappedTable
 from s5forecast.data.missing_known import MissingKnown, report
 from s5forecast.data.regular_frames import read_frame
 from s5forecast.data.sampling import Sampling, check_prediction_length, check_same_names
@@ -132,7 +134,7 @@ class RegularSampling(Sampling):
         known, labels = self._known_ahead(ends, stamps, future)
         return self.query_with_holidays(Queries(keys, items, codes, known, ends.last, labels))
 
-    def entries(self, series: SeriesTable, statics: StaticFeatures, query: Queries | None = None) -> FrameEntries:
+    def entries(self, series: SeriesTable, statics: StaticFeatures, query: Queries | None = None) -> TableEntries:
         statics.warn_of_unknown(series)
         future = None if query is None else statics.encode_known(query).reshape(len(series), self.prediction_length, -1)
         return to_entries(series, self._fixed_frequency, statics, future)
@@ -162,7 +164,8 @@ class RegularSampling(Sampling):
         return replace(self, frequency=frequency, prediction_length=substeps * self.prediction_length)
 
     def last_observed(self, series: SeriesTable) -> pd.Index:
-        return series.timestamps[series.bounds[1:] - 1]
+        last = [block.timestamps[block.bounds[1:] - 1] for block in series.blocks()]
+        return last[0].append(last[1:])
 
     def ends(self, series: SeriesTable) -> SeriesEnds:
         unobserved = ((block.bounds[1:] - 1 - block.last_rows(block.observed)).min() for block in series.blocks())
@@ -315,7 +318,7 @@ class RegularSampling(Sampling):
 
 def to_entries(
     series: SeriesTable, frequency: Frequency, statics: StaticFeatures, future: np.ndarray | None = None
-) -> FrameEntries:
+) -> TableEntries:
     """GluonTS entries of the series.
 
     Args:
@@ -324,6 +327,8 @@ def to_entries(
         statics: encoding of the static columns and the covariates.
         future: encoded known covariates over the horizon, ``[S, H, F]``, which are appended to those of the past.
     """
+    if isinstance(series, MappedTable) and future is None:
+        return MappedEntries(series, frequency, statics)
     return FrameEntries(statics.encode_covariates(series), frequency, statics, future)
 
 
