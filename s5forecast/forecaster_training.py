@@ -20,8 +20,7 @@ from s5forecast.estimators.defaults import REASONS, default_cycles
 from s5forecast.estimators.items import joint_entry, train_items
 from s5forecast.forecaster_parameters import ESTIMATORS, ForecasterParameters
 from s5forecast.levels import check_levels
-from s5forecast.presets.limited import base_network
-from s5forecast.presets.presets import apply_preset, estimator_class, unused_arguments
+from s5forecast.presets.presets import PRESETS, base_network, other_estimator, unused_arguments
 
 OWN_ARGUMENTS = (
     "freq", "prediction_length", "prediction_horizon", "quantile_levels", "seed", "target_dim", "cardinality",
@@ -82,8 +81,7 @@ def untrained_estimator(
 ) -> Estimator:
     """The untrained estimator of some series; arguments and errors are those of :func:`train`."""
     found = choose(ESTIMATORS[sampling.kind], parameters.model, "model")
-    network = getattr(estimators, found) if isinstance(found, str) else found
-    make = estimator_class(network, parameters.preset)
+    make = choose(PRESETS, str(parameters.preset), "preset").estimator or _class(found)
     _check_mappings(parameters.estimator_kwargs)
     given = dict(parameters.estimator_kwargs or {})
     check_estimator_kwargs(make, given, unused_arguments(parameters.preset))
@@ -111,10 +109,20 @@ def untrained_estimator(
             "enable_progress_bar": parameters.verbose,
             **(given.pop("trainer_kwargs", None) or {}),
         }
-    estimator = apply_preset(network, {**taken, **given}, parameters.preset, parameters.time_limit)
+    preset = (parameters.preset, parameters.time_limit)
+    if PRESETS[parameters.preset].estimator is not None:
+        return other_estimator({**taken, **given}, *preset, direct=found == "S5Estimator")
+    from s5forecast.presets.estimator import apply_preset  # needs Lightning, which the pretrained network does not
+
+    estimator = apply_preset(make, {**taken, **given}, *preset)
     if "cycles" in taken and "cycles" not in given:
         base_network(estimator).choices.choose("cycles", taken["cycles"], REASONS["cycles"])
     return estimator
+
+
+def _class(found: Any) -> Any:
+    """A value of ``ESTIMATORS`` as a class."""
+    return getattr(estimators, found) if isinstance(found, str) else found
 
 
 def _check_categorical(parameters: ForecasterParameters, statics: StaticFeatures, accepted: bool, name: str) -> None:

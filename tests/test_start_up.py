@@ -1,4 +1,4 @@
-"""Imports that would make a saved model slow to load."""
+"""Imports that would make a saved model, or the pretrained network, slow to load."""
 
 import subprocess
 import sys
@@ -39,6 +39,20 @@ history, future = (given[name][given[name]["item_id"] == "a"] for name in ("hist
 forecast = S5Forecaster.load(folder / "model").predict(history, future)
 assert len(forecast) > 0
 print([name for name in {UNNEEDED} if name in sys.modules])
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_the_pretrained_network_forecasts_without_heavy_imports():
+    program = """
+import sys
+import pandas as pd
+from s5forecast import S5Forecaster
+df = pd.DataFrame({"item_id": "a", "timestamp": pd.date_range("2024", periods=100, freq="h"), "target": range(100)})
+forecast = S5Forecaster.pretrained(prediction_length=24).predict(df)
+assert len(forecast) == 24
+print([name for name in ("gluonts.torch", "lightning", "torch._dynamo", "sklearn", "plotly") if name in sys.modules])
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

@@ -59,7 +59,7 @@ class PretrainedPredictor(NetworkPredictor):
         season: steps of the season, 0 for none; ``"auto"`` finds one in each series, see
             :func:`~s5forecast.data.seasons.find_season`; the seasons of the frequency by default.
         quantile_levels: levels of the forecasts besides those of the network; all others are interpolated, too.
-        batch_size: series per batch.
+        batch_size: series per batch; 64 are faster than 256 on a CPU, whose caches they fit into.
         device: ``"cpu"``, or ``"auto"``, which is the same.
         relative_spread: typical standard deviation of similar series relative to their mean absolute value. Series
             with fewer than four observed values are forecast by a normal distribution around their mean that has it.
@@ -89,7 +89,7 @@ class PretrainedPredictor(NetworkPredictor):
         weights: Any = None,
         season: int | str | None = None,
         quantile_levels: list[float] | None = None,
-        batch_size: int = 256,
+        batch_size: int = 64,
         device: str = "cpu",
         relative_spread: float | None = None,
     ) -> None:

@@ -77,7 +77,7 @@ class PretrainedEstimator(ContinuedTraining, Estimator):
         lr: float = 3e-4,
         ssm_lr: float = 1.5e-4,
         patience: int = 3,
-        predict_batch_size: int = 256,
+        predict_batch_size: int = 64,
         time_limit: float | None = None,
         seed: int | None = 0,
         device: str = "cpu",

@@ -20,7 +20,7 @@ from s5forecast.estimators.defaults import Choice, Choices
 from s5forecast.estimators.direct import S5Estimator
 from s5forecast.estimators.pretrained import PretrainedPredictor
 from s5forecast.estimators.pretrained_estimator import PretrainedEstimator
-from s5forecast.presets.limited import base_network
+from s5forecast.presets.presets import base_network
 
 # With fewer values, the pretrained network is fine-tuned. Chosen on validation windows of seven tasks: this is better
 # on average for those of 216 to 4,445 values, and worse for that of 6,705, see benchmarks/small/NOTES.md.

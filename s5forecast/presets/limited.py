@@ -26,6 +26,7 @@ from s5forecast.evaluation.baselines import SeasonalNaivePredictor
 from s5forecast.levels import DECILES
 from s5forecast.notices import warn_user
 from s5forecast.presets.best import BestEstimator, record_members
+from s5forecast.presets.presets import base_network
 from s5forecast.presets.timing import StepTime, statistical_seconds, step_time
 
 # Share of the limit that is kept for the comparison with seasonal naive; not measured.
@@ -162,11 +163,6 @@ def continued(estimator: Any, predictor: Any) -> Any:
     if not isinstance(predictor, EnsemblePredictor):
         return estimator.estimator
     return EnsembleEstimator(estimator.estimator, len(predictor.members), estimator.context_shares)
-
-
-def base_network(estimator: Any) -> Any:
-    """The first network of an estimator."""
-    return base_network(estimator.estimator) if hasattr(estimator, "estimator") else estimator
 
 
 def last_horizon_losses(predictors: Sequence[Predictor], data: Sequence[dict[str, Any]]) -> list[float]:

@@ -25,8 +25,8 @@ from s5forecast.evaluation import BASELINES
 from s5forecast.forecaster_parameters import ESTIMATORS
 from s5forecast.presets import PRESETS, BestEstimator, TimeLimitedEstimator
 from s5forecast.presets.best import autoregressive_like, statistical_models
+from s5forecast.presets.estimator import MODELS
 from s5forecast.presets.limited import last_horizon_losses, reductions
-from s5forecast.presets.presets import MODELS
 from s5forecast.presets.timing import step_time
 
 H = 4
