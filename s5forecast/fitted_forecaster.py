@@ -264,7 +264,7 @@ class FittedForecaster(ForecasterParameters):
                 series, query = self.query(histories, self.sampling_.ends, future, times, horizon, every)
             entries = self.sampling_.entries(series, self.statics_, query)
         if df is not None:
-            self.sampling_.warn_of_unobserved(self.sampling_.ends(series))
+            self.sampling_.warn_of_unobserved(series)
             self._warn_of_short(series)
         return query, entries
 

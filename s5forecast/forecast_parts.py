@@ -47,7 +47,7 @@ def predict_in_parts(forecaster: FittedForecaster, df: Any, request: Request, ou
     with forecaster.skipping(), one_warning_each(), reported_once():
         parts = ForecastParts(forecaster, forecaster._histories(df), request)
         if df is not None:
-            forecaster.sampling_.warn_of_unobserved(forecaster.sampling_.ends(parts.series))
+            forecaster.sampling_.warn_of_unobserved(parts.series)
             forecaster._warn_of_short(parts.series)
         if output is None:
             found = []

@@ -156,7 +156,7 @@ class S5Forecaster(FittedForecaster):
                     validation,
                     "validation=",
                 )
-        sampling.warn_of_unobserved(sampling.ends(series))
+        sampling.warn_of_unobserved(series)
         if held_out is not None:
             sampling.check_validation(held_out, series)
         statics = StaticFeatures.learn(series, sampling.columns)

@@ -173,18 +173,23 @@ class _Rows:
     """The rows of a dataset in parts of whole series, in order of first appearance."""
 
     def __init__(self, dataset: Any, identity: list[str], names: list[str], folder: Path | None, what: str) -> None:
-        self._dataset, self._identity, self._names = dataset, identity, names
+        self._dataset, self._names = dataset, names
         _check_files(dataset, names, what)
-        self._numbers, counts, self._sorted = _counted(dataset, identity)
+        numbers, counts, self._sorted = _counted(dataset, identity)
         if not counts.sum():
             raise ValueError(f"{what} has no rows")
         self.num_series = len(counts)
-        self._parts = part_of_series(counts, PART_ROWS, written=not self._sorted)
-        self._lengths = np.bincount(self._parts, weights=counts).astype(np.int64)
+        parts = part_of_series(counts, PART_ROWS, written=not self._sorted)
+        self._lengths = np.bincount(parts, weights=counts).astype(np.int64)
         self._folder: Any = None
         if not self._sorted:
+
+            def parts_of(batch: Any) -> np.ndarray:
+                codes, hashes = series_codes([batch.column(name) for name in identity])
+                return parts[numbers.find(hashes)][codes]
+
             self._folder = TemporaryFolder(folder)
-            write_parts(self._batches(), self._parts_of, self._folder.path)
+            write_parts(self._batches(), parts_of, self._folder.path)
 
     def tables(self) -> Iterator[Any]:
         """Arrow table of each part."""
@@ -202,10 +207,6 @@ class _Rows:
 
     def _batches(self) -> Iterator[Any]:
         yield from self._dataset.to_batches(columns=self._names, **READING)
-
-    def _parts_of(self, batch: Any) -> np.ndarray:
-        codes, hashes = series_codes([batch.column(name) for name in self._identity])
-        return self._parts[self._numbers.find(hashes)][codes]
 
 
 def read_parts(data: Any, columns: Columns, read: Read, what: str = "df") -> SeriesTable:

@@ -15,8 +15,8 @@ from s5forecast.data.series import Series, SeriesArrays
 from s5forecast.data.spec import WindowSpec
 from s5forecast.data.statics import StaticFeatures
 
-# Series that are read at a time, in the order of the entries.
-READ_SERIES = 512
+# Series that are read at a time, at different places of the files.
+READ_SERIES = 256
 
 
 class MappedEntries(TableEntries):
@@ -107,15 +107,14 @@ class MappedSeries(Sequence[Series]):
 
     def target(self, index: np.ndarray, step: np.ndarray) -> np.ndarray:
         """Values at steps ``[B, T]`` of series ``index [B]``, NaN where not observed; others outside of the series."""
-        found = self._table.target[self._rows(index, step)]
-        self._table.mapped.count(found.nbytes, len(index))
-        return found
+        return self._at(self._table.target, self._rows(index, step))
 
     def begins_of(self, index: np.ndarray, count: np.ndarray) -> list[np.ndarray]:
         """The first ``count [B]`` values of series ``index [B]``."""
-        rows = zip(self._begin[index].tolist(), count.tolist(), strict=True)
-        found = [self._table.target[begin : begin + number].copy() for begin, number in rows]
-        self._table.mapped.count(sum(one.nbytes for one in found), len(index))
+        found = []
+        for begin, number in zip(self._begin[index].tolist(), count.tolist(), strict=True):
+            found.append(self._table.target[begin : begin + number].copy())
+            self._table.mapped.count(found[-1].nbytes)
         return found
 
     def steps(self, index: np.ndarray, step: np.ndarray) -> Steps:
@@ -124,18 +123,25 @@ class MappedSeries(Sequence[Series]):
         rows = self._rows(index, step)
         covariates = np.empty((*rows.shape, features.num_covariates), dtype=np.float32)
         if features.num_known:
-            known = encoded(table.known[:, rows.ravel()], table.labels, statics.known)
+            known = encoded(self._at(table.known, rows).reshape(features.num_known, -1), table.labels, statics.known)
             covariates[..., : features.num_known] = known.T.reshape(*rows.shape, -1)
         if features.num_covariates > features.num_known:
-            past = encoded(table.past[:, rows.ravel()], table.labels, statics.past)
+            past = encoded(self._at(table.past, rows).reshape(len(table.past), -1), table.labels, statics.past)
             covariates[..., features.num_known :] = past.T.reshape(*rows.shape, -1)
-        weight = table.weight[rows] if features.weighted and table.weight is not None else None
-        table.mapped.count(covariates.nbytes, len(index))
+        weight = self._at(table.weight, rows) if features.weighted and table.weight is not None else None
         return Steps(self._times.at(np.broadcast_to(index[:, None], step.shape), step), covariates, weight)
 
     @property
     def _table(self) -> MappedTable:
         return self.entries.table
+
+    def _at(self, values: np.ndarray, rows: np.ndarray) -> np.ndarray:
+        """Values ``[..., R]`` of rows ``[B, T]``, ``[..., B, T]``."""
+        found = []
+        for begin in range(0, max(len(rows), 1), READ_SERIES):
+            found.append(values[..., rows[begin : begin + READ_SERIES]])
+            self._table.mapped.count(found[-1].nbytes, min(len(rows), READ_SERIES))
+        return found[0] if len(found) == 1 else np.concatenate(found, axis=-2)
 
     def _rows(self, index: np.ndarray, step: np.ndarray) -> np.ndarray:
         return self._begin[index, None] + np.clip(step, 0, self.lengths[index, None] - 1)

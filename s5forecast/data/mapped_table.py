@@ -135,7 +135,7 @@ class TableWriter:
         _check_times(self.first.timestamps, table)
         self.items += table.items
         self.lengths.append(table.lengths)
-        self.static.append(table.static)
+        self.static.append(table.static.reset_index(drop=True))
         self.keys.append(table.keys)
         self._hash.update(repr((table.items, table.lengths.tolist(), table.static.to_numpy().tolist())).encode())
         names = list(table.labels)
@@ -170,7 +170,7 @@ class TableWriter:
             timestamps=_times(times, first.timestamps),
             target=self._mapped(files, "target", first.target),
             known=self._mapped(files, "known", first.known),
-            static=pd.concat(self.static),
+            static=pd.concat(self.static, ignore_index=True),
             keys=join_keys(*self.keys),
             past=self._mapped(files, "past", first.past),
             labels=labels,

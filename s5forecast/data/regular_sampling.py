@@ -168,12 +168,11 @@ class RegularSampling(Sampling):
         return last[0].append(last[1:])
 
     def ends(self, series: SeriesTable) -> SeriesEnds:
-        unobserved = ((block.bounds[1:] - 1 - block.last_rows(block.observed)).min() for block in series.blocks())
-        return super().ends(series)._replace(unobserved=int(min(unobserved)))
+        return super().ends(series)._replace(unobserved=_unobserved(series))
 
-    def warn_of_unobserved(self, ends: SeriesEnds) -> None:
-        if ends.unobserved:
-            warn_user(self._unobserved_rows(ends))
+    def warn_of_unobserved(self, series: SeriesTable) -> None:
+        if _unobserved(series):
+            warn_user(self._unobserved_rows(self.ends(series)))
 
     def until(self, series: SeriesTable) -> Any:
         """The last timestamp as a naive timestamp in UTC, or the last integer."""
@@ -330,6 +329,11 @@ def to_entries(
     if isinstance(series, MappedTable) and future is None:
         return MappedEntries(series, frequency, statics)
     return FrameEntries(statics.encode_covariates(series), frequency, statics, future)
+
+
+def _unobserved(series: SeriesTable) -> int:
+    """Steps without a target at the end of every series."""
+    return int(min((block.bounds[1:] - 1 - block.last_rows(block.observed)).min() for block in series.blocks()))
 
 
 def _rows_at(series: np.ndarray, stamps: Any, owners: np.ndarray, times: Any) -> np.ndarray:

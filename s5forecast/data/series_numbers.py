@@ -29,6 +29,8 @@ class SeriesNumbers:
         """Numbers of distinct hashes, new ones in their order; int64."""
         found = self.find(hashes)
         new = found < 0
+        if not new.any():
+            return found
         found[new] = len(self) + np.arange(np.count_nonzero(new))
         order = np.argsort(hashes[new])
         added = hashes[new][order]
