@@ -476,7 +476,8 @@ class S5Forecaster(FittedForecaster):
 
         parameters, frequency, fitted = load_forecaster(Path(path), device)
         forecaster = cls(**parameters)
-        vars(forecaster).update(fitted, sampling_=forecaster._make_sampling(frequency))
+        sampling = forecaster._make_sampling(frequency).with_kinds(fitted["statics_"])
+        vars(forecaster).update(fitted, sampling_=sampling)
         return forecaster
 
     def as_kind(self, kind: FrameKind) -> S5Forecaster:

@@ -8,7 +8,9 @@ from typing import Any
 
 import pandas as pd
 
+from s5forecast.data.covariates import known_fields
 from s5forecast.data.items import join_keys
+from s5forecast.data.missing_known import named_by_columns
 from s5forecast.data.sampling import Sampling
 from s5forecast.data.statics import StaticFeatures
 from s5forecast.evaluation.backtest import backtest
@@ -52,17 +54,19 @@ def _backtest_irregular(
     cuts = {**{name: arguments[name] for name in CUTS}, "horizon": forecaster.horizon}
     first, *_ = IrregularSplitter(prediction_length=length, **cuts).split(entries)
     seen = until is None or not until < min(window.timestamps(None)[1] for window in first)
-    result = backtest(
-        untrained_estimator(forecaster, sampling, series, statics) if seen else forecaster.predictor_,
-        entries,
-        length,
-        horizon=forecaster.horizon,
-        variables=sampling.columns.targets,
-        columns=sampling.columns,
-        name="S5Forecaster",
-        on_error=forecaster.on_error,
-        **arguments,
-    )
+    model = untrained_estimator(forecaster, sampling, series, statics) if seen else forecaster.predictor_
+    with named_by_columns(known_fields(statics.known)):
+        result = backtest(
+            model,
+            entries,
+            length,
+            horizon=forecaster.horizon,
+            variables=sampling.columns.targets,
+            columns=sampling.columns,
+            name="S5Forecaster",
+            on_error=forecaster.on_error,
+            **arguments,
+        )
     forecasts = with_item_columns(result.rows, series, sampling.columns.targets)
     if result.skipped is not None and len(result.skipped):
         uncut = item_keys(result.skipped[sampling.columns.item_id].tolist(), series).reset_index(drop=True)

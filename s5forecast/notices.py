@@ -6,7 +6,7 @@ import contextlib
 import os
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
@@ -14,11 +14,26 @@ from pathlib import Path
 PACKAGE = str(Path(__file__).parent) + os.sep
 # Between the lines of this package that enter and leave a block.
 BETWEEN = contextlib.__file__
+
+
+class SeriesWarning(UserWarning):
+    """A warning about some of the series.
+
+    Args:
+        message: text of the warning.
+        series: names of the series, such as ``"series 'a'"``, the most affected first.
+    """
+
+    def __init__(self, message: str, series: Iterable[str]) -> None:
+        super().__init__(message)
+        self.series = tuple(series)
+
+
 # Messages by the line of this package that warns, within a block that issues one warning for each line.
-_collected: ContextVar[dict[tuple[str, int], list[str]] | None] = ContextVar("_collected", default=None)
+_collected: ContextVar[dict[tuple[str, int], list[str | SeriesWarning]] | None] = ContextVar("_collected", default=None)
 
 
-def warn_user(message: str) -> None:
+def warn_user(message: str | SeriesWarning) -> None:
     """Issue a UserWarning at the innermost line outside this package."""
     collected = _collected.get()
     if collected is not None:
@@ -38,7 +53,7 @@ def one_warning_each() -> Iterator[None]:
     Data that are read or forecast in parts would repeat a warning for every part. Within another such block, the
     outer one issues the warnings.
     """
-    found: dict[tuple[str, int], list[str]] = {}
+    found: dict[tuple[str, int], list[str | SeriesWarning]] = {}
     outer = _collected.get()
     token = _collected.set(found)
     try:
@@ -49,6 +64,9 @@ def one_warning_each() -> Iterator[None]:
         for line, messages in found.items():
             outer.setdefault(line, []).extend(messages)
         return
-    for first, *others in found.values():
+    for messages in found.values():
+        first, *others = map(str, messages)
         different = set(others) - {first}
-        warn_user(first + (f" (and {len(different)} similar warnings for other series)" if different else ""))
+        text = first + (f" (and {len(different)} similar warnings for other series)" if different else "")
+        series = [name for one in messages if isinstance(one, SeriesWarning) for name in one.series]
+        warn_user(SeriesWarning(text, dict.fromkeys(series)) if series else text)

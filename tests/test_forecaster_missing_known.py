@@ -196,6 +196,8 @@ def test_missing_known_values_are_reported_once(way):
     (found,) = [one for one in caught if "known covariates" in str(one.message)]
     text = str(found.message)
     assert text.startswith("series 'a' and 2 other series: the known covariates ['") and "masked" in text
+    if "frame" in way or way == "comparison":
+        assert "the known covariates ['price'] are" in text
     assert found.filename == __file__
 
 

@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from s5forecast.data.faults import SeriesError
+from s5forecast.data.faults import SeriesError, raise_for_rows
 from s5forecast.data.numeric_columns import column_numbers
-from s5forecast.data.static_columns import category_code, static_values
+from s5forecast.data.single_precision import RANGE, too_large
+from s5forecast.data.static_columns import category_code, category_labels
 from s5forecast.notices import warn_user
 
 # Labels of each covariate column, in order; ``None`` for a column of numbers.
@@ -18,7 +19,13 @@ Labels = Mapping[str, Sequence[str] | None]
 
 
 def covariate_values(
-    values: pd.Series, times: pd.Series, codes: np.ndarray, names: Sequence[str], frame: str = "df"
+    values: pd.Series,
+    times: pd.Series,
+    codes: np.ndarray,
+    names: Sequence[str],
+    frame: str = "df",
+    *,
+    categorical: bool = False,
 ) -> pd.Series:
     """Numbers as floats, NaN where missing; categories, booleans and text as labels, ``None`` where missing.
 
@@ -27,14 +34,25 @@ def covariate_values(
         codes: position in ``names`` of the series of each row.
         names: names of the series.
         frame: name of the frame in errors.
+        categorical: whether the column held categories in training, whose labels any value then is, also a number.
 
     Raises:
-        ValueError: for text that stands for numbers, a mix of numbers and text, or an infinite value, naming the series
-            and the column.
+        ValueError: for text that stands for numbers, a mix of numbers and text, or a number that single precision
+            cannot represent, naming the series and the column.
     """
-    if is_categorical(values):
-        return static_values(values)
-    return column_numbers(values, times, codes, names, categories=True, frame=frame)
+    if categorical or is_categorical(values):
+        return category_labels(values)
+    numbers = column_numbers(values, times, codes, names, categories=True, frame=frame)
+    raise_for_rows(
+        too_large(numbers.to_numpy()),
+        codes,
+        names,
+        lambda row: (
+            f"{names[codes[row]]}: column {values.name!r} is {numbers.iloc[row]:g} at {times.iloc[row]}, but {RANGE}; "
+            "divide it by a constant"
+        ),
+    )
+    return numbers
 
 
 def is_categorical(values: pd.Series) -> bool:
@@ -64,13 +82,13 @@ def coded(columns: Sequence[str], tidy: pd.DataFrame) -> tuple[np.ndarray, dict[
     return rows, labels
 
 
-def decoded(column: str, row: np.ndarray, labels: Labels) -> np.ndarray:
-    """Values of a column from a row that :func:`coded` returned."""
+def decoded(column: str, row: np.ndarray, labels: Labels) -> Any:
+    """Values of a column from a row that :func:`coded` returned, categories with a dtype that tells them from text."""
     names = labels.get(column)
     if names is None:
         return row
-    known = np.array([*names, None], dtype=object)
-    return known[np.where(np.isnan(row), len(names), row).astype(np.int64)]
+    codes = np.where(np.isnan(row), -1, row).astype(np.int64)
+    return pd.Categorical.from_codes(codes, dtype=pd.CategoricalDtype(list(names)))
 
 
 def encoded(rows: np.ndarray, labels: Labels, categories: Labels, series_of: Callable[[int], str] = str) -> np.ndarray:
@@ -106,6 +124,14 @@ def encoded(rows: np.ndarray, labels: Labels, categories: Labels, series_of: Cal
             place = np.searchsorted(values, row).clip(max=max(len(values) - 1, 0))
             found[number] = np.where(np.isnan(row), np.nan, codes[place] if len(codes) else np.nan)
     return found
+
+
+def known_fields(categories: Labels) -> dict[str, list[str]]:
+    """The known columns in the rows of each field of an entry."""
+    return {
+        "feat_dynamic_real": [column for column, labels in categories.items() if labels is None],
+        "feat_dynamic_cat": [column for column, labels in categories.items() if labels is not None],
+    }
 
 
 def cardinalities(categories: Labels) -> list[int]:

@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from s5forecast.data.feature_values import check_features
 from s5forecast.data.frame_entries import FrameEntries, fits, read_arrays
 from s5forecast.data.mapped_entries import MappedEntries, MappedSeries, all_fit
-from s5forecast.data.missing_known import MissingKnown, report
+from s5forecast.data.missing_known import MissingKnown, report, row_names
 from s5forecast.data.offset_aliases import TICKS
 from s5forecast.data.series import Series
+from s5forecast.data.single_precision import RANGE, too_large
 
 if TYPE_CHECKING:
     from s5forecast.data.spec import FeatureSpec, WindowSpec
@@ -51,6 +53,7 @@ def read_series(
 def first_missing(covariates: np.ndarray, entry: dict[str, Any], begin: int, features: FeatureSpec) -> dict[str, int]:
     """First step to forecast, from 1, at which a number of each known field is missing or the field has ended, if any.
 
+    The keys are the fields, or the columns of a frame, see :func:`~s5forecast.data.missing_known.row_names`.
     A missing category may mean that there is none, such as no event.
 
     Args:
@@ -59,13 +62,14 @@ def first_missing(covariates: np.ndarray, entry: dict[str, Any], begin: int, fea
         begin: position of the first step to forecast in the fields.
         features: number of features of each kind.
     """
-    found, column = {}, 0
+    found, column = dict[str, int](), 0
     for field, count, known in dynamic_fields(features):
         if known and count:
-            missing = np.isnan(covariates[:, column : column + count]).any(axis=1) & (field == "feat_dynamic_real")
+            missing = np.isnan(covariates[:, column : column + count]) & (field == "feat_dynamic_real")
             missing[np.shape(entry[field])[-1] - begin :] = True
-            if missing.any():
-                found[field] = int(missing.argmax()) + 1
+            for name, steps in zip(row_names(field, count), missing.T, strict=True):
+                if steps.any():
+                    found[name] = min(found.get(name, len(steps)), int(steps.argmax()) + 1)
         column += count
     return found
 
@@ -77,9 +81,7 @@ def _read(entry: dict[str, Any], name: str, spec: WindowSpec, forecast: bool, ob
     begin = 0
     for field, count, known in dynamic_fields(spec.features):
         last = steps if known else len(target)
-        values = _dynamic(entry, field, count, name, len(target), spec.prediction_length if forecast and known else 0)[
-            :, :last
-        ]
+        values = _dynamic(entry, field, name, spec, len(target), forecast=forecast and known)[:, :last]
         covariates[: values.shape[1], begin : begin + count] = values.T
         begin += count
     return Series(
@@ -89,8 +91,8 @@ def _read(entry: dict[str, Any], name: str, spec: WindowSpec, forecast: bool, ob
         time=local_time(entry, spec, steps),
         target=target,
         covariates=covariates,
-        static_real=read_static(entry, "feat_static_real", spec.features.num_feat_static_real, name, np.float32),
-        static_cat=read_static(entry, "feat_static_cat", spec.features.num_feat_static_cat, name, np.int64),
+        static_real=read_static(entry, "feat_static_real", name, spec.features),
+        static_cat=read_static(entry, "feat_static_cat", name, spec.features),
         weight=_weight(entry, name, target, given=spec.features.weighted and not forecast),
     )
 
@@ -122,9 +124,12 @@ def _weight(entry: dict[str, Any], name: str, target: np.ndarray, *, given: bool
         raise ValueError(
             f"{name}: weight has shape {weight.shape}; give one number, or one for each of the {len(target)} steps"
         )
-    weight = np.broadcast_to(weight[..., : len(target)], target.shape)
-    if not (weight[~np.isnan(target)] >= 0).all():
+    weight = np.broadcast_to(weight[: len(target)] if weight.ndim else weight, target.shape)
+    given_weight = weight[~np.isnan(target)]
+    if not (given_weight >= 0).all():
         raise ValueError(f"{name}: weight is missing or negative at a step with a target; give a number of at least 0")
+    if too_large(given_weight).any():
+        raise ValueError(f"{name}: weight is {given_weight.max():g}, but {RANGE}; divide it by a constant")
     return np.nan_to_num(weight)
 
 
@@ -163,30 +168,41 @@ def local_time(entry: dict[str, Any], spec: WindowSpec, steps: int) -> np.ndarra
     return stamps.tz_localize(None).as_unit("ns").asi8 // TICKS[spec.frequency.unit]
 
 
-def _dynamic(entry: dict[str, Any], field: str, count: int, name: str, length: int, horizon: int) -> np.ndarray:
-    """The rows of a field of covariates, which must reach into the ``horizon`` that is to be forecast, if any."""
+def _dynamic(
+    entry: dict[str, Any], field: str, name: str, spec: WindowSpec, length: int, *, forecast: bool
+) -> np.ndarray:
+    """The rows of a field of covariates at ``length`` steps and, for a ``forecast``, at the first step after them."""
+    count = next(rows for known, rows, _ in dynamic_fields(spec.features) if known == field)
     if not count:
         return np.empty((0, length), dtype=np.float32)
     values = read_numbers(np.atleast_2d(np.asarray(read_field(entry, field, name))), field, name)
     if values.shape[0] != count:
         raise ValueError(f"{name}: {field} has {values.shape[0]} rows, but the estimator expects {count}")
-    if values.shape[1] < length + (horizon > 0):
-        raise ValueError(
-            f"{name}: {field} has {values.shape[1]} steps, but {length + horizon} are needed"
-            + (" for the history and the horizon" if horizon else "")
-        )
+    if values.shape[1] < length + forecast:
+        needed = f"{length} are needed for the history"
+        if forecast:
+            needed = f"at least {length + 1} are needed: {length} for the history, and the first of the horizon"
+        raise ValueError(f"{name}: {field} has {values.shape[1]} steps, but {needed}")
+    check_features(values, field, name, spec.features)
     return values
 
 
-def read_static(entry: dict[str, Any], field: str, count: int, name: str, dtype: type) -> np.ndarray:
-    """The ``count`` static features in a field; raise ValueError, naming the series, for another shape or type."""
+def read_static(entry: dict[str, Any], field: str, name: str, features: FeatureSpec) -> np.ndarray:
+    """The static features in a field: ``feat_static_real`` as float32, or ``feat_static_cat`` as int64.
+
+    Raises:
+        ValueError: for another shape or type, or an invalid value, naming the series.
+    """
+    codes = field == "feat_static_cat"
+    count, dtype = (features.num_feat_static_cat, np.int64) if codes else (features.num_feat_static_real, np.float32)
     if not count:
         return np.empty(0, dtype=dtype)
     values = read_numbers(np.atleast_1d(np.asarray(read_field(entry, field, name))), field, name)
     if values.shape != (count,):
         raise ValueError(f"{name}: {field} has shape {values.shape}, but the estimator expects ({count},)")
-    if dtype is np.int64 and np.isnan(values).any():
+    if codes and np.isnan(values).any():
         raise ValueError(f"{name}: {field} has a missing value; use -1 for an unknown category")
+    check_features(values, field, name, features)
     return values.astype(dtype)
 
 
@@ -205,5 +221,6 @@ def read_numbers(values: np.ndarray, field: str, name: str) -> np.ndarray:
         except (TypeError, ValueError) as error:
             raise ValueError(f"{name}: {field} must hold numbers, got {values.dtype}") from error
     if np.isinf(values).any():
-        raise ValueError(f"{name}: {field} has an infinite value at step {np.isinf(values).argmax()}; remove it")
+        step = np.argwhere(np.isinf(np.atleast_1d(values)))[0][-1]
+        raise ValueError(f"{name}: {field} has an infinite value at step {step}; remove it")
     return values

@@ -126,6 +126,7 @@ def fits(entries: FrameEntries, spec: WindowSpec, *, forecast: bool, observed: b
         and (forecast or not features.weighted or table.weight is not None)
         and features.num_feat_static_real in (0, real.shape[1])
         and features.num_feat_static_cat in (0, cat.shape[1])
+        and tuple(features.static_cardinalities) in ((), tuple(entries.statics.cardinality))
         and not np.isinf(real).any()
         and not np.isinf(table.target).any()
         and not (observed and (table.last_rows(table.observed) < 0).any())

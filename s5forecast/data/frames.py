@@ -17,7 +17,7 @@ from s5forecast.data.items import label_keys, read_items
 from s5forecast.data.long_frames import long_frame, require_column, require_columns
 from s5forecast.data.numeric_columns import column_numbers
 from s5forecast.data.ordering import row_order
-from s5forecast.data.static_columns import refuse_infinite, static_values
+from s5forecast.data.static_columns import category_labels, refuse_too_large, static_values
 from s5forecast.data.time_columns import column_times
 
 NUMBERS_ONLY: Labels = {}  # labels of covariates without categories
@@ -38,6 +38,7 @@ class Columns:
     keys: tuple[str, ...] = ()  # several columns that identify a series together, instead of item_id
     past: tuple[str, ...] = ()  # covariates that are not known over the horizon
     weight: str | None = None  # weight of each row in the training loss
+    categorical: tuple[str, ...] = ()  # covariates and static columns that held categories in training
 
     @property
     def identity(self) -> tuple[str, ...]:
@@ -53,6 +54,16 @@ class Columns:
     def covariates(self) -> tuple[str, ...]:
         """The known columns, then the past ones."""
         return *self.known, *self.past
+
+    def with_kinds(self, labels: Labels, static: Sequence[str]) -> Columns:
+        """The roles of later frames, whose columns are numbers or categories as they were in training.
+
+        Args:
+            labels: labels of the covariates in training.
+            static: static columns that held categories.
+        """
+        dynamic = (name for name in self.covariates if labels.get(name) is not None)
+        return replace(self, categorical=(*dynamic, *static))
 
     @property
     def unweighted(self) -> Columns:
@@ -260,11 +271,15 @@ def tidy_frame(
     times = column_times(frame[columns.timestamp], codes, names, numeric_time, integer_time, what)
     read: dict[str, Any] = {column: frame[column] for column in needed} | {columns.timestamp: times}
     for column in numeric:
-        numbers_of = covariate_values if column in columns.covariates else column_numbers
-        read[column] = numbers_of(read[column], times, codes, names, frame=what)
+        values = read[column]
+        if column in columns.covariates:
+            kind = {"categorical": column in columns.categorical}
+            read[column] = covariate_values(values, times, codes, names, what, **kind)
+        else:
+            read[column] = column_numbers(values, times, codes, names, frame=what)
     for column in static:
-        read[column] = static_values(read[column])
-        refuse_infinite(read[column], codes, names)
+        read[column] = (category_labels if column in columns.categorical else static_values)(read[column])
+        refuse_too_large(read[column], codes, names)
     tidy = pd.DataFrame(read, index=frame.index, copy=False)
     order = row_order(_exact(tidy[columns.timestamp]), codes)
     if order is not None:

@@ -294,10 +294,25 @@ class Frequency:
         if self.integer:
             return period.ordinal
         # A Period of several units ends after the last one, but its timestamp is that of the first.
-        at_end = self.unit == "W" or split_alias(self.alias)[1].endswith("E")
         with quiet_periods():
             single = pd.Period(ordinal=period.ordinal, freq=self._period_alias(1))
-            return single.end_time.normalize() if at_end else single.start_time
+            return single.end_time.normalize() if self.at_end else single.start_time
+
+    def days(self, timestamps: pd.DatetimeIndex) -> tuple[np.ndarray, np.ndarray]:
+        """The first day of each step of a day or longer, and the day after its last one, as days since 1970.
+
+        A timestamp is the first day of its step, or the last one for weeks and aliases that end with E.
+        """
+        with quiet_periods():
+            stamps = timestamps.tz_localize(None)
+            first = stamps.to_period(self._period_alias(1)) - (self.multiple - 1 if self.at_end else 0)
+            edges = first.start_time, (first + self.multiple).start_time
+        return tuple(edge.to_numpy().astype("datetime64[D]").astype(np.int64) for edge in edges)  # type: ignore[return-value]
+
+    @property
+    def at_end(self) -> bool:
+        """Whether the timestamp of a step is its last day."""
+        return self.unit == "W" or split_alias(self.alias)[1].endswith("E")
 
     @property
     def _stem(self) -> Stem:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 
+from s5forecast.data.frames import series_name
 from s5forecast.data.frequency import Frequency
 from s5forecast.data.table import Faults, SeriesTable, raise_first
 from s5forecast.data.timestamps import time_index
-from s5forecast.notices import warn_user
+from s5forecast.notices import SeriesWarning, warn_user
 
 # A grid longer than both is attributed to a wrong timestamp.
 MAX_STEPS, MAX_STEPS_PER_ROW = 10_000_000, 100
@@ -77,34 +79,36 @@ def insert_steps(table: SeriesTable, position: np.ndarray, frequency: Frequency)
 class Gaps:
     """Steps that :func:`fill_gaps` inserted into one or several tables."""
 
-    absent: int = 0
-    series: int = 0  # series with absent steps
-    most: tuple[int, str] = (0, "")  # most absent steps of a series, and its name
-    steps: int = 0
+    items: list[Any] = field(default_factory=list)  # labels of the series with absent steps
+    absent: list[np.ndarray] = field(default_factory=list)  # absent steps of these series
+    steps: int = 0  # of all series
     total: int = 0  # series
 
     def add(self, before: SeriesTable, after: SeriesTable) -> None:
         """Count the steps of a table."""
         added = after.lengths - before.lengths
-        most = int(added.argmax())
-        self.most = max(self.most, (int(added[most]), before.name(most)), key=lambda one: one[0])
-        self.absent += int(added.sum())
-        self.series += int(np.count_nonzero(added))
+        lacking = np.flatnonzero(added)
+        self.items += [before.items[position] for position in lacking.tolist()]
+        self.absent.append(added[lacking])
         self.steps += int(after.bounds[-1])
         self.total += len(before)
 
     def report(self, frequency: Frequency) -> None:
         """Warn once of all inserted steps."""
-        if not self.absent:
+        if not self.items:
             return
-        where = "" if self.total == 1 else f" (most in {self.most[1]}: {self.most[0]})"
+        found = np.concatenate(self.absent)
+        absent, order = int(found.sum()), np.argsort(-found, kind="stable").tolist()
+        names = [series_name(self.items[position]) for position in order]
+        where = "" if self.total == 1 else f" (most in {names[0]}: {found[order[0]]})"
         doubt = "; most of the grid is absent: are the dates parsed correctly, or is freq= wrong?"
         stamps, fate = (
             ("timestamp is", "it is treated as a missing value")
-            if self.absent == 1
+            if absent == 1
             else ("timestamps are", "they are treated as missing values")
         )
-        warn_user(
-            f"{self.absent} {stamps} absent from the {frequency.text} grid of {self.series} of {self.total} "
-            f"series{where}; {fate}{doubt if 2 * self.absent > self.steps else ''}"
+        message = (
+            f"{absent} {stamps} absent from the {frequency.text} grid of {len(names)} of {self.total} "
+            f"series{where}; {fate}{doubt if 2 * absent > self.steps else ''}"
         )
+        warn_user(SeriesWarning(message, names))

@@ -55,19 +55,25 @@ class HolidayCalendar:
             _holidays(country, 2024, 2024)
         return calendar
 
-    def covariates(self, times: Any, frequency: Frequency | None) -> tuple[np.ndarray, Labels]:
+    def covariates(
+        self, times: Any, frequency: Frequency | None, column: str = "timestamp"
+    ) -> tuple[np.ndarray, Labels]:
         """The covariates at R times, float32 ``[F, R]``, and their labels.
 
         Args:
             times: timestamps; those without a time zone are local times.
-            frequency: frequency of the steps that begin at the times, ``None`` for irregular series.
+            frequency: frequency of the steps that the times belong to, ``None`` for irregular series.
+            column: name of the column of times, for the error.
 
         Raises:
             ValueError: for times that are numbers.
         """
         stamps = time_index(times)
         if not isinstance(stamps, pd.DatetimeIndex):
-            raise ValueError("holidays= requires timestamps, but times are numbers; leave it out")
+            raise ValueError(
+                f"holidays= requires timestamps, but column {column!r} holds numbers; convert it with pd.to_datetime, "
+                "or leave out holidays="
+            )
         daily = frequency is None or frequency.seconds <= DAY or frequency.alias == "B"
         find = _of_days if daily else _of_long_steps
         rows: list[np.ndarray] = []
@@ -102,9 +108,9 @@ def _of_days(stamps: pd.DatetimeIndex, country: str, frequency: Frequency | None
 def _of_long_steps(stamps: pd.DatetimeIndex, country: str, frequency: Frequency | None) -> Found:
     """The number of holidays within each step."""
     assert frequency is not None
-    steps = frequency.periods(stamps)
-    begin, end = _days(steps.start_time), _days((steps + 1).start_time)
-    days, _ = _holidays(country, steps.min().start_time.year, (steps.max() + 1).start_time.year)
+    begin, end = frequency.days(stamps)
+    first, last = (int(day.astype("datetime64[D]").astype(object).year) for day in (begin.min(), end.max()))
+    days, _ = _holidays(country, first, last)
     return {"holidays in step": (np.searchsorted(days, end) - np.searchsorted(days, begin), None)}
 
 

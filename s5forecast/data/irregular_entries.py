@@ -9,8 +9,9 @@ import numpy as np
 import pandas as pd
 
 from s5forecast.data.entries import dynamic_fields, read_field, read_numbers, read_static
-from s5forecast.data.missing_known import MissingKnown, report
-from s5forecast.data.spec import IrregularSpec
+from s5forecast.data.feature_values import check_features
+from s5forecast.data.missing_known import MissingKnown, report, row_names
+from s5forecast.data.spec import FeatureSpec, IrregularSpec
 from s5forecast.data.times import Instants, check_kind, check_zone, read_instants
 
 
@@ -76,8 +77,8 @@ def _read(entry: dict[str, Any], name: str, spec: IrregularSpec, forecast: bool)
         time=time,
         target=target[kept],
         covariates=covariates[kept],
-        static_real=read_static(entry, "feat_static_real", spec.features.num_feat_static_real, name, np.float32),
-        static_cat=read_static(entry, "feat_static_cat", spec.features.num_feat_static_cat, name, np.int64),
+        static_real=read_static(entry, "feat_static_real", name, spec.features),
+        static_cat=read_static(entry, "feat_static_cat", name, spec.features),
         query=_after(query.since(exact[-1]), entry, kept, name) if forecast else query.since(exact[-1]),
         query_clock=query.clock,
         query_covariates=known.astype(np.float32),
@@ -98,7 +99,7 @@ def read_observations(entry: dict[str, Any], name: str, spec: IrregularSpec) -> 
     n = len(instants.exact)
     target = _rows(entry, "target", spec.target_dim, name, n).astype(np.float64)
     _check_order(instants, read_field(entry, "time", name), name)
-    rows = [_rows(entry, field, count, name, n) for field, count, _ in dynamic_fields(spec.features)]
+    rows = [_features(entry, field, count, name, n, spec.features) for field, count, _ in dynamic_fields(spec.features)]
     return instants, target, np.concatenate(rows, axis=1).astype(np.float32)
 
 
@@ -136,7 +137,7 @@ def read_query(entry: dict[str, Any], name: str, spec: IrregularSpec) -> tuple[I
         raise ValueError(f"{name}: query_time is empty; pass at least one time")
     Q = len(query.exact)
     rows = [
-        _rows(entry, f"query_{field}", count, name, Q) if known else np.full((Q, count), np.nan)
+        _features(entry, f"query_{field}", count, name, Q, spec.features) if known else np.full((Q, count), np.nan)
         for field, count, known in dynamic_fields(spec.features)
     ]
     return query, np.concatenate(rows, axis=1)
@@ -153,12 +154,14 @@ def report_missing(
         known: covariates at these times, ``[Q, F]`` each.
         spec: contents of the windows.
     """
-    missing = [np.isnan(values[:, : spec.features.num_feat_dynamic_real]).any(axis=1) for values in known]
+    count = spec.features.num_feat_dynamic_real
+    missing = [np.isnan(values[:, :count]) for values in known]
     lacking = [position for position, rows in enumerate(missing) if rows.any()]
     if lacking:
-        first = pd.Series(times[lacking[0]]).iloc[int(missing[lacking[0]].argmax())]
-        fields = ["query_feat_dynamic_real"]
-        report([MissingKnown(fields, [names[position] for position in lacking], f"at {first}")])
+        first = pd.Series(times[lacking[0]]).iloc[int(missing[lacking[0]].any(axis=1).argmax())]
+        rows = np.any([one.any(axis=0) for one in missing], axis=0)
+        columns = dict.fromkeys(np.array(row_names("query_feat_dynamic_real", count), dtype=object)[rows].tolist())
+        report([MissingKnown(list(columns), [names[position] for position in lacking], f"at {first}")])
 
 
 def _after(query: np.ndarray, entry: dict[str, Any], kept: np.ndarray, name: str) -> np.ndarray:
@@ -188,6 +191,16 @@ def _cut(entry: dict[str, Any], instants: Instants, origin: Any, time: np.ndarra
             "each side needs at least one"
         )
     return cut
+
+
+def _features(
+    entry: dict[str, Any], field: str, count: int, name: str, length: int, features: FeatureSpec
+) -> np.ndarray:
+    """Covariates ``[length, count]`` from a field ``[count, length]``."""
+    rows = _rows(entry, field, count, name, length)
+    if count:
+        check_features(rows.T, field, name, features)
+    return rows
 
 
 def _rows(entry: dict[str, Any], field: str, count: int, name: str, length: int) -> np.ndarray:

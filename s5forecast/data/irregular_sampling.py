@@ -31,7 +31,7 @@ from s5forecast.data.table import SeriesTable, read_table
 from s5forecast.data.time_columns import query_times
 from s5forecast.data.times import IrregularRows, check_kind, check_zone, is_duration, read_instants
 from s5forecast.data.timestamps import RANGE_FIX, in_zone
-from s5forecast.notices import warn_user
+from s5forecast.notices import SeriesWarning, warn_user
 
 # Units of durations in messages: shortest duration written in the unit, its seconds, and its name.
 UNITS = ((172800, 86400, "days"), (3600, 3600, "h"), (60, 60, "min"), (0, 1, "s"))
@@ -73,7 +73,8 @@ class IrregularSampling(Sampling):
             check_prediction_length(self.prediction_length)
 
     def learn(self, df: pd.DataFrame) -> tuple[IrregularSampling, SeriesTable]:
-        return self, self.read(df)
+        series = self.read(df)
+        return self.with_kinds(StaticFeatures.learn(series, self.columns)), series
 
     def read(self, df: pd.DataFrame, what: str = "df") -> SeriesTable:
         columns = self.columns.unweighted
@@ -251,10 +252,13 @@ class IrregularSampling(Sampling):
         far = int(ahead.argmax())
         if ahead[far] > limit * (1 + 1e-9):
             amount = _duration(ahead[far], limit) if last.datetimes else f"{ahead[far]:.4g}"
-            warn_user(
-                f"{series_name(query.items[query.codes[far]])}: a forecast time is {amount} ahead; the model was "
-                f"trained for horizon={self.horizon!r}; fit with a longer horizon"
+            owners = dict.fromkeys([query.codes[far], *query.codes[ahead > limit * (1 + 1e-9)]])
+            names = [series_name(query.items[owner]) for owner in owners]
+            message = (
+                f"{names[0]}: a forecast time is {amount} ahead; the model was trained for horizon={self.horizon!r}; "
+                "fit with a longer horizon"
             )
+            warn_user(SeriesWarning(message, names))
 
     def _check_horizon(self, *, datetimes: bool) -> None:
         """Raise ValueError unless the horizon is a duration if times are datetimes, and a number otherwise."""
@@ -343,7 +347,12 @@ class IrregularSampling(Sampling):
             ValueError: for an infinite value, naming the series, the column and the time.
         """
         columns, stamps = list(self.columns.known), keys[self.columns.timestamp]
-        found = {one: covariate_values(times[one], stamps, codes, names, frame="times=") for one in columns}
+        found = {
+            one: covariate_values(
+                times[one], stamps, codes, names, "times=", categorical=one in self.columns.categorical
+            )
+            for one in columns
+        }
         rows, labels = coded(columns, pd.DataFrame(found, index=times.index))
         # A missing category may mean that there is none, such as no event.
         numbers = np.array([labels[column] is None for column in columns], dtype=bool)

@@ -8,7 +8,7 @@ from contextvars import ContextVar
 from itertools import chain
 from typing import Any, NamedTuple
 
-from s5forecast.notices import warn_user
+from s5forecast.notices import SeriesWarning, warn_user
 
 
 class MissingKnown(NamedTuple):
@@ -26,7 +26,7 @@ class MissingKnown(NamedTuple):
 
     @classmethod
     def of_steps(cls, lacking: Mapping[str, Mapping[str, int]]) -> MissingKnown:
-        """From the first missing step of each field that lacks values, by name of the series."""
+        """From the first missing step of each field or column that lacks values, by name of the series."""
         columns = dict.fromkeys(field for steps in lacking.values() for field in steps)
         return cls(list(columns), list(lacking), f"at step {min(next(iter(lacking.values())).values())}")
 
@@ -50,10 +50,35 @@ def report(found: Sequence[MissingKnown]) -> None:
         outer.append(missing)
         return
     others = "" if len(missing.series) == 1 else f" and {len(missing.series) - 1} other series"
-    warn_user(
+    message = (
         f"{missing.series[0]}{others}: the known covariates {list(missing.columns)} are missing at steps to forecast, "
-        f"first {missing.first}; these values are masked. Forecasts are better if they are given"
+        f"starting {missing.first}; these values are masked. Forecasts are better if they are given"
     )
+    warn_user(SeriesWarning(message, missing.series))
+
+
+# Columns of the rows of each field, within a block that forecasts entries of a frame.
+_columns: ContextVar[Mapping[str, Sequence[str]] | None] = ContextVar("_columns", default=None)
+
+
+@contextmanager
+def named_by_columns(columns: Mapping[str, Sequence[str]]) -> Iterator[None]:
+    """Within the block, name columns of a frame instead of fields of its entries.
+
+    Args:
+        columns: columns of the rows of each field, such as ``feat_dynamic_real``.
+    """
+    token = _columns.set(columns)
+    try:
+        yield
+    finally:
+        _columns.reset(token)
+
+
+def row_names(field: str, count: int) -> Sequence[str]:
+    """The name of each of the ``count`` rows of a field: its column within :func:`named_by_columns`, or the field."""
+    columns = (_columns.get() or {}).get(field.removeprefix("query_"), ())
+    return columns if len(columns) == count else [field] * count
 
 
 @contextmanager

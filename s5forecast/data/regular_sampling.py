@@ -69,7 +69,8 @@ class RegularSampling(Sampling):
         series, frequency = read_frame(df, self.columns, self.frequency or "infer", finish=finish)
         if frequency.integer and not frequency.has_season:
             frequency = frequency.with_season(common_season(one.target for one in series))
-        return replace(self, frequency=frequency), series
+        learned = replace(self, frequency=frequency).with_kinds(StaticFeatures.learn(series, self.columns))
+        return learned, series
 
     def read(self, df: pd.DataFrame, what: str = "df") -> SeriesTable:
         columns = self.columns if what == "validation=" else self.columns.unweighted

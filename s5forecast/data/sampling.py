@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from dataclasses import replace
 from numbers import Integral
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import pandas as pd
@@ -18,6 +19,9 @@ from s5forecast.data.statics import StaticFeatures
 from s5forecast.data.table import SeriesTable
 from s5forecast.data.timestamps import same_zone
 from s5forecast.levels import level_name
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 
 class Sampling(ABC):
@@ -125,11 +129,16 @@ class Sampling(ABC):
             ValueError: for irregular series.
         """
 
+    def with_kinds(self, statics: StaticFeatures) -> Self:
+        """The sampling that reads columns as numbers or categories as in training, which had this encoding."""
+        columns = self.columns.with_kinds({**statics.known, **statics.past}, statics.categorical)
+        return replace(self, columns=columns)  # type: ignore[type-var]
+
     def with_holidays(self, series: SeriesTable) -> SeriesTable:
         """The series with their holidays as known covariates."""
         if self.holidays is None:
             return series
-        return series.with_known(*self.holidays.covariates(series.timestamps, self.frequency))
+        return series.with_known(*self.holidays.covariates(series.timestamps, self.frequency, self.columns.timestamp))
 
     def query_with_holidays(self, query: Queries) -> Queries:
         """The query with the holidays at its times as known covariates."""

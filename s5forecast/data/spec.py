@@ -19,6 +19,8 @@ class FeatureSpec(NamedTuple):
         dynamic_cardinalities: number of categories of each categorical covariate known over the horizon.
         past_dynamic_cardinalities: number of categories of each categorical covariate known in the past only.
         weighted: whether training entries have a ``weight``.
+        static_cardinalities: number of categories of each static categorical feature; empty in specifications saved
+            without it.
     """
 
     num_feat_dynamic_real: int = 0
@@ -28,6 +30,16 @@ class FeatureSpec(NamedTuple):
     dynamic_cardinalities: Sequence[int] = ()
     past_dynamic_cardinalities: Sequence[int] = ()
     weighted: bool = False
+    static_cardinalities: Sequence[int] = ()
+
+    @property
+    def cardinalities(self) -> dict[str, Sequence[int]]:
+        """Number of categories of each feature, by field of codes."""
+        return {
+            "feat_dynamic_cat": self.dynamic_cardinalities,
+            "past_feat_dynamic_cat": self.past_dynamic_cardinalities,
+            "feat_static_cat": self.static_cardinalities,
+        }
 
     @property
     def num_known(self) -> int:
@@ -50,11 +62,16 @@ class FeatureSpec(NamedTuple):
 
     def without_covariates(self) -> FeatureSpec:
         """The specification without covariates."""
-        return FeatureSpec(0, 0, self.num_feat_static_real, self.num_feat_static_cat, weighted=self.weighted)
+        return self._replace(
+            num_feat_dynamic_real=0,
+            num_past_feat_dynamic_real=0,
+            dynamic_cardinalities=(),
+            past_dynamic_cardinalities=(),
+        )
 
     def without_statics(self) -> FeatureSpec:
         """The specification without static features."""
-        return self._replace(num_feat_static_real=0, num_feat_static_cat=0)
+        return self._replace(num_feat_static_real=0, num_feat_static_cat=0, static_cardinalities=())
 
     def without_weights(self) -> FeatureSpec:
         """The specification without weights, which only the training needs."""

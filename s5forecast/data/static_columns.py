@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from s5forecast.data.faults import raise_for_rows
+from s5forecast.data.single_precision import RANGE, too_large
 
 UNKNOWN = -1  # code of an unknown category
 
@@ -24,35 +25,45 @@ def static_values(values: pd.Series) -> pd.Series:
     dtype = values.dtype
     if pd.api.types.is_numeric_dtype(dtype) and not pd.api.types.is_bool_dtype(dtype):
         return values.astype("float64")
-    codes, found = pd.factorize(values)
-    unique = found.astype(object) if isinstance(found, pd.Index) else np.asarray(found, dtype=object)
+    _, unique = _factorized(values)
     if pd.api.types.is_object_dtype(dtype) and len(unique) and all(map(_is_number, unique)):
         return values.astype("float64")
+    return category_labels(values)
+
+
+def category_labels(values: pd.Series) -> pd.Series:
+    """Text of each category of a column of any dtype, ``None`` where missing."""
+    codes, unique = _factorized(values)
     labels = np.array([*map(category_label, unique), None], dtype=object)
     return pd.Series(labels[codes], values.index, name=values.name)
 
 
-def refuse_infinite(values: pd.Series, codes: np.ndarray, names: Sequence[str]) -> None:
-    """Raise ValueError, naming the series, for an infinite number in a static column."""
-    if pd.api.types.is_float_dtype(values):
-        raise_for_rows(
-            np.isinf(values.to_numpy()),
-            codes,
-            names,
-            lambda row: (
-                f"{names[codes[row]]}: static column {values.name!r} is infinite; correct the value or mark it as "
-                "missing (NaN)"
-            ),
-        )
+def _factorized(values: pd.Series) -> tuple[np.ndarray, np.ndarray]:
+    """Position of each value among the distinct ones, -1 where missing, and these as Python objects."""
+    codes, found = pd.factorize(values)
+    return codes, np.asarray(found.astype(object) if isinstance(found, pd.Index) else found, dtype=object)
+
+
+def refuse_too_large(values: pd.Series, codes: np.ndarray, names: Sequence[str]) -> None:
+    """Raise ValueError, naming the series, for a number in a static column that single precision cannot represent."""
+    if not pd.api.types.is_float_dtype(values):
+        return
+    numbers = values.to_numpy()
+
+    def text(row: int) -> str:
+        found = "infinite" if np.isinf(numbers[row]) else f"{numbers[row]:g}, but {RANGE}"
+        fix = "correct the value or mark it as missing (NaN)" if np.isinf(numbers[row]) else "divide it by a constant"
+        return f"{names[codes[row]]}: static column {values.name!r} is {found}; {fix}"
+
+    raise_for_rows(too_large(numbers), codes, names, text)
 
 
 def category_code(value: Any, categories: Sequence[str]) -> int:
-    """Position of a category; numbers also stand for booleans, and for the spelling of earlier versions."""
+    """Position of a category; 0 and 1 also stand for booleans, and numbers for the spelling of earlier versions."""
     if pd.isna(value):
         return UNKNOWN
-    names = [category_label(value), str(value)]
-    if isinstance(value, float) and value in (0, 1):
-        names.append(str(bool(value)))
+    label = category_label(value)
+    names = [label, str(value), f"{label}.0"] + ([str(label == "1")] if label in ("0", "1") else [])
     return next((categories.index(name) for name in names if name in categories), UNKNOWN)
 
 

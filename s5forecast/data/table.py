@@ -13,6 +13,7 @@ from s5forecast.data.covariates import Labels, coded, decoded
 from s5forecast.data.faults import SeriesError, raise_for_rows
 from s5forecast.data.frames import NUMBERS_ONLY, Columns, frame_keys, series_name, tidy_frame
 from s5forecast.data.items import repeat_rows
+from s5forecast.data.single_precision import RANGE, too_large
 
 
 class FrameSeries(NamedTuple):
@@ -32,9 +33,11 @@ class FrameSeries(NamedTuple):
     def name(self) -> str:
         return series_name(self.item_id)
 
-    def covariates(self, columns: Columns, steps: slice | np.ndarray, *, past: bool) -> dict[str, np.ndarray]:
+    def covariates(self, columns: Columns, steps: slice | np.ndarray, *, past: bool) -> dict[str, Any]:
         """Columns of a frame with the known covariates at some steps and, of the past, the others and the weight."""
-        found = {c: decoded(c, row[steps], self.labels) for c, row in zip(columns.known, self.known, strict=True)}
+        found: dict[str, Any] = {
+            c: decoded(c, row[steps], self.labels) for c, row in zip(columns.known, self.known, strict=True)
+        }
         if past and self.past is not None:
             found |= {c: decoded(c, row[steps], self.labels) for c, row in zip(columns.past, self.past, strict=True)}
         if past and columns.weight is not None and self.weight is not None:
@@ -259,19 +262,19 @@ def find_faults(
 
 
 def _check_weight(table: SeriesTable, columns: Columns) -> None:
-    """Raise ValueError, naming the series, for a row with a target whose weight is missing or negative."""
+    """Raise ValueError, naming the series, for a row with a target whose weight is missing, negative or too large."""
     weight = table.weight
     if weight is None:
         return
     names = [table.name(position) for position in range(len(table))]
     raise_for_rows(
-        table.observed & ~(weight >= 0),
+        table.observed & (~(weight >= 0) | too_large(weight)),
         table.owners,
         names,
         lambda row: (
             f"{names[table.owners[row]]}: the weight {columns.weight!r} is "
-            f"{'missing' if np.isnan(weight[row]) else weight[row]} at {table.timestamps[row]}; give a "
-            "number of at least 0"
+            f"{'missing' if np.isnan(weight[row]) else weight[row]} at {table.timestamps[row]}"
+            + (f", but {RANGE}; divide it by a constant" if too_large(weight[row]) else "; give a number of at least 0")
         ),
     )
     if not (weight[table.observed] > 0).any():

@@ -70,7 +70,7 @@ def to_timestamps(values: pd.Series, frame: str = "df") -> pd.Series:
 
     Args:
         values: column of datetimes of pandas, Arrow or Python, of dates, of text, or of periods, which are stamped by
-            their start.
+            their start, or by their last day if they are weeks.
         frame: name of the frame in messages.
 
     Raises:
@@ -131,9 +131,9 @@ def out_of_range(stamps: pd.Series) -> np.ndarray:
 
 
 def time_index(times: Any) -> pd.Index:
-    """Datetimes as a DatetimeIndex, and integer times unchanged."""
+    """Datetimes as a DatetimeIndex, and numbers unchanged."""
     index = times if isinstance(times, pd.Index) else pd.Index(times)
-    return index if pd.api.types.is_integer_dtype(index) else pd.DatetimeIndex(index)
+    return index if pd.api.types.is_numeric_dtype(index) else pd.DatetimeIndex(index)
 
 
 def exact_times(index: pd.Index) -> np.ndarray:
@@ -196,8 +196,10 @@ def _of_numbers(values: pd.Series, frame: str) -> str:
 
 
 def _from_periods(values: pd.Series, frame: str) -> pd.Series:
-    """Start of each period."""
+    """Start of each period; the last day of each week, as in the offset aliases of weeks."""
     try:
+        if isinstance(getattr(values.dtype, "freq", None), pd.offsets.Week):
+            return values.dt.end_time.dt.normalize()
         return values.dt.to_timestamp()
     except (OverflowError, pd.errors.OutOfBoundsDatetime):
         return _outside_nanoseconds(values.dt.strftime("%Y-%m-%dT%H:%M:%S"), frame)

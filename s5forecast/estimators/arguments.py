@@ -74,6 +74,7 @@ class FeatureArguments(NamedTuple):
             tuple(self.dynamic_cardinalities or ()),
             tuple(self.past_dynamic_cardinalities or ()),
             self.weighted,
+            tuple(self.cardinality or ()),
         )
 
     def categories(self) -> list[int]:

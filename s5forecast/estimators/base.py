@@ -230,7 +230,7 @@ class ForecastEstimator(ContinuedTraining, PyTorchLightningEstimator):
             "num_past_feat_dynamic_real": stats.num_past_feat_dynamic_real or 0,
             "num_feat_static_real": len(stats.feat_static_real),
             "num_feat_static_cat": len(stats.feat_static_cat),
-            "cardinality": [len(categories) for categories in stats.feat_static_cat],
+            "cardinality": count_categories(entries, "feat_static_cat"),
             "dynamic_cardinalities": count_categories(entries, "feat_dynamic_cat"),
             "past_dynamic_cardinalities": count_categories(entries, "past_feat_dynamic_cat"),
         }

@@ -170,11 +170,8 @@ class IrregularState(NamedTuple):
         spec, network = predictor.spec, predictor.network
         entries = [(f"series {item!r}", {} if describe is None else describe(item)) for item in items]
         real, cat = (
-            torch.from_numpy(np.stack([read_static(entry, field, count, name, dtype) for name, entry in entries]))
-            for field, count, dtype in (
-                ("feat_static_real", spec.features.num_feat_static_real, np.float32),
-                ("feat_static_cat", spec.features.num_feat_static_cat, np.int64),
-            )
+            torch.from_numpy(np.stack([read_static(entry, field, name, spec.features) for name, entry in entries]))
+            for field in ("feat_static_real", "feat_static_cat")
         )
         history = IrregularHistory.empty(spec.target_dim, real, cat, rows.instants)
         place = (x.cpu().expand(len(items), 1, -1) for x in (network.location, network.spread, network.level))

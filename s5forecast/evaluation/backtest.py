@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from numbers import Integral
 from pathlib import Path
@@ -13,12 +14,13 @@ import pandas as pd
 from gluonts.dataset.common import DataEntry
 
 from s5forecast.choices import choose
+from s5forecast.data.covariates import known_fields
 from s5forecast.data.faults import ON_ERROR, Skipped, warn_of_skipped, without_faults
 from s5forecast.data.frame_kinds import Frame, takes_frames
 from s5forecast.data.frames import Columns, series_name, without_series
 from s5forecast.data.frequency import Frequency
 from s5forecast.data.irregular_sampling import IrregularSampling
-from s5forecast.data.missing_known import reported_once
+from s5forecast.data.missing_known import named_by_columns, reported_once
 from s5forecast.data.regular_frames import read_frame
 from s5forecast.data.regular_sampling import to_entries
 from s5forecast.data.seasons import SEASON_FIELD
@@ -184,7 +186,7 @@ def backtest(
     warn_of_skipped(skipped.reasons)
     run = Run(adapted, forecast_columns, samples, int(refit), n_jobs, progress, name)
     description = describe(run, name_of(model), [*splitter.settings, int(refit)], origins)
-    with reported_once():
+    with reported_once(), _named_by_columns(series, roles):
         results = run.results(origins, None if directory is None else Store(directory, description))
     cut = [window for origin in origins for window in origin]
     forecasts = _frame(cut, frequency, np.concatenate([result.values for result in results], axis=1), forecast_columns)
@@ -201,6 +203,13 @@ def backtest(
         **_seasonal_errors(splitter, cut, forecasts, season),
     )
     return adapted.finished(result, origins[0])
+
+
+def _named_by_columns(series: Sequence[FrameSeries], columns: Columns) -> AbstractContextManager[None]:
+    """Name the columns of a frame in warnings about its entries."""
+    if not len(series):
+        return nullcontext()
+    return named_by_columns(known_fields({column: series[0].labels[column] for column in columns.known}))
 
 
 def _without_entries(

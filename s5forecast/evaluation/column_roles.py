@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -44,7 +45,9 @@ def roles_of(model: Any) -> Columns:
     named = isinstance(names["item_id"], str | list | tuple) and isinstance(names["timestamp"], str)
     if not named or not names["target"]:
         return Columns()
-    return as_columns({role: value for role, value in names.items() if value is not None})
+    columns = as_columns({role: value for role, value in names.items() if value is not None})
+    sampling = getattr(model, "sampling_", None)  # of a fitted forecaster, whose training decides about categories
+    return columns if sampling is None else replace(columns, categorical=sampling.columns.categorical)
 
 
 def roles_of_all(models: Mapping[str, Any]) -> Columns | None:

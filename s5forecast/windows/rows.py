@@ -11,11 +11,12 @@ import torch
 from torch import Tensor
 
 from s5forecast.data.entries import dynamic_fields, first_missing, read_field, read_numbers, read_series
+from s5forecast.data.feature_values import check_features
 from s5forecast.data.frequency import quiet_periods
 from s5forecast.data.irregular_entries import read_observations, read_query, report_missing
 from s5forecast.data.missing_known import MissingKnown, report
 from s5forecast.data.series import Series
-from s5forecast.data.spec import IrregularSpec, WindowSpec
+from s5forecast.data.spec import FeatureSpec, IrregularSpec, WindowSpec
 from s5forecast.data.times import NANOSECONDS, Instants, IrregularRows, check_kind, check_zone
 from s5forecast.windows.horizon import Horizon
 
@@ -110,7 +111,7 @@ class RegularQueries(NamedTuple):
         covariates = np.full((len(entries), H, spec.features.num_covariates), np.nan, dtype=np.float32)
         for field, count, known in dynamic_fields(spec.features):
             for row, entry in enumerate(entries if known and count else ()):
-                values = _known(entry, field, count, H)
+                values = _known(entry, field, count, H, spec.features)
                 covariates[row, : values.shape[1], begin : begin + count] = values.T
             begin += count
         found = {_name(e): first_missing(one, e, 0, spec.features) for e, one in zip(entries, covariates, strict=True)}
@@ -280,7 +281,7 @@ def _following(one: Series, last: int, spec: WindowSpec) -> StepArrays:
     )
 
 
-def _known(entry: dict[str, Any], field: str, count: int, length: int) -> np.ndarray:
+def _known(entry: dict[str, Any], field: str, count: int, length: int, features: FeatureSpec) -> np.ndarray:
     """Covariates at up to H steps of the horizon, ``[F, H]``, NaN where missing."""
     name = _name(entry)
     values = read_numbers(np.atleast_2d(np.asarray(read_field(entry, field, name))), field, name)
@@ -289,6 +290,7 @@ def _known(entry: dict[str, Any], field: str, count: int, length: int) -> np.nda
             f"{name}: {field} has shape {values.shape}, expected ({count}, {length}); pass only the values over the "
             "horizon"
         )
+    check_features(values, field, name, features)
     return values
 
 

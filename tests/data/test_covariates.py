@@ -67,7 +67,10 @@ def test_rows_and_labels_of_a_frame():
     table = read_table(frame(), COLUMNS)
     assert table.known.shape == table.past.shape == (2, 12)
     assert table.labels == {"price": None, "event": ["fair", "none", "sale"], "sky": ["rain", "sun"], "wind": None}
-    assert decoded("event", table.known[1], table.labels)[:4].tolist() == ["none", "sale", None, "fair"]
+    events = pd.Series(decoded("event", table.known[1], table.labels)[:4])
+    assert (
+        events.tolist() == ["none", "sale", np.nan, "fair"] and events.cat.categories.tolist() == table.labels["event"]
+    )
     assert table.weight.tolist() == [1.0] * 6 + [2.0] * 6
     part = table.take([1])
     assert part.past.shape == (2, 6) and part.weight.tolist() == [2.0] * 6
@@ -125,6 +128,40 @@ def test_text_in_a_column_of_numbers_names_series_and_column():
         statics.encode_covariates(later)
 
 
+@pytest.mark.parametrize(
+    "later", [["1", "3", None], [1, 3, None], [1.0, 3.0, np.nan], ["1", 3, None], pd.Categorical(["1", "3", None])]
+)
+def test_the_training_decides_that_numbers_are_categories(later):
+    columns = Columns(known=("open",), past=("shut",))
+    df = frame("a").iloc[:3].drop(columns=["event", "sky"])
+    kinds = pd.Series([1, 2, 3], df.index).astype("category")
+    sampling, series = RegularSampling(columns, 2).learn(df.assign(open=kinds, shut=kinds))
+    statics = StaticFeatures.learn(series, columns)
+    values = pd.Series(later, df.index, dtype=getattr(later, "dtype", object))
+    found = statics.encode_covariates(sampling.read(df.assign(open=values, shut=values)))
+    for codes in (found.known[0], found.past[0]):
+        assert codes[:2].tolist() == [0, 2] and np.isnan(codes[2])
+    with pytest.raises(ValueError, match="series 'a': column 'open' must hold numbers, got '1'"):
+        RegularSampling(columns, 2).learn(df.assign(open=["1", "2", "3"], shut=1.0))
+
+
+def test_large_whole_numbers_are_exact_labels():
+    columns = Columns(known=("code",))
+    df = frame("a").iloc[:2].drop(columns=["event", "sky"])
+    codes = pd.Series([2**53, 2**53 + 1], df.index)
+    sampling, series = RegularSampling(columns, 2).learn(df.assign(code=codes.astype("category")))
+    statics = StaticFeatures.learn(series, columns)
+    assert statics.encode_covariates(sampling.read(df.assign(code=codes))).known[0].tolist() == [0, 1]
+
+
+@pytest.mark.parametrize("columns", [Columns(known=("price",)), Columns(past=("price",)), Columns(static=("price",))])
+def test_numbers_that_single_precision_cannot_represent(columns):
+    df = frame()[["item_id", "timestamp", "target"]].assign(price=2.0)
+    df.loc[df["item_id"] == "b", "price"] = -1e39
+    with pytest.raises(ValueError, match=r"series 'b': .*'price' is -1e\+39.*up to 3.4e\+38; divide it by a constant"):
+        read_table(df, columns)
+
+
 def test_entries_have_a_field_for_each_kind():
     sampling, series = RegularSampling(COLUMNS, 2).learn(frame())
     statics = StaticFeatures.learn(series, COLUMNS)
@@ -162,7 +199,7 @@ def test_missing_values_of_entries_are_masked_with_one_warning():
         "past_feat_dynamic_real": np.full((1, 9), 7.0), "past_feat_dynamic_cat": np.ones((1, 6), dtype=int),
     }  # fmt: skip
     with pytest.warns(
-        UserWarning, match=r"series 0 and 1 other series: .*\['feat_dynamic_real'\].* first at step 2"
+        UserWarning, match=r"series 0 and 1 other series: .*\['feat_dynamic_real'\].* starting at step 2"
     ) as found:
         one, _ = read_series([entry, entry], spec(), forecast=True)
     assert len(found) == 1
@@ -171,6 +208,48 @@ def test_missing_values_of_entries_are_masked_with_one_warning():
     ]  # fmt: skip
     with pytest.raises(ValueError, match="series 0: feat_dynamic_real has 6 steps"):
         read_series([{**entry, "feat_dynamic_real": real[:, :6]}], spec(), forecast=True)
+
+
+INVALID = {
+    "fraction": ("feat_dynamic_cat", [[0, 1, 1.5, 0, 0, 0, 0]], "is 1.5 in row 0 at step 2"),
+    "negative": ("past_feat_dynamic_cat", [[0, 1, -2, 0, 0, 0]], "is -2 in row 0 at step 2"),
+    "no category": ("past_feat_dynamic_cat", [[0, 1, 2, 0, 0, 0]], "is 2 in row 0 at step 2, .* numbered from 0 to 1"),
+    "over the horizon": ("feat_dynamic_cat", [[0] * 7 + [3]], "is 3 in row 0 at step 7"),
+    "static fraction": ("feat_static_cat", [0, 0.5], "is 0.5 in row 1"),
+    "static": ("feat_static_cat", [3, 0], "is 3 in row 0, .* numbered from 0 to 2; use -1 for an unknown category"),
+    "large number": ("feat_dynamic_real", np.full((1, 8), 1e39), r"is 1e\+39 in row 0 at step 0, .* up to 3.4e\+38"),
+    "large past number": ("past_feat_dynamic_real", np.full((1, 6), -1e39), r"is -1e\+39 in row 0 at step 0"),
+    "large static number": ("feat_static_real", [1e39], r"is 1e\+39 in row 0"),
+    "large weight": ("weight", 1e39, r"is 1e\+39, .* divide it by a constant"),
+    "infinite number": ("feat_dynamic_real", [[1, np.inf] + [0] * 6], "has an infinite value at step 1"),
+    "no step of the horizon": ("feat_dynamic_cat", np.zeros((1, 6)), "has 6 steps, but at least 7 are needed"),
+}
+VALID = {
+    "start": pd.Period("2024-01-01", "D"), "target": np.arange(6.0), "feat_dynamic_real": np.zeros((1, 8)),
+    "feat_dynamic_cat": [[0, 1, 2, -1, np.nan, 0, 0, 0]], "past_feat_dynamic_real": np.zeros((1, 6)),
+    "past_feat_dynamic_cat": [[0, 1, -1, np.nan, 0, 0]], "feat_static_real": [1.0], "feat_static_cat": [2, -1],
+    "weight": 1.0,
+}  # fmt: skip
+FEATURES = FeatureSpec(1, 1, 1, 2, (3,), (2,), weighted=True, static_cardinalities=(3, 2))
+
+
+@pytest.mark.parametrize("case", INVALID)
+def test_values_of_entries_that_are_no_feature(case):
+    field, values, message = INVALID[case]
+    spec = WindowSpec("D", 4, 2, [1], features=FEATURES)
+    ahead = case == "no step of the horizon"
+    (one,) = read_series([VALID], spec, forecast=ahead)
+    assert one.static_cat.tolist() == [2, -1] and one.weight.tolist() == [1.0] * 6
+    with pytest.raises(ValueError, match=f"series 0: {field} {message}"):
+        read_series([{**VALID, field: values}], spec, forecast=ahead)
+
+
+def test_specifications_of_earlier_versions_do_not_limit_static_codes():
+    spec = WindowSpec("D", 4, 2, [1], features=FEATURES._replace(static_cardinalities=()))
+    (one,) = read_series([{**VALID, "feat_static_cat": [9, 0]}], spec, forecast=False)
+    assert one.static_cat.tolist() == [9, 0]
+    with pytest.raises(ValueError, match=r"series 0: feat_static_cat is -2 in row 0, .* whole numbers from 0"):
+        read_series([{**VALID, "feat_static_cat": [-2, 0]}], spec, forecast=False)
 
 
 @pytest.mark.parametrize(
@@ -182,7 +261,13 @@ def test_bad_weights_of_entries(weight, message):
         read_series([entry], WindowSpec("D", 4, 2, [1], features=FeatureSpec(weighted=True)), forecast=False)
 
 
-@pytest.mark.parametrize("value, message", [(np.nan, "is missing at 2024-01-03"), (-1.0, "is -1.0 at 2024-01-03")])
+@pytest.mark.parametrize(
+    "value, message",
+    [
+        (np.nan, "is missing at 2024-01-03"), (-1.0, "is -1.0 at 2024-01-03"),
+        (1e39, r"is 1e\+39 at 2024-01-03 .*, but .* divide it"),
+    ],
+)  # fmt: skip
 def test_bad_weights_of_frames(value, message):
     df = frame()
     df.loc[8, "importance"] = value

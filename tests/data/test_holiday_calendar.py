@@ -1,3 +1,5 @@
+from importlib import import_module
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -6,6 +8,7 @@ from s5forecast.data import holiday_calendar
 from s5forecast.data.frames import Columns
 from s5forecast.data.frequency import Frequency
 from s5forecast.data.holiday_calendar import HolidayCalendar
+from s5forecast.data.irregular_sampling import IrregularSampling
 from s5forecast.data.regular_sampling import RegularSampling
 
 
@@ -47,13 +50,29 @@ def test_days_are_those_of_the_time_zone():
     "freq, begin, expected",
     [
         ("MS", "2024-11-01", [2, 1]), ("ME", "2024-11-30", [2, 1]), ("W-SUN", "2024-12-01", [1, 0]),
-        ("YS", "2024-01-01", None),
+        ("W-MON", "2024-12-02", [1, 0]), ("2W-SUN", "2024-12-01", [1, 0]), ("14D", "2024-11-20", [1, 0]),
+        ("2ME", "2024-10-31", [2, 3]), ("2MS", "2024-09-01", [2, 3]), ("YS", "2024-01-01", None),
     ],
 )  # fmt: skip
 def test_longer_steps_have_the_number_of_holidays(freq, begin, expected):
     rows, labels = calendar("US").covariates(pd.date_range(begin, periods=2, freq=freq), Frequency.parse(freq))
     assert list(labels) == ["holidays in step (US)"]
     assert rows[0].tolist() == expected if expected else rows[0].min() >= 10
+
+
+@pytest.mark.parametrize("alias", ["W-SUN", "W-SAT", "W-MON", "2W-SUN", "M", "2M", "Q-DEC"])
+def test_periods_have_the_holidays_between_their_start_and_their_end(alias):
+    chosen = calendar("US")
+    periods = pd.period_range("2022-01-03", periods=20, freq=alias)
+    df = pd.DataFrame({"timestamp": periods, "target": 1.0})
+    sampling, series = RegularSampling(Columns(), 4, holidays=chosen).learn(df)
+    query = sampling.query(sampling.ends(series))
+    days = pd.DatetimeIndex(sorted(import_module("holidays").country_holidays("US", years=range(2021, 2034))))
+    expected = [
+        int(((days >= one.start_time) & (days <= one.end_time)).sum())
+        for one in pd.period_range("2022-01-03", periods=24, freq=alias)
+    ]
+    assert [*series.known[0], *query.known[:, 0]] == expected and any(expected)
 
 
 def test_business_days_are_days():
@@ -74,8 +93,16 @@ def test_holidays_follow_the_known_columns():
 
 def test_numbers_have_no_holidays():
     chosen = calendar("US")
-    with pytest.raises(ValueError, match="holidays= requires timestamps"):
-        chosen.covariates(pd.Index([1, 2]), None)
+    for times in (pd.Index([1, 2]), pd.Index([1.5, 2.5])):
+        with pytest.raises(ValueError, match="holidays= requires timestamps"):
+            chosen.covariates(times, None)
+
+
+@pytest.mark.parametrize("times", [[1.0, 2.5, 4.0], [1, 2, 4]])
+def test_irregular_series_with_numbers_as_times_have_no_holidays(times):
+    sampling = IrregularSampling(Columns(timestamp="hour"), 2.0, holidays=calendar("US"))
+    with pytest.raises(ValueError, match="holidays= requires timestamps, but column 'hour' holds numbers; convert it"):
+        sampling.learn(pd.DataFrame({"hour": times, "target": 1.0}))
 
 
 def test_unknown_countries_and_arguments():

@@ -181,7 +181,7 @@ BAD_FRAMES = {
         lambda df: set_cell(df, 12, "target", "many"),
         "series 'a': column 'target' must hold numbers, got 'many'; convert it with pd.to_numeric, which .*'coerce'$",
     ),
-    "text known": (lambda df: set_cell(df, 2, "price", "high"), "series 'b': column 'price' must .*get_dummies$"),
+    "text known": (lambda df: set_cell(df, 2, "price", "high"), "'price' must .*astype\\('category'\\)$"),
     "all missing": (lambda df: df.assign(target=df["target"].where(df["item_id"] == "a")), "series 'b': column"),
     "no time": (lambda df: df.assign(timestamp=df["timestamp"].where(df["price"] > 1)), "NaT"),
     "numbers for time": (lambda df: df.assign(timestamp=range(20)), "must hold timestamps"),

@@ -219,8 +219,14 @@ def test_durations_are_refused_with_the_conversion():
         require_datetimes(pd.Series(pd.to_timedelta([1, 2], unit="h"), name="day"))
 
 
-@pytest.mark.parametrize("alias, start", [("M", "MS"), ("Q-DEC", "QS-JAN"), ("W-SUN", "W-MON"), ("D", "D"), ("h", "h")])
-def test_periods_are_stamped_by_their_start(alias, start):
+@pytest.mark.parametrize(
+    "alias, stamped",
+    [
+        ("M", "MS"), ("Q-DEC", "QS-JAN"), ("W-SUN", "W-SUN"), ("W-FRI", "W-FRI"), ("2W-SUN", "2W-SUN"), ("D", "D"),
+        ("h", "h"),
+    ],
+)  # fmt: skip
+def test_periods_are_stamped_by_their_start_and_weeks_by_their_last_day(alias, stamped):
     periods = pd.period_range("2024-01", periods=8, freq=alias)
     values = np.arange(8.0)
     frames = [
@@ -232,8 +238,9 @@ def test_periods_are_stamped_by_their_start(alias, start):
     ]
     for frame in frames:
         sampling, series = RegularSampling(Columns(), 2).learn(frame)
-        assert series.timestamps.tolist() == periods.to_timestamp().tolist()
-        assert sampling.frequency == Frequency.parse(start)
+        stamps = periods.end_time.normalize() if "W" in alias else periods.to_timestamp()
+        assert series.timestamps.tolist() == stamps.tolist()
+        assert sampling.frequency == Frequency.parse(stamped)
 
 
 TEXT = {

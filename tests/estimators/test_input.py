@@ -39,11 +39,11 @@ def test_bad_entries(make_one, case):
 def test_a_horizon_without_its_covariates(make_one):
     estimator = make_one(num_feat_dynamic_real=1)
     predictor = estimator.train([entry(feat_dynamic_real=np.ones((1, 60)))])
-    with pytest.raises(ValueError, match=r"series 'a'.*60 steps, but 64 are needed for the history and the horizon"):
+    with pytest.raises(ValueError, match=r"series 'a'.*60 steps, but at least 61 are needed"):
         list(predictor.predict([entry(feat_dynamic_real=np.ones((1, 60)))]))
     ahead = np.ones((1, 60 + H))
     ahead[0, -1] = np.nan
-    with pytest.warns(UserWarning, match="series 'a': the known covariates .* first at step 4"):
+    with pytest.warns(UserWarning, match="series 'a': the known covariates .* starting at step 4"):
         list(predictor.predict([entry(feat_dynamic_real=ahead)]))
 
 
