@@ -78,7 +78,7 @@ def _read(forecaster: FittedForecaster, df: Any) -> tuple[Readable | None, list[
                 sampling, table = forecaster._make_sampling(forecaster.freq).learn(df)
                 if forecaster.joint:
                     raise_not_joint(table)
-                sampling.warn_of_unobserved(sampling.ends(table))
+                sampling.warn_of_unobserved(table)
                 return Readable(sampling, table), [*_invalid(errors), *_warned(warned, "reading", table)]
             except SeriesError as error:
                 df, left = without_series(df, error.reasons, forecaster._columns)

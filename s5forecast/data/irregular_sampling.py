@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from s5forecast.data.covariates import Labels, coded, covariate_values, encoded
+from s5forecast.data.disk_data import read_parts
 from s5forecast.data.faults import SeriesError, raise_for_rows
 from s5forecast.data.frames import (
     Columns,
@@ -76,9 +77,14 @@ class IrregularSampling(Sampling):
         return self.with_kinds(StaticFeatures.learn(series, self.columns)), series
 
     def read(self, df: pd.DataFrame, what: str = "df") -> SeriesTable:
-        series = read_table(df, self.columns.unweighted, numeric_time=True, aggregate=self.aggregate, what=what)
-        self._check_horizon(datetimes=isinstance(series.timestamps[0], pd.Timestamp))
-        return self.with_holidays(replace(series, target=series.target.astype(np.float64, copy=False)))
+        columns = self.columns.unweighted
+
+        def read(part: pd.DataFrame) -> SeriesTable:
+            series = read_table(part, columns, numeric_time=True, aggregate=self.aggregate, what=what)
+            self._check_horizon(datetimes=isinstance(series.timestamps[0], pd.Timestamp))
+            return self.with_holidays(replace(series, target=series.target.astype(np.float64, copy=False)))
+
+        return read_parts(df, columns, read, what)
 
     def read_next(self, df: pd.DataFrame, ends: SeriesEnds, statics: StaticFeatures) -> NextRows:
         columns, targets = self.columns, list(self.columns.targets)
@@ -223,10 +229,12 @@ class IrregularSampling(Sampling):
         }
 
     def last_observed(self, series: SeriesTable) -> pd.Index:
-        return series.timestamps[series.last_rows(series.observed)]
+        last = [block.timestamps[block.last_rows(block.observed)] for block in series.blocks()]
+        return last[0].append(last[1:])
 
     def lengths(self, series: SeriesTable) -> np.ndarray:
-        return np.add.reduceat(series.observed, series.begins, dtype=np.int64)
+        counts = [np.add.reduceat(block.observed, block.begins, dtype=np.int64) for block in series.blocks()]
+        return np.concatenate(counts)
 
     def divided(self, substeps: int) -> NoReturn:
         self.require_regular("step_scale", "pass the forecast times with times=")

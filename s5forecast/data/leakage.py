@@ -213,7 +213,9 @@ def _changing_rows(values: np.ndarray, owners: np.ndarray, count: int) -> tuple[
     number = np.arange(len(changed)) - np.repeat(np.cumsum(counts) - counts, counts)
     most, of = max(ROWS // count, ROWS_OF_SERIES), counts[series]
     kept = changed[(of <= most) | (number * most // of != (number - 1) * most // of)]
-    places = np.union1d(kept, kept - 1)
+    near = np.zeros(len(seen), dtype=bool)
+    near[kept] = near[kept - 1] = True
+    places = np.flatnonzero(near)
     return seen[places], changes[places]
 
 

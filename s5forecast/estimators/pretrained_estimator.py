@@ -27,9 +27,12 @@ from s5forecast.estimators.plan import in_plan
 from s5forecast.estimators.pretrained import PretrainedPredictor
 from s5forecast.estimators.reference import pretrained_loss_over_naive, warn_if_worse_than_naive
 from s5forecast.networks.pretrained import FEWEST_OBSERVED
+from s5forecast.windows.batches import chunks
 
 logger = logging.getLogger(__name__)
 LARGEST_SEED = 2**31
+# Series that are checked at a time.
+CHECKED_SERIES = 4096
 
 
 class PretrainedEstimator(ContinuedTraining, Estimator):
@@ -121,9 +124,9 @@ class PretrainedEstimator(ContinuedTraining, Estimator):
             ValueError: if the data do not fit, before training starts.
         """
         predictor = self._predictor(from_predictor)
-        series = self._read(predictor, training_data)
         self.choices, alone = Choices(), not in_plan()
         if self.num_steps:
+            series = self._read(predictor, training_data)
             held_out = None if validation_data is None else self._held_out(predictor, validation_data)
             predictor.learn_spread([one.target for one in series])
             tuning = FineTuning(predictor.network, self._tuning(predictor, series), self._settings(), held_out)
@@ -132,6 +135,7 @@ class PretrainedEstimator(ContinuedTraining, Estimator):
             if alone:
                 warn_if_worse_than_naive(pretrained_loss_over_naive(predictor, [one.target for one in series]))
         else:
+            self._check(predictor, training_data)
             self.choices.choose("num_steps", 0, "the pretrained network is not trained further")
         predictor.choices = {**predictor.choices, **self.choices.plain()}
         logger.info("%s with %s", type(self).__name__, self.choices)
@@ -202,6 +206,12 @@ class PretrainedEstimator(ContinuedTraining, Estimator):
         if not series:
             raise ValueError("the dataset is empty; give at least one series")
         return series
+
+    def _check(self, predictor: PretrainedPredictor, data: Dataset) -> None:
+        """Check the series, a chunk at a time; errors are those of :meth:`_read`."""
+        count = sum(len(self._read(predictor, chunk)) for chunk in chunks(data, CHECKED_SERIES))
+        if not count:
+            self._read(predictor, [])
 
     def _tuning(self, predictor: PretrainedPredictor, series: Sequence[Series]) -> TuningSeries:
         found = self._usable(predictor, series)

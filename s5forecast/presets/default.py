@@ -14,7 +14,7 @@ from gluonts.transform import Identity
 from lightning.pytorch import Trainer
 
 from s5forecast.data.content import as_sequence
-from s5forecast.data.frame_entries import FrameEntries
+from s5forecast.data.frame_entries import TableEntries
 from s5forecast.estimators.continued import ContinuedTraining
 from s5forecast.estimators.defaults import Choice, Choices
 from s5forecast.estimators.direct import S5Estimator
@@ -161,7 +161,7 @@ def tuned_like(
 
 def has_few_values(entries: Sequence[dict[str, Any]]) -> bool:
     """Whether there are series, and all together have fewer than 5,000 values; entries are checked later."""
-    if isinstance(entries, FrameEntries):
+    if isinstance(entries, TableEntries):
         count = entries.num_values
     else:
         count = sum(np.size(entry.get("target", ())) for entry in entries)

@@ -10,7 +10,8 @@ import pytest
 
 from s5forecast.data.frames import Columns
 from s5forecast.data.frequency import Frequency
-from s5forecast.data.regular_sampling import RegularSampling, read_frame, to_entries
+from s5forecast.data.regular_frames import read_frame
+from s5forecast.data.regular_sampling import RegularSampling, to_entries
 from s5forecast.data.statics import StaticFeatures
 from s5forecast.data.timestamps import to_timestamps
 
