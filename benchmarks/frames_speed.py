@@ -81,7 +81,7 @@ def trained() -> object:
 def reading(repeats: int) -> list[dict]:
     """Reading of rows in both orders, against the sort of the shuffled rows."""
     from s5forecast.data.frames import Columns
-    from s5forecast.data.regular_sampling import read_frame
+    from s5forecast.data.regular_frames import read_frame
 
     frames = {"sorted": long_frame(**READ), "shuffled": long_frame(**READ, shuffled=True)}
     candidates: dict[str, Callable[[], object]] = {
@@ -152,7 +152,7 @@ def peak(case: str, folder: str) -> dict[str, float]:
     """Memory above that after loading the model and a first forecast, in MB and in sizes of the frame."""
     from s5forecast import S5Forecaster
     from s5forecast.data.frames import Columns
-    from s5forecast.data.regular_sampling import read_frame
+    from s5forecast.data.regular_frames import read_frame
 
     forecaster = S5Forecaster.load(folder)
     forecaster.predict(long_frame(**TRAINING))

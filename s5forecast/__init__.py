@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from s5forecast.aliases import serve_old_modules
 
 if TYPE_CHECKING:
+    from s5forecast.data.disk_data import DiskData
     from s5forecast.data.regularize import regularize
     from s5forecast.data.repository import list_datasets, load_dataset
     from s5forecast.data.wide import from_wide
@@ -30,6 +31,7 @@ __version__ = "0.1.0"
 serve_old_modules()
 
 _HOMES = {
+    "DiskData": "s5forecast.data.disk_data",
     "S5Forecaster": "s5forecast.forecaster",
     "S5Estimator": "s5forecast.estimators",
     "S5AutoregressiveEstimator": "s5forecast.estimators",
@@ -45,6 +47,7 @@ _HOMES = {
 }
 
 __all__ = [
+    "DiskData",
     "S5AutoregressiveEstimator",
     "S5ContinuousEstimator",
     "S5Estimator",

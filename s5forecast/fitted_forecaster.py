@@ -12,6 +12,7 @@ import pandas as pd
 from s5forecast.data.alignment import raise_not_joint
 from s5forecast.data.asked import Asked
 from s5forecast.data.content import content_order, take
+from s5forecast.data.disk_data import DiskData
 from s5forecast.data.faults import ON_ERROR, Skipped, warn_of_skipped, without_faults
 from s5forecast.data.frame_kinds import FrameKind
 from s5forecast.data.frames import Queries, SeriesEnds, with_labels, without_series
@@ -185,8 +186,26 @@ class FittedForecaster(ForecasterParameters):
             warn_of_skipped(self._left_out.reasons)
         del self._left_out
 
+    @contextmanager
+    def skipping_apart(self) -> Iterator[Skipped]:
+        """Within :meth:`skipping`, record the series that the block leaves out in a record of its own."""
+        outer, self._left_out = self._left_out, Skipped()
+        try:
+            yield self._left_out
+        finally:
+            self._left_out = outer
+
     def read(self, read: Callable[[pd.DataFrame], T], df: pd.DataFrame, what: str = "df") -> T:
-        """The result of a function of a long frame; with ``on_error="skip"`` without the series that have an error."""
+        """The result of a function of a long frame; with ``on_error="skip"`` without the series that have an error.
+
+        Raises:
+            ValueError: for data on disk of a model that forecasts all series together.
+        """
+        if self.joint and isinstance(df, DiskData):
+            raise ValueError(
+                "model='multivariate' forecasts all series together and takes data in memory; pass a frame, such as "
+                "pandas.read_parquet(path)"
+            )
         return self.without_faults(read, df, lambda rows, reasons: without_series(rows, reasons, self._columns, what))
 
     def without_faults(self, make: Callable[[Any], T], data: Any, leave_out: Callable[..., Any]) -> T:
@@ -239,14 +258,13 @@ class FittedForecaster(ForecasterParameters):
         method: str = "predict",
     ) -> tuple[Queries, Sequence[dict[str, Any]]]:
         """The times to forecast, and the GluonTS entries to forecast at these times."""
-
         with reported_once():
             with self.skipping():
                 histories = self._histories(df, method)
                 series, query = self.query(histories, self.sampling_.ends, future, times, horizon, every)
             entries = self.sampling_.entries(series, self.statics_, query)
         if df is not None:
-            self.sampling_.warn_of_unobserved(self.sampling_.ends(series))
+            self.sampling_.warn_of_unobserved(series)
             self._warn_of_short(series)
         return query, entries
 

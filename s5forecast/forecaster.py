@@ -17,6 +17,7 @@ from s5forecast.data.frame_kinds import Frame, FrameKind, takes_frames
 from s5forecast.data.missing_known import collecting
 from s5forecast.data.statics import StaticFeatures
 from s5forecast.fitted_forecaster import FittedForecaster
+from s5forecast.forecast_request import Request
 from s5forecast.forecaster_parameters import PRETRAINED, ZERO_SHOT
 
 if TYPE_CHECKING:
@@ -33,7 +34,8 @@ class S5Forecaster(FittedForecaster):
     """Probabilistic forecasts of the series of a long DataFrame.
 
     All methods take frames of pandas, Polars (also lazy ones), pyarrow and other kinds that narwhals reads, and return
-    the same kind.
+    the same kind. Methods that take histories also take data on disk, which may be larger than memory: the path of
+    Parquet files, a ``pyarrow.dataset.Dataset`` or :class:`~s5forecast.DiskData`.
 
     Args:
         prediction_length: Steps to forecast. For irregular series, how many of the next observations to train on.
@@ -83,7 +85,7 @@ class S5Forecaster(FittedForecaster):
             :class:`~s5forecast.estimators.PretrainedEstimator`; and ``num_members``, the number of networks with
             consecutive seeds, which see the whole, half and a quarter of the context in turn.
         seed: The same seed gives the same result on a CPU.
-        verbose: Whether to show a progress bar during training.
+        verbose: Whether to show a progress bar during training, and while forecasts are made in parts.
 
     Attributes:
         predictor_: The trained GluonTS predictor.
@@ -126,12 +128,12 @@ class S5Forecaster(FittedForecaster):
         """
         return cls(prediction_length, freq, preset=ZERO_SHOT, **parameters)
 
-    @takes_frames("df", "validation")
+    @takes_frames("df", "validation", on_disk=("df", "validation"))
     def fit(self, df: Frame, validation: Frame | None = None) -> S5Forecaster:
         """Train on all series of a long frame.
 
         Args:
-            df: One row for each series and timestamp.
+            df: One row for each series and timestamp, as a frame or on disk.
             validation: Frame like ``df`` for early stopping on its last horizon; it may include the rows of ``df``.
 
         Raises:
@@ -154,7 +156,7 @@ class S5Forecaster(FittedForecaster):
                     validation,
                     "validation=",
                 )
-        sampling.warn_of_unobserved(sampling.ends(series))
+        sampling.warn_of_unobserved(series)
         if held_out is not None:
             sampling.check_validation(held_out, series)
         statics = StaticFeatures.learn(series, sampling.columns)
@@ -190,7 +192,7 @@ class S5Forecaster(FittedForecaster):
         self._check_parameters()
         return check_frame(self, df, future, times)
 
-    @takes_frames("df", "times", "future")
+    @takes_frames("df", "times", "future", on_disk=("df", "future"))
     def predict(
         self,
         df: Frame | None = None,
@@ -201,7 +203,8 @@ class S5Forecaster(FittedForecaster):
         horizon: Any = None,
         every: Any = None,
         step_scale: float = 1.0,
-    ) -> pd.DataFrame:
+        output: str | Path | None = None,
+    ) -> Any:
         """Forecast the steps that follow each regular series, or irregular series at the requested times.
 
         Args:
@@ -217,27 +220,37 @@ class S5Forecaster(FittedForecaster):
             step_scale: Length of the steps of ``df`` relative to those of the training, 1 / k for a whole number k.
                 With 0.25 a model trained on hours forecasts quarter-hours over the same span of time. This requires
                 ``model="direct"`` with ``patch_length=1``, and no calibration.
+            output: Folder of Parquet files that the forecasts are written to, a part of the series at a time. If it
+                holds parts of the same forecast, only the missing ones are made. With ``on_error="skip"``, the file
+                ``_skipped.parquet`` names the series that are left out.
 
         Returns:
-            Long frame with columns item_id, timestamp, mean and one for each level, named ``"0.1"`` …. With ``times``
-            it has the order and index of ``times``; for several targets the columns are ``<target>_mean``,
-            ``<target>_0.1`` ….
+            With ``output``, the folder. Otherwise a long frame with columns item_id, timestamp, mean and one for each
+            level, named ``"0.1"`` …. With ``times`` it has the order and index of ``times``; for several targets the
+            columns are ``<target>_mean``, ``<target>_0.1`` ….
 
         Raises:
             ValueError: For invalid data, naming the series, the column and the fix.
         """
         fitted, df = self._fitted_on(df)
         if fitted is not self:
-            asked: dict[str, Any] = {"times": times, "horizon": horizon, "every": every, "step_scale": step_scale}
+            asked: dict[str, Any] = {
+                "times": times, "horizon": horizon, "every": every, "step_scale": step_scale, "output": output,
+            }  # fmt: skip
             return fitted.predict(df, future, quantile_levels, **asked)
         levels = self.forecast_levels(quantile_levels)
         if step_scale != 1:
             rescaled = self._rescaled(step_scale, df)
-            return rescaled.predict(df, future, levels, times=times, horizon=horizon, every=every)
+            return rescaled.predict(df, future, levels, times=times, horizon=horizon, every=every, output=output)
+        request = Request(levels, future, times, horizon, every)
+        if output is not None or request.needs_parts(getattr(self, "history_", None) if df is None else df):
+            from s5forecast.forecast_parts import predict_in_parts
+
+            return predict_in_parts(self, df, request, output)
         query, entries = self._queries(df, future, times, horizon, every)
         return self.forecast_frame(query, lambda known: self.forecast_quantiles(entries, known), levels)
 
-    @takes_frames("df")
+    @takes_frames("df", on_disk=("df",))
     def calibrate(
         self, df: Frame, windows: int, step: int | None = None, method: str = "adaptive", **options: Any
     ) -> S5Forecaster:
@@ -273,7 +286,7 @@ class S5Forecaster(FittedForecaster):
             self.skipped_ = past.skipped
         return self
 
-    @takes_frames("df")
+    @takes_frames("df", on_disk=("df",))
     def stream(self, df: Frame | None = None, *, saved: str | Path | None = None) -> FrameStream:
         """Forecast series while new rows arrive, at a cost that does not depend on the length of their history.
 
@@ -302,7 +315,7 @@ class S5Forecaster(FittedForecaster):
         with self.skipping():
             return FrameStream.start(self, self._histories(df, "stream"))
 
-    @takes_frames("df", "future")
+    @takes_frames("df", "future", on_disk=("df",))
     def predict_samples(
         self, df: Frame | None = None, future: Frame | None = None, num_samples: int = 100
     ) -> pd.DataFrame:
@@ -339,7 +352,7 @@ class S5Forecaster(FittedForecaster):
             )
         return self.sampling_.samples_frame(query, np.stack([forecast.samples.T for forecast in forecasts]))
 
-    @takes_frames("df")
+    @takes_frames("df", on_disk=("df",))
     def backtest(
         self,
         df: Frame,
@@ -387,7 +400,7 @@ class S5Forecaster(FittedForecaster):
             progress=progress, since=since, count=count, fraction=fraction,
         )  # fmt: skip
 
-    @takes_frames("df", "future")
+    @takes_frames("df", "future", on_disk=("df",))
     def to_gluonts(self, df: Frame, future: Frame | None = None) -> list[dict[str, Any]]:
         """Convert the series of a frame to GluonTS entries, for :attr:`predictor_` or another predictor.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -12,7 +12,7 @@ import pandas as pd
 
 from s5forecast.data.alignment import raise_not_joint
 from s5forecast.data.check import DataCheck, Finding, choice_table
-from s5forecast.data.faults import SeriesError
+from s5forecast.data.faults import SeriesError, without_faults
 from s5forecast.data.findings import statistical_findings
 from s5forecast.data.frames import Columns, Queries, tidy_frame, without_series
 from s5forecast.data.leakage import find_leaks
@@ -23,6 +23,7 @@ from s5forecast.data.statics import StaticFeatures
 from s5forecast.data.table import SeriesTable
 from s5forecast.data.timestamps import exact_times, time_index
 from s5forecast.fitted_forecaster import FittedForecaster
+from s5forecast.notices import SeriesWarning
 
 # Errors that data may cause; those of other types than ValueError come from pandas, as for values without an order.
 DATA_ERRORS = (ValueError, TypeError, ArithmeticError)
@@ -63,7 +64,8 @@ def check_frame(forecaster: FittedForecaster, df: Any, future: Any, times: Any) 
         choices, found = _choices(forecaster, readable)
         findings += found
     scope = _scope(rows, readable)
-    return DataCheck.of(series, findings, choice_table(choices), scope=scope, columns=columns, rows=rows)
+    grid = readable.table.timestamps.unique() if readable is not None and readable.sampling.kind == "regular" else None
+    return DataCheck.of(series, findings, choice_table(choices), scope=scope, columns=columns, rows=rows, grid=grid)
 
 
 def _read(forecaster: FittedForecaster, df: Any) -> tuple[Readable | None, list[Finding]]:
@@ -76,8 +78,8 @@ def _read(forecaster: FittedForecaster, df: Any) -> tuple[Readable | None, list[
                 sampling, table = forecaster._make_sampling(forecaster.freq).learn(df)
                 if forecaster.joint:
                     raise_not_joint(table)
-                sampling.warn_of_unobserved(sampling.ends(table))
-                return Readable(sampling, table), [*_invalid(errors), *_warned(warned, len(table))]
+                sampling.warn_of_unobserved(table)
+                return Readable(sampling, table), [*_invalid(errors), *_warned(warned, "reading", table)]
             except SeriesError as error:
                 df, left = without_series(df, error.reasons, forecaster._columns)
                 errors |= dict(zip(left.index.tolist(), error.reasons.values(), strict=False))
@@ -91,9 +93,20 @@ def _invalid(errors: dict[Any, str]) -> list[Finding]:
     return [Finding("error", "invalid", message, 1, label) for label, message in errors.items()]
 
 
-def _warned(warned: Iterable[Any], count: int) -> list[Finding]:
-    texts = dict.fromkeys(str(one.message) for one in warned if issubclass(one.category, UserWarning))
-    return [Finding("warning", "reading", text, count) for text in texts]
+def _warned(warned: Iterable[Any], check: str, table: SeriesTable) -> list[Finding]:
+    """A finding for each warning, about the series that it names or about all."""
+    found = {str(one.message): one.message for one in warned if issubclass(one.category, UserWarning)}
+    labels = _labels(table)
+    findings = []
+    for text, warning in found.items():
+        names = warning.series if isinstance(warning, SeriesWarning) else ()
+        findings.append(Finding("warning", check, text, len(names) or len(table), labels[names[0]] if names else None))
+    return findings
+
+
+def _labels(table: SeriesTable) -> dict[str, Any]:
+    """Label of each series by its name in messages."""
+    return {table.name(position): item for position, item in enumerate(table.items)}
 
 
 def _rows(df: Any, columns: Columns) -> Rows | None:
@@ -134,17 +147,16 @@ def _durations(times: Any, gaps: np.ndarray) -> pd.Series:
 
 
 def _leaks(readable: Readable, horizon: int) -> Iterator[Finding]:
-    """Known columns that equal a target within the horizon, and past columns that equal a later target."""
-    sampling, table = readable
-    columns = sampling.columns
-    roles = (
-        ("known", columns.known, range(1 - horizon, horizon + 1)),
-        ("past", columns.past, range(1, horizon + 1)),
-    )
+    """Known and past columns that give the target of a later step away."""
+    table, sampling = readable.table, readable.sampling
+    columns, frequency = sampling.columns, getattr(sampling, "frequency", None)
+    seasons = () if frequency is None else frequency.seasons
     for name, target in zip(columns.targets, np.atleast_2d(table.target), strict=True):
-        for role, covariates, shifts in roles:
-            for leak in find_leaks(table, target, role, covariates, shifts):
-                yield Finding("warning", "leakage", leak.message(name, horizon), len(table))
+        for role, covariates in (("known", columns.known), ("past", columns.past)):
+            for leak in find_leaks(table, target, role, covariates, horizon, seasons):
+                first = table.items[leak.series[0]]
+                message = leak.message(table, name, horizon)
+                yield Finding("warning", "leakage", message, len(leak.series), first)
 
 
 def _known_ahead(readable: Readable, future: Any, times: Any) -> tuple[dict[Any, int], list[Finding]]:
@@ -154,29 +166,43 @@ def _known_ahead(readable: Readable, future: Any, times: Any) -> tuple[dict[Any,
     if future is None and times is None:
         text = f"predict() requires the known columns {list(sampling.columns.known)} {where}"
         return {}, [Finding("note", name, f"{text}; check them with check(df, {name}=...)", len(table))]
-    ends, statics = sampling.ends(table), StaticFeatures.learn(table, sampling.columns)
-    labels = {table.name(position): item for position, item in enumerate(table.items)}
+    statics = StaticFeatures.learn(table, sampling.columns)
     try:
         with warnings.catch_warnings(record=True) as warned:
             warnings.simplefilter("always")
-            query = sampling.query(ends, future, times)
+            query = sampling.query(sampling.ends(table), future, times)
             statics.encode_known(query)
             sampling.warn_of_far(query)
+        findings = _warned(warned, name, table)
     except SeriesError as error:
-        errors = [Finding("error", name, text, 1, labels.get(series)) for series, text in error.reasons.items()]
-        return _covered(readable, statics, future), errors
+        findings = _failed(error, name, table)
     except DATA_ERRORS as error:
         return {}, [Finding("error", name, str(error), len(table))]
-    asked = dict(zip(query.items, np.bincount(query.codes).tolist(), strict=True))
-    ahead = _given(query, statics) if future is None else _covered(readable, statics, future)
-    short = [item for item in query.items if ahead[item] < asked[item]]
-    texts = dict.fromkeys(str(one.message) for one in warned if issubclass(one.category, UserWarning))
-    first = short[0] if short else None
-    return ahead, [Finding("warning", name, text, max(len(short), 1), first) for text in texts]
+    count = _given if future is None else _covered
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return count(readable, statics, times if future is None else future), findings
+    except DATA_ERRORS:  # reported by reading as predict does
+        return {}, findings
 
 
-def _given(query: Queries, statics: StaticFeatures) -> dict[Any, int]:
-    """Times to forecast with all known numbers, of irregular series."""
+def _failed(error: SeriesError, check: str, table: SeriesTable) -> list[Finding]:
+    labels = _labels(table)
+    return [Finding("error", check, text, 1, labels.get(name)) for name, text in error.reasons.items()]
+
+
+def _given(readable: Readable, statics: StaticFeatures, times: Any) -> dict[Any, int]:
+    """Times to forecast with all known numbers, of the irregular series whose times can be read."""
+    sampling, table = readable
+    ends = sampling.ends(table)
+
+    def read(rows: Any) -> Queries:
+        query = sampling.query(ends, times=rows)
+        statics.encode_known(query)
+        return query
+
+    query, _ = without_faults(read, times, _leave_out(sampling, "times="))
     numbers = [labels is None for labels in statics.known.values()]
     complete = ~np.isnan(query.known[:, numbers]).any(axis=1)
     counts = np.bincount(query.codes, weights=complete, minlength=len(query.items)).astype(int)
@@ -184,24 +210,30 @@ def _given(query: Queries, statics: StaticFeatures) -> dict[Any, int]:
 
 
 def _covered(readable: Readable, statics: StaticFeatures, future: Any) -> dict[Any, int]:
-    """Steps of the horizon with all known columns, of regular series; none if the frame cannot be read.
+    """Steps of the horizon with all known columns, of the regular series whose rows can be read.
 
     A missing category in a given row counts as known, because it may mean that there is none.
     """
     sampling: Any = readable.sampling
-    columns, known = sampling.columns, list(sampling.columns.known)
-    try:
-        due = replace(sampling, columns=replace(columns, known=())).query(sampling.ends(readable.table))
-        integer = sampling.frequency.integer
-        tidy, codes, items = tidy_frame(future, columns, known, (), integer_time=integer, what="future=")
-    except DATA_ERRORS:  # reported by reading as predict does
-        return {}
+    columns, known, integer = sampling.columns, list(sampling.columns.known), sampling.frequency.integer
+
+    def read(rows: Any) -> tuple[pd.DataFrame, np.ndarray, list[Any]]:
+        return tidy_frame(rows, columns, known, (), integer_time=integer, what="future=")
+
+    due = replace(sampling, columns=replace(columns, known=())).query(sampling.ends(readable.table))
+    (tidy, codes, items), skipped = without_faults(read, future, _leave_out(sampling, "future="))
     numbers = [column for column in known if statics.known[column] is None]
     complete = tidy[numbers].notna().all(axis=1).to_numpy()
     given = _places(np.array(items, dtype=object)[codes[complete]], tidy[columns.timestamp][complete])
     asked = _places(np.array(due.items, dtype=object)[due.codes], due.keys[columns.timestamp])
     counts = np.bincount(due.codes, weights=asked.isin(given), minlength=len(due.items)).astype(int)
-    return dict(zip(due.items, counts.tolist(), strict=True))
+    ahead = zip(due.items, counts.tolist(), strict=True)
+    return {item: count for item, count in ahead if item not in skipped.reasons}
+
+
+def _leave_out(sampling: Sampling, what: str) -> Callable[[Any, Mapping[str, str]], tuple[pd.DataFrame, pd.DataFrame]]:
+    """A function that leaves series out of a frame by their names."""
+    return lambda rows, reasons: without_series(rows, reasons, sampling.columns, what)
 
 
 def _places(labels: np.ndarray, times: pd.Series) -> pd.MultiIndex:
@@ -220,6 +252,8 @@ def _choices(forecaster: FittedForecaster, readable: Readable) -> tuple[dict[str
             warnings.simplefilter("ignore")
             statics = StaticFeatures.learn(table, sampling.columns)
             choices = {"frequency": frequency, **automatic_choices(forecaster, sampling, table, statics)}
+    except SeriesError as error:
+        return {}, _failed(error, "training", table)
     except DATA_ERRORS as error:
         return {}, [Finding("error", "training", str(error), len(table))]
     return choices, _short(sampling, table, choices.get("context_length", {}).get("value"))
@@ -231,10 +265,11 @@ def _short(sampling: Sampling, table: SeriesTable, context: int | None) -> list[
     if not len(short):
         return []
     least = int(short[lengths[short].argmin()])
-    text = f"{table.name(least)} has {lengths[least]} rows, fewer than the {context} that networks see"
+    text = f"{table.name(least)} has {lengths[least]} rows, fewer than the context of {context} steps"
     if len(short) > 1:
         text = f"{len(short)} of {len(table)} series; for example, {text}"
-    return [Finding("note", "short", f"{text}; context_length= sets another number", len(short), table.items[least])]
+    text += "; estimator_kwargs={'context_length': ...} sets another length"
+    return [Finding("note", "short", text, len(short), table.items[least])]
 
 
 def _scope(rows: Rows, readable: Readable | None) -> str:

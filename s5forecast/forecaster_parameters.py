@@ -142,7 +142,7 @@ class ForecasterParameters:
         if self.joint and self.static:
             raise ValueError(
                 f"model='multivariate' has parameters for each series and takes no static features; leave out "
-                f"static={self.static}"
+                f"static={list(self.static)}, or use model='direct' or 'autoregressive'"
             )
         self._check_covariates()
         self._check_columns(self._columns)
@@ -157,7 +157,7 @@ class ForecasterParameters:
         given: dict[str, Any] = {name: list(columns) for name, columns in lists.items()}
         given |= {"holidays": self.holidays, "weight": self.weight}
         if self.preset in PRETRAINED and any(given.values()):
-            names = " and ".join(f"{name}={columns}" for name, columns in given.items() if columns)
+            names = " and ".join(f"{name}={columns!r}" for name, columns in given.items() if columns)
             raise ValueError(
                 f"preset={self.preset!r} uses no covariates and no weights, because its network is pretrained without "
                 f"them; leave out {names}, or choose preset='default' or 'best'"

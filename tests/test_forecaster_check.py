@@ -62,7 +62,7 @@ def test_good_data_have_no_findings():
 
 # How data are changed, and the severity, the name, the series and a part of the message of what is found.
 PLANTED = {
-    "gaps": (hours().drop(index=[20, 21]), "warning", "reading", None, "2 timestamps are absent"),
+    "gaps": (hours().drop(index=[20, 21]), "warning", "reading", "a", "2 timestamps are absent"),
     "duplicates": (pd.concat([hours(), hours()[90:92]]), "error", "invalid", "b", "2024-01-01 10:00:00 more than once"),
     "nothing observed": (changed(slice(80, 159), "target", np.nan), "error", "invalid", "b", "no observed value"),
     "infinite": (changed(3, "target", np.inf), "error", "invalid", "a", "is infinite at 2024-01-01 03:00:00"),
@@ -173,12 +173,37 @@ def test_a_known_column_that_gives_the_target_away(shift):
     assert f"known column 'copy' equals 'target' {names[shift]} in" in row.message
 
 
-@pytest.mark.parametrize("shift, leaks", [(-1, False), (0, False), (1, True), (H, True), (H + 1, False)])
+@pytest.mark.parametrize("shift, leaks", [(-1, False), (0, False), (1, True), (H, True), (H + 1, True)])
 def test_a_past_column_that_gives_the_target_away(shift, leaks):
     df = hours().assign(copy=lambda df: df.groupby("item_id")["target"].shift(-shift))
     row = found(forecaster(past=["price", "copy"]).check(df)).get(("warning", "leakage"))
     assert (row is not None) == leaks
     assert not leaks or f"past column 'copy' equals 'target' {shift} step" in row.message
+
+
+def test_a_leak_names_its_series():
+    df = hours().assign(copy=lambda df: df.groupby("item_id")["target"].shift(-2))
+    df.loc[df["item_id"] == "a", "copy"] = df["price"]
+    row = found(forecaster(past=["copy"]).check(df))["warning", "leakage"]
+    assert (
+        row.series == 2 and row.item_id == "b" and "2 steps later in 2 of 3 series, such as series 'b';" in row.message
+    )
+
+
+def test_leaks_of_categories_and_irregular_series():
+    df = hours(n=200).assign(target=lambda df: (df["target"] > 10) + 1)
+    df["copy"] = df.groupby("item_id")["target"].shift(-3).astype("category")
+    assert found(forecaster(past=["copy"]).check(df))["warning", "leakage"].series == 3
+    df["timestamp"] += pd.to_timedelta(df.index % 7, "min")
+    assert found(forecaster(freq=None, past=["copy"]).check(df))["warning", "leakage"].series == 3
+
+
+def test_warnings_count_and_name_their_series():
+    check = forecaster().check(hours().drop(index=[100, 170, 171]))
+    row = found(check)["warning", "reading"]
+    assert row.series == 2 and row.item_id == "c"
+    row = found(forecaster().check(hours(["a"]).drop(index=[20]).drop(columns="item_id")))["warning", "reading"]
+    assert row.series == 1 and row.item_id is None
 
 
 def test_covariates_of_every_kind():
@@ -222,6 +247,7 @@ def test_known_columns_over_the_horizon(zone):
         raise ValueError(found(model.check(past, future.drop(columns="price")))["error", "future"].message)
     twice = model.check(past, pd.concat([future, future.head(1)]))
     assert "more than once" in found(twice)["error", "future"].message and not twice.passed
+    assert twice.series["known_ahead"].tolist() == [pd.NA, H, H] and found(twice)["error", "future"].item_id == "a"
     unnamed = found(model.check(past, future[future["item_id"] == "a"].drop(columns="item_id")))["error", "future"]
     assert "it is in the histories only" in unnamed.message
 
@@ -257,10 +283,16 @@ def test_times_of_irregular_series():
     assert partial.series["known_ahead"].tolist() == [H - 1, pd.NA, H]
     warning = found(partial)["warning", "times"]
     assert warning.series == 1 and warning.item_id == "a" and "are masked" in warning.message
+    infinite = model.check(past, times=times.assign(price=times["price"].where(times.index != 159, np.inf)))
+    assert infinite.series["known_ahead"].tolist() == [H - 1, pd.NA, H]
+    assert found(infinite)["error", "times"].item_id == "b"
     early = found(model.check(past, times=past))["error", "times"]
     assert "is not after the last observation" in early.message
     far = times.assign(timestamp=times["timestamp"] + pd.Timedelta("30D"), price=1.0)
-    assert "ahead; the model was trained for" in found(model.check(past, times=far))["warning", "times"].message
+    warning = found(model.check(past, times=far))["warning", "times"]
+    assert "ahead; the model was trained for" in warning.message and warning.series == 3
+    warning = found(model.check(past, times=far[far["item_id"] == "c"]))["warning", "times"]
+    assert warning.series == 1 and warning.item_id == "c"
     wrong = found(model.check(past, times))["error", "times"]
     assert "pass the known columns in times=" in wrong.message
     wrong = found(forecaster().check(hours(), times=times))["error", "future"]
@@ -379,6 +411,12 @@ def test_the_command_line_with_times(tmp_path, capsys):
     assert main([*given, "--freq", "none", "--times", str(tmp_path / "b.csv")]) == 0
     assert main([*given, "--future", str(tmp_path / "b.csv")]) == 0
     assert "known columns" not in capsys.readouterr().out
+
+
+def test_a_file_with_semicolons_and_decimal_commas(tmp_path, capsys):
+    hours().to_csv(tmp_path / "a.csv", index=False, sep=";", decimal=",")
+    given = ["check", str(tmp_path / "a.csv"), "--past", "price", "--static", "shop", "--prediction-length", "6"]
+    assert main(given) == 0 and "3 series, 240 rows" in capsys.readouterr().out
 
 
 def test_the_module_runs():

@@ -222,10 +222,11 @@ def test_a_series_without_weight_does_not_change_the_network():
     [
         ({"model": "multivariate", "static": ()}, "takes no categorical covariates.*'event'.*model='direct'"),
         ({"model": "multivariate", "known": (), "past": (), "static": (), "weight": "importance"}, "weight="),
+        ({"model": "multivariate"}, "takes no static features; .*, or use model='direct' or 'autoregressive'$"),
         ({"preset": "zero_shot"}, "uses no covariates.*known=.*past=.*static="),
         ({"preset": "fine_tuned", "known": (), "static": ()}, "uses no covariates.*past="),
         ({"preset": "fine_tuned", "known": (), "past": (), "static": (), "weight": "importance"}, "weight="),
-        ({"preset": "zero_shot", "known": (), "past": (), "static": (), "weight": "importance"}, "zero_shot.*weight="),
+        ({"preset": "zero_shot", "known": (), "past": (), "static": (), "weight": "importance"}, "weight='importance'"),
         ({"freq": None, "horizon": "2D", "weight": "importance"}, "weight='importance' requires regular series"),
         ({"past": ["price"]}, r"\['price'\] have several"),
         ({"past": "wind"}, "must be lists of column names"),

@@ -61,7 +61,7 @@ def test_known_columns_gaps_and_streams(tmp_path):
     stream.save(tmp_path)
     for one in (stream, model.stream(saved=tmp_path)):
         assert one.predict(future=ahead)["timestamp"].tolist() == expected["timestamp"].tolist()
-    with pytest.warns(UserWarning, match="series 'b' and 1 other series: the known covariates .* first at 57"):
+    with pytest.warns(UserWarning, match="series 'b' and 1 other series: the known covariates .* starting at 57"):
         model.predict(future=ahead[ahead["timestamp"] != 57])
     with pytest.raises(ValueError, match="series 'b': timestamp 50 is not after the last observation, at 55"):
         stream.update(late[late["timestamp"] >= 50])

@@ -55,6 +55,7 @@ class DataCheck:
         scope: one line about the frame.
         columns: roles of the columns.
         rows: the rows that could be read; ``None`` if none could.
+        grid: all steps of regular series; ``None`` for irregular series, and if no series can be forecast.
 
     Example:
         >>> import pandas as pd
@@ -74,6 +75,7 @@ class DataCheck:
     scope: str
     columns: Columns
     rows: Rows | None = None
+    grid: pd.Index | None = None
     kind: FrameKind = PANDAS
 
     @classmethod

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from s5forecast.data.frame_entries import FrameEntries
+from s5forecast.data.frame_entries import FrameEntries, TableEntries
 
 # Fields of an entry that a network sees.
 FIELDS = (
@@ -25,26 +25,34 @@ def as_sequence(dataset: Iterable[dict[str, Any]]) -> Sequence[dict[str, Any]]:
 
 def by_content(entries: Iterable[dict[str, Any]]) -> Sequence[dict[str, Any]]:
     """Sort the entries of a dataset by their content, and name those without item_id by their position."""
-    if not isinstance(entries, FrameEntries):
+    if not isinstance(entries, TableEntries):
         entries = [{"item_id": position, **entry} for position, entry in enumerate(entries)]
     return take(entries, content_order(entries))
 
 
-def take(entries: Sequence[dict[str, Any]], positions: Sequence[int]) -> Sequence[dict[str, Any]]:
+def take(entries: Sequence[dict[str, Any]], positions: Sequence[int] | np.ndarray) -> Sequence[dict[str, Any]]:
     """The entries at some positions."""
-    if isinstance(entries, FrameEntries):
+    if isinstance(entries, TableEntries):
         return entries.take(positions)
     return [entries[position] for position in positions]
 
 
-def content_order(entries: Sequence[dict[str, Any]]) -> list[int]:
+def content_order(entries: Sequence[dict[str, Any]]) -> np.ndarray:
     """Positions of the entries, sorted by hashes of the fields that a network sees; equal entries keep their order.
 
     The first hash is that of the ranks of the values, so that other units of the values or of the time do not change
     the order.
     """
-    hashes = _frame_hashes(entries) if isinstance(entries, FrameEntries) else list(map(_hash, entries))
-    return sorted(range(len(hashes)), key=hashes.__getitem__)
+    if isinstance(entries, TableEntries):
+        found = [_words(_frame_hashes(block)) for block in entries.blocks()]
+    else:
+        found = [_words(map(_hash, entries))]
+    return np.lexsort(np.concatenate(found).T[::-1])
+
+
+def _words(hashes: Iterable[tuple[bytes, bytes]]) -> np.ndarray:
+    """Pairs of hashes as numbers that have the same order, ``[S, 4]``."""
+    return np.frombuffer(b"".join(part for pair in hashes for part in pair), dtype=">u8").reshape(-1, 4).astype("u8")
 
 
 def _frame_hashes(entries: FrameEntries) -> list[tuple[bytes, bytes]]:

@@ -10,6 +10,7 @@ import pandas as pd
 
 from s5forecast.data.feature_values import check_features
 from s5forecast.data.frame_entries import FrameEntries, fits, read_arrays
+from s5forecast.data.mapped_entries import MappedEntries, MappedSeries, all_fit
 from s5forecast.data.missing_known import MissingKnown, report, row_names
 from s5forecast.data.offset_aliases import TICKS
 from s5forecast.data.series import Series
@@ -35,6 +36,8 @@ def read_series(
     """
     if isinstance(entries, FrameEntries) and fits(entries, spec, forecast=forecast, observed=observed):
         return read_arrays(entries, spec)
+    if isinstance(entries, MappedEntries) and not forecast and all_fit(entries, spec, observed=observed):
+        return MappedSeries(entries, spec)
     found, lacking = [], dict[str, dict[str, int]]()
     for position, entry in enumerate(entries):
         name = f"series {entry.get('item_id', position)!r}"

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import numpy as np
 import pandas as pd
 
-from s5forecast.data.items import join_keys
+from s5forecast.data.items import join_keys, plain_keys, restored_keys
 from s5forecast.notices import warn_user
 
 ON_ERROR = {"raise": False, "skip": True}
@@ -65,6 +65,18 @@ class Skipped:
         """Add the series that another one has."""
         for keys in other._keys:
             self.add(keys, [other.reasons[label] for label in keys.index.tolist()])
+
+    def plain(self) -> dict[str, Any]:
+        """The series and the reasons as data for JSON."""
+        keys = join_keys(*self._keys) if self._keys else pd.DataFrame()
+        return {"labels": keys.index.tolist(), "keys": plain_keys(keys), "reasons": list(self.reasons.values())}
+
+    @classmethod
+    def restored(cls, plain: Mapping[str, Any]) -> Skipped:
+        """The series that :meth:`plain` returned."""
+        found = cls()
+        found.add(restored_keys(plain["keys"], plain["labels"]), plain["reasons"])
+        return found
 
     def frame(self, item_id: str, identity: Sequence[str]) -> pd.DataFrame:
         """The series as they are identified in the frame, or by item_id, and the reasons.

@@ -9,9 +9,32 @@ from typing import Any
 
 import pandas as pd
 
+# Characters that separate the columns of CSV files in which the comma is the decimal mark.
+OTHER_SEPARATORS = (";", "\t", "|")
+
+
+def _read_csv(path: Path) -> pd.DataFrame:
+    """Read a CSV file, also one with another separator; then text such as ``1,5`` is read as a number."""
+    names = pd.read_csv(path, nrows=0).columns
+    separators = [one for one in OTHER_SEPARATORS if len(names) == 1 and one in names[0]]
+    if not separators:
+        return pd.read_csv(path)
+    frame = pd.read_csv(path, sep=separators[0])
+    text = frame.select_dtypes(exclude="number")
+    if any(map(_has_decimal_commas, text.items())):
+        return pd.read_csv(path, sep=separators[0], decimal=",")
+    return frame
+
+
+def _has_decimal_commas(column: tuple[Any, pd.Series]) -> bool:
+    """Whether all values of a column of text are numbers, with a comma in some of them."""
+    found = column[1].dropna().astype("string")
+    return bool(found.str.contains(",").any() and found.str.fullmatch(r"\s*[-+]?\d*(,\d*)?\s*").all())
+
+
 # Reader of each kind of file, and the package that it requires besides pandas.
 READERS: dict[str, tuple[Callable[[Path], Any], str | None]] = {
-    ".csv": (pd.read_csv, None),
+    ".csv": (_read_csv, None),
     ".tsv": (partial(pd.read_csv, sep="\t"), None),
     ".json": (pd.read_json, None),
     ".jsonl": (partial(pd.read_json, lines=True), None),

@@ -44,7 +44,7 @@ RULES = (
         lambda table, horizon: ~table["distinct"] & (table["constant"] > 1),
         lambda table: table["constant"],
         lambda row: f"has one value in all {row.constant} observed rows",
-        "leave out series that cannot change",
+        "leave it out if its values never change",
     ),
     Rule(
         "warning",

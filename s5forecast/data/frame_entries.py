@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from abc import abstractmethod
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, overload
@@ -21,8 +22,27 @@ from s5forecast.data.table import SeriesTable
 from s5forecast.data.timestamps import time_index
 
 
+class TableEntries(Sequence[dict[str, Any]]):
+    """GluonTS entries of the series of a table, in memory or on disk; arrays of the table can be read instead."""
+
+    table: SeriesTable
+
+    @abstractmethod
+    def take(self, positions: Sequence[int] | np.ndarray) -> TableEntries:
+        """Some of the entries."""
+
+    @abstractmethod
+    def blocks(self) -> Iterator[FrameEntries]:
+        """The entries in the order of the table, a block in memory at a time."""
+
+    @property
+    def num_values(self) -> int:
+        """Number of steps of all targets."""
+        return int(self.table.bounds[-1])
+
+
 @dataclass(frozen=True, eq=False)
-class FrameEntries(Sequence[dict[str, Any]]):
+class FrameEntries(TableEntries):
     """GluonTS entries of S series with targets ``[T]``.
 
     Networks read the arrays of the table instead of the entries.
@@ -64,15 +84,12 @@ class FrameEntries(Sequence[dict[str, Any]]):
             **({SEASON_FIELD: self.frequency.season} if self.frequency.has_season else {}),
         }
 
-    def take(self, positions: Sequence[int]) -> FrameEntries:
-        """Some of the entries."""
+    def take(self, positions: Sequence[int] | np.ndarray) -> FrameEntries:
         future = None if self.future is None else self.future[positions]
         return replace(self, table=self.table.take(positions), future=future)
 
-    @property
-    def num_values(self) -> int:
-        """Number of steps of all targets."""
-        return len(self.table.target)
+    def blocks(self) -> Iterator[FrameEntries]:
+        yield self
 
     @property
     def item_ids(self) -> list[Any]:
@@ -165,9 +182,37 @@ def read_arrays(entries: FrameEntries, spec: WindowSpec) -> SeriesArrays:
 
 def _local_time(entries: FrameEntries, spec: WindowSpec, steps: np.ndarray) -> np.ndarray:
     """Base units since 1970 of the steps of each series, in local time, int64 ``[N]``."""
-    frequency = spec.frequency
-    first = time_index(entries.table.timestamps[entries.table.begins])
-    if getattr(first, "tz", None) is not None and frequency.unit in TICKS:
-        return frequency.ranges(first, steps).tz_localize(None).as_unit("ns").asi8 // TICKS[frequency.unit]
+    times = StepTimes.of(entries, spec)
     number = np.arange(steps.sum()) - np.repeat(np.cumsum(steps) - steps, steps)
-    return np.repeat(entries.starts.asi8, steps) + frequency.multiple * number
+    return times.at(np.repeat(np.arange(len(steps)), steps), number)
+
+
+class StepTimes:
+    """Local times of the steps of S series.
+
+    Args:
+        frequency: frequency of all series.
+        first: first step of each series, int64 ``[S]``: nanoseconds since 1970 in UTC with a zone, else base units.
+        zone: time zone, in whose absolute time steps are counted.
+    """
+
+    def __init__(self, frequency: Frequency, first: np.ndarray, zone: Any = None) -> None:
+        self.frequency, self.first, self.zone = frequency, first, zone
+
+    @classmethod
+    def of(cls, entries: FrameEntries, spec: WindowSpec) -> StepTimes:
+        """The times of entries."""
+        first = time_index(entries.table.timestamps[entries.table.begins])
+        zone = getattr(first, "tz", None)
+        if zone is None or spec.frequency.unit not in TICKS:
+            return cls(spec.frequency, entries.starts.asi8)
+        return cls(spec.frequency, pd.DatetimeIndex(first).as_unit("ns").asi8, zone)
+
+    def at(self, series: np.ndarray, step: np.ndarray) -> np.ndarray:
+        """Base units since 1970 of steps of some series, int64; the arrays have the same shape."""
+        number = self.frequency.multiple * step
+        if self.zone is None:
+            return self.first[series] + number
+        unit = TICKS[self.frequency.unit]
+        utc = pd.DatetimeIndex((self.first[series] + number * unit).ravel()).tz_localize("UTC")
+        return (utc.tz_convert(self.zone).tz_localize(None).as_unit("ns").asi8 // unit).reshape(number.shape)

@@ -12,6 +12,9 @@ import narwhals as nw
 import numpy as np
 import pandas as pd
 
+from s5forecast.data.conversion import narwhals_frame, pandas_frame
+from s5forecast.data.disk_data import DiskData, is_on_disk
+
 # A long frame: pandas, Polars, pyarrow.Table, or another kind that narwhals reads.
 Frame: TypeAlias = Any
 F = TypeVar("F", bound=Callable[..., Any])
@@ -62,22 +65,35 @@ PANDAS = FrameKind()
 
 def to_pandas(data: Any) -> Any:
     """A frame of any kind as a pandas frame, which itself and other objects are returned unchanged."""
-    found = _narwhals(data)
-    return data if found is None else pd.DataFrame({name: _series(found[name]) for name in found.columns})
+    found = narwhals_frame(data)
+    return data if found is None else pandas_frame(found)
 
 
 def read_kind(data: Any) -> tuple[Any, FrameKind | None]:
     """As :func:`to_pandas`, and the kind of the frame; ``None`` for another object. Lazy frames are collected once."""
     if isinstance(data, pd.DataFrame | pd.Series):
         return data, PANDAS
-    found = _narwhals(data)
+    found = narwhals_frame(data)
     if found is None:
         return data, None
-    kind = FrameKind(found.implementation, dict(found.schema))
-    return pd.DataFrame({name: _series(found[name]) for name in found.columns}), kind
+    return pandas_frame(found), FrameKind(found.implementation, dict(found.schema))
 
 
-def takes_frames(*names: str) -> Callable[[F], F]:
+def read_disk(data: Any) -> tuple[Any, FrameKind | None]:
+    """As :func:`read_kind`, and also data on disk: a path, whose kind is pandas, or a dataset, whose kind is Arrow."""
+    if not is_on_disk(data):
+        return read_kind(data)
+    found = DiskData.of(data)
+    return found, PANDAS if found.from_path else arrow_kind(found.schema)
+
+
+def arrow_kind(schema: Any = None) -> FrameKind:
+    """The kind of Arrow tables; with a ``schema``, those with its types."""
+    dtypes = {} if schema is None else dict(nw.from_native(schema.empty_table(), eager_only=True).schema)
+    return FrameKind(nw.Implementation.PYARROW, dtypes)
+
+
+def takes_frames(*names: str, on_disk: Sequence[str] = ()) -> Callable[[F], F]:
     """Let a function of pandas frames take frames of any kind, and return the kind that it was given.
 
     The result has the kind of the first frame among the arguments. A method that is called without a frame returns
@@ -85,6 +101,7 @@ def takes_frames(*names: str) -> Callable[[F], F]:
 
     Args:
         names: names of the arguments that are frames, in the order in which they determine the kind of the result.
+        on_disk: those among the names that may also be data on disk.
     """
 
     def decorate(function: F) -> F:
@@ -96,7 +113,8 @@ def takes_frames(*names: str) -> Callable[[F], F]:
             kinds = []
             for name in names:
                 if bound.arguments.get(name) is not None:
-                    bound.arguments[name], kind = read_kind(bound.arguments[name])
+                    read = read_disk if name in on_disk else read_kind
+                    bound.arguments[name], kind = read(bound.arguments[name])
                     kinds += [] if kind is None else [kind]
             result = function(*bound.args, **bound.kwargs)
             kind = kinds[0] if kinds else getattr(args[0] if args else None, "frame_kind_", PANDAS)
@@ -111,27 +129,6 @@ def _returned(result: Any, kind: FrameKind) -> Any:
     if isinstance(result, pd.DataFrame):
         return kind.convert(result)
     return result.as_kind(kind) if hasattr(result, "as_kind") else result
-
-
-def _narwhals(data: Any) -> nw.DataFrame[Any] | None:
-    """The frame in narwhals, collected if it is lazy; ``None`` for pandas and for other objects."""
-    if data is None or isinstance(data, pd.DataFrame | pd.Series | str | Mapping | Sequence):
-        return None
-    found = nw.from_native(data, pass_through=True)
-    if isinstance(found, nw.LazyFrame):
-        found = found.collect()
-    return found if isinstance(found, nw.DataFrame) else None
-
-
-def _series(column: nw.Series[Any]) -> pd.Series:
-    """A column in pandas: missing numbers are NaN, missing text is ``None``."""
-    dtype = column.dtype
-    if isinstance(dtype, nw.Categorical | nw.Enum):
-        return pd.Series(pd.Categorical(column.cast(nw.String()).to_numpy()))
-    if isinstance(dtype, nw.Datetime) and dtype.time_zone is not None:
-        instants: Any = column.dt.convert_time_zone("UTC").dt.replace_time_zone(None).to_numpy()
-        return pd.Series(instants).dt.tz_localize("UTC").dt.tz_convert(dtype.time_zone)
-    return pd.Series(column.to_numpy())
 
 
 def _array(values: pd.Series) -> Any:

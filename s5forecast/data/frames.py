@@ -177,8 +177,13 @@ def frame_keys(first_rows: pd.DataFrame, columns: Columns, labels: Sequence[Any]
 
 def without_series(
     frame: pd.DataFrame, reasons: Mapping[str, str], columns: Columns, what: str = "df"
-) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """A long frame without the series of the given names, and the keys of these series in the order of the names."""
+) -> tuple[Any, pd.DataFrame]:
+    """A long frame without the series of the given names, and the keys of these series in the order of the names.
+
+    Data on disk leave out series by their own method.
+    """
+    if not isinstance(frame, pd.DataFrame | pd.Series) and hasattr(frame, "without"):
+        return frame.without(reasons)
     frame = long_frame(frame, columns.identity, columns.timestamp, columns.target, what)
     for column in columns.identity_in(frame):
         require_column(frame, column, what)

@@ -1,83 +1,20 @@
-"""Common frequency of the series of a frame, and steps with missing values where rows are absent."""
+"""Steps with missing values where rows of regular series are absent."""
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
-import pandas as pd
 
-from s5forecast.data.faults import SeriesError
+from s5forecast.data.frames import series_name
 from s5forecast.data.frequency import Frequency
-from s5forecast.data.offset_aliases import DAY, TICKS
 from s5forecast.data.table import Faults, SeriesTable, raise_first
 from s5forecast.data.timestamps import time_index
-from s5forecast.notices import warn_user
+from s5forecast.notices import SeriesWarning, warn_user
 
 # A grid longer than both is attributed to a wrong timestamp.
 MAX_STEPS, MAX_STEPS_PER_ROW = 10_000_000, 100
-# Two dates may be as far apart as this and one month.
-SHORTEST_MONTH = 28 * DAY
-
-
-def infer_frequency(table: SeriesTable) -> Frequency:
-    """The frequency that all series with more than one row have in common.
-
-    Raises:
-        ValueError: for series without a regular frequency, or with another one than most.
-    """
-    found: dict[Frequency, list[int]] = {}
-    left = np.flatnonzero((table.lengths > 1) | (len(table) == 1))
-    while len(left):
-        position, left = int(left[0]), left[1:]
-        one = table[position]
-        try:
-            frequency = Frequency.infer(pd.DatetimeIndex(one.timestamps), one.name)
-        except ValueError as error:
-            raise SeriesError({one.name: str(error)}) from error
-        if frequency not in found:
-            alike = _surely_have(frequency, table)[left]
-            found[frequency], left = left[alike].tolist(), left[~alike]
-        found[frequency].append(position)
-    if not found:
-        raise ValueError("the series do not have one common frequency (one row each); pass freq=")
-    common = max(found, key=lambda one: (len(found[one]), table.lengths[found[one]].sum(), one.alias))
-    others = {position: frequency for frequency in found if frequency != common for position in found[frequency]}
-    usual = f"{common.alias!r} of {table.name(min(found[common]))}"
-    raise_first(
-        table,
-        {
-            position: f"{table.name(position)}: its frequency {frequency.alias!r} differs from {usual}; the series do "
-            "not have one common frequency, so leave this one out, or pass freq="
-            for position, frequency in others.items()
-        },
-    )
-    return common
-
-
-def _surely_have(frequency: Frequency, table: SeriesTable) -> np.ndarray:
-    """Series for which :meth:`Frequency.infer` certainly returns a frequency that it returned for another, ``[S]``.
-
-    More than half of their gaps are one step, and no other frequency explains them as well.
-    """
-    unit, multiple = frequency.unit, frequency.multiple
-    in_ticks, in_days = unit in TICKS, unit in ("D", "B", "W")
-    if (in_ticks and frequency.seconds > DAY / 2) or (in_days and frequency.seconds >= SHORTEST_MONTH):
-        return np.zeros(len(table), dtype=bool)
-    stamps, first = pd.DatetimeIndex(table.timestamps), np.repeat(table.begins, table.lengths)
-    ordinal, off_grid = frequency.ordinals(stamps, first)
-    one_step = np.append(np.diff(ordinal) == 1, False)
-    one_step[table.bounds[1:] - 1] = False
-    share = np.add.reduceat(one_step, table.begins, dtype=np.int64) / np.maximum(table.lengths - 1, 1)
-    sure = (share > 0.5) & ~np.logical_or.reduceat(off_grid, table.begins)
-    if unit == "D":
-        weekend = np.logical_or.reduceat(stamps.dayofweek.to_numpy() > 4, table.begins)
-        sure &= (share == 1) | weekend
-    if unit == "B":
-        friday = stamps.dayofweek.to_numpy() == 4
-        sure &= np.logical_or.reduceat(one_step & friday, table.begins) & (multiple == 1)
-        sure &= np.logical_or.reduceat(one_step & ~friday, table.begins)
-    return sure
 
 
 def fill_gaps(table: SeriesTable, frequency: Frequency) -> SeriesTable:
@@ -138,20 +75,40 @@ def insert_steps(table: SeriesTable, position: np.ndarray, frequency: Frequency)
     )
 
 
-def report_gaps(before: SeriesTable, after: SeriesTable, frequency: Frequency) -> None:
-    """Warn once of the steps that :func:`fill_gaps` inserted."""
-    added = after.lengths - before.lengths
-    absent = int(added.sum())
-    if absent:
-        most = int(added.argmax())
-        where = "" if len(before) == 1 else f" (most in {before.name(most)}: {added[most]})"
+@dataclass
+class Gaps:
+    """Steps that :func:`fill_gaps` inserted into one or several tables."""
+
+    items: list[Any] = field(default_factory=list)  # labels of the series with absent steps
+    absent: list[np.ndarray] = field(default_factory=list)  # absent steps of these series
+    steps: int = 0  # of all series
+    total: int = 0  # series
+
+    def add(self, before: SeriesTable, after: SeriesTable) -> None:
+        """Count the steps of a table."""
+        added = after.lengths - before.lengths
+        lacking = np.flatnonzero(added)
+        self.items += [before.items[position] for position in lacking.tolist()]
+        self.absent.append(added[lacking])
+        self.steps += int(after.bounds[-1])
+        self.total += len(before)
+
+    def report(self, frequency: Frequency) -> None:
+        """Warn once of all inserted steps."""
+        if not self.items:
+            return
+        found = np.concatenate(self.absent)
+        absent, order = int(found.sum()), np.argsort(-found, kind="stable").tolist()
+        names = [series_name(self.items[position]) for position in order]
+        where = "" if self.total == 1 else f" (most in {names[0]}: {found[order[0]]})"
         doubt = "; most of the grid is absent: are the dates parsed correctly, or is freq= wrong?"
         stamps, fate = (
             ("timestamp is", "it is treated as a missing value")
             if absent == 1
             else ("timestamps are", "they are treated as missing values")
         )
-        warn_user(
-            f"{absent} {stamps} absent from the {frequency.text} grid of {np.count_nonzero(added)} of {len(before)} "
-            f"series{where}; {fate}{doubt if 2 * absent > len(after.timestamps) else ''}"
+        message = (
+            f"{absent} {stamps} absent from the {frequency.text} grid of {len(names)} of {self.total} "
+            f"series{where}; {fate}{doubt if 2 * absent > self.steps else ''}"
         )
+        warn_user(SeriesWarning(message, names))

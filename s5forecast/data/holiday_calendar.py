@@ -101,7 +101,7 @@ def _of_days(stamps: pd.DatetimeIndex, country: str, frequency: Frequency | None
     distance = np.where(until <= since, -until, since)
     nearest = np.where(until <= since, after, after - 1)
     found = np.where(distance == 0, names[nearest], NO_HOLIDAY)
-    labels, codes = np.unique(np.append(found, NO_HOLIDAY), return_inverse=True)
+    codes, labels = pd.factorize(np.append(found, NO_HOLIDAY), sort=True)
     return {"holiday": (codes[:-1], labels.tolist()), "days since holiday": (distance, None)}
 
 

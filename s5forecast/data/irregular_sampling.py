@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from s5forecast.data.covariates import Labels, coded, covariate_values, encoded
+from s5forecast.data.disk_data import read_parts
 from s5forecast.data.faults import SeriesError, raise_for_rows
 from s5forecast.data.frames import (
     Columns,
@@ -30,7 +31,7 @@ from s5forecast.data.table import SeriesTable, read_table
 from s5forecast.data.time_columns import query_times
 from s5forecast.data.times import IrregularRows, check_kind, check_zone, is_duration, read_instants
 from s5forecast.data.timestamps import RANGE_FIX, in_zone
-from s5forecast.notices import warn_user
+from s5forecast.notices import SeriesWarning, warn_user
 
 # Units of durations in messages: shortest duration written in the unit, its seconds, and its name.
 UNITS = ((172800, 86400, "days"), (3600, 3600, "h"), (60, 60, "min"), (0, 1, "s"))
@@ -76,9 +77,14 @@ class IrregularSampling(Sampling):
         return self.with_kinds(StaticFeatures.learn(series, self.columns)), series
 
     def read(self, df: pd.DataFrame, what: str = "df") -> SeriesTable:
-        series = read_table(df, self.columns.unweighted, numeric_time=True, aggregate=self.aggregate, what=what)
-        self._check_horizon(datetimes=isinstance(series.timestamps[0], pd.Timestamp))
-        return self.with_holidays(replace(series, target=series.target.astype(np.float64, copy=False)))
+        columns = self.columns.unweighted
+
+        def read(part: pd.DataFrame) -> SeriesTable:
+            series = read_table(part, columns, numeric_time=True, aggregate=self.aggregate, what=what)
+            self._check_horizon(datetimes=isinstance(series.timestamps[0], pd.Timestamp))
+            return self.with_holidays(replace(series, target=series.target.astype(np.float64, copy=False)))
+
+        return read_parts(df, columns, read, what)
 
     def read_next(self, df: pd.DataFrame, ends: SeriesEnds, statics: StaticFeatures) -> NextRows:
         columns, targets = self.columns, list(self.columns.targets)
@@ -223,10 +229,12 @@ class IrregularSampling(Sampling):
         }
 
     def last_observed(self, series: SeriesTable) -> pd.Index:
-        return series.timestamps[series.last_rows(series.observed)]
+        last = [block.timestamps[block.last_rows(block.observed)] for block in series.blocks()]
+        return last[0].append(last[1:])
 
     def lengths(self, series: SeriesTable) -> np.ndarray:
-        return np.add.reduceat(series.observed, series.begins, dtype=np.int64)
+        counts = [np.add.reduceat(block.observed, block.begins, dtype=np.int64) for block in series.blocks()]
+        return np.concatenate(counts)
 
     def divided(self, substeps: int) -> NoReturn:
         self.require_regular("step_scale", "pass the forecast times with times=")
@@ -244,10 +252,13 @@ class IrregularSampling(Sampling):
         far = int(ahead.argmax())
         if ahead[far] > limit * (1 + 1e-9):
             amount = _duration(ahead[far], limit) if last.datetimes else f"{ahead[far]:.4g}"
-            warn_user(
-                f"{series_name(query.items[query.codes[far]])}: a forecast time is {amount} ahead; the model was "
-                f"trained for horizon={self.horizon!r}; fit with a longer horizon"
+            owners = dict.fromkeys([query.codes[far], *query.codes[ahead > limit * (1 + 1e-9)]])
+            names = [series_name(query.items[owner]) for owner in owners]
+            message = (
+                f"{names[0]}: a forecast time is {amount} ahead; the model was trained for horizon={self.horizon!r}; "
+                "fit with a longer horizon"
             )
+            warn_user(SeriesWarning(message, names))
 
     def _check_horizon(self, *, datetimes: bool) -> None:
         """Raise ValueError unless the horizon is a duration if times are datetimes, and a number otherwise."""

@@ -85,13 +85,14 @@ def given_items(keys: pd.DataFrame) -> list[Any]:
     return found if len(keys.columns) > 1 else [value for (value,) in found]
 
 
-def join_keys(first: pd.DataFrame, second: pd.DataFrame) -> pd.DataFrame:
-    """Columns that identify the series of both; categories are those of either."""
-    joined = pd.concat([first, second])
+def join_keys(*parts: pd.DataFrame) -> pd.DataFrame:
+    """Columns that identify the series of all parts; categories are those of any."""
+    joined = pd.concat(parts)
     for name in joined:
-        both = [first[name], second[name]]
-        if joined[name].dtype != first[name].dtype and all(isinstance(one.dtype, pd.CategoricalDtype) for one in both):
-            joined[name] = union_categoricals(both, sort_categories=True, ignore_order=True)
+        found = [part[name] for part in parts]
+        dtypes = [one.dtype for one in found]
+        if joined[name].dtype != dtypes[0] and all(isinstance(one, pd.CategoricalDtype) for one in dtypes):
+            joined[name] = union_categoricals(found, sort_categories=True, ignore_order=True)
     return joined
 
 

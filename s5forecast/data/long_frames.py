@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from difflib import get_close_matches
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -26,7 +27,11 @@ def long_frame(data: Any, identity: Sequence[str], timestamp: str, value: str, w
     """
     frame = data.to_frame(value) if isinstance(data, pd.Series) else data
     if not isinstance(frame, pd.DataFrame):
-        raise ValueError(f"{what} must be a data frame of pandas, Polars or pyarrow, got {type(frame).__name__}")
+        files = isinstance(frame, str | Path) or hasattr(frame, "to_table")
+        raise ValueError(
+            f"{what} must be a data frame of pandas, Polars or pyarrow, got {type(frame).__name__}"
+            + ("; data on disk are not read here, pass pandas.read_parquet(path), for example" if files else "")
+        )
     if frame.columns.nlevels > 1:
         raise ValueError(_two_levels(frame, timestamp, what))
     levels = [name for name in frame.index.names if name in (*identity, timestamp)]

@@ -8,7 +8,7 @@ from contextvars import ContextVar
 from itertools import chain
 from typing import Any, NamedTuple
 
-from s5forecast.notices import warn_user
+from s5forecast.notices import SeriesWarning, warn_user
 
 
 class MissingKnown(NamedTuple):
@@ -50,10 +50,11 @@ def report(found: Sequence[MissingKnown]) -> None:
         outer.append(missing)
         return
     others = "" if len(missing.series) == 1 else f" and {len(missing.series) - 1} other series"
-    warn_user(
+    message = (
         f"{missing.series[0]}{others}: the known covariates {list(missing.columns)} are missing at steps to forecast, "
-        f"first {missing.first}; these values are masked. Forecasts are better if they are given"
+        f"starting {missing.first}; these values are masked. Forecasts are better if they are given"
     )
+    warn_user(SeriesWarning(message, missing.series))
 
 
 # Columns of the rows of each field, within a block that forecasts entries of a frame.

@@ -98,6 +98,13 @@ def column_numbers(
 
 
 def _conversion(text: pd.Series, categories: bool, frame: str) -> str:
+    """The line that converts a column with these values to numbers, or to categories."""
+    fix = _number_conversion(text, frame)
+    column = f"{frame.rstrip('=')}[{text.name!r}]"
+    return f"{fix}; or, if it holds categories: {column} = {column}.astype('category')" if categories else fix
+
+
+def _number_conversion(text: pd.Series, frame: str) -> str:
     """The line that converts a column with these values to numbers."""
     if pd.api.types.is_timedelta64_dtype(text.infer_objects()):
         return "convert it with .dt.total_seconds()"
@@ -114,8 +121,8 @@ def _conversion(text: pd.Series, categories: bool, frame: str) -> str:
         return f"convert it: {column} = pd.to_numeric({column}.astype('string'){cleaning})"
     if pd.to_numeric(found, errors="coerce").notna().all():
         return "convert it with pd.to_numeric"
-    if categories:
-        return "convert numbers with pd.to_numeric, and categories with pd.get_dummies"
+    if not text.map(lambda value: isinstance(value, str)).all():
+        return "convert it to numbers"
     return "convert it with pd.to_numeric, which marks other text as missing with errors='coerce'"
 
 

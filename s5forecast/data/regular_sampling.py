@@ -11,7 +11,7 @@ import pandas as pd
 
 from s5forecast.data.covariates import Labels, coded
 from s5forecast.data.faults import SeriesError
-from s5forecast.data.frame_entries import FrameEntries
+from s5forecast.data.frame_entries import FrameEntries, TableEntries
 from s5forecast.data.frames import (
     Columns,
     NextRows,
@@ -22,13 +22,16 @@ from s5forecast.data.frames import (
     tidy_frame,
 )
 from s5forecast.data.frequency import Frequency
-from s5forecast.data.gaps import fill_gaps, infer_frequency, report_gaps
+from s5forecast.data.gaps import fill_gaps
 from s5forecast.data.holiday_calendar import HolidayCalendar
+from s5forecast.data.mapped_entries import MappedEntries
+from s5forecast.data.mapped_table import MappedTable
 from s5forecast.data.missing_known import MissingKnown, report
+from s5forecast.data.regular_frames import read_frame
 from s5forecast.data.sampling import Sampling, check_prediction_length, check_same_names
 from s5forecast.data.seasons import common_season
 from s5forecast.data.statics import StaticFeatures
-from s5forecast.data.table import Faults, SeriesTable, raise_first, read_table
+from s5forecast.data.table import Faults, SeriesTable, raise_first
 from s5forecast.data.timestamps import exact_times, same_zone, time_index
 from s5forecast.notices import warn_user
 
@@ -58,17 +61,24 @@ class RegularSampling(Sampling):
         check_prediction_length(self.prediction_length)
 
     def learn(self, df: pd.DataFrame) -> tuple[RegularSampling, SeriesTable]:
-        series, frequency = read_frame(df, self.columns, self.frequency or "infer")
+        def finish(series: SeriesTable, frequency: Frequency) -> SeriesTable:
+            learned = replace(self, frequency=frequency)
+            learned._check_horizon(learned.last_observed(series), series.items)
+            return learned.with_holidays(series)
+
+        series, frequency = read_frame(df, self.columns, self.frequency or "infer", finish=finish)
         if frequency.integer and not frequency.has_season:
             frequency = frequency.with_season(common_season(one.target for one in series))
         learned = replace(self, frequency=frequency).with_kinds(StaticFeatures.learn(series, self.columns))
-        learned._check_horizon(self.last_observed(series), series.items)
-        return learned, learned.with_holidays(series)
+        return learned, series
 
     def read(self, df: pd.DataFrame, what: str = "df") -> SeriesTable:
         columns = self.columns if what == "validation=" else self.columns.unweighted
-        series, frequency = read_frame(df, columns, self.frequency or "infer", what)
-        return replace(self, frequency=frequency).with_holidays(series)
+
+        def finish(series: SeriesTable, frequency: Frequency) -> SeriesTable:
+            return replace(self, frequency=frequency).with_holidays(series)
+
+        return read_frame(df, columns, self.frequency or "infer", what, finish)[0]
 
     def read_next(self, df: pd.DataFrame, ends: SeriesEnds, statics: StaticFeatures) -> NextRows:
         """Read the steps after the end of some series; absent rows become missing values.
@@ -125,7 +135,7 @@ class RegularSampling(Sampling):
         known, labels = self._known_ahead(ends, stamps, future)
         return self.query_with_holidays(Queries(keys, items, codes, known, ends.last, labels))
 
-    def entries(self, series: SeriesTable, statics: StaticFeatures, query: Queries | None = None) -> FrameEntries:
+    def entries(self, series: SeriesTable, statics: StaticFeatures, query: Queries | None = None) -> TableEntries:
         statics.warn_of_unknown(series)
         future = None if query is None else statics.encode_known(query).reshape(len(series), self.prediction_length, -1)
         return to_entries(series, self._fixed_frequency, statics, future)
@@ -155,15 +165,15 @@ class RegularSampling(Sampling):
         return replace(self, frequency=frequency, prediction_length=substeps * self.prediction_length)
 
     def last_observed(self, series: SeriesTable) -> pd.Index:
-        return series.timestamps[series.bounds[1:] - 1]
+        last = [block.timestamps[block.bounds[1:] - 1] for block in series.blocks()]
+        return last[0].append(last[1:])
 
     def ends(self, series: SeriesTable) -> SeriesEnds:
-        unobserved = series.bounds[1:] - 1 - series.last_rows(series.observed)
-        return super().ends(series)._replace(unobserved=int(unobserved.min()))
+        return super().ends(series)._replace(unobserved=_unobserved(series))
 
-    def warn_of_unobserved(self, ends: SeriesEnds) -> None:
-        if ends.unobserved:
-            warn_user(self._unobserved_rows(ends))
+    def warn_of_unobserved(self, series: SeriesTable) -> None:
+        if _unobserved(series):
+            warn_user(self._unobserved_rows(self.ends(series)))
 
     def until(self, series: SeriesTable) -> Any:
         """The last timestamp as a naive timestamp in UTC, or the last integer."""
@@ -306,28 +316,9 @@ class RegularSampling(Sampling):
         return stamps, last
 
 
-def read_frame(
-    frame: pd.DataFrame, columns: Columns, freq: str | int | Frequency = "infer", what: str = "df"
-) -> tuple[SeriesTable, Frequency]:
-    """Check a long frame and convert it to regular series with targets ``[R]``, in order of first appearance.
-
-    The frame is not changed. Rows are sorted by time. Gaps become missing values, which are reported in one warning.
-
-    Raises:
-        ValueError: for invalid data, naming the series, the column and the fix.
-    """
-    given = None if isinstance(freq, str) and freq == "infer" else Frequency.parse(freq)
-    integer = given is not None and given.integer
-    series = read_table(frame, columns, integer_time=integer, what=what).univariate()
-    frequency = infer_frequency(series) if given is None else given
-    regular = fill_gaps(series, frequency)
-    report_gaps(series, regular, frequency)
-    return regular, frequency
-
-
 def to_entries(
     series: SeriesTable, frequency: Frequency, statics: StaticFeatures, future: np.ndarray | None = None
-) -> FrameEntries:
+) -> TableEntries:
     """GluonTS entries of the series.
 
     Args:
@@ -336,7 +327,14 @@ def to_entries(
         statics: encoding of the static columns and the covariates.
         future: encoded known covariates over the horizon, ``[S, H, F]``, which are appended to those of the past.
     """
+    if isinstance(series, MappedTable) and future is None:
+        return MappedEntries(series, frequency, statics)
     return FrameEntries(statics.encode_covariates(series), frequency, statics, future)
+
+
+def _unobserved(series: SeriesTable) -> int:
+    """Steps without a target at the end of every series."""
+    return int(min((block.bounds[1:] - 1 - block.last_rows(block.observed)).min() for block in series.blocks()))
 
 
 def _rows_at(series: np.ndarray, stamps: Any, owners: np.ndarray, times: Any) -> np.ndarray:

@@ -213,7 +213,7 @@ class Sampling(ABC):
     def require_regular(self, name: str, fix: str) -> None:  # noqa: B027, regular series pass
         """Raise ValueError for irregular series: ``name`` requires regular ones. The message ends with the ``fix``."""
 
-    def warn_of_unobserved(self, ends: SeriesEnds) -> None:  # noqa: B027, irregular series end with an observation
+    def warn_of_unobserved(self, series: SeriesTable) -> None:  # noqa: B027, irregular series end with an observation
         """Warn if every regular series ends with steps without a target, which are not forecast."""
 
     def warn_of_far(self, query: Queries) -> None:  # noqa: B027, the horizon of regular series is fixed

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple, overload
 
@@ -117,6 +117,10 @@ class SeriesTable(Sequence[FrameSeries]):
     def observed(self) -> np.ndarray:
         """Whether each row has an observed value, ``[R]``."""
         return ~np.isnan(self.target) if self.target.ndim == 1 else (~np.isnan(self.target)).any(axis=0)
+
+    def blocks(self) -> Iterator[SeriesTable]:
+        """Consecutive series as tables in memory: all of them, or few at a time if the rows are on disk."""
+        yield self
 
     def name(self, position: int) -> str:
         """Name of a series in error messages."""

@@ -234,6 +234,11 @@ class PretrainedPredictor(NetworkPredictor):
             parts = count_parts(prediction_length, self.seasons(np.empty(0))[0])
         return PretrainedSpec(self.frequency.alias, CONTEXT * parts, prediction_length, [])
 
+    @property
+    def was_trained(self) -> bool:
+        """Whether the network was trained further on some series."""
+        return self.choices.get("num_steps", {}).get("value", 0) > 0
+
     def _recorded_seasons(self) -> dict[str, Any]:
         if self.season == AUTO:
             return _choice(AUTO, "found in each series", given=True)

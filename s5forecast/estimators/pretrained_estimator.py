@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Sequence
 from copy import deepcopy
 from math import inf
@@ -22,12 +23,16 @@ from s5forecast.estimators.arguments import check_positive, check_share
 from s5forecast.estimators.continued import ContinuedTraining
 from s5forecast.estimators.defaults import REASONS, Choice, Choices
 from s5forecast.estimators.fine_tuning import FineTuning, Settings, TuningSeries
+from s5forecast.estimators.plan import in_plan
 from s5forecast.estimators.pretrained import PretrainedPredictor
 from s5forecast.estimators.reference import pretrained_loss_over_naive, warn_if_worse_than_naive
 from s5forecast.networks.pretrained import FEWEST_OBSERVED
+from s5forecast.windows.batches import chunks
 
 logger = logging.getLogger(__name__)
 LARGEST_SEED = 2**31
+# Series that are checked at a time.
+CHECKED_SERIES = 4096
 
 
 class PretrainedEstimator(ContinuedTraining, Estimator):
@@ -119,16 +124,18 @@ class PretrainedEstimator(ContinuedTraining, Estimator):
             ValueError: if the data do not fit, before training starts.
         """
         predictor = self._predictor(from_predictor)
-        series = self._read(predictor, training_data)
-        self.choices = Choices()
+        self.choices, alone = Choices(), not in_plan()
         if self.num_steps:
+            series = self._read(predictor, training_data)
             held_out = None if validation_data is None else self._held_out(predictor, validation_data)
             predictor.learn_spread([one.target for one in series])
             tuning = FineTuning(predictor.network, self._tuning(predictor, series), self._settings(), held_out)
             seconds = None if self.time_limit is None else max(self.time_limit - self.spent, 0.0)
             self.choices.choose("num_steps", *tuning.run(seconds, verbose=self.verbose))
-            warn_if_worse_than_naive(pretrained_loss_over_naive(predictor, [one.target for one in series]))
+            if alone:
+                warn_if_worse_than_naive(pretrained_loss_over_naive(predictor, [one.target for one in series]))
         else:
+            self._check(predictor, training_data)
             self.choices.choose("num_steps", 0, "the pretrained network is not trained further")
         predictor.choices = {**predictor.choices, **self.choices.plain()}
         logger.info("%s with %s", type(self).__name__, self.choices)
@@ -159,6 +166,22 @@ class PretrainedEstimator(ContinuedTraining, Estimator):
         """Estimators of the networks that :meth:`train` trains, in their order."""
         return [self] if self.num_steps else []
 
+    def seconds_of_a_step(self, training_data: Dataset, count: int) -> float:
+        """Median duration of ``count`` steps, after a first one that loads the kernels."""
+        predictor = self._predictor(None)
+        tuning = FineTuning(
+            predictor.network, self._tuning(predictor, self._read(predictor, training_data)), self._settings(), None
+        )
+        ends = []
+        for _ in range(1 + count):
+            tuning.advance(0.0)
+            ends.append(time.monotonic())
+        return float(np.median(np.diff(ends)))
+
+    def untrained(self) -> PretrainedPredictor:
+        """The predictor of the network as it is."""
+        return self._predictor(None)
+
     def _predictor(self, start: Any) -> PretrainedPredictor:
         """A predictor with weights of its own: those of the predictor to start from, or the pretrained ones.
 
@@ -183,6 +206,12 @@ class PretrainedEstimator(ContinuedTraining, Estimator):
         if not series:
             raise ValueError("the dataset is empty; give at least one series")
         return series
+
+    def _check(self, predictor: PretrainedPredictor, data: Dataset) -> None:
+        """Check the series, a chunk at a time; errors are those of :meth:`_read`."""
+        count = sum(len(self._read(predictor, chunk)) for chunk in chunks(data, CHECKED_SERIES))
+        if not count:
+            self._read(predictor, [])
 
     def _tuning(self, predictor: PretrainedPredictor, series: Sequence[Series]) -> TuningSeries:
         found = self._usable(predictor, series)

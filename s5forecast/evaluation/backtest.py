@@ -21,11 +21,12 @@ from s5forecast.data.frames import Columns, series_name, without_series
 from s5forecast.data.frequency import Frequency
 from s5forecast.data.irregular_sampling import IrregularSampling
 from s5forecast.data.missing_known import named_by_columns, reported_once
-from s5forecast.data.regular_sampling import read_frame, to_entries
+from s5forecast.data.regular_frames import read_frame
+from s5forecast.data.regular_sampling import to_entries
 from s5forecast.data.seasons import SEASON_FIELD
 from s5forecast.data.statics import StaticFeatures
 from s5forecast.data.table import FrameSeries
-from s5forecast.evaluation.column_roles import as_columns, check_columns, frame_of_series, roles_of
+from s5forecast.evaluation.column_roles import as_columns, check_columns, frame_of_series, is_long, roles_of
 from s5forecast.evaluation.item_columns import item_keys, with_item_columns
 from s5forecast.evaluation.metrics import evaluate, metric_names
 from s5forecast.evaluation.models import (
@@ -49,7 +50,7 @@ from s5forecast.evaluation.windows import (
 from s5forecast.levels import DECILES, check_levels
 
 
-@takes_frames("data", "model")
+@takes_frames("data", "model", on_disk=("data",))
 def backtest(
     model: Any,
     data: Iterable[DataEntry] | Frame,
@@ -160,7 +161,7 @@ def backtest(
     def read(rows: Any) -> Any:
         return prepare(model, rows, splitter, roles, freq, bool(refit))
 
-    if skip and isinstance(data, pd.DataFrame):
+    if skip and is_long(data):
         found, skipped = without_faults(read, data, lambda rows, reasons: without_series(rows, reasons, roles))
     else:
         found = read(data)
@@ -197,7 +198,7 @@ def backtest(
         metric_names=metrics,
         seconds=sum(result.seconds for result in results),
         fit_seconds=sum(result.fit_seconds for result in results) if adapted.trains else None,
-        columns=roles if isinstance(data, pd.DataFrame) or columns is not None else None,
+        columns=roles if is_long(data) or columns is not None else None,
         skipped=skipped.frame(roles.item_id, roles.identity) if skip else None,
         **_seasonal_errors(splitter, cut, forecasts, season),
     )
@@ -252,7 +253,7 @@ def _regular(
 ) -> tuple[Iterable[DataEntry], Frequency | None, Model, Sequence[FrameSeries]]:
     series: Sequence[FrameSeries] = ()
     frequency = None if freq in (None, "infer") else Frequency.parse(freq)
-    if isinstance(data, pd.DataFrame):
+    if is_long(data):
         if columns.other_targets:
             raise ValueError(f"several targets, {list(columns.targets)}, require irregular series; pass one target")
         check_columns(data, columns)
@@ -284,7 +285,7 @@ def _irregular(
         given = freq.text if isinstance(freq, Frequency) else f"freq={freq!r}"
         raise ValueError(f"{given} requires regular series; omit it with since=, count= or fraction=")
     series: Sequence[FrameSeries] = ()
-    if isinstance(data, pd.DataFrame):
+    if is_long(data):
         if splitter.variables:
             columns = replace(columns, target=splitter.variables[0], other_targets=tuple(splitter.variables[1:]))
         check_columns(data, columns)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from s5forecast.data.disk_data import DiskData
 from s5forecast.data.frames import Columns, identity_columns
 from s5forecast.data.long_frames import conversion, long_frame
 from s5forecast.evaluation.result import Backtest
@@ -55,9 +56,16 @@ def roles_of_all(models: Mapping[str, Any]) -> Columns | None:
     return next((columns for columns in found if columns != Columns()), None)
 
 
-def check_columns(data: pd.DataFrame, columns: Columns) -> None:
+def is_long(data: Any) -> bool:
+    """Whether data are a long frame, in memory or on disk."""
+    return isinstance(data, pd.DataFrame | DiskData)
+
+
+def check_columns(data: pd.DataFrame | DiskData, columns: Columns) -> None:
     """Raise ValueError, with the fix, if a frame lacks a column, or has several series and no column to tell them."""
-    frame = long_frame(data, columns.identity, columns.timestamp, columns.target)
+    frame = long_frame(
+        data.empty if isinstance(data, DiskData) else data, columns.identity, columns.timestamp, columns.target
+    )
     present = set(frame.columns)
     names = {"timestamp": columns.timestamp, "item_id": columns.identity[-1], "value": columns.target}
     wide = conversion(frame, "df", **names)
@@ -93,7 +101,7 @@ def frame_of_series(data: Any, columns: Columns) -> Any:
 
 def check_data(data: Any) -> None:
     """Raise ValueError for data that are neither a long frame nor GluonTS entries."""
-    if isinstance(data, pd.DataFrame | pd.Series):
+    if isinstance(data, pd.Series) or is_long(data):
         return
     first = data[0] if isinstance(data, Sequence | np.ndarray) and len(data) else None
     entries = first is None or isinstance(first, Mapping)

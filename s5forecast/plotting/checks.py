@@ -12,7 +12,6 @@ import plotly.graph_objects as go
 
 from s5forecast.data.check import DataCheck, plain_value
 from s5forecast.data.frame_kinds import to_pandas
-from s5forecast.data.frames import Columns
 from s5forecast.data.profile import FENCE, Rows, distances
 from s5forecast.plotting.page import figure_html, page, scrollable, section, selectable, write
 from s5forecast.plotting.tables import text_table
@@ -21,9 +20,11 @@ from s5forecast.plotting.theme import OBSERVED, PALETTE, styled
 MAX_ITEMS, MAX_LISTED = 30, 100  # series that are drawn, and rows of tables
 BINS, POINTS = 120, 1500  # intervals of time, and points of a line
 HEIGHT, ROW_HEIGHT = 400, 16
-OBSERVED_SHARES = [[0, "#d55e00"], [0.5, "#e69f00"], [1, "#1b7fc4"]]
+# Intervals that lack any value differ clearly from complete ones.
+OBSERVED_SHARES = [[0, "#d55e00"], [0.999, "#f3d08a"], [1, "#1b7fc4"]]
 DATE, EXACT = "%Y-%m-%d", "%Y-%m-%d %H:%M"
-MARKED = ("gaps", "duplicates", "negative", "outliers")
+MARKED = ("gaps", "duplicates", "missing", "negative", "outliers")
+SYMBOLS = np.array(["triangle-down", "circle-open", "triangle-up"])  # outliers below, within and above the axis
 
 
 def write_check(check: DataCheck, path: str | Path | None = None, *, title: str = "Data check") -> Path | str:
@@ -45,8 +46,8 @@ def write_check(check: DataCheck, path: str | Path | None = None, *, title: str 
         marks = _marks(check.rows, findings, series)
         drawn = [*marks, *(position for position in range(len(check.rows.keys)) if position not in marks)][:MAX_ITEMS]
         sections += [
-            _availability_section(check.rows, drawn),
-            _series_section(check.rows, marks, drawn, check.columns),
+            _availability_section(check.rows, drawn, check.grid),
+            _series_section(check, check.rows, marks, drawn),
             _statistics_section(series),
         ]
     sections.append(_settings_section(choices))
@@ -56,8 +57,8 @@ def write_check(check: DataCheck, path: str | Path | None = None, *, title: str 
 
 def _findings_section(findings: pd.DataFrame) -> str:
     text = (
-        "Errors are raised by fit() or predict(); with on_error='skip', series that have one are left out. Warnings "
-        "are likely mistakes in the data, notes affect the forecasts."
+        "Errors are raised by fit() or predict(); with on_error='skip', series with an error are left out. Warnings "
+        "point to likely mistakes in the data. Notes describe properties that affect the forecasts."
     )
     if findings.empty:
         return section("Findings", "Nothing to report.", "")
@@ -66,23 +67,31 @@ def _findings_section(findings: pd.DataFrame) -> str:
     return section("Findings", text + more, scrollable(text_table(table, severity="severity")))
 
 
-def _availability_section(rows: Rows, drawn: Sequence[int]) -> str:
-    text = "Share of the steps with an observed value, by time. Blank areas have no row at all."
-    return section("Observed values", text, figure_html(plot_availability(rows, drawn), "availability"))
+def _availability_section(rows: Rows, drawn: Sequence[int], grid: pd.Index | None) -> str:
+    if grid is None:
+        text = "Share of the rows with an observed value, by time. Blank areas have no row."
+    else:
+        text = "Share of the steps with an observed value, by time. Blank areas are outside of the series."
+    return section("Observed values", text, figure_html(plot_availability(rows, drawn, grid), "availability"))
 
 
-def _series_section(rows: Rows, marks: Mapping[int, str], drawn: Sequence[int], columns: Columns) -> str:
+def _series_section(check: DataCheck, rows: Rows, marks: Mapping[int, str], drawn: Sequence[int]) -> str:
     figure = styled(go.Figure(), title=None, height=HEIGHT)
+    steps = None if check.grid is None else _steps(check.grid, rows)
     names = {position: _label(rows, position) for position in drawn}
     for target in rows.targets:
         for number, (position, item) in enumerate(names.items()):
-            figure.add_traces([trace.update(visible=number == 0) for trace in _traces(rows, position, target, item)])
-    figure.update_xaxes(title_text=columns.timestamp)
-    figure.update_yaxes(title_text=columns.target if len(rows.targets) == 1 else "value", tickformat="~g")
+            traces = _traces(rows, position, target, item, steps)
+            figure.add_traces([trace.update(visible=number == 0) for trace in traces])
+    figure.update_xaxes(title_text=check.columns.timestamp)
+    figure.update_yaxes(title_text=check.columns.target if len(rows.targets) == 1 else "value", tickformat="~g")
     found: dict[str, dict[str, str]] = {"with findings": {}, "others": {}}
     for position, name in names.items():
         found["with findings" if position in marks else "others"][name] = f"{name}{marks.get(position, '')}"
-    text = "Observed values and outliers. Long series are thinned out for drawing; their extremes are kept."
+    text = (
+        "Observed values, outliers and intervals without values. Outliers far from all other values are triangles at "
+        "the edge; point at them to see their values. Long series are drawn with fewer points, but with their extremes."
+    )
     return section("Series", text, selectable(figure, "series", found, len(rows.keys)))
 
 
@@ -117,34 +126,53 @@ def _settings_section(choices: pd.DataFrame) -> str:
     return section("Settings", text, scrollable(text_table(table)))
 
 
-def plot_availability(rows: Rows, drawn: Sequence[int]) -> go.Figure:
-    """Share of the steps with an observed value, for each series and interval of time."""
-    instants = rows.instants.astype(np.float64)
-    edges = np.linspace(instants.min(), instants.max() + 1, min(BINS, len(np.unique(instants[:BINS]))) + 1)
-    bins = len(edges) - 1
-    place = np.clip(np.searchsorted(edges, instants, "right") - 1, 0, bins - 1)
-    seen = ~np.isnan(np.stack(list(rows.targets.values()))).all(axis=0)
-    size = (len(rows.keys), bins)
-    cells = rows.codes * bins + place
-    observed, present = (
-        np.bincount(cells[chosen], minlength=size[0] * bins).reshape(size) for chosen in (seen, seen | True)
-    )
-    most = np.maximum(present.max(axis=1, keepdims=True), 1)
-    share = np.where(present > 0, np.minimum(observed / most, 1), np.nan)[list(drawn)]
-    times = _wall_times(rows, edges[:-1])
+def plot_availability(rows: Rows, drawn: Sequence[int], grid: pd.Index | None) -> go.Figure:
+    """Share of the steps with an observed value, for each series and interval of time.
+
+    Args:
+        rows: rows of all series.
+        drawn: positions of the series to draw.
+        grid: steps of regular series; without them, the share is that of the rows.
+    """
+    edges, share = _observed_shares(rows, drawn, grid)
     heatmap = go.Heatmap(
-        x=times,
+        x=_wall_times(rows, edges),
         y=[_label(rows, position) for position in drawn],
         z=share,
         zmin=0,
         zmax=1,
         colorscale=OBSERVED_SHARES,
         colorbar={"tickformat": ".0%", "thickness": 12, "outlinewidth": 0},
-        hovertemplate="%{y}<br>%{x}<br>%{z:.0%} observed<extra></extra>",
+        hovertemplate="%{y}<br>%{x}<br>%{z:.1%} observed<extra></extra>",
     )
     figure = styled(go.Figure(heatmap), title=None, height=130 + ROW_HEIGHT * len(drawn))
     figure.update_layout(margin_t=40)
     return figure.update_yaxes(autorange="reversed", type="category", showgrid=False)
+
+
+def _observed_shares(rows: Rows, drawn: Sequence[int], grid: pd.Index | None) -> tuple[np.ndarray, np.ndarray]:
+    """Bounds of B intervals, ``[B + 1]``, and shares of observed steps, ``[len(drawn), B]``, NaN without any step."""
+    steps = np.unique(rows.instants) if grid is None else _steps(grid, rows)
+    bins, end = min(BINS, len(steps)), steps[-1:] + 1
+    first = np.array([part[0] for part in np.array_split(steps, bins)])
+    edges = np.append(first, end) if grid is not None else np.linspace(steps[0], end[0], bins + 1)
+    seen = ~np.isnan(np.stack(list(rows.targets.values()))).all(axis=0)
+    share = np.full((len(drawn), bins), np.nan)
+    for number, position in enumerate(drawn):
+        part = slice(*rows.bounds[position : position + 2])
+        own = rows.instants[part]
+        due = own if grid is None else steps[(steps >= own[0]) & (steps <= own[-1])]
+        observed, expected = (
+            np.bincount((np.searchsorted(edges, found, "right") - 1).clip(0, bins - 1), minlength=bins)
+            for found in (own[seen[part]], due)
+        )
+        share[number] = np.minimum(observed / np.where(expected > 0, expected, np.nan), 1)
+    return edges, share
+
+
+def _steps(grid: Any, rows: Rows) -> np.ndarray:
+    """Instants of the steps of a grid, in order, as numbers in the unit of the rows."""
+    return np.sort(grid.as_unit(rows.times.unit).asi8 if isinstance(rows.times, pd.DatetimeIndex) else grid.to_numpy())
 
 
 def _wall_times(rows: Rows, instants: np.ndarray) -> Any:
@@ -156,30 +184,81 @@ def _wall_times(rows: Rows, instants: np.ndarray) -> Any:
     return stamps if zone is None else stamps.tz_localize("UTC").tz_convert(zone).tz_localize(None)
 
 
-def _traces(rows: Rows, position: int, target: str, item: str) -> list[go.Scatter]:
-    """Values of a series, with breaks where rows are absent or have no value, and its outliers."""
+def _traces(rows: Rows, position: int, target: str, item: str, steps: np.ndarray | None) -> list[go.Scatter]:
+    """Values of a series, its outliers, and for regular series the intervals without a value, which break the line.
+
+    Args:
+        rows, position: rows of all series, and the position of this one.
+        target: column of the values.
+        item: name of the series.
+        steps: instants of the grid of regular series.
+    """
     part = slice(*rows.bounds[position : position + 2])
-    instants, values = rows.instants[part], rows.targets[target][part]
-    counted = np.flatnonzero(~np.isnan(values) & (values != 0))
-    out = counted[distances(values[counted], np.zeros(len(counted), dtype=np.int64), 1) > FENCE]
-    gaps = np.diff(instants)
-    breaks = np.flatnonzero(gaps > 1.5 * np.median(gaps)) + 1 if len(gaps) else np.array([], dtype=int)
-    line_at, line = np.insert(instants, breaks, instants[breaks - 1]), np.insert(values, breaks, np.nan)
-    kept = _thinned(line, POINTS)
-    end = _wall_times(rows, instants[-1:].astype(np.float64))[0]
-    meta = {"item": item, "end": end}
-    name = target if len(rows.targets) > 1 else "observed"
+    own, seen = rows.instants[part], ~np.isnan(rows.targets[target][part])
+    instants, values = own[seen], rows.targets[target][part][seen]
+    shown, out = _within_axis(values)
     number = list(rows.targets).index(target)
     color = OBSERVED if number == 0 else PALETTE[number % len(PALETTE)]
-    mode = "lines" if len(values) > 2 else "markers"
-    times = _wall_times(rows, line_at[kept])
-    found = [go.Scatter(x=times, y=line[kept], name=name, mode=mode, line={"color": color, "width": 1.4}, meta=meta)]
+    breaks = _gaps(instants, steps)
+    line_at, line = np.insert(instants, breaks + 1, instants[breaks]), np.insert(shown, breaks + 1, np.nan)
+    kept = _thinned(line, POINTS)
+    style = {
+        "name": target if len(rows.targets) > 1 else "observed",
+        "mode": "lines" if len(values) > 2 else "markers",
+        "line": {"color": color, "width": 1.4},
+    }
+    found = [(line_at[kept], line[kept], style)]
+    edges = np.union1d(own[[0, -1]], instants)
+    if len(missing := _gaps(edges, steps)[:POINTS]):
+        found.append(_missing_line(edges, missing, shown.min() if len(shown) else 0.0))
     if len(out):
-        marks = out[:: -(-len(out) // POINTS)]
-        style = {"color": PALETTE[1], "size": 7, "symbol": "circle-open", "line": {"width": 1.6}}
-        outlying = _wall_times(rows, instants[marks])
-        found.append(go.Scatter(x=outlying, y=values[marks], name="outliers", mode="markers", marker=style, meta=meta))
-    return found
+        found.append(_outlier_marks(instants, values, shown, out[:: -(-len(out) // POINTS)]))
+    meta = {"item": item, "end": _wall_times(rows, own[-1:])[0]}
+    return [go.Scatter(x=_wall_times(rows, at), y=y, meta=meta, **style) for at, y, style in found]
+
+
+def _missing_line(
+    edges: np.ndarray, missing: np.ndarray, height: float
+) -> tuple[np.ndarray, np.ndarray, dict[str, Any]]:
+    """Instants, values and style of a line along the intervals after the positions ``missing`` of ``edges``."""
+    at = edges[np.stack([missing, missing + 1, missing + 1], axis=1)].ravel()
+    style = {"name": "no values", "mode": "lines", "line": {"color": PALETTE[4], "width": 5}}
+    return at, np.resize([height, height, np.nan], len(at)), style
+
+
+def _outlier_marks(
+    instants: np.ndarray, values: np.ndarray, shown: np.ndarray, out: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, dict[str, Any]]:
+    """Instants, heights and style of the outliers at the positions ``out``; triangles point beyond the axis."""
+    symbols = SYMBOLS[np.sign(values[out] - shown[out]).astype(int) + 1].tolist()
+    edge = {"width": 1.6, "color": PALETTE[1]}
+    style = {
+        "name": "outliers",
+        "mode": "markers",
+        "marker": {"color": PALETTE[1], "size": 8, "symbol": symbols, "line": edge},
+        "customdata": values[out],
+        "hovertemplate": "%{x}<br>%{customdata:,}<extra>outlier</extra>",
+    }
+    return instants[out], shown[out], style
+
+
+def _gaps(instants: np.ndarray, steps: np.ndarray | None) -> np.ndarray:
+    """Positions after which a step of the grid is absent; none without a grid."""
+    return np.flatnonzero([] if steps is None else np.diff(np.searchsorted(steps, instants)) > 1)
+
+
+def _within_axis(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Values without those that would hide the variation of the others, and the positions of all outliers.
+
+    Outliers are moved to at most the range of the other values beyond them.
+    """
+    counted = np.flatnonzero(values != 0)
+    out = counted[distances(values[counted], np.zeros(len(counted), dtype=np.int64), 1) > FENCE]
+    if not len(out):
+        return values, out
+    others = np.delete(values, out)
+    low, high = others.min(), others.max()
+    return values.clip(low - (high - low), high + (high - low)), out
 
 
 def _thinned(values: np.ndarray, count: int) -> np.ndarray:

@@ -19,9 +19,14 @@ from s5forecast.estimators.continued import ContinuedTraining
 from s5forecast.estimators.defaults import MEMBERS, REASONS, Choices
 from s5forecast.estimators.direct import S5Estimator
 from s5forecast.estimators.ensemble import EnsembleEstimator, EnsemblePredictor
+from s5forecast.estimators.pretrained import PretrainedPredictor
+from s5forecast.estimators.pretrained_estimator import PretrainedEstimator
 from s5forecast.evaluation.baselines import BASELINES
 from s5forecast.notices import warn_user
+from s5forecast.presets.default import has_few_values
 
+# Statistical models, keys of BASELINES.
+ETS, ARIMA = "auto_ets", "auto_arima"
 # Chosen on validation windows, see benchmarks/forecasting/NOTES.md. AutoARIMA is used for fewer values than this in all
 # series, and if all series are shorter than this.
 MAX_VALUES_FOR_ARIMA, MAX_LENGTH_FOR_ARIMA = 10_000, 1_000
@@ -46,6 +51,7 @@ class BestEstimator(ContinuedTraining, Estimator):
     ==========================================  ================================================================
     training data                               members
     ==========================================  ================================================================
+    fewer than 5,000 values, no covariates      the pretrained network, fine-tuned and as it is, AutoARIMA
     fewer than 10,000 values in all series      one direct and one autoregressive network, AutoETS and AutoARIMA
     fewer than 85,000 values, counting at most  an ensemble of direct networks, AutoETS
     the last 260 of each series
@@ -54,8 +60,9 @@ class BestEstimator(ContinuedTraining, Estimator):
     ==========================================  ================================================================
 
     AutoETS is left out if a series has 50 seasons or more, and AutoARIMA if a series has 1,000 values or more; if no
-    statistical model is left, one of the last two rows applies. Members are weighted by their errors at the end of the
-    training data if one of them is statistical. The rule was chosen on validation windows of the forecasting benchmark.
+    statistical model is left in the second and third row, one of the last two applies. Members have equal weights in
+    the first row, fixed ones in the last two, and are weighted by their errors at the end of the training data in the
+    others. The rule was chosen on validation windows of the forecasting benchmark.
     Statistical models ignore covariates; they require the extra ``statsforecast``, and are left out with a warning if
     it is not installed.
 
@@ -63,20 +70,23 @@ class BestEstimator(ContinuedTraining, Estimator):
         estimator: the direct network. The autoregressive network takes its non-default arguments that it also has,
             except ``quantile_levels`` and ``patch_length``.
         num_members: number of networks in the ensemble.
+        tuned: estimator of the pretrained network; ``None`` to leave it out, also for few values.
 
     Raises:
         ValueError: for another estimator.
     """
 
     @validated()
-    def __init__(self, estimator: Estimator, num_members: int = MEMBERS) -> None:
+    def __init__(
+        self, estimator: Estimator, num_members: int = MEMBERS, tuned: PretrainedEstimator | None = None
+    ) -> None:
         super().__init__()
         if not isinstance(estimator, S5Estimator):
             raise ValueError(
                 f"estimator must be an S5Estimator, got {type(estimator).__name__}; make_estimator with "
                 "preset='best' makes this estimator"
             )
-        self.estimator, self.num_members = estimator, num_members
+        self.estimator, self.num_members, self.tuned = estimator, num_members, tuned
         self.prediction_length = estimator.window_spec().prediction_length
         self.ensemble = EnsembleEstimator(estimator, num_members)
 
@@ -97,22 +107,25 @@ class BestEstimator(ContinuedTraining, Estimator):
         Raises:
             ValueError: as the members; for an empty dataset, or a checkpoint to start from.
         """
-        if kwargs.get("ckpt_path") is not None:
+        if kwargs.pop("ckpt_path", None) is not None:
             raise ValueError("preset='best' trains several networks, which cannot start from ckpt_path; leave it out")
         data = as_sequence(training_data)
-        chosen = self.choose(data) if from_predictor is None else self.like(from_predictor)
-        predictor = chosen.train(data, validation_data, from_predictor=from_predictor, **kwargs)
+        held_out = None if validation_data is None else as_sequence(validation_data)
+        chosen = self.choose(data, held_out) if from_predictor is None else self.like(from_predictor)
+        predictor = chosen.train(data, held_out, from_predictor=from_predictor, **kwargs)
         by_length = "by the number and length of the series"
         reason = by_length if from_predictor is None else REASONS["from_predictor"]
         record_members(predictor, chosen, reason)
         return predictor
 
     def like(self, predictor: Any) -> Any:
-        """The estimator whose training continues that of a predictor; a statistical model itself.
+        """The estimator whose training continues that of a predictor; a model that was not trained itself.
 
         Raises:
             ValueError: for a predictor without a network, or of another kind.
         """
+        if isinstance(predictor, PretrainedPredictor) and self.tuned is not None:
+            return self.tuned if predictor.was_trained else predictor
         if isinstance(predictor, EnsemblePredictor):
             return EnsembleEstimator(self.estimator, len(predictor.members))
         if isinstance(predictor, CombinedPredictor) and len(predictor.members) > 1:
@@ -132,13 +145,29 @@ class BestEstimator(ContinuedTraining, Estimator):
         data = as_sequence(training_data)
         return self.choose(data).trainings(data)
 
-    def choose(self, training_data: Sequence[dict[str, Any]]) -> CombinedEstimator | EnsembleEstimator:
-        """The combination for some training data."""
+    def choose(
+        self, training_data: Sequence[dict[str, Any]], validation_data: Sequence[dict[str, Any]] | None = None
+    ) -> CombinedEstimator | EnsembleEstimator:
+        """The combination for some training data.
+
+        Args:
+            training_data, validation_data: as for :meth:`train`; the pretrained network is left out if either has too
+                few values for a fine-tuning.
+        """
         horizon, season = self.prediction_length, Frequency.parse(self.estimator.spec.freq).season
         if not len(training_data):
             raise ValueError("the dataset is empty; give at least one series")
         levels = self.estimator.quantile_levels
         lengths = [np.shape(entry["target"])[-1] for entry in training_data]
+        if (
+            self.tuned is not None
+            and has_few_values(training_data)
+            and self.tuned.can_train(training_data, validation_data)
+        ):
+            members = [self.tuned, self.tuned.untrained(), *statistical_models(lengths, horizon, season, [ARIMA])]
+            return CombinedEstimator(
+                horizon, members, quantile_levels=levels, weights=[1 / len(members)] * len(members)
+            )
         statistical = statistical_models(lengths, horizon, season)
         if statistical:
             few = sum(lengths) < MAX_VALUES_FOR_ARIMA
@@ -148,6 +177,11 @@ class BestEstimator(ContinuedTraining, Estimator):
             return self.ensemble
         members = [self.ensemble, autoregressive_like(self.estimator)]
         return CombinedEstimator(horizon, members, quantile_levels=levels, weights=list(FIXED_WEIGHTS))
+
+    def _can_tune(self, training_data: Sequence[Any], validation_data: Sequence[Any] | None) -> bool:
+        if self.tuned is None or not has_few_values(training_data):
+            return False
+        return self.tuned.can_train(training_data, validation_data)
 
 
 def record_members(predictor: Any, estimator: Any, reason: str) -> None:
@@ -176,13 +210,18 @@ def autoregressive_like(estimator: S5Estimator) -> S5AutoregressiveEstimator:
     return S5AutoregressiveEstimator(**{**given, "recursion": "encoder", "seed": estimator.seed})
 
 
-def statistical_models(lengths: Sequence[int], horizon: int, season: int) -> list[Predictor]:
-    """The statistical models that improve networks for series of such lengths and fit all series in about a minute."""
+def statistical_models(
+    lengths: Sequence[int], horizon: int, season: int, kinds: Sequence[str] = (ETS, ARIMA)
+) -> list[Predictor]:
+    """The statistical models of some kinds that improve networks for series of such lengths.
+
+    They are fitted to all series in about a minute.
+    """
     few, longest = sum(lengths) < MAX_VALUES_FOR_ARIMA, max(lengths)
     history = LONG_LENGTH if few and season <= SHORT_SEASON else RECENT_LENGTH
     some = sum(min(length, history) for length in lengths) < MAX_RECENT_VALUES_FOR_ETS
-    names = ["auto_ets"] if some and longest < MAX_SEASONS_FOR_ETS * season else []
-    names += ["auto_arima"] if few and longest < MAX_LENGTH_FOR_ARIMA else []
+    suitable = {ETS: some and longest < MAX_SEASONS_FOR_ETS * season, ARIMA: few and longest < MAX_LENGTH_FOR_ARIMA}
+    names = [name for name in kinds if suitable[name]]
     if names and find_spec("statsforecast") is None:
         warn_user(
             f"preset='best' leaves out {' and '.join(names)}, because statsforecast is not installed; run "

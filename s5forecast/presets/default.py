@@ -14,7 +14,7 @@ from gluonts.transform import Identity
 from lightning.pytorch import Trainer
 
 from s5forecast.data.content import as_sequence
-from s5forecast.data.frame_entries import FrameEntries
+from s5forecast.data.frame_entries import TableEntries
 from s5forecast.estimators.continued import ContinuedTraining
 from s5forecast.estimators.defaults import Choice, Choices
 from s5forecast.estimators.direct import S5Estimator
@@ -115,9 +115,8 @@ class DefaultEstimator(ContinuedTraining, Estimator):
         Raises:
             ValueError: for invalid entries.
         """
-        if not len(training_data) or _count_values(training_data) >= MAX_VALUES:
-            return self.estimator
-        return self.tuned if self.tuned.can_train(training_data, validation_data) else self.estimator
+        few = has_few_values(training_data) and self.tuned.can_train(training_data, validation_data)
+        return self.tuned if few else self.estimator
 
     def trainings(self, training_data: Dataset) -> list[Any]:
         """Estimators of the networks that :meth:`train` trains, in their order."""
@@ -160,11 +159,13 @@ def tuned_like(
     return PretrainedEstimator(**shared, num_steps=num_steps, time_limit=time_limit, verbose=verbose)
 
 
-def _count_values(entries: Sequence[dict[str, Any]]) -> int:
-    """Number of steps of all targets; entries are checked later."""
-    if isinstance(entries, FrameEntries):
-        return entries.num_values
-    return sum(np.size(entry.get("target", ())) for entry in entries)
+def has_few_values(entries: Sequence[dict[str, Any]]) -> bool:
+    """Whether there are series, and all together have fewer than 5,000 values; entries are checked later."""
+    if isinstance(entries, TableEntries):
+        count = entries.num_values
+    else:
+        count = sum(np.size(entry.get("target", ())) for entry in entries)
+    return len(entries) > 0 and count < MAX_VALUES
 
 
 def _plain(value: Any) -> Any:

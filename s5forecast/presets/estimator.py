@@ -79,12 +79,13 @@ def apply_preset(make: Any, arguments: dict[str, Any], preset: str, time_limit: 
     members = arguments.pop("num_members", chosen.members)
     estimator = make(**arguments)
     if preset == "best" and isinstance(estimator, S5Estimator):
-        estimator = BestEstimator(estimator, members)
+        estimator = BestEstimator(estimator, members, tuned_like(given, chosen.tuning_steps))
     elif members != 1:
         estimator = EnsembleEstimator(estimator, members)
+    base = estimator
     if time_limit is not None:
-        estimator = TimeLimitedEstimator(estimator, time_limit)
-    if chosen.tuning_steps is None or make is not S5Estimator or members != 1:
+        estimator = TimeLimitedEstimator(base, time_limit)
+    if isinstance(base, BestEstimator) or make is not S5Estimator or members != 1:
         return estimator
     tuned = tuned_like(given, chosen.tuning_steps, time_limit)
     return estimator if tuned is None else DefaultEstimator(estimator, tuned)

@@ -145,7 +145,10 @@ def reductions(estimator: Estimator, data: Sequence[dict[str, Any]]) -> Iterator
         chosen = estimator.choose(data)
         if isinstance(chosen, CombinedEstimator):
             yield chosen
-        yield from reductions(estimator.ensemble, data)
+        if estimator.tuned in getattr(chosen, "members", []):
+            yield estimator.tuned
+        else:
+            yield from reductions(estimator.ensemble, data)
     elif isinstance(estimator, EnsembleEstimator):
         for count in range(estimator.num_members, 1, -1):
             yield EnsembleEstimator(estimator.estimator, count, estimator.context_shares)

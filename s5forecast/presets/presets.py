@@ -16,13 +16,14 @@ class Preset(NamedTuple):
         arguments: default arguments of the model's estimator, fixed arguments of another one.
         members: number of networks.
         estimator: estimator that takes the place of that of ``model="direct"``.
-        tuning_steps: steps of the fine-tuning that takes the place of ``model="direct"`` where there are few values.
+        tuning_steps: steps of the fine-tuning of the pretrained network where there are few values, for
+            ``model="direct"``; 0 for an estimator of its own.
     """
 
     arguments: dict[str, Any]
     members: int = 1
     estimator: Any = None
-    tuning_steps: int | None = None
+    tuning_steps: int = 0
 
     @property
     def fixed(self) -> tuple[str, ...]:
@@ -36,7 +37,7 @@ PRESETS = {
     # 28 % of the default's steps take at most a third of its processor time, see benchmarks/presets_speed.py.
     "fast": Preset({"num_batches_per_epoch": 14}, tuning_steps=42),
     "default": Preset({}, tuning_steps=150),
-    "best": Preset({}, MEMBERS),
+    "best": Preset({}, MEMBERS, tuning_steps=150),
     "zero_shot": Preset({"num_steps": 0}, estimator=PretrainedEstimator),
     "fine_tuned": Preset({}, estimator=PretrainedEstimator),
 }

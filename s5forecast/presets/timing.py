@@ -12,6 +12,7 @@ from lightning.pytorch.callbacks import Callback
 from s5forecast.estimators.base import ForecastEstimator
 from s5forecast.estimators.combined import CombinedEstimator
 from s5forecast.estimators.plan import without_plan
+from s5forecast.estimators.pretrained_estimator import PretrainedEstimator
 
 # Steps of a network that are timed, after a first one that loads the kernels; not measured.
 TIMED_STEPS = 5
@@ -47,7 +48,9 @@ class StepTimes(Callback):
         self.ends.append(time.monotonic())
 
 
-def step_time(estimator: ForecastEstimator, data: Sequence[dict[str, Any]], known: dict[type, StepTime]) -> StepTime:
+def step_time(
+    estimator: ForecastEstimator | PretrainedEstimator, data: Sequence[dict[str, Any]], known: dict[type, StepTime]
+) -> StepTime:
     """Time of a training step, measured once for each kind of network.
 
     Args:
@@ -57,11 +60,16 @@ def step_time(estimator: ForecastEstimator, data: Sequence[dict[str, Any]], know
     """
     kind = type(estimator)
     if kind not in known:
-        known[kind] = _measured(estimator, data)
+        measured = _of_fine_tuning if isinstance(estimator, PretrainedEstimator) else _of_training
+        known[kind] = measured(estimator, data)
     return known[kind]
 
 
-def _measured(estimator: ForecastEstimator, data: Sequence[dict[str, Any]]) -> StepTime:
+def _of_fine_tuning(estimator: PretrainedEstimator, data: Sequence[dict[str, Any]]) -> StepTime:
+    return StepTime(estimator.seconds_of_a_step(data, TIMED_STEPS), 1, estimator.num_steps)
+
+
+def _of_training(estimator: ForecastEstimator, data: Sequence[dict[str, Any]]) -> StepTime:
     times, given = StepTimes(), estimator.__init_args__
     trainer_kwargs = given["trainer_kwargs"] or {}
     quiet = {

@@ -12,10 +12,12 @@ from torch import Tensor
 
 from s5forecast.data.entries import read_series
 from s5forecast.data.irregular_entries import read_irregular
+from s5forecast.data.mapped_entries import MappedSeries
 from s5forecast.data.spec import IrregularSpec
 from s5forecast.windows.horizon import Horizon
 from s5forecast.windows.irregular import IrregularStore
 from s5forecast.windows.joint import ABSENT, JointStore
+from s5forecast.windows.mapped import MappedStore
 from s5forecast.windows.regular import SeriesStore
 
 BatchT = TypeVar("BatchT", bound=tuple)
@@ -168,6 +170,8 @@ def read_store(entries: Iterable[dict[str, Any]], spec: Any, *, forecast: bool) 
     series = read_series(rows, spec, forecast=forecast, observed=spec.target_dim is None)
     if not series:
         raise ValueError("the dataset is empty; pass at least one series")
+    if isinstance(series, MappedSeries):
+        return MappedStore(series, spec)
     return SeriesStore(series, spec) if spec.target_dim is None else JointStore(series, spec)
 
 

@@ -57,7 +57,22 @@ class SeriesStore:
 
     def __init__(self, series: Sequence[Series], spec: WindowSpec) -> None:
         self.spec, self.series = spec, series
-        arrays, H = SeriesArrays.of(series), spec.prediction_length
+        self._load(series)
+        H = spec.prediction_length
+        self._steps = torch.arange(-spec.context_length, H)
+        offsets = lag_offsets(
+            torch.tensor(spec.lags, dtype=torch.long), spec.context_length, H, recursive=spec.recursive
+        )
+        lagged = self._steps[:, None] + offsets
+        first = int(torch.cat([self._steps, lagged.flatten()]).min())
+        # All steps from the earliest lag to the end of the window, and the positions of the window and of its lags.
+        self._reach = torch.arange(first, H)
+        self._own = slice(len(self._reach) - len(self._steps), None)
+        self._lagged = lagged - first
+
+    def _load(self, series: Sequence[Series]) -> None:
+        """Set the attributes that hold the contents of the series."""
+        arrays = SeriesArrays.of(series)
         self.length, self.begin = torch.from_numpy(arrays.lengths), torch.from_numpy(arrays.bounds[:-1])
         self.time = torch.from_numpy(arrays.time)
         values = torch.from_numpy(arrays.target)
@@ -69,16 +84,6 @@ class SeriesStore:
         self.static_real = torch.from_numpy(arrays.static_real)
         self.static_cat = torch.from_numpy(arrays.static_cat)
         self.weight = _relative(torch.from_numpy(arrays.weight).double(), self.mask).float()
-        self._steps = torch.arange(-spec.context_length, H)
-        offsets = lag_offsets(
-            torch.tensor(spec.lags, dtype=torch.long), spec.context_length, H, recursive=spec.recursive
-        )
-        lagged = self._steps[:, None] + offsets
-        first = int(torch.cat([self._steps, lagged.flatten()]).min())
-        # All steps from the earliest lag to the end of the window, and the positions of the window and of its lags.
-        self._reach = torch.arange(first, H)
-        self._own = slice(len(self._reach) - len(self._steps), None)
-        self._lagged = lagged - first
 
     def __len__(self) -> int:
         return len(self.series)
@@ -120,15 +125,14 @@ class SeriesStore:
         values, mask = reached[:, self._own], seen[:, self._own]
         loc, scale, level = self._normalization(index, cut, values[:, :L], mask[:, :L])
         shown, observed = _normalized(reached, seen, loc, scale), seen.float()
-        rows = self._row(index, position)
-        time = self.time[rows] + spec.frequency.multiple * position.clamp(max=0)
+        time, covariates, weight = self._beside(index, position)
         return Batch(
             values=shown[:, self._own],
             mask=observed[:, self._own],
             lags=shown[:, self._lagged],
             lag_mask=observed[:, self._lagged],
             calendar=window_calendar(spec, time),
-            covariates=self._covariates(rows, position),
+            covariates=self._shown(covariates, position),
             static_real=torch.cat([self.static_real[index], scale.log(), loc / scale], dim=1).float(),
             static_cat=self.static_cat[index],
             loc=loc,
@@ -137,7 +141,7 @@ class SeriesStore:
             target=values[:, L:],
             level=level,
             counts=self.counts[index, None],
-            weight=self.weight[rows],
+            weight=weight,
         )
 
     def _horizon(self, position: int) -> Horizon:
@@ -165,17 +169,27 @@ class SeriesStore:
         few = torch.nonzero(self._few(mask)).squeeze(-1)
         if not len(few):
             return found
-        begin = self.begin[index[few]]
-        older = self._observed.last(begin, begin + cut[few], self.spec.context_length)
+        older = self._last_observed(index[few], cut[few])
         return found.replaced(few, Normalization.of_few(self.spec, *older))
+
+    def _last_observed(self, index: Tensor, cut: Tensor) -> tuple[Tensor, Tensor]:
+        """The last observed values before cuts ``[B]``, and their mask."""
+        begin = self.begin[index]
+        return self._observed.last(begin, begin + cut, self.spec.context_length)
 
     @cached_property
     def _observed(self) -> ObservedValues:
         return ObservedValues(self.values, self.mask)
 
-    def _covariates(self, rows: Tensor, position: Tensor) -> Tensor:
+    def _beside(self, index: Tensor, position: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Time, covariates and weight at ``position [B, T]`` of series ``index [B]``; before it, those of its start."""
+        rows = self._row(index, position)
+        time = self.time[rows] + self.spec.frequency.multiple * position.clamp(max=0)
+        return time, self.covariates[rows], self.weight[rows]
+
+    def _shown(self, covariates: Tensor, position: Tensor) -> Tensor:
         """Covariates; NaN before the series, and over the horizon for covariates that are not known in advance."""
-        covariates = self.covariates[rows].where((position >= 0)[..., None], torch.nan)
+        covariates = covariates.where((position >= 0)[..., None], torch.nan)
         covariates[:, self.spec.context_length :, self.spec.features.num_known :] = torch.nan
         return covariates
 
@@ -205,8 +219,13 @@ def cut_range(length: Tensor, spec: WindowSpec) -> tuple[Tensor, Tensor]:
 
 def _relative(weight: Tensor, mask: Tensor) -> Tensor:
     """Weights ``[N]`` divided by their mean over the observed steps, so that their unit makes no difference."""
-    mean = (weight * mask).sum() / mask.sum().clamp(min=1)
-    return weight / torch.where(mean > 0, mean, 1.0)
+    return weight / mean_weight((weight * mask).sum(), mask.sum())
+
+
+def mean_weight(total: Tensor, count: Tensor) -> Tensor:
+    """Mean of weights with a ``total`` over ``count`` observed steps; 1 if it is 0."""
+    mean = total / count.clamp(min=1)
+    return torch.where(mean > 0, mean, 1.0)
 
 
 def _normalized(values: Tensor, mask: Tensor, loc: Tensor, scale: Tensor) -> Tensor:

@@ -7,7 +7,7 @@ import pytest
 from s5forecast.data.alignment import common_span, raise_not_joint, raise_unaligned
 from s5forecast.data.faults import SeriesError
 from s5forecast.data.frames import Columns
-from s5forecast.data.regular_sampling import read_frame
+from s5forecast.data.regular_frames import read_frame
 
 
 def test_the_common_span_does_not_depend_on_the_order():

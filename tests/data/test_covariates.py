@@ -199,7 +199,7 @@ def test_missing_values_of_entries_are_masked_with_one_warning():
         "past_feat_dynamic_real": np.full((1, 9), 7.0), "past_feat_dynamic_cat": np.ones((1, 6), dtype=int),
     }  # fmt: skip
     with pytest.warns(
-        UserWarning, match=r"series 0 and 1 other series: .*\['feat_dynamic_real'\].* first at step 2"
+        UserWarning, match=r"series 0 and 1 other series: .*\['feat_dynamic_real'\].* starting at step 2"
     ) as found:
         one, _ = read_series([entry, entry], spec(), forecast=True)
     assert len(found) == 1

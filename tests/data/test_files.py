@@ -1,4 +1,4 @@
-"""Files are read by the kind that their name tells; errors are one line."""
+"""The name of a file decides how it is read; errors are one line."""
 
 import sys
 from zipfile import ZipFile
@@ -31,6 +31,25 @@ def test_every_kind_of_file(suffix, tmp_path):
         pytest.importorskip("pyarrow", reason="the extra polars is not installed")
     WRITERS[suffix](tmp_path / f"sales.2024{suffix}")
     pd.testing.assert_frame_equal(read_file(tmp_path / f"sales.2024{suffix}"), DF)
+
+
+NUMBERS = DF.assign(target=[1.5, -20.25], count=[1, 2])
+
+
+@pytest.mark.parametrize("sep", [";", "\t", "|"])
+@pytest.mark.parametrize("decimal", [",", "."])
+@pytest.mark.parametrize("suffix", [".csv", ".csv.gz"])
+def test_csv_with_other_separators(sep, decimal, suffix, tmp_path):
+    path = tmp_path / f"sales{suffix}"
+    NUMBERS.assign(note=["a, b", None]).to_csv(path, index=False, sep=sep, decimal=decimal)
+    found = read_file(path)
+    pd.testing.assert_frame_equal(found.drop(columns="note"), NUMBERS)
+    assert found["note"].tolist()[0] == "a, b"
+
+
+def test_one_column_is_read(tmp_path):
+    DF[["target"]].to_csv(tmp_path / "sales.csv", index=False)
+    pd.testing.assert_frame_equal(read_file(tmp_path / "sales.csv"), DF[["target"]])
 
 
 @pytest.mark.parametrize("name", ["sales", "sales.dat", "sales.gz", "sales.csv.rar"])

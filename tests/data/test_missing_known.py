@@ -27,7 +27,7 @@ def test_a_block_merges_what_is_missing():
         report(others)
     (text,) = texts(caught)
     assert text.startswith("series 'a' and 2 other series: the known covariates ['price', 'event'] are missing")
-    assert "first at step 2;" in text
+    assert "starting at step 2;" in text
     assert caught[0].filename == __file__
 
 

@@ -73,3 +73,17 @@ def test_columns_that_are_no_numbers():
     for values, fix in ((pd.to_timedelta([1, 2, 3], "h"), "total_seconds"), (np.array([1j, 2, 3]), "real part")):
         with pytest.raises(ValueError, match=f"column 'target' .*{fix}"):
             tidy_frame(frame(values), Columns(), ["target"], ())
+
+
+@pytest.mark.parametrize("values", [["A", "42", "B"], ["A", 42, None], ["001", "002", "001"]])
+def test_the_line_that_makes_categories(values):
+    df = frame([1.0, 2.0, 3.0]).assign(kind=pd.Series(values, dtype=object))
+    sampling = RegularSampling(Columns(past=("kind",)), 2)
+    with pytest.raises(ValueError, match="column 'kind' must hold numbers") as caught:
+        sampling.learn(df)
+    exec(str(caught.value).split("if it holds categories: ")[1], {"df": df, "pd": pd})
+    _, table = sampling.learn(df)
+    assert table.labels["kind"] == sorted({str(value) for value in values if value is not None})
+    with pytest.raises(ValueError) as caught:
+        tidy_frame(df.assign(target=values), Columns(), ["target"], ())
+    assert "categories" not in str(caught.value)

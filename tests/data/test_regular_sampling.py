@@ -10,7 +10,8 @@ import pytest
 
 from s5forecast.data.frames import Columns
 from s5forecast.data.frequency import Frequency
-from s5forecast.data.regular_sampling import RegularSampling, read_frame, to_entries
+from s5forecast.data.regular_frames import read_frame
+from s5forecast.data.regular_sampling import RegularSampling, to_entries
 from s5forecast.data.statics import StaticFeatures
 from s5forecast.data.timestamps import to_timestamps
 
@@ -180,7 +181,7 @@ BAD_FRAMES = {
         lambda df: set_cell(df, 12, "target", "many"),
         "series 'a': column 'target' must hold numbers, got 'many'; convert it with pd.to_numeric, which .*'coerce'$",
     ),
-    "text known": (lambda df: set_cell(df, 2, "price", "high"), "series 'b': column 'price' must .*get_dummies$"),
+    "text known": (lambda df: set_cell(df, 2, "price", "high"), "'price' must .*astype\\('category'\\)$"),
     "all missing": (lambda df: df.assign(target=df["target"].where(df["item_id"] == "a")), "series 'b': column"),
     "no time": (lambda df: df.assign(timestamp=df["timestamp"].where(df["price"] > 1)), "NaT"),
     "numbers for time": (lambda df: df.assign(timestamp=range(20)), "must hold timestamps"),

@@ -4,11 +4,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from s5forecast.data.common_frequency import infer_frequency
 from s5forecast.data.entries import read_series
 from s5forecast.data.frames import Columns
 from s5forecast.data.frequency import Frequency
-from s5forecast.data.gaps import grid_positions, infer_frequency
-from s5forecast.data.regular_sampling import RegularSampling, read_frame, to_entries
+from s5forecast.data.gaps import grid_positions
+from s5forecast.data.regular_frames import read_frame
+from s5forecast.data.regular_sampling import RegularSampling, to_entries
 from s5forecast.data.series import SeriesArrays
 from s5forecast.data.spec import FeatureSpec, WindowSpec
 from s5forecast.data.statics import StaticFeatures

@@ -13,7 +13,8 @@ from s5forecast.data.faults import SeriesError
 from s5forecast.data.frames import Columns
 from s5forecast.data.frequency import Frequency
 from s5forecast.data.irregular_sampling import IrregularSampling
-from s5forecast.data.regular_sampling import RegularSampling, read_frame
+from s5forecast.data.regular_frames import read_frame
+from s5forecast.data.regular_sampling import RegularSampling
 from s5forecast.data.statics import StaticFeatures
 from s5forecast.data.timestamps import require_datetimes, to_timestamps
 

@@ -43,7 +43,7 @@ def test_a_horizon_without_its_covariates(make_one):
         list(predictor.predict([entry(feat_dynamic_real=np.ones((1, 60)))]))
     ahead = np.ones((1, 60 + H))
     ahead[0, -1] = np.nan
-    with pytest.warns(UserWarning, match="series 'a': the known covariates .* first at step 4"):
+    with pytest.warns(UserWarning, match="series 'a': the known covariates .* starting at step 4"):
         list(predictor.predict([entry(feat_dynamic_real=ahead)]))
 
 

@@ -107,7 +107,7 @@ def test_features_are_those_of_the_shorter_steps(make_one):
     rescaled = estimator.train([featured(entry(), 1, 0)]).rescaled(0.25)
     (forecast,) = rescaled.predict([featured(finer(entry()), K, K * H)])
     assert np.isfinite(forecast.mean).all() and forecast.mean.shape == (K * H,)
-    with pytest.warns(UserWarning, match="first at step 5; these values are masked"):
+    with pytest.warns(UserWarning, match="starting at step 5; these values are masked"):
         (masked,) = rescaled.predict([featured(finer(entry()), K, H)])
     assert np.isfinite(masked.mean).all()
 

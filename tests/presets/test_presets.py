@@ -19,7 +19,7 @@ from s5forecast import (
 )
 from s5forecast.data.frame_entries import FrameEntries
 from s5forecast.data.statics import StaticFeatures
-from s5forecast.estimators import CombinedEstimator, EnsembleEstimator
+from s5forecast.estimators import CombinedEstimator, EnsembleEstimator, PretrainedEstimator
 from s5forecast.estimators.plan import planned
 from s5forecast.evaluation import BASELINES
 from s5forecast.forecaster_parameters import ESTIMATORS
@@ -99,6 +99,59 @@ def test_statistical_models_by_length_season_and_number(lengths, season, expecte
     chosen = statistical_models(lengths, 5, season)
     assert [(type(model).__name__, model.max_history) for model in chosen] == expected
     assert all((model.prediction_length, model.season) == (5, season) for model in chosen)
+
+
+TUNED, PRETRAINED = "PretrainedEstimator", "PretrainedPredictor"
+
+
+@pytest.mark.parametrize(
+    ("freq", "count", "length", "arguments", "expected"),
+    [
+        ("M", 10, 240, {}, [TUNED, PRETRAINED, ARIMA]),
+        ("h", 2, 1100, {}, [TUNED, PRETRAINED]),  # more than 1,000 values in a series
+        ("M", 10, 500, {}, [DIRECT, RECURSIVE, ETS, ARIMA]),  # 5,000 values
+        ("M", 10, 240, {"num_feat_dynamic_real": 1}, [DIRECT, RECURSIVE, ETS, ARIMA]),
+        ("M", 10, 240, {"width": 16}, [DIRECT, RECURSIVE, ETS, ARIMA]),
+    ],
+)
+def test_best_uses_the_pretrained_network_for_few_values(freq, count, length, arguments, expected):
+    chosen = make_estimator(freq, 12, "best", device="cpu", **arguments).choose(entries(count, length, freq))
+    assert kinds(chosen) == expected
+    if TUNED in expected:
+        np.testing.assert_allclose(chosen.weights, 1 / len(expected))
+        assert chosen.members[0].num_steps == 150
+
+
+def few_best():
+    tuned = PretrainedEstimator("h", H, num_steps=2, synthetic_share=0.0, verbose=False)
+    return BestEstimator(S5Estimator("h", H, **SHORT, **QUIET), 2, tuned)
+
+
+def test_best_of_few_values_trains_saves_loads_and_continues(tmp_path):
+    predictor = few_best().train(entries(), validation_data=entries())
+    assert predictor.choices["members"]["value"] == [TUNED, PRETRAINED, ARIMA]
+    assert [member.was_trained for member in predictor.members[:2]] == [True, False]
+    predictor.serialize(tmp_path)
+    loaded = Predictor.deserialize(tmp_path)
+    for one, other in zip(predictor.predict(entries()), loaded.predict(entries()), strict=True):
+        np.testing.assert_array_equal(one.quantile(0.3), other.quantile(0.3))
+    continued = few_best().train(entries(), from_predictor=loaded)
+    assert [member.was_trained for member in continued.members[:2]] == [True, False]
+    assert continued.weights == predictor.weights
+    before, after = (
+        [member.quantiles([entries()[0]["target"]])[0, 0, 6] for member in one.members[:2]]
+        for one in (loaded, continued)
+    )
+    assert before[0] != after[0] and before[1] == after[1]
+
+
+def test_best_of_few_values_within_a_time_limit(monkeypatch):
+    monkeypatch.setattr("s5forecast.presets.limited.last_horizon_losses", lambda predictors, data: [0.0, 1.0])
+    predictor = TimeLimitedEstimator(few_best(), 1000.0).train(entries())
+    assert predictor.choices["members"]["value"] == [TUNED, PRETRAINED, ARIMA]
+    with pytest.warns(UserWarning, match="seasonal naive is used, because"):
+        predictor = TimeLimitedEstimator(few_best(), 1e-3).train(entries())
+    assert predictor.choices["members"]["value"] == ["SeasonalNaivePredictor"]
 
 
 def test_weights_and_levels_of_best():

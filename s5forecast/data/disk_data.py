@@ -1,0 +1,274 @@
+"""Rows in files, which are read in parts of whole series and kept in memory-mapped arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from glob import glob, has_magic
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from s5forecast.data.conversion import arrow_to_pandas
+from s5forecast.data.faults import SeriesError
+from s5forecast.data.frames import Columns, series_name, without_series
+from s5forecast.data.items import join_keys
+from s5forecast.data.long_frames import require_columns
+from s5forecast.data.mapped_table import TableWriter
+from s5forecast.data.partitions import consecutive_parts, part_of_series, read_part, write_parts
+from s5forecast.data.series_numbers import SeriesNumbers, series_codes
+from s5forecast.data.table import SeriesTable
+from s5forecast.data.temporary_folder import TemporaryFolder
+from s5forecast.notices import one_warning_each
+
+# Rows of a part, which is sorted and checked in memory, and of a batch that is read from a file.
+PART_ROWS, BATCH_ROWS = 2**19, 2**17
+# Threads of Arrow read a whole file ahead, whatever the limits are, while a part is sorted.
+READING: dict[str, Any] = {
+    "batch_size": BATCH_ROWS,
+    "batch_readahead": 0,
+    "fragment_readahead": 0,
+    "use_threads": False,
+}
+Read = Callable[[pd.DataFrame], SeriesTable]
+
+
+class DiskData:
+    """Long data in files that may be larger than memory, in place of a data frame.
+
+    The rows of a series may be in any order and in several files. They are divided into parts of whole series, which
+    are sorted and checked one after the other; the series are then kept in memory-mapped files.
+
+    Args:
+        source: a Parquet file, a folder of Parquet files, a pattern such as ``"sales/*.parquet"``, or a
+            ``pyarrow.dataset.Dataset``.
+        folder: folder for the temporary files, which take about as much space as the uncompressed columns; that of the
+            system by default. They are removed when they are not used any more.
+
+    Raises:
+        ImportError: if pyarrow is not installed.
+        ValueError: if there are no files.
+
+    Example:
+        >>> from s5forecast import DiskData, S5Forecaster
+        >>> data = DiskData("sales/*.parquet", folder="/scratch")  # doctest: +SKIP
+        >>> S5Forecaster.pretrained(28).predict(data, output="forecasts/")  # doctest: +SKIP
+    """
+
+    def __init__(self, source: Any, folder: str | Path | None = None) -> None:
+        self.dataset, self.from_path = _dataset(source), isinstance(source, str | Path)
+        self.folder = None if folder is None else Path(folder)
+        self._rows: dict[Any, _Rows] = {}
+        self._bad: list[pd.DataFrame] = []  # keys of series with an error
+        self._left_out: dict[str, str] = {}  # reason by name
+
+    @classmethod
+    def of(cls, data: Any) -> DiskData:
+        """The data of a path or a dataset; ``DiskData`` itself."""
+        return data if isinstance(data, cls) else cls(data)
+
+    def __len__(self) -> int:
+        """Number of series that are not left out; of rows if they have not been read yet."""
+        if not self._rows:
+            return int(self.dataset.count_rows())
+        return max(rows.num_series for rows in self._rows.values()) - len(self._left_out)
+
+    @property
+    def schema(self) -> Any:
+        """Arrow schema of the rows."""
+        return self.dataset.schema
+
+    @property
+    def empty(self) -> pd.DataFrame:
+        """A frame with the columns and no rows."""
+        return arrow_to_pandas(self.schema.empty_table())
+
+    def without(self, reasons: Mapping[str, str]) -> tuple[DiskData, pd.DataFrame]:
+        """The data without the series of the given names, and the keys of these series in the order of the names."""
+        keys = join_keys(*self._bad) if self._bad else pd.DataFrame()
+        positions = {series_name(label): position for position, label in enumerate(keys.index.tolist())}
+        left = [name for name in reasons if name in positions]
+        found = DiskData(self.dataset, self.folder)
+        found._rows, found._bad = self._rows, self._bad
+        found._left_out = {**self._left_out, **{name: reasons[name] for name in left}}
+        return found, keys.iloc[[positions[name] for name in left]]
+
+    def table(self, columns: Columns, read: Read, what: str = "df") -> SeriesTable:
+        """The series of all parts, in order of first appearance, with their rows in mapped files.
+
+        Args:
+            columns: roles of the columns.
+            read: checks the rows of a part and converts them to series.
+            what: name of the data in error messages.
+
+        Raises:
+            SeriesError: with the errors of all series; ValueError: for other errors.
+        """
+        writer, reasons = TableWriter(TemporaryFolder(self.temporary())), dict[str, str]()
+        with one_warning_each():
+            for frame in self.frames(columns, what):
+                reasons |= self._append(writer, frame, columns, read, what)
+        if reasons:
+            raise SeriesError(reasons)
+        return writer.finish()
+
+    def _append(
+        self, writer: TableWriter, frame: pd.DataFrame, columns: Columns, read: Read, what: str
+    ) -> dict[str, str]:
+        """Append the series of a part; the reasons of those that have an error."""
+        reasons: dict[str, str] = {}
+        while len(frame):
+            try:
+                writer.append(read(frame))
+                break
+            except SeriesError as error:
+                frame, keys = without_series(frame, error.reasons, columns, what)
+                if not len(keys):
+                    raise
+                self._bad.append(keys)
+                reasons |= error.reasons
+        return reasons
+
+    def frames(self, columns: Columns, what: str = "df") -> Iterator[pd.DataFrame]:
+        """The rows of the parts, with the columns that have a role, without series that are left out.
+
+        Raises:
+            ValueError: for data without rows, or without one of the columns.
+        """
+        for table in self._divided(columns, what).tables():
+            frame = arrow_to_pandas(table)
+            if self._left_out:
+                frame, _ = without_series(frame, self._left_out, columns, what)
+            yield frame
+
+    def batches(self, names: Sequence[str]) -> Iterator[Any]:
+        """Record batches of some columns, in the order of the files."""
+        yield from self.dataset.to_batches(columns=list(names), **READING)
+
+    def num_series(self, columns: Columns, what: str = "df") -> int:
+        """Number of series that are not left out."""
+        return self._divided(columns, what).num_series - len(self._left_out)
+
+    def temporary(self) -> Path | None:
+        """The folder for temporary files; ``None`` for that of the system."""
+        if self.folder is not None:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        return self.folder
+
+    def _divided(self, columns: Columns, what: str) -> _Rows:
+        weight = [] if columns.weight is None else [columns.weight]
+        empty = self.empty
+        identity = columns.identity_in(empty)
+        needed = [*identity, columns.timestamp, *columns.targets, *columns.covariates, *columns.static, *weight]
+        names = {"timestamp": columns.timestamp, "item_id": columns.identity[-1], "value": columns.target}
+        require_columns(empty, needed, what, **names)
+        key = (*identity, None, *needed)
+        if key not in self._rows:
+            self._rows[key] = _Rows(self.dataset, identity, list(dict.fromkeys(needed)), self.temporary(), what)
+        return self._rows[key]
+
+
+class _Rows:
+    """The rows of a dataset in parts of whole series, in order of first appearance."""
+
+    def __init__(self, dataset: Any, identity: list[str], names: list[str], folder: Path | None, what: str) -> None:
+        self._dataset, self._names = dataset, names
+        _check_files(dataset, names, what)
+        numbers, counts, self._sorted = _counted(dataset, identity)
+        if not counts.sum():
+            raise ValueError(f"{what} has no rows")
+        self.num_series = len(counts)
+        parts = part_of_series(counts, PART_ROWS, written=not self._sorted)
+        self._lengths = np.bincount(parts, weights=counts).astype(np.int64)
+        self._folder: Any = None
+        if not self._sorted:
+
+            def parts_of(batch: Any) -> np.ndarray:
+                codes, hashes = series_codes([batch.column(name) for name in identity])
+                return parts[numbers.find(hashes)][codes]
+
+            self._folder = TemporaryFolder(folder)
+            write_parts(self._batches(), parts_of, self._folder.path)
+
+    def tables(self) -> Iterator[Any]:
+        """Arrow table of each part."""
+        if self._sorted:
+            yield from consecutive_parts(self._batches(), self._lengths, self._schema)
+            return
+        for part in range(len(self._lengths)):
+            yield read_part(self._folder.path, part, self._schema)
+
+    @property
+    def _schema(self) -> Any:
+        import pyarrow as pa
+
+        return pa.schema([self._dataset.schema.field(name) for name in self._names])
+
+    def _batches(self) -> Iterator[Any]:
+        yield from self._dataset.to_batches(columns=self._names, **READING)
+
+
+def read_parts(data: Any, columns: Columns, read: Read, what: str = "df") -> SeriesTable:
+    """The series of a frame, or of data on disk, whose parts are read one after the other."""
+    return data.table(columns, read, what) if isinstance(data, DiskData) else read(data)
+
+
+def is_on_disk(data: Any) -> bool:
+    """Whether data are a path, a dataset of Arrow, or ``DiskData``."""
+    if isinstance(data, str | Path | DiskData):
+        return True
+    return type(data).__module__.startswith("pyarrow") and hasattr(data, "to_batches") and hasattr(data, "scanner")
+
+
+def _check_files(dataset: Any, names: list[str], what: str) -> None:
+    """Raise ValueError for a file that lacks a column, whose values Arrow would take as missing."""
+    from pyarrow.dataset import get_partition_keys
+
+    for fragment in dataset.get_fragments() if hasattr(dataset, "files") else ():
+        present = {*fragment.physical_schema.names, *get_partition_keys(fragment.partition_expression)}
+        lacking = [name for name in names if name not in present]
+        if lacking:
+            raise ValueError(f"{what}: the file {fragment.path} has no column {lacking[0]!r}, unlike others; add it")
+
+
+def _counted(dataset: Any, identity: list[str]) -> tuple[SeriesNumbers, np.ndarray, bool]:
+    """Numbers of the series, rows of each, ``[S]``, and whether the rows of each series are consecutive."""
+    numbers, counts, ordered, last = SeriesNumbers(), np.zeros(0, dtype=np.int64), True, 0
+    if not identity:
+        return numbers, np.array([dataset.count_rows()]), True
+    for batch in dataset.to_batches(columns=identity, **READING):
+        if not batch.num_rows:
+            continue
+        codes, hashes = series_codes([batch.column(name) for name in identity])
+        rows = numbers.add(hashes)[codes]
+        ordered = ordered and rows[0] >= last and bool((np.diff(rows) >= 0).all())
+        last = rows[-1]
+        counts = np.append(counts, np.zeros(len(numbers) - len(counts), dtype=np.int64))
+        counts += np.bincount(rows, minlength=len(counts))
+    return numbers, counts, ordered
+
+
+def _dataset(source: Any) -> Any:
+    """The dataset of Arrow that a source describes."""
+    try:
+        import pyarrow.dataset as ds
+    except ImportError as error:
+        raise ImportError("data on disk require pyarrow: pip install 's5forecast[disk]'") from error
+    if not isinstance(source, str | Path):
+        return source
+    files = _files(str(source))
+    try:
+        return ds.dataset(files if len(files) > 1 else files[0], format="parquet", partitioning="hive")
+    except (OSError, ValueError) as error:
+        raise ValueError(
+            f"{str(source)!r} cannot be read as Parquet ({error}); read other files with pandas, or pass a "
+            "pyarrow.dataset.dataset(path, format=...)"
+        ) from error
+
+
+def _files(path: str) -> list[str]:
+    found = sorted(glob(path, recursive=True)) if has_magic(path) and not Path(path).exists() else [path]
+    if not found or not Path(found[0]).exists():
+        raise ValueError(f"there is no file, folder or pattern of files {path!r}")
+    return found

@@ -1,0 +1,204 @@
+"""Forecasts of many series, made for a part of them at a time, in memory or as Parquet files."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from math import lcm
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+from tqdm.auto import tqdm
+
+from s5forecast.data.content import content_order
+from s5forecast.data.disk_data import DiskData
+from s5forecast.data.faults import ON_ERROR, SeriesError, Skipped
+from s5forecast.data.frame_kinds import FrameKind, arrow_kind
+from s5forecast.data.mapped_table import MappedTable
+from s5forecast.data.missing_known import reported_once
+from s5forecast.data.row_groups import group_rows
+from s5forecast.data.table import SeriesTable
+from s5forecast.data.timestamps import exact_times
+from s5forecast.evaluation.fingerprint import fingerprint
+from s5forecast.fitted_forecaster import FittedForecaster, networks, single_predictors
+from s5forecast.forecast_folder import ForecastFolder
+from s5forecast.forecast_request import Request
+from s5forecast.levels import level_name
+from s5forecast.notices import one_warning_each
+
+# Column of the position of the series, while forecasts are put together.
+_OWNER = "\0owner"
+# Least number of series in a part.
+PART_SERIES = 4096
+
+
+class Part(NamedTuple):
+    """Forecasts of some series."""
+
+    frame: pd.DataFrame  # [M] rows; rows of their own, to ignore, if all series are left out
+    owners: np.ndarray  # [M] position of the series of each row
+    skipped: Skipped  # series that are left out
+
+
+def predict_in_parts(forecaster: FittedForecaster, df: Any, request: Request, output: Any = None) -> Any:
+    """The forecasts of all series in one frame, or the folder that they are written to."""
+    _check(forecaster, request)
+    with forecaster.skipping(), one_warning_each(), reported_once():
+        parts = ForecastParts(forecaster, forecaster._histories(df), request)
+        if df is not None:
+            forecaster.sampling_.warn_of_unobserved(parts.series)
+            forecaster._warn_of_short(parts.series)
+        if output is None:
+            found = []
+            for _, part in parts.all(range(len(parts))):
+                forecaster._left_out.update(part.skipped)
+                found.append(part.frame.iloc[: len(part.owners)].assign(**{_OWNER: part.owners}))
+            frame = pd.concat(found, ignore_index=True)
+            return frame.sort_values(_OWNER, kind="stable", ignore_index=True).drop(columns=_OWNER)
+        kind = arrow_kind(df.schema if isinstance(df, DiskData) else None)
+        return _write(parts, ForecastFolder(Path(output), parts.manifest()), kind)
+
+
+def _check(forecaster: FittedForecaster, request: Request) -> None:
+    """Raise ValueError for requests that cannot be divided into parts."""
+    if forecaster.joint:
+        raise ValueError(
+            "model='multivariate' forecasts all series together, so its forecasts are not written in parts; leave out "
+            "output="
+        )
+    if request.times is not None:
+        raise ValueError(
+            "times= requires data in memory and no output=; pass horizon= and every= for data on disk, or frames"
+        )
+
+
+class ForecastParts:
+    """Divides series into parts whose forecasts equal those of all series together.
+
+    Args:
+        forecaster: fitted forecaster.
+        series: histories.
+        request: what to forecast.
+    """
+
+    def __init__(self, forecaster: FittedForecaster, series: SeriesTable, request: Request) -> None:
+        self.forecaster, self.series, self.request = forecaster, series, request
+        # Whole batches, so that each batch holds the same series as without parts.
+        batch = lcm(*(one.batch_size for one in single_predictors(forecaster.predictor_)))
+        self.size = batch * -(-PART_SERIES // batch)
+        self._order = self._content_order()
+        self._future = None
+        if request.future is not None:
+            place = np.argsort(self._order) if self._order is not None else np.arange(len(series))
+            self._future = group_rows(request.future, series, place // self.size, forecaster._columns)
+
+    def __len__(self) -> int:
+        return -(-len(self.series) // self.size)
+
+    def positions(self, part: int) -> np.ndarray:
+        """Positions of the series of a part."""
+        chosen = slice(part * self.size, (part + 1) * self.size)
+        return np.arange(len(self.series))[chosen] if self._order is None else self._order[chosen]
+
+    def all(self, numbers: Sequence[int]) -> Iterator[tuple[int, Part]]:
+        """The parts with some numbers, with a progress bar of the series."""
+        done = len(self.series) - sum(len(self.positions(number)) for number in numbers)
+        bar = tqdm(
+            desc="forecasting", total=len(self.series), initial=done, unit=" series",
+            disable=not self.forecaster.verbose,
+        )  # fmt: skip
+        with bar:
+            for number in numbers:
+                yield number, self.forecast(number)
+                bar.update(len(self.positions(number)))
+
+    def forecast(self, number: int) -> Part:
+        """The forecasts of a part."""
+        forecaster, positions = self.forecaster, self.positions(number)
+        histories, request = self.series.take(positions), self.request
+        future = None if self._future is None else self._future.frame(number)
+        with forecaster.skipping_apart() as skipped:
+            try:
+                series, query = forecaster.query(
+                    histories, forecaster.sampling_.ends, future, None, request.horizon, request.every
+                )
+            except SeriesError as error:
+                names = map(histories.name, range(len(histories)))
+                if not ON_ERROR[forecaster.on_error] or not set(names) <= set(error.reasons):
+                    raise
+                return self._nothing(histories, error)
+        entries = forecaster.sampling_.entries(series, forecaster.statics_, query)
+        frame = forecaster.forecast_frame(
+            query, lambda levels: forecaster.forecast_quantiles(entries, levels), request.levels
+        )
+        place = {item: position for position, item in zip(positions.tolist(), histories.items, strict=True)}
+        owners = np.array([place[item] for item in query.items])[query.codes]
+        return Part(frame, owners, skipped)
+
+    def manifest(self) -> dict[str, Any]:
+        """What the forecasts depend on, as plain data."""
+        forecaster, request, series = self.forecaster, self.request, self.series
+        calibrator = getattr(forecaster, "calibrator_", None)
+        model = [
+            forecaster.predictor_, repr(forecaster.statics_), repr(forecaster.sampling_),
+            None if calibrator is None else calibrator.to_json(),
+        ]  # fmt: skip
+        return {
+            "model": fingerprint(model),
+            "data": series.fingerprint if isinstance(series, MappedTable) else _fingerprint(series),
+            "future": fingerprint(_identity(request.future)),
+            "request": repr([request.levels, request.horizon, request.every]),
+            "series": len(series),
+            "series_per_part": self.size,
+        }
+
+    def _nothing(self, histories: SeriesTable, error: SeriesError) -> Part:
+        """The part of series that all have an error: no rows, with the columns of the others."""
+        forecaster = self.forecaster
+        ends = forecaster.sampling_.ends(histories)
+        skipped = Skipped()
+        skipped.add(histories.keys, [error.reasons[histories.name(number)] for number in range(len(histories))])
+        frame = forecaster.sampling_.item_columns(ends, 1).assign(**{forecaster.timestamp: ends.last})
+        targets = forecaster._columns.targets
+        for target in targets:
+            for name in ("mean", *map(level_name, self.request.levels)):
+                frame[name if len(targets) == 1 else f"{target}_{name}"] = np.nan
+        return Part(frame, np.empty(0, dtype=np.int64), skipped)
+
+    def _content_order(self) -> np.ndarray | None:
+        """The order in which paths are drawn; ``None`` for networks that draw none."""
+        forecaster = self.forecaster
+        if not any(hasattr(network, "num_samples") for network in networks(forecaster.predictor_)):
+            return None
+        return content_order(forecaster.sampling_.entries(self.series, forecaster.statics_))
+
+
+def _write(parts: ForecastParts, folder: ForecastFolder, kind: FrameKind) -> Path:
+    """Write the parts that a folder lacks, and the table of the series that are left out."""
+    columns, left_out = parts.forecaster._columns, parts.forecaster._left_out
+    made: dict[int, Skipped] = {}
+    for number, part in parts.all(folder.missing(len(parts))):
+        made[number] = part.skipped
+        table = kind.convert(part.frame)
+        folder.write(number, table.slice(0, len(part.owners)), part.skipped)
+    for number in range(len(parts)):
+        left_out.update(made[number] if number in made else folder.skipped(number))
+    if left_out.reasons:
+        folder.finish(kind.convert(left_out.frame(columns.item_id, columns.identity)))
+    return folder.path
+
+
+def _fingerprint(series: SeriesTable) -> str:
+    """Hash of the contents of a table in memory."""
+    arrays = [series.bounds, series.target, series.known, series.past]
+    return fingerprint([series.items, exact_times(series.timestamps), *arrays, series.labels, series.static.to_numpy()])
+
+
+def _identity(data: Any) -> Any:
+    """What identifies data: the files of data on disk with their sizes and times of change, else the data."""
+    if not isinstance(data, DiskData):
+        return data
+    paths = [Path(name) for name in getattr(data.dataset, "files", [])]
+    files = [(str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in paths if path.exists()]
+    return files or [str(data.schema), data.dataset.count_rows()]

@@ -1,0 +1,542 @@
+"""Data on disk give the forecasts of frames, to the last digit, in parts that an interrupted call resumes."""
+
+import json
+import subprocess
+import sys
+import textwrap
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from s5forecast import DiskData, S5Forecaster, backtest
+from s5forecast.data import disk_data
+from s5forecast.data.partitions import consecutive_parts
+
+pa = pytest.importorskip("pyarrow", reason="pyarrow is not installed: pip install '.[disk]'")
+ds = pytest.importorskip("pyarrow.dataset")
+
+SMALL = {
+    "context_length": 12, "width": 8, "num_layers": 1, "state_size": 4, "batch_size": 4, "num_batches_per_epoch": 2,
+    "max_epochs": 1, "device": "cpu", "predict_batch_size": 2, "trainer_kwargs": {"enable_progress_bar": False},
+}  # fmt: skip
+REGULAR = {"prediction_length": 3, "freq": "h", "estimator_kwargs": SMALL, "verbose": False}
+NAMES = ["e", "b", "d", "a", "c"]
+COVARIATES = {"known": ["price", "event"], "past": ["sales", "weather"], "static": ["size", "shop"]}
+
+
+@pytest.fixture(autouse=True)
+def small_parts(monkeypatch):
+    """Several parts of rows and of forecasts, although the data are small."""
+    monkeypatch.setattr(disk_data, "PART_ROWS", 70)
+    monkeypatch.setitem(disk_data.READING, "batch_size", 37)
+    monkeypatch.setattr("s5forecast.forecast_parts.PART_SERIES", 2)
+
+
+def rows(**columns):
+    """Rows of five series of different lengths, in random order, with gaps in none."""
+    rng = np.random.default_rng(0)
+    parts = []
+    for number, item in enumerate(NAMES):
+        length = 30 + 5 * number
+        target = rng.poisson(5 + 4 * np.sin(np.arange(length) * np.pi / 3 + number)) * 10.0**number
+        stamps = pd.date_range("2024-01-01", periods=length, freq="h")
+        parts.append(pd.DataFrame({"item_id": item, "timestamp": stamps, "target": target, "number": number}))
+    df = pd.concat(parts, ignore_index=True).assign(**columns)
+    return df.sample(frac=1.0, random_state=1, ignore_index=True)
+
+
+def with_covariates():
+    df = rows()
+    rng = np.random.default_rng(2)
+    df["price"] = rng.normal(size=len(df))
+    df["event"] = rng.choice(["fair", "none", "sale", None], size=len(df))
+    df["sales"] = np.where(rng.random(len(df)) < 0.1, np.nan, rng.normal(size=len(df)))
+    df["weather"] = pd.Categorical(rng.choice(["rain", "sun"], size=len(df)))
+    df["size"] = df["number"] * 1.5
+    df["shop"] = df["number"].map({0: "x", 1: "y", 2: "x", 3: "z", 4: None})
+    df["weight"] = rng.integers(1, 4, size=len(df))
+    return df
+
+
+def future_of(df, steps=3):
+    """The known columns over the horizon of every series, in random order."""
+    ends = df.groupby("item_id", sort=False)["timestamp"].max()
+    parts = [
+        pd.DataFrame({"item_id": item, "timestamp": pd.date_range(end, periods=steps + 1, freq="h")[1:]})
+        for item, end in ends.items()
+    ]
+    future = pd.concat(parts).sample(frac=1.0, random_state=3, ignore_index=True)
+    return future.assign(price=np.linspace(-1, 1, len(future)), event=["sale", None, "new"] * len(ends))
+
+
+def irregular():
+    df = rows()
+    jitter = pd.to_timedelta(np.random.default_rng(4).integers(0, 3000, len(df)), unit="s")
+    return df.assign(timestamp=df["timestamp"] + jitter)
+
+
+# Rows of each case, and the parameters of its forecaster.
+CASES = {
+    "text": (rows, REGULAR),
+    "inferred frequency": (rows, {**REGULAR, "freq": "infer"}),
+    "numbers": (lambda: rows().assign(item_id=lambda df: 7 - df["number"]), REGULAR),
+    "categories": (lambda: rows().astype({"item_id": "category"}), REGULAR),
+    "two columns": (lambda: rows(shop="x"), {**REGULAR, "item_id": ["shop", "number"]}),
+    "one series": (lambda: rows().query("item_id == 'a'").drop(columns="item_id"), REGULAR),
+    "time zone": (lambda: rows().assign(timestamp=lambda df: df["timestamp"].dt.tz_localize("Europe/Berlin")), REGULAR),
+    "integer times": (lambda: rows().assign(timestamp=lambda df: df["timestamp"].dt.dayofyear * 24
+                                            + df["timestamp"].dt.hour), {**REGULAR, "freq": 1}),
+    "missing values": (lambda: rows().assign(target=lambda df: df["target"].where(df.index % 7 > 0)), REGULAR),
+    "float32": (lambda: rows().astype({"target": "float32"}), REGULAR),
+    "integers": (lambda: rows().astype({"target": "int64"}), REGULAR),
+    "large offset": (lambda: rows().assign(target=lambda df: df["target"] + 1e12), REGULAR),
+    "covariates": (with_covariates, {**REGULAR, **COVARIATES, "weight": "weight"}),
+    "holidays": (rows, {**REGULAR, "holidays": "US"}),
+    "sample paths": (rows, {**REGULAR, "model": "autoregressive"}),
+    "ensemble": (rows, {**REGULAR, "estimator_kwargs": {**SMALL, "num_members": 2}}),
+    "pretrained": (rows, {**REGULAR, "preset": "zero_shot", "estimator_kwargs": {"predict_batch_size": 2}}),
+    "irregular": (irregular, {"horizon": "4h", "freq": None, "verbose": False, "estimator_kwargs": {
+        name: value for name, value in SMALL.items() if name not in ("context_length",)}}),
+}  # fmt: skip
+
+
+def stored(df, path, files=3):
+    """The rows in several Parquet files of a folder, of which the frame is the concatenation."""
+    path.mkdir(exist_ok=True)
+    for number, part in enumerate(np.array_split(np.arange(len(df)), files)):
+        df.iloc[part].to_parquet(path / f"{number}.parquet", index=False)
+    return path
+
+
+def asked(name, df):
+    """Further arguments of predict in a case."""
+    if name == "covariates":
+        return {"future": future_of(df)}
+    return {"horizon": "3h", "every": "1h"} if name == "irregular" else {}
+
+
+def equal(found, expected):
+    """Check equality to the last digit; datetimes may have another unit."""
+    assert list(found) == list(expected)
+    pd.testing.assert_frame_equal(
+        *(
+            frame.assign(**{c: frame[c].astype(frame[c].dtype) for c in frame}).pipe(_in_nanoseconds)
+            for frame in (found, expected)
+        ),
+        check_exact=True,
+    )
+
+
+def _in_nanoseconds(frame):
+    times = [name for name in frame if pd.api.types.is_datetime64_any_dtype(frame[name].dtype)]
+    return frame.assign(**{name: frame[name].dt.as_unit("ns") for name in times})
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_forecasts_equal_those_of_the_frame(name, tmp_path):
+    make, parameters = CASES[name]
+    df = make()
+    expected = S5Forecaster(**parameters).fit(df)
+    found = S5Forecaster(**parameters).fit(stored(df, tmp_path / "rows"))
+    kwargs = asked(name, df)
+    forecast = expected.predict(**kwargs)
+    equal(found.predict(**kwargs), forecast)
+    equal(expected.predict(str(tmp_path / "rows" / "*.parquet"), **kwargs), expected.predict(df, **kwargs))
+    folder = found.predict(**kwargs, output=tmp_path / "forecasts")
+    written = pd.read_parquet(folder)
+    keys = [column for column in forecast if column in (*np.atleast_1d(found.item_id), "timestamp")]
+    order = [frame.astype({k: str for k in keys}).sort_values(keys).index for frame in (written, forecast)]
+    np.testing.assert_array_equal(
+        written.drop(columns=keys).loc[order[0]].to_numpy(), forecast.drop(columns=keys).loc[order[1]].to_numpy()
+    )
+    assert len(list(folder.glob("part-*.parquet"))) == -(-found.num_series_ // 2)
+
+
+@pytest.mark.parametrize("kind", ["file", "folder", "pattern", "dataset", "DiskData"])
+def test_sources(kind, tmp_path):
+    df = rows()
+    path = stored(df, tmp_path / "rows", files=1 if kind == "file" else 3)
+    source = {
+        "file": path / "0.parquet", "folder": str(path), "pattern": path / "*.parquet", "dataset": ds.dataset(path),
+        "DiskData": DiskData(path, folder=tmp_path / "scratch"),
+    }[kind]  # fmt: skip
+    forecaster = S5Forecaster(**{**REGULAR, "preset": "zero_shot", "estimator_kwargs": None})
+    expected, found = forecaster.predict(df), forecaster.predict(source)
+    if kind == "dataset":
+        assert isinstance(found, pa.Table) and found.schema.field("timestamp").type == pa.timestamp("ns")
+        found = found.to_pandas()
+    equal(found, expected)
+
+
+def test_sorted_rows_are_read_without_partitions(tmp_path):
+    df = rows().sort_values(["number", "timestamp"], ignore_index=True)
+    data = DiskData(stored(df, tmp_path / "rows"))
+    tables = list(data.frames(S5Forecaster(3)._columns))
+    assert [len(table) for table in tables] == [30 + 35 + 40, 45, 50]
+    pd.testing.assert_frame_equal(pd.concat(tables, ignore_index=True), df[["item_id", "timestamp", "target"]])
+    assert next(iter(data._rows.values()))._folder is None
+
+
+def test_future_on_disk(tmp_path):
+    df = with_covariates()
+    forecaster = S5Forecaster(**REGULAR, known=["price", "event"]).fit(df)
+    future = future_of(df)
+    path = stored(future, tmp_path / "future")
+    equal(forecaster.predict(stored(df, tmp_path / "rows"), path), forecaster.predict(df, future))
+    equal(forecaster.predict(df, path), forecaster.predict(df, future))
+
+
+def test_validation_on_disk(tmp_path):
+    df = rows()
+    early = df[df["timestamp"] < "2024-01-02"]
+    expected = S5Forecaster(**REGULAR).fit(early, validation=df)
+    found = S5Forecaster(**REGULAR).fit(stored(early, tmp_path / "early"), validation=stored(df, tmp_path / "rows"))
+    equal(found.predict(), expected.predict())
+
+
+def test_backtest(tmp_path):
+    df, path = rows(), stored(rows(), tmp_path / "rows")
+    expected = S5Forecaster(**REGULAR).backtest(df, windows=2, metrics=["WQL"])
+    found = S5Forecaster(**REGULAR).backtest(path, windows=2, metrics=["WQL"])
+    equal(found.forecasts, expected.forecasts)
+    pd.testing.assert_frame_equal(found.metrics[["WQL"]], expected.metrics[["WQL"]], check_exact=True)
+    equal(
+        backtest("naive", path, prediction_length=3, freq="h").forecasts,
+        backtest("naive", df, prediction_length=3, freq="h").forecasts,
+    )
+
+
+def test_irregular_backtest(tmp_path):
+    df, parameters = irregular(), CASES["irregular"][1]
+    results = [
+        S5Forecaster(**parameters).backtest(data, fraction=0.8, metrics=["WQL"])
+        for data in (df, stored(df, tmp_path / "rows"))
+    ]
+    equal(*(result.forecasts for result in results))
+
+
+def test_folders_of_partitions(tmp_path):
+    df = rows()
+    df.to_parquet(tmp_path / "rows", partition_cols=["item_id"])
+    forecaster = S5Forecaster(**{**REGULAR, "preset": "zero_shot", "estimator_kwargs": None})
+    ordered = df.sort_values("item_id", kind="stable")
+    equal(forecaster.predict(tmp_path / "rows").astype({"item_id": object}), forecaster.predict(ordered))
+
+
+def test_calibrated_and_other_verbs(tmp_path):
+    df, path = rows(), stored(rows(), tmp_path / "rows")
+    calibrated = [S5Forecaster(**REGULAR).fit(data).calibrate(data, windows=4, method="split") for data in (df, path)]
+    equal(calibrated[1].predict(), calibrated[0].predict())
+    drawing = {**REGULAR, "estimator_kwargs": {**SMALL, "recursion": "encoder"}, "model": "autoregressive"}
+    paths = [S5Forecaster(**drawing).fit(data) for data in (df, path)]
+    equal(paths[1].predict_samples(num_samples=4), paths[0].predict_samples(num_samples=4))
+    equal(paths[1].predict_samples(path, num_samples=4), paths[0].predict_samples(df, num_samples=4))
+    equal(paths[0].stream(path).predict(), paths[0].stream(df).predict())
+    entries = [paths[0].to_gluonts(data) for data in (df, path)]
+    for first, second in zip(*entries, strict=True):
+        np.testing.assert_array_equal(first["target"], second["target"])
+
+
+class TestErrors:
+    def test_missing_files(self, tmp_path):
+        with pytest.raises(ValueError, match=r"there is no file, folder or pattern of files '.*none\.parquet'"):
+            S5Forecaster(3).fit(tmp_path / "none.parquet")
+
+    def test_other_files(self, tmp_path):
+        (tmp_path / "rows.csv").write_text("item_id,timestamp,target\n")
+        with pytest.raises(ValueError, match="cannot be read as Parquet"):
+            S5Forecaster(3).fit(tmp_path / "rows.csv")
+
+    def test_missing_column(self, tmp_path):
+        path = stored(rows().rename(columns={"target": "targets"}), tmp_path / "rows")
+        with pytest.raises(ValueError, match=r"df has no column 'target'; did you mean 'targets'\?"):
+            S5Forecaster(3).fit(path)
+
+    def test_file_without_a_column(self, tmp_path):
+        path = stored(rows(), tmp_path / "rows")
+        pd.read_parquet(path / "1.parquet").drop(columns="target").to_parquet(path / "1.parquet", index=False)
+        with pytest.raises(ValueError, match=r"the file .*1\.parquet has no column 'target', unlike others"):
+            S5Forecaster(3).fit(path)
+
+    def test_changed_files(self):
+        batch = pa.record_batch({"target": [1.0, 2.0, 3.0]})
+        for lengths in ([2], [2, 3]):
+            with pytest.raises(ValueError, match="the files have changed while they were read"):
+                list(consecutive_parts([batch], np.array(lengths), batch.schema))
+
+    def test_multivariate(self, tmp_path):
+        path = stored(rows(), tmp_path / "rows")
+        with pytest.raises(ValueError, match="forecasts all series together and takes data in memory"):
+            S5Forecaster(**REGULAR, model="multivariate").fit(path)
+
+    def test_verbs_in_memory(self, tmp_path):
+        path = stored(rows(), tmp_path / "rows")
+        with pytest.raises(ValueError, match=r"got str; data on disk are not read here, pass pandas\.read_parquet"):
+            S5Forecaster(**REGULAR).fit(rows()).plot(str(path))
+
+    def test_times(self, tmp_path):
+        df = irregular()
+        parameters = CASES["irregular"][1]
+        forecaster = S5Forecaster(**parameters).fit(df)
+        with pytest.raises(ValueError, match="times= requires data in memory"):
+            forecaster.predict(stored(df, tmp_path / "rows"), times=df[["item_id", "timestamp"]])
+
+    @pytest.mark.parametrize("late", ["e", "c"])  # the first part, and another one
+    def test_several_frequencies(self, late, tmp_path):
+        df = every_other_hour(late)
+        for data in (df, stored(df, tmp_path / "rows")):
+            with pytest.raises(ValueError, match=rf"series '{late}': its frequency '2h' differs from 'h' of series"):
+                S5Forecaster(3).fit(data)
+
+    def test_reasons_are_those_of_all_parts(self, tmp_path):
+        df = faulty()
+        for data in (df, stored(df, tmp_path / "rows")):
+            with pytest.raises(ValueError, match=r"more than once|no observed value") as error:
+                S5Forecaster(**REGULAR).fit(data)
+            assert set(error.value.reasons) <= {"series 'b'", "series 'c'"}
+
+
+def faulty():
+    """Rows in which series b repeats a time and c has no value."""
+    df = rows()
+    df.loc[df["item_id"] == "c", "target"] = np.nan
+    return pd.concat([df, df[df["item_id"] == "b"].head(1)], ignore_index=True)
+
+
+def every_other_hour(item):
+    """Rows in which a series has another frequency than the others."""
+    df, first = rows(), pd.Timestamp("2024-01-01")
+    late = df["item_id"] == item
+    df.loc[late, "timestamp"] = first + 2 * (df["timestamp"] - first)
+    return df
+
+
+class TestSkipping:
+    @pytest.mark.parametrize("late", ["e", "c"])
+    def test_series_of_another_frequency_are_left_out(self, late, tmp_path):
+        df = every_other_hour(late)
+        forecasts, texts = [], []
+        for data in (df, stored(df, tmp_path / "rows")):
+            forecaster = S5Forecaster(**{**REGULAR, "freq": "infer"}, on_error="skip")
+            with pytest.warns(UserWarning, match="1 series is left out") as warned:
+                forecaster.fit(data)
+            forecasts.append(forecaster.predict())
+            texts.append([str(one.message) for one in warned])
+        equal(*forecasts)
+        assert texts[0] == texts[1]
+
+    def test_series_whose_horizon_is_too_late_are_left_out(self, tmp_path):
+        df = rows()
+        late = df["item_id"] == "c"
+        df.loc[late, "timestamp"] += pd.Timestamp("2262-04-11 22:00") - df.loc[late, "timestamp"].max()
+        forecasts = []
+        for data in (df, stored(df, tmp_path / "rows")):
+            forecaster = S5Forecaster(**REGULAR, on_error="skip")
+            with pytest.warns(UserWarning, match="1 series is left out: 'c'"):
+                forecaster.fit(data)
+            forecasts.append(forecaster.predict())
+        equal(*forecasts)
+
+    def test_bad_series_are_left_out(self, tmp_path):
+        df = faulty()
+        forecasts = []
+        for data in (df, stored(df, tmp_path / "rows")):
+            forecaster = S5Forecaster(**REGULAR, on_error="skip")
+            with pytest.warns(UserWarning, match="2 series are left out: '[bc]', '[bc]'"):
+                forecaster.fit(data)
+            assert set(forecaster.skipped_["item_id"]) == {"b", "c"}
+            forecasts.append(forecaster.predict())
+        equal(*forecasts)
+
+    def test_side_table(self, tmp_path):
+        df = with_covariates()
+        future = future_of(df)
+        future = future[~future["item_id"].isin(list(df["item_id"].unique()[:2]))]  # the whole first part
+        forecaster = S5Forecaster(**REGULAR, known=["price"], on_error="skip").fit(df)
+        path = stored(df, tmp_path / "rows")
+        with pytest.warns(UserWarning, match="2 series are left out"):
+            folder = forecaster.predict(path, future, output=tmp_path / "forecasts")
+        with pytest.warns(UserWarning, match="2 series are left out"):
+            expected = forecaster.predict(df, future)
+        equal(pd.read_parquet(folder), expected)
+        skipped = pd.read_parquet(folder / "_skipped.parquet")
+        assert skipped["item_id"].tolist() == df["item_id"].unique()[:2].tolist()
+        assert skipped["reason"].str.contains("future= has no rows for it").all()
+        pd.testing.assert_frame_equal(forecaster.skipped_, skipped)
+
+    @pytest.mark.parametrize("name", ["numbers", "categories", "two columns"])
+    def test_series_are_identified_as_in_the_data(self, name, tmp_path):
+        make, parameters = CASES[name]
+        df = make()
+        df["price"] = 1.0
+        keys = list(np.atleast_1d(parameters.get("item_id", "item_id")))
+        first = df[keys].drop_duplicates().iloc[:2]  # the whole first part
+        future = df.groupby(keys, observed=True, as_index=False)["timestamp"].max().assign(price=1.0)
+        future = pd.concat(
+            [future.assign(timestamp=future["timestamp"] + pd.Timedelta(hours=step)) for step in (1, 2, 3)]
+        )
+        future = future[~pd.MultiIndex.from_frame(future[keys]).isin(pd.MultiIndex.from_frame(first))]
+        df = pd.concat([df, df[df["number"] == 0].head(1)], ignore_index=True)  # an error that reading finds
+        forecaster = S5Forecaster(**parameters, known=["price"], on_error="skip").fit(df[df["number"] > 0])
+        path = stored(df, tmp_path / "rows")
+        with pytest.warns(UserWarning, match="left out") as warned:
+            expected = forecaster.predict(df, future)
+            in_memory = forecaster.skipped_
+            equal(forecaster.predict(path, future).astype(expected.dtypes), expected)
+            pd.testing.assert_frame_equal(forecaster.skipped_.astype(in_memory.dtypes), in_memory)
+            for _ in range(2):  # the second call forecasts nothing
+                folder = forecaster.predict(path, future, output=tmp_path / "forecasts")
+                pd.testing.assert_frame_equal(forecaster.skipped_.astype(in_memory.dtypes), in_memory)
+            side = pd.read_parquet(folder / "_skipped.parquet")
+            pd.testing.assert_frame_equal(side.astype(in_memory.dtypes), in_memory)
+            result = backtest("naive", path, 3, freq="h", columns={"item_id": keys}, on_error="skip")
+        assert len({str(one.message) for one in warned}) == 2  # of predict and of backtest
+        assert list(result.skipped) == [*keys, "reason"] and len(result.skipped) == 1
+
+
+class TestFolder:
+    def forecast(self, tmp_path, seed=0, **kwargs):
+        forecaster = S5Forecaster(**REGULAR, seed=seed).fit(rows())
+        return forecaster.predict(stored(rows(), tmp_path / "rows"), output=tmp_path / "forecasts", **kwargs)
+
+    def test_finished_parts_are_not_repeated(self, tmp_path):
+        folder = self.forecast(tmp_path)
+        expected = pd.read_parquet(folder)
+        (folder / "part-000001.parquet").unlink()
+        kept = {path.name: path.stat().st_mtime_ns for path in folder.glob("part-*")}
+        (folder / ".part-000001.parquet.tmp").write_text("interrupted")
+        self.forecast(tmp_path)
+        assert {path.name: path.stat().st_mtime_ns for path in folder.glob("part-*") if path.name in kept} == kept
+        equal(pd.read_parquet(folder), expected)
+        assert not list(folder.glob(".*.tmp"))
+
+    def test_another_model_is_refused(self, tmp_path):
+        self.forecast(tmp_path)
+        with pytest.raises(ValueError, match="holds forecasts of another call: model differ"):
+            self.forecast(tmp_path, seed=1)
+
+    def test_other_data_are_refused(self, tmp_path):
+        folder = self.forecast(tmp_path)
+        forecaster = S5Forecaster(**REGULAR).fit(rows())
+        changed = rows().assign(target=lambda df: df["target"] + (df.index == 3))
+        with pytest.raises(ValueError, match="holds forecasts of another call: data differ"):
+            forecaster.predict(stored(changed, tmp_path / "rows"), output=folder)
+
+    def test_other_levels_are_refused(self, tmp_path):
+        self.forecast(tmp_path)
+        with pytest.raises(ValueError, match="holds forecasts of another call: request differ"):
+            self.forecast(tmp_path, quantile_levels=[0.5])
+
+    def test_other_files_are_refused(self, tmp_path):
+        (tmp_path / "forecasts").mkdir()
+        (tmp_path / "forecasts" / "mine.txt").write_text("")
+        with pytest.raises(ValueError, match=r"has other files and no _manifest\.json"):
+            self.forecast(tmp_path)
+
+    def test_frames_in_memory(self, tmp_path):
+        forecaster = S5Forecaster(**REGULAR).fit(rows())
+        folder = forecaster.predict(output=tmp_path / "forecasts")
+        equal(pd.read_parquet(folder), forecaster.predict())
+        assert json.loads((folder / "_manifest.json").read_text())["series"] == 5
+
+
+def test_one_warning_of_each_kind(tmp_path):
+    df = rows().sort_values(["number", "timestamp"])
+    df = df[df.groupby("item_id").cumcount() % 10 != 5]
+    messages = []
+    for data in (df, stored(df, tmp_path / "rows")):
+        with pytest.warns(UserWarning) as warned:
+            S5Forecaster(**REGULAR).fit(data)
+        messages.append([str(one.message) for one in warned])
+    assert messages[0] == messages[1] and len(messages[0]) == 1
+
+
+@pytest.mark.parametrize("name", ["regular", "sample paths", "ensemble"])
+def test_missing_known_values_are_reported_once(name, tmp_path):
+    df = with_covariates()
+    parameters = REGULAR if name == "regular" else CASES[name][1]
+    forecaster = S5Forecaster(**parameters, known=["price", "event"]).fit(df)
+    future = future_of(df).assign(price=np.nan)
+    path, texts = stored(df, tmp_path / "rows"), []
+    for data, output in ((df, None), (path, None), (path, tmp_path / "forecasts")):
+        with pytest.warns(UserWarning) as warned:
+            forecaster.predict(data, future, output=output)
+        (one,) = warned
+        assert one.filename == __file__
+        texts.append(str(one.message))
+    assert "and 4 other series: the known covariates ['price'] are missing" in texts[0]
+    assert texts[1] == texts[2]
+    assert texts[0] == texts[1] or name == "sample paths"  # the parts are in another order
+
+
+def test_errors_of_the_rows_ahead(tmp_path):
+    df = with_covariates()
+    future = future_of(df)
+    future.loc[[0, 5], "price"] = np.inf
+    left_out = future.loc[[0, 5], "item_id"].nunique()
+    path, forecasts = stored(df, tmp_path / "rows"), []
+    for on_error in ("raise", "skip"):
+        forecaster = S5Forecaster(**REGULAR, known=["price"], on_error=on_error).fit(df)
+        for data in (df, path):
+            if on_error == "raise":
+                with pytest.raises(ValueError, match=r"column 'price' is infinite"):
+                    forecaster.predict(data, future)
+            else:
+                with pytest.warns(UserWarning, match=f"{left_out} series .* left out"):
+                    forecasts.append(forecaster.predict(data, future))
+    equal(*forecasts)
+
+
+def test_temporary_files_are_removed(tmp_path):
+    scratch = tmp_path / "scratch"
+    forecaster = S5Forecaster(**REGULAR).fit(DiskData(stored(rows(), tmp_path / "rows"), folder=scratch))
+    forecaster.predict()
+    del forecaster
+    assert not any(scratch.iterdir())
+
+
+KILLED = """
+    import os, signal, sys
+    import s5forecast.forecast_folder as folders
+    from s5forecast import S5Forecaster
+    written = []
+    write = folders.ForecastFolder.write
+    def write_and_kill(self, number, table, skipped):
+        write(self, number, table, skipped)
+        written.append(number)
+        if len(written) == int(sys.argv[3]):
+            os.kill(os.getpid(), signal.SIGKILL)
+    folders.ForecastFolder.write = write_and_kill
+    S5Forecaster.pretrained(7, freq="D", verbose=False).predict(sys.argv[1], output=sys.argv[2])
+"""
+
+
+@pytest.mark.slow
+def test_killed_prediction_of_many_series_resumes(tmp_path):
+    series, steps = 50_000, 40
+    rng = np.random.default_rng(0)
+    days = pd.date_range("2024-01-01", periods=steps, freq="D")
+    (tmp_path / "rows").mkdir()
+    for number, chunk in enumerate(np.array_split(np.arange(series), 5)):
+        table = pd.DataFrame(
+            {
+                "item_id": np.tile([f"series {one}" for one in chunk], steps),
+                "timestamp": np.repeat(days, len(chunk)),
+                "target": rng.poisson(20, steps * len(chunk)).astype(float),
+            }
+        )
+        table.to_parquet(tmp_path / "rows" / f"{number}.parquet", index=False)
+    program = textwrap.dedent(KILLED)
+    paths = [str(tmp_path / "rows"), str(tmp_path / "forecasts")]
+    killed = subprocess.run([sys.executable, "-c", program, *paths, "3"])
+    assert killed.returncode == -9
+    parts = sorted((tmp_path / "forecasts").glob("part-*"))
+    times = {path: path.stat().st_mtime_ns for path in parts}
+    assert len(parts) == 3
+    assert subprocess.run([sys.executable, "-c", program, *paths, "0"]).returncode == 0
+    assert {path: path.stat().st_mtime_ns for path in parts} == times
+    forecasts = pd.read_parquet(tmp_path / "forecasts")
+    assert len(forecasts) == series * 7
+    assert not forecasts.duplicated(["item_id", "timestamp"]).any()
+    assert forecasts["item_id"].nunique() == series
