@@ -147,7 +147,7 @@ def _durations(times: Any, gaps: np.ndarray) -> pd.Series:
 
 
 def _leaks(readable: Readable, horizon: int) -> Iterator[Finding]:
-    """Known and past columns that give the target of a later step away."""
+    """Known and past columns that leak the target of a later step."""
     table, sampling = readable.table, readable.sampling
     columns, frequency = sampling.columns, getattr(sampling, "frequency", None)
     seasons = () if frequency is None else frequency.seasons

@@ -24,9 +24,9 @@ class SeriesWarning(UserWarning):
         series: names of the series, such as ``"series 'a'"``, the most affected first.
     """
 
-    def __init__(self, message: str, series: Iterable[str]) -> None:
+    def __init__(self, message: str, series: Iterable[str] = ()) -> None:
         super().__init__(message)
-        self.series = tuple(series)
+        self.series = tuple(series)  # an attribute that is pickled, so that warnings cross processes
 
 
 # Messages by the line of this package that warns, within a block that issues one warning for each line.

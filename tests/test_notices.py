@@ -1,8 +1,9 @@
 """Warnings that point to the line of the user's code."""
 
+import pickle
 import warnings
 
-from s5forecast.notices import warn_user
+from s5forecast.notices import SeriesWarning, warn_user
 
 
 def test_a_warning_points_to_the_line_outside_the_package(monkeypatch):
@@ -14,3 +15,8 @@ def test_a_warning_points_to_the_line_outside_the_package(monkeypatch):
         namespace["outer"]()
     (warning,) = caught
     assert warning.category is UserWarning and str(warning.message) == "text" and warning.filename == __file__
+
+
+def test_a_warning_about_series_crosses_processes():
+    copy = pickle.loads(pickle.dumps(SeriesWarning("text", ["series 'a'"])))
+    assert (type(copy), str(copy), copy.series) == (SeriesWarning, "text", ("series 'a'",))

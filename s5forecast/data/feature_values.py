@@ -24,8 +24,8 @@ def check_features(values: np.ndarray, field: str, name: str, features: FeatureS
         features: number of features of each kind.
 
     Raises:
-        ValueError: for a number that single precision cannot represent, or a code that is not one of a category, naming
-            the series, the field and the fix.
+        ValueError: for a number that single precision cannot represent, or a code that no category has, naming the
+            series, the field and the fix.
     """
     kind = field.removeprefix("query_")
     if kind in features.cardinalities:

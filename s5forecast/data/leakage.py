@@ -1,4 +1,4 @@
-"""Covariates that give the target away."""
+"""Covariates that leak the target."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 from s5forecast.data.profile import FENCE, quantiles
 from s5forecast.data.table import SeriesTable
 
-# A later target is given away if a line through the values of the covariate leaves less than this share of the variance
+# A later target is leaked if a line through the values of the covariate leaves less than this share of the variance
 # that other relations leave. A copy that is rounded to a third of the standard deviation leaves 1/12/9 = 0.009.
 CLOSE = 0.01
 # Equal changes of the covariate that are needed: fewer events of two series coincide by chance at one of many shifts.
@@ -28,12 +28,12 @@ EQUAL = 0.99
 
 @dataclass(frozen=True)
 class Leak:
-    """A covariate that gives the target of another step away.
+    """A covariate that leaks the target of another step.
 
     Args:
         role: argument of the forecaster that names the column, ``"known"`` or ``"past"``.
         column: name of the column.
-        shift: steps from the column to the target that it gives away; negative for an earlier target.
+        shift: steps from the column to the target that it leaks; negative for an earlier target.
         equal: whether the values are equal, and not only on a line.
         series: positions of the series.
     """
@@ -45,7 +45,7 @@ class Leak:
     series: Sequence[int]
 
     def message(self, table: SeriesTable, target: str, horizon: int) -> str:
-        """What was found, and what to do about it."""
+        """The text of the finding, with a fix."""
         steps = f"{abs(self.shift)} step{'s' if abs(self.shift) > 1 else ''}"
         where = f"{steps} {'later' if self.shift > 0 else 'earlier'}" if self.shift else "of the same row"
         relation = "equals" if self.equal else "is almost a linear function of"
@@ -122,12 +122,13 @@ class Pairs:
 def find_leaks(
     table: SeriesTable, target: np.ndarray, role: str, names: Sequence[str], horizon: int, seasons: Sequence[int]
 ) -> Iterator[Leak]:
-    """The covariates that give later targets away.
+    """The covariates that leak later targets.
 
-    A past column gives the target away if it is almost a linear function of the target of a later row, and of no target
-    of its own or an earlier row; a known column likewise, if that row is later than those that are known when the last
-    step of the horizon is forecast. What the last known target tells about the later one does not count. Constants,
-    trends, slowly changing targets and seasonal columns are therefore no leaks.
+    When row t is used, the targets up to row t are known for a past column, and those up to row t - H for a known
+    column, with H the horizon. A column leaks if its value in row t is almost a linear function of a target that is not
+    known then, and of no target that is known. A target that is almost a linear function of the last known one does not
+    count. Constants, trends and slowly changing targets are therefore no leaks, nor are columns that repeat after one
+    of the given seasons.
 
     Args:
         table: R rows of S series.
@@ -201,7 +202,7 @@ def _changing_rows(values: np.ndarray, owners: np.ndarray, count: int) -> tuple[
     """Rows around changes of a value within a series, and the difference of each from the value before it.
 
     Of each of ``count`` series, the changes are at most as many as :data:`ROWS` allows, at equal distances. The rows
-    before the changes are included: at the others alone, two values alternate, and each tells the one before it.
+    before the changes are included, because at the changes alone a column of two values would alternate.
     """
     seen = np.flatnonzero(~np.isnan(values))
     series = owners[seen]

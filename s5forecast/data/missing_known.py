@@ -52,7 +52,7 @@ def report(found: Sequence[MissingKnown]) -> None:
     others = "" if len(missing.series) == 1 else f" and {len(missing.series) - 1} other series"
     message = (
         f"{missing.series[0]}{others}: the known covariates {list(missing.columns)} are missing at steps to forecast, "
-        f"starting {missing.first}; these values are masked. Forecasts are better if they are given"
+        f"starting {missing.first}; these values are masked. Pass them for the whole horizon"
     )
     warn_user(SeriesWarning(message, missing.series))
 

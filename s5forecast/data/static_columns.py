@@ -59,11 +59,15 @@ def refuse_too_large(values: pd.Series, codes: np.ndarray, names: Sequence[str])
 
 
 def category_code(value: Any, categories: Sequence[str]) -> int:
-    """Position of a category; 0 and 1 also stand for booleans, and numbers for the spelling of earlier versions."""
+    """Position of a category.
+
+    1, 1.0, "1" and "1.0" are the same category, and 0 and 1 also stand for booleans.
+    """
     if pd.isna(value):
         return UNKNOWN
     label = category_label(value)
-    names = [label, str(value), f"{label}.0"] + ([str(label == "1")] if label in ("0", "1") else [])
+    whole = label.removesuffix(".0")
+    names = [label, str(value), f"{label}.0", whole] + ([str(whole == "1")] if whole in ("0", "1") else [])
     return next((categories.index(name) for name in names if name in categories), UNKNOWN)
 
 

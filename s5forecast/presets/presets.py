@@ -50,7 +50,7 @@ def unused_arguments(preset: str) -> list[str]:
 
 
 def other_estimator(arguments: dict[str, Any], preset: str, time_limit: float | None, *, direct: bool) -> Any:
-    """The estimator that a preset has in place of that of ``model="direct"``.
+    """Make the estimator of a preset that replaces the one of ``model="direct"``.
 
     Args:
         arguments: arguments of the estimator.

@@ -1,4 +1,4 @@
-"""Covariates that give the target away: relations that are found, and those that are none."""
+"""Covariates that leak the target: relations that are found, and those that are none."""
 
 import numpy as np
 import pandas as pd

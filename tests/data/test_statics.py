@@ -10,7 +10,7 @@ import pytest
 from s5forecast.data.frames import Columns
 from s5forecast.data.irregular_sampling import IrregularSampling
 from s5forecast.data.regular_sampling import RegularSampling
-from s5forecast.data.static_columns import static_values
+from s5forecast.data.static_columns import category_code, static_values
 from s5forecast.data.statics import StaticFeatures
 
 COLUMNS = Columns(static=("shop",))
@@ -150,3 +150,10 @@ def test_labels_of_one_category(text):
 def test_infinite_numbers_name_the_series_and_the_column(kind):
     with pytest.raises(ValueError, match="series 'item 1': static column 'shop' is infinite; correct"):
         learned(pd.Series([1.0, np.inf]), kind)
+
+
+@pytest.mark.parametrize("value", [1, 1.0, "1", "1.0", np.float32(1), Decimal(1)])
+def test_spellings_of_one_category(value):
+    assert category_code(value, ["0.5", "1"]) == category_code(value, ["0", "1.0"]) == 1
+    assert category_code(value, ["2", "3"]) == -1
+    assert category_code(value, ["False", "True"]) == 1

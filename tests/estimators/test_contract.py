@@ -86,8 +86,10 @@ def test_all_kinds_of_features(make):
     predictor = estimator.train([with_features(60, 0), with_features(50, 0, item_id="b")])
     (forecast,) = predictor.predict([with_features(40, H)])
     assert np.isfinite(forecast.mean).all()
-    unseen = with_features(40, H) | {"feat_static_cat": [7, -1]}
-    assert np.isfinite(next(predictor.predict([unseen])).mean).all()
+    unknown = with_features(40, H) | {"feat_static_cat": [-1, -1]}
+    assert np.isfinite(next(predictor.predict([unknown])).mean).all()
+    with pytest.raises(ValueError, match="feat_static_cat is 7 in row 0, but its categories are numbered from 0 to 2"):
+        next(predictor.predict([with_features(40, H) | {"feat_static_cat": [7, -1]}]))
     missing = with_features(40, H)
     missing["feat_dynamic_real"][0, 5] = np.nan
     assert np.isfinite(next(predictor.predict([missing])).mean).all()
