@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import re
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -9,33 +11,28 @@ from typing import Any
 
 import pandas as pd
 
-# Characters that separate the columns of CSV files in which the comma is the decimal mark.
-OTHER_SEPARATORS = (";", "\t", "|")
+SEPARATORS = (",", ";", "\t", "|")
 
 
 def _read_csv(path: Path) -> pd.DataFrame:
-    """Read a CSV file, also one with another separator; then text such as ``1,5`` is read as a number."""
-    names = pd.read_csv(path, nrows=0).columns
-    separators = [one for one in OTHER_SEPARATORS if len(names) == 1 and one in names[0]]
-    if not separators:
-        return pd.read_csv(path)
-    frame = pd.read_csv(path, sep=separators[0])
-    text = frame.select_dtypes(exclude="number")
-    if any(map(_has_decimal_commas, text.items())):
-        return pd.read_csv(path, sep=separators[0], decimal=",")
-    return frame
+    """Read a CSV file with the separator that its header has most often outside of quotes."""
+    first = pd.read_csv(path, sep="\0", header=None, nrows=1, quoting=csv.QUOTE_NONE, na_filter=False, dtype=str)
+    header = re.sub(r'"[^"]*"', "", str(first.iat[0, 0]))
+    sep = max(SEPARATORS, key=header.count)
+    return pd.read_csv(path) if sep == "," else _read_separated(path, sep)
 
 
-def _has_decimal_commas(column: tuple[Any, pd.Series]) -> bool:
-    """Whether all values of a column of text are numbers, with a comma in some of them."""
-    found = column[1].dropna().astype("string")
-    return bool(found.str.contains(",").any() and found.str.fullmatch(r"\s*[-+]?\d*(,\d*)?\s*").all())
+def _read_separated(path: Path, sep: str) -> pd.DataFrame:
+    """Read a file without commas between columns; the comma is the decimal mark if no number has a decimal point."""
+    points, commas = (pd.read_csv(path, sep=sep, decimal=mark, low_memory=False) for mark in (".", ","))
+    with_points, with_commas = (set(frame.select_dtypes("number")) for frame in (points, commas))
+    return commas if with_points <= with_commas else points
 
 
 # Reader of each kind of file, and the package that it requires besides pandas.
 READERS: dict[str, tuple[Callable[[Path], Any], str | None]] = {
     ".csv": (_read_csv, None),
-    ".tsv": (partial(pd.read_csv, sep="\t"), None),
+    ".tsv": (partial(_read_separated, sep="\t"), None),
     ".json": (pd.read_json, None),
     ".jsonl": (partial(pd.read_json, lines=True), None),
     ".ndjson": (partial(pd.read_json, lines=True), None),
@@ -71,5 +68,7 @@ def read_file(path: Path) -> pd.DataFrame:
         raise ValueError(f"{path} requires the package {required}; run pip install {required}") from error
     except OSError:
         raise
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path} is not encoded in UTF-8; save the file as UTF-8") from error
     except Exception as error:  # readers raise many types for damaged files
         raise ValueError(f"{path} cannot be read: {' '.join(str(error).split())}") from error

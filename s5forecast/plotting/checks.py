@@ -20,8 +20,15 @@ from s5forecast.plotting.theme import OBSERVED, PALETTE, styled
 MAX_ITEMS, MAX_LISTED = 30, 100  # series that are drawn, and rows of tables
 BINS, POINTS = 120, 1500  # intervals of time, and points of a line
 HEIGHT, ROW_HEIGHT = 400, 16
-# Intervals that lack any value differ clearly from complete ones.
-OBSERVED_SHARES = [[0, "#d55e00"], [0.999, "#f3d08a"], [1, "#1b7fc4"]]
+# Intervals that lack any value differ clearly from complete ones. The scale ends above 1 to show the color of these.
+SCALE_END, COMPLETE = 1.2, 0.999999
+OBSERVED_SHARES = [
+    [0, "#d55e00"],
+    [COMPLETE / SCALE_END, "#f3d08a"],
+    [COMPLETE / SCALE_END, "#1b7fc4"],
+    [1, "#1b7fc4"],
+]
+SHARE_TICKS = {"tickvals": [0, 0.5, (1 + SCALE_END) / 2], "ticktext": ["0%", "50%", "complete"]}
 DATE, EXACT = "%Y-%m-%d", "%Y-%m-%d %H:%M"
 MARKED = ("gaps", "duplicates", "missing", "negative", "outliers")
 SYMBOLS = np.array(["triangle-down", "circle-open", "triangle-up"])  # outliers below, within and above the axis
@@ -69,9 +76,11 @@ def _findings_section(findings: pd.DataFrame) -> str:
 
 def _availability_section(rows: Rows, drawn: Sequence[int], grid: pd.Index | None) -> str:
     if grid is None:
-        text = "Share of the rows with an observed value, by time. Blank areas have no row."
+        text = "Share of the rows with an observed value, by time. Blank areas have no row. Blue: complete."
     else:
-        text = "Share of the steps with an observed value, by time. Blank areas are outside of the series."
+        text = (
+            "Share of the steps with an observed value, by time. Blank areas are outside of the series. Blue: complete."
+        )
     return section("Observed values", text, figure_html(plot_availability(rows, drawn, grid), "availability"))
 
 
@@ -140,9 +149,9 @@ def plot_availability(rows: Rows, drawn: Sequence[int], grid: pd.Index | None) -
         y=[_label(rows, position) for position in drawn],
         z=share,
         zmin=0,
-        zmax=1,
+        zmax=SCALE_END,
         colorscale=OBSERVED_SHARES,
-        colorbar={"tickformat": ".0%", "thickness": 12, "outlinewidth": 0},
+        colorbar={**SHARE_TICKS, "thickness": 12, "outlinewidth": 0},
         hovertemplate="%{y}<br>%{x}<br>%{z:.1%} observed<extra></extra>",
     )
     figure = styled(go.Figure(heatmap), title=None, height=130 + ROW_HEIGHT * len(drawn))

@@ -1,8 +1,10 @@
 """The name of a file decides how it is read; errors are one line."""
 
+import gzip
 import sys
 from zipfile import ZipFile
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -45,6 +47,49 @@ def test_csv_with_other_separators(sep, decimal, suffix, tmp_path):
     found = read_file(path)
     pd.testing.assert_frame_equal(found.drop(columns="note"), NUMBERS)
     assert found["note"].tolist()[0] == "a, b"
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".tsv", ".tsv.gz"])
+def test_tab_separated_files_may_have_decimal_commas(suffix, tmp_path):
+    NUMBERS.to_csv(tmp_path / f"sales{suffix}", index=False, sep="\t", decimal=",")
+    pd.testing.assert_frame_equal(read_file(tmp_path / f"sales{suffix}"), NUMBERS)
+
+
+@pytest.mark.parametrize("sep, suffix", [(";", ".csv"), ("\t", ".tsv")])
+@pytest.mark.parametrize("numbers", [["1.5", "2.25"], ["1.0", "2.0"], ["", "2.5"]])
+@pytest.mark.parametrize("codes", [["3,5", "4,5"], ["0,00", "1,01"], ["0,00  1,01", "0,01"]])
+def test_commas_in_text_beside_decimal_points_are_kept(sep, suffix, numbers, codes, tmp_path):
+    path = tmp_path / f"sales{suffix}"
+    pd.DataFrame({"code": codes, "target": numbers}).to_csv(path, index=False, sep=sep)
+    found = read_file(path)
+    assert found["code"].tolist() == codes
+    np.testing.assert_array_equal(found["target"], [float(value or "nan") for value in numbers])
+
+
+@pytest.mark.parametrize(
+    "header, names",
+    [
+        ('timestamp;"target, kg"', ["timestamp", "target, kg"]),
+        ('"timestamp, UTC"\t"target, kg, net"', ["timestamp, UTC", "target, kg, net"]),
+        ('"timestamp; UTC","target; kg; net"', ["timestamp; UTC", "target; kg; net"]),
+    ],
+)
+def test_separators_in_quoted_names(header, names, tmp_path):
+    path = tmp_path / "sales.csv"
+    sep = header.split('"target')[0][-1]
+    path.write_text(f"\ufeff{header}\n2024-01-01{sep}2\n", encoding="utf-8")
+    found = read_file(path)
+    assert found.columns.tolist() == names and found.iloc[0].tolist() == ["2024-01-01", 2]
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".csv.gz", ".tsv", ".jsonl"])
+@pytest.mark.parametrize("encoding", ["latin-1", "utf-16"])
+def test_other_encodings_name_the_fix(suffix, encoding, tmp_path):
+    path = tmp_path / f"sales{suffix}"
+    content = '{"item_id": "K\u00f6ln"}\n'.encode(encoding)
+    path.write_bytes(gzip.compress(content) if suffix.endswith(".gz") else content)
+    with pytest.raises(ValueError, match=r"is not encoded in UTF-8; save the file as UTF-8$"):
+        read_file(path)
 
 
 def test_one_column_is_read(tmp_path):

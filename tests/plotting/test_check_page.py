@@ -7,7 +7,15 @@ import pandas as pd
 import pytest
 
 from s5forecast import S5Forecaster
-from s5forecast.plotting.checks import BINS, _observed_shares, _series_section, _traces, _within_axis, write_check
+from s5forecast.plotting.checks import (
+    BINS,
+    _observed_shares,
+    _series_section,
+    _traces,
+    _within_axis,
+    plot_availability,
+    write_check,
+)
 
 
 def frame(n, items=("a", "b"), freq="h"):
@@ -40,6 +48,16 @@ def test_shares_count_missing_values_and_absent_rows():
     found = shares(check(df))  # two steps in each interval
     np.testing.assert_array_equal(found[0, :4], [0.5, 0, 0, 1])
     assert np.isnan(found[1, :10]).all() and (found[1, 10:] == 1).all()
+
+
+def test_the_color_bar_shows_the_color_of_complete_intervals():
+    result = check(frame(50))
+    (heatmap,) = plot_availability(result.rows, [0], result.grid).data
+    positions, colors = zip(*heatmap.colorscale, strict=True)
+    one = 1 / heatmap.zmax
+    assert positions[1] == positions[2] < one < positions[3] and colors[1] != colors[2] == colors[3]
+    assert dict(zip(heatmap.colorbar.ticktext, heatmap.colorbar.tickvals, strict=True))["complete"] > 1
+    assert "Blue: complete." in write_check(result)
 
 
 @pytest.mark.parametrize("freq", ["B", "MS"])
