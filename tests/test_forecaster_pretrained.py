@@ -156,6 +156,7 @@ def test_saved_and_loaded(make, tmp_path):
     assert clone(forecaster).preset == forecaster.preset
 
 
+@pytest.mark.filterwarnings("ignore:over the last horizon")  # a single step
 def test_fine_tuning_trains_and_streams():
     df = frame(length=120)
     tuned = fine_tuned(freq="h").fit(df)

@@ -260,10 +260,16 @@ def test_seasonal_naive_equals_the_published_figures(name, season, wql, mase):
     assert result.metrics["MASE"].item() == pytest.approx(mase, abs=1e-3)
 
 
-@pytest.mark.parametrize("data", [None, np.arange(9.0), [1.0, 2.0], {"a": 1}, "data.csv", 3])
+@pytest.mark.parametrize("data", [None, np.arange(9.0), [1.0, 2.0], {"a": 1}, 3])
 def test_other_kinds_of_data_are_refused(data):
     for function in (lambda: backtest("naive", data, 4), lambda: compare({"naive": "naive"}, data, 4)):
         with pytest.raises(ValueError, match=f"a data frame or GluonTS entries, got {type(data).__name__}"):
+            function()
+
+
+def test_missing_files_are_named():
+    for function in (lambda: backtest("naive", "data.csv", 4), lambda: compare({"naive": "naive"}, "data.csv", 4)):
+        with pytest.raises(ValueError, match="there is no file, folder or pattern of files 'data.csv'"):
             function()
 
 
