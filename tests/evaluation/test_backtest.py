@@ -269,7 +269,7 @@ def test_other_kinds_of_data_are_refused(data):
 
 def test_missing_files_are_named():
     for function in (lambda: backtest("naive", "data.csv", 4), lambda: compare({"naive": "naive"}, "data.csv", 4)):
-        with pytest.raises(ValueError, match="there is no file, folder or pattern of files 'data.csv'"):
+        with pytest.raises(ValueError, match=r"there is no file, folder or pattern of files 'data\.csv'"):
             function()
 
 
