@@ -267,10 +267,11 @@ def test_other_kinds_of_data_are_refused(data):
             function()
 
 
-def test_missing_files_are_named():
-    for function in (lambda: backtest("naive", "data.csv", 4), lambda: compare({"naive": "naive"}, "data.csv", 4)):
-        with pytest.raises(ValueError, match=r"there is no file, folder or pattern of files 'data\.csv'"):
-            function()
+def test_a_missing_file_is_named():
+    with pytest.raises(ValueError, match=r"there is no file, folder or pattern of files 'data\.csv'"):
+        backtest("naive", "data.csv", 4)
+    with pytest.raises(ValueError, match="a data frame or GluonTS entries, got str"):
+        compare({"naive": "naive"}, "data.csv", 4)
 
 
 @pytest.mark.parametrize("dtype", ["int64", "int32", "Int64", "category", "string", "string[pyarrow]", object])
