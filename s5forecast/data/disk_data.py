@@ -116,7 +116,7 @@ class DiskData:
     def _append(
         self, writer: TableWriter, frame: pd.DataFrame, columns: Columns, read: Read, what: str
     ) -> dict[str, str]:
-        """Append the series of a part; the reasons of those that have an error."""
+        """Append the valid series of a part, and return the errors of the others by name."""
         reasons: dict[str, str] = {}
         while len(frame):
             try:

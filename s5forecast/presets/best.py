@@ -159,15 +159,11 @@ class BestEstimator(ContinuedTraining, Estimator):
             raise ValueError("the dataset is empty; give at least one series")
         levels = self.estimator.quantile_levels
         lengths = [np.shape(entry["target"])[-1] for entry in training_data]
-        if (
-            self.tuned is not None
-            and has_few_values(training_data)
-            and self.tuned.can_train(training_data, validation_data)
-        ):
-            members = [self.tuned, self.tuned.untrained(), *statistical_models(lengths, horizon, season, [ARIMA])]
-            return CombinedEstimator(
-                horizon, members, quantile_levels=levels, weights=[1 / len(members)] * len(members)
-            )
+        tuned = self.tuned
+        if tuned is not None and has_few_values(training_data) and tuned.can_train(training_data, validation_data):
+            members = [tuned, tuned.untrained(), *statistical_models(lengths, horizon, season, [ARIMA])]
+            weights = [1 / len(members)] * len(members)
+            return CombinedEstimator(horizon, members, quantile_levels=levels, weights=weights)
         statistical = statistical_models(lengths, horizon, season)
         if statistical:
             few = sum(lengths) < MAX_VALUES_FOR_ARIMA
@@ -175,13 +171,8 @@ class BestEstimator(ContinuedTraining, Estimator):
             return CombinedEstimator(horizon, [*networks, *statistical], quantile_levels=levels)
         if horizon > MAX_HORIZON_FOR_RECURSION or season > SHORT_SEASON:
             return self.ensemble
-        members = [self.ensemble, autoregressive_like(self.estimator)]
-        return CombinedEstimator(horizon, members, quantile_levels=levels, weights=list(FIXED_WEIGHTS))
-
-    def _can_tune(self, training_data: Sequence[Any], validation_data: Sequence[Any] | None) -> bool:
-        if self.tuned is None or not has_few_values(training_data):
-            return False
-        return self.tuned.can_train(training_data, validation_data)
+        networks = [self.ensemble, autoregressive_like(self.estimator)]
+        return CombinedEstimator(horizon, networks, quantile_levels=levels, weights=list(FIXED_WEIGHTS))
 
 
 def record_members(predictor: Any, estimator: Any, reason: str) -> None:

@@ -41,11 +41,10 @@ def make_estimator(
         prediction_length: steps to forecast.
         preset: ``"default"`` trains a single network, and ``"fast"`` does so in a third of the time; if there are fewer
             than 5,000 values, no covariates and no other arguments of the network, both fine-tune the pretrained one,
-            see :class:`~s5forecast.presets.DefaultEstimator`. ``"best"`` trains
-            several: :class:`~s5forecast.presets.BestEstimator` for ``"direct"``, and an ensemble of three whose sample
-            paths are pooled for the other models. ``"zero_shot"`` and ``"fine_tuned"``, for ``"direct"`` only, use
-            the pretrained network as it is or after a short training, see
-            :class:`~s5forecast.estimators.PretrainedEstimator`.
+            see :class:`~s5forecast.presets.DefaultEstimator`. ``"best"`` combines several models:
+            :class:`~s5forecast.presets.BestEstimator` for ``"direct"``, and an ensemble of three whose sample paths are
+            pooled for the other models. ``"zero_shot"`` and ``"fine_tuned"``, for ``"direct"`` only, use the pretrained
+            network as it is or after a short training, see :class:`~s5forecast.estimators.PretrainedEstimator`.
         model: ``"direct"``, ``"autoregressive"`` or ``"multivariate"``: :class:`~s5forecast.S5Estimator`,
             :class:`~s5forecast.S5AutoregressiveEstimator` or :class:`~s5forecast.S5MultivariateEstimator`.
         time_limit: seconds of training, see :class:`~s5forecast.presets.TimeLimitedEstimator`.
@@ -77,15 +76,13 @@ def apply_preset(make: Any, arguments: dict[str, Any], preset: str, time_limit: 
     accepted = signature(make).parameters
     arguments = {**{name: value for name, value in chosen.arguments.items() if name in accepted}, **arguments}
     members = arguments.pop("num_members", chosen.members)
-    estimator = make(**arguments)
+    estimator, tuned = make(**arguments), None
     if preset == "best" and isinstance(estimator, S5Estimator):
         estimator = BestEstimator(estimator, members, tuned_like(given, chosen.tuning_steps))
     elif members != 1:
         estimator = EnsembleEstimator(estimator, members)
-    base = estimator
+    elif make is S5Estimator:
+        tuned = tuned_like(given, chosen.tuning_steps, time_limit)
     if time_limit is not None:
-        estimator = TimeLimitedEstimator(base, time_limit)
-    if isinstance(base, BestEstimator) or make is not S5Estimator or members != 1:
-        return estimator
-    tuned = tuned_like(given, chosen.tuning_steps, time_limit)
+        estimator = TimeLimitedEstimator(estimator, time_limit)
     return estimator if tuned is None else DefaultEstimator(estimator, tuned)
