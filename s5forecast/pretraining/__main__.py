@@ -5,6 +5,7 @@
 The folder holds ``checkpoint.pt`` (everything that resuming needs), ``log.csv``, and the averaged weights in float16:
 ``weights.npz`` and copies of it after 300 s, 600 s, 1200 s and so on. Hours are processor time of one thread. The
 learning rate is constant up to the last quarter of them; more hours can be given later, if it has not decayed yet.
+Without a checkpoint, ``--weights`` starts from such a file and continues the count of its hours.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from pathlib import Path
 import torch
 from tqdm.auto import tqdm
 
-from s5forecast.networks.pretrained_weights import save_weights
+from s5forecast.networks.pretrained_weights import load_record, load_weights, save_weights
 from s5forecast.pretraining.training import Pretraining
 
 SECONDS = 3600.0
@@ -31,10 +32,10 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--hours", type=float, required=True, help="processor time of the whole pretraining")
     parser.add_argument("--folder", type=Path, required=True, help="folder of the checkpoint, the log and the weights")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--weights", type=Path, help="file of weights to start from if there is no checkpoint")
     args = parser.parse_args(arguments)
     torch.set_num_threads(1)
-    training = Pretraining(args.folder, args.hours * SECONDS, args.seed)
-    training.load()
+    training = _begun(args.folder, args.hours * SECONDS, args.seed, args.weights)
     with tqdm(total=round(training.seconds), initial=round(training.spent), unit="s", desc="pretraining") as bar:
 
         def report() -> None:
@@ -42,6 +43,16 @@ def main(arguments: list[str] | None = None) -> None:
             write_weights(training)
 
         training.run(training.seconds, report, EVERY)
+
+
+def _begun(folder: Path, seconds: float, seed: int, weights: Path | None) -> Pretraining:
+    """The training of the checkpoint, else one from ``weights``, else a new one."""
+    training = Pretraining(folder, seconds, seed)
+    if training.load() or weights is None:
+        return training
+    training = Pretraining(folder, seconds, seed, load_weights(weights).train())
+    training.start_from(load_record(weights))
+    return training
 
 
 def write_weights(training: Pretraining) -> None:

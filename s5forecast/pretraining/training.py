@@ -30,6 +30,8 @@ WARMUP, DECAY, LOWEST, CLIP, AVERAGE = 200, 0.25, 0.02, 1.0, 0.9998
 LOGGED = 500
 # The average spans about the last tenth of the steps, so that it is useful whenever the training is stopped.
 AVERAGED = 10
+# Attributes of a training that a checkpoint holds; first_step is the first one after a file of weights.
+PROGRESS = ("step", "first_step", "spent", "series")
 
 
 class Pretraining:
@@ -53,7 +55,13 @@ class Pretraining:
         self.average = deepcopy(self.network).requires_grad_(False)
         self.optimizer = make_optimizer(self.network)
         self.step, self.spent, self.series = 0, 0.0, 0
+        self.first_step = 0
         self.losses: list[float] = []
+
+    def start_from(self, record: dict[str, Any]) -> None:
+        """Count the steps, series and seconds of :meth:`record` as done; the learning rate is warmed up again."""
+        self.step, self.spent, self.series = record["steps"], float(record["seconds"]), record["series"]
+        self.first_step = self.step
 
     def run(self, until: float, report: Callable[[], None] | None = None, every: float = 300.0) -> None:
         """Train until ``until`` processor seconds are spent, with a checkpoint ``every`` so many of them."""
@@ -91,7 +99,7 @@ class Pretraining:
             "network": self.network.state_dict(),
             "average": self.average.state_dict(),
             "optimizer": self.optimizer.state_dict(),
-            "progress": {"step": self.step, "spent": self.spent, "series": self.series},
+            "progress": {name: getattr(self, name) for name in PROGRESS},
         }
         torch.save(state, self.folder / "checkpoint.tmp")
         (self.folder / "checkpoint.tmp").replace(self.folder / "checkpoint.pt")
@@ -105,7 +113,8 @@ class Pretraining:
         self.network.load_state_dict(state["network"])
         self.average.load_state_dict(state["average"])
         self.optimizer.load_state_dict(state["optimizer"])
-        self.step, self.spent, self.series = (state["progress"][name] for name in ("step", "spent", "series"))
+        for name in PROGRESS:
+            setattr(self, name, state["progress"][name])
         return True
 
     def record(self) -> dict[str, Any]:
@@ -117,11 +126,12 @@ class Pretraining:
 
     def _rate(self) -> float:
         remaining = (1 - self.spent / self.seconds) / DECAY
-        return min(1.0, (self.step + 1) / WARMUP) * min(1.0, max(remaining, LOWEST))
+        return min(1.0, (self.step - self.first_step + 1) / WARMUP) * min(1.0, max(remaining, LOWEST))
 
     @torch.no_grad()
     def _update_average(self) -> None:
-        weight = min(AVERAGE, self.step / (self.step + AVERAGED))
+        steps = self.step - self.first_step
+        weight = min(AVERAGE, steps / (steps + AVERAGED))
         for mean, now in zip(self.average.parameters(), self.network.parameters(), strict=True):
             mean.lerp_(now, 1 - weight)
 

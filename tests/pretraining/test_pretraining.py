@@ -4,9 +4,9 @@ import numpy as np
 import torch
 
 from s5forecast.networks.pretrained import PretrainedNetwork
-from s5forecast.networks.pretrained_weights import load_record, load_weights
+from s5forecast.networks.pretrained_weights import SHIPPED, load_record, load_weights
 from s5forecast.pretraining.__main__ import main
-from s5forecast.pretraining.training import Pretraining, draw_batch
+from s5forecast.pretraining.training import LR, WARMUP, Pretraining, draw_batch
 
 SIZE = {"width": 16, "num_layers": 1, "state_size": 8, "hidden": 16}
 # Mean loss of the first and of the next ten steps with seed 0.
@@ -48,6 +48,27 @@ def test_command_writes_weights_and_resumes(tmp_path):
     record = load_record(tmp_path / "weights.npz")
     assert record["steps"] > 0 and record["seconds"] >= 1 and record["loss"] > 0
     assert (tmp_path / "log.csv").read_text().startswith("step,seconds,series,loss")
+
+
+def test_command_starts_from_weights(tmp_path):
+    seconds = load_record()["seconds"]
+    main(["--hours", str((seconds + 0.5) / 3600), "--folder", str(tmp_path), "--weights", str(SHIPPED)])
+    record = load_record(tmp_path / "weights.npz")
+    assert record["seconds"] >= seconds and record["steps"] > load_record()["steps"]
+
+
+def test_training_continues_from_weights(tmp_path):
+    shipped = load_weights()
+    training = Pretraining(tmp_path, 1e9, network=load_weights())
+    training.start_from(load_record())
+    assert training.step == training.first_step == load_record()["steps"]
+    training.advance()  # with new series, and a small rate after the restart
+    np.testing.assert_allclose(training.optimizer.param_groups[0]["lr"], LR / WARMUP)
+    training.save()
+    resumed = Pretraining(tmp_path, 1e9)
+    assert resumed.load() and (resumed.step, resumed.first_step) == (training.step, training.step - 1)
+    for one, other in zip(training.average.parameters(), shipped.parameters(), strict=True):
+        torch.testing.assert_close(one, other, rtol=0, atol=2 * LR / WARMUP)
 
 
 def test_the_first_steps_of_the_pretraining_reproduce_their_loss(tmp_path):
