@@ -16,7 +16,7 @@ from s5forecast.data.statics import StaticFeatures
 from s5forecast.evaluation.backtest import backtest
 from s5forecast.evaluation.item_columns import item_keys, with_item_columns
 from s5forecast.evaluation.result import Backtest
-from s5forecast.evaluation.windows import IrregularSplitter
+from s5forecast.evaluation.splitters import IrregularSplitter
 from s5forecast.fitted_forecaster import FittedForecaster
 
 CUTS = ("since", "count", "fraction")

@@ -15,7 +15,8 @@ from s5forecast.evaluation.diagnostics import interval_coverage, pit_histogram, 
 from s5forecast.evaluation.leaderboard import leaderboard
 from s5forecast.evaluation.metrics import METRICS, evaluate
 from s5forecast.evaluation.result import Backtest
-from s5forecast.evaluation.windows import seasonal_error, split_irregular, squared_seasonal_error
+from s5forecast.evaluation.splitters import split_irregular
+from s5forecast.evaluation.windows import seasonal_error, squared_seasonal_error
 
 if TYPE_CHECKING:
     from s5forecast.evaluation.calibrated import CalibratedPredictor, calibrate

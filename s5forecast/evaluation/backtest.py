@@ -40,13 +40,13 @@ from s5forecast.evaluation.models import (
 )
 from s5forecast.evaluation.result import KEYS, WINDOW, Backtest
 from s5forecast.evaluation.runs import Run, Store, describe
-from s5forecast.evaluation.windows import (
+from s5forecast.evaluation.splitters import (
     IrregularSplitter,
     RegularSplitter,
-    Window,
     WindowSplitter,
     check_positive_integer,
 )
+from s5forecast.evaluation.windows import Window
 from s5forecast.levels import DECILES, check_levels
 
 

@@ -10,7 +10,8 @@ from sklearn.base import BaseEstimator
 
 from s5forecast.evaluation import Backtest, backtest
 from s5forecast.evaluation.baselines import NaivePredictor, SeasonalNaivePredictor
-from s5forecast.evaluation.windows import RegularSplitter, RegularWindow
+from s5forecast.evaluation.splitters import RegularSplitter
+from s5forecast.evaluation.windows import RegularWindow
 
 
 def entries(*lengths, seed=0, **fields):
