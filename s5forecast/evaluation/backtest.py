@@ -26,11 +26,7 @@ from s5forecast.data.regular_sampling import to_entries
 from s5forecast.data.seasons import SEASON_FIELD
 from s5forecast.data.statics import StaticFeatures
 from s5forecast.data.table import FrameSeries
-from s5forecast.evaluation.column_roles import as_columns, check_columns, frame_of_series, is_long, roles_of
-from s5forecast.evaluation.item_columns import item_keys, with_item_columns
-from s5forecast.evaluation.metrics import evaluate, metric_names
-from s5forecast.evaluation.models import (
-    Model,
+from s5forecast.evaluation.adapters import (
     frequency_of,
     irregular_model,
     name_of,
@@ -38,6 +34,10 @@ from s5forecast.evaluation.models import (
     regular_model,
     span_of,
 )
+from s5forecast.evaluation.column_roles import as_columns, check_columns, frame_of_series, is_long, roles_of
+from s5forecast.evaluation.item_columns import item_keys, with_item_columns
+from s5forecast.evaluation.metrics import evaluate, metric_names
+from s5forecast.evaluation.models import Model
 from s5forecast.evaluation.result import KEYS, WINDOW, Backtest
 from s5forecast.evaluation.runs import Run, Store, describe
 from s5forecast.evaluation.splitters import (

@@ -19,11 +19,11 @@ from scipy.special import stdtr
 from s5forecast.data.faults import warning_once
 from s5forecast.data.frame_kinds import PANDAS, Frame, FrameKind, takes_frames, to_pandas
 from s5forecast.data.missing_known import reported_once
+from s5forecast.evaluation.adapters import frequency_of, on_error_of, span_of
 from s5forecast.evaluation.backtest import backtest
 from s5forecast.evaluation.column_roles import check_data, roles_of_all
 from s5forecast.evaluation.leaderboard import leaderboard
 from s5forecast.evaluation.metrics import METRICS, SERIES, JointScore, is_loss, metric_names
-from s5forecast.evaluation.models import frequency_of, on_error_of, span_of
 from s5forecast.evaluation.result import KEYS, TIMES, WINDOW, Backtest, summary
 
 # Losses over time of metrics that are ratios.
