@@ -17,20 +17,14 @@ from s5forecast.data.items import join_keys
 from s5forecast.data.long_frames import require_columns
 from s5forecast.data.mapped_table import TableWriter
 from s5forecast.data.partitions import consecutive_parts, part_of_series, read_part, write_parts
+from s5forecast.data.record_batches import record_batches
 from s5forecast.data.series_numbers import SeriesNumbers, series_codes
 from s5forecast.data.table import SeriesTable
 from s5forecast.data.temporary_folder import TemporaryFolder
 from s5forecast.notices import one_warning_each
 
-# Rows of a part, which is sorted and checked in memory, and of a batch that is read from a file.
-PART_ROWS, BATCH_ROWS = 2**19, 2**17
-# Threads of Arrow read a whole file ahead, whatever the limits are, while a part is sorted.
-READING: dict[str, Any] = {
-    "batch_size": BATCH_ROWS,
-    "batch_readahead": 0,
-    "fragment_readahead": 0,
-    "use_threads": False,
-}
+# Rows of a part, which is sorted and checked in memory.
+PART_ROWS = 2**18
 Read = Callable[[pd.DataFrame], SeriesTable]
 
 
@@ -144,7 +138,7 @@ class DiskData:
 
     def batches(self, names: Sequence[str]) -> Iterator[Any]:
         """Record batches of some columns, in the order of the files."""
-        yield from self.dataset.to_batches(columns=list(names), **READING)
+        yield from record_batches(self.dataset, list(names))
 
     def num_series(self, columns: Columns, what: str = "df") -> int:
         """Number of series that are not left out."""
@@ -206,7 +200,7 @@ class _Rows:
         return pa.schema([self._dataset.schema.field(name) for name in self._names])
 
     def _batches(self) -> Iterator[Any]:
-        yield from self._dataset.to_batches(columns=self._names, **READING)
+        yield from record_batches(self._dataset, self._names)
 
 
 def read_parts(data: Any, columns: Columns, read: Read, what: str = "df") -> SeriesTable:
@@ -237,7 +231,7 @@ def _counted(dataset: Any, identity: list[str]) -> tuple[SeriesNumbers, np.ndarr
     numbers, counts, ordered, last = SeriesNumbers(), np.zeros(0, dtype=np.int64), True, 0
     if not identity:
         return numbers, np.array([dataset.count_rows()]), True
-    for batch in dataset.to_batches(columns=identity, **READING):
+    for batch in record_batches(dataset, identity):
         if not batch.num_rows:
             continue
         codes, hashes = series_codes([batch.column(name) for name in identity])

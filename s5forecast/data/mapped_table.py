@@ -16,11 +16,11 @@ from s5forecast.data.table import FrameSeries, SeriesTable
 from s5forecast.data.temporary_folder import TemporaryFolder
 
 # Bytes of a mapping that are read before its pages are given back.
-KEPT = 64 * 2**20
+KEPT = 16 * 2**20
 # The system maps the neighbors of a page that is read, in blocks of this size.
-MAPPED_BYTES = 2**16
+MAPPED_BYTES = 2**18
 # Rows of a block of a table.
-BLOCK_ROWS = 2**19
+BLOCK_ROWS = 2**17
 
 
 class MappedFiles:

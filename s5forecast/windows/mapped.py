@@ -9,7 +9,6 @@ import torch
 from torch import Tensor
 
 from s5forecast.data.mapped_entries import MappedSeries
-from s5forecast.data.series import SeriesArrays
 from s5forecast.windows.counts import are_counts
 from s5forecast.windows.normalization import ObservedValues
 from s5forecast.windows.regular import SeriesStore, mean_weight
@@ -28,15 +27,27 @@ class MappedStore(SeriesStore):
     series: MappedSeries
 
     def _load(self, series: Any) -> None:
-        found = [_Summary(block) for block in series.blocks()]
-        order = torch.from_numpy(series.entries.order)
+        S, features = len(series), self.spec.features
         self.length = torch.from_numpy(series.lengths)
-        self.counts = torch.cat([one.counts for one in found])[order]
-        self.static_real = torch.cat([one.static_real for one in found])[order]
-        self.static_cat = torch.cat([one.static_cat for one in found])[order]
-        self._mean = mean_weight(
-            torch.stack([one.weight for one in found]).sum(), torch.stack([one.observed for one in found]).sum()
+        self.counts = torch.empty(S, dtype=torch.bool)
+        self.static_real = torch.empty(S, features.num_feat_static_real)
+        self.static_cat = torch.empty(S, features.num_feat_static_cat, dtype=torch.long)
+        weights, observed, end = list[float](), 0, 0
+        for block in series.blocks():
+            rows = slice(end, end := end + len(block))
+            values = torch.from_numpy(block.target)
+            mask = ~values.isnan()
+            are_count = are_counts(values.unsqueeze(0)).numpy()
+            self.counts[rows] = torch.from_numpy(np.logical_and.reduceat(are_count, block.bounds[:-1]))
+            self.static_real[rows] = torch.from_numpy(block.static_real)
+            self.static_cat[rows] = torch.from_numpy(block.static_cat)
+            weights.append(float((torch.from_numpy(block.weight).double() * mask).sum()))
+            observed += int(mask.sum())
+        order = torch.from_numpy(series.entries.order)
+        self.counts, self.static_real, self.static_cat = (
+            one[order] for one in (self.counts, self.static_real, self.static_cat)
         )
+        self._mean = mean_weight(torch.tensor(weights, dtype=torch.float64).sum(), torch.tensor(observed))
 
     def _last_observed(self, index: Tensor, cut: Tensor) -> tuple[Tensor, Tensor]:
         values, end = torch.from_numpy(np.concatenate(self.series.begins_of(index.numpy(), cut.numpy()))), cut.cumsum(0)
@@ -57,17 +68,3 @@ class MappedStore(SeriesStore):
         within = (position >= 0) & (position < self.length[index, None])
         mask = ~values.isnan() & within
         return values.nan_to_num(0.0).double() * mask, mask.double()
-
-
-class _Summary:
-    """What is kept in memory of a block of series."""
-
-    def __init__(self, arrays: SeriesArrays) -> None:
-        begins, values = arrays.bounds[:-1], torch.from_numpy(arrays.target)
-        mask = ~values.isnan()
-        are_count = are_counts(values.unsqueeze(0)).numpy()
-        self.counts = torch.from_numpy(np.logical_and.reduceat(are_count, begins))
-        self.static_real = torch.from_numpy(arrays.static_real)
-        self.static_cat = torch.from_numpy(arrays.static_cat)
-        self.weight = (torch.from_numpy(arrays.weight).double() * mask).sum()
-        self.observed = mask.sum()
