@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from s5forecast import DiskData, S5Forecaster, backtest
-from s5forecast.data import disk_data
+from s5forecast.data import disk_data, record_batches
 from s5forecast.data.partitions import consecutive_parts
 
 pa = pytest.importorskip("pyarrow", reason="pyarrow is not installed: pip install '.[disk]'")
@@ -29,7 +29,7 @@ COVARIATES = {"known": ["price", "event"], "past": ["sales", "weather"], "static
 def small_parts(monkeypatch):
     """Several parts of rows and of forecasts, although the data are small."""
     monkeypatch.setattr(disk_data, "PART_ROWS", 70)
-    monkeypatch.setitem(disk_data.READING, "batch_size", 37)
+    monkeypatch.setitem(record_batches.READING, "batch_size", 37)
     monkeypatch.setattr("s5forecast.forecast_parts.PART_SERIES", 2)
 
 

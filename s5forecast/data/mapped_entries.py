@@ -16,7 +16,7 @@ from s5forecast.data.spec import WindowSpec
 from s5forecast.data.statics import StaticFeatures
 
 # Series that are read at a time, at different places of the files.
-READ_SERIES = 32
+READ_SERIES = 8
 
 
 class MappedEntries(TableEntries):

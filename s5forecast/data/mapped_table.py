@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from s5forecast.data.items import join_keys
+from s5forecast.data.series_names import PackedNames
 from s5forecast.data.table import FrameSeries, SeriesTable
 from s5forecast.data.temporary_folder import TemporaryFolder
 
 # Bytes of a mapping that are read before its pages are given back.
-KEPT = 16 * 2**20
+KEPT = 4 * 2**20
 # The system maps the neighbors of a page that is read, in blocks of this size.
 MAPPED_BYTES = 2**18
 # Rows of a block of a table.
@@ -114,10 +114,9 @@ class TableWriter:
     """
 
     folder: TemporaryFolder
-    items: list[Any] = field(default_factory=list)
+    names: list[PackedNames] = field(default_factory=list)
     lengths: list[np.ndarray] = field(default_factory=list)
     static: list[pd.DataFrame] = field(default_factory=list)
-    keys: list[pd.DataFrame] = field(default_factory=list)
     labels: dict[str, dict[str, int] | None] = field(default_factory=dict)
     first: SeriesTable | None = None
 
@@ -133,10 +132,9 @@ class TableWriter:
         if self.first is None:
             self.first = table.take([0])
         _check_times(self.first.timestamps, table)
-        self.items += table.items
+        self.names.append(PackedNames.of(table.names))
         self.lengths.append(table.lengths)
         self.static.append(table.static.reset_index(drop=True))
-        self.keys.append(table.keys)
         self._hash.update(repr((table.items, table.lengths.tolist(), table.static.to_numpy().tolist())).encode())
         names = list(table.labels)
         known, past = (
@@ -165,13 +163,12 @@ class TableWriter:
         self._hash.update(repr(labels).encode())
         times = self._mapped(files, "timestamps", _numbers(first.timestamps))
         table = MappedTable(
-            items=self.items,
+            names=PackedNames.joined(self.names),
             bounds=bounds,
             timestamps=_times(times, first.timestamps),
             target=self._mapped(files, "target", first.target),
             known=self._mapped(files, "known", first.known),
             static=pd.concat(self.static, ignore_index=True),
-            keys=join_keys(*self.keys),
             past=self._mapped(files, "past", first.past),
             labels=labels,
             weight=None if first.weight is None else self._mapped(files, "weight", first.weight),

@@ -30,6 +30,7 @@ from s5forecast.data.missing_known import MissingKnown, report
 from s5forecast.data.regular_frames import read_frame
 from s5forecast.data.sampling import Sampling, check_prediction_length, check_same_names
 from s5forecast.data.seasons import common_season
+from s5forecast.data.series_names import SeriesNames
 from s5forecast.data.statics import StaticFeatures
 from s5forecast.data.table import Faults, SeriesTable, raise_first
 from s5forecast.data.timestamps import exact_times, same_zone, time_index
@@ -68,7 +69,7 @@ class RegularSampling(Sampling):
 
         series, frequency = read_frame(df, self.columns, self.frequency or "infer", finish=finish)
         if frequency.integer and not frequency.has_season:
-            frequency = frequency.with_season(common_season(one.target for one in series))
+            frequency = frequency.with_season(common_season(one.target for block in series.blocks() for one in block))
         learned = replace(self, frequency=frequency).with_kinds(StaticFeatures.learn(series, self.columns))
         return learned, series
 
@@ -95,13 +96,12 @@ class RegularSampling(Sampling):
         begins = np.flatnonzero(np.diff(codes, prepend=-1))
         covariates, labels = coded(columns.covariates, tidy)
         new = SeriesTable(
-            items=items,
+            names=SeriesNames(items, frame_keys(tidy.iloc[begins], columns, items)),
             bounds=np.append(begins, len(codes)),
             timestamps=time_index(tidy[columns.timestamp]),
             target=tidy[columns.target].to_numpy(dtype=np.float64),
             known=covariates[: len(columns.known)],
             static=tidy[[]].iloc[begins],
-            keys=frame_keys(tidy.iloc[begins], columns, items),
             past=covariates[len(columns.known) :],
             labels=labels,
         )

@@ -159,7 +159,7 @@ class Sampling(ABC):
 
     def check_validation(self, validation: SeriesTable, series: SeriesTable) -> None:
         """Raise ValueError unless a validation frame names its series and has times as the training frame."""
-        one, other, column = validation[0], series[0], self.columns.timestamp
+        one, other, column = validation.take([0])[0], series.take([0])[0], self.columns.timestamp
         check_same_names(one.item_id is not None, other.item_id is not None, self.columns, "validation=", "df")
         kinds = [isinstance(each.timestamps, pd.DatetimeIndex) for each in (one, other)]
         if kinds[0] != kinds[1]:

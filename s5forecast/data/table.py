@@ -13,6 +13,7 @@ from s5forecast.data.covariates import Labels, coded, decoded
 from s5forecast.data.faults import SeriesError, raise_for_rows
 from s5forecast.data.frames import NUMBERS_ONLY, Columns, frame_keys, series_name, tidy_frame
 from s5forecast.data.items import repeat_rows
+from s5forecast.data.series_names import PackedNames, SeriesNames
 from s5forecast.data.single_precision import RANGE, too_large
 
 
@@ -50,31 +51,29 @@ class SeriesTable(Sequence[FrameSeries]):
     """S series with R rows in total, sorted by series and time; each element is a view of one series.
 
     Args:
-        items: label of each series; ``[None]`` if the frame has no column that identifies series.
+        names: labels of the series, and the columns that identify them.
         bounds: first row of each series, and R, int64 ``[S + 1]``. Every series has a row.
         timestamps: datetimes, or numbers if the series are irregular, ``[R]``.
         target: ``[R]``, or ``[D, R]`` if the series are irregular; NaN where not observed.
         known: known columns, float32 ``[F, R]``; categories are codes of their ``labels``, NaN where missing.
         static: static columns, one row for each series.
-        keys: columns that identify the series, one row for each, indexed by label.
         past: other covariates, as ``known``.
         labels: labels of each known and past covariate, in order; ``None`` for numbers.
         weight: weight of each row in the training loss, ``[R]``; ``None`` if all count the same.
     """
 
-    items: list[Any]
+    names: SeriesNames | PackedNames
     bounds: np.ndarray
     timestamps: pd.Index
     target: np.ndarray
     known: np.ndarray
     static: pd.DataFrame
-    keys: pd.DataFrame
     past: np.ndarray = field(default_factory=lambda: np.empty((0, 0), dtype=np.float32))
     labels: Labels = field(default_factory=dict)
     weight: np.ndarray | None = None
 
     def __len__(self) -> int:
-        return len(self.items)
+        return len(self.names)
 
     @overload
     def __getitem__(self, index: int) -> FrameSeries: ...
@@ -87,7 +86,7 @@ class SeriesTable(Sequence[FrameSeries]):
         rows = slice(self.bounds[position], self.bounds[position + 1])
         columns: list[Any] = list(self.static)
         return FrameSeries(
-            item_id=self.items[position],
+            item_id=self.names.label(position),
             timestamps=self.timestamps[rows],
             target=self.target[..., rows],
             known=self.known[:, rows],
@@ -97,6 +96,16 @@ class SeriesTable(Sequence[FrameSeries]):
             labels=self.labels,
             weight=None if self.weight is None else self.weight[rows],
         )
+
+    @property
+    def items(self) -> list[Any]:
+        """Label of each series; ``[None]`` if the frame has no column that identifies series."""
+        return self.names.items
+
+    @property
+    def keys(self) -> pd.DataFrame:
+        """Columns that identify the series, one row for each, indexed by label."""
+        return self.names.keys
 
     @property
     def lengths(self) -> np.ndarray:
@@ -124,7 +133,7 @@ class SeriesTable(Sequence[FrameSeries]):
 
     def name(self, position: int) -> str:
         """Name of a series in error messages."""
-        return series_name(self.items[position])
+        return series_name(self.names.label(position))
 
     def take(self, positions: Sequence[int] | np.ndarray) -> SeriesTable:
         """Some of the series, such as those without an error; consecutive series are not copied."""
@@ -137,13 +146,12 @@ class SeriesTable(Sequence[FrameSeries]):
             rows = np.arange(bounds[-1]) + np.repeat(self.begins[positions] - bounds[:-1], lengths)
         return replace(
             self,
-            items=[self.items[position] for position in positions],
+            names=self.names.take(positions),
             bounds=bounds,
             timestamps=self.timestamps[rows],
             target=self.target[..., rows],
             known=self.known[:, rows],
             static=self.static.iloc[positions],
-            keys=self.keys.iloc[positions],
             past=self.past[:, rows] if len(self.past) else self.past,
             weight=None if self.weight is None else self.weight[rows],
         )
@@ -246,13 +254,12 @@ def find_faults(
     first_rows = tidy.iloc[begins]
     covariates, labels = coded(columns.covariates, tidy)
     table = SeriesTable(
-        items=items,
+        names=SeriesNames(items, frame_keys(first_rows, columns, items)),
         bounds=np.append(begins, len(codes)),
         timestamps=pd.Index(tidy[columns.timestamp]),
         target=np.stack([tidy[column].to_numpy() for column in columns.targets]),
         known=covariates[: len(columns.known)],
         static=first_rows[list(columns.static)],
-        keys=frame_keys(first_rows, columns, items),
         past=covariates[len(columns.known) :],
         labels=labels,
         weight=None if columns.weight is None else tidy[columns.weight].to_numpy(),

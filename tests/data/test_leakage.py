@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 
 from s5forecast.data.leakage import ENOUGH, find_leaks
+from s5forecast.data.series_names import SeriesNames
 from s5forecast.data.table import SeriesTable
 
 S, T, H = 8, 250, 7
@@ -17,13 +18,12 @@ def table(target, column, role, labels=None):
     none = np.empty((0, rows.size), dtype=np.float32)
     items = [f"s{number}" for number in range(len(target))]
     return SeriesTable(
-        items,
+        SeriesNames(items, pd.DataFrame(index=items)),
         np.arange(len(target) + 1) * target.shape[1],
         pd.RangeIndex(target.size),
         np.ravel(target).astype(float),
         rows if role == "known" else none,
         pd.DataFrame(index=range(len(items))),
-        pd.DataFrame(index=items),
         none if role == "known" else rows,
         {"x": labels},
     )
