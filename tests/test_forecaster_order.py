@@ -6,7 +6,7 @@ import pytest
 from gluonts.dataset.common import ListDataset
 
 from s5forecast import S5AutoregressiveEstimator, S5Estimator, S5Forecaster
-from s5forecast.data.content import by_content, content_order
+from s5forecast.data.content import _in_order_of_others, by_content, content_order
 
 SMALL = {
     "context_length": 12, "width": 8, "num_layers": 1, "state_size": 4, "batch_size": 4, "num_batches_per_epoch": 4,
@@ -141,3 +141,10 @@ def test_other_units_keep_the_order_of_the_content():
     first, second = ([{"start": pd.Period(start, "h"), "target": factor * one} for one in values]
                      for start, factor in (("2024-01-01", 1.0), ("1999-01-01", 1000.0)))  # fmt: skip
     assert content_order(first).tolist() == content_order(second).tolist() != list(range(20))
+
+
+def test_the_order_is_that_of_all_hashes():
+    rng = np.random.default_rng(0)
+    words = rng.integers(0, 5, (300, 4)).astype(np.uint64)  # many equal ones
+    order = _in_order_of_others(np.argsort(words[:, 0], kind="stable"), words)
+    assert order.tolist() == np.lexsort(words.T[::-1]).tolist()

@@ -43,11 +43,23 @@ def content_order(entries: Sequence[dict[str, Any]]) -> np.ndarray:
     The first hash is that of the ranks of the values, so that other units of the values or of the time do not change
     the order.
     """
-    if isinstance(entries, TableEntries):
-        found = [_words(_frame_hashes(block)) for block in entries.blocks()]
-    else:
-        found = [_words(map(_hash, entries))]
-    return np.lexsort(np.concatenate(found).T[::-1])
+    blocks = map(_frame_hashes, entries.blocks()) if isinstance(entries, TableEntries) else [list(map(_hash, entries))]
+    words, end = np.empty((len(entries), 4), dtype=np.uint64), 0
+    for block in blocks:
+        words[end : end + len(block)] = _words(block)
+        end += len(block)
+    order = np.argsort(words[:, 0], kind="stable")
+    return _in_order_of_others(order, words)
+
+
+def _in_order_of_others(order: np.ndarray, words: np.ndarray) -> np.ndarray:
+    """Positions in the ``order`` of the first of their ``words [S, 4]``, with ties sorted by the other words."""
+    first = words[order, 0]
+    tied = np.flatnonzero(np.diff(first, prepend=~first[:1]) == 0)
+    tied = np.union1d(tied - 1, tied)
+    rows = order[tied]
+    order[tied] = rows[np.lexsort(words[rows].T[::-1])]
+    return order
 
 
 def _words(hashes: Iterable[tuple[bytes, bytes]]) -> np.ndarray:

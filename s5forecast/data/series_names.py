@@ -14,7 +14,7 @@ from pandas.api.types import infer_dtype
 from s5forecast.data.items import join_keys, label_keys
 
 # Text in one buffer, instead of a Python object for each value.
-PACKED_TEXT = "string[pyarrow]"
+PACKED_TEXT: Any = "string[pyarrow]"
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,18 +53,18 @@ class PackedNames:
         self._labels, self._columns = labels, columns
 
     @classmethod
-    def of(cls, names: SeriesNames) -> PackedNames:
+    def of(cls, names: SeriesNames | PackedNames) -> PackedNames:
         """The names of a table in memory."""
         labels = pd.Series(names.items, dtype=object)
         columns = {name: _packed_text(column) for name, column in names.keys.reset_index(drop=True).items()}
-        index = pd.RangeIndex(len(labels))
-        return cls(_packed_text(labels), pd.DataFrame(columns, index=index))
+        return cls(_packed_text(labels), pd.DataFrame(columns, index=labels.index))
 
     @classmethod
     def joined(cls, parts: Sequence[PackedNames]) -> PackedNames:
         """The names of several tables."""
-        labels = pd.concat([part._labels for part in parts], ignore_index=True)
-        columns = join_keys(*(part._columns for part in parts)).reset_index(drop=True)
+        labels = _in_one_piece(pd.concat([part._labels for part in parts], ignore_index=True))
+        keys = join_keys(*(part._columns for part in parts)).reset_index(drop=True)
+        columns = pd.DataFrame({name: _in_one_piece(column) for name, column in keys.items()}, index=labels.index)
         if len(columns.columns) == 1 and labels.equals(columns.iloc[:, 0]):
             labels = columns.iloc[:, 0]  # held once
         return cls(labels, columns)
@@ -90,8 +90,8 @@ class PackedNames:
         """The names of some of the series."""
         labels = self._labels.iloc[positions].tolist()
         keys = self._columns.iloc[positions]
-        keys = keys.astype({name: object for name, dtype in keys.dtypes.items() if dtype == PACKED_TEXT})
-        return SeriesNames(labels, label_keys(keys, labels))
+        text: Any = {name: object for name, dtype in keys.dtypes.items() if dtype == PACKED_TEXT}
+        return SeriesNames(labels, label_keys(keys.astype(text), labels))
 
     @cached_property
     def _unpacked(self) -> SeriesNames:
@@ -102,3 +102,12 @@ def _packed_text(column: pd.Series) -> pd.Series:
     """A column of text without a Python object for each value; other columns unchanged."""
     is_text = column.dtype == object and infer_dtype(column, skipna=False) == "string"
     return column.astype(PACKED_TEXT) if is_text else column
+
+
+def _in_one_piece(column: pd.Series) -> pd.Series:
+    """Packed text without the pieces that were joined, which slow down every access; other columns unchanged."""
+    import pyarrow as pa
+
+    if column.dtype != PACKED_TEXT:
+        return column
+    return pd.Series(pd.array(pa.array(column.array).combine_chunks(), dtype=PACKED_TEXT), name=column.name)
