@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from copy import copy, deepcopy
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
@@ -26,6 +27,8 @@ from s5forecast.levels import check_levels, level_name
 from s5forecast.notices import warn_user
 
 if TYPE_CHECKING:
+    from typing_extensions import Self
+
     from s5forecast.evaluation.calibrator import ConformalCalibrator
 
 T = TypeVar("T")
@@ -79,6 +82,20 @@ class FittedForecaster(ForecasterParameters):
     def needs_no_training(self) -> bool:
         """Whether :meth:`fit` trains nothing, so that other methods can do without it."""
         return self.preset == ZERO_SHOT
+
+    def detached(self) -> Self:
+        """A copy to send to other processes, without the training series and with its networks on the CPU."""
+        found = copy(self)
+        found.__dict__.pop("history_", None)
+        if hasattr(found, "predictor_"):
+            found.predictor_ = deepcopy(self.predictor_)
+            found.to("cpu")
+        return found
+
+    def to(self, device: str) -> None:
+        """Move the networks to a device, in place."""
+        for predictor in single_predictors(self.predictor_):
+            predictor.to(device)
 
     def forecast_levels(self, quantile_levels: Sequence[float] | None) -> list[float]:
         """The quantile levels of a forecast, by default those of the constructor.

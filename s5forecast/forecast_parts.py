@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from math import lcm
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -13,7 +13,7 @@ from tqdm.auto import tqdm
 
 from s5forecast.data.content import content_order
 from s5forecast.data.disk_data import DiskData
-from s5forecast.data.faults import ON_ERROR, SeriesError, Skipped
+from s5forecast.data.faults import Skipped
 from s5forecast.data.frame_kinds import FrameKind, arrow_kind
 from s5forecast.data.mapped_table import MappedTable
 from s5forecast.data.missing_known import reported_once
@@ -21,10 +21,10 @@ from s5forecast.data.row_groups import group_rows
 from s5forecast.data.table import SeriesTable
 from s5forecast.data.timestamps import exact_times
 from s5forecast.evaluation.fingerprint import fingerprint
-from s5forecast.fitted_forecaster import FittedForecaster, networks, single_predictors
+from s5forecast.fitted_forecaster import FittedForecaster, single_predictors
 from s5forecast.forecast_folder import ForecastFolder
+from s5forecast.forecast_partition import Part, check_divisible, draws_paths, forecast_series
 from s5forecast.forecast_request import Request
-from s5forecast.levels import level_name
 from s5forecast.notices import one_warning_each
 
 # Column of the position of the series, while forecasts are put together.
@@ -33,17 +33,9 @@ _OWNER = "\0owner"
 PART_SERIES = 4096
 
 
-class Part(NamedTuple):
-    """Forecasts of some series."""
-
-    frame: pd.DataFrame  # [M] rows; rows of their own, to ignore, if all series are left out
-    owners: np.ndarray  # [M] position of the series of each row
-    skipped: Skipped  # series that are left out
-
-
 def predict_in_parts(forecaster: FittedForecaster, df: Any, request: Request, output: Any = None) -> Any:
     """The forecasts of all series in one frame, or the folder that they are written to."""
-    _check(forecaster, request)
+    check_divisible(forecaster, request)
     with forecaster.skipping(), one_warning_each(), reported_once():
         parts = ForecastParts(forecaster, forecaster._histories(df), request)
         if df is not None:
@@ -53,24 +45,11 @@ def predict_in_parts(forecaster: FittedForecaster, df: Any, request: Request, ou
             found = []
             for _, part in parts.all(range(len(parts))):
                 forecaster._left_out.update(part.skipped)
-                found.append(part.frame.iloc[: len(part.owners)].assign(**{_OWNER: part.owners}))
+                found.append(part.rows.assign(**{_OWNER: part.owners}))
             frame = pd.concat(found, ignore_index=True)
             return frame.sort_values(_OWNER, kind="stable", ignore_index=True).drop(columns=_OWNER)
         kind = arrow_kind(df.schema if isinstance(df, DiskData) else None)
         return _write(parts, ForecastFolder(Path(output), parts.manifest()), kind)
-
-
-def _check(forecaster: FittedForecaster, request: Request) -> None:
-    """Raise ValueError for requests that cannot be divided into parts."""
-    if forecaster.joint:
-        raise ValueError(
-            "model='multivariate' forecasts all series together, so its forecasts are not written in parts; leave out "
-            "output="
-        )
-    if request.times is not None:
-        raise ValueError(
-            "times= requires data in memory and no output=; pass horizon= and every= for data on disk, or frames"
-        )
 
 
 class ForecastParts:
@@ -115,26 +94,10 @@ class ForecastParts:
 
     def forecast(self, number: int) -> Part:
         """The forecasts of a part."""
-        forecaster, positions = self.forecaster, self.positions(number)
-        histories, request = self.series.take(positions), self.request
+        positions = self.positions(number)
         future = None if self._future is None else self._future.frame(number)
-        with forecaster.skipping_apart() as skipped:
-            try:
-                series, query = forecaster.query(
-                    histories, forecaster.sampling_.ends, future, None, request.horizon, request.every
-                )
-            except SeriesError as error:
-                names = map(histories.name, range(len(histories)))
-                if not ON_ERROR[forecaster.on_error] or not set(names) <= set(error.reasons):
-                    raise
-                return self._nothing(histories, error)
-        entries = forecaster.sampling_.entries(series, forecaster.statics_, query)
-        frame = forecaster.forecast_frame(
-            query, lambda levels: forecaster.forecast_quantiles(entries, levels), request.levels
-        )
-        place = {item: position for position, item in zip(positions.tolist(), histories.items, strict=True)}
-        owners = np.array([place[item] for item in query.items])[query.codes]
-        return Part(frame, owners, skipped)
+        part = forecast_series(self.forecaster, self.series.take(positions), self.request._replace(future=future))
+        return part._replace(owners=positions[part.owners])
 
     def manifest(self) -> dict[str, Any]:
         """What the forecasts depend on, as plain data."""
@@ -153,23 +116,10 @@ class ForecastParts:
             "series_per_part": self.size,
         }
 
-    def _nothing(self, histories: SeriesTable, error: SeriesError) -> Part:
-        """The part of series that all have an error: no rows, with the columns of the others."""
-        forecaster = self.forecaster
-        ends = forecaster.sampling_.ends(histories)
-        skipped = Skipped()
-        skipped.add(histories.keys, [error.reasons[histories.name(number)] for number in range(len(histories))])
-        frame = forecaster.sampling_.item_columns(ends, 1).assign(**{forecaster.timestamp: ends.last})
-        targets = forecaster._columns.targets
-        for target in targets:
-            for name in ("mean", *map(level_name, self.request.levels)):
-                frame[name if len(targets) == 1 else f"{target}_{name}"] = np.nan
-        return Part(frame, np.empty(0, dtype=np.int64), skipped)
-
     def _content_order(self) -> np.ndarray | None:
         """The order in which paths are drawn; ``None`` for networks that draw none."""
         forecaster = self.forecaster
-        if not any(hasattr(network, "num_samples") for network in networks(forecaster.predictor_)):
+        if not draws_paths(forecaster):
             return None
         return content_order(forecaster.sampling_.entries(self.series, forecaster.statics_))
 

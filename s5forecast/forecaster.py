@@ -13,6 +13,7 @@ import pandas as pd
 
 from s5forecast.choices import choose
 from s5forecast.data.content import content_order, take
+from s5forecast.data.faults import ON_ERROR
 from s5forecast.data.frame_kinds import Frame, FrameKind, takes_frames
 from s5forecast.data.missing_known import collecting
 from s5forecast.data.statics import StaticFeatures
@@ -249,6 +250,53 @@ class S5Forecaster(FittedForecaster):
             return predict_in_parts(self, df, request, output)
         query, entries = self._queries(df, future, times, horizon, every)
         return self.forecast_frame(query, lambda known: self.forecast_quantiles(entries, known), levels)
+
+    @takes_frames("df", "future")
+    def predict_partition(
+        self,
+        df: Frame,
+        future: Frame | None = None,
+        quantile_levels: Sequence[float] | None = None,
+        *,
+        horizon: Any = None,
+        every: Any = None,
+        num_threads: int | None = 1,
+    ) -> Any:
+        """Forecast a part of the series, as the unit of work of Spark, Dask, Ray and other clusters.
+
+        A forecast does not depend on the other series of the part, up to rounding. For this, a model that draws sample
+        paths forecasts one series at a time, which is slower than :meth:`predict`, and its random numbers are those of
+        ``predict`` for this series alone. No progress bar is shown.
+
+        The forecaster can be pickled, with its training series; one from :meth:`load` has none. One that needs no
+        training need not be fitted if it has ``freq``.
+
+        Args:
+            df: All rows of the histories of some series. Without rows, the result has none, but the same columns.
+            future: The ``known`` columns over the horizon; other series in it are ignored.
+            quantile_levels, horizon, every: As for :meth:`predict`.
+            num_threads: Threads of PyTorch in this process; ``None`` for its default, which is one for each core.
+
+        Returns:
+            A long frame as that of :meth:`predict`, which is also the form of the files that ``output=`` writes.
+
+        Raises:
+            ValueError: As for :meth:`predict`, and for ``model="multivariate"``.
+
+        Example:
+            >>> from s5forecast import S5Forecaster, load_dataset
+            >>> f = S5Forecaster.pretrained(24, freq="h")
+            >>> df = load_dataset("nyc_departures_hourly")
+            >>> len(f.predict_partition(df)), len(f.predict_partition(df[:0]))
+            (480, 0)
+        """
+        from s5forecast.forecast_partition import forecast_partition
+
+        request = Request(self.forecast_levels(quantile_levels), future, None, horizon, every)
+        part = forecast_partition(self, df, request, num_threads)
+        if ON_ERROR[self.on_error]:
+            self.skipped_ = part.skipped.frame(self._columns.item_id, self._columns.identity)
+        return part.rows
 
     @takes_frames("df", on_disk=("df",))
     def calibrate(

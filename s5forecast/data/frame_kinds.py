@@ -141,6 +141,8 @@ def _array(values: pd.Series) -> Any:
 
 def _keeps(values: pd.Series, wanted: Any) -> bool:
     """Whether a cast loses nothing: not a date with a time of day, nor a float that would be rounded."""
+    if wanted == nw.Unknown:  # a column of Arrow without values may have no type
+        return False
     if pd.api.types.is_datetime64_any_dtype(values.dtype):
         return isinstance(wanted, nw.Datetime) or (wanted == nw.Date and bool((values == values.dt.normalize()).all()))
     return not pd.api.types.is_float_dtype(values.dtype) and not isinstance(wanted, nw.Datetime | nw.Date)

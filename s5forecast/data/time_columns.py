@@ -9,6 +9,7 @@ import pandas as pd
 
 from s5forecast.data.dtypes import own_dtype
 from s5forecast.data.faults import raise_for_rows
+from s5forecast.data.frequency import Frequency
 from s5forecast.data.timestamps import RANGE_FIX, UnreadableTimes, out_of_range, read_times, require_datetimes
 
 # Largest integer time, so that the times of a horizon and the differences of times are int64.
@@ -54,6 +55,21 @@ def column_times(
     )
     _refuse_out_of_range(values, codes, names, f"column {values.name!r}")
     return values
+
+
+def no_times(values: pd.Series | None, frequency: Frequency | None) -> pd.Series:
+    """No times, of the dtype of the forecasts of a column.
+
+    Args:
+        values: times of the histories, if there are any.
+        frequency: frequency of regular series.
+    """
+    if frequency is not None and frequency.integer:
+        return pd.Series(dtype=np.int64)
+    if frequency is None and values is not None and pd.api.types.is_numeric_dtype(values):
+        return pd.Series(dtype=np.float64)
+    zone = None if values is None else getattr(values.dtype, "tz", None)
+    return pd.Series(pd.DatetimeIndex([], tz=zone))
 
 
 def query_times(values: pd.Series, codes: np.ndarray, names: list[str]) -> pd.Series:
