@@ -13,6 +13,7 @@ from frame_cases import CASES, REGULAR, SMALL, asked, equal, future_of, irregula
 from s5forecast import DiskData, S5Forecaster, backtest
 from s5forecast.data import disk_data, record_batches
 from s5forecast.data.partitions import consecutive_parts
+from s5forecast.evaluation import compare
 
 pa = pytest.importorskip("pyarrow", reason="pyarrow is not installed: pip install '.[disk]'")
 ds = pytest.importorskip("pyarrow.dataset")
@@ -98,6 +99,38 @@ def test_backtest(tmp_path):
         backtest("naive", path, prediction_length=3, freq="h").forecasts,
         backtest("naive", df, prediction_length=3, freq="h").forecasts,
     )
+
+
+def test_comparison(tmp_path):
+    df, path = rows(), stored(rows(), tmp_path / "rows")
+    models = {"s5": S5Forecaster(**REGULAR), "naive": "naive"}
+    expected, found = (compare(models, data, 3, windows=2, metrics=["WQL"]) for data in (df, str(path)))
+    for name in models:
+        equal(found.backtests[name].forecasts, expected.backtests[name].forecasts)
+    assert found.baseline == "naive" and found.leaderboard()["rank"].equals(expected.leaderboard()["rank"])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "parameters",
+    [
+        {"preset": "fine_tuned", "estimator_kwargs": {"num_steps": 2}},
+        {"preset": "best", "estimator_kwargs": {"max_epochs": 1, "num_batches_per_epoch": 2}},
+        {"estimator_kwargs": {**SMALL, "distr_output": "auto"}},
+        {"time_limit": 600},
+    ],
+    ids=["fine_tuned", "best", "auto", "time_limit"],
+)
+def test_what_is_trained_in_memory(parameters, tmp_path):
+    df, path = rows(), stored(rows(), tmp_path / "rows")
+    expected, found = (S5Forecaster(**{**REGULAR, **parameters}).fit(data).predict() for data in (df, path))
+    equal(found, expected)
+
+
+def test_one_part(tmp_path, monkeypatch):
+    monkeypatch.setattr(disk_data, "PART_ROWS", 1000)
+    df, forecaster = rows(), S5Forecaster.pretrained(3, freq="h")
+    equal(forecaster.predict(stored(df, tmp_path / "rows")), forecaster.predict(df))
 
 
 def test_irregular_backtest(tmp_path):

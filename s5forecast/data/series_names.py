@@ -110,4 +110,7 @@ def _in_one_piece(column: pd.Series) -> pd.Series:
 
     if column.dtype != PACKED_TEXT:
         return column
-    return pd.Series(pd.array(pa.array(column.array).combine_chunks(), dtype=PACKED_TEXT), name=column.name)
+    values = pa.array(column.array)
+    if isinstance(values, pa.ChunkedArray):
+        values = values.combine_chunks()
+    return pd.Series(pd.array(values, dtype=PACKED_TEXT), name=column.name)

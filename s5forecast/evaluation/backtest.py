@@ -90,9 +90,9 @@ def backtest(
             an ``S5Forecaster`` with ``freq=None``, an estimator such as :class:`~s5forecast.S5ContinuousEstimator`, a
             predictor with ``predict_quantiles(entries, levels)``, a frame, or a name in ``IRREGULAR_BASELINES``. A
             predictor is used unchanged: it must not have seen the windows.
-        data: a long frame, or GluonTS entries with ``target`` ``[T]``; the series may differ in length. An entry may
-            have ``timestamps`` ``[T]``, which are used in the result. Irregular entries have ``time`` ``[n]`` and
-            ``target``, ``[n]`` or ``[D, n]``.
+        data: a long frame, also on disk, or GluonTS entries with ``target`` ``[T]``; the series may differ in length.
+            An entry may have ``timestamps`` ``[T]``, which are used in the result. Irregular entries have ``time``
+            ``[n]`` and ``target``, ``[n]`` or ``[D, n]``.
         prediction_length: steps H of a window; for irregular series the maximum number of observations in a window.
         windows: number of windows at the end of each regular series.
         step: steps from one window to the next; ``prediction_length`` by default.

@@ -21,7 +21,7 @@ from s5forecast.data.frame_kinds import PANDAS, Frame, FrameKind, takes_frames, 
 from s5forecast.data.missing_known import reported_once
 from s5forecast.evaluation.adapters import frequency_of, on_error_of, span_of
 from s5forecast.evaluation.backtest import backtest
-from s5forecast.evaluation.column_roles import check_data, roles_of_all
+from s5forecast.evaluation.column_roles import check_data, is_long, roles_of_all
 from s5forecast.evaluation.leaderboard import leaderboard
 from s5forecast.evaluation.metrics import METRICS, SERIES, JointScore, is_loss, metric_names
 from s5forecast.evaluation.result import KEYS, TIMES, WINDOW, Backtest, summary
@@ -204,7 +204,7 @@ class Comparison:
         return metric or scores[0]
 
 
-@takes_frames("data")
+@takes_frames("data", on_disk=("data",))
 def compare(
     models: Mapping[str, Any],
     data: Iterable[DataEntry] | Frame,
@@ -219,7 +219,7 @@ def compare(
 
     Args:
         models: by name, any model that ``backtest`` accepts, or a finished ``Backtest``.
-        data: a long frame, or GluonTS entries.
+        data: a long frame, also on disk, or GluonTS entries.
         prediction_length: steps of a window; optional for irregular series.
         baseline: name of the model that skill is relative to; by default the first that is "seasonal_naive", otherwise
             "naive", "last_value" or, if there is none of these, the first model.
@@ -248,7 +248,7 @@ def compare(
         _check_baseline(baseline, models)
     models = {name: to_pandas(model) for name, model in models.items()}
     check_data(data)
-    data = data if isinstance(data, pd.DataFrame | pd.Series) else list(data)
+    data = data if isinstance(data, pd.Series) or is_long(data) else list(data)
     ready = [model for model in models.values() if isinstance(model, Backtest)]
     metrics = arguments.pop("metrics", None)
     if metrics is None and ready:
