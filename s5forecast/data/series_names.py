@@ -46,7 +46,7 @@ class PackedNames:
 
     Args:
         labels: label of each series.
-        columns: columns that identify the series, with a range as index.
+        columns: columns that identify the series, with the same index as the labels.
     """
 
     def __init__(self, labels: pd.Series, columns: pd.DataFrame) -> None:
@@ -86,16 +86,15 @@ class PackedNames:
         """Label of a series."""
         return self._labels.iloc[position]
 
-    def take(self, positions: np.ndarray) -> SeriesNames:
+    def take(self, positions: np.ndarray) -> PackedNames:
         """The names of some of the series."""
-        labels = self._labels.iloc[positions].tolist()
-        keys = self._columns.iloc[positions]
-        text: Any = {name: object for name, dtype in keys.dtypes.items() if dtype == PACKED_TEXT}
-        return SeriesNames(labels, label_keys(keys.astype(text), labels))
+        return PackedNames(self._labels.iloc[positions], self._columns.iloc[positions])
 
     @cached_property
     def _unpacked(self) -> SeriesNames:
-        return self.take(np.arange(len(self)))
+        labels, keys = self._labels.tolist(), self._columns
+        text: Any = {name: object for name, dtype in keys.dtypes.items() if dtype == PACKED_TEXT}
+        return SeriesNames(labels, label_keys(keys.astype(text), labels))
 
 
 def _packed_text(column: pd.Series) -> pd.Series:

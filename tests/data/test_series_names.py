@@ -44,6 +44,7 @@ def test_packed_names_equal_the_names(columns):
     together = np.concatenate([positions, few])
     equal(joined, expected.take(together))
     assert len(joined) == len(together)
+    equal(PackedNames.joined([packed]), expected)
 
 
 def test_parts_of_different_types():
