@@ -10,7 +10,7 @@ import threading
 import time
 import warnings
 from collections.abc import Iterable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
@@ -29,7 +29,7 @@ from s5forecast.networks.base import ForecastNetwork
 from s5forecast.networks.prediction import Prediction
 from s5forecast.ops.backends import on_compilation
 from s5forecast.ssm import StateSpaceLayer
-from s5forecast.windows.prefetch import ahead
+from s5forecast.windows.batches import TrainingWindows
 from s5forecast.windows.regular import Batch
 
 # Values that a ModelCheckpoint can monitor in every training.
@@ -163,7 +163,7 @@ class StopAtLimit(Callback):
 
 def fit(
     module: ForecastModule,
-    windows: Iterable[Batch],
+    windows: TrainingWindows,
     validation: Iterable[Batch] | None,
     *,
     device: str,
@@ -193,7 +193,7 @@ def fit(
         tempfile.TemporaryDirectory(prefix="s5forecast-") as folder,
         _quiet(),
         planned([1.0]) as plan,
-        ahead(windows) as batches,
+        closing(windows),
     ):
         module.seconds = plan.next_seconds()
         callbacks = user_callbacks(trainer_kwargs)
@@ -206,7 +206,7 @@ def fit(
             callbacks.append(StopAtLimit())
         trainer = _trainer(callbacks, device, trainer_kwargs)
         with _interruptible():
-            trainer.fit(module, batches, validation, ckpt_path=ckpt_path)
+            trainer.fit(module, windows, validation, ckpt_path=ckpt_path)
         if best is not None and best.best_model_path:
             module.load_state_dict(
                 torch.load(best.best_model_path, map_location="cpu", weights_only=True)["state_dict"]

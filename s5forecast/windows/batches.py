@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing
 from itertools import islice
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -18,6 +19,7 @@ from s5forecast.windows.horizon import Horizon
 from s5forecast.windows.irregular import IrregularStore
 from s5forecast.windows.joint import ABSENT, JointStore
 from s5forecast.windows.mapped import MappedStore
+from s5forecast.windows.prefetch import Prefetched
 from s5forecast.windows.regular import SeriesStore
 
 BatchT = TypeVar("BatchT", bound=tuple)
@@ -62,6 +64,8 @@ class WindowStore(Protocol[BatchT_co]):
 class TrainingWindows(Generic[BatchT]):
     """Random batches of windows; series and cut are drawn uniformly.
 
+    Windows of series on disk are gathered by a thread while the previous batches are used.
+
     Args:
         store: the training series.
         batch_size: windows per batch.
@@ -87,13 +91,26 @@ class TrainingWindows(Generic[BatchT]):
         self.store, self.usable = store, store.trainable()
         self.prior, self.prior_share = prior, prior_share
         self.batch_size, self.num_batches, self.generator = batch_size, num_batches, generator
+        self._ahead: Prefetched[BatchT] | None = None
 
     def __len__(self) -> int:
         return self.num_batches
 
     def __iter__(self) -> Iterator[BatchT]:
-        for _ in range(self.num_batches):
-            yield self._mixed(self.batch_size)
+        batches = (self._mixed(self.batch_size) for _ in range(self.num_batches))
+        if not isinstance(self.store, MappedStore):
+            yield from batches
+            return
+        self.close()
+        self._ahead = Prefetched(batches, self.generator)
+        with closing(self._ahead) as ahead:
+            yield from ahead
+
+    def close(self) -> None:
+        """End the thread of an iteration; the generator is then in the state after the last batch that was used."""
+        if self._ahead is not None:
+            self._ahead.close()
+        self._ahead = None
 
     def draw(self, count: int) -> BatchT:
         """Draw ``count`` windows of the training series."""

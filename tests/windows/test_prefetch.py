@@ -3,10 +3,12 @@
 import threading
 from contextlib import closing
 from contextvars import ContextVar
+from itertools import islice
 
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from lightning.pytorch.callbacks import Callback
 
 from s5forecast import S5Forecaster
@@ -20,20 +22,21 @@ SMALL = {
 
 
 class Batches:
-    """Numbers from 0, of which the last raises an error; counts those that were made."""
+    """Random numbers, of which the last raises an error; counts those that were made."""
 
     def __init__(self, count, error=None):
         self.count, self.error, self.made = count, error, 0
-
-    def __len__(self):
-        return self.count
+        self.generator = torch.Generator().manual_seed(0)
 
     def __iter__(self):
         for number in range(self.count):
             if self.error is not None and number == self.count - 1:
                 raise self.error
             self.made = number + 1
-            yield number
+            yield torch.rand((), generator=self.generator).item()
+
+    def prefetched(self):
+        return Prefetched(self, self.generator)
 
 
 def threads():
@@ -41,38 +44,42 @@ def threads():
 
 
 def test_batches_are_those_without_the_thread():
-    batches = Prefetched(Batches(20))
-    assert len(batches) == 20
-    assert [list(batches) for _ in range(2)] == [list(range(20))] * 2
+    expected, batches = Batches(20), Batches(20)
+    for _ in range(2):
+        with closing(batches.prefetched()) as found:
+            assert list(found) == list(expected)
     assert threads() == []
+
+
+@pytest.mark.parametrize("used", [0, 1, 5])
+def test_an_abandoned_iteration_leaves_no_trace(used):
+    expected, batches = Batches(used), Batches(100)
+    with closing(batches.prefetched()) as found:
+        assert list(islice(found, used)) == list(expected)
+    assert torch.equal(batches.generator.get_state(), expected.generator.get_state())
+    assert batches.made <= used + AHEAD + 1  # one waits for a place
+    assert threads() == []
+    torch.rand((), generator=batches.generator)
+    state = batches.generator.get_state()
+    found.close()
+    assert torch.equal(batches.generator.get_state(), state)
 
 
 def test_an_error_is_raised_where_the_batch_is_used():
-    iterator = iter(Prefetched(Batches(4, OSError("the disk is gone"))))
-    assert [next(iterator) for _ in range(3)] == [0, 1, 2]
-    with pytest.raises(OSError, match="the disk is gone"):
-        next(iterator)
-    assert threads() == []
-
-
-def test_few_batches_are_made_ahead():
-    batches = Batches(100)
-    with closing(Prefetched(batches)) as found:
+    with closing(Batches(4, OSError("the disk is gone")).prefetched()) as found:
         iterator = iter(found)
-        assert next(iterator) == 0
-    assert batches.made <= 1 + AHEAD + 2  # one that waits for its place, and one in the place of the used one
+        assert len([next(iterator) for _ in range(3)]) == 3
+        with pytest.raises(OSError, match="the disk is gone"):
+            next(iterator)
     assert threads() == []
 
 
 def test_the_thread_has_the_context_of_its_user():
     variable = ContextVar("variable")
     variable.set(3)
-
-    class Reading(Batches):
-        def __iter__(self):
-            yield variable.get()
-
-    assert list(Prefetched(Reading(1))) == [3]
+    reading = (variable.get() for _ in range(1))
+    with closing(Prefetched(reading, torch.Generator())) as found:
+        assert list(found) == [3]
 
 
 @pytest.fixture
@@ -85,9 +92,9 @@ def folder(tmp_path):
     return tmp_path
 
 
-def fit(folder, *callbacks):
-    kwargs = {**SMALL, "trainer_kwargs": {"callbacks": list(callbacks)}}
-    return S5Forecaster(3, freq="h", estimator_kwargs=kwargs, verbose=False).fit(folder)
+def fit(data, *callbacks, **trainer_kwargs):
+    kwargs = {**SMALL, "trainer_kwargs": {"callbacks": list(callbacks), **trainer_kwargs}}
+    return S5Forecaster(3, freq="h", estimator_kwargs=kwargs, verbose=False).fit(data)
 
 
 class Seen(Callback):
@@ -124,4 +131,12 @@ def test_an_error_of_the_thread_ends_the_training(folder, monkeypatch):
     monkeypatch.setattr(TrainingWindows, "_mixed", failing)
     with pytest.raises(OSError, match="the disk is gone"):
         fit(folder)
+    assert threads() == []
+
+
+def test_epochs_that_end_early_give_the_same_forecasts(folder):
+    found, expected = (
+        fit(data, limit_train_batches=2).predict() for data in (folder, pd.read_parquet(folder / "rows.parquet"))
+    )
+    pd.testing.assert_frame_equal(found, expected, check_exact=True)
     assert threads() == []
