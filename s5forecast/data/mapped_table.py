@@ -6,7 +6,11 @@ import mmap
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, fields
 from hashlib import blake2b
+from io import FileIO
+from multiprocessing import reduction
+from multiprocessing.context import get_spawning_popen
 from typing import Any
+from weakref import finalize
 
 import numpy as np
 import pandas as pd
@@ -19,6 +23,8 @@ from s5forecast.data.temporary_folder import TemporaryFolder
 KEPT = 4 * 2**20
 # The system maps the neighbors of a page that is read, in blocks of this size.
 MAPPED_BYTES = 2**18
+# Fields of a table that are files.
+ROWS = ("timestamps", "target", "known", "past", "weight")
 # Rows of a block of a table.
 BLOCK_ROWS = 2**17
 
@@ -26,19 +32,36 @@ BLOCK_ROWS = 2**17
 class MappedFiles:
     """Arrays of files that are mapped into memory, whose pages are given back after use.
 
+    A process that is being started maps the same files, if these are pickled for it.
+
     Args:
         folder: folder of the files, which is removed when the arrays are not used any more.
     """
 
     def __init__(self, folder: TemporaryFolder) -> None:
-        self._folder, self._maps, self._read = folder, list[mmap.mmap](), 0
+        self._folder, self._maps, self._read = folder, dict[str, mmap.mmap](), 0
+        self._files = dict[str, FileIO]()
 
     def array(self, name: str, dtype: np.dtype) -> np.ndarray:
         """The values of a file of the folder."""
-        with (self._folder.path / name).open("rb") as file:
-            mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-        self._maps.append(mapped)
-        return np.frombuffer(mapped, dtype=dtype)
+        if name not in self._files:
+            self._keep(name, FileIO(self._folder.path / name))
+        self._maps[name] = mmap.mmap(self._files[name].fileno(), 0, access=mmap.ACCESS_READ)
+        return np.frombuffer(self._maps[name], dtype=dtype)
+
+    def __getstate__(self) -> dict[str, Any]:
+        shared = {name: reduction.DupFd(file.fileno()) for name, file in self._files.items()}
+        return {"_folder": None, "_maps": {}, "_read": 0, "_files": {}, "shared": shared}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        shared = state.pop("shared")
+        vars(self).update(state)
+        for name, file in shared.items():
+            self._keep(name, FileIO(file.detach()))
+
+    def _keep(self, name: str, file: FileIO) -> None:
+        self._files[name] = file
+        finalize(self, file.close)
 
     def count(self, size: int, places: int = 1) -> None:
         """Give the pages back after a number of bytes was read, so that memory does not hold whole files.
@@ -55,7 +78,7 @@ class MappedFiles:
         """Give the pages back; they are read again when they are used."""
         self._read = 0
         if hasattr(mmap, "MADV_DONTNEED"):
-            for mapped in self._maps:
+            for mapped in self._maps.values():
                 mapped.madvise(mmap.MADV_DONTNEED)
 
 
@@ -89,6 +112,9 @@ class MappedTable(SeriesTable):
         return found
 
     def __reduce__(self) -> tuple[Any, ...]:
+        if get_spawning_popen() is not None:  # the files exist as long as the process that is being started
+            contents = {one.name: getattr(self, one.name) for one in fields(self)}
+            return _remapped, (contents | {name: _first_dimensions(contents[name]) for name in ROWS},)
         return SeriesTable, tuple(_copied(getattr(self, one.name)) for one in fields(SeriesTable))
 
     @property
@@ -161,28 +187,17 @@ class TableWriter:
         self._sort_labels()
         labels = {name: None if found is None else sorted(found) for name, found in self.labels.items()}
         self._hash.update(repr(labels).encode())
-        times = self._mapped(files, "timestamps", _numbers(first.timestamps))
         table = MappedTable(
             names=PackedNames.joined(self.names),
             bounds=bounds,
-            timestamps=_times(times, first.timestamps),
-            target=self._mapped(files, "target", first.target),
-            known=self._mapped(files, "known", first.known),
             static=pd.concat(self.static, ignore_index=True),
-            past=self._mapped(files, "past", first.past),
             labels=labels,
-            weight=None if first.weight is None else self._mapped(files, "weight", first.weight),
+            **{name: _mapped(files, name, getattr(first, name), bounds[-1]) for name in ROWS},
             files=files,
             fingerprint=self._hash.hexdigest(),
         )
         self.folder.remove()  # mapped files remain readable, and none are left if the process is killed
         return table
-
-    def _mapped(self, files: MappedFiles, name: str, like: np.ndarray) -> np.ndarray:
-        """The array of a file, of the type and with the first dimensions of another array."""
-        if not like.size:
-            return np.empty((*like.shape[:-1], sum(len(one) and int(one.sum()) for one in self.lengths)), like.dtype)
-        return files.array(name, like.dtype).reshape(-1, *like.shape[:-1]).T
 
     def _merged(self, rows: np.ndarray, names: Sequence[str], table: SeriesTable) -> np.ndarray:
         """Covariates with codes that number the labels of all tables by first appearance."""
@@ -217,6 +232,28 @@ class TableWriter:
                 for number, codes in ranks.items():
                     block[:, number] = _recoded(block[:, number], codes)
             mapped.flush()
+
+
+def _mapped(files: MappedFiles, name: str, like: Any, rows: int) -> Any:
+    """The rows of a file, of the type and with the first dimensions of others; ``None`` as it is."""
+    if like is None:
+        return None
+    if isinstance(like, pd.Index):
+        return _times(files.array(name, _numbers(like).dtype), like)
+    if not np.prod(like.shape[:-1]):
+        return np.empty((*like.shape[:-1], rows), like.dtype)
+    return files.array(name, like.dtype).reshape(-1, *like.shape[:-1]).T
+
+
+def _first_dimensions(rows: Any) -> Any:
+    """The type and the first dimensions of rows, as no rows."""
+    return None if rows is None else rows[..., :0].copy() if isinstance(rows, np.ndarray) else rows[:0]
+
+
+def _remapped(contents: dict[str, Any]) -> MappedTable:
+    """A table of files that another process has opened; the contents have no rows."""
+    rows = {name: _mapped(contents["files"], name, contents[name], contents["bounds"][-1]) for name in ROWS}
+    return MappedTable(**contents | rows)
 
 
 def _ranks(labels: dict[str, int]) -> np.ndarray:

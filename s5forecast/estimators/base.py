@@ -35,13 +35,14 @@ from s5forecast.estimators.defaults import (
 )
 from s5forecast.estimators.gluonts_predictor import S5Predictor
 from s5forecast.estimators.plan import in_plan
+from s5forecast.estimators.processes import NUM_STEPS, PLANNED_STEPS, check_strategy
 from s5forecast.estimators.reference import loss_over_naive, warn_if_worse_than_naive
 from s5forecast.estimators.training import ForecastModule, fit
 from s5forecast.levels import DECILES, check_levels
 from s5forecast.networks.base import ForecastNetwork, check_support
 from s5forecast.seeding import seeded
 from s5forecast.windows.batches import LastWindows, TrainingWindows, WindowStore, read_store
-from s5forecast.windows.regular import Batch, SeriesStore
+from s5forecast.windows.regular import SeriesStore
 from s5forecast.windows.scaling import SCALINGS
 from s5forecast.windows.synthetic import synthetic_store
 
@@ -83,6 +84,7 @@ class ForecastEstimator(ContinuedTraining, PyTorchLightningEstimator):
     def __init__(self, training: TrainingArguments = TRAINING) -> None:
         super().__init__(trainer_kwargs=training.for_trainer())
         training.check()
+        check_strategy(self.trainer_kwargs.get("strategy"))
         self.choices = Choices()
         self.lr, self.ssm_lr = training.lr, training.ssm_lr
         self.weight_decay, self.warmup = training.weight_decay, training.warmup
@@ -244,7 +246,7 @@ class ForecastEstimator(ContinuedTraining, PyTorchLightningEstimator):
     def create_training_data_loader(self, data: Dataset, module: ForecastModule, **kwargs: Any) -> TrainingWindows:
         return self._training_windows(self._store(data))
 
-    def create_validation_data_loader(self, data: Dataset, module: ForecastModule, **kwargs: Any) -> Iterable[Batch]:
+    def create_validation_data_loader(self, data: Dataset, module: ForecastModule, **kwargs: Any) -> LastWindows:
         store = self._store(data)
         check_support(module.network.output, store.series)
         windows = LastWindows(store, batch_size=self.predict_batch_size, known=True)
@@ -304,11 +306,11 @@ class ForecastEstimator(ContinuedTraining, PyTorchLightningEstimator):
                 trainer_kwargs={**self.trainer_kwargs, "max_epochs": self.choices["max_epochs"].value},
                 ckpt_path=ckpt_path,
             )
-            if alone and isinstance(store, SeriesStore) and self.has_automatic_length():
+            if alone and trainer.is_global_zero and isinstance(store, SeriesStore) and self.has_automatic_length():
                 warn_if_worse_than_naive(loss_over_naive(module.network, store))
         if module.seconds is not None:
-            steps = int(trainer.estimated_stepping_batches)
-            self.choices.choose("num_steps", trainer.global_step, f"of {steps} steps, within the time limit")
+            done, steps = (int(trainer.callback_metrics[name]) for name in (NUM_STEPS, PLANNED_STEPS))
+            self.choices.choose("num_steps", done, f"of {steps} steps, within the time limit")
         transformation = self.create_transformation()
         return TrainOutput(transformation, module, trainer, self.create_predictor(transformation, module))
 

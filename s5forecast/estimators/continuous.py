@@ -33,7 +33,6 @@ from s5forecast.networks.continuous import CONTINUOUS_SCALINGS, ContinuousNetwor
 from s5forecast.seeding import seeded
 from s5forecast.windows.batches import LastWindows, TrainingWindows, WindowStore
 from s5forecast.windows.calendar import CYCLES
-from s5forecast.windows.irregular import IrregularBatch
 
 
 class S5ContinuousEstimator(ForecastEstimator):
@@ -153,9 +152,7 @@ class S5ContinuousEstimator(ForecastEstimator):
     def create_network(self) -> ContinuousNetwork:
         return ContinuousNetwork(self.spec, self.output, self.cardinality, **self.network_kwargs)
 
-    def create_validation_data_loader(  # type: ignore[override]
-        self, data: Dataset, module: ForecastModule, **kwargs: Any
-    ) -> Iterable[IrregularBatch]:
+    def create_validation_data_loader(self, data: Dataset, module: ForecastModule, **kwargs: Any) -> LastWindows:
         store = self._store(data)
         check_support(module.network.output, store.series)
         windows = LastWindows(store, batch_size=self.predict_batch_size, known=True)

@@ -51,11 +51,20 @@ class PlanBar:
         self.before = self.steps = 0
         self.bar: Any = None
 
-    def begin(self, steps: int) -> None:
-        """Begin a training of a number of steps; the later ones are expected to take as many."""
+    def begin(self, steps: int, number: int = 1, shown: bool = True) -> None:
+        """Begin a training of a number of steps; the later ones are expected to take as many.
+
+        Args:
+            steps: number of steps.
+            number: number of this training, from 1, if earlier ones ran in other processes and took as many steps.
+            shown: whether a new bar is shown.
+        """
         if self.bar is None:
-            self.bar = tqdm(total=steps * max(self.trainings, 1), desc=TRAINING, unit="step", mininterval=0.5)
-        self.number, self.before, self.steps = self.number + 1, self.before + self.steps, steps
+            total = steps * max(self.trainings, 1)
+            self.bar = tqdm(total=total, desc=TRAINING, unit="step", mininterval=0.5, disable=not shown)
+        elsewhere = max(number - self.number - 1, 0)
+        self.before += self.steps + steps * elsewhere
+        self.number, self.steps = self.number + 1 + elsewhere, steps
         self.bar.total = self.before + steps * (1 + max(self.trainings - self.number, 0))
         self.describe()
 

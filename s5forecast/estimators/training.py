@@ -9,9 +9,10 @@ import tempfile
 import threading
 import time
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
 from copy import deepcopy
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -25,11 +26,20 @@ from torch import Tensor
 
 from s5forecast.estimators.plan import planned
 from s5forecast.estimators.predictor import CHECKPOINT_FIELD
+from s5forecast.estimators.processes import (
+    LOGGERS,
+    BestWeights,
+    DividedWindows,
+    StepCount,
+    check_strategy,
+    check_time_limit,
+    shared_loss,
+)
 from s5forecast.networks.base import ForecastNetwork
 from s5forecast.networks.prediction import Prediction
 from s5forecast.ops.backends import on_compilation
 from s5forecast.ssm import StateSpaceLayer
-from s5forecast.windows.batches import TrainingWindows
+from s5forecast.windows.batches import LastWindows, TrainingWindows
 from s5forecast.windows.regular import Batch
 
 # Values that a ModelCheckpoint can monitor in every training.
@@ -53,26 +63,36 @@ class ForecastModule(pl.LightningModule):
         self.network = network
         self.lr, self.ssm_lr, self.weight_decay, self.warmup = lr, ssm_lr, weight_decay, warmup
         self.seconds: float | None = None
-        self.began = time.monotonic()
+        self.began, self.elapsed = time.monotonic(), 0.0
+
+    def __getstate__(self) -> dict[str, Any]:
+        _ = self.description  # which GluonTS can only give in a process that created a network
+        return super().__getstate__()
+
+    @cached_property
+    def description(self) -> str:
+        """The arguments of the network."""
+        return dump_json(self.network)
 
     def forward(self, batch: Batch) -> Prediction:
         return self.network(batch)
 
     def training_step(self, batch: Batch, batch_index: int) -> Tensor:
-        loss = self.network.loss(batch)
+        own = loss = self.network.loss(batch)
+        if self.trainer.world_size > 1:
+            own, loss = shared_loss(self.trainer, loss, self.network.loss_weight(batch))
         if not torch.isfinite(loss):
             raise FloatingPointError(
                 f"the training loss is {loss.item()} at step {self.global_step}; lower lr (now {self.lr}), "
                 "choose another distr_output, or check the target for extreme values"
             )
         self.log("train_loss", loss, on_step=False, on_epoch=True, batch_size=len(batch.values))
-        return loss
+        return own
 
     def validation_step(self, batch: Batch, batch_index: int) -> Tensor:
         loss = self.network.loss(batch)
-        observed = int(batch.mask[:, -batch.target.shape[1] :].sum())
-        if observed:
-            self.log("val_loss", loss, on_epoch=True, batch_size=observed)
+        weight = self.network.loss_weight(batch)
+        self.log("val_loss", loss, on_epoch=True, batch_size=weight, sync_dist=self.trainer.world_size > 1)  # type: ignore[arg-type]
         return loss
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
@@ -88,16 +108,21 @@ class ForecastModule(pl.LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Describe the network, for :meth:`NetworkPredictor.from_checkpoint`."""
-        checkpoint[CHECKPOINT_FIELD] = dump_json(self.network)
+        checkpoint[CHECKPOINT_FIELD] = self.description
 
     def on_train_start(self) -> None:
         self.began = time.monotonic()
+
+    def on_after_backward(self) -> None:
+        if self.seconds is not None:  # the same for all processes, so that they take the same steps
+            elapsed = torch.tensor(time.monotonic() - self.began, device=self.device)
+            self.elapsed = float(self.trainer.strategy.reduce(elapsed, reduce_op="mean"))
 
     def progress(self, step: int, steps: int) -> float:
         """The number of steps done, or the elapsed fraction of the time limit times ``steps``, whichever is larger."""
         if self.seconds is None:
             return step
-        passed = (time.monotonic() - self.began) / self.seconds if self.seconds > 0 else 1.0
+        passed = self.elapsed / self.seconds if self.seconds > 0 else 1.0
         return max(step, min(passed, 1.0) * steps)
 
     def _parameter_groups(self) -> list[dict[str, Any]]:
@@ -112,13 +137,21 @@ class ForecastModule(pl.LightningModule):
 
 
 class ProgressBar(Callback):
-    """Shows the training steps on the progress bar of the plan, and when kernels are compiled."""
+    """Shows the training steps on the progress bar of the plan, and when kernels are compiled.
+
+    Args:
+        number: number of this training in the plan, from 1.
+        trainings: number of trainings of the plan.
+    """
+
+    def __init__(self, number: int = 1, trainings: int = 1) -> None:
+        self.number, self.trainings = number, trainings
 
     def on_train_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         self.open = ExitStack()
-        self.bar = self.open.enter_context(planned([1.0])).bar
+        self.bar = self.open.enter_context(planned([1.0] * self.trainings)).bar
         self.steps, self.module = int(trainer.estimated_stepping_batches), module
-        self.bar.begin(self.steps)
+        self.bar.begin(self.steps, self.number, shown=trainer.is_global_zero)
         self._update(trainer)
         self.compiling = False
         self.open.enter_context(on_compilation(self._compile))
@@ -164,7 +197,7 @@ class StopAtLimit(Callback):
 def fit(
     module: ForecastModule,
     windows: TrainingWindows,
-    validation: Iterable[Batch] | None,
+    validation: LastWindows | None,
     *,
     device: str,
     patience: int,
@@ -174,7 +207,9 @@ def fit(
     """Train in place; with validation windows, stop early and restore the best weights.
 
     An ``EarlyStopping``, or a ``ModelCheckpoint`` that monitors a value, replaces the default one if it is among the
-    callbacks in ``trainer_kwargs``. Exceptions are raised. Files are written only by callbacks, loggers
+    callbacks in ``trainer_kwargs``. Several processes divide the windows, and all of them, and the process that started
+    them, have the trained weights. Exceptions are raised; those of a process that the training has started, as torch's
+    ``ProcessRaisedException`` with their traceback. Files are written only by callbacks, loggers
     and profilers that the caller gives, by default to Lightning's folders.
 
     Args:
@@ -202,15 +237,19 @@ def fit(
         _check_monitors(callbacks, logs, validation is not None)
         if logs and validation is not None:
             best = _add_validation_callbacks(callbacks, folder, patience)
+        callbacks.append(DividedWindows(windows, validation))
+        if best is not None:
+            callbacks.append(BestWeights(best))
         if module.seconds is not None:
-            callbacks.append(StopAtLimit())
+            callbacks += [StopAtLimit(), StepCount()]
+        if trainer_kwargs.get("enable_progress_bar", True):
+            callbacks.append(ProgressBar(plan.started, len(plan.costs)))
         trainer = _trainer(callbacks, device, trainer_kwargs)
+        check_strategy(trainer.strategy)
+        if module.seconds is not None:
+            check_time_limit(trainer)
         with _interruptible():
             trainer.fit(module, windows, validation, ckpt_path=ckpt_path)
-        if best is not None and best.best_model_path:
-            module.load_state_dict(
-                torch.load(best.best_model_path, map_location="cpu", weights_only=True)["state_dict"]
-            )
     return trainer
 
 
@@ -289,8 +328,6 @@ def _add_validation_callbacks(callbacks: list[Callback], folder: str, patience: 
 
 def _trainer(callbacks: list[Callback], device: str, given: dict[str, Any]) -> pl.Trainer:
     keeps = any(isinstance(callback, ModelCheckpoint) for callback in callbacks)
-    if given.get("enable_progress_bar", True):
-        callbacks = [*callbacks, ProgressBar()]
     defaults = {
         "accelerator": "gpu" if device.startswith("cuda") else device,
         "devices": [int(device.split(":")[1])] if ":" in device else 1,
@@ -323,15 +360,16 @@ def _interruptible() -> Iterator[None]:
 @contextmanager
 def _quiet() -> Iterator[None]:
     """Silence Lightning's messages about devices, data loaders and tips."""
-    logger = logging.getLogger("lightning.pytorch")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
+    loggers = {logger: logger.level for logger in map(logging.getLogger, LOGGERS)}
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", module=r"lightning\..*")
             yield
     finally:
-        logger.setLevel(level)
+        for logger, level in loggers.items():
+            logger.setLevel(level)
 
 
 def _warmup_cosine(step: float, warmup: int, steps: int) -> float:

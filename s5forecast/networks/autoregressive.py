@@ -70,13 +70,21 @@ class AutoregressiveNetwork(UnivariateNetwork):
 
     def loss(self, batch: Batch) -> Tensor:
         """Mean loss over the observed values, of the whole window in training and of the horizon in validation."""
-        mask = batch.mask
-        if not self.training:
-            mask = torch.cat([torch.zeros_like(batch.past, dtype=mask.dtype), mask[:, batch.past.shape[1] :]], dim=1)
+        mask = self._loss_mask(batch)
         values = torch.cat([batch.past, batch.target], dim=1)
         target = torch.where(batch.mask > 0, values, self.output.value_in_support)
         loss = self.one_step(batch).loss(batch.values, target)
-        return (loss * mask * batch.weight).sum() / mask.sum().clamp(min=1)
+        return (loss * mask * batch.weight).sum() / self.loss_weight(batch).clamp(min=1)
+
+    def loss_weight(self, batch: Batch) -> Tensor:
+        """Number of observed values, of the whole window in training and of the horizon in validation."""
+        return self._loss_mask(batch).sum()
+
+    def _loss_mask(self, batch: Batch) -> Tensor:
+        if self.training:
+            return batch.mask
+        past = torch.zeros_like(batch.past, dtype=batch.mask.dtype)
+        return torch.cat([past, batch.mask[:, past.shape[1] :]], dim=1)
 
     def one_step(self, batch: Batch) -> Prediction:
         """The distribution of each of the L + H steps given the true values before it."""

@@ -43,7 +43,11 @@ class ForecastNetwork(nn.Module, ABC, Generic[BatchT, WindowsT]):
 
     @abstractmethod
     def loss(self, batch: BatchT) -> Tensor:
-        """Training loss, a scalar."""
+        """Training loss, a scalar: a mean over the observed values."""
+
+    @abstractmethod
+    def loss_weight(self, batch: BatchT) -> Tensor:
+        """Total weight of the values in the mean of :meth:`loss`, a scalar; 0 if no value is observed."""
 
     @abstractmethod
     def check_streams(self) -> None:

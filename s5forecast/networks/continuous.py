@@ -169,7 +169,11 @@ class ContinuousNetwork(FeatureInputs, ForecastNetwork):
         prediction = self._predict(h, offset, place, counts)
         loss = prediction.loss(values, target, self.training_loss, self.quantile_levels)
         weights = self.weights[positions.variable]
-        return (loss * weights).sum() / weights.sum().clamp(min=self.weights.min())
+        return (loss * weights).sum() / self.loss_weight(batch).clamp(min=self.weights.min())
+
+    def loss_weight(self, batch: IrregularBatch) -> Tensor:
+        """Sum of the weights of the values observed at the query times."""
+        return self.weights[Positions.of(batch.mask[:, batch.context_length :] > 0).variable].sum()
 
     def encode(self, batch: IrregularBatch, place: Place | None = None) -> Encoded:
         """The input of the decoder; location and scale are those of the windows by default."""

@@ -168,7 +168,11 @@ class DirectNetwork(UnivariateNetwork):
         mask = batch.mask[:, horizon]
         target = torch.where(mask > 0, batch.target, self.output.value_in_support)
         loss = prediction.loss(batch.values[:, horizon], target, self.training_loss, self.quantile_levels)
-        return (loss * mask * batch.weight[:, horizon]).sum() / mask.sum().clamp(min=1)
+        return (loss * mask * batch.weight[:, horizon]).sum() / self.loss_weight(batch).clamp(min=1)
+
+    def loss_weight(self, batch: Batch) -> Tensor:
+        """Number of observed steps of the horizon."""
+        return batch.mask[:, self.spec.context_length :].sum()
 
     def _inputs(self, batch: Batch, horizon: int) -> Tensor:
         """``[B, T, width]``; the last ``horizon`` steps are to be forecast."""

@@ -115,7 +115,11 @@ class MultivariateNetwork(FeatureInputs, ForecastNetwork):
         values, mask = windows.values[:, horizon], windows.mask[:, horizon]
         step = self.one_step(windows, horizon)
         loss = self.criterion(self.output, values - step.offset, mask, step.args)
-        return (loss * mask.any(-1)).sum() / mask.sum().clamp(min=1)
+        return (loss * mask.any(-1)).sum() / self.loss_weight(batch).clamp(min=1)
+
+    def loss_weight(self, batch: Batch) -> Tensor:
+        """Number of observed values of the horizon."""
+        return batch.mask[:, self.spec.context_length :].sum()
 
     def one_step(self, windows: Windows, steps: slice = slice(None)) -> OneStep:
         """The distribution of each of the ``steps`` given the true values before it."""

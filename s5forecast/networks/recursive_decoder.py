@@ -85,6 +85,10 @@ class RecursiveDecoderNetwork(ForecastNetwork):
         one_step = self.direct.mean_loss(batch, self._given_before(batch, h, offset))
         return one_step + self.direct.mean_loss(batch, self.direct.prediction(batch, h, offset))
 
+    def loss_weight(self, batch: Batch) -> Tensor:
+        """Number of observed steps of the horizon."""
+        return self.direct.loss_weight(batch)
+
     def one_step(self, batch: Batch) -> Prediction:
         """The distribution of each of the H steps of the horizon given the true values before it."""
         return self._given_before(batch, *self.direct.decode(batch))

@@ -74,7 +74,7 @@ def _of_training(estimator: ForecastEstimator, data: Sequence[dict[str, Any]]) -
     trainer_kwargs = given["trainer_kwargs"] or {}
     quiet = {
         "max_steps": 1 + TIMED_STEPS, "enable_progress_bar": False, "callbacks": [times], "logger": False,
-        "enable_checkpointing": False,
+        "enable_checkpointing": False, "strategy": "auto", "devices": 1, "num_nodes": 1,
     }  # fmt: skip
     trial = type(estimator)(**{**given, "trainer_kwargs": {**trainer_kwargs, **quiet}})
     with without_plan():

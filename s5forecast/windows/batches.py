@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
 from itertools import islice
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 import torch
@@ -32,6 +32,7 @@ class WindowStore(Protocol[BatchT_co]):
     spec: Any
     length: Tensor  # [S] steps or observations of each entry
     counts: Tensor  # whether each series consists of non-negative integers
+    num_draws: int  # random numbers that a training window takes
 
     @property
     def series(self) -> Sequence[Any]:
@@ -48,8 +49,13 @@ class WindowStore(Protocol[BatchT_co]):
     def last_cuts(self) -> tuple[Tensor, Tensor]:
         """Entries with a known last horizon, and the cut before it, ``[B]`` each."""
 
-    def gather(self, index: Tensor, cut: Tensor, generator: torch.Generator | None = None) -> BatchT_co:
-        """Windows of entries ``index [B]`` whose horizon begins at ``cut [B]``; the ``generator`` draws queries."""
+    def gather(self, index: Tensor, cut: Tensor, draws: Tensor | None = None) -> BatchT_co:
+        """Windows of entries ``index [B]`` whose horizon begins at ``cut [B]``.
+
+        Args:
+            index, cut: entries and cuts.
+            draws: random numbers in [0, 1) that choose the queries, ``[B, num_draws]``.
+        """
 
     def gather_ahead(self, index: Tensor) -> BatchT_co:
         """Windows of entries ``index [B]`` whose horizon is to be forecast."""
@@ -61,10 +67,26 @@ class WindowStore(Protocol[BatchT_co]):
         """Series whose last windows have too few observed values to be normalized by them."""
 
 
+class Drawn(NamedTuple, Generic[BatchT]):
+    """Training windows that were drawn, and are not gathered yet."""
+
+    store: WindowStore[BatchT]
+    entry: Tensor  # [B]
+    share: Tensor  # [B] position of the cut, as a fraction of the cuts of an entry
+    draws: Tensor  # [B, num_draws]
+
+    def every(self, step: int, first: int) -> Drawn[BatchT]:
+        """Every ``step``-th window from the ``first`` one on."""
+        chosen = slice(first, None, step)
+        return Drawn(self.store, self.entry[chosen], self.share[chosen], self.draws[chosen])
+
+
 class TrainingWindows(Generic[BatchT]):
     """Random batches of windows; series and cut are drawn uniformly.
 
     Windows of series on disk are gathered by a thread while the previous batches are used.
+    Several processes draw the same ``batch_size`` × ``processes`` windows for each step, and each process gathers its
+    own share of them, see :meth:`share`.
 
     Args:
         store: the training series.
@@ -91,13 +113,27 @@ class TrainingWindows(Generic[BatchT]):
         self.store, self.usable = store, store.trainable()
         self.prior, self.prior_share = prior, prior_share
         self.batch_size, self.num_batches, self.generator = batch_size, num_batches, generator
+        self.rank, self.processes = 0, 1
         self._ahead: Prefetched[BatchT] | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        # The state of a generator as an array, because torch cannot send a generator to a spawned process.
+        return {**vars(self), "generator": self.generator.get_state().numpy()}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        self.generator = torch.Generator()
+        self.generator.set_state(torch.from_numpy(state["generator"]))
+
+    def share(self, rank: int, processes: int) -> None:
+        """Yield the windows of one of several processes, whose generators have the same state."""
+        self.rank, self.processes = rank, processes
 
     def __len__(self) -> int:
         return self.num_batches
 
     def __iter__(self) -> Iterator[BatchT]:
-        batches = (self._mixed(self.batch_size) for _ in range(self.num_batches))
+        batches = (self._step() for _ in range(self.num_batches))
         if not isinstance(self.store, MappedStore):
             yield from batches
             return
@@ -114,23 +150,31 @@ class TrainingWindows(Generic[BatchT]):
 
     def draw(self, count: int) -> BatchT:
         """Draw ``count`` windows of the training series."""
-        return self._drawn(self.store, self.usable, count)
+        return _gathered(self._drawn(self.store, self.usable, count))
 
-    def _mixed(self, count: int) -> BatchT:
-        if self.prior is None:
-            return self.draw(count)
+    def _step(self) -> BatchT:
+        """The share of this process in the windows of a step: every ``processes``-th of them."""
+        count = self.batch_size * self.processes
+        drawn = self._drawn_of_both(count) if self.prior is not None else [self._drawn(self.store, self.usable, count)]
+        found, first = list[BatchT](), self.rank
+        for windows in drawn:
+            own = windows.every(self.processes, first)
+            first = (first - len(windows.entry)) % self.processes
+            if len(own.entry):
+                found.append(_gathered(own))
+        return found[0] if len(found) == 1 else type(found[0])(*map(torch.cat, zip(*found, strict=True)))
+
+    def _drawn_of_both(self, count: int) -> list[Drawn[BatchT]]:
+        """Windows of the training series and of synthetic series."""
+        assert self.prior is not None
         of_prior = int((torch.rand(count, generator=self.generator) < self.prior_share).sum())
-        if of_prior == 0:
-            return self.draw(count)
         further = self._drawn(self.prior, torch.arange(len(self.prior)), of_prior)
-        if of_prior == count:
-            return further
-        return type(further)(*map(torch.cat, zip(self.draw(count - of_prior), further, strict=True)))
+        return [self._drawn(self.store, self.usable, count - of_prior), further]
 
-    def _drawn(self, store: WindowStore[BatchT], usable: Tensor, count: int) -> BatchT:
+    def _drawn(self, store: WindowStore[BatchT], usable: Tensor, count: int) -> Drawn[BatchT]:
         index = usable[torch.randint(len(usable), (count,), generator=self.generator)]
         share = torch.rand(count, generator=self.generator, dtype=torch.float64)
-        return store.gather(index, store.training_cuts(index, share), self.generator)
+        return Drawn(store, index, share, torch.rand(count, store.num_draws, generator=self.generator))
 
 
 class LastWindows(Generic[BatchT]):
@@ -148,15 +192,38 @@ class LastWindows(Generic[BatchT]):
         self.index = torch.arange(len(store))
         if known:
             self.index, self.cut = store.last_cuts()
+        self.own, self.padded = torch.arange(len(self.index)), False
+
+    def share(self, rank: int, processes: int) -> None:
+        """Yield the windows of one of several processes, which have the same number of batches.
+
+        A process with one window less repeats a window without observed values in its horizon.
+        """
+        self.own = torch.arange(rank, len(self.index), processes)
+        self.padded = len(self.own) < -(-len(self.index) // processes)
+        if self.padded:
+            self.own = torch.cat([self.own, self.own.new_zeros(1)])
 
     def __len__(self) -> int:
-        return -(-len(self.index) // self.batch_size)
+        return -(-len(self.own) // self.batch_size)
 
     def __iter__(self) -> Iterator[BatchT]:
-        for begin in range(0, len(self.index), self.batch_size):
-            rows = slice(begin, begin + self.batch_size)
-            index = self.index[rows]
-            yield self.store.gather_ahead(index) if self.cut is None else self.store.gather(index, self.cut[rows])
+        for begin in range(0, len(self.own), self.batch_size):
+            own = self.own[begin : begin + self.batch_size]
+            index = self.index[own]
+            batch = self.store.gather_ahead(index) if self.cut is None else self.store.gather(index, self.cut[own])
+            yield _without_last(batch, len(own)) if self.padded and begin + len(own) == len(self.own) else batch
+
+
+def _gathered(drawn: Drawn[BatchT]) -> BatchT:
+    return drawn.store.gather(drawn.entry, drawn.store.training_cuts(drawn.entry, drawn.share), drawn.draws)
+
+
+def _without_last(batch: Any, count: int) -> Any:
+    """A batch of ``count`` windows without observed values in the horizon of the last one."""
+    mask = batch.mask.clone()
+    mask[-(len(mask) // count) :, -batch.target.shape[1] :] = 0
+    return batch._replace(mask=mask)
 
 
 def chunks(dataset: Iterable[dict[str, Any]], size: int) -> Iterator[Sequence[dict[str, Any]]]:

@@ -48,7 +48,7 @@ class IrregularStore:
     """
 
     def __init__(self, series: list[IrregularSeries], spec: IrregularSpec) -> None:
-        self.spec, self.series = spec, series
+        self.spec, self.series, self.num_draws = spec, series, spec.max_queries
         self.length = torch.tensor([len(one.time) for one in series])
         self.begin = torch.cumsum(self.length, 0) - self.length
         self.time = _concatenated([one.time for one in series])
@@ -129,17 +129,17 @@ class IrregularStore:
         series = series[self._ahead(series, cut[series]) > 0]
         return series, cut[series]
 
-    def gather(self, index: Tensor, cut: Tensor, generator: torch.Generator | None = None) -> IrregularBatch:
+    def gather(self, index: Tensor, cut: Tensor, draws: Tensor | None = None) -> IrregularBatch:
         """Windows of series ``index [B]`` that end after ``cut [B]`` rows; the next observations are the queries.
 
         If more than ``max_queries`` observations follow within the horizon, they are divided into ``max_queries``
-        stretches and one is taken from each: at random with a ``generator``, otherwise in the middle.
+        stretches and one is taken from each: at the fractions ``draws [B, max_queries]`` of their lengths, by
+        default in the middle.
         """
-        shares = None if generator is None else torch.rand(len(index), self.spec.max_queries, generator=generator)
         ahead = self._ahead(index, cut)
         count = ahead.clamp(max=self.spec.max_queries)
         slots = torch.arange(max(1, int(count.max())))
-        share = 0.5 if shares is None else shares[:, : len(slots)]
+        share = 0.5 if draws is None else draws[:, : len(slots)]
         stretch = (ahead / count.clamp(min=1)).unsqueeze(-1)
         position = ((slots + share) * stretch).long().clamp(max=(ahead - 1).clamp(min=0).unsqueeze(-1))
         queried = slots < count.unsqueeze(-1)

@@ -30,6 +30,8 @@ class JointStore:
         spec: contents of the windows, with a ``target_dim``.
     """
 
+    num_draws = 0
+
     def __init__(self, series: Sequence[Series], spec: WindowSpec) -> None:
         self._spec, self.series = spec, series[:: spec.dim]
         bare = [one._replace(covariates=one.covariates[:, :0]) for one in series]
@@ -89,8 +91,8 @@ class JointStore:
         """The horizon that follows each entry."""
         return self._shared.horizons()
 
-    def gather(self, index: Tensor, cut: Tensor, generator: torch.Generator | None = None) -> Batch:
-        """Windows of entries ``index [B]`` whose horizon begins at position ``cut [B]``; ``generator`` is unused."""
+    def gather(self, index: Tensor, cut: Tensor, draws: Tensor | None = None) -> Batch:
+        """Windows of entries ``index [B]`` whose horizon begins at position ``cut [B]``; ``draws`` are unused."""
         D = self.spec.dim
         rows = (index[:, None] * D + torch.arange(D)).flatten()
         shared = self._shared.gather(index, cut)

@@ -55,6 +55,8 @@ class SeriesStore:
         spec: contents of the windows.
     """
 
+    num_draws = 0
+
     def __init__(self, series: Sequence[Series], spec: WindowSpec) -> None:
         self.spec, self.series = spec, series
         self._load(series)
@@ -117,8 +119,8 @@ class SeriesStore:
         """The horizon that follows each series."""
         return Horizons(len(self), self._horizon)
 
-    def gather(self, index: Tensor, cut: Tensor, generator: torch.Generator | None = None) -> Batch:
-        """Windows of series ``index [B]`` whose horizon begins at position ``cut [B]``; ``generator`` is unused."""
+    def gather(self, index: Tensor, cut: Tensor, draws: Tensor | None = None) -> Batch:
+        """Windows of series ``index [B]`` whose horizon begins at position ``cut [B]``; ``draws`` are unused."""
         spec, L = self.spec, self.spec.context_length
         position = cut[:, None] + self._steps  # [B, L + H]
         reached, seen = self._at(index, cut[:, None] + self._reach)

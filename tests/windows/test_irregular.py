@@ -67,7 +67,7 @@ def test_rows_without_an_observed_value_are_dropped():
 def test_many_query_times_are_thinned_out_evenly():
     n = 200
     one = {"time": np.arange(n) / 10, "target": np.ones((2, n))}
-    batch = store(one, horizon=10.0).gather(torch.tensor([0]), torch.tensor([20]), torch.Generator())
+    batch = store(one, horizon=10.0).gather(torch.tensor([0]), torch.tensor([20]), torch.rand(1, 8))
     steps = batch.elapsed[0].diff()
     assert len(batch.elapsed[0]) == 8 and (steps > 0).all() and (steps < 2.6).all() and batch.elapsed[0, -1] <= 10
 
