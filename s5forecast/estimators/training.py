@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+import os
 import signal
 import tempfile
 import threading
@@ -24,7 +25,7 @@ from lightning.pytorch.callbacks import Callback, EarlyStopping, LambdaCallback,
 from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor
 
-from s5forecast.estimators.plan import planned
+from s5forecast.estimators.plan import planned, without_plan
 from s5forecast.estimators.predictor import CHECKPOINT_FIELD
 from s5forecast.estimators.processes import (
     LOGGERS,
@@ -145,10 +146,12 @@ class ProgressBar(Callback):
     """
 
     def __init__(self, number: int = 1, trainings: int = 1) -> None:
-        self.number, self.trainings = number, trainings
+        self.number, self.trainings, self.process = number, trainings, os.getpid()
 
     def on_train_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         self.open = ExitStack()
+        if os.getpid() != self.process:  # which ends with this training, and so does its bar
+            self.open.enter_context(without_plan())
         self.bar = self.open.enter_context(planned([1.0] * self.trainings)).bar
         self.steps, self.module = int(trainer.estimated_stepping_batches), module
         self.bar.begin(self.steps, self.number, shown=trainer.is_global_zero)

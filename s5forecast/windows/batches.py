@@ -199,7 +199,7 @@ class LastWindows(Generic[BatchT]):
 
         A process with one window less repeats a window without observed values in its horizon.
         """
-        self.own = torch.arange(rank, len(self.index), processes)
+        self.own = torch.arange(len(self.index))[rank::processes]
         self.padded = len(self.own) < -(-len(self.index) // processes)
         if self.padded:
             self.own = torch.cat([self.own, self.own.new_zeros(1)])
