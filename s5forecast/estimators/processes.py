@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import warnings
 from typing import Any
 
 import lightning.pytorch as pl
@@ -25,6 +26,13 @@ from s5forecast.windows.batches import LastWindows, TrainingWindows
 NUM_STEPS, PLANNED_STEPS = "num_steps", "planned_steps"
 # Loggers of Lightning's messages about devices and processes.
 LOGGERS = ("lightning.pytorch", "lightning.fabric")
+
+
+def silence() -> None:
+    """Silence Lightning's messages about devices, processes, data loaders and tips."""
+    for name in LOGGERS:
+        logging.getLogger(name).setLevel(logging.ERROR)
+    warnings.filterwarnings("ignore", module=r"lightning\..*")
 
 
 def check_strategy(strategy: Any) -> None:
@@ -65,9 +73,7 @@ class DividedWindows(Callback):
         self.windows, self.validation = windows, validation
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        # The callbacks reach a spawned process first, where Lightning's messages are not silenced yet.
-        for name in LOGGERS:
-            logging.getLogger(name).setLevel(logging.ERROR)
+        silence()  # in a spawned process, which begins with its callbacks
         vars(self).update(state)
 
     def setup(self, trainer: pl.Trainer, module: pl.LightningModule, stage: str) -> None:

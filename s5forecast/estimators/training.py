@@ -35,6 +35,7 @@ from s5forecast.estimators.processes import (
     check_strategy,
     check_time_limit,
     shared_loss,
+    silence,
 )
 from s5forecast.networks.base import ForecastNetwork
 from s5forecast.networks.prediction import Prediction
@@ -80,14 +81,15 @@ class ForecastModule(pl.LightningModule):
 
     def training_step(self, batch: Batch, batch_index: int) -> Tensor:
         own = loss = self.network.loss(batch)
-        if self.trainer.world_size > 1:
+        several = self.trainer.world_size > 1
+        if several:
             own, loss = shared_loss(self.trainer, loss, self.network.loss_weight(batch))
         if not torch.isfinite(loss):
             raise FloatingPointError(
                 f"the training loss is {loss.item()} at step {self.global_step}; lower lr (now {self.lr}), "
                 "choose another distr_output, or check the target for extreme values"
             )
-        self.log("train_loss", loss, on_step=False, on_epoch=True, batch_size=len(batch.values))
+        self.log("train_loss", loss, on_step=False, on_epoch=True, batch_size=len(batch.values), sync_dist=several)
         return own
 
     def validation_step(self, batch: Batch, batch_index: int) -> Tensor:
@@ -362,13 +364,11 @@ def _interruptible() -> Iterator[None]:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Silence Lightning's messages about devices, data loaders and tips."""
+    """Silence Lightning inside the block."""
     loggers = {logger: logger.level for logger in map(logging.getLogger, LOGGERS)}
-    for logger in loggers:
-        logger.setLevel(logging.ERROR)
     try:
         with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", module=r"lightning\..*")
+            silence()
             yield
     finally:
         for logger, level in loggers.items():

@@ -16,7 +16,7 @@ from s5forecast.estimators import (
     S5Estimator,
     S5MultivariateEstimator,
 )
-from s5forecast.presets import TimeLimitedEstimator
+from s5forecast.estimators.plan import planned
 
 SIZE = {"width": 8, "num_layers": 1, "state_size": 4, "dropout": 0.0, "num_batches_per_epoch": 2, "max_epochs": 2}
 REGULAR = {"prediction_length": 4, "freq": "h", "context_length": 12, **SIZE}
@@ -149,10 +149,9 @@ def test_an_ensemble_is_trained_with_one_bar_for_each_member(capfd):
 
 
 def test_a_time_limit_counts_the_steps_of_the_processes():
-    make, arguments, data = CASES["continuous"]
-    limited = {"max_epochs": 10_000, "trainer_kwargs": TWO | {"enable_progress_bar": False}}
-    found = TimeLimitedEstimator(make(**arguments | limited), 2).train(data())
-    assert 0 < found.choices["num_steps"]["value"] < 20_000
+    with planned([1.0], 0.5):
+        found = trained(S5Estimator, REGULAR | {"max_epochs": 10_000}, regular(), 4, **TWO)
+    assert 0 < found.predictor.choices["num_steps"]["value"] < 20_000
 
 
 @pytest.mark.parametrize("strategy", ["fsdp", "deepspeed_stage_2", "deepspeed", FSDPStrategy()])
