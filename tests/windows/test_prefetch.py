@@ -121,14 +121,14 @@ def test_the_thread_ends_with_the_training(error, folder):
 
 
 def test_an_error_of_the_thread_ends_the_training(folder, monkeypatch):
-    mixed = TrainingWindows._mixed
+    step = TrainingWindows._step
 
-    def failing(self, count):
+    def failing(self):
         if threading.current_thread() is not threading.main_thread():
             raise OSError("the disk is gone")
-        return mixed(self, count)
+        return step(self)
 
-    monkeypatch.setattr(TrainingWindows, "_mixed", failing)
+    monkeypatch.setattr(TrainingWindows, "_step", failing)
     with pytest.raises(OSError, match="the disk is gone"):
         fit(folder)
     assert threads() == []
