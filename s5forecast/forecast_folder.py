@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from s5forecast.data.faults import Skipped
+from s5forecast.manifest import open_folder, write_whole
 
-# Readers of Parquet folders, such as those of Arrow, Polars and Spark, ignore names that begin with "_" or ".".
-MANIFEST, SKIPPED = "_manifest.json", "_skipped.parquet"
-FOLDER_FORMAT = 1
+SKIPPED = "_skipped.parquet"
 # Key of the metadata of a file, for the series of its part that are left out.
 METADATA = b"s5forecast.skipped"
 
@@ -29,15 +27,8 @@ class ForecastFolder:
     """
 
     def __init__(self, path: Path, manifest: Mapping[str, Any]) -> None:
-        self.path, manifest = path, {"format_version": FOLDER_FORMAT, **manifest}
-        path.mkdir(parents=True, exist_ok=True)
-        stored = path / MANIFEST
-        if stored.exists():
-            self._check(json.loads(stored.read_text()), manifest)
-        elif any(path.iterdir()):
-            raise ValueError(f"output={str(path)!r} has other files and no {MANIFEST}; give a new or an empty folder")
-        else:
-            self._replace(MANIFEST, lambda temporary: temporary.write_text(json.dumps(manifest, indent=1)))
+        self.path = path
+        open_folder(path, manifest, "output", "forecasts")
 
     def missing(self, count: int) -> list[int]:
         """Numbers of the parts that are not finished."""
@@ -49,7 +40,7 @@ class ForecastFolder:
 
         metadata = {**(table.schema.metadata or {}), METADATA: json.dumps(skipped.plain()).encode()}
         table = table.replace_schema_metadata(metadata)
-        self._replace(self._name(number), lambda temporary: pq.write_table(table, temporary))
+        write_whole(self.path / self._name(number), lambda temporary: pq.write_table(table, temporary))
 
     def skipped(self, number: int) -> Skipped:
         """The series that are left out of a finished part."""
@@ -62,23 +53,7 @@ class ForecastFolder:
         """Write the Arrow table of the series that are left out."""
         import pyarrow.parquet as pq
 
-        self._replace(SKIPPED, lambda temporary: pq.write_table(skipped, temporary))
-
-    def _check(self, stored: Mapping[str, Any], manifest: Mapping[str, Any]) -> None:
-        changed = [name for name, value in manifest.items() if stored.get(name) != value]
-        if changed:
-            raise ValueError(
-                f"output={str(self.path)!r} holds forecasts of another call: {', '.join(changed)} differ from those "
-                "of this one; give a new folder, or remove the files"
-            )
+        write_whole(self.path / SKIPPED, lambda temporary: pq.write_table(skipped, temporary))
 
     def _name(self, number: int) -> str:
         return f"part-{number:06d}.parquet"
-
-    def _replace(self, name: str, write: Any) -> None:
-        """Write a file under a temporary name, so that it is complete when it has its name."""
-        temporary = self.path / f".{name}.tmp"
-        write(temporary)
-        with temporary.open("rb") as file:
-            os.fsync(file.fileno())
-        os.replace(temporary, self.path / name)

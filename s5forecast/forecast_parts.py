@@ -15,12 +15,10 @@ from s5forecast.data.content import content_order
 from s5forecast.data.disk_data import DiskData
 from s5forecast.data.faults import Skipped
 from s5forecast.data.frame_kinds import FrameKind, arrow_kind
-from s5forecast.data.mapped_table import MappedTable
 from s5forecast.data.missing_known import reported_once
 from s5forecast.data.row_groups import group_rows
 from s5forecast.data.table import SeriesTable
-from s5forecast.data.timestamps import exact_times
-from s5forecast.evaluation.fingerprint import fingerprint
+from s5forecast.evaluation.fingerprint import fingerprint, fingerprint_series
 from s5forecast.fitted_forecaster import FittedForecaster, single_predictors
 from s5forecast.forecast_folder import ForecastFolder
 from s5forecast.forecast_partition import Part, check_divisible, draws_paths, forecast_series
@@ -109,7 +107,7 @@ class ForecastParts:
         ]  # fmt: skip
         return {
             "model": fingerprint(model),
-            "data": series.fingerprint if isinstance(series, MappedTable) else _fingerprint(series),
+            "data": fingerprint_series(series),
             "future": fingerprint(_identity(request.future)),
             "request": repr([request.levels, request.horizon, request.every]),
             "series": len(series),
@@ -137,12 +135,6 @@ def _write(parts: ForecastParts, folder: ForecastFolder, kind: FrameKind) -> Pat
     if left_out.reasons:
         folder.finish(kind.convert(left_out.frame(columns.item_id, columns.identity)))
     return folder.path
-
-
-def _fingerprint(series: SeriesTable) -> str:
-    """Hash of the contents of a table in memory."""
-    arrays = [series.bounds, series.target, series.known, series.past]
-    return fingerprint([series.items, exact_times(series.timestamps), *arrays, series.labels, series.static.to_numpy()])
 
 
 def _identity(data: Any) -> Any:

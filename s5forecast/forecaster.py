@@ -130,12 +130,16 @@ class S5Forecaster(FittedForecaster):
         return cls(prediction_length, freq, preset=ZERO_SHOT, **parameters)
 
     @takes_frames("df", "validation", on_disk=("df", "validation"))
-    def fit(self, df: Frame, validation: Frame | None = None) -> S5Forecaster:
+    def fit(self, df: Frame, validation: Frame | None = None, *, checkpoint: str | Path | None = None) -> S5Forecaster:
         """Train on all series of a long frame.
 
         Args:
             df: One row for each series and timestamp, as a frame or on disk.
             validation: Frame like ``df`` for early stopping on its last horizon; it may include the rows of ``df``.
+            checkpoint: Folder that the state of the training is written to after every epoch. The same call resumes an
+                interrupted training, with the result of an uninterrupted one on a CPU, and does not repeat a finished
+                one. Not available with ``time_limit`` and with the presets that combine models or use the pretrained
+                network.
 
         Raises:
             ValueError: For invalid arguments or data, naming the series, the column and the fix.
@@ -161,7 +165,10 @@ class S5Forecaster(FittedForecaster):
         if held_out is not None:
             sampling.check_validation(held_out, series)
         statics = StaticFeatures.learn(series, sampling.columns)
-        predictor = train(self, sampling, series, statics, held_out, spent=perf_counter() - began)
+        predictor = train(
+            self, sampling, series, statics, held_out, spent=perf_counter() - began,
+            checkpoint=None if checkpoint is None else Path(checkpoint),
+        )  # fmt: skip
         self._forget_calibration()
         self.sampling_, self.statics_, self.predictor_ = sampling, statics, predictor
         self.history_, self.num_series_ = series, len(series)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from inspect import signature
+from pathlib import Path
 from typing import Any
 
 from gluonts.model.estimator import Estimator
 from gluonts.model.predictor import Predictor
 
-from s5forecast import estimators
+from s5forecast import __version__, estimators
 from s5forecast.choices import choose
 from s5forecast.data.content import by_content
 from s5forecast.data.faults import ON_ERROR
@@ -18,8 +19,10 @@ from s5forecast.data.statics import StaticFeatures
 from s5forecast.data.table import SeriesTable
 from s5forecast.estimators.defaults import REASONS, default_cycles
 from s5forecast.estimators.items import joint_entry, train_items
+from s5forecast.evaluation.fingerprint import fingerprint, fingerprint_series
 from s5forecast.forecaster_parameters import ESTIMATORS, ForecasterParameters
 from s5forecast.levels import check_levels
+from s5forecast.manifest import open_folder
 from s5forecast.presets.presets import PRESETS, base_network, other_estimator, unused_arguments
 
 OWN_ARGUMENTS = (
@@ -36,6 +39,7 @@ def train(
     statics: StaticFeatures,
     validation: SeriesTable | None = None,
     spent: float = 0.0,
+    checkpoint: Path | None = None,
 ) -> Predictor:
     """The predictor trained on all series.
 
@@ -46,18 +50,42 @@ def train(
         statics: encoding of the static columns.
         validation: series whose last horizon decides when to stop.
         spent: seconds of the time limit that reading the data took.
+        checkpoint: folder of the state of the training.
 
     Raises:
-        ValueError: for bad ``estimator_kwargs`` or data.
+        ValueError: for bad ``estimator_kwargs`` or data; for a folder with the state of another training.
     """
     estimator = untrained_estimator(parameters, sampling, series, statics)
+    resumed = {} if checkpoint is None else _resumed(checkpoint, parameters, estimator, series, validation)
     if parameters.time_limit is not None:
         estimator.spent = spent
     entries = sampling.entries(series, statics)
     held_out = None if validation is None else sampling.entries(validation, statics)
     if parameters.model == "multivariate":
-        return train_items(estimator, entries, held_out, complete=ON_ERROR[parameters.on_error])
-    return estimator.train(entries, held_out)
+        return train_items(estimator, entries, held_out, complete=ON_ERROR[parameters.on_error], **resumed)
+    return estimator.train(entries, held_out, **resumed)
+
+
+def _resumed(
+    folder: Path,
+    parameters: ForecasterParameters,
+    estimator: Any,
+    series: SeriesTable,
+    validation: SeriesTable | None,
+) -> dict[str, Any]:
+    """The argument of a training with a checkpoint, after checking the folder."""
+    if not getattr(estimator, "takes_checkpoint", False):
+        what = "time_limit=" if parameters.time_limit is not None else f"preset={parameters.preset!r}"
+        raise ValueError(f"checkpoint= is not available with {what}; leave out one of them")
+    given = {name: value for name, value in parameters.get_params().items() if name != "verbose"}
+    manifest = {
+        "version": __version__,
+        "parameters": fingerprint(given),
+        "data": fingerprint_series(series),
+        "validation": None if validation is None else fingerprint_series(validation),
+    }
+    open_folder(folder, manifest, "checkpoint", "the training")
+    return {"checkpoint": folder}
 
 
 def automatic_choices(

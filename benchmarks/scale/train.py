@@ -58,32 +58,38 @@ def main() -> None:
 
 
 def measured(rows: str, steps: int) -> dict[str, float]:
-    """Peak memory above that of a small training, and processor seconds of the parts of a training."""
+    """Peak memory above that of a small training, processor seconds of its parts, and milliseconds of a step."""
     from s5forecast.data.disk_data import DiskData
-    from s5forecast.estimators.base import ForecastEstimator
+    from s5forecast.estimators import base
     from s5forecast.windows.batches import TrainingWindows
+    from s5forecast.windows.prefetch import Prefetched
 
     train(values(np.arange(20), np.random.default_rng(0)), 2)
     found: dict[str, float] = {}
     before, began = peak(), time.process_time()
-    for owner, name, label in (
-        (DiskData, "table", "read"),
-        (ForecastEstimator, "_store", "store"),
-        (TrainingWindows, "_mixed", "gather"),
+    for owner, name, label, clock in (
+        (DiskData, "table", "read", time.process_time),
+        (base.ForecastEstimator, "_store", "store", time.process_time),
+        (TrainingWindows, "_mixed", "gather", time.thread_time),
+        (Prefetched, "_next", "wait", time.perf_counter),
+        (base, "fit", "step", time.perf_counter),
     ):
-        setattr(owner, name, _timed(getattr(owner, name), label, found, before))
+        setattr(owner, name, _timed(getattr(owner, name), label, found, before, clock))
     train(rows, steps)
+    for label in ("wait", "step"):
+        found.pop(f"{label}_mb")
+        found[f"{label}_ms"] = 1e3 * found.pop(f"{label}_seconds") / steps
     found |= {"peak_mb": peak() - before, "cpu_seconds": time.process_time() - began}
-    return {name: round(value, 1) for name, value in found.items()}
+    return {name: round(value, 2 if name.endswith("_ms") else 1) for name, value in found.items()}
 
 
-def _timed(function: Any, label: str, found: dict[str, float], before: float) -> Any:
-    """The function, which adds its processor seconds and the peak memory after it."""
+def _timed(function: Any, label: str, found: dict[str, float], before: float, clock: Any) -> Any:
+    """The function, which adds its seconds and the peak memory after it."""
 
-    def timed(*arguments: Any) -> Any:
-        began = time.process_time()
-        result = function(*arguments)
-        found[f"{label}_seconds"] = found.get(f"{label}_seconds", 0.0) + time.process_time() - began
+    def timed(*arguments: Any, **options: Any) -> Any:
+        began = clock()
+        result = function(*arguments, **options)
+        found[f"{label}_seconds"] = found.get(f"{label}_seconds", 0.0) + clock() - began
         found[f"{label}_mb"] = peak() - before
         return result
 

@@ -68,6 +68,7 @@ class ForecastEstimator(ContinuedTraining, PyTorchLightningEstimator):
         least_synthetic_share: a default below this share becomes 0.
         automatic_scaling: whether the scaling of ``spec`` is chosen when training starts.
         draws_paths: whether forecasts are sample paths.
+        takes_checkpoint: whether ``train`` takes ``checkpoint``.
     """
 
     output: Output
@@ -79,6 +80,7 @@ class ForecastEstimator(ContinuedTraining, PyTorchLightningEstimator):
     least_synthetic_share: float = 0.0
     automatic_scaling: bool = False
     draws_paths: bool = False
+    takes_checkpoint: bool = True
 
     @spread_arguments
     def __init__(self, training: TrainingArguments = TRAINING) -> None:
@@ -265,6 +267,7 @@ class ForecastEstimator(ContinuedTraining, PyTorchLightningEstimator):
         shuffle_buffer_length: int | None = None,
         cache_data: bool = False,
         ckpt_path: str | Path | None = None,
+        checkpoint: str | Path | None = None,
     ) -> TrainOutput:
         """Train on ``training_data``.
 
@@ -275,6 +278,8 @@ class ForecastEstimator(ContinuedTraining, PyTorchLightningEstimator):
             from_predictor: a predictor whose weights training starts from.
             ckpt_path: a checkpoint written by a callback, from which training resumes with the state of the optimizer.
                 Automatic choices are made again; pass them as arguments if the data have changed.
+            checkpoint: folder that the state of the training is written to after every epoch. A training on the same
+                data with the same arguments resumes from it; a finished one is not repeated.
 
         Raises:
             ValueError: if the data do not fit, before training starts.
@@ -305,6 +310,7 @@ class ForecastEstimator(ContinuedTraining, PyTorchLightningEstimator):
                 patience=self.patience,
                 trainer_kwargs={**self.trainer_kwargs, "max_epochs": self.choices["max_epochs"].value},
                 ckpt_path=ckpt_path,
+                checkpoint=checkpoint,
             )
             if alone and trainer.is_global_zero and isinstance(store, SeriesStore) and self.has_automatic_length():
                 warn_if_worse_than_naive(loss_over_naive(module.network, store))

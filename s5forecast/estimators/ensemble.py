@@ -48,6 +48,8 @@ class EnsembleEstimator(ContinuedTraining, Estimator):
         ValueError: for another estimator, less than one member, or shares that are not positive.
     """
 
+    takes_checkpoint = True
+
     @validated()
     def __init__(
         self, estimator: Estimator, num_members: int = MEMBERS, context_shares: list[float] | None = None
@@ -71,6 +73,7 @@ class EnsembleEstimator(ContinuedTraining, Estimator):
         training_data: Dataset,
         validation_data: Dataset | None = None,
         from_predictor: Predictor | None = None,
+        checkpoint: str | Path | None = None,
         **kwargs: Any,
     ) -> "EnsemblePredictor":
         """Train all members on the same data, which are read once; further arguments as for the estimator.
@@ -79,6 +82,7 @@ class EnsembleEstimator(ContinuedTraining, Estimator):
             training_data, validation_data: as for the estimator.
             from_predictor: an ensemble from whose members the members start, or the predictor of a single network from
                 which all of them start.
+            checkpoint: as for the estimator; every member has a folder of its own within it.
             kwargs: further arguments of the estimator.
 
         Raises:
@@ -91,7 +95,9 @@ class EnsembleEstimator(ContinuedTraining, Estimator):
         validation_data = None if validation_data is None else as_sequence(validation_data)
         trained: list[Any] = []
         with planned([1.0] * len(members)) as plan:
-            for member, start in zip(members, starts, strict=True):
+            for number, (member, start) in enumerate(zip(members, starts, strict=True)):
+                if checkpoint is not None:
+                    kwargs["checkpoint"] = Path(checkpoint) / f"member-{number}"
                 if not (trained and plan.expired):
                     trained.append(member.train(training_data, validation_data, from_predictor=start, **kwargs))
         return PooledPredictor(trained) if self.estimator.draws_paths else EnsemblePredictor(trained)

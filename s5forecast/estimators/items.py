@@ -132,6 +132,7 @@ def train_items(
     entries: Sequence[dict[str, Any]],
     validation: Sequence[dict[str, Any]] | None,
     complete: bool = False,
+    **kwargs: Any,
 ) -> ItemsPredictor:
     """Train an estimator on all items jointly; their order and their names make no difference.
 
@@ -140,13 +141,14 @@ def train_items(
         entries: training data, one entry for each item.
         validation: validation data, one entry for each item.
         complete: whether items may be missing in ``validation``.
+        kwargs: further arguments of the training.
 
     Raises:
         ValueError: naming the items that are not aligned, or missing in ``validation``.
     """
     item_ids = [entry["item_id"] for entry in by_content(entries)]
     held_out = None if validation is None else [joint_entry(validation, item_ids, complete)]
-    return ItemsPredictor(estimator.train([joint_entry(entries, item_ids)], held_out), item_ids)
+    return ItemsPredictor(estimator.train([joint_entry(entries, item_ids)], held_out, **kwargs), item_ids)
 
 
 def joint_entry(entries: Sequence[dict[str, Any]], item_ids: Sequence[Any], complete: bool = False) -> dict[str, Any]:

@@ -21,10 +21,18 @@ from weakref import WeakKeyDictionary
 import lightning.pytorch as pl
 import torch
 from gluonts.core.serde import dump_json
-from lightning.pytorch.callbacks import Callback, EarlyStopping, LambdaCallback, LearningRateMonitor, ModelCheckpoint
+from lightning.pytorch.callbacks import (
+    Callback,
+    Checkpoint,
+    EarlyStopping,
+    LambdaCallback,
+    LearningRateMonitor,
+    ModelCheckpoint,
+)
 from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor
 
+from s5forecast.estimators.checkpoint import TrainingCheckpoint
 from s5forecast.estimators.plan import planned, without_plan
 from s5forecast.estimators.predictor import CHECKPOINT_FIELD
 from s5forecast.estimators.processes import (
@@ -208,6 +216,7 @@ def fit(
     patience: int,
     trainer_kwargs: dict[str, Any],
     ckpt_path: str | Path | None,
+    checkpoint: str | Path | None = None,
 ) -> pl.Trainer:
     """Train in place; with validation windows, stop early and restore the best weights.
 
@@ -225,6 +234,7 @@ def fit(
         patience: epochs without improvement on the validation batches after which training stops.
         trainer_kwargs: arguments of Lightning's ``Trainer``.
         ckpt_path: checkpoint to resume from.
+        checkpoint: folder of the state of the training, which resumes from it.
 
     Returns:
         The trainer.
@@ -238,10 +248,11 @@ def fit(
         module.seconds = plan.next_seconds()
         callbacks = user_callbacks(trainer_kwargs)
         best, logs = None, not trainer_kwargs.get("barebones")  # which logs no loss
+        state = None if checkpoint is None else TrainingCheckpoint(checkpoint, windows)
         _check_distinct(callbacks)
         _check_monitors(callbacks, logs, validation is not None)
         if logs and validation is not None:
-            best = _add_validation_callbacks(callbacks, folder, patience)
+            best = _add_validation_callbacks(callbacks, folder if checkpoint is None else str(checkpoint), patience)
         callbacks.append(DividedWindows(windows, validation))
         if best is not None:
             callbacks.append(BestWeights(best))
@@ -249,12 +260,19 @@ def fit(
             callbacks += [StopAtLimit(), StepCount()]
         if trainer_kwargs.get("enable_progress_bar", True):
             callbacks.append(ProgressBar(plan.started, len(plan.costs)))
+        if state is not None:
+            callbacks.append(state)
+            ckpt_path = state.ckpt_path or ckpt_path
         trainer = _trainer(callbacks, device, trainer_kwargs)
         check_strategy(trainer.strategy)
         if module.seconds is not None:
             check_time_limit(trainer)
+        if state is not None and state.load_trained(module):
+            return trainer
         with _interruptible():
             trainer.fit(module, windows, validation, ckpt_path=ckpt_path)
+        if state is not None:
+            state.finish(module)
     return trainer
 
 
@@ -332,7 +350,7 @@ def _add_validation_callbacks(callbacks: list[Callback], folder: str, patience: 
 
 
 def _trainer(callbacks: list[Callback], device: str, given: dict[str, Any]) -> pl.Trainer:
-    keeps = any(isinstance(callback, ModelCheckpoint) for callback in callbacks)
+    keeps = any(isinstance(callback, Checkpoint) for callback in callbacks)
     defaults = {
         "accelerator": "gpu" if device.startswith("cuda") else device,
         "devices": [int(device.split(":")[1])] if ":" in device else 1,

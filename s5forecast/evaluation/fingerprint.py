@@ -11,6 +11,10 @@ import numpy as np
 import pandas as pd
 from gluonts.model.predictor import Predictor
 
+from s5forecast.data.mapped_table import MappedTable
+from s5forecast.data.table import SeriesTable
+from s5forecast.data.timestamps import exact_times
+
 ADDRESS = re.compile(r" at 0x[0-9a-f]+")
 
 
@@ -22,6 +26,14 @@ def fingerprint(value: Any) -> str:
     objects are identified by their ``repr``, so a change of their settings may go unnoticed.
     """
     return sha256(repr(_contents(value)).encode()).hexdigest()[:16]
+
+
+def fingerprint_series(series: SeriesTable) -> str:
+    """Hash of the contents of a table; that of a table on disk was computed when it was read."""
+    if isinstance(series, MappedTable):
+        return series.fingerprint
+    arrays = [series.bounds, series.target, series.known, series.past]
+    return fingerprint([series.items, exact_times(series.timestamps), *arrays, series.labels, series.static.to_numpy()])
 
 
 def _contents(value: Any) -> Any:

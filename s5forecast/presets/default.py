@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from inspect import signature
+from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
@@ -52,6 +53,7 @@ class DefaultEstimator(ContinuedTraining, Estimator):
         self.estimator, self.tuned, self.spent = estimator, tuned, 0.0
         self.prediction_length = tuned.prediction_length
         self.choices: Choices = base_network(estimator).choices
+        self.takes_checkpoint = getattr(estimator, "takes_checkpoint", False)
 
     def train(self, training_data: Dataset, validation_data: Dataset | None = None, **kwargs: Any) -> Any:
         """Train and return the predictor; arguments as of :meth:`train_model`."""
@@ -63,6 +65,7 @@ class DefaultEstimator(ContinuedTraining, Estimator):
         validation_data: Dataset | None = None,
         from_predictor: Predictor | None = None,
         ckpt_path: str | None = None,
+        checkpoint: str | Path | None = None,
         **kwargs: Any,
     ) -> TrainOutput:
         """Train the network that suits the number of values.
@@ -71,6 +74,7 @@ class DefaultEstimator(ContinuedTraining, Estimator):
             training_data, validation_data: as for the estimators.
             from_predictor: a predictor of this estimator, whose network is trained further.
             ckpt_path: as for :class:`~s5forecast.S5Estimator`, whose network is then trained.
+            checkpoint: as for :class:`~s5forecast.S5Estimator`; a fine-tuning, which takes seconds, has none.
             kwargs: further arguments of the estimators.
 
         Returns:
@@ -87,7 +91,7 @@ class DefaultEstimator(ContinuedTraining, Estimator):
         else:
             chosen = self.choose(data, held_out) if ckpt_path is None else self.estimator
         if chosen is self.estimator:
-            kwargs["ckpt_path"] = ckpt_path
+            kwargs |= {"ckpt_path": ckpt_path} | ({} if checkpoint is None else {"checkpoint": checkpoint})
         if hasattr(chosen, "spent"):
             chosen.spent = self.spent
         found = _trained(chosen, data, held_out, **kwargs)

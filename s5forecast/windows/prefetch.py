@@ -13,7 +13,7 @@ from torch import Tensor
 
 T = TypeVar("T")
 # Batches that are ready, at most.
-AHEAD = 2
+AHEAD = 4
 # Seconds after which a waiting thread checks whether it has to end.
 WAKE = 0.05
 # What the thread passes on after the last batch.
@@ -38,10 +38,8 @@ class Prefetched(Generic[T]):
     def __iter__(self) -> Iterator[T]:
         """The batches; an error of the thread is raised in place of the batch that has it."""
         while not self._stopped.is_set():
-            batch, self._used = self._ready.get()
+            batch = self._next()
             if batch is _END:
-                if self._error is not None:
-                    raise self._error
                 return
             yield batch
 
@@ -51,6 +49,13 @@ class Prefetched(Generic[T]):
             self._stopped.set()
             self._thread.join()
             self._generator.set_state(self._used)
+
+    def _next(self) -> Any:
+        """The next batch, or the end, when it is ready."""
+        batch, self._used = self._ready.get()
+        if batch is _END and self._error is not None:
+            raise self._error
+        return batch
 
     def _fill(self) -> None:
         try:
