@@ -12,6 +12,7 @@ from frame_cases import CASES, REGULAR, SMALL, asked, equal, future_of, irregula
 
 from s5forecast import DiskData, S5Forecaster, backtest
 from s5forecast.data import disk_data, record_batches
+from s5forecast.data.frequency import Frequency
 from s5forecast.data.partitions import consecutive_parts
 from s5forecast.evaluation import compare
 
@@ -215,6 +216,21 @@ class TestErrors:
             with pytest.raises(ValueError, match=rf"series '{late}': its frequency '2h' differs from 'h' of series"):
                 S5Forecaster(3).fit(data)
 
+    def test_irregular_series_end_the_reading(self, tmp_path, monkeypatch):
+        df = irregular()
+        inferred, infer = [], Frequency.infer
+        monkeypatch.setattr(Frequency, "infer", lambda stamps, name: inferred.append(name) or infer(stamps, name))
+        for data in (df, stored(df, tmp_path / "rows")):
+            with pytest.raises(ValueError, match=f"series '{df['item_id'][0]}' has no regular frequency"):
+                S5Forecaster(3).fit(data)
+        assert len(inferred) == 2
+
+    def test_one_row_of_each_series(self, tmp_path):
+        df = rows().drop_duplicates("item_id")
+        for data in (df, stored(df, tmp_path / "rows")):
+            with pytest.raises(ValueError, match=r"one common frequency \(one row each\); pass freq="):
+                S5Forecaster(3).fit(data)
+
     def test_reasons_are_those_of_all_parts(self, tmp_path):
         df = faulty()
         for data in (df, stored(df, tmp_path / "rows")):
@@ -365,6 +381,34 @@ class TestFolder:
         folder = forecaster.predict(output=tmp_path / "forecasts")
         equal(pd.read_parquet(folder), forecaster.predict())
         assert json.loads((folder / "_manifest.json").read_text())["series"] == 5
+
+
+def test_frequency_of_later_parts(tmp_path):
+    df = rows()
+    early = df["item_id"].isin(df["item_id"].unique()[:2])  # those of the first part
+    df = df[~early | ~df["item_id"].duplicated()]
+    forecasts = []
+    for data in (df, stored(df, tmp_path / "rows")):
+        found = S5Forecaster(**{**REGULAR, "freq": "infer"}).fit(data)
+        assert found.frequency_.alias == "h"
+        with pytest.warns(UserWarning, match="fewer than 4 values were observed"):
+            forecasts.append(found.predict())
+    equal(*forecasts)
+
+
+def test_irregular_series_are_left_out(tmp_path):
+    df = rows()
+    odd = df["item_id"].isin(df["item_id"].unique()[[0, 1, 3]])
+    df["timestamp"] += pd.to_timedelta(odd * np.random.default_rng(4).integers(0, 3000, len(df)), unit="s")
+    forecasts, skipped = [], []
+    for data in (df, stored(df, tmp_path / "rows")):
+        forecaster = S5Forecaster(**{**REGULAR, "freq": "infer"}, on_error="skip")
+        with pytest.warns(UserWarning, match="3 series are left out"):
+            forecaster.fit(data)
+        forecasts.append(forecaster.predict())
+        skipped.append(forecaster.skipped_.sort_values("item_id", ignore_index=True))
+    equal(*forecasts)
+    pd.testing.assert_frame_equal(*skipped)
 
 
 def test_one_warning_of_each_kind(tmp_path):

@@ -8,13 +8,17 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from s5forecast.data.faults import SeriesError
+from s5forecast.data.faults import SeriesError, wants_all_errors
 from s5forecast.data.frequency import Frequency
 from s5forecast.data.offset_aliases import DAY, TICKS
-from s5forecast.data.table import SeriesTable, raise_first
+from s5forecast.data.table import SeriesTable
 
 # Two dates may be as far apart as this and one month.
 SHORTEST_MONTH = 28 * DAY
+
+
+class OtherFrequencyError(SeriesError):
+    """Series of another frequency than those before, which may be that of most series."""
 
 
 @dataclass
@@ -44,6 +48,13 @@ class CommonFrequency:
         self._groups: dict[Frequency, _Group] = {}
         self._counted: set[Any] = set()  # labels of the last table
 
+    @classmethod
+    def of_table(cls, table: SeriesTable, *, single: bool) -> CommonFrequency | None:
+        """That of most series of a table, ``None`` if all have one row; arguments and errors as of :meth:`check`."""
+        common = cls()
+        common._count(find_frequencies(table, single=single), table)
+        return common.of_all() if common._groups else None
+
     @property
     def integer(self) -> bool:
         """Whether times are integers."""
@@ -69,14 +80,14 @@ class CommonFrequency:
             self.frequency, self.name = self._most_common()
         others = {position: one for one in found if one != self.frequency for position in found[one]}
         usual = f"{self.frequency.alias!r} of {self.name}"
-        raise_first(
-            table,
-            {
-                position: f"{table.name(position)}: its frequency {one.alias!r} differs from {usual}; the series do "
-                "not have one common frequency, so leave this one out, or pass freq="
-                for position, one in others.items()
-            },
-        )
+        if others:
+            raise OtherFrequencyError(
+                {
+                    table.name(position): f"{table.name(position)}: its frequency {others[position].alias!r} differs "
+                    f"from {usual}; the series do not have one common frequency, so leave this one out, or pass freq="
+                    for position in sorted(others)
+                }
+            )
         return self.frequency
 
     def of_all(self) -> CommonFrequency:
@@ -115,9 +126,10 @@ def find_frequencies(table: SeriesTable, *, single: bool) -> dict[Frequency, lis
         single: whether the data have a single series, whose frequency is required.
 
     Raises:
-        SeriesError: for a series without a regular frequency.
+        SeriesError: for the first series without a regular frequency, or for all of them if they are left out.
     """
     found: dict[Frequency, list[int]] = {}
+    irregular: dict[str, str] = {}
     left = np.flatnonzero((table.lengths > 1) | single)
     while len(left):
         position, left = int(left[0]), left[1:]
@@ -125,11 +137,16 @@ def find_frequencies(table: SeriesTable, *, single: bool) -> dict[Frequency, lis
         try:
             frequency = Frequency.infer(pd.DatetimeIndex(one.timestamps), one.name)
         except ValueError as error:
-            raise SeriesError({one.name: str(error)}) from error
+            irregular[one.name] = str(error)
+            if wants_all_errors():
+                continue
+            break
         if frequency not in found:
             alike = _surely_have(frequency, table)[left]
             found[frequency], left = left[alike].tolist(), left[~alike]
         found[frequency].append(position)
+    if irregular:
+        raise SeriesError(irregular)
     return found
 
 

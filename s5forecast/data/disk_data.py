@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from glob import glob, has_magic
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import pandas as pd
 
+from s5forecast.data.common_frequency import OtherFrequencyError
 from s5forecast.data.conversion import arrow_to_pandas
-from s5forecast.data.faults import SeriesError
+from s5forecast.data.faults import SeriesError, wants_all_errors
 from s5forecast.data.frames import Columns, series_name, without_series
 from s5forecast.data.items import join_keys
 from s5forecast.data.long_frames import require_columns
@@ -26,6 +27,7 @@ from s5forecast.notices import one_warning_each
 # Rows of a part, which is sorted and checked in memory.
 PART_ROWS = 2**18
 Read = Callable[[pd.DataFrame], SeriesTable]
+T = TypeVar("T")
 
 
 class DiskData:
@@ -97,32 +99,46 @@ class DiskData:
             what: name of the data in error messages.
 
         Raises:
-            SeriesError: with the errors of all series; ValueError: for other errors.
+            SeriesError: with the errors of all series if they are left out, else with those of the first part that has
+                any; ValueError: for other errors.
         """
         writer, reasons = TableWriter(TemporaryFolder(self.temporary())), dict[str, str]()
         with one_warning_each():
             for frame in self.frames(columns, what):
-                reasons |= self._append(writer, frame, columns, read, what)
+                table, errors = self._valid(frame, columns, read, what)
+                reasons |= errors
+                if table is not None:
+                    writer.append(table)
         if reasons:
             raise SeriesError(reasons)
         return writer.finish()
 
-    def _append(
-        self, writer: TableWriter, frame: pd.DataFrame, columns: Columns, read: Read, what: str
-    ) -> dict[str, str]:
-        """Append the valid series of a part, and return the errors of the others by name."""
+    def first(self, columns: Columns, find: Callable[[pd.DataFrame], T | None], what: str = "df") -> T | None:
+        """The first result of a function of a part that is not ``None``; arguments and errors as of :meth:`table`."""
+        found = (self._valid(frame, columns, find, what)[0] for frame in self.frames(columns, what))
+        return next((one for one in found if one is not None), None)
+
+    def _valid(
+        self, frame: pd.DataFrame, columns: Columns, read: Callable[[pd.DataFrame], T], what: str
+    ) -> tuple[T | None, dict[str, str]]:
+        """The result for the valid series of a part, if there are any, and the errors of the others by name.
+
+        Raises:
+            SeriesError: if the errors of all series are not needed.
+        """
         reasons: dict[str, str] = {}
         while len(frame):
             try:
-                writer.append(read(frame))
-                break
+                return read(frame), reasons
             except SeriesError as error:
+                if not (wants_all_errors() or isinstance(error, OtherFrequencyError)):
+                    raise
                 frame, keys = without_series(frame, error.reasons, columns, what)
                 if not len(keys):
                     raise
                 self._bad.append(keys)
                 reasons |= error.reasons
-        return reasons
+        return None, reasons
 
     def frames(self, columns: Columns, what: str = "df") -> Iterator[pd.DataFrame]:
         """The rows of the parts, with the columns that have a role, without series that are left out.

@@ -21,6 +21,9 @@ T = TypeVar("T")
 # Series that a warning has named, within a block in which each is named once.
 _named: ContextVar[set[tuple[Any, ...]] | None] = ContextVar("_named", default=None)
 
+# Whether series with an error are left out, within a call that does so.
+_leaving_out: ContextVar[bool] = ContextVar("_leaving_out", default=False)
+
 
 class SeriesError(ValueError):
     """Invalid data of one or several series; the message describes the first.
@@ -125,6 +128,7 @@ def without_faults(
     """
     skipped = Skipped()
     while True:
+        token = _leaving_out.set(True)
         try:
             return make(data), skipped
         except SeriesError as error:
@@ -132,6 +136,13 @@ def without_faults(
             if not len(keys) or not len(data):
                 raise
             skipped.add(keys, error.reasons.values())
+        finally:
+            _leaving_out.reset(token)
+
+
+def wants_all_errors() -> bool:
+    """Whether series with an error are left out, so that the errors of all are needed instead of the first."""
+    return _leaving_out.get()
 
 
 @contextmanager

@@ -40,7 +40,7 @@ def read_frame(
         ValueError: for invalid data, naming the series, the column and the fix.
     """
     inferred = isinstance(freq, str) and freq == "infer"
-    common = CommonFrequency() if inferred else CommonFrequency(Frequency.parse(freq), given=True)
+    common = _first(frame, columns, what) if inferred else CommonFrequency(Frequency.parse(freq), given=True)
     try:
         return _read(frame, columns, common, what, finish)
     except SeriesError:
@@ -50,6 +50,18 @@ def read_frame(
     return _read(
         frame, columns, of_all, what, finish
     )  # most series have another frequency than those of the first part
+
+
+def _first(frame: pd.DataFrame | DiskData, columns: Columns, what: str) -> CommonFrequency:
+    """The frequency of the first part of data on disk that has any; not yet known of a frame, or if none has."""
+    if not isinstance(frame, DiskData):
+        return CommonFrequency()
+    single = frame.num_series(columns, what) == 1
+
+    def find(part: pd.DataFrame) -> CommonFrequency | None:
+        return CommonFrequency.of_table(read_table(part, columns, what=what).univariate(), single=single)
+
+    return frame.first(columns, find, what) or CommonFrequency()
 
 
 def _read(
