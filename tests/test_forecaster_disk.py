@@ -470,20 +470,30 @@ KILLED = """
     import os, signal, sys
     import s5forecast.forecast_folder as folders
     from s5forecast import S5Forecaster
-    written = []
-    write = folders.ForecastFolder.write
-    def write_and_kill(self, number, table, skipped):
-        write(self, number, table, skipped)
-        written.append(number)
-        if len(written) == int(sys.argv[3]):
+    from s5forecast.estimators.training import ForecastModule
+    rows, training, forecasts, last_step, last_part = *sys.argv[1:4], *map(int, sys.argv[4:])
+    steps, parts = [], []
+    training_step, write = ForecastModule.training_step, folders.ForecastFolder.write
+    def step_or_die(self, *arguments):
+        if len(steps) == last_step:
             os.kill(os.getpid(), signal.SIGKILL)
-    folders.ForecastFolder.write = write_and_kill
-    S5Forecaster.pretrained(7, freq="D", verbose=False).predict(sys.argv[1], output=sys.argv[2])
+        steps.append(self.global_step)
+        return training_step(self, *arguments)
+    def write_and_die(self, number, *arguments):
+        write(self, number, *arguments)
+        parts.append(number)
+        if len(parts) == last_part:
+            os.kill(os.getpid(), signal.SIGKILL)
+    ForecastModule.training_step, folders.ForecastFolder.write = step_or_die, write_and_die
+    short = {"max_epochs": 2, "num_batches_per_epoch": 3, "device": "cpu"}
+    f = S5Forecaster(7, freq="D", estimator_kwargs=short, verbose=False).fit(rows, checkpoint=training)
+    f.predict(output=forecasts)
+    print(steps, parts)
 """
 
 
 @pytest.mark.slow
-def test_killed_prediction_of_many_series_resumes(tmp_path):
+def test_killed_training_and_prediction_of_many_series_resume(tmp_path):
     series, steps = 50_000, 40
     rng = np.random.default_rng(0)
     days = pd.date_range("2024-01-01", periods=steps, freq="D")
@@ -497,16 +507,26 @@ def test_killed_prediction_of_many_series_resumes(tmp_path):
             }
         )
         table.to_parquet(tmp_path / "rows" / f"{number}.parquet", index=False)
-    program = textwrap.dedent(KILLED)
-    paths = [str(tmp_path / "rows"), str(tmp_path / "forecasts")]
-    killed = subprocess.run([sys.executable, "-c", program, *paths, "3"])
-    assert killed.returncode == -9
-    parts = sorted((tmp_path / "forecasts").glob("part-*"))
+
+    def call(last_step, last_part, name="resumed"):
+        folders = [tmp_path / "rows", tmp_path / f"{name}-training", tmp_path / name]
+        arguments = [*map(str, folders), str(last_step), str(last_part)]
+        return subprocess.run(
+            [sys.executable, "-c", textwrap.dedent(KILLED), *arguments], stdout=subprocess.PIPE, text=True
+        )
+
+    assert call(5, -1).returncode == -9  # in the second epoch
+    assert call(-1, 3).returncode == -9  # after the training, and three parts of the forecasts
+    parts = sorted((tmp_path / "resumed").glob("part-*"))
     times = {path: path.stat().st_mtime_ns for path in parts}
     assert len(parts) == 3
-    assert subprocess.run([sys.executable, "-c", program, *paths, "0"]).returncode == 0
+    resumed, whole = call(-1, -1), call(-1, -1, "whole")
+    total = len(list((tmp_path / "whole").glob("part-*")))
+    assert resumed.stdout == f"[] {list(range(3, total))}\n"
+    assert whole.stdout == f"{list(range(6))} {list(range(total))}\n"
     assert {path: path.stat().st_mtime_ns for path in parts} == times
-    forecasts = pd.read_parquet(tmp_path / "forecasts")
+    forecasts = pd.read_parquet(tmp_path / "resumed")
     assert len(forecasts) == series * 7
     assert not forecasts.duplicated(["item_id", "timestamp"]).any()
     assert forecasts["item_id"].nunique() == series
+    pd.testing.assert_frame_equal(forecasts, pd.read_parquet(tmp_path / "whole"), check_exact=True)
