@@ -12,6 +12,7 @@ from s5forecast.aliases import serve_old_modules
 
 if TYPE_CHECKING:
     from s5forecast.data.disk_data import DiskData
+    from s5forecast.data.ray_data import RayData
     from s5forecast.data.regularize import regularize
     from s5forecast.data.repository import list_datasets, load_dataset
     from s5forecast.data.wide import from_wide
@@ -32,6 +33,7 @@ serve_old_modules()
 
 _HOMES = {
     "DiskData": "s5forecast.data.disk_data",
+    "RayData": "s5forecast.data.ray_data",
     "S5Forecaster": "s5forecast.forecaster",
     "S5Estimator": "s5forecast.estimators",
     "S5AutoregressiveEstimator": "s5forecast.estimators",
@@ -48,6 +50,7 @@ _HOMES = {
 
 __all__ = [
     "DiskData",
+    "RayData",
     "S5AutoregressiveEstimator",
     "S5ContinuousEstimator",
     "S5Estimator",

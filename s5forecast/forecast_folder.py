@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from s5forecast.data.faults import Skipped
+from s5forecast.data.frame_kinds import FrameKind
+from s5forecast.data.frames import Columns
 from s5forecast.manifest import open_folder, write_whole
 
 SKIPPED = "_skipped.parquet"
@@ -49,11 +51,13 @@ class ForecastFolder:
         metadata = pq.read_schema(self.path / self._name(number)).metadata
         return Skipped.restored(json.loads(metadata[METADATA]))
 
-    def finish(self, skipped: Any) -> None:
-        """Write the Arrow table of the series that are left out."""
+    def finish(self, skipped: Skipped, kind: FrameKind, columns: Columns) -> None:
+        """Write the series that are left out, if there are any, as an Arrow table of a kind."""
         import pyarrow.parquet as pq
 
-        write_whole(self.path / SKIPPED, lambda temporary: pq.write_table(skipped, temporary))
+        if skipped.reasons:
+            table = kind.convert(skipped.frame(columns.item_id, columns.identity))
+            write_whole(self.path / SKIPPED, lambda temporary: pq.write_table(table, temporary))
 
     def _name(self, number: int) -> str:
         return f"part-{number:06d}.parquet"

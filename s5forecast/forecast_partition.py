@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from s5forecast.data.content import take
-from s5forecast.data.faults import ON_ERROR, SeriesError, Skipped
+from s5forecast.data.faults import ON_ERROR, SeriesError, Skipped, valid_only
 from s5forecast.data.frames import without_series
 from s5forecast.data.frequency import Frequency
 from s5forecast.data.long_frames import long_frame
@@ -162,17 +162,13 @@ def limited_threads(count: int | None) -> Iterator[None]:
 
 def _read(forecaster: FittedForecaster, df: pd.DataFrame) -> SeriesTable | None:
     """The series of a frame; ``None`` if there are none, or all are left out."""
-    while len(df):
-        try:
-            return forecaster._histories(df)
-        except SeriesError as error:
-            if not ON_ERROR[forecaster.on_error]:
-                raise
-            df, keys = without_series(df, error.reasons, forecaster._columns)
-            if not len(keys):
-                raise
-            forecaster._left_out.add(keys, error.reasons.values())
-    return None
+    if not ON_ERROR[forecaster.on_error]:
+        return forecaster._histories(df) if len(df) else None
+    found, skipped = valid_only(
+        forecaster._histories, df, lambda rows, reasons: without_series(rows, reasons, forecaster._columns)
+    )
+    forecaster._left_out.update(skipped)
+    return found
 
 
 def _no_rows(forecaster: FittedForecaster, df: pd.DataFrame, levels: Sequence[float]) -> pd.DataFrame:

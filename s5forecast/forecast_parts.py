@@ -132,8 +132,7 @@ def _write(parts: ForecastParts, folder: ForecastFolder, kind: FrameKind) -> Pat
         folder.write(number, table.slice(0, len(part.owners)), part.skipped)
     for number in range(len(parts)):
         left_out.update(made[number] if number in made else folder.skipped(number))
-    if left_out.reasons:
-        folder.finish(kind.convert(left_out.frame(columns.item_id, columns.identity)))
+    folder.finish(left_out, kind, columns)
     return folder.path
 
 

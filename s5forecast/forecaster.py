@@ -16,6 +16,7 @@ from s5forecast.data.content import content_order, take
 from s5forecast.data.faults import ON_ERROR
 from s5forecast.data.frame_kinds import Frame, FrameKind, takes_frames
 from s5forecast.data.missing_known import collecting
+from s5forecast.data.ray_data import RayData
 from s5forecast.data.statics import StaticFeatures
 from s5forecast.fitted_forecaster import FittedForecaster
 from s5forecast.forecast_request import Request
@@ -36,7 +37,8 @@ class S5Forecaster(FittedForecaster):
 
     All methods take frames of pandas, Polars (also lazy ones), pyarrow and other kinds that narwhals reads, and return
     the same kind. Methods that take histories also take data on disk, which may be larger than memory: the path of
-    Parquet files, a ``pyarrow.dataset.Dataset`` or :class:`~s5forecast.DiskData`.
+    Parquet files, a ``pyarrow.dataset.Dataset`` or :class:`~s5forecast.DiskData`. :meth:`predict` and :meth:`backtest`
+    also take a Ray dataset or :class:`~s5forecast.RayData`, which several machines forecast.
 
     Args:
         prediction_length: Steps to forecast. For irregular series, how many of the next observations to train on.
@@ -200,7 +202,7 @@ class S5Forecaster(FittedForecaster):
         self._check_parameters()
         return check_frame(self, df, future, times)
 
-    @takes_frames("df", "times", "future", on_disk=("df", "future"))
+    @takes_frames("df", "times", "future", on_disk=("df", "future"), on_ray=("df",))
     def predict(
         self,
         df: Frame | None = None,
@@ -216,7 +218,8 @@ class S5Forecaster(FittedForecaster):
         """Forecast the steps that follow each regular series, or irregular series at the requested times.
 
         Args:
-            df: Histories to continue, also of series that are not in the training frame, which is the default.
+            df: Histories to continue, also of series that are not in the training frame, which is the default. Those of
+                a Ray dataset are forecast by its workers.
             future: The ``known`` columns over the horizon, a row for each series and timestamp. Missing values are
                 masked, with a warning for absent rows and missing numbers.
             quantile_levels: Levels of the forecasts; those of the constructor by default.
@@ -235,7 +238,7 @@ class S5Forecaster(FittedForecaster):
         Returns:
             With ``output``, the folder. Otherwise a long frame with columns item_id, timestamp, mean and one for each
             level, named ``"0.1"`` …. With ``times`` it has the order and index of ``times``; for several targets the
-            columns are ``<target>_mean``, ``<target>_0.1`` ….
+            columns are ``<target>_mean``, ``<target>_0.1`` …. For a Ray dataset, another one with these columns.
 
         Raises:
             ValueError: For invalid data, naming the series, the column and the fix.
@@ -245,12 +248,18 @@ class S5Forecaster(FittedForecaster):
             asked: dict[str, Any] = {
                 "times": times, "horizon": horizon, "every": every, "step_scale": step_scale, "output": output,
             }  # fmt: skip
-            return fitted.predict(df, future, quantile_levels, **asked)
+            found = fitted.predict(df, future, quantile_levels, **asked)
+            vars(self).update({name: value for name, value in vars(fitted).items() if name == "skipped_"})
+            return found
         levels = self.forecast_levels(quantile_levels)
         if step_scale != 1:
             rescaled = self._rescaled(step_scale, df)
             return rescaled.predict(df, future, levels, times=times, horizon=horizon, every=every, output=output)
         request = Request(levels, future, times, horizon, every)
+        if isinstance(df, RayData):
+            from s5forecast.ray_forecasts import predict_on_ray
+
+            return predict_on_ray(self, df, request, output)
         if output is not None or request.needs_parts(getattr(self, "history_", None) if df is None else df):
             from s5forecast.forecast_parts import predict_in_parts
 
@@ -407,7 +416,7 @@ class S5Forecaster(FittedForecaster):
             )
         return self.sampling_.samples_frame(query, np.stack([forecast.samples.T for forecast in forecasts]))
 
-    @takes_frames("df", on_disk=("df",))
+    @takes_frames("df", on_disk=("df",), on_ray=("df",))
     def backtest(
         self,
         df: Frame,
@@ -434,7 +443,8 @@ class S5Forecaster(FittedForecaster):
         parameters is fitted on the data before the first window; the copy is not calibrated.
 
         Args:
-            df: Histories, including the windows.
+            df: Histories, including the windows. The workers of a Ray dataset train nothing, so the data of this
+                forecaster must end before the first window.
             windows: Number of windows at the end of each series.
             step: Steps from one window to the next, ``prediction_length`` by default.
             metrics: Names in ``evaluation.METRICS``; a selection for the kind of series by default.
@@ -551,6 +561,10 @@ class S5Forecaster(FittedForecaster):
         Raises:
             NotFittedError: if it needs training, or without ``df``.
         """
+        if isinstance(df, RayData):
+            from s5forecast.forecast_partition import fitted_without_data
+
+            return fitted_without_data(self), df
         if hasattr(self, "predictor_") or df is None or not self.needs_no_training:
             self._check_fitted()
             return self, df

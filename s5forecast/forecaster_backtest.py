@@ -11,6 +11,7 @@ import pandas as pd
 from s5forecast.data.covariates import known_fields
 from s5forecast.data.items import join_keys
 from s5forecast.data.missing_known import named_by_columns
+from s5forecast.data.ray_data import RayData
 from s5forecast.data.sampling import Sampling
 from s5forecast.data.statics import StaticFeatures
 from s5forecast.evaluation.backtest import backtest
@@ -46,6 +47,11 @@ def _backtest_irregular(
     if (arguments["refit"], arguments["directory"]) != (False, None):
         raise ValueError(
             "refit= and directory= require regular series; cut irregular ones by since=, count= or fraction="
+        )
+    if isinstance(df, RayData):
+        raise ValueError(
+            "backtests on a Ray dataset require regular series; write irregular ones with dataset.write_parquet(path), "
+            "and pass the path"
         )
     with forecaster.skipping():
         series, until = forecaster.read(sampling.read, df), getattr(forecaster, "trained_until_", None)

@@ -132,7 +132,7 @@ def test_evaluation_and_plotting_load_without_torch():
 
 def test_the_table_of_contents():
     assert set(s5forecast.__all__) == {
-        "DiskData", "S5AutoregressiveEstimator", "S5ContinuousEstimator", "S5Estimator", "S5Forecaster",
+        "DiskData", "RayData", "S5AutoregressiveEstimator", "S5ContinuousEstimator", "S5Estimator", "S5Forecaster",
         "S5MultivariateEstimator", "S5Predictor", "backtest", "from_wide", "list_datasets", "load_dataset",
         "make_estimator", "regularize",
     }  # fmt: skip

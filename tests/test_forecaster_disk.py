@@ -118,7 +118,7 @@ def test_comparison(tmp_path):
         {"preset": "fine_tuned", "estimator_kwargs": {"num_steps": 2}},
         {"preset": "best", "estimator_kwargs": {"max_epochs": 1, "num_batches_per_epoch": 2}},
         {"estimator_kwargs": {**SMALL, "distr_output": "auto"}},
-        {"time_limit": 600},
+        pytest.param({"time_limit": 600}, marks=pytest.mark.filterwarnings("ignore:time_limit=600:UserWarning")),
     ],
     ids=["fine_tuned", "best", "auto", "time_limit"],
 )

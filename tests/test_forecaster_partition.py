@@ -11,7 +11,6 @@ from sklearn.exceptions import NotFittedError
 
 from s5forecast import S5Forecaster
 
-SAMPLING = ["sample paths"]
 CHOSEN = [
     "text", "numbers", "categories", "two columns", "one series", "time zone", "integer times", "covariates",
     "sample paths", "ensemble", "pretrained", "irregular",
@@ -36,18 +35,18 @@ def parts_of(df, forecaster):
 def test_the_forecast_of_a_series_does_not_depend_on_its_partition(name):
     make, parameters = CASES[name]
     df = make()
-    kwargs = asked(name, df)
+    kwargs = {**asked(name, df), "num_threads": None}
     forecaster = S5Forecaster(**parameters).fit(df)
     together = forecaster.predict_partition(df, **kwargs)
     parts = parts_of(df, forecaster)
     alone = [forecaster.predict_partition(part, **kwargs) for part in parts]
     joined = pd.concat(alone, ignore_index=True).astype(together.dtypes)
-    if name in SAMPLING:
+    if name == "sample paths":
         equal(joined, together)
         equal(alone[1], forecaster.predict(parts[1]))
     else:
         close(joined, together)
-        equal(together, forecaster.predict(df, **kwargs))
+        equal(together, forecaster.predict(df, **asked(name, df)))
     empty = forecaster.predict_partition(df[:0], **{**kwargs, "future": None} if "future" in kwargs else kwargs)
     assert len(empty) == 0
     pd.testing.assert_series_equal(empty.dtypes, together.dtypes)
@@ -87,7 +86,7 @@ def test_forecasters_can_be_sent_to_other_processes(name, tmp_path):
 def test_a_calibrated_forecaster():
     df = rows()
     forecaster = S5Forecaster(**REGULAR).fit(df).calibrate(df, windows=4, method="split")
-    equal(forecaster.predict_partition(df), forecaster.predict(df))
+    equal(forecaster.predict_partition(df, num_threads=None), forecaster.predict(df))
 
 
 def test_the_files_of_forecasts_have_the_same_form(tmp_path):
@@ -95,7 +94,7 @@ def test_the_files_of_forecasts_have_the_same_form(tmp_path):
     df = rows()
     forecaster = S5Forecaster.pretrained(3, freq="h")
     folder = forecaster.predict(stored(df, tmp_path / "rows"), output=tmp_path / "forecasts")
-    found = forecaster.predict_partition(pa.Table.from_pandas(df))
+    found = forecaster.predict_partition(pa.Table.from_pandas(df), num_threads=None)
     assert found.schema.equals(pa.parquet.read_table(folder).schema, check_metadata=False)
     equal(found.to_pandas(), pd.read_parquet(folder))
 

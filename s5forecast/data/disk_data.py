@@ -13,9 +13,8 @@ import pandas as pd
 from s5forecast.data.common_frequency import OtherFrequencyError
 from s5forecast.data.conversion import arrow_to_pandas
 from s5forecast.data.faults import SeriesError, wants_all_errors
-from s5forecast.data.frames import Columns, series_name, without_series
+from s5forecast.data.frames import Columns, needed_columns, series_name, without_series
 from s5forecast.data.items import join_keys
-from s5forecast.data.long_frames import require_columns
 from s5forecast.data.mapped_table import TableWriter
 from s5forecast.data.partitions import consecutive_parts, part_of_series, read_part, write_parts
 from s5forecast.data.record_batches import record_batches
@@ -167,15 +166,10 @@ class DiskData:
         return self.folder
 
     def _divided(self, columns: Columns, what: str) -> _Rows:
-        weight = [] if columns.weight is None else [columns.weight]
-        empty = self.empty
-        identity = columns.identity_in(empty)
-        needed = [*identity, columns.timestamp, *columns.targets, *columns.covariates, *columns.static, *weight]
-        names = {"timestamp": columns.timestamp, "item_id": columns.identity[-1], "value": columns.target}
-        require_columns(empty, needed, what, **names)
+        identity, needed = needed_columns(self.empty, columns, what)
         key = (*identity, None, *needed)
         if key not in self._rows:
-            self._rows[key] = _Rows(self.dataset, identity, list(dict.fromkeys(needed)), self.temporary(), what)
+            self._rows[key] = _Rows(self.dataset, identity, needed, self.temporary(), what)
         return self._rows[key]
 
 

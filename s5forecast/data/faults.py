@@ -145,6 +145,22 @@ def wants_all_errors() -> bool:
     return _leaving_out.get()
 
 
+def valid_only(
+    make: Callable[[Any], T], data: Any, leave_out: Callable[[Any, Mapping[str, str]], tuple[Any, pd.DataFrame]]
+) -> tuple[T | None, Skipped]:
+    """As :func:`without_faults`, but the result is ``None`` if there are no series, or all are left out."""
+    skipped = Skipped()
+    while len(data):
+        try:
+            return make(data), skipped
+        except SeriesError as error:
+            data, keys = leave_out(data, error.reasons)
+            if not len(keys):
+                raise
+            skipped.add(keys, error.reasons.values())
+    return None, skipped
+
+
 @contextmanager
 def warning_once() -> Iterator[None]:
     """Within the block, warn only once of the same series that were left out."""

@@ -14,6 +14,7 @@ import pandas as pd
 
 from s5forecast.data.conversion import narwhals_frame, pandas_frame
 from s5forecast.data.disk_data import DiskData, is_on_disk
+from s5forecast.data.ray_data import RayData, is_ray
 
 # A long frame: pandas, Polars, pyarrow.Table, or another kind that narwhals reads.
 Frame: TypeAlias = Any
@@ -87,13 +88,28 @@ def read_disk(data: Any) -> tuple[Any, FrameKind | None]:
     return found, PANDAS if found.from_path else arrow_kind(found.schema)
 
 
+def read_ray(data: Any) -> tuple[Any, FrameKind | None]:
+    """As :func:`read_kind` for a Ray dataset; tables of its results that are in memory are frames of pandas."""
+    return RayData.of(data), PANDAS
+
+
+def _refuse_ray(function: str, name: str, on_disk: Sequence[str]) -> Any:
+    """Raise ValueError for a Ray dataset, with the fix."""
+    fix = (
+        "write it with dataset.write_parquet(path), and pass the path"
+        if name in on_disk
+        else "pass a frame, such as dataset.to_pandas()"
+    )
+    raise ValueError(f"{function}() does not take a Ray dataset as {name}; {fix}")
+
+
 def arrow_kind(schema: Any = None) -> FrameKind:
     """The kind of Arrow tables; with a ``schema``, those with its types."""
     dtypes = {} if schema is None else dict(nw.from_native(schema.empty_table(), eager_only=True).schema)
     return FrameKind(nw.Implementation.PYARROW, dtypes)
 
 
-def takes_frames(*names: str, on_disk: Sequence[str] = ()) -> Callable[[F], F]:
+def takes_frames(*names: str, on_disk: Sequence[str] = (), on_ray: Sequence[str] = ()) -> Callable[[F], F]:
     """Let a function of pandas frames take frames of any kind, and return the kind that it was given.
 
     The result has the kind of the first frame among the arguments. A method that is called without a frame returns
@@ -102,6 +118,10 @@ def takes_frames(*names: str, on_disk: Sequence[str] = ()) -> Callable[[F], F]:
     Args:
         names: names of the arguments that are frames, in the order in which they determine the kind of the result.
         on_disk: those among the names that may also be data on disk.
+        on_ray: those among the names that may also be a Ray dataset.
+
+    Raises:
+        ValueError: by the function, for a Ray dataset that it does not take.
     """
 
     def decorate(function: F) -> F:
@@ -113,8 +133,12 @@ def takes_frames(*names: str, on_disk: Sequence[str] = ()) -> Callable[[F], F]:
             kinds = []
             for name in names:
                 if bound.arguments.get(name) is not None:
-                    read = read_disk if name in on_disk else read_kind
-                    bound.arguments[name], kind = read(bound.arguments[name])
+                    given = bound.arguments[name]
+                    if is_ray(given):
+                        read: Any = read_ray if name in on_ray else _refuse_ray(function.__name__, name, on_disk)
+                    else:
+                        read = read_disk if name in on_disk else read_kind
+                    bound.arguments[name], kind = read(given)
                     kinds += [] if kind is None else [kind]
             result = function(*bound.args, **bound.kwargs)
             kind = kinds[0] if kinds else getattr(args[0] if args else None, "frame_kind_", PANDAS)

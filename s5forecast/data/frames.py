@@ -193,6 +193,20 @@ def without_series(
     return frame[~np.isin(items.codes, left)], items.keys.iloc[left]
 
 
+def needed_columns(empty: pd.DataFrame, columns: Columns, what: str = "df") -> tuple[list[str], list[str]]:
+    """The columns that identify series, and all columns with a role, of data with the columns of a frame.
+
+    Raises:
+        ValueError: if one is missing.
+    """
+    weight = [] if columns.weight is None else [columns.weight]
+    identity = columns.identity_in(empty)
+    needed = [*identity, columns.timestamp, *columns.targets, *columns.covariates, *columns.static, *weight]
+    names = {"timestamp": columns.timestamp, "item_id": columns.identity[-1], "value": columns.target}
+    require_columns(empty, needed, what, **names)
+    return identity, list(dict.fromkeys(needed))
+
+
 def with_labels(frame: pd.DataFrame, columns: Columns, what: str = "df") -> pd.DataFrame:
     """A frame of forecasts or observations with the label of each series in the column item_id."""
     identity = columns.identity_in(frame)

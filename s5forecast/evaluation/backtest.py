@@ -21,6 +21,7 @@ from s5forecast.data.frames import Columns, series_name, without_series
 from s5forecast.data.frequency import Frequency
 from s5forecast.data.irregular_sampling import IrregularSampling
 from s5forecast.data.missing_known import named_by_columns, reported_once
+from s5forecast.data.ray_data import RayData
 from s5forecast.data.regular_frames import read_frame
 from s5forecast.data.regular_sampling import to_entries
 from s5forecast.data.seasons import SEASON_FIELD
@@ -38,6 +39,7 @@ from s5forecast.evaluation.column_roles import as_columns, check_columns, frame_
 from s5forecast.evaluation.item_columns import item_keys, with_item_columns
 from s5forecast.evaluation.metrics import evaluate, metric_names
 from s5forecast.evaluation.models import Model
+from s5forecast.evaluation.ray_backtest import backtest_on_ray
 from s5forecast.evaluation.result import KEYS, WINDOW, Backtest
 from s5forecast.evaluation.runs import Run, Store, describe
 from s5forecast.evaluation.splitters import (
@@ -50,7 +52,7 @@ from s5forecast.evaluation.windows import Window
 from s5forecast.levels import DECILES, check_levels
 
 
-@takes_frames("data", "model", on_disk=("data",))
+@takes_frames("data", "model", on_disk=("data",), on_ray=("data",))
 def backtest(
     model: Any,
     data: Iterable[DataEntry] | Frame,
@@ -90,9 +92,9 @@ def backtest(
             an ``S5Forecaster`` with ``freq=None``, an estimator such as :class:`~s5forecast.S5ContinuousEstimator`, a
             predictor with ``predict_quantiles(entries, levels)``, a frame, or a name in ``IRREGULAR_BASELINES``. A
             predictor is used unchanged: it must not have seen the windows.
-        data: a long frame, also on disk, or GluonTS entries with ``target`` ``[T]``; the series may differ in length.
-            An entry may have ``timestamps`` ``[T]``, which are used in the result. Irregular entries have ``time``
-            ``[n]`` and ``target``, ``[n]`` or ``[D, n]``.
+        data: a long frame, also on disk or in a Ray dataset, whose workers train nothing, or GluonTS entries with
+            ``target`` ``[T]``; the series may differ in length. An entry may have ``timestamps`` ``[T]``, which are
+            used in the result. Irregular entries have ``time`` ``[n]`` and ``target``, ``[n]`` or ``[D, n]``.
         prediction_length: steps H of a window; for irregular series the maximum number of observations in a window.
         windows: number of windows at the end of each regular series.
         step: steps from one window to the next; ``prediction_length`` by default.
@@ -143,6 +145,10 @@ def backtest(
         >>> len(result.forecasts)
         14
     """
+    if isinstance(data, RayData):
+        given = {argument: value for argument, value in locals().items() if argument not in ("model", "data", "name")}
+        chosen = name_of(model) if name is None else name
+        return backtest_on_ray(backtest, {chosen: model}, data, given)[chosen]
     roles = roles_of(model) if columns is None else as_columns(columns)
     data = frame_of_series(data, roles)
     if horizon is prediction_length is None:

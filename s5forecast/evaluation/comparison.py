@@ -19,11 +19,13 @@ from scipy.special import stdtr
 from s5forecast.data.faults import warning_once
 from s5forecast.data.frame_kinds import PANDAS, Frame, FrameKind, takes_frames, to_pandas
 from s5forecast.data.missing_known import reported_once
+from s5forecast.data.ray_data import RayData
 from s5forecast.evaluation.adapters import frequency_of, on_error_of, span_of
 from s5forecast.evaluation.backtest import backtest
 from s5forecast.evaluation.column_roles import check_data, is_long, roles_of_all
 from s5forecast.evaluation.leaderboard import leaderboard
 from s5forecast.evaluation.metrics import METRICS, SERIES, JointScore, is_loss, metric_names
+from s5forecast.evaluation.ray_backtest import backtest_on_ray
 from s5forecast.evaluation.result import KEYS, TIMES, WINDOW, Backtest, summary
 
 # Losses over time of metrics that are ratios.
@@ -204,7 +206,7 @@ class Comparison:
         return metric or scores[0]
 
 
-@takes_frames("data", on_disk=("data",))
+@takes_frames("data", on_disk=("data",), on_ray=("data",))
 def compare(
     models: Mapping[str, Any],
     data: Iterable[DataEntry] | Frame,
@@ -219,7 +221,7 @@ def compare(
 
     Args:
         models: by name, any model that ``backtest`` accepts, or a finished ``Backtest``.
-        data: a long frame, also on disk, or GluonTS entries.
+        data: a long frame, also on disk or in a Ray dataset, whose workers train nothing, or GluonTS entries.
         prediction_length: steps of a window; optional for irregular series.
         baseline: name of the model that skill is relative to; by default the first that is "seasonal_naive", otherwise
             "naive", "last_value" or, if there is none of these, the first model.
@@ -247,8 +249,9 @@ def compare(
     if baseline is not None:
         _check_baseline(baseline, models)
     models = {name: to_pandas(model) for name, model in models.items()}
-    check_data(data)
-    data = data if isinstance(data, pd.Series) or is_long(data) else list(data)
+    if not isinstance(data, RayData):
+        check_data(data)
+        data = data if isinstance(data, pd.Series) or is_long(data) else list(data)
     ready = [model for model in models.values() if isinstance(model, Backtest)]
     metrics = arguments.pop("metrics", None)
     if metrics is None and ready:
@@ -259,16 +262,19 @@ def compare(
     arguments["on_error"] = arguments.get("on_error") or on_error_of(models.values())
     if arguments.get("horizon") is prediction_length is None:
         prediction_length, arguments["horizon"] = span_of(models.values())
-    found = {}
+    arguments |= {"prediction_length": prediction_length, "metrics": metrics}
+    left = {name: model for name, model in models.items() if not isinstance(model, Backtest)}
+    found: dict[str, Backtest] = {}
     with warning_once(), reported_once():
+        if isinstance(data, RayData) and left:
+            found = backtest_on_ray(backtest, left, data, {**arguments, "directory": directory})
         for name, model in models.items():
             if isinstance(model, Backtest):
                 found[name] = replace(model, name=name, metric_names=metric_names(metrics))
-                continue
-            folder = None if directory is None else Path(directory) / _folder_name(name)
-            found[name] = backtest(
-                model, data, prediction_length, name=name, metrics=metrics, directory=folder, **arguments
-            )
+            elif name not in found:
+                folder = None if directory is None else Path(directory) / _folder_name(name)
+                found[name] = backtest(model, data, name=name, directory=folder, **arguments)
+    found = {name: found[name] for name in models}
     return Comparison(found, _default_baseline(models) if baseline is None else baseline, seed)
 
 

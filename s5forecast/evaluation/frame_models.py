@@ -69,6 +69,11 @@ class ForecasterModel(Model):
         if self._has_not_seen(windows):
             fitted = copy(self.forecaster)
             fitted.__dict__.pop("calibrator_", None)
+        elif getattr(self.forecaster, "only_unchanged", False):
+            raise ValueError(
+                "the forecaster has seen the windows, and the workers of a Ray dataset train nothing; fit and "
+                "calibrate it on the data before the windows"
+            )
         else:
             from sklearn.base import clone
 

@@ -267,11 +267,12 @@ def test_other_kinds_of_data_are_refused(data):
             function()
 
 
-def test_a_missing_file_is_named():
+@pytest.mark.parametrize(
+    "evaluate", [lambda data: backtest("naive", data, 4), lambda data: compare({"naive": "naive"}, data, 4)]
+)
+def test_a_missing_file_is_named(evaluate):
     with pytest.raises(ValueError, match=r"there is no file, folder or pattern of files 'data\.csv'"):
-        backtest("naive", "data.csv", 4)
-    with pytest.raises(ValueError, match="a data frame or GluonTS entries, got str"):
-        compare({"naive": "naive"}, "data.csv", 4)
+        evaluate("data.csv")
 
 
 @pytest.mark.parametrize("dtype", ["int64", "int32", "Int64", "category", "string", "string[pyarrow]", object])
