@@ -70,7 +70,7 @@ def measured(rows: str, steps: int) -> dict[str, float]:
     for owner, name, label, clock in (
         (DiskData, "table", "read", time.process_time),
         (base.ForecastEstimator, "_store", "store", time.process_time),
-        (TrainingWindows, "_mixed", "gather", time.thread_time),
+        (TrainingWindows, "_step", "gather", time.thread_time),
         (Prefetched, "_next", "wait", time.perf_counter),
         (base, "fit", "step", time.perf_counter),
     ):
