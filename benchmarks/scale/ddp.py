@@ -1,9 +1,9 @@
 """Data-parallel training: the time of a step and the accuracy, against one process with the same windows.
 
 Two processes with batch size b and one process with batch size 2b train on the same windows. ``steps`` measures the
-median time of a training step on two cores: a process of two threads, and two processes of one thread. ``accuracy``
-trains on the last months of ``nyc_departures_hourly`` without its last 7 days, and forecasts each of them. Finished
-rows of the results are kept, so that an interrupted run resumes.
+median time of a training step on two cores: a process of one thread, a process of two threads, and two processes of
+one thread. ``accuracy`` trains on ``nyc_departures_hourly`` without its last 7 days, and forecasts each of them.
+Finished rows of the results are kept, so that an interrupted run resumes.
 
     python benchmarks/scale/ddp.py steps
     python benchmarks/scale/ddp.py accuracy [--seeds 5]
@@ -26,11 +26,12 @@ import numpy as np
 import pandas as pd
 
 RESULTS = Path(__file__).with_suffix(".csv")
-CORES = 2
 # Batch size of the whole step and width of the network.
 SIZES = [(64, 64), (64, 128), (256, 128), (1024, 64)]
 # Steps that are left out and steps that are timed.
 FIRST, TIMED = 10, 100
+# Number of processes, and of threads of each, whose steps are timed.
+PARTITIONS = [(1, 1), (1, 2), (2, 1)]
 # Trainings that are compared: number of processes and windows of a step.
 TRAININGS = [(1, 64), (2, 64), (1, 32)]
 HORIZON, DAYS, EPOCHS = 24, 7, 8
@@ -47,9 +48,10 @@ def main() -> None:
         print(json.dumps(MEASURES[arguments.what](**json.loads(arguments.measure))))
         return
     if arguments.what == "steps":
-        cases = [{"processes": n, "windows": b, "width": w} for b, w in SIZES for n in (1, 2)]
+        cases = [{"processes": n, "threads": t, "windows": b, "width": w} for b, w in SIZES for n, t in PARTITIONS]
     else:
-        cases = [{"processes": n, "windows": b, "seed": s} for s in range(arguments.seeds) for n, b in TRAININGS]
+        chosen = [(s, n, b) for s in range(arguments.seeds) for n, b in TRAININGS]
+        cases = [{"processes": n, "threads": 1, "windows": b, "seed": s} for s, n, b in chosen]
     done = pd.read_csv(RESULTS).to_dict("records") if RESULTS.exists() else []
     for case in cases:
         row = {"what": arguments.what, **case}
@@ -62,8 +64,9 @@ def main() -> None:
 
 def measured(what: str, case: dict[str, Any]) -> dict[str, float]:
     """The result of a fresh process."""
-    environment = {**os.environ, "OMP_NUM_THREADS": str(CORES // case["processes"])}
-    command = [sys.executable, __file__, what, "--measure", json.dumps(case)]
+    environment = {**os.environ, "OMP_NUM_THREADS": str(case["threads"])}
+    arguments = {name: value for name, value in case.items() if name != "threads"}
+    command = [sys.executable, __file__, what, "--measure", json.dumps(arguments)]
     found = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, env=environment)
     return json.loads(found.stdout.splitlines()[-1])
 
