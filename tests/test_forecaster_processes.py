@@ -1,6 +1,7 @@
 """Forecasters trained on two processes that are started by the training, or that all run one script."""
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -9,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from s5forecast import DiskData, S5Forecaster
+from s5forecast import DiskData, S5Forecaster, load_dataset
 
 SMALL = {
     "context_length": 12, "width": 8, "num_layers": 1, "state_size": 4, "num_batches_per_epoch": 2, "max_epochs": 2,
@@ -17,6 +18,7 @@ SMALL = {
 }  # fmt: skip
 TWO = {"accelerator": "cpu", "devices": 2}
 SCRIPT = Path(__file__).with_name("process_script.py")
+GUIDE = SCRIPT.parents[1] / "docs" / "how_to" / "train_in_parallel.md"
 
 
 @pytest.fixture
@@ -66,9 +68,28 @@ def test_processes_of_a_script_with_different_data_are_an_error(df, tmp_path):
     assert "the processes of the training have different data or batches" in error.value.stderr
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("script", ["train.py", "train_with_ray.py"])
+def test_scripts_of_the_guide(script, tmp_path):
+    if "ray" in script:
+        pytest.importorskip("ray.train", reason="Ray is not installed: pip install -c constraints.txt 'ray[train]'")
+    df = load_dataset("nyc_departures_hourly").groupby("item_id").tail(500)
+    df.to_parquet(tmp_path / "departures.parquet")
+    code = re.search(rf":caption: {script}\n(.*?)```", GUIDE.read_text(), flags=re.DOTALL).group(1)
+    (tmp_path / script).write_text(code.replace("/shared", str(tmp_path)))
+    run(tmp_path / script)
+    assert len(S5Forecaster.load(tmp_path / "model").predict(df)) == 24 * df.item_id.nunique()
+
+
 def run_script(folder, data):
+    run(SCRIPT, folder, data)
+
+
+def run(script, *arguments):
     path = os.pathsep.join([str(SCRIPT.parents[1]), os.environ.get("PYTHONPATH", "")])
+    environment = {**os.environ, "PYTHONPATH": path, "RAY_USAGE_STATS_ENABLED": "0"}
+    folder = arguments[0] if arguments else script.parent
     subprocess.run(
-        [sys.executable, SCRIPT, folder, data], env={**os.environ, "PYTHONPATH": path}, cwd=folder, check=True,
-        capture_output=True, text=True, timeout=300,
+        [sys.executable, script, *arguments], env=environment, cwd=folder, check=True, capture_output=True, text=True,
+        timeout=600,
     )  # fmt: skip

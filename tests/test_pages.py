@@ -16,7 +16,7 @@ TYPES = {"DistributionOutput", "Output", "ParametricOutput", "State", "AUTO"}  #
 
 
 @pytest.mark.slow
-@pytest.mark.filterwarnings("ignore::UserWarning")
+@pytest.mark.filterwarnings("ignore::UserWarning", "ignore:.*fork.*:DeprecationWarning")
 @pytest.mark.parametrize("page", pages_with_code())
 def test_the_code_of_a_page_runs(page, tmp_path, monkeypatch):
     if "import polars" in (DOCS / page).read_text():

@@ -57,7 +57,7 @@ class ForecastEstimator(ContinuedTraining, PyTorchLightningEstimator):
     """A GluonTS estimator that trains a network on windows gathered by index.
 
     A subclass implements :meth:`window_spec` and :meth:`create_network`. Its network implements ``forward(batch)``,
-    ``loss(batch)``, ``fit_features(windows)`` and ``fit_support(windows)``.
+    ``loss(batch)``, ``loss_weight(batch)``, ``fit_features(windows)`` and ``fit_support(windows)``.
 
     Attributes:
         choices: settings with an automatic default, with their values and reasons; complete when training starts.
