@@ -72,7 +72,7 @@ def test_processes_of_a_script_with_different_data_are_an_error(df, tmp_path):
 @pytest.mark.parametrize("script", ["train.py", "train_with_ray.py"])
 def test_scripts_of_the_guide(script, tmp_path):
     if "ray" in script:
-        pytest.importorskip("ray.train", reason="Ray is not installed: pip install -c constraints.txt 'ray[train]'")
+        pytest.importorskip("ray.train", reason="Ray is not installed: pip install -c constraints.txt '.[ray]'")
     df = load_dataset("nyc_departures_hourly").groupby("item_id").tail(500)
     df.to_parquet(tmp_path / "departures.parquet")
     code = re.search(rf":caption: {script}\n(.*?)```", GUIDE.read_text(), flags=re.DOTALL).group(1)

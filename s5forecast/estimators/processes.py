@@ -79,6 +79,10 @@ class DividedWindows(Callback):
     def setup(self, trainer: pl.Trainer, module: pl.LightningModule, stage: str) -> None:
         if trainer.world_size == 1:
             return
+        if getattr(trainer.strategy.launcher, "_start_method", "") == "fork":
+            torch.set_num_threads(
+                1
+            )  # the threads of OpenMP do not survive a fork, and more would wait for them forever
         self._check_same(trainer.strategy)
         generator = self.windows.generator
         generator.set_state(trainer.strategy.broadcast(generator.get_state()))

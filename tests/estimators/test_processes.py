@@ -97,6 +97,22 @@ def test_two_processes_train_as_one_with_twice_the_batch_size(name, tmp_path):
     torch.testing.assert_close(weights(two), weights(one), rtol=1e-5, atol=1e-5)
 
 
+@pytest.fixture
+def two_threads():
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(before)
+
+
+def test_processes_are_forked_from_one_that_used_several_threads(two_threads):
+    torch.rand(1000, 1000) @ torch.rand(1000, 1000)
+    arguments = REGULAR | {"width": 128}
+    one = trained(S5Estimator, arguments, regular(), 256)
+    two = trained(S5Estimator, arguments, regular(), 128, **TWO)
+    torch.testing.assert_close(weights(two), weights(one), rtol=1e-4, atol=1e-4)
+
+
 class Noted(Callback):
     """Writes a value of each process at the end of the training."""
 
