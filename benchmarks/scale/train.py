@@ -2,8 +2,10 @@
 
 The series are those of ``predict.py``. A fresh process trains ``S5Forecaster`` with default arguments for a few steps,
 after a training on 20 series, so that all code is loaded. Its peak memory is that above the peak of this first
-training, and includes the pages of mapped files. Finished rows of the results are kept, so that an interrupted run
-resumes.
+training, and includes the pages of mapped files. A thread gathers the windows while the network computes: ``wait_ms``
+is the part of ``step_ms``, the time of a training step, in which the network waits for it. Both need two free processor
+cores, or priority over other processes (``chrt -r 1``). Finished rows of the results are kept, so that an interrupted
+run resumes.
 
     python benchmarks/scale/train.py [--series 10000 100000 1000000] [--steps 200] [--folder /tmp/scale]
 """
