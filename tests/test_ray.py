@@ -31,6 +31,8 @@ def cluster():
     folder = tempfile.mkdtemp(prefix="ray", dir="/tmp")  # Ray's sockets require a short path
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("HOME", folder)
+        patch.setenv("RAY_AUTH_MODE", "")  # Ray sets it, so that it is restored afterwards
+        patch.delenv("RAY_AUTH_MODE")
         patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
         patch.setenv("PYTHONPATH", os.pathsep.join([*sys.path, str(Path(__file__).parent)]))  # of the workers
         settings = {"include_dashboard": False, "log_to_driver": False, "logging_level": "ERROR"}
