@@ -80,9 +80,7 @@ class DividedWindows(Callback):
         if trainer.world_size == 1:
             return
         if getattr(trainer.strategy.launcher, "_start_method", "") == "fork":
-            torch.set_num_threads(
-                1
-            )  # the threads of OpenMP do not survive a fork, and more would wait for them forever
+            torch.set_num_threads(1)  # several would wait for threads of OpenMP that a fork does not copy
         self._check_same(trainer.strategy)
         generator = self.windows.generator
         generator.set_state(trainer.strategy.broadcast(generator.get_state()))
