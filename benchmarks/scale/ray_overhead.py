@@ -1,14 +1,14 @@
 """What does a prediction by two Ray workers cost on one machine, compared with one process?
 
 The series and the model are those of ``predict.py``. A fresh process starts Ray with two CPUs and forecasts 20 series,
-which is the start-up; it then forecasts 20 and all series in turns, with files as input and output. One process does
+which is the start-up; it then forecasts 20 series and all of them in turns, with files as input and output. One process does
 the same without Ray. Seconds are the fastest of the turns, and processor seconds the least, of the process and all that
 it started. The difference between all series and 20 is the steady state; the time of 20 series is what a call costs
 once Ray runs, most of it for two new workers, which import the package and receive the model. Two workers and Ray's own
 processes share the processor cores, so that the result is the overhead and not an acceleration on more machines.
 
     pip install -c constraints.txt ".[ray]"
-    python benchmarks/scale/ray_overhead.py [--series 10000] [--rounds 3] [--folder /tmp/s5forecast-ray]
+    python benchmarks/scale/ray_overhead.py [--series 10000 100000] [--rounds 3] [--folder /tmp/s5forecast-ray]
 """
 
 from __future__ import annotations
@@ -42,13 +42,13 @@ ONE, RAY = "one process", "Ray, two workers"
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--series", type=int, default=10_000)
+    parser.add_argument("--series", type=int, nargs="+", default=[10_000, 100_000])
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--folder", type=Path, default=Path("/tmp/s5forecast-ray"))
     parser.add_argument("--measure", choices=(ONE, RAY), help="used by the script itself")
     arguments = parser.parse_args()
     warnings.simplefilter("ignore")
-    sizes = [FEW, arguments.series]
+    sizes = [FEW, *arguments.series]
     if arguments.measure:
         print(json.dumps(measured(arguments.measure, sizes, arguments.rounds, arguments.folder)))
         return
