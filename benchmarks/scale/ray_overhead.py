@@ -1,11 +1,11 @@
 """What does a prediction by two Ray workers cost on one machine, compared with one process?
 
 The series and the model are those of ``predict.py``. A fresh process starts Ray with two CPUs and forecasts 20 series,
-which is the start-up; it then forecasts 20 series and all of them in turns, with files as input and output. One process does
-the same without Ray. Seconds are the fastest of the turns, and processor seconds the least, of the process and all that
-it started. The difference between all series and 20 is the steady state; the time of 20 series is what a call costs
-once Ray runs, most of it for two new workers, which import the package and receive the model. Two workers and Ray's own
-processes share the processor cores, so that the result is the overhead and not an acceleration on more machines.
+which is the start-up. It then forecasts 20 series and all of them in turns, with files as input and output. One process
+does the same without Ray. Wall and processor seconds are the least of the turns; processor seconds are those of the
+process and of all that it started. The difference between all series and 20 is the steady state. The time of 20 series
+is what a call costs once Ray runs, most of it for two new workers, which import the package and receive the model. Two
+workers and Ray's own processes share two processor cores, so that the result is an overhead and not an acceleration.
 
     pip install -c constraints.txt ".[ray]"
     python benchmarks/scale/ray_overhead.py [--series 10000 100000] [--rounds 3] [--folder /tmp/s5forecast-ray]
