@@ -122,11 +122,10 @@ class TestErrors:
             S5Forecaster(3, freq="h", verbose=False, **parameters).fit(rows(), checkpoint=tmp_path / "training")
         assert not (tmp_path / "training").exists()
 
-    @pytest.mark.slow
     def test_several_processes(self, tmp_path):
         trainer = {"accelerator": "cpu", "devices": 2, "strategy": "ddp_spawn"}
         parameters = {**REGULAR, "estimator_kwargs": {**SMALL, "trainer_kwargs": trainer}}
-        with pytest.raises(Exception, match="checkpoint= requires training in one process"):
+        with pytest.raises(ValueError, match="checkpoint= requires training in one process"):
             S5Forecaster(**parameters).fit(rows(), checkpoint=tmp_path)
 
 

@@ -49,7 +49,9 @@ class TrainingCheckpoint(Checkpoint):
         write_whole(self.folder / TRAINED, lambda temporary: torch.save(module.state_dict(), temporary))
         (self.folder / STATE).unlink(missing_ok=True)
 
-    def setup(self, trainer: pl.Trainer, module: pl.LightningModule, stage: str) -> None:
+    @staticmethod
+    def check(trainer: pl.Trainer) -> None:
+        """Raise ValueError for a training in several processes."""
         if trainer.world_size > 1:
             raise ValueError(
                 "checkpoint= requires training in one process; leave it out, or leave out devices= and strategy= in "

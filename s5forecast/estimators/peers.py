@@ -38,6 +38,7 @@ from s5forecast.estimators.continued import ContinuedTraining
 from s5forecast.estimators.predictor import same_network
 from s5forecast.estimators.training import ProgressBar
 from s5forecast.networks.loading import limit_to_weights
+from s5forecast.picklable import Picklable
 from s5forecast.seeding import seeded
 
 LOGGERS = ("lightning.pytorch", "gluonts")
@@ -119,7 +120,7 @@ class _Failure(pl.Callback):
         self.error = exception
 
 
-class PeerPredictor(PyTorchPredictor):
+class PeerPredictor(Picklable, PyTorchPredictor):
     """GluonTS predictor for targets of any numeric type, which draws the same samples at every call.
 
     Args:

@@ -23,6 +23,7 @@ from s5forecast.data.missing_known import MissingKnown, collecting, report
 from s5forecast.distributions import Output
 from s5forecast.networks.loading import limit_to_weights
 from s5forecast.networks.prediction import Predictions, collect_quantiles
+from s5forecast.picklable import Picklable
 from s5forecast.windows.batches import WindowStore, chunks, read_store
 from s5forecast.windows.normalization import warn_few_values
 
@@ -44,7 +45,7 @@ SAVED_CLASSES = (
 )
 
 
-class NetworkPredictor(RepresentablePredictor):
+class NetworkPredictor(Picklable, RepresentablePredictor):
     """Forecasts the series of a dataset with a trained network, one batch of series at a time.
 
     Args:

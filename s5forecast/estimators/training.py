@@ -13,7 +13,6 @@ import warnings
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
 from copy import deepcopy
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -75,15 +74,6 @@ class ForecastModule(pl.LightningModule):
         self.seconds: float | None = None
         self.began, self.elapsed = time.monotonic(), 0.0
 
-    def __getstate__(self) -> dict[str, Any]:
-        _ = self.description  # which GluonTS can only give in a process that created a network
-        return super().__getstate__()
-
-    @cached_property
-    def description(self) -> str:
-        """The arguments of the network."""
-        return dump_json(self.network)
-
     def forward(self, batch: Batch) -> Prediction:
         return self.network(batch)
 
@@ -119,7 +109,7 @@ class ForecastModule(pl.LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Describe the network, for :meth:`NetworkPredictor.from_checkpoint`."""
-        checkpoint[CHECKPOINT_FIELD] = self.description
+        checkpoint[CHECKPOINT_FIELD] = dump_json(self.network)
 
     def on_train_start(self) -> None:
         self.began = time.monotonic()
@@ -267,8 +257,10 @@ def fit(
         check_strategy(trainer.strategy)
         if module.seconds is not None:
             check_time_limit(trainer)
-        if state is not None and state.load_trained(module):
-            return trainer
+        if state is not None:
+            state.check(trainer)
+            if state.load_trained(module):
+                return trainer
         with _interruptible():
             trainer.fit(module, windows, validation, ckpt_path=ckpt_path)
         if state is not None:

@@ -11,9 +11,10 @@ from gluonts.model.predictor import RepresentablePredictor
 from s5forecast.aliases import check_folder
 from s5forecast.data.frequency import Frequency
 from s5forecast.data.seasons import SEASON_FIELD
+from s5forecast.picklable import Picklable
 
 
-class BaselinePredictor(RepresentablePredictor):
+class BaselinePredictor(Picklable, RepresentablePredictor):
     """A GluonTS predictor that forecasts each entry from its history, without training."""
 
     @classmethod

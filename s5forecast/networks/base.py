@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from s5forecast.distributions import is_real, support
 from s5forecast.networks.prediction import Prediction, SamplePaths
 from s5forecast.nn import FeatureInputs
+from s5forecast.picklable import Picklable
 from s5forecast.windows.batches import TrainingWindows
 from s5forecast.windows.regular import Batch
 
@@ -23,7 +24,7 @@ BatchT = TypeVar("BatchT")
 WindowsT = TypeVar("WindowsT")
 
 
-class ForecastNetwork(nn.Module, ABC, Generic[BatchT, WindowsT]):
+class ForecastNetwork(Picklable, nn.Module, ABC, Generic[BatchT, WindowsT]):
     """Maps windows to forecasts.
 
     The constructor is ``@validated()`` and takes plain data, with which GluonTS saves the network. A network that
