@@ -199,7 +199,7 @@ class TestErrors:
 
     def test_verbs_in_memory(self, tmp_path):
         path = stored(rows(), tmp_path / "rows")
-        with pytest.raises(ValueError, match=r"got str; data on disk are not read here, pass pandas\.read_parquet"):
+        with pytest.raises(ValueError, match=r"got str; data on disk are not read here; pass a frame, such as pandas"):
             S5Forecaster(**REGULAR).fit(rows()).plot(str(path))
 
     def test_times(self, tmp_path):

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from glob import glob, has_magic
 from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
 import pandas as pd
 
+from s5forecast.data.arrow_files import check_columns, open_dataset
 from s5forecast.data.common_frequency import OtherFrequencyError
 from s5forecast.data.conversion import arrow_to_pandas
 from s5forecast.data.faults import SeriesError, wants_all_errors
@@ -52,7 +52,7 @@ class DiskData:
     """
 
     def __init__(self, source: Any, folder: str | Path | None = None) -> None:
-        self.dataset, self.from_path = _dataset(source), isinstance(source, str | Path)
+        self.dataset, self.from_path = open_dataset(source), isinstance(source, str | Path)
         self.folder = None if folder is None else Path(folder)
         self._rows: dict[Any, _Rows] = {}
         self._bad: list[pd.DataFrame] = []  # keys of series with an error
@@ -169,6 +169,7 @@ class DiskData:
         identity, needed = needed_columns(self.empty, columns, what)
         key = (*identity, None, *needed)
         if key not in self._rows:
+            check_columns(self.dataset, needed, what, same_types=self.from_path)
             self._rows[key] = _Rows(self.dataset, identity, needed, self.temporary(), what)
         return self._rows[key]
 
@@ -178,7 +179,6 @@ class _Rows:
 
     def __init__(self, dataset: Any, identity: list[str], names: list[str], folder: Path | None, what: str) -> None:
         self._dataset, self._names = dataset, names
-        _check_files(dataset, names, what)
         numbers, counts, self._sorted = _counted(dataset, identity)
         if not counts.sum():
             raise ValueError(f"{what} has no rows")
@@ -225,25 +225,12 @@ def is_on_disk(data: Any) -> bool:
     return type(data).__module__.startswith("pyarrow") and hasattr(data, "to_batches") and hasattr(data, "scanner")
 
 
-def _check_files(dataset: Any, names: list[str], what: str) -> None:
-    """Raise ValueError for a file that lacks a column, whose values Arrow would take as missing."""
-    from pyarrow.dataset import get_partition_keys
-
-    for fragment in dataset.get_fragments() if hasattr(dataset, "files") else ():
-        present = {*fragment.physical_schema.names, *get_partition_keys(fragment.partition_expression)}
-        lacking = [name for name in names if name not in present]
-        if lacking:
-            raise ValueError(f"{what}: the file {fragment.path} has no column {lacking[0]!r}, unlike others; add it")
-
-
 def _counted(dataset: Any, identity: list[str]) -> tuple[SeriesNumbers, np.ndarray, bool]:
     """Numbers of the series, rows of each, ``[S]``, and whether the rows of each series are consecutive."""
     numbers, counts, ordered, last = SeriesNumbers(), np.zeros(0, dtype=np.int64), True, 0
     if not identity:
         return numbers, np.array([dataset.count_rows()]), True
     for batch in record_batches(dataset, identity):
-        if not batch.num_rows:
-            continue
         codes, hashes = series_codes([batch.column(name) for name in identity])
         rows = numbers.add(hashes)[codes]
         ordered = ordered and rows[0] >= last and bool((np.diff(rows) >= 0).all())
@@ -251,28 +238,3 @@ def _counted(dataset: Any, identity: list[str]) -> tuple[SeriesNumbers, np.ndarr
         counts = np.append(counts, np.zeros(len(numbers) - len(counts), dtype=np.int64))
         counts += np.bincount(rows, minlength=len(counts))
     return numbers, counts, ordered
-
-
-def _dataset(source: Any) -> Any:
-    """The dataset of Arrow that a source describes."""
-    try:
-        import pyarrow.dataset as ds
-    except ImportError as error:
-        raise ImportError("data on disk require pyarrow: pip install 's5forecast[disk]'") from error
-    if not isinstance(source, str | Path):
-        return source
-    files = _files(str(source))
-    try:
-        return ds.dataset(files if len(files) > 1 else files[0], format="parquet", partitioning="hive")
-    except (OSError, ValueError) as error:
-        raise ValueError(
-            f"{str(source)!r} cannot be read as Parquet ({error}); read other files with pandas, or pass a "
-            "pyarrow.dataset.dataset(path, format=...)"
-        ) from error
-
-
-def _files(path: str) -> list[str]:
-    found = sorted(glob(path, recursive=True)) if has_magic(path) and not Path(path).exists() else [path]
-    if not found or not Path(found[0]).exists():
-        raise ValueError(f"there is no file, folder or pattern of files {path!r}")
-    return found

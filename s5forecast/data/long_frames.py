@@ -27,11 +27,7 @@ def long_frame(data: Any, identity: Sequence[str], timestamp: str, value: str, w
     """
     frame = data.to_frame(value) if isinstance(data, pd.Series) else data
     if not isinstance(frame, pd.DataFrame):
-        files = isinstance(frame, str | Path) or hasattr(frame, "to_table")
-        raise ValueError(
-            f"{what} must be a data frame of pandas, Polars or pyarrow, got {type(frame).__name__}"
-            + ("; data on disk are not read here, pass pandas.read_parquet(path), for example" if files else "")
-        )
+        raise ValueError(no_frame(frame, what))
     if frame.columns.nlevels > 1:
         raise ValueError(_two_levels(frame, timestamp, what))
     levels = [name for name in frame.index.names if name in (*identity, timestamp)]
@@ -46,6 +42,13 @@ def long_frame(data: Any, identity: Sequence[str], timestamp: str, value: str, w
     if timestamp not in frame and times_in_index:
         frame = frame.rename_axis(timestamp).reset_index()
     return frame
+
+
+def no_frame(data: Any, what: str = "df") -> str:
+    """Error message for data that are no frame; for data on disk, with the fix."""
+    on_disk = isinstance(data, str | Path) or hasattr(data, "schema")
+    fix = "; data on disk are not read here; pass a frame, such as pandas.read_parquet(path)" if on_disk else ""
+    return f"{what} must be a data frame of pandas, Polars or pyarrow, got {type(data).__name__}{fix}"
 
 
 def require_columns(frame: pd.DataFrame, columns: Sequence[str], what: str, **long: str) -> None:

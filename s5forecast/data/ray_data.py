@@ -85,12 +85,15 @@ class RayData:
             arguments: of ``make``, which are sent to the workers.
 
         Raises:
-            ValueError: for a dataset without one of the columns.
+            ValueError: for a dataset without rows, or without one of the columns.
         """
         from ray.data import ActorPoolStrategy
 
         identity, names = needed_columns(self.empty, columns)
-        count = self.parts or -(-self.dataset.count() // PART_ROWS) or 1
+        rows = self.dataset.count() if self.parts is None else self.dataset.limit(1).count()
+        if not rows:  # which Ray's shuffle cannot divide
+            raise ValueError("df has no rows")
+        count = self.parts or -(-rows // PART_ROWS)
         numbered = self.dataset.select_columns(names).map_batches(
             _numbered, batch_format="pyarrow", fn_args=(identity, count), batch_size=None
         )

@@ -20,12 +20,34 @@ def record_batches(dataset: Any, columns: Sequence[str]) -> Iterator[Any]:
 
     A scan of a Parquet file reads as far ahead as the file goes, whatever its limits are, while a batch is used. Its
     row groups are therefore scanned one after the other.
+
+    Raises:
+        ValueError: for values that cannot be converted to the type of their column.
     """
     names = list(columns)
-    if getattr(dataset, "_scan_options", None):  # a filter, which only scans of the whole dataset apply
-        yield from dataset.to_batches(columns=names, **READING)
+    if is_filtered(dataset):
+        yield from _with_rows(dataset, columns=names)
         return
     for fragment in dataset.get_fragments():
         groups = fragment.split_by_row_group() if hasattr(fragment, "split_by_row_group") else [fragment]
         for group in groups:
-            yield from group.to_batches(schema=dataset.schema, columns=names, **READING)
+            yield from _with_rows(group, columns=names, schema=dataset.schema)
+
+
+def is_filtered(dataset: Any) -> bool:
+    """Whether a dataset has a filter, which only scans of the whole dataset apply."""
+    return bool(getattr(dataset, "_scan_options", None))
+
+
+def _with_rows(source: Any, **arguments: Any) -> Iterator[Any]:
+    """Record batches of a dataset, or of a part of a file, that have rows."""
+    import pyarrow as pa
+
+    try:
+        yield from (batch for batch in source.to_batches(**arguments, **READING) if batch.num_rows)
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+        where = f"the file {source.path}" if hasattr(source, "path") else "the dataset"
+        raise ValueError(
+            f"{where} has values that cannot be converted to the types of its columns ({error}); store each column "
+            "with the same type in all files"
+        ) from error

@@ -74,7 +74,10 @@ def _encoded(column: Any) -> tuple[np.ndarray, Any]:
         column = column.combine_chunks()
     if pa.types.is_dictionary(column.type):
         column = column.cast(column.type.value_type)
-    found = column.dictionary_encode(null_encoding="encode")
+    try:
+        found = column.dictionary_encode(null_encoding="encode")
+    except pa.ArrowNotImplementedError as error:
+        raise ValueError(f"values of type {column.type} cannot identify series; convert them to text") from error
     return found.indices.to_numpy(), found.dictionary
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from s5forecast.data.frame_kinds import Frame, takes_frames
-from s5forecast.data.long_frames import require_column
+from s5forecast.data.long_frames import no_frame, require_column
 
 
 @takes_frames("df")
@@ -63,7 +63,7 @@ def from_wide(
 def _with_times(df: Any, timestamp: str) -> pd.DataFrame:
     """The frame with its times as a column."""
     if not isinstance(df, pd.DataFrame):
-        raise ValueError(f"df must be a data frame of pandas, Polars or pyarrow, got {type(df).__name__}")
+        raise ValueError(no_frame(df))
     if df.columns.nlevels > 1:
         raise ValueError(
             f"df has columns of {df.columns.nlevels} levels, such as {df.columns[0]}; join them to one name: "
