@@ -23,9 +23,11 @@ def open_folder(path: Path, manifest: Mapping[str, Any], argument: str, what: st
         what: the results, in error messages.
 
     Raises:
-        ValueError: for a folder with other files, or with results that depend on something else.
+        ValueError: for a file, a folder with other files, or one with results that depend on something else.
     """
     manifest, name = {"format_version": FORMAT, **manifest}, f"{argument}={str(path)!r}"
+    if path.is_file():
+        raise ValueError(f"{name} is a file; give a new or an empty folder")
     path.mkdir(parents=True, exist_ok=True)
     stored = path / MANIFEST
     if not stored.exists():

@@ -112,6 +112,8 @@ class TestErrors:
         (tmp_path / "mine.txt").write_text("")
         with pytest.raises(ValueError, match=r"has other files and no _manifest\.json"):
             S5Forecaster(**REGULAR).fit(rows(), checkpoint=tmp_path)
+        with pytest.raises(ValueError, match=r"mine\.txt' is a file; give a new or an empty folder"):
+            S5Forecaster(**REGULAR).fit(rows(), checkpoint=tmp_path / "mine.txt")
 
     @pytest.mark.parametrize(
         ("parameters", "text"), [({"preset": "best"}, "preset='best'"), ({"time_limit": 60}, "time_limit="),

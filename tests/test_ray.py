@@ -238,3 +238,10 @@ def test_the_code_of_the_guide(tmp_path, monkeypatch):
     same(names["forecasts"].to_pandas(), expected)
     same(pd.read_parquet(names["folder"]), expected)
     assert set(names["comparison"].backtests) == {"zero-shot", "naive"}
+
+
+def test_dataset_without_rows():
+    forecaster = S5Forecaster(**CASES["pretrained"][1])
+    for data in (dataset(rows()[:0]), RayData(dataset(rows()[:0]), parts=2)):
+        with pytest.raises(ValueError, match="df has no rows"):
+            forecaster.predict(data)
