@@ -35,7 +35,7 @@ from typing import Any
 
 import pandas as pd
 from libraries import LIBRARIES
-from predict import STEPS, peak, write_rows
+from predict import MB, STEPS, peak, write_rows
 
 RESULTS = Path(__file__).with_suffix(".csv")
 GATHERED_STEPS, FEW = 200, 20
@@ -72,6 +72,8 @@ def measured(library: str, series: int, arguments: argparse.Namespace) -> dict[s
     began = time.process_time()
     prepare(library, series, arguments.folder)
     row: dict[str, Any] = {"prepare_cpu_seconds": round(time.process_time() - began, 1)}
+    files = paths(library, series, arguments.folder)[0].iterdir()
+    row["rows_mb"] = round(sum(path.stat().st_size for path in files) / MB, 1)
     command = [sys.executable, __file__, "--measure", str(series), "--libraries", library]
     process = subprocess.Popen(
         [*command, "--folder", str(arguments.folder)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True

@@ -4,7 +4,7 @@ The series and the model are those of ``predict.py``. A fresh process starts Ray
 which is the start-up. It then forecasts 20 series and all of them in turns, with files as input and output. One process
 does the same without Ray. Wall and processor seconds are the least of the turns; processor seconds are those of the
 process and of all that it started. The difference between all series and 20 is the steady state. The time of 20 series
-is what a call costs once Ray runs, most of it for two new workers, which import the package and receive the model. Two
+is what a call costs once Ray runs: it counts and shuffles the rows and starts the workers, each in new processes. Two
 workers and Ray's own processes share two processor cores, so that the result is an overhead and not an acceleration.
 
     pip install -c constraints.txt ".[ray]"
