@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from copy import copy
 from pathlib import Path
 from time import perf_counter
@@ -15,6 +16,7 @@ from s5forecast.choices import choose
 from s5forecast.data.content import content_order, take
 from s5forecast.data.faults import ON_ERROR
 from s5forecast.data.frame_kinds import Frame, FrameKind, takes_frames
+from s5forecast.data.items import join_keys
 from s5forecast.data.missing_known import collecting
 from s5forecast.data.ray_data import RayData
 from s5forecast.data.statics import StaticFeatures
@@ -248,9 +250,8 @@ class S5Forecaster(FittedForecaster):
             asked: dict[str, Any] = {
                 "times": times, "horizon": horizon, "every": every, "step_scale": step_scale, "output": output,
             }  # fmt: skip
-            found = fitted.predict(df, future, quantile_levels, **asked)
-            vars(self).update({name: value for name, value in vars(fitted).items() if name == "skipped_"})
-            return found
+            with self._skipping_with(fitted):
+                return fitted.predict(df, future, quantile_levels, **asked)
         levels = self.forecast_levels(quantile_levels)
         if step_scale != 1:
             rescaled = self._rescaled(step_scale, df)
@@ -370,7 +371,8 @@ class S5Forecaster(FittedForecaster):
 
         fitted, df = self._fitted_on(df)
         if fitted is not self:
-            return fitted.stream(df, saved=saved)
+            with self._skipping_with(fitted):
+                return fitted.stream(df, saved=saved)
         self._check_trained("stream()")
         if df is not None and saved is not None:
             raise ValueError("pass either df= or saved=, not both")
@@ -400,7 +402,8 @@ class S5Forecaster(FittedForecaster):
 
         fitted, df = self._fitted_on(df)
         if fitted is not self:
-            return fitted.predict_samples(df, future, num_samples)
+            with self._skipping_with(fitted):
+                return fitted.predict_samples(df, future, num_samples)
         self.sampling_.require_regular("predict_samples()", "use predict(times=)")
         query, entries = self._queries(df, future, method="predict_samples")
         order = content_order(entries)
@@ -474,10 +477,13 @@ class S5Forecaster(FittedForecaster):
             future: The ``known`` columns over the horizon; by default the entries end with the history.
         """
         fitted, histories = self._fitted_on(df)
+        if fitted is not self:
+            with self._skipping_with(fitted):
+                return fitted.to_gluonts(histories, future)
         if future is not None:
-            return list(fitted._queries(histories, future)[1])
-        with fitted.skipping():
-            return list(fitted.sampling_.entries(fitted._histories(histories), fitted.statics_))
+            return list(self._queries(histories, future)[1])
+        with self.skipping():
+            return list(self.sampling_.entries(self._histories(histories), self.statics_))
 
     @takes_frames("forecast", "history")
     def plot(
@@ -568,10 +574,16 @@ class S5Forecaster(FittedForecaster):
         if hasattr(self, "predictor_") or df is None or not self.needs_no_training:
             self._check_fitted()
             return self, df
-        fitted = copy(self).fit(df)
-        if hasattr(fitted, "skipped_"):
-            self.skipped_ = fitted.skipped_
-        return fitted, None
+        return copy(self).fit(df), None
+
+    @contextmanager
+    def _skipping_with(self, fitted: S5Forecaster) -> Iterator[None]:
+        """Record the series that the fit of a copy and then the block leave out."""
+        earlier = vars(fitted).get("skipped_")
+        yield
+        if ON_ERROR[self.on_error]:
+            parts = [part for part in (earlier, fitted.skipped_) if part is not None and len(part)]
+            self.skipped_ = join_keys(*parts).reset_index(drop=True) if parts else fitted.skipped_
 
     def _rescaled(self, step_scale: float, df: pd.DataFrame | None) -> S5Forecaster:
         """This forecaster for histories ``df`` in steps ``step_scale`` times as long."""

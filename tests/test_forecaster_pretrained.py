@@ -139,6 +139,12 @@ def test_bad_series_are_skipped():
     with pytest.warns(UserWarning, match="s1"):
         found = forecaster.predict(df)
     assert found["item_id"].unique().tolist() == ["s0", "s2"] and forecaster.skipped_["item_id"].tolist() == ["s1"]
+    for call in (forecaster.stream, forecaster.to_gluonts):
+        with pytest.warns(UserWarning, match="s1"):
+            call(df)
+        assert forecaster.skipped_["item_id"].tolist() == ["s1"]
+    forecaster.predict(df[df["item_id"] != "s1"])
+    assert len(forecaster.skipped_) == 0
 
 
 @pytest.mark.parametrize("make", [zero_shot, fine_tuned])
