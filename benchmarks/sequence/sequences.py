@@ -111,16 +111,18 @@ def movie_reviews(folder: Path) -> Task:
     return Task.of(x, labels["length"].clip(max=x.shape[1]), labels["y"], labels["split"], tokens=256)
 
 
-def pathfinder(folder: Path, size: int = 16) -> Task:
-    """Images with two discs, on one dashed path or on two."""
-    found = np.load(folder / "pathfinder" / f"pathfinder{size}.npz")
-    x = found["X"].reshape(len(found["y"]), -1).astype(np.float32) / PIXELS
-    return Task.of(x, None, found["y"], found["split"])
+def pathfinder(folder: Path) -> Task:
+    """Images of 16 x 16 pixels with two discs, on one dashed path or on two."""
+    x, y, split = _images(folder / "pathfinder" / "pathfinder16.npz")
+    return Task.of(x, None, y, split)
 
 
 def pathfinder32(folder: Path) -> Task:
-    """Images of 32 x 32 pixels with two discs, on one dashed path or on two."""
-    return pathfinder(folder, 32)
+    """Images of 32 x 32 pixels with two discs, on one dashed path or on two, with more for training."""
+    x, y, split = _images(folder / "pathfinder" / "pathfinder32.npz")
+    more = _images(folder / "pathfinder" / "pathfinder32_more.npz")
+    x, y, split = (np.concatenate(pair) for pair in zip((x, y, split), more, strict=True))
+    return Task.of(x, None, y, split)
 
 
 TASKS: dict[str, Callable[[Path], Task]] = {
@@ -157,6 +159,13 @@ def generated(steps: int, classes: int, tokens: int | None = None, pairs: bool =
 def _tokens(file: Path, tokens: int) -> Task:
     found = np.load(file)
     return Task.of(found["X"], found["length"], found["y"], found["split"], tokens=tokens)
+
+
+def _images(file: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Pixels row by row, labels and parts; a generated file is for training."""
+    found = np.load(file)
+    y = found["y"]
+    return found["X"].reshape(len(y), -1).astype(np.float32) / PIXELS, y, found.get("split", np.zeros_like(y))
 
 
 def _audio(folder: Path) -> np.ndarray:
