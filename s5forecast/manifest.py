@@ -23,7 +23,8 @@ def open_folder(path: Path, manifest: Mapping[str, Any], argument: str, what: st
         what: the results, in error messages.
 
     Raises:
-        ValueError: for a file, a folder with other files, or one with results that depend on something else.
+        ValueError: for a file, a folder with other files, one with a damaged manifest, or with results that depend on
+            something else.
     """
     manifest, name = {"format_version": FORMAT, **manifest}, f"{argument}={str(path)!r}"
     if path.is_file():
@@ -35,7 +36,10 @@ def open_folder(path: Path, manifest: Mapping[str, Any], argument: str, what: st
             raise ValueError(f"{name} has other files and no {MANIFEST}; give a new or an empty folder")
         write_whole(stored, lambda temporary: temporary.write_text(json.dumps(manifest, indent=1)))
         return
-    found = json.loads(stored.read_text())
+    try:
+        found = dict(json.loads(stored.read_text()))
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{stored} is damaged; give a new folder, or remove the files") from error
     changed = [key for key, value in manifest.items() if found.get(key) != value]
     if changed:
         raise ValueError(

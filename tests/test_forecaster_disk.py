@@ -370,6 +370,12 @@ class TestFolder:
         with pytest.raises(ValueError, match="holds forecasts of another call: request differ"):
             self.forecast(tmp_path, quantile_levels=[0.5])
 
+    @pytest.mark.parametrize("text", ["", "{", "[1]"])
+    def test_a_damaged_manifest_is_refused(self, tmp_path, text):
+        (self.forecast(tmp_path) / "_manifest.json").write_text(text)
+        with pytest.raises(ValueError, match=r"_manifest\.json is damaged; give a new folder"):
+            self.forecast(tmp_path)
+
     def test_other_files_are_refused(self, tmp_path):
         (tmp_path / "forecasts").mkdir()
         (tmp_path / "forecasts" / "mine.txt").write_text("")
