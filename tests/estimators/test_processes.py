@@ -180,4 +180,5 @@ def test_strategies_that_divide_the_network_are_refused(strategy):
     "strategy", [None, "auto", "ddp", "ddp_spawn", "ddp_find_unused_parameters_true", DDPStrategy()]
 )
 def test_strategies_that_divide_the_windows_are_accepted(strategy):
-    S5Estimator(**REGULAR, trainer_kwargs={} if strategy is None else {"strategy": strategy})
+    given = {} if strategy is None else {"strategy": strategy}
+    assert S5Estimator(**REGULAR, trainer_kwargs=given).trainer_kwargs.get("strategy") is strategy
