@@ -73,6 +73,7 @@ CASES = {
     "covariates": (with_covariates, {**REGULAR, **COVARIATES, "weight": "weight"}),
     "holidays": (rows, {**REGULAR, "holidays": "US"}),
     "sample paths": (rows, {**REGULAR, "model": "autoregressive"}),
+    "sampled by windows": (rows, {**REGULAR, "estimator_kwargs": {**SMALL, "sampling": "windows"}}),
     "ensemble": (rows, {**REGULAR, "estimator_kwargs": {**SMALL, "num_members": 2}}),
     "pretrained": (rows, {**REGULAR, "preset": "zero_shot", "estimator_kwargs": {"predict_batch_size": 2}}),
     "irregular": (irregular, {"horizon": "4h", "freq": None, "verbose": False, "estimator_kwargs": {

@@ -16,6 +16,7 @@ from s5forecast.choices import choose
 from s5forecast.data.spec import FeatureSpec
 from s5forecast.nn import ACTIVATIONS
 from s5forecast.ssm.layers import check_names, layer_arguments
+from s5forecast.windows.batches import SAMPLINGS
 
 
 class NetworkArguments(NamedTuple):
@@ -102,6 +103,7 @@ class TrainingArguments(NamedTuple):
     patience: int = 10
     batch_size: int = 32
     num_batches_per_epoch: int = 50
+    sampling: str = "series"
     max_epochs: int | None = None
     predict_batch_size: int = 256
     trainer_kwargs: dict[str, Any] | None = None
@@ -109,7 +111,8 @@ class TrainingArguments(NamedTuple):
     device: str = "auto"
 
     def check(self) -> None:
-        """Raise ValueError for a number out of range, or a device that cannot be used."""
+        """Raise ValueError for a number out of range, an unknown name, or a device that cannot be used."""
+        choose(SAMPLINGS, self.sampling, "sampling")
         check_positive(
             patience=self.patience,
             batch_size=self.batch_size,

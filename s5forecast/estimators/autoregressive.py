@@ -84,7 +84,7 @@ class S5AutoregressiveEstimator(ForecastEstimator):
             1, … of these categories, -1 for an unknown category, NaN for a missing one.
         weighted: whether training entries have a ``weight``, a number or one for each step, which multiplies the loss.
         lr, ssm_lr, weight_decay, warmup, patience: as in :class:`~s5forecast.S5Estimator`.
-        batch_size, num_batches_per_epoch, predict_batch_size, trainer_kwargs, device: as there.
+        batch_size, num_batches_per_epoch, sampling, predict_batch_size, trainer_kwargs, device: as there.
         seed: the same seed gives the same result on a CPU, including the paths; ``None`` draws one.
 
     Raises:

@@ -93,6 +93,7 @@ class ForecastEstimator(ContinuedTraining, PyTorchLightningEstimator):
         self.patience = training.patience
         self.batch_size = training.batch_size
         self.num_batches_per_epoch = training.num_batches_per_epoch
+        self.sampling = training.sampling
         self.predict_batch_size = training.predict_batch_size
         self.seed = training.seed
         self.device = training.device
@@ -338,6 +339,7 @@ class ForecastEstimator(ContinuedTraining, PyTorchLightningEstimator):
                 batch_size=self.batch_size,
                 num_batches=self.num_batches_per_epoch,
                 generator=generator,
+                sampling=self.sampling,
                 prior=synthetic_store(store, source) if share > 0 else None,
                 prior_share=share,
             )

@@ -80,7 +80,8 @@ class S5ContinuousEstimator(ForecastEstimator):
             1, … of these categories, -1 for an unknown category, NaN for a missing one.
         weighted: not available for irregular series.
         lr, ssm_lr, weight_decay, warmup, patience: as in :class:`~s5forecast.S5Estimator`.
-        batch_size, num_batches_per_epoch, max_epochs, predict_batch_size, trainer_kwargs, seed, device: as there.
+        batch_size, num_batches_per_epoch, sampling, max_epochs, predict_batch_size: as there.
+        trainer_kwargs, seed, device: as there.
 
     Raises:
         ValueError: for an unknown name, with the known ones, or a number out of range.
@@ -192,7 +193,11 @@ class S5ContinuousEstimator(ForecastEstimator):
     def _training_windows(self, store: WindowStore) -> TrainingWindows:
         with seeded(self.seed) as generator:
             return TrainingWindows(
-                store, batch_size=self.batch_size, num_batches=self.num_batches_per_epoch, generator=generator
+                store,
+                batch_size=self.batch_size,
+                num_batches=self.num_batches_per_epoch,
+                generator=generator,
+                sampling=self.sampling,
             )
 
 

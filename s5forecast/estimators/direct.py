@@ -66,6 +66,8 @@ class S5Estimator(ForecastEstimator):
         warmup: fraction of the training steps over which the learning rates rise.
         patience: epochs without improvement on validation data after which training stops.
         batch_size, num_batches_per_epoch: windows per step, steps per epoch.
+        sampling: ``"series"`` draws all series equally often, ``"windows"`` draws them in proportion to their training
+            windows, so that long series count for more.
         max_epochs: if not given 20, or 60 for fewer than 10,000 values beside synthetic windows and for long records
             (``estimators.defaults.effective_sample_size`` above 10 million).
         predict_batch_size: series per forward pass when predicting.

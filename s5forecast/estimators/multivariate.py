@@ -62,7 +62,7 @@ class S5MultivariateEstimator(ForecastEstimator):
         num_feat_dynamic_real, num_past_feat_dynamic_real: number of covariates of an entry known over the horizon, and
             of others.
         lr, ssm_lr, weight_decay, warmup, patience: as in :class:`~s5forecast.S5Estimator`.
-        batch_size, num_batches_per_epoch, max_epochs, predict_batch_size: as there; a batch counts entries.
+        batch_size, num_batches_per_epoch, sampling, max_epochs, predict_batch_size: as there; a batch counts entries.
         trainer_kwargs, device: as there.
         seed: the same seed gives the same result on a CPU, including the paths; ``None`` draws one.
 

@@ -43,6 +43,9 @@ class WindowStore(Protocol[BatchT_co]):
     def trainable(self) -> Tensor:
         """Indices of the entries that have a training window; raises ValueError if there are none."""
 
+    def num_cuts(self, index: Tensor) -> Tensor:
+        """Number of training cuts ``[B]`` of entries ``index [B]``, at least 1 for those of :meth:`trainable`."""
+
     def training_cuts(self, index: Tensor, share: Tensor) -> Tensor:
         """Training cuts ``[B]`` of entries ``index [B]``, at a fraction ``share [B]`` in [0, 1) of all their cuts."""
 
@@ -81,8 +84,28 @@ class Drawn(NamedTuple, Generic[BatchT]):
         return Drawn(self.store, self.entry[chosen], self.share[chosen], self.draws[chosen])
 
 
+def draw_by_series(ends: Tensor, count: int, generator: torch.Generator) -> Tensor:
+    """Positions of ``count`` random series, each with the same probability.
+
+    Args:
+        ends: running total of the training windows of the series.
+        count: number of draws.
+        generator: random number generator.
+    """
+    return torch.randint(len(ends), (count,), generator=generator)
+
+
+def draw_by_windows(ends: Tensor, count: int, generator: torch.Generator) -> Tensor:
+    """Positions of ``count`` random series, in proportion to their training windows; as :func:`draw_by_series`."""
+    window = torch.randint(int(ends[-1]), (count,), generator=generator)
+    return torch.searchsorted(ends, window, right=True)
+
+
+SAMPLINGS = {"series": draw_by_series, "windows": draw_by_windows}
+
+
 class TrainingWindows(Generic[BatchT]):
-    """Random batches of windows; series and cut are drawn uniformly.
+    """Random batches of windows; the cut of a window is drawn uniformly from those of its series.
 
     Windows of series on disk are gathered by a thread while the previous batches are used.
     Several processes draw the same ``batch_size`` × ``processes`` windows for each step, and each process gathers its
@@ -93,6 +116,8 @@ class TrainingWindows(Generic[BatchT]):
         batch_size: windows per batch.
         num_batches: batches per epoch.
         generator: random number generator.
+        sampling: a key of ``SAMPLINGS``: ``"series"`` draws all series equally often, ``"windows"`` in proportion to
+            their training windows, so that all windows are drawn equally often.
         prior: store of synthetic series, from which a fraction ``prior_share`` of the windows is drawn. :meth:`draw`
             does not use them.
 
@@ -107,10 +132,13 @@ class TrainingWindows(Generic[BatchT]):
         batch_size: int,
         num_batches: int,
         generator: torch.Generator,
+        sampling: str = "series",
         prior: WindowStore[BatchT] | None = None,
         prior_share: float = 0.0,
     ) -> None:
         self.store, self.usable = store, store.trainable()
+        self.ends = store.num_cuts(self.usable).cumsum(0)
+        self.sampling = sampling
         self.prior, self.prior_share = prior, prior_share
         self.batch_size, self.num_batches, self.generator = batch_size, num_batches, generator
         self.rank, self.processes = 0, 1
@@ -150,12 +178,12 @@ class TrainingWindows(Generic[BatchT]):
 
     def draw(self, count: int) -> BatchT:
         """Draw ``count`` windows of the training series."""
-        return _gathered(self._drawn(self.store, self.usable, count))
+        return _gathered(self._drawn(count))
 
     def _step(self) -> BatchT:
         """The share of this process in the windows of a step: every ``processes``-th of them."""
         count = self.batch_size * self.processes
-        drawn = self._drawn_of_both(count) if self.prior is not None else [self._drawn(self.store, self.usable, count)]
+        drawn = self._drawn_of_both(count) if self.prior is not None else [self._drawn(count)]
         found, first = list[BatchT](), self.rank
         for windows in drawn:
             own = windows.every(self.processes, first)
@@ -168,13 +196,18 @@ class TrainingWindows(Generic[BatchT]):
         """Windows of the training series and of synthetic series."""
         assert self.prior is not None
         of_prior = int((torch.rand(count, generator=self.generator) < self.prior_share).sum())
-        further = self._drawn(self.prior, torch.arange(len(self.prior)), of_prior)
-        return [self._drawn(self.store, self.usable, count - of_prior), further]
+        synthetic = torch.randint(len(self.prior), (of_prior,), generator=self.generator)
+        further = self._with_cuts(self.prior, synthetic)
+        return [self._drawn(count - of_prior), further]
 
-    def _drawn(self, store: WindowStore[BatchT], usable: Tensor, count: int) -> Drawn[BatchT]:
-        index = usable[torch.randint(len(usable), (count,), generator=self.generator)]
+    def _drawn(self, count: int) -> Drawn[BatchT]:
+        position = SAMPLINGS[self.sampling](self.ends, count, self.generator)
+        return self._with_cuts(self.store, self.usable[position])
+
+    def _with_cuts(self, store: WindowStore[BatchT], entry: Tensor) -> Drawn[BatchT]:
+        count = len(entry)
         share = torch.rand(count, generator=self.generator, dtype=torch.float64)
-        return Drawn(store, index, share, torch.rand(count, store.num_draws, generator=self.generator))
+        return Drawn(store, entry, share, torch.rand(count, store.num_draws, generator=self.generator))
 
 
 class LastWindows(Generic[BatchT]):

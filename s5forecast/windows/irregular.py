@@ -92,6 +92,10 @@ class IrregularStore:
             )
         return index
 
+    def num_cuts(self, index: Tensor) -> Tensor:
+        """Number of training cuts ``[B]`` of series ``index [B]``."""
+        return self._cut_count[index]
+
     def training_cuts(self, index: Tensor, share: Tensor) -> Tensor:
         """Training cuts ``[B]`` of series ``index [B]``, at a fraction ``share [B]`` in [0, 1) of all their cuts."""
         return self._cuts[self._cut_begin[index] + (share * self._cut_count[index]).long()]

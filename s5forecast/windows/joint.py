@@ -75,6 +75,10 @@ class JointStore:
         """As :meth:`SeriesStore.trainable`, for entries."""
         return self._shared.trainable()
 
+    def num_cuts(self, index: Tensor) -> Tensor:
+        """As :meth:`SeriesStore.num_cuts`, for entries."""
+        return self._shared.num_cuts(index)
+
     def training_cuts(self, index: Tensor, share: Tensor) -> Tensor:
         """As :meth:`SeriesStore.training_cuts`, for entries."""
         return self._shared.training_cuts(index, share)

@@ -101,6 +101,11 @@ class SeriesStore:
             raise ValueError("every series has a single step; training needs at least two, so give a longer history")
         return index
 
+    def num_cuts(self, index: Tensor) -> Tensor:
+        """Number of training cuts ``[B]`` of series ``index [B]``."""
+        lowest, highest = cut_range(self.length[index], self.spec)
+        return highest - lowest + 1
+
     def training_cuts(self, index: Tensor, share: Tensor) -> Tensor:
         """Training cuts ``[B]`` of series ``index [B]``, at a fraction ``share [B]`` in [0, 1) of their range."""
         lowest, highest = cut_range(self.length[index], self.spec)

@@ -8,10 +8,11 @@ import lightning.pytorch as pl
 import numpy as np
 import pytest
 import torch
-from conftest import entry
+from conftest import ESTIMATORS, entry
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 
 from s5forecast.estimators.training import ForecastModule
+from s5forecast.windows.batches import SAMPLINGS
 
 
 class Recorder(Callback):
@@ -127,6 +128,34 @@ def test_training_reports_what_gluonts_reports(make_one, data):
     output = make_one().train_model(data)
     assert isinstance(output.trained_net, ForecastModule)
     assert output.predictor.network is output.trained_net.network
+
+
+NETWORKS = (
+    "S5Estimator-quantile",
+    "S5AutoregressiveEstimator-quantile",
+    "S5MultivariateEstimator",
+    "S5ContinuousEstimator",
+)
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_sampling_of_the_training_windows(name):
+    make, data, _ = ESTIMATORS[name]
+    long, short = data()[:2]
+    entries = [{**long, "item_id": "long"}, *({**short, "item_id": f"short {number}"} for number in range(5))]
+    drawn = {}
+    for sampling in SAMPLINGS:
+        estimator = make(sampling=sampling)
+        windows = estimator.create_training_data_loader(entries, estimator.create_lightning_module())
+        of_long = [series.item_id == "long" for series in windows.store.series].index(True)
+        drawn[sampling] = int((windows._drawn(6000).entry == of_long).sum()) / 6000
+        expected = {
+            "series": 1 / 6,
+            "windows": float(windows.store.num_cuts(torch.tensor([of_long])) / windows.ends[-1]),
+        }
+        assert abs(drawn[sampling] - expected[sampling]) < 0.025
+    with pytest.raises(ValueError, match="unknown sampling 'steps'; choose one of 'series', 'windows'"):
+        make(sampling="steps")
 
 
 def test_unknown_arguments_are_refused(make_one, data):

@@ -7,7 +7,7 @@ import torch
 
 from s5forecast.data.entries import read_series
 from s5forecast.data.spec import FeatureSpec, WindowSpec
-from s5forecast.windows.batches import LastWindows, TrainingWindows
+from s5forecast.windows.batches import SAMPLINGS, LastWindows, TrainingWindows
 from s5forecast.windows.regular import SeriesStore, cut_range
 
 SPEC = WindowSpec("h", context_length=6, prediction_length=3, lags=[1, 2, 4], features=FeatureSpec(1, 1, 1, 1))
@@ -148,19 +148,22 @@ def test_time_is_local_time():
     assert pd.PeriodIndex.from_ordinals(series.time, freq="h").to_timestamp().tolist() == wall.tolist()
 
 
-def test_training_windows_are_uniform_over_series_and_cuts():
+@pytest.mark.parametrize("sampling", SAMPLINGS)
+def test_probabilities_of_series_and_cuts(sampling):
     lengths = [60, 1, 12, 30]  # the second series has no window
     entries = [{"start": pd.Period("2024-01-01", "h"), "target": np.arange(length, dtype=float)} for length in lengths]
     spec = WindowSpec("h", context_length=6, prediction_length=3, lags=[1], scaling="none")
     store = SeriesStore(read_series(entries, spec, forecast=False), spec)
-    windows = TrainingWindows(store, batch_size=1, num_batches=1, generator=torch.Generator().manual_seed(0))
+    generator = torch.Generator().manual_seed(0)
+    windows = TrainingWindows(store, batch_size=1, num_batches=1, generator=generator, sampling=sampling)
     count = 30_000
-    drawn = windows._drawn(store, windows.usable, count)
+    drawn = windows._drawn(count)
     pairs = torch.stack([drawn.entry, store.training_cuts(drawn.entry, drawn.share)])
     found, counts = pairs.unique(dim=1, return_counts=True)
     low, high = cut_range(store.length, spec)
-    expected = {(s, cut) for s in (0, 2, 3) for cut in range(int(low[s]), int(high[s]) + 1)}
-    assert set(map(tuple, found.T.tolist())) == expected
-    share = 1 / (3 * (high - low + 1).double()[found[0]])
+    expected = [(s, cut) for s in (0, 2, 3) for cut in range(int(low[s]), int(high[s]) + 1)]
+    assert set(map(tuple, found.T.tolist())) == set(expected)
+    of_series = 1 / (3 * (high - low + 1).double()[found[0]])
+    share = {"series": of_series, "windows": torch.full_like(of_series, 1 / len(expected))}[sampling]
     error = (counts - count * share) / (count * share * (1 - share)).sqrt()
     assert error.abs().max() < 4
