@@ -185,7 +185,7 @@ class FineTuning:
             FloatingPointError: if the loss is not finite.
         """
         batch = self.draw(np.random.default_rng([self.settings.seed, self.step]))
-        loss = descend(self.network, self.optimizer, batch, _rate(progress, self.settings.num_steps))
+        loss = descend(self.network, [self.optimizer], batch, _rate(progress, self.settings.num_steps))
         if not math.isfinite(loss):
             raise FloatingPointError(
                 f"the loss is {loss} at step {self.step}; lower lr (now {self.settings.lr}), or check the target for "

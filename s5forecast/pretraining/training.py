@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Sequence
 from copy import deepcopy
 from math import isfinite
 from pathlib import Path
@@ -53,7 +53,7 @@ class Pretraining:
         torch.manual_seed(seed)
         self.network = PretrainedNetwork() if network is None else network
         self.average = deepcopy(self.network).requires_grad_(False)
-        self.optimizer = make_optimizer(self.network)
+        self.optimizers = make_optimizers(self.network)
         self.step, self.spent, self.series = 0, 0.0, 0
         self.first_step = 0
         self.losses: list[float] = []
@@ -84,7 +84,7 @@ class Pretraining:
             FloatingPointError: if the loss is not finite.
         """
         batch = draw_batch(np.random.default_rng([self.seed, self.step]))
-        loss = descend(self.network, self.optimizer, batch, self._rate())
+        loss = descend(self.network, self.optimizers, batch, self._rate())
         if not isfinite(loss):
             raise FloatingPointError(f"the loss is {loss} at step {self.step}; lower the learning rate")
         self.step += 1
@@ -98,7 +98,7 @@ class Pretraining:
         state = {
             "network": self.network.state_dict(),
             "average": self.average.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
+            "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
             "progress": {name: getattr(self, name) for name in PROGRESS},
         }
         torch.save(state, self.folder / "checkpoint.tmp")
@@ -112,7 +112,8 @@ class Pretraining:
         state = torch.load(path, weights_only=True)
         self.network.load_state_dict(state["network"])
         self.average.load_state_dict(state["average"])
-        self.optimizer.load_state_dict(state["optimizer"])
+        for optimizer, found in zip(self.optimizers, state["optimizers"], strict=True):
+            optimizer.load_state_dict(found)
         for name in PROGRESS:
             setattr(self, name, state["progress"][name])
         return True
@@ -175,31 +176,62 @@ def draw_origins(count: int, length: int, rng: np.random.Generator, farthest: in
 
 
 def descend(
-    network: PretrainedNetwork, optimizer: torch.optim.Optimizer, batch: tuple[Tensor, Tensor, Origins], rate: float
+    network: PretrainedNetwork,
+    optimizers: Sequence[torch.optim.Optimizer],
+    batch: tuple[Tensor, Tensor, Origins],
+    rate: float,
 ) -> float:
-    """Take a step of the optimizer at ``rate`` times its learning rates, unless the loss is not finite; the loss."""
-    for group in optimizer.param_groups:
-        group["lr"] = group["base_lr"] * rate
-    optimizer.zero_grad(set_to_none=True)
+    """Take a step at ``rate`` times the learning rates of the optimizers, unless the loss is not finite; the loss."""
+    network.zero_grad(set_to_none=True)
     loss = network.loss(*batch)
     if torch.isfinite(loss):
         loss.backward()
         torch.nn.utils.clip_grad_norm_(network.parameters(), CLIP)
-        optimizer.step()
+        for optimizer in optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] = group["base_lr"] * rate
+            optimizer.step()
     return loss.item()
 
 
-def make_optimizer(network: PretrainedNetwork, lr: float = LR, ssm_lr: float = DYNAMICS_LR) -> torch.optim.AdamW:
+def make_optimizers(network: PretrainedNetwork) -> list[torch.optim.Optimizer]:
+    """Muon for the weight matrices outside of the dynamics, AdamW for all other parameters.
+
+    References:
+        "Muon is Scalable for LLM Training" (Liu et al., 2025), for the learning rate of the matrices, which is that of
+        AdamW times 0.2 times the root of the larger size.
+    """
+    dynamics = _dynamics(network)
+    matrices = [one for one in network.parameters() if one.ndim == 2 and id(one) not in dynamics]
+    muon = torch.optim.Muon(matrices, lr=LR, weight_decay=WEIGHT_DECAY, adjust_lr_fn="match_rms_adamw")
+    muon.param_groups[0]["base_lr"] = LR
+    return [make_optimizer(network, without=set(map(id, matrices))), muon]
+
+
+def make_optimizer(
+    network: PretrainedNetwork, lr: float = LR, ssm_lr: float = DYNAMICS_LR, without: Collection[int] = ()
+) -> torch.optim.AdamW:
     """AdamW with the dynamics of the state-space layers in a group of their own, without weight decay.
 
     The learning rate of each group is also its ``base_lr``.
+
+    Args:
+        network: the network.
+        lr, ssm_lr: learning rates of the network and of the dynamics.
+        without: ``id`` of the parameters that are left out.
     """
-    layers = [module for module in network.modules() if isinstance(module, StateSpaceLayer)]
-    dynamics = {id(parameter): parameter for layer in layers for parameter in layer.dynamics_parameters()}
-    others = [parameter for parameter in network.parameters() if id(parameter) not in dynamics]
+    dynamics = _dynamics(network)
+    left_out = {*dynamics, *without}
+    others = [parameter for parameter in network.parameters() if id(parameter) not in left_out]
     groups = [
         {"params": [one for one in others if one.ndim > 1], "base_lr": lr},
         {"params": [one for one in others if one.ndim <= 1], "base_lr": lr, "weight_decay": 0.0},
         {"params": list(dynamics.values()), "base_lr": ssm_lr, "weight_decay": 0.0},
     ]
     return torch.optim.AdamW(groups, lr=lr, betas=BETAS, weight_decay=WEIGHT_DECAY, fused=True)
+
+
+def _dynamics(network: PretrainedNetwork) -> dict[int, torch.nn.Parameter]:
+    """Parameters of the dynamics of the state-space layers by ``id``."""
+    layers = [module for module in network.modules() if isinstance(module, StateSpaceLayer)]
+    return {id(parameter): parameter for layer in layers for parameter in layer.dynamics_parameters()}
