@@ -28,6 +28,7 @@ synthetic_share        1 / (1 + n m / 20,000) for n steps in series of 40 m hori
                        0 if it is less than 0.2
 max_epochs             20; 60 for fewer than 10,000 steps beside synthetic windows, and       [1] helped, did not help
                        for n m above 10 million
+sampling               "series": short series count as much as long ones                     [1] did not help
 recursion              "decoder" if a day has several steps, "encoder" otherwise              [1] helped
 dt_min, dt_max         the slowest state keeps 5 % after a context; the fastest is at least   [2] streaming; dt_max:
                        ten times as fast                                                      none
