@@ -24,6 +24,8 @@ SUITES = {
     "chronos": "Chronos benchmarks, 11 data sets",
     "own": "own splits, 4 data sets",
 }
+# Symbol of each training, the folder of its weights: with AdamW, and with Muon for the matrices.
+SYMBOLS = {"pretraining": "circle", "muon": "star"}
 # Weights before the training that the package ships began.
 EARLIER = "first/"
 SECONDS = 3600.0
@@ -48,12 +50,17 @@ def curve(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def figure(table: pd.DataFrame) -> go.Figure:
-    """WQL relative to seasonal naive against the logarithm of the hours, a line for each suite."""
+    """WQL relative to seasonal naive against the logarithm of the hours, a line for each suite and training."""
     figure = go.Figure()
+    training = table["weights"].str.split("/").str[0]
     for color, (suite, name) in zip(PALETTE, SUITES.items(), strict=False):
-        rows = table[table["suite"] == suite]
-        figure.add_scatter(x=rows["hours"], y=rows["WQL"], name=name, mode="lines+markers", line_color=color)
-    styled(figure, title="Accuracy on validation windows by time of pretraining (lower is better)", height=420)
+        for folder, symbol in SYMBOLS.items():
+            rows = table[(table["suite"] == suite) & (training == folder)]
+            figure.add_scatter(
+                x=rows["hours"], y=rows["WQL"], name=name, mode="lines+markers", line_color=color,
+                marker={"symbol": symbol, "size": 9}, showlegend=folder == "pretraining",
+            )  # fmt: skip
+    styled(figure, title="Accuracy on validation windows by time of pretraining (stars: with Muon)", height=420)
     hours = sorted(table["hours"].unique())
     figure.update_xaxes(
         type="log", title_text="hours of processor time", tickvals=hours, ticktext=[f"{x:g}" for x in hours]
