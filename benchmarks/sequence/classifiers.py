@@ -21,7 +21,7 @@ class SSMStack(nn.Module):
 
     def __init__(self, width: int, layer: str, settings: dict[str, Any]) -> None:
         super().__init__()
-        preferred = {"bidirectional": True, **_selected(settings, ("state_size", "dt_min"))}
+        preferred = {"bidirectional": True, **_selected(settings, ("state_size", "dt_min", "dt_max"))}
         given = settings.get("layer_kwargs", {}).get(layer, {})
         self.encoder = Encoder(
             width,
@@ -55,11 +55,13 @@ class TransformerStack(nn.Module):
         layer = nn.TransformerEncoderLayer(
             width, HEADS, 2 * width, dropout, activation="gelu", batch_first=True, norm_first=True
         )
+        layer.self_attn.dropout = 0.0  # with it, torch computes attention several times slower on a CPU
         self.encoder = nn.TransformerEncoder(layer, num_layers, enable_nested_tensor=False)
 
     def forward(self, x: Tensor, mask: Tensor, step: float) -> Tensor:
         positions = _positions(x.shape[1], x.shape[2]).to(x)
-        return self.encoder(x + positions, src_key_padding_mask=mask == 0)
+        padding = mask == 0
+        return self.encoder(x + positions, src_key_padding_mask=padding if padding.any() else None)
 
 
 class Classifier(nn.Module):

@@ -216,7 +216,7 @@ def _done(path: Path) -> set[tuple[str, ...]]:
 def _append(path: Path, columns: tuple[str, ...], row: dict[str, Any]) -> None:
     new = not path.exists()
     with path.open("a", newline="") as file:
-        writer = csv.DictWriter(file, columns)
+        writer = csv.DictWriter(file, columns, lineterminator="\n")
         if new:
             writer.writeheader()
         writer.writerow(row)
