@@ -11,19 +11,17 @@ Existing rows are not measured again.
 from __future__ import annotations
 
 import argparse
-import csv
 import resource
 import subprocess
 import sys
 from itertools import product
 from pathlib import Path
 from time import process_time
-from typing import Any
 
 import numpy as np
 import torch
 from classifiers import PEERS, Classifier, build_equal
-from run import task_settings, train_step
+from run import append_row, finished, task_settings, train_step
 from sequences import Task, generated
 
 from s5forecast.ssm import LAYERS
@@ -45,11 +43,11 @@ def main() -> None:
         print(*measure(args.case[0], int(args.case[1])))
         return
     for layer, steps in product(args.layer, LENGTHS):
-        if (layer, str(steps)) not in _done():
+        if (layer, str(steps)) not in finished(RESULTS, "layer", "steps"):
             command = [sys.executable, __file__, "--case", layer, str(steps)]
             found = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
             row = {"layer": layer, "steps": steps, "seconds": found[0], "peak_mib": found[1]}
-            _append(row)
+            append_row(RESULTS, COLUMNS, row)
             print(row, flush=True)
 
 
@@ -72,22 +70,6 @@ def _step(model: Classifier, optimizer: torch.optim.Optimizer, task: Task) -> fl
     began = process_time()
     train_step(model, optimizer, task.train, torch.arange(len(task.train)))
     return process_time() - began
-
-
-def _done() -> set[tuple[str, str]]:
-    if not RESULTS.exists():
-        return set()
-    with RESULTS.open() as file:
-        return {(row["layer"], row["steps"]) for row in csv.DictReader(file)}
-
-
-def _append(row: dict[str, Any]) -> None:
-    new = not RESULTS.exists()
-    with RESULTS.open("a", newline="") as file:
-        writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
-        if new:
-            writer.writeheader()
-        writer.writerow(row)
 
 
 if __name__ == "__main__":

@@ -47,7 +47,7 @@ def main() -> None:
     args.results.mkdir(exist_ok=True)
     prefix = "full_" if args.full else ""
     for seed, name, layer in product(args.seeds, args.task or task_names(args.full), args.layer):
-        if (name, layer, str(seed)) in _done(args.results / f"{prefix}accuracy.csv"):
+        if (name, layer, str(seed)) in finished(args.results / f"{prefix}accuracy.csv", "task", "layer", "seed"):
             continue
         settings = full_settings(name, layer) if args.full else task_settings(name)
         settings["minutes"] = args.minutes or settings["minutes"]
@@ -55,8 +55,8 @@ def main() -> None:
         row, curve = run(task, layer, seed, settings, args.device)
         key = {"task": name, "layer": layer, "seed": seed}
         for one in curve:
-            _append(args.results / f"{prefix}curves.csv", CURVE_COLUMNS, {**key, **one})
-        _append(args.results / f"{prefix}accuracy.csv", COLUMNS, {**key, **row})
+            append_row(args.results / f"{prefix}curves.csv", CURVE_COLUMNS, {**key, **one})
+        append_row(args.results / f"{prefix}accuracy.csv", COLUMNS, {**key, **row})
         print({**key, **row}, flush=True)
 
 
@@ -206,14 +206,16 @@ def _selected(data: Split, rows: Tensor, model: Classifier) -> tuple[Tensor, Ten
     return data.x[rows][..., : int(length.max())].to(device), length.to(device)
 
 
-def _done(path: Path) -> set[tuple[str, ...]]:
+def finished(path: Path, *keys: str) -> set[tuple[str, ...]]:
+    """The values of some columns in the rows of a file of results."""
     if not path.exists():
         return set()
     with path.open() as file:
-        return {(row["task"], row["layer"], row["seed"]) for row in csv.DictReader(file)}
+        return {tuple(row[key] for key in keys) for row in csv.DictReader(file)}
 
 
-def _append(path: Path, columns: tuple[str, ...], row: dict[str, Any]) -> None:
+def append_row(path: Path, columns: tuple[str, ...], row: dict[str, Any]) -> None:
+    """Add a row to a file of results, with a header if the file is new."""
     new = not path.exists()
     with path.open("a", newline="") as file:
         writer = csv.DictWriter(file, columns, lineterminator="\n")

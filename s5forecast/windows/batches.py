@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
+from functools import cached_property
 from itertools import islice
 from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
@@ -84,26 +85,6 @@ class Drawn(NamedTuple, Generic[BatchT]):
         return Drawn(self.store, self.entry[chosen], self.share[chosen], self.draws[chosen])
 
 
-def draw_by_series(ends: Tensor, count: int, generator: torch.Generator) -> Tensor:
-    """Positions of ``count`` random series, each with the same probability.
-
-    Args:
-        ends: running total of the training windows of the series.
-        count: number of draws.
-        generator: random number generator.
-    """
-    return torch.randint(len(ends), (count,), generator=generator)
-
-
-def draw_by_windows(ends: Tensor, count: int, generator: torch.Generator) -> Tensor:
-    """Positions of ``count`` random series, in proportion to their training windows; as :func:`draw_by_series`."""
-    window = torch.randint(int(ends[-1]), (count,), generator=generator)
-    return torch.searchsorted(ends, window, right=True)
-
-
-SAMPLINGS = {"series": draw_by_series, "windows": draw_by_windows}
-
-
 class TrainingWindows(Generic[BatchT]):
     """Random batches of windows; the cut of a window is drawn uniformly from those of its series.
 
@@ -137,7 +118,6 @@ class TrainingWindows(Generic[BatchT]):
         prior_share: float = 0.0,
     ) -> None:
         self.store, self.usable = store, store.trainable()
-        self.ends = store.num_cuts(self.usable).cumsum(0)
         self.sampling = sampling
         self.prior, self.prior_share = prior, prior_share
         self.batch_size, self.num_batches, self.generator = batch_size, num_batches, generator
@@ -152,6 +132,11 @@ class TrainingWindows(Generic[BatchT]):
         vars(self).update(state)
         self.generator = torch.Generator()
         self.generator.set_state(torch.from_numpy(state["generator"]))
+
+    @cached_property
+    def ends(self) -> Tensor:
+        """Running total of the training windows of the usable series."""
+        return self.store.num_cuts(self.usable).cumsum(0)
 
     def share(self, rank: int, processes: int) -> None:
         """Yield the windows of one of several processes, whose generators have the same state."""
@@ -201,13 +186,27 @@ class TrainingWindows(Generic[BatchT]):
         return [self._drawn(count - of_prior), further]
 
     def _drawn(self, count: int) -> Drawn[BatchT]:
-        position = SAMPLINGS[self.sampling](self.ends, count, self.generator)
+        position = SAMPLINGS[self.sampling](self, count)
         return self._with_cuts(self.store, self.usable[position])
 
     def _with_cuts(self, store: WindowStore[BatchT], entry: Tensor) -> Drawn[BatchT]:
         count = len(entry)
         share = torch.rand(count, generator=self.generator, dtype=torch.float64)
         return Drawn(store, entry, share, torch.rand(count, store.num_draws, generator=self.generator))
+
+
+def draw_by_series(windows: TrainingWindows, count: int) -> Tensor:
+    """Positions of ``count`` random usable series, each with the same probability."""
+    return torch.randint(len(windows.usable), (count,), generator=windows.generator)
+
+
+def draw_by_windows(windows: TrainingWindows, count: int) -> Tensor:
+    """Positions of ``count`` random usable series, in proportion to their training windows."""
+    window = torch.randint(int(windows.ends[-1]), (count,), generator=windows.generator)
+    return torch.searchsorted(windows.ends, window, right=True)
+
+
+SAMPLINGS = {"series": draw_by_series, "windows": draw_by_windows}
 
 
 class LastWindows(Generic[BatchT]):

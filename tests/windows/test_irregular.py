@@ -90,14 +90,14 @@ def test_training_windows_have_targets():
 
 
 def test_sampling_in_proportion_to_windows():
-    many = {"time": np.arange(30.0), "target": np.ones((2, 30))}
-    few = store(entry(), many)
-    cuts = few.num_cuts(torch.arange(2))
+    long = {"time": np.arange(30.0), "target": np.ones((2, 30))}
+    both = store(entry(), long)
+    cuts = both.num_cuts(torch.arange(2))
     share = torch.linspace(0, 1, 500, dtype=torch.float64)[:-1]
     for series, expected in enumerate(cuts.tolist()):
-        assert len(few.training_cuts(torch.full((499,), series), share).unique()) == expected
+        assert len(both.training_cuts(torch.full((499,), series), share).unique()) == expected
     windows = TrainingWindows(
-        few, batch_size=1, num_batches=1, generator=torch.Generator().manual_seed(0), sampling="windows"
+        both, batch_size=1, num_batches=1, generator=torch.Generator().manual_seed(0), sampling="windows"
     )
     drawn = windows._drawn(10_000).entry.double().mean()
     assert abs(drawn - cuts[1] / cuts.sum()) < 0.02
