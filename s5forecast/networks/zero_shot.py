@@ -12,7 +12,7 @@ from s5forecast.data.frequency import Frequency
 from s5forecast.data.offset_aliases import DAY
 from s5forecast.networks.pretrained import FEWEST_OBSERVED, LEVELS, PATCH, PretrainedNetwork
 
-CONTEXT = 1056
+CONTEXT = 1408
 # Longest season in steps: two of them must fit into the context.
 LONGEST_SEASON = CONTEXT // 2
 # Steps that the network forecasts at once; the farthest that it is trained on.

@@ -41,6 +41,8 @@ RECENT_LENGTH, LONG_LENGTH, SHORT_SEASON = 260, 1_000, 24
 MAX_HORIZON_FOR_RECURSION = 96
 # Weights of the ensemble and of the autoregressive network if there are no statistical models.
 FIXED_WEIGHTS = (3 / 4, 1 / 4)
+# Weight of the fine-tuned network for 10,000 values and more.
+TUNED_WEIGHT = 1 / 5
 # Arguments of the direct network that the autoregressive one does not share.
 NOT_SHARED = ("quantile_levels", "patch_length", "seed")
 
@@ -59,6 +61,8 @@ class BestEstimator(ContinuedTraining, Estimator):
     others                                      an ensemble of direct networks
     ==========================================  ================================================================
 
+    For 10,000 values and more without covariates, the pretrained network, fine-tuned, is a further member, with a
+    weight of 1/5.
     AutoETS is left out if a series has 50 seasons or more, and AutoARIMA if a series has 1,000 values or more; if no
     statistical model is left in the second and third row, one of the last two applies. Members have equal weights in
     the first row, fixed ones in the last two, and are weighted by their errors at the end of the training data in the
@@ -159,11 +163,23 @@ class BestEstimator(ContinuedTraining, Estimator):
             raise ValueError("the dataset is empty; give at least one series")
         levels = self.estimator.quantile_levels
         lengths = [np.shape(entry["target"])[-1] for entry in training_data]
-        tuned = self.tuned
-        if tuned is not None and has_few_values(training_data) and tuned.can_train(training_data, validation_data):
-            members = [tuned, tuned.untrained(), *statistical_models(lengths, horizon, season, [ARIMA])]
+        tuned = self.tuned if self.tuned and self.tuned.can_train(training_data, validation_data) else None
+        if tuned is not None and has_few_values(training_data):
+            untrained = tuned.untrained()
+            untrained.learn_spread([np.asarray(entry["target"]) for entry in training_data])
+            members = [tuned, untrained, *statistical_models(lengths, horizon, season, [ARIMA])]
             weights = [1 / len(members)] * len(members)
             return CombinedEstimator(horizon, members, quantile_levels=levels, weights=weights)
+        chosen = self._trained_from_scratch(lengths)
+        if tuned is None or sum(lengths) < MAX_VALUES_FOR_ARIMA:
+            return chosen
+        weights = [1 - TUNED_WEIGHT, TUNED_WEIGHT]
+        return CombinedEstimator(horizon, [chosen, tuned], quantile_levels=levels, weights=weights)
+
+    def _trained_from_scratch(self, lengths: Sequence[int]) -> CombinedEstimator | EnsembleEstimator:
+        """The combination, without the pretrained network, for series of such lengths."""
+        horizon, season = self.prediction_length, Frequency.parse(self.estimator.spec.freq).season
+        levels = self.estimator.quantile_levels
         statistical = statistical_models(lengths, horizon, season)
         if statistical:
             few = sum(lengths) < MAX_VALUES_FOR_ARIMA
@@ -179,10 +195,17 @@ def record_members(predictor: Any, estimator: Any, reason: str) -> None:
     """Record in the choices of a predictor which members were trained."""
     choices = Choices()
     several = isinstance(estimator, EnsembleEstimator)
-    members = [estimator.estimator] * len(predictor.members) if several else getattr(estimator, "members", [estimator])
+    members = [estimator.estimator] * len(predictor.members) if several else single_members(estimator)
     choices.choose("members", [type(member).__name__ for member in members], reason)
     record = predictor.own_choices if hasattr(predictor, "own_choices") else predictor.choices
     record |= choices.plain()
+
+
+def single_members(estimator: Any) -> list[Any]:
+    """The members of a combination, and of combinations within it; or the estimator itself."""
+    if not isinstance(estimator, CombinedEstimator):
+        return [estimator]
+    return [one for member in estimator.members for one in single_members(member)]
 
 
 def autoregressive_like(estimator: S5Estimator) -> S5AutoregressiveEstimator:

@@ -145,7 +145,7 @@ def reductions(estimator: Estimator, data: Sequence[dict[str, Any]]) -> Iterator
         chosen = estimator.choose(data)
         if isinstance(chosen, CombinedEstimator):
             yield chosen
-        if estimator.tuned in getattr(chosen, "members", []):
+        if getattr(chosen, "members", [None])[0] is estimator.tuned is not None:
             yield estimator.tuned
         else:
             yield from reductions(estimator.ensemble, data)

@@ -93,12 +93,15 @@ def statistical_seconds(estimator: Any, data: Sequence[dict[str, Any]], further:
     """Expected seconds in which the statistical members of a combination are weighted.
 
     Args:
-        estimator: the combination, or another estimator, which takes no time.
+        estimator: the combination, which may have others as members, or another estimator, which takes no time.
         data: training data.
         further: number of series that they forecast besides.
     """
-    if not isinstance(estimator, CombinedEstimator) or estimator.weights is not None:
+    if not isinstance(estimator, CombinedEstimator):
         return 0.0
+    within = sum(statistical_seconds(member, data, further) for member in estimator.members)
+    if estimator.weights is not None:
+        return within
     windows, long = estimator.compared_series(data)
     sample = long[:: -(-len(long) // TIMED_SERIES)] if len(long) else []
     began = time.monotonic()
@@ -106,4 +109,4 @@ def statistical_seconds(estimator: Any, data: Sequence[dict[str, Any]], further:
         if isinstance(member, Predictor):
             list(member.predict(sample))
     per_series = (time.monotonic() - began) / max(len(sample), 1)
-    return per_series * (windows * len(long) + min(further, len(data)))
+    return within + per_series * (windows * len(long) + min(further, len(data)))

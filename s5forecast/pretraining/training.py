@@ -19,7 +19,7 @@ from s5forecast.pretraining.prior import draw
 from s5forecast.ssm import StateSpaceLayer
 
 # Lengths of the synthetic series of a step, and the relative frequency of each.
-LENGTHS = (64, 96, 128, 192, 256, 384, 512, 768, 1056)
+LENGTHS = (64, 96, 128, 192, 256, 384, 512, 768, 1408)
 LENGTH_WEIGHTS = (1.5, 1.5, 1.5, 1.5, 1.5, 1.0, 1.0, 0.7, 0.8)
 VALUES, FEWEST_SERIES = 16_384, 8
 # Future patches per origin, the farthest one, and about how many are decoded in a step.

@@ -24,10 +24,10 @@ from s5forecast.estimators.plan import planned
 from s5forecast.evaluation import BASELINES
 from s5forecast.forecaster_parameters import ESTIMATORS
 from s5forecast.presets import PRESETS, BestEstimator, TimeLimitedEstimator
-from s5forecast.presets.best import autoregressive_like, statistical_models
+from s5forecast.presets.best import autoregressive_like, single_members, statistical_models
 from s5forecast.presets.estimator import MODELS
 from s5forecast.presets.limited import last_horizon_losses, reductions
-from s5forecast.presets.timing import step_time
+from s5forecast.presets.timing import statistical_seconds, step_time
 
 H = 4
 SMALL = {"context_length": 12, "width": 8, "num_layers": 1, "state_size": 4, "device": "cpu"}
@@ -53,11 +53,8 @@ def lengths(count, length):
 
 
 def kinds(estimator):
-    if isinstance(estimator, EnsembleEstimator):
-        return ["ensemble"]
-    return [
-        "ensemble" if isinstance(member, EnsembleEstimator) else type(member).__name__ for member in estimator.members
-    ]
+    members = single_members(estimator)
+    return ["ensemble" if isinstance(member, EnsembleEstimator) else type(member).__name__ for member in members]
 
 
 DIRECT, RECURSIVE = "S5Estimator", "S5AutoregressiveEstimator"
@@ -110,16 +107,22 @@ TUNED, PRETRAINED = "PretrainedEstimator", "PretrainedPredictor"
         ("M", 10, 240, {}, [TUNED, PRETRAINED, ARIMA]),
         ("h", 2, 1100, {}, [TUNED, PRETRAINED]),  # more than 1,000 values in a series
         ("M", 10, 500, {}, [DIRECT, RECURSIVE, ETS, ARIMA]),  # 5,000 values
+        ("M", 10, 1000, {}, ["ensemble", RECURSIVE, TUNED]),  # 10,000 values
+        ("M", 20, 500, {}, ["ensemble", ETS, TUNED]),
+        ("15min", 2, 10_000, {}, ["ensemble", TUNED]),
         ("M", 10, 240, {"num_feat_dynamic_real": 1}, [DIRECT, RECURSIVE, ETS, ARIMA]),
         ("M", 10, 240, {"width": 16}, [DIRECT, RECURSIVE, ETS, ARIMA]),
     ],
 )
-def test_best_uses_the_pretrained_network_for_few_values(freq, count, length, arguments, expected):
+def test_best_uses_the_pretrained_network(freq, count, length, arguments, expected):
     chosen = make_estimator(freq, 12, "best", device="cpu", **arguments).choose(entries(count, length, freq))
     assert kinds(chosen) == expected
-    if TUNED in expected:
+    if PRETRAINED in expected:
         np.testing.assert_allclose(chosen.weights, 1 / len(expected))
-        assert chosen.members[0].num_steps == 150
+        assert 0 < chosen.members[1].relative_spread < 1
+    elif TUNED in expected:
+        assert chosen.weights == [0.8, 0.2]
+    assert all(one.num_steps == 150 for one in single_members(chosen) if isinstance(one, PretrainedEstimator))
 
 
 def few_best():
@@ -143,6 +146,34 @@ def test_best_of_few_values_trains_saves_loads_and_continues(tmp_path):
         for one in (loaded, continued)
     )
     assert before[0] != after[0] and before[1] == after[1]
+
+
+def test_best_trains_saves_loads_and_continues_beside_the_pretrained_network(tmp_path):
+    estimator = BestEstimator(S5Estimator("h", H, **SHORT, **QUIET), 2, few_best().tuned)
+    data = entries(10, 1000)
+    predictor = estimator.train(data)
+    members = ["EnsembleEstimator", ETS, TUNED]
+    assert predictor.choices["members"]["value"] == members and predictor.weights == [0.8, 0.2]
+    trained, tuned = predictor.members
+    assert tuned.was_trained
+    arrays = [part.predict_quantiles(data, [0.3])[1] for part in (predictor, trained, tuned)]
+    np.testing.assert_allclose(arrays[0], 0.8 * arrays[1] + 0.2 * arrays[2], rtol=1e-6)
+    predictor.serialize(tmp_path)
+    loaded = Predictor.deserialize(tmp_path)
+    for one, other in zip(predictor.predict(data), loaded.predict(data), strict=True):
+        np.testing.assert_array_equal(one.quantile(0.3), other.quantile(0.3))
+    continued = estimator.train(data, from_predictor=loaded)
+    assert continued.choices["members"]["value"] == members
+    assert continued.members[0].weights == trained.weights
+    # the statistical model of the inner combination takes time as well
+    assert statistical_seconds(estimator.choose(data), data, 4) > statistical_seconds(estimator, data, 4) == 0.0
+
+
+def test_a_time_limit_leaves_out_the_tuned_network_before_others():
+    estimator = BestEstimator(S5Estimator("h", H, **SHORT, **QUIET), 2, few_best().tuned)
+    found = list(reductions(estimator, entries(10, 1000)))
+    assert [kinds(one) for one in found] == [["ensemble", ETS, TUNED], ["ensemble"], [DIRECT]]
+    assert [kinds(one) for one in reductions(estimator, entries())] == [[TUNED, PRETRAINED, ARIMA], [TUNED]]
 
 
 def test_best_of_few_values_within_a_time_limit(monkeypatch):
