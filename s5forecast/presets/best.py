@@ -42,7 +42,7 @@ MAX_HORIZON_FOR_RECURSION = 96
 # Weights of the ensemble and of the autoregressive network if there are no statistical models.
 FIXED_WEIGHTS = (3 / 4, 1 / 4)
 # Weight of the fine-tuned network for 10,000 values and more.
-TUNED_WEIGHT = 1 / 5
+TUNED_WEIGHT = 0.3
 # Arguments of the direct network that the autoregressive one does not share.
 NOT_SHARED = ("quantile_levels", "patch_length", "seed")
 
@@ -62,7 +62,7 @@ class BestEstimator(ContinuedTraining, Estimator):
     ==========================================  ================================================================
 
     For 10,000 values and more without covariates, the pretrained network, fine-tuned, is a further member, with a
-    weight of 1/5.
+    weight of 0.3.
     AutoETS is left out if a series has 50 seasons or more, and AutoARIMA if a series has 1,000 values or more; if no
     statistical model is left in the second and third row, one of the last two applies. Members have equal weights in
     the first row, fixed ones in the last two, and are weighted by their errors at the end of the training data in the

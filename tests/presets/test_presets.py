@@ -121,7 +121,7 @@ def test_best_uses_the_pretrained_network(freq, count, length, arguments, expect
         np.testing.assert_allclose(chosen.weights, 1 / len(expected))
         assert 0 < chosen.members[1].relative_spread < 1
     elif TUNED in expected:
-        assert chosen.weights == [0.8, 0.2]
+        assert chosen.weights == [0.7, 0.3]
     assert all(one.num_steps == 150 for one in single_members(chosen) if isinstance(one, PretrainedEstimator))
 
 
@@ -153,11 +153,11 @@ def test_best_trains_saves_loads_and_continues_beside_the_pretrained_network(tmp
     data = entries(10, 1000)
     predictor = estimator.train(data)
     members = ["EnsembleEstimator", ETS, TUNED]
-    assert predictor.choices["members"]["value"] == members and predictor.weights == [0.8, 0.2]
+    assert predictor.choices["members"]["value"] == members and predictor.weights == [0.7, 0.3]
     trained, tuned = predictor.members
     assert tuned.was_trained
     arrays = [part.predict_quantiles(data, [0.3])[1] for part in (predictor, trained, tuned)]
-    np.testing.assert_allclose(arrays[0], 0.8 * arrays[1] + 0.2 * arrays[2], rtol=1e-6)
+    np.testing.assert_allclose(arrays[0], 0.7 * arrays[1] + 0.3 * arrays[2], rtol=1e-6)
     predictor.serialize(tmp_path)
     loaded = Predictor.deserialize(tmp_path)
     for one, other in zip(predictor.predict(data), loaded.predict(data), strict=True):
