@@ -42,8 +42,8 @@ ZERO_SHOT = ("Chronos-2", "Chronos-Bolt-small", "FlowState-r1.1", "PatchTST-FM-r
 # In the figure of accuracy and time: variants that are not drawn, and names that are not to the right of their points.
 NOT_DRAWN = [LABELS["s5_recursive_encoder"], LABELS["seasonal_naive"]]
 TEXT_POSITIONS = {
-    "fast": "top center", "default": "bottom left", "best": "bottom center", "TFT": "top center",
-    "PatchTST": "bottom center",
+    "fast": "top center", "default": "bottom left", "best": "top right", "TFT": "top center",
+    "PatchTST": "bottom center", "autoregressive": "bottom center",
 }  # fmt: skip
 NOTE = (
     "Ratios to seasonal naive (lower is better), as geometric means over tasks; WQL over the deciles. Models marked "
