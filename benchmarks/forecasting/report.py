@@ -43,7 +43,7 @@ ZERO_SHOT = ("Chronos-2", "Chronos-Bolt-small", "FlowState-r1.1", "PatchTST-FM-r
 NOT_DRAWN = [LABELS["s5_recursive_encoder"], LABELS["seasonal_naive"]]
 TEXT_POSITIONS = {
     "fast": "top center", "default": "bottom left", "best": "top right", "TFT": "top center",
-    "PatchTST": "bottom center", "autoregressive": "bottom center",
+    "PatchTST": "bottom center", "autoregressive": "bottom right",
 }  # fmt: skip
 NOTE = (
     "Ratios to seasonal naive (lower is better), as geometric means over tasks; WQL over the deciles. Models marked "
