@@ -61,8 +61,9 @@ class BestEstimator(ContinuedTraining, Estimator):
     others                                      an ensemble of direct networks
     ==========================================  ================================================================
 
-    For 10,000 values and more without covariates, the pretrained network, fine-tuned, is a further member, with a
-    weight of 0.3.
+    For 10,000 values and more, under the same conditions as in the first row, the pretrained network, fine-tuned, is a
+    further member, with a weight of 0.3.
+
     AutoETS is left out if a series has 50 seasons or more, and AutoARIMA if a series has 1,000 values or more; if no
     statistical model is left in the second and third row, one of the last two applies. Members have equal weights in
     the first row, fixed ones in the last two, and are weighted by their errors at the end of the training data in the
@@ -115,15 +116,25 @@ class BestEstimator(ContinuedTraining, Estimator):
             raise ValueError("preset='best' trains several networks, which cannot start from ckpt_path; leave it out")
         data = as_sequence(training_data)
         held_out = None if validation_data is None else as_sequence(validation_data)
-        chosen = self.choose(data, held_out) if from_predictor is None else self.like(from_predictor)
+        chosen = self.choose(data, held_out) if from_predictor is None else self.like(from_predictor, data, held_out)
         predictor = chosen.train(data, held_out, from_predictor=from_predictor, **kwargs)
         by_length = "by the number and length of the series"
         reason = by_length if from_predictor is None else REASONS["from_predictor"]
         record_members(predictor, chosen, reason)
         return predictor
 
-    def like(self, predictor: Any) -> Any:
+    def like(
+        self,
+        predictor: Any,
+        training_data: Sequence[dict[str, Any]],
+        validation_data: Sequence[dict[str, Any]] | None = None,
+    ) -> Any:
         """The estimator whose training continues that of a predictor; a model that was not trained itself.
+
+        Args:
+            predictor: the predictor.
+            training_data, validation_data: as for :meth:`train`; a member with the pretrained network is kept as it is
+                if either has too few values for a fine-tuning.
 
         Raises:
             ValueError: for a predictor without a network, or of another kind.
@@ -133,7 +144,7 @@ class BestEstimator(ContinuedTraining, Estimator):
         if isinstance(predictor, EnsemblePredictor):
             return EnsembleEstimator(self.estimator, len(predictor.members))
         if isinstance(predictor, CombinedPredictor) and len(predictor.members) > 1:
-            members = [self.like(m) if hasattr(m, "network") or hasattr(m, "members") else m for m in predictor.members]
+            members = [self._member_like(member, training_data, validation_data) for member in predictor.members]
             levels = self.estimator.quantile_levels
             return CombinedEstimator(self.prediction_length, members, quantile_levels=levels, weights=predictor.weights)
         recursive = getattr(getattr(predictor, "spec", None), "recursive", None)
@@ -143,6 +154,14 @@ class BestEstimator(ContinuedTraining, Estimator):
             f"from_predictor is a {type(predictor).__name__} without a network of this estimator, from which training "
             "could start; leave it out"
         )
+
+    def _member_like(self, member: Any, *data: Any) -> Any:
+        """As :meth:`like`, for a member of a combination, which may be a statistical model."""
+        if not (hasattr(member, "network") or hasattr(member, "members")):
+            return member
+        chosen = self.like(member, *data)
+        tuned = isinstance(chosen, PretrainedEstimator)
+        return member if tuned and not chosen.can_train(*data) else chosen
 
     def trainings(self, training_data: Dataset) -> list[Any]:
         """Estimators of the networks that :meth:`train` trains, in their order."""
@@ -163,18 +182,18 @@ class BestEstimator(ContinuedTraining, Estimator):
             raise ValueError("the dataset is empty; give at least one series")
         levels = self.estimator.quantile_levels
         lengths = [np.shape(entry["target"])[-1] for entry in training_data]
-        tuned = self.tuned if self.tuned and self.tuned.can_train(training_data, validation_data) else None
-        if tuned is not None and has_few_values(training_data):
+        tuned, few = self.tuned, has_few_values(training_data)
+        used = tuned is not None and (few or sum(lengths) >= MAX_VALUES_FOR_ARIMA)
+        if tuned is None or not used or not tuned.can_train(training_data, validation_data):
+            return self._trained_from_scratch(lengths)
+        if few:
             untrained = tuned.untrained()
             untrained.learn_spread([np.asarray(entry["target"]) for entry in training_data])
             members = [tuned, untrained, *statistical_models(lengths, horizon, season, [ARIMA])]
             weights = [1 / len(members)] * len(members)
-            return CombinedEstimator(horizon, members, quantile_levels=levels, weights=weights)
-        chosen = self._trained_from_scratch(lengths)
-        if tuned is None or sum(lengths) < MAX_VALUES_FOR_ARIMA:
-            return chosen
-        weights = [1 - TUNED_WEIGHT, TUNED_WEIGHT]
-        return CombinedEstimator(horizon, [chosen, tuned], quantile_levels=levels, weights=weights)
+        else:
+            members, weights = [self._trained_from_scratch(lengths), tuned], [1 - TUNED_WEIGHT, TUNED_WEIGHT]
+        return CombinedEstimator(horizon, members, quantile_levels=levels, weights=weights)
 
     def _trained_from_scratch(self, lengths: Sequence[int]) -> CombinedEstimator | EnsembleEstimator:
         """The combination, without the pretrained network, for series of such lengths."""

@@ -88,9 +88,12 @@ class TimeLimitedEstimator(ContinuedTraining, Estimator):
         data = entries_with_arrays(by_content(training_data))
         held_out = None if validation_data is None else entries_with_arrays(by_content(validation_data))
         if from_predictor is None:
-            options = list(reductions(self.estimator, data))
+            options = list(reductions(self.estimator, data, held_out))
         else:
-            options, kwargs = [continued(self.estimator, from_predictor)], {**kwargs, "from_predictor": from_predictor}
+            options, kwargs = (
+                [continued(self.estimator, from_predictor, data, held_out)],
+                {**kwargs, "from_predictor": from_predictor},
+            )
         known = dict[type, StepTime]()
         for chosen in options:
             steps = [step_time(one, data, known) for one in chosen.trainings(data)]
@@ -139,10 +142,12 @@ class TimeLimitedEstimator(ContinuedTraining, Estimator):
         return predictor
 
 
-def reductions(estimator: Estimator, data: Sequence[dict[str, Any]]) -> Iterator[Any]:
+def reductions(
+    estimator: Estimator, data: Sequence[dict[str, Any]], held_out: Sequence[dict[str, Any]] | None = None
+) -> Iterator[Any]:
     """Yield the estimator for the training data, then ever fewer of its members, down to one network."""
     if isinstance(estimator, BestEstimator):
-        chosen = estimator.choose(data)
+        chosen = estimator.choose(data, held_out)
         if isinstance(chosen, CombinedEstimator):
             yield chosen
         if getattr(chosen, "members", [None])[0] is estimator.tuned is not None:
@@ -157,10 +162,15 @@ def reductions(estimator: Estimator, data: Sequence[dict[str, Any]]) -> Iterator
         yield estimator
 
 
-def continued(estimator: Any, predictor: Any) -> Any:
+def continued(
+    estimator: Any,
+    predictor: Any,
+    data: Sequence[dict[str, Any]],
+    held_out: Sequence[dict[str, Any]] | None = None,
+) -> Any:
     """The part of an estimator that trained a predictor, to train it further."""
     if isinstance(estimator, BestEstimator):
-        return estimator.like(predictor)
+        return estimator.like(predictor, data, held_out)
     if not isinstance(estimator, EnsembleEstimator):
         return estimator
     if not isinstance(predictor, EnsemblePredictor):

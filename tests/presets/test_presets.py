@@ -165,11 +165,17 @@ def test_best_trains_saves_loads_and_continues_beside_the_pretrained_network(tmp
     continued = estimator.train(data, from_predictor=loaded)
     assert continued.choices["members"]["value"] == members
     assert continued.members[0].weights == trained.weights
+    short = entries(3, H + 2)
+    kept = estimator.train(data, short, from_predictor=loaded).members[1]
+    target = [data[0]["target"]]
+    np.testing.assert_array_equal(kept.quantiles(target), loaded.members[1].quantiles(target))
+    # validation data with too few values for a fine-tuning
+    assert TUNED not in kinds(next(reductions(estimator, data, short)))
     # the statistical model of the inner combination takes time as well
     assert statistical_seconds(estimator.choose(data), data, 4) > statistical_seconds(estimator, data, 4) == 0.0
 
 
-def test_a_time_limit_leaves_out_the_tuned_network_before_others():
+def test_a_time_limit_reduces_a_combination_to_its_ensemble():
     estimator = BestEstimator(S5Estimator("h", H, **SHORT, **QUIET), 2, few_best().tuned)
     found = list(reductions(estimator, entries(10, 1000)))
     assert [kinds(one) for one in found] == [["ensemble", ETS, TUNED], ["ensemble"], [DIRECT]]
