@@ -3,8 +3,8 @@
     python pretrained_member.py --data FOLDER --task hospital/M/short ett1/H/short --weights WEIGHTS.npz
 
 Trains the preset without the pretrained network on the data before the validation windows of each task, averages its
-forecasts with those of the pretrained network, as it is or fine-tuned, by different weights, and prints the geometric
-means of the errors relative to weight zero. The weight "error" is that by the inverse squared losses on the last
+forecasts with those of the pretrained network, as it is or fine-tuned, by different weights, and prints the errors
+relative to weight zero. The weight "error" is that by the inverse squared losses on the last
 horizons of the training data, for presets whose members are weighted so. Existing rows are not computed again.
 """
 

@@ -154,12 +154,14 @@ class PretrainedEstimator(ContinuedTraining, Estimator):
             training_data, validation_data: as for :meth:`train`.
 
         Raises:
-            ValueError: for invalid entries.
+            ValueError: for invalid entries among those that decide.
         """
         predictor = self._predictor(None)
-        found = self._usable(predictor, self._read(predictor, training_data))
-        if not found.targets or validation_data is None:
-            return bool(found.targets)
+        # Read up to the first part with a usable series, so that a large dataset is not held in memory.
+        parts = (self._read(predictor, chunk) for chunk in chunks(training_data, CHECKED_SERIES))
+        usable = any(self._usable(predictor, part).targets for part in parts)
+        if not usable or validation_data is None:
+            return usable
         return self._usable(predictor, self._read(predictor, validation_data)).have_scored_horizon()
 
     def trainings(self, training_data: Dataset) -> list[Any]:

@@ -41,8 +41,8 @@ RECENT_LENGTH, LONG_LENGTH, SHORT_SEASON = 260, 1_000, 24
 MAX_HORIZON_FOR_RECURSION = 96
 # Weights of the ensemble and of the autoregressive network if there are no statistical models.
 FIXED_WEIGHTS = (3 / 4, 1 / 4)
-# Weight of the fine-tuned network for 10,000 values and more.
-TUNED_WEIGHT = 0.3
+# Weight of the fine-tuned network beside others, and number of values in all series from which on it is used.
+TUNED_WEIGHT, MIN_VALUES_FOR_TUNED = 0.3, 10_000
 # Arguments of the direct network that the autoregressive one does not share.
 NOT_SHARED = ("quantile_levels", "patch_length", "seed")
 
@@ -183,8 +183,8 @@ class BestEstimator(ContinuedTraining, Estimator):
         levels = self.estimator.quantile_levels
         lengths = [np.shape(entry["target"])[-1] for entry in training_data]
         tuned, few = self.tuned, has_few_values(training_data)
-        used = tuned is not None and (few or sum(lengths) >= MAX_VALUES_FOR_ARIMA)
-        if tuned is None or not used or not tuned.can_train(training_data, validation_data):
+        suitable = few or sum(lengths) >= MIN_VALUES_FOR_TUNED
+        if tuned is None or not suitable or not tuned.can_train(training_data, validation_data):
             return self._trained_from_scratch(lengths)
         if few:
             untrained = tuned.untrained()

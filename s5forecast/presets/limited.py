@@ -90,10 +90,8 @@ class TimeLimitedEstimator(ContinuedTraining, Estimator):
         if from_predictor is None:
             options = list(reductions(self.estimator, data, held_out))
         else:
-            options, kwargs = (
-                [continued(self.estimator, from_predictor, data, held_out)],
-                {**kwargs, "from_predictor": from_predictor},
-            )
+            options = [continued(self.estimator, from_predictor, data, held_out)]
+            kwargs["from_predictor"] = from_predictor
         known = dict[type, StepTime]()
         for chosen in options:
             steps = [step_time(one, data, known) for one in chosen.trainings(data)]
@@ -148,10 +146,11 @@ def reductions(
     """Yield the estimator for the training data, then ever fewer of its members, down to one network."""
     if isinstance(estimator, BestEstimator):
         chosen = estimator.choose(data, held_out)
-        if isinstance(chosen, CombinedEstimator):
+        while isinstance(chosen, CombinedEstimator):
             yield chosen
-        if getattr(chosen, "members", [None])[0] is estimator.tuned is not None:
-            yield estimator.tuned
+            chosen = chosen.members[0]
+        if chosen is estimator.tuned:
+            yield chosen
         else:
             yield from reductions(estimator.ensemble, data)
     elif isinstance(estimator, EnsembleEstimator):
