@@ -12,12 +12,12 @@ from __future__ import annotations
 import argparse
 import warnings
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import torch
-from gluonts.model.predictor import Predictor
 from models import LEVELS, MODELS
 from pretrained_member import METRICS, Remembered
 from run import append_row, finished, measure
@@ -65,7 +65,8 @@ def members(predictor: Any, weight: float = 1.0) -> tuple[list[tuple[Remembered,
     if not isinstance(predictor, CombinedPredictor):
         return [], [(Remembered(predictor), weight)]
     found = [members(one, weight * share) for one, share in zip(predictor.members, predictor.weights, strict=True)]
-    return sum((networks for networks, _ in found), []), sum((others for _, others in found), [])
+    networks, others = zip(*found, strict=True)
+    return list(chain(*networks)), list(chain(*others))
 
 
 def summary(found: pd.DataFrame) -> pd.DataFrame:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -14,10 +15,19 @@ from s5forecast.ssm import layer_arguments
 
 HEADS = 4
 WIDTH_STEP = 4  # widths are multiples of it, so that heads and blocks divide them
+# Its fast path of evaluation computes all attention scores at once: 30 GiB for 8 sequences of 16,000 steps.
+torch.backends.mha.set_fastpath_enabled(False)
 
 
 class SSMStack(nn.Module):
-    """The encoder of the forecasters, in both directions if the layer allows it."""
+    """The encoder of the forecasters, in both directions if the layer allows it.
+
+    Args:
+        width: number of features, H.
+        layer: a key of ``ssm.LAYERS``.
+        settings: ``num_layers``; optional: ``state_size``, ``dt_min``, ``dt_max``, ``dropout``, ``norm``, ``prenorm``,
+            ``activation``, and ``layer_kwargs`` with further arguments by layer.
+    """
 
     def __init__(self, width: int, layer: str, settings: dict[str, Any]) -> None:
         super().__init__()
@@ -32,12 +42,30 @@ class SSMStack(nn.Module):
         )
 
     def forward(self, x: Tensor, mask: Tensor, step: float) -> Tensor:
-        dt = None if step == 1 else torch.full_like(mask, step)
-        return self.encoder(x, dt=dt, mask=mask)[0]
+        if step == 1:
+            return self.encoder(x, mask=mask)[0]
+        layers = [block.layer for block in self.encoder.blocks]
+        if not all(hasattr(layer, "step_scale") for layer in layers):
+            return self.encoder(x, dt=torch.full_like(mask, step), mask=mask)[0]
+        with _scaled(layers, step):
+            return self.encoder(x, mask=mask)[0]
+
+
+@contextmanager
+def _scaled(layers: list[Any], step: float) -> Iterator[None]:
+    """Multiply the steps of layers."""
+    scales = [layer.step_scale for layer in layers]
+    for layer, scale in zip(layers, scales, strict=True):
+        layer.step_scale = step * scale
+    try:
+        yield
+    finally:
+        for layer, scale in zip(layers, scales, strict=True):
+            layer.step_scale = scale
 
 
 class RNNStack(nn.Module):
-    """A recurrent network of torch, in both directions."""
+    """A bidirectional recurrent network of torch, which has no mask: its backward pass begins in the padding."""
 
     def __init__(self, width: int, num_layers: int, kind: type[nn.RNNBase], dropout: float = 0.0) -> None:
         super().__init__()
@@ -52,16 +80,23 @@ class TransformerStack(nn.Module):
 
     def __init__(self, width: int, num_layers: int, dropout: float = 0.0) -> None:
         super().__init__()
-        layer = nn.TransformerEncoderLayer(
-            width, HEADS, 2 * width, dropout, activation="gelu", batch_first=True, norm_first=True
+        # nn.TransformerEncoder would copy one layer, so that all start from the same weights.
+        self.layers = nn.ModuleList(
+            nn.TransformerEncoderLayer(
+                width, HEADS, 2 * width, dropout, activation="gelu", batch_first=True, norm_first=True
+            )
+            for _ in range(num_layers)
         )
-        layer.self_attn.dropout = 0.0  # with it, torch computes attention several times slower on a CPU
-        self.encoder = nn.TransformerEncoder(layer, num_layers, enable_nested_tensor=False)
+        for layer in self.layers:
+            layer.self_attn.dropout = 0.0  # with it, torch computes attention several times slower on a CPU
+        self.norm = nn.LayerNorm(width)
 
     def forward(self, x: Tensor, mask: Tensor, step: float) -> Tensor:
-        positions = _positions(x.shape[1], x.shape[2]).to(x)
-        padding = mask == 0
-        return self.encoder(x + positions, src_key_padding_mask=padding if padding.any() else None)
+        padding = mask == 0 if (mask == 0).any() else None
+        x = x + _positions(x.shape[1], x.shape[2]).to(x)
+        for layer in self.layers:
+            x = layer(x, src_key_padding_mask=padding)
+        return self.norm(x)
 
 
 class Classifier(nn.Module):

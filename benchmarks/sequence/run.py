@@ -3,12 +3,14 @@
     python run.py --data FOLDER --task mnist listops --layer s5 gru --seeds 0 1 2
     python run.py --data FOLDER --full --task pathx --layer s5 --device cuda
 
-Every network has about as many parameters as that of S5. A training ends after the epochs or the minutes of processor
-time in settings.yaml; the epoch with the best accuracy on the validation part is tested. results/curves.csv has the
-validation accuracy after every epoch. Existing rows are not computed again, so an interrupted run resumes.
+Every network has about as many parameters as that of S5. Training stops after the epochs or the minutes of processor
+time in settings.yaml, and the checkpoint with the best validation accuracy is tested. results/curves.csv has the
+validation accuracy after every epoch. Only missing rows are computed, so that an interrupted run resumes; results with
+other settings need another folder, ``--results``.
 
 With ``--full``, the tasks and settings are those of the papers, in full.yaml, without a limit of time; FOLDER has one
-file ``<task>.npz`` for each task, see ``sequences.full``, and the results are in results/full_accuracy.csv.
+file ``<task>.npz`` for each task, see ``sequences.full``, and the results are in results/full_accuracy.csv. Layers
+without published settings of a task are left out.
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ import argparse
 import copy
 import csv
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import product
 from pathlib import Path
 from time import process_time
@@ -26,11 +28,14 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 import yaml
-from classifiers import Classifier, SSMStack, build, build_equal, count
+from classifiers import PEERS, Classifier, SSMStack, build, build_equal, count
 from sequences import TASKS, Split, Task, full
 from torch import Tensor
 
+from s5forecast.ssm import LAYERS
+
 FOLDER = Path(__file__).parent
+RESULTS = FOLDER / "results"
 COLUMNS = (
     "task", "layer", "seed", "accuracy", "half_rate_scaled", "half_rate", "validation", "epochs", "train_seconds",
     "parameters",
@@ -42,17 +47,26 @@ BUCKETS = 16  # batches that are sorted by length together, so that a batch has 
 
 
 def main() -> None:
-    args = _parser().parse_args()
+    parser = _parser()
+    args = parser.parse_args()
+    if args.minutes and args.results == RESULTS:
+        parser.error("--minutes needs --results with another folder, whose rows have other settings")
+    names = task_names(args.full)
+    if unknown := set(args.task or []) - set(names):
+        parser.error(f"unknown tasks {', '.join(sorted(unknown))}; choose from {', '.join(names)}")
     torch.set_num_threads(args.threads)
     args.results.mkdir(exist_ok=True)
     prefix = "full_" if args.full else ""
-    for seed, name, layer in product(args.seeds, args.task or task_names(args.full), args.layer):
+    for seed, name, layer in product(args.seeds, args.task or names, args.layer):
         if (name, layer, str(seed)) in finished(args.results / f"{prefix}accuracy.csv", "task", "layer", "seed"):
+            continue
+        if args.full and not has_full_settings(name, layer):
+            print(f"no published settings of {layer} for {name}")
             continue
         settings = full_settings(name, layer) if args.full else task_settings(name)
         settings["minutes"] = args.minutes or settings["minutes"]
         task = full(args.data, name, **full_shape(name)) if args.full else TASKS[name](args.data)
-        row, curve = run(task, layer, seed, settings, args.device)
+        row, curve = run(task, layer, seed, settings, args.device, make=build if args.full else build_equal)
         key = {"task": name, "layer": layer, "seed": seed}
         for one in curve:
             append_row(args.results / f"{prefix}curves.csv", CURVE_COLUMNS, {**key, **one})
@@ -64,19 +78,19 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--task", nargs="+", help="all tasks by default")
-    parser.add_argument("--layer", nargs="+", default=["s5"])
+    parser.add_argument("--layer", nargs="+", default=["s5"], choices=[*LAYERS, *PEERS])
     parser.add_argument("--seeds", nargs="+", type=int, default=[0])
     parser.add_argument("--full", action="store_true", help="the tasks and settings of the papers")
     parser.add_argument("--minutes", type=float, help="processor time of a training, instead of that of the settings")
-    parser.add_argument("--results", type=Path, default=FOLDER / "results")
+    parser.add_argument("--results", type=Path, default=RESULTS)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--device", default="cpu")
     return parser
 
 
-def task_names(full: bool) -> list[str]:
-    """All tasks, or all full tasks."""
-    return list(_yaml("full.yaml")["tasks"]) if full else list(TASKS)
+def task_names(published: bool) -> list[str]:
+    """All tasks, or all full tasks, whose settings are published."""
+    return list(_yaml("full.yaml")["tasks"]) if published else list(TASKS)
 
 
 def task_settings(name: str) -> dict[str, Any]:
@@ -89,7 +103,12 @@ def full_settings(name: str, layer: str) -> dict[str, Any]:
     """The published settings of a full task and layer, with the common ones of the layer where it has none."""
     found = _yaml("full.yaml")[layer]
     settings = {"minutes": math.inf, **found["common"], **found[name]}
-    return {**settings, "batch_steps": settings["batch"] * full_shape(name)["steps"]}
+    return settings
+
+
+def has_full_settings(name: str, layer: str) -> bool:
+    """Whether there are published settings of a full task and a layer."""
+    return name in _yaml("full.yaml").get(layer, {})
 
 
 def full_shape(name: str) -> dict[str, Any]:
@@ -102,37 +121,44 @@ def _yaml(file: str) -> dict[str, Any]:
 
 
 def run(
-    task: Task, layer: str, seed: int, settings: dict[str, Any], device: str = "cpu"
+    task: Task,
+    layer: str,
+    seed: int,
+    settings: dict[str, Any],
+    device: str = "cpu",
+    make: Callable[..., Classifier] = build_equal,
 ) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """Train and test a classifier; returns a row of the results, and the validation accuracy after each epoch."""
+    """Train and test a classifier that ``make`` builds.
+
+    Returns:
+        a row of the results, and the validation accuracy after each epoch.
+    """
     torch.manual_seed(seed)
-    # The full settings are those of each paper; the others are compared at equal numbers of parameters.
-    make = build_equal if "minutes" in settings and math.isfinite(settings["minutes"]) else build
     model = make(layer, settings["width"], task, settings).to(device)
     curve = fit(model, task, settings, torch.Generator().manual_seed(seed))
     row = {
         "accuracy": accuracy(model, task.test, settings),
         "validation": max(one["validation"] for one in curve),
-        "epochs": len(curve),
+        "epochs": curve[-1]["epoch"],
         "train_seconds": round(curve[-1]["train_seconds"], 1),
         "parameters": count(model),
     }
     if task.halved:
         row["half_rate"] = accuracy(model, halved(task.test), settings)
-        if isinstance(model.stack, SSMStack) and model.stack.encoder.supports_dt:
+        if isinstance(model.stack, SSMStack):
             row["half_rate_scaled"] = accuracy(model, halved(task.test), settings, step=2.0)
     return row, curve
 
 
 def fit(model: Classifier, task: Task, settings: dict[str, Any], generator: torch.Generator) -> list[dict[str, Any]]:
-    """Train until the epochs or the minutes are over, and restore the best epoch on the validation part."""
+    """Train until the epochs or the minutes are over, and restore the checkpoint with the best validation accuracy."""
     groups = model.parameter_groups(settings["lr"], settings["ssm_lr"], settings["weight_decay"])
     optimizer = torch.optim.AdamW(groups)
     rates = [group["lr"] for group in groups]
     limit, spent, best = 60 * settings["minutes"], 0.0, model.state_dict()
     curve: list[dict[str, Any]] = []
     while len(curve) < settings["epochs"] and spent < limit:
-        chosen = list(batches(task.train, settings["batch_steps"], generator))
+        chosen = list(batches(task.train, settings, generator))
         model.train()
         for number, rows in enumerate(chosen):
             began = process_time()
@@ -143,7 +169,8 @@ def fit(model: Classifier, task: Task, settings: dict[str, Any], generator: torc
             spent += process_time() - began
             if spent >= limit:
                 break
-        curve.append({"epoch": len(curve) + 1, "train_seconds": round(spent, 1),
+        # The last epoch counts as the part of it that was trained.
+        curve.append({"epoch": round(len(curve) + (number + 1) / len(chosen), 2), "train_seconds": round(spent, 1),
                       "validation": accuracy(model, task.validation, settings)})  # fmt: skip
         if curve[-1]["validation"] >= max(one["validation"] for one in curve):
             best = copy.deepcopy(model.state_dict())
@@ -172,16 +199,19 @@ def schedule(progress: float) -> float:
 def accuracy(model: Classifier, data: Split, settings: dict[str, Any], step: float = 1.0) -> float:
     """Fraction of the sequences that are classified correctly; ``step`` is the length of their steps."""
     model.eval()
-    right = 0
-    for rows in batches(data, settings["batch_steps"]):
-        right += int((model(*_selected(data, rows, model), step).argmax(1).cpu() == data.y[rows]).sum())
-    return right / len(data)
+    correct = 0
+    for rows in batches(data, settings):
+        correct += int((model(*_selected(data, rows, model), step).argmax(1).cpu() == data.y[rows]).sum())
+    return correct / len(data)
 
 
-def batches(data: Split, steps: int, generator: torch.Generator | None = None) -> Iterator[Tensor]:
-    """Indices of sequences in batches of about ``steps`` steps, in random order if there is a generator."""
+def batches(data: Split, settings: dict[str, Any], generator: torch.Generator | None = None) -> Iterator[Tensor]:
+    """Indices of sequences in batches, in random order if there is a generator.
+
+    A batch has ``settings["batch"]`` sequences or, without this key, about ``settings["batch_steps"]`` steps.
+    """
     length = data.length if data.length.ndim == 1 else data.length.amax(1)
-    size = max(1, int(steps / length.double().mean()))
+    size = settings.get("batch") or max(1, int(settings["batch_steps"] / length.double().mean()))
     if generator is None:
         yield from torch.argsort(length, stable=True).split(size)
         return

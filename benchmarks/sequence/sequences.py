@@ -13,8 +13,8 @@ from torch import Tensor
 
 PIXELS = 255.0
 AMPLITUDE = 127.0
-PERMUTATION_SEED = 92  # of the common permuted MNIST
-SPEECH_STEPS = 4096  # 83 % of the digits are shorter
+PERMUTATION_SEED = 92  # arbitrary
+SPEECH_STEPS = 4096  # 76 % of the digits are shorter
 COMMANDS = ("go", "right", "stop", "yes")
 
 
@@ -120,7 +120,10 @@ def pathfinder(folder: Path) -> Task:
 def pathfinder32(folder: Path) -> Task:
     """Images of 32 x 32 pixels with two discs, on one dashed path or on two, with more for training."""
     x, y, split = _images(folder / "pathfinder" / "pathfinder32.npz")
-    more = _images(folder / "pathfinder" / "pathfinder32_more.npz")
+    further = folder / "pathfinder" / "pathfinder32_more.npz"
+    if not further.exists():
+        raise FileNotFoundError(f"{further} is missing; NOTES.md names the command that generates it")
+    more = _images(further)
     x, y, split = (np.concatenate(pair) for pair in zip((x, y, split), more, strict=True))
     return Task.of(x, None, y, split)
 
@@ -138,22 +141,34 @@ TASKS: dict[str, Callable[[Path], Task]] = {
 }
 
 
-def full(folder: Path, name: str, *, classes: int, tokens: int | None = None, pairs: bool = False, steps: int) -> Task:
+def full(
+    folder: Path,
+    name: str,
+    *,
+    classes: int,
+    steps: int,
+    tokens: int | None = None,
+    pairs: bool = False,
+    halved: bool = False,
+) -> Task:
     """A full task from the arrays x, length, y and split of ``<name>.npz``, see ``Task.of``; pairs: ``[S, 2, T]``."""
     found = np.load(folder / f"{name}.npz")
     if found["x"].shape[-1] > steps:
         raise ValueError(f"{name}.npz has {found['x'].shape[-1]} steps, expected at most {steps}")
     x = found["x"] if tokens else found["x"].astype(np.float32)
-    return replace(Task.of(x, found["length"], found["y"], found["split"], tokens=tokens, pairs=pairs), classes=classes)
+    task = Task.of(x, found["length"], found["y"], found["split"], tokens=tokens, pairs=pairs, halved=halved)
+    return replace(task, classes=classes)
 
 
-def generated(steps: int, classes: int, tokens: int | None = None, pairs: bool = False, count: int = 2) -> Task:
+def generated(
+    steps: int, classes: int, tokens: int | None = None, pairs: bool = False, halved: bool = False, count: int = 2
+) -> Task:
     """Random sequences and labels in the shape of a task."""
     rng, shape = np.random.default_rng(0), (count, 2, steps) if pairs else (count, steps)
     x = rng.integers(tokens, size=shape) if tokens else rng.normal(size=shape).astype(np.float32)
     length = torch.full((count, 2) if pairs else (count,), steps)
     part = Split(torch.from_numpy(x), length, torch.arange(count) % classes)
-    return Task(part, part, part, classes, tokens, pairs)
+    return Task(part, part, part, classes, tokens, pairs, halved)
 
 
 def _tokens(file: Path, tokens: int) -> Task:
