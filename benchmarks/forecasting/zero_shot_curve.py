@@ -26,8 +26,8 @@ SUITES = {
 }
 # Symbol of each training, the folder of its weights: with AdamW, and with Muon for the matrices.
 SYMBOLS = {"pretraining": "circle", "muon": "star"}
-# Weights before the training that the package ships began.
-EARLIER = "first/"
+# Weights before these trainings, and with another prior.
+OTHERS = ("first/", "multiplicative/")
 SECONDS = 3600.0
 
 
@@ -44,7 +44,7 @@ def main() -> None:
 
 def curve(rows: pd.DataFrame) -> pd.DataFrame:
     """Ratios to seasonal naive and coverage of each file of weights, by hours of processor time."""
-    table = summary(rows[~rows["weights"].str.startswith(EARLIER)]).reset_index()
+    table = summary(rows[~rows["weights"].str.startswith(OTHERS)]).reset_index()
     table.insert(1, "hours", (table["seconds"] / SECONDS).round(2))
     return table.drop(columns=["seconds", "predict_seconds"]).sort_values(["suite", "hours"])
 
