@@ -118,6 +118,7 @@ def test_settings_of_all_tasks_and_layers():
 
     for name in task_names(published=False):
         assert 0 < task_settings(name)["minutes"] <= 10
+    assert task_settings("mnist", "gru")["lr"] < task_settings("mnist")["lr"] == task_settings("listops", "gru")["lr"]
     assert has_full_settings("image", "lru") and not has_full_settings("pathx", "lru")
     assert not has_full_settings("image", "gru")
 

@@ -63,7 +63,7 @@ def main() -> None:
         if args.full and not has_full_settings(name, layer):
             print(f"no published settings of {layer} for {name}")
             continue
-        settings = full_settings(name, layer) if args.full else task_settings(name)
+        settings = full_settings(name, layer) if args.full else task_settings(name, layer)
         settings["minutes"] = args.minutes or settings["minutes"]
         task = full(args.data, name, **full_shape(name)) if args.full else TASKS[name](args.data)
         row, curve = run(task, layer, seed, settings, args.device, make=build if args.full else build_equal)
@@ -93,10 +93,11 @@ def task_names(published: bool) -> list[str]:
     return list(_yaml("full.yaml")["tasks"]) if published else list(TASKS)
 
 
-def task_settings(name: str) -> dict[str, Any]:
-    """The settings of a task, with the common ones where it has none."""
+def task_settings(name: str, layer: str = "s5") -> dict[str, Any]:
+    """The settings of a task and a layer, with the common ones where the task has none."""
     found = _yaml("settings.yaml")
-    return {**found["common"], **found[name]}
+    settings = {**found["common"], **found[name]}
+    return {**settings, "lr": settings["peer_lr"]} if layer in PEERS else settings
 
 
 def full_settings(name: str, layer: str) -> dict[str, Any]:
