@@ -105,7 +105,8 @@ def figure(curves: pd.DataFrame) -> go.Figure:
             if len(part):
                 mean = best_so_far(part)
                 line = go.Scatter(
-                    x=mean.index / 60, y=mean, name=layer, legendgroup=layer, showlegend=layer not in shown,
+                    x=mean.index / 60, y=mean, name=layer, legendgroup=layer, legendrank=layers.index(layer),
+                    showlegend=layer not in shown,
                     line=line_style(layers.index(layer)), mode="lines+markers",
                     marker={"size": 6, "symbol": "x"} if layer in PEERS else {"size": 4},
                 )  # fmt: skip
