@@ -15,12 +15,14 @@ pytestmark = pytest.mark.skipif(not FOLDER.exists(), reason="benchmarks/ is not 
 
 @pytest.fixture(scope="module", autouse=True)
 def benchmark_on_path():
-    """Its modules by name; run.py shares its name with other benchmarks."""
-    sys.modules.pop("run", None)
+    """Its modules by name; run.py and report.py share their names with other benchmarks."""
+    for name in ("run", "report"):
+        sys.modules.pop(name, None)
     sys.path.insert(0, str(FOLDER))
     yield
     sys.path.remove(str(FOLDER))
-    sys.modules.pop("run", None)
+    for name in ("run", "report"):
+        sys.modules.pop(name, None)
 
 
 def settings(**given):
