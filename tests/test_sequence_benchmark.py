@@ -40,7 +40,7 @@ def test_batches_hold_every_sequence_once_and_sort_by_length():
         found = list(batches(data, {"batch_steps": 25}, generator))
         assert sorted(torch.cat(found).tolist()) == list(range(50))
         assert {len(rows) for rows in found} == {5}
-        assert [len(rows) for rows in batches(data, {"batch": 20}, generator)] == [20, 20, 10] or generator
+        assert sorted(len(rows) for rows in batches(data, {"batch": 20}, generator)) == [10, 20, 20]
         spread = [int(np.ptp(data.length[rows].numpy())) for rows in found]
         assert np.mean(spread) <= 1
 
@@ -141,7 +141,8 @@ def test_report_of_some_layers_and_seeds():
     accuracy, half = found["Test accuracy at equal parameters and equal training time"], found["Half the sampling rate"]
     assert accuracy.loc["mnist"].tolist() == ["0.850 ± 0.071 (2)", "–", "0.923 (nearest neighbor)"]
     assert accuracy.index.tolist() == ["mnist", "digits", "listops"]
-    assert half.to_numpy().tolist() == [["digits", "s5", 0.7, 0.6, 0.1], ["digits", "gru", 0.4, "–", 0.2]]
+    assert half.index.tolist() == ["digits", "digits"]
+    assert half.to_numpy().tolist() == [["s5", 0.7, 0.6, 0.1], ["gru", 0.4, "–", 0.2]]
 
     curves = pd.DataFrame(
         [("mnist", "s5", 0, 1, 10, 0.5), ("mnist", "s5", 0, 2, 20, 0.4), ("mnist", "s5", 1, 1, 15, 0.7),

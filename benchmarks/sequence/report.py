@@ -9,14 +9,17 @@ The figure shows the best validation accuracy so far over the processor time of 
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
+from classifiers import PEERS
 from plotly.subplots import make_subplots
 
 from s5forecast.plotting.theme import line_style, styled
+from s5forecast.ssm import LAYERS
 
 FOLDER = Path(__file__).parent
 NEAREST_NEIGHBOR, N_GRAMS, SPECTROGRAM = "nearest neighbor", "n-grams", "log-spectrogram"
@@ -27,9 +30,7 @@ BASELINES = {
     "movie_reviews": (N_GRAMS, 0.860), "pathfinder16": (NEAREST_NEIGHBOR, 0.844),
     "pathfinder32": (NEAREST_NEIGHBOR, 0.547),
 }  # fmt: skip
-# Order of the layers in tables and in the figure.
-LAYERS = ("s5", "s4d", "s4", "dss", "dss_softmax", "lru", "liquid_s4", "mega", "lstm", "gru", "transformer")
-PEERS = LAYERS[-3:]
+NAMES = [*LAYERS, *PEERS]
 HALF = {"accuracy": "full rate", "half_rate_scaled": "half rate, steps doubled", "half_rate": "half rate"}
 MISSING = "–"
 PANEL_COLUMNS = 3
@@ -59,25 +60,25 @@ def tables(results: pd.DataFrame) -> dict[str, pd.DataFrame]:
     order = [key for key in _keys(results) if key in half.index]
     return {
         "Test accuracy at equal parameters and equal training time": accuracy.assign(**{"simple method": simple}),
-        "Half the sampling rate": half.loc[order].rename(columns=HALF).reset_index().fillna(MISSING),
+        "Half the sampling rate": half.loc[order].rename(columns=HALF).reset_index("layer").fillna(MISSING),
         "Epochs": _by_layer(results, "epochs", lambda values: f"{values.mean():.1f}"),
         "Parameters": _by_layer(results, "parameters", lambda values: f"{values.mean():,.0f}"),
     }
 
 
-def _by_layer(results: pd.DataFrame, column: str, text: object) -> pd.DataFrame:
+def _by_layer(results: pd.DataFrame, column: str, text: Callable[[pd.Series], str]) -> pd.DataFrame:
     """A table of the values of a column as text: one row for each task, one column for each layer."""
     table = results.groupby(["task", "layer"])[column].agg(text).unstack()
     tasks = dict.fromkeys(results["task"])
     ordered = [task for task in BASELINES if task in tasks]
     ordered += [task for task in tasks if task not in BASELINES]
-    return table.loc[ordered, [layer for layer in LAYERS if layer in table]].fillna(MISSING)
+    return table.loc[ordered, [layer for layer in NAMES if layer in table]].fillna(MISSING)
 
 
 def _keys(results: pd.DataFrame) -> list[tuple[str, str]]:
     """Tasks and layers in the order of the tables."""
     tasks = [*BASELINES, *results["task"].unique()]
-    return list(dict.fromkeys((task, layer) for task in tasks for layer in LAYERS))
+    return list(dict.fromkeys((task, layer) for task in tasks for layer in NAMES))
 
 
 def _mean_and_deviation(values: pd.Series) -> str:
@@ -95,7 +96,7 @@ def _simple(task: str) -> str:
 def figure(curves: pd.DataFrame) -> go.Figure:
     """Best validation accuracy so far over processor time: a panel for each task, a line for each layer."""
     tasks = [task for task in dict.fromkeys([*BASELINES, *curves["task"]]) if task in set(curves["task"])]
-    layers = [layer for layer in LAYERS if layer in set(curves["layer"])]
+    layers = [layer for layer in NAMES if layer in set(curves["layer"])]
     rows = -(-len(tasks) // PANEL_COLUMNS)
     panels = make_subplots(rows, PANEL_COLUMNS, subplot_titles=tasks, vertical_spacing=0.09)
     shown = set[str]()
